@@ -1,0 +1,116 @@
+"""The pieces that every network here is made of, computing what PyTorch's layers of the same name compute."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Float
+
+from xrcam_jax.ops.grouped_conv import grouped_conv
+
+# He et al. 2015, over the outputs, as timm initialises its ResNets.
+he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def scoped(name: str, layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """``layer(x)``, called ``name`` in profiles and wherever a rule is chosen by a layer's name."""
+    with jax.named_scope(name):
+        return layer(x)
+
+
+class Conv(nnx.Module):
+    """A 2-D convolution without bias; odd kernels are padded symmetrically, as PyTorch pads them.
+
+    XLA's ``"SAME"`` pads an even-sized picture on one side only at stride 2, which shifts it by a pixel.
+
+    Args:
+      features_in: input channels.
+      features_out: output channels.
+      size: height and width of the kernel, odd.
+      stride: of both axes.
+      dilation: of both axes.
+      groups: each output channel sees ``features_in / groups`` inputs.
+      dtype: of the kernel; the computation follows the input's.
+      rngs: for the kernel.
+    """
+
+    def __init__(
+        self,
+        features_in: int,
+        features_out: int,
+        size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        shape = (size, size, features_in // groups, features_out)
+        self.kernel = nnx.Param(he_normal(rngs.params(), shape, dtype))
+        self.stride = stride
+        self.dilation = dilation
+        self.groups = groups
+        self.padding = dilation * (size // 2)
+
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
+        kernel = self.kernel[...].astype(x.dtype)
+        strides = (self.stride, self.stride)
+        padding = ((self.padding, self.padding), (self.padding, self.padding))
+        dilation = (self.dilation, self.dilation)
+        if self.groups > 1:
+            return grouped_conv(
+                x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups
+            )
+        return lax.conv_general_dilated(
+            x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+
+def batch_norm(features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.BatchNorm:
+    """Batch normalisation with timm's constants; PyTorch's momentum 0.1 is Flax's 0.9.
+
+    At inference it is an elementwise affine map. It computes in ``dtype``, its parameters' own: rounding
+    the statistics to bfloat16 costs more accuracy than all of the convolutions.
+    """
+    norm = nnx.BatchNorm(features, momentum=0.9, epsilon=1e-5, dtype=dtype, param_dtype=dtype, rngs=rngs)
+    # Flax keeps the statistics in float32 whatever param_dtype says.
+    norm.mean = nnx.BatchStat(jnp.zeros(features, dtype))
+    norm.var = nnx.BatchStat(jnp.ones(features, dtype))
+    return norm
+
+
+class ConvNorm(nnx.Module):
+    """Convolution, batch normalisation and, unless ``relu=False``, a ReLU. Arguments as for `Conv`."""
+
+    def __init__(
+        self,
+        features_in: int,
+        features_out: int,
+        size: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        relu: bool = True,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.conv = Conv(
+            features_in,
+            features_out,
+            size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.bn = batch_norm(features_out, dtype=dtype, rngs=rngs)
+        self.relu = relu
+
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
+        y = self.bn(self.conv(x)).astype(x.dtype)
+        return nnx.relu(y) if self.relu else y

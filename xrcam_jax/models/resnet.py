@@ -1,0 +1,190 @@
+"""ResNet, ResNeXt and their Selective Kernel versions: one builder, and the numbers are in `specs`.
+
+Sources: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv:1512.03385), with the
+stride on the 3x3 convolution; Xie et al., "Aggregated Residual Transformations for Deep Neural Networks",
+CVPR 2017 (arXiv:1611.05431); Li et al., "Selective Kernel Networks", CVPR 2019 (arXiv:1903.06586). Layers,
+names and initialisation follow timm, whose checkpoints they load.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from xrcam_jax.marks import mark
+from xrcam_jax.models.layers import ConvNorm, scoped
+from xrcam_jax.models.selective_kernel import SelectiveKernel
+from xrcam_jax.models.specs import Spec, find_spec
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+def parameter_dtype(dtype: jnp.dtype) -> jnp.dtype:
+    """What parameters are kept in for computations in ``dtype``: float32, or float64 for float64.
+
+    Raises:
+      ValueError: ``dtype`` is not a floating-point type, or JAX is not set to compute in it.
+    """
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype has to be a floating-point type, got {dtype}")
+    if dtype == jnp.float64 and not jax.config.jax_enable_x64:
+        raise ValueError("dtype float64 needs jax.config.update('jax_enable_x64', True)")
+    return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
+
+
+class Block(nnx.Module):
+    """A residual block: convolutions in a row, plus the input, then a ReLU.
+
+    Args:
+      features_in: input channels.
+      planes: 64, 128, 256, 512 by stage.
+      spec: of the network.
+      stride: of the 3x3 convolution and of the shortcut.
+      dtype: of the parameters.
+      rngs: for the parameters.
+    """
+
+    def __init__(
+        self,
+        features_in: int,
+        planes: int,
+        spec: Spec,
+        *,
+        stride: int,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        conv = partial(ConvNorm, dtype=dtype, rngs=rngs)
+        if spec.selective_kernel is None:
+            spatial = partial(conv, size=3)
+        else:
+            spatial = partial(SelectiveKernel, spec=spec.selective_kernel, dtype=dtype, rngs=rngs)
+
+        features_out = spec.expansion * planes
+        if spec.bottleneck:
+            width = planes * spec.base_width // 64 * spec.groups
+            self.conv1 = conv(features_in, width, 1)
+            self.conv2 = spatial(width, width, stride=stride, groups=spec.groups)
+            self.conv3 = conv(width, features_out, 1, relu=False)
+        else:
+            self.conv1 = spatial(features_in, planes, stride=stride)
+            self.conv2 = conv(planes, features_out, 3, relu=False)
+        self.names = ("conv1", "conv2", "conv3")[: 3 if spec.bottleneck else 2]
+
+        reshapes = stride != 1 or features_in != features_out
+        self.downsample = conv(features_in, features_out, 1, stride=stride, relu=False) if reshapes else None
+
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
+        y = x
+        for name in self.names:
+            y = scoped(name, getattr(self, name), y)
+        shortcut = x if self.downsample is None else scoped("downsample", self.downsample, x)
+        return nnx.relu(y + shortcut)
+
+
+class ResNet(nnx.Module):
+    """A network of the family, from pictures to class logits; build it with :func:`create_model`.
+
+    The output of each stage is marked ``"layer1"`` to ``"layer4"`` (see :func:`xrcam_jax.mark`).
+
+    Attributes:
+      name: timm's.
+      num_classes: number of logits.
+      preprocessing: how pictures have to be prepared for it.
+      dtype: what it computes in.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        num_classes: int,
+        dropout_rate: float,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        spec = find_spec(name)
+        self.name = name
+        self.num_classes = num_classes
+        self.preprocessing = spec.preprocessing
+        self.dtype = jnp.dtype(dtype)
+        param_dtype = parameter_dtype(self.dtype)
+
+        self.conv1 = ConvNorm(3, 64, 7, stride=2, dtype=param_dtype, rngs=rngs)
+        features = 64
+        for i, (stage, depth) in enumerate(zip(STAGES, spec.depths, strict=True)):
+            planes, blocks = 64 * 2**i, nnx.List()
+            for j in range(depth):
+                stride = 2 if i > 0 and j == 0 else 1
+                blocks.append(Block(features, planes, spec, stride=stride, dtype=param_dtype, rngs=rngs))
+                features = spec.expansion * planes
+            setattr(self, stage, blocks)
+        # One module for all blocks: its stream of keys moves on with each use.
+        self.dropout = nnx.Dropout(dropout_rate, rngs=rngs if dropout_rate else None)
+        self.fc = nnx.Linear(features, num_classes, dtype=self.dtype, param_dtype=param_dtype, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "b h w 3"], *, rngs: nnx.Rngs | jax.Array | None = None
+    ) -> Float[Array, "b n"]:
+        """The logits of a batch of preprocessed pictures.
+
+        Args:
+          x: pictures of any size (32 pixels or more are sensible), cast to the model's dtype.
+          rngs: where dropout takes its noise from, in place of the stream that the model carries.
+
+        Returns:
+          The logits, in the model's dtype.
+
+        Raises:
+          ValueError: ``x`` is not a batch of pictures with three channels, channels last.
+        """
+        if jnp.ndim(x) != 4 or jnp.shape(x)[-1] != 3:
+            raise ValueError(
+                f"{self.name} takes a batch of pictures, shape (batch, height, width, 3), got {jnp.shape(x)}"
+            )
+        x = scoped("conv1", self.conv1, jnp.asarray(x, self.dtype))
+        x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        for stage in STAGES:
+            for i, block in enumerate(getattr(self, stage)):
+                x = self.dropout(scoped(f"{stage}/{i}", block, x), rngs=rngs)
+            x = mark(x, stage)
+        return scoped("fc", self.fc, x.mean(axis=(1, 2)))
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    dropout_rate: float = 0.0,
+    dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs | None = None,
+) -> ResNet:
+    """A freshly initialised network in inference mode; training code calls ``.train()`` on it.
+
+    Args:
+      name: one of :func:`list_models`.
+      num_classes: number of logits.
+      dropout_rate: of a dropout layer after each block, active in training mode.
+      dtype: what the network computes in. Parameters and statistics are kept in float32, or in float64 for
+        a float64 network (which needs ``jax_enable_x64``): bfloat16 would not hold a checkpoint exactly.
+      rngs: for parameters and dropout; ``nnx.Rngs(0)`` by default.
+
+    Returns:
+      The network: a callable from ``(b, h, w, 3)`` pictures to ``(b, num_classes)`` logits.
+
+    Raises:
+      ValueError: no network is called so (the message offers the nearest name), or ``dtype`` is not of
+        floating point.
+    """
+    model = ResNet(
+        name,
+        num_classes=num_classes,
+        dropout_rate=dropout_rate,
+        dtype=dtype,
+        rngs=nnx.Rngs(0) if rngs is None else rngs,
+    )
+    model.eval()
+    return model

@@ -1,0 +1,93 @@
+"""What tells one network of the family from another: numbers only, named as timm names them."""
+
+import difflib
+from dataclasses import dataclass
+
+from xrcam_jax.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class SelectiveKernelSpec:
+    """How a Selective Kernel is proportioned (Li et al. 2019, section 3.1).
+
+    Attributes:
+      reduction: the attention's width is ``channels / reduction``, rounded to a multiple of ``divisor``.
+      divisor: also the least width of the attention.
+      split_input: each path sees its own half of the input channels, instead of all of them.
+    """
+
+    reduction: int
+    divisor: int
+    split_input: bool
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One network: its shape, and the pictures that its ImageNet checkpoint was trained on.
+
+    Attributes:
+      depths: number of blocks in each of the four stages.
+      bottleneck: blocks of 1x1, 3x3, 1x1 convolutions with four-fold expansion, instead of two 3x3.
+      groups: groups of the 3x3 convolutions.
+      base_width: channels per group at 64 planes.
+      selective_kernel: what replaces the (first) 3x3 convolution of each block, if anything does.
+      preprocessing: of the checkpoint named by ``hub``.
+      hub: the checkpoint on the Hugging Face hub that timm loads by default.
+    """
+
+    depths: tuple[int, int, int, int]
+    bottleneck: bool
+    hub: str
+    preprocessing: Preprocessing
+    groups: int = 1
+    base_width: int = 64
+    selective_kernel: SelectiveKernelSpec | None = None
+
+    @property
+    def expansion(self) -> int:
+        """Output channels of a block per plane."""
+        return 4 if self.bottleneck else 1
+
+
+_CROP_95 = Preprocessing(crop_pct=0.95)
+_CROP_87 = Preprocessing(crop_pct=0.875)
+_SK_BASIC = SelectiveKernelSpec(reduction=8, divisor=16, split_input=True)
+_SK_BOTTLENECK = SelectiveKernelSpec(reduction=16, divisor=32, split_input=False)
+
+SPECS: dict[str, Spec] = {
+    "resnet18": Spec((2, 2, 2, 2), False, "timm/resnet18.a1_in1k", _CROP_95),
+    "resnet34": Spec((3, 4, 6, 3), False, "timm/resnet34.a1_in1k", _CROP_95),
+    "resnet50": Spec((3, 4, 6, 3), True, "timm/resnet50.a1_in1k", _CROP_95),
+    "resnet101": Spec((3, 4, 23, 3), True, "timm/resnet101.a1h_in1k", _CROP_95),
+    "resnext50_32x4d": Spec(
+        (3, 4, 6, 3), True, "timm/resnext50_32x4d.a1h_in1k", _CROP_95, groups=32, base_width=4
+    ),
+    "skresnet18": Spec((2, 2, 2, 2), False, "timm/skresnet18.ra_in1k", _CROP_87, selective_kernel=_SK_BASIC),
+    "skresnet34": Spec((3, 4, 6, 3), False, "timm/skresnet34.ra_in1k", _CROP_87, selective_kernel=_SK_BASIC),
+    "skresnext50_32x4d": Spec(
+        (3, 4, 6, 3),
+        True,
+        "timm/skresnext50_32x4d.ra_in1k",
+        _CROP_87,
+        groups=32,
+        base_width=4,
+        selective_kernel=_SK_BOTTLENECK,
+    ),
+}
+
+
+def list_models() -> list[str]:
+    """Names that :func:`create_model` and :func:`load_model` know, sorted."""
+    return sorted(SPECS)
+
+
+def find_spec(name: str) -> Spec:
+    """The spec of the model called ``name``.
+
+    Raises:
+      ValueError: no model is called so; the message offers the nearest name.
+    """
+    if name in SPECS:
+        return SPECS[name]
+    near = difflib.get_close_matches(name, SPECS, n=1, cutoff=0.0)[0]
+    raise ValueError(f"unknown model {name!r}: did you mean {near!r}? Known: {', '.join(list_models())}")
