@@ -1,6 +1,20 @@
 """From pictures of any size to the normalised batch that a checkpoint was trained on."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 @dataclass(frozen=True)
@@ -13,6 +27,9 @@ class Preprocessing:
       input_size: height and width in pixels of what the network is fed.
       crop_pct: share of the resized picture's shorter side that the centre crop keeps, in (0, 1].
       interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``, antialiased.
+
+    Raises:
+      ValueError: where ``crop_pct`` or ``interpolation`` is none of these.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -20,3 +37,90 @@ class Preprocessing:
     input_size: tuple[int, int] = (224, 224)
     crop_pct: float = 0.875
     interpolation: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop_pct <= 1:
+            raise ValueError(f"crop_pct: {self.crop_pct} is not in (0, 1]")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation: {self.interpolation!r} is none of {', '.join(INTERPOLATIONS)}")
+
+
+class Box(NamedTuple):
+    """Rows from ``top`` up to ``bottom``, columns from ``left`` up to ``right``, the ends excluded."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def preprocess(
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]] | UInt8[np.ndarray, "b _ _ 3"], config: Preprocessing
+) -> Float32[np.ndarray, "b h w 3"]:
+    """Resizes, crops the centre and normalises, as timm does when it evaluates.
+
+    Args:
+      images: RGB pictures, each of its own size, or an array of them.
+      config: the checkpoint's; (h, w) is its ``input_size``.
+
+    Raises:
+      TypeError, ValueError: naming the picture whose dtype or shape is wrong.
+    """
+    if isinstance(images, np.ndarray) and images.ndim != 4:
+        raise ValueError(f"images: expected (batch, height, width, 3), got shape {images.shape}")
+    if len(images) == 0:
+        raise ValueError("images: there are none")
+    crops = np.stack([_crop(_checked(image, index), config) for index, image in enumerate(images)])
+    scaled = crops.astype(np.float32) / np.float32(255)
+    return (scaled - np.asarray(config.mean, np.float32)) / np.asarray(config.std, np.float32)
+
+
+def crop_box(height: int, width: int, config: Preprocessing) -> Box:
+    """The part of a (height, width) picture that the network sees, in the picture's own pixels.
+
+    It is what puts a saliency map, which has the network's resolution, back onto the picture.
+    """
+    resized_height, resized_width = _resized(height, width, config)
+    box = _centre(resized_height, resized_width, config)
+    top, bottom = _whole(box.top, box.bottom, height / resized_height, height)
+    left, right = _whole(box.left, box.right, width / resized_width, width)
+    return Box(top, left, bottom, right)
+
+
+def _crop(image: UInt8[np.ndarray, "_ _ 3"], config: Preprocessing) -> UInt8[np.ndarray, "h w 3"]:
+    height, width = _resized(image.shape[0], image.shape[1], config)
+    resized = Image.fromarray(image).resize((width, height), INTERPOLATIONS[config.interpolation])
+    box = _centre(height, width, config)
+    return np.asarray(resized)[box.top : box.bottom, box.left : box.right]
+
+
+def _resized(height: int, width: int, config: Preprocessing) -> tuple[int, int]:
+    """The size at which the crop is cut: the side that is scarcer just covers ``input_size / crop_pct``."""
+    goal_height, goal_width = (math.floor(side / config.crop_pct) for side in config.input_size)
+    # timm rounds the other side down for square inputs (torchvision's Resize) and to the nearest
+    # for others (its own ResizeKeepRatio); one pixel, but it moves every sample of the resize.
+    if goal_height != goal_width:
+        ratio = min(height / goal_height, width / goal_width)
+        return round(height / ratio), round(width / ratio)
+    shorter = min(height, width)
+    return int(goal_height * height / shorter), int(goal_width * width / shorter)
+
+
+def _centre(height: int, width: int, config: Preprocessing) -> Box:
+    crop_height, crop_width = config.input_size
+    top, left = round((height - crop_height) / 2), round((width - crop_width) / 2)
+    return Box(top, left, top + crop_height, left + crop_width)
+
+
+def _whole(start: int, stop: int, scale: float, length: int) -> tuple[int, int]:
+    """Scales an interval to whole pixels of ``[0, length)``, never to nothing."""
+    first = min(round(start * scale), length - 1)
+    return first, max(round(stop * scale), first + 1)
+
+
+def _checked(image: np.ndarray, index: int) -> np.ndarray:
+    if image.dtype != np.uint8:
+        raise TypeError(f"images[{index}]: expected uint8, got {image.dtype}")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"images[{index}]: expected (height, width, 3), got shape {image.shape}")
+    return image
