@@ -1,0 +1,238 @@
+"""Composites: which rule each operation of a model gets, by its kind, its name and its depth.
+
+A composite is a list of assignments; the first that fits an operation names its rule. To write one's own::
+
+    composite = Composite((
+        Assign(Flat(), kinds=LAYERS, first=True),
+        Assign(Gamma(0.5), kinds=("convolution",), name="layer[12]*"),
+        Assign(Epsilon(), kinds=("convolution", "dense", "add", "sum")),
+        Assign(Pass(), kinds=("activation", "scale", "shift")),
+        Assign(Gradient(), kinds=("max_pool",)),
+        Assign(Gate(), kinds=("gate",)),
+    ))
+
+An operation for which there is no assignment is an error, unless the composite has a ``default``.
+
+References:
+  montavon2019: Montavon et al., Layer-wise relevance propagation: an overview, LNCS 11700, 2019.
+  lee2021: Lee et al., Relevance-CAM: your model already knows where to look, CVPR 2021.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal, get_args
+
+from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Gate, Gradient, Pass, Rule, ZBox, ZPlus
+
+Kind = Literal[
+    "convolution",  # constant kernel
+    "dense",  # product with a constant matrix, or with a gate such as attention weights
+    "add",  # sum or difference of two explained values: residual connections
+    "sum",  # over axes or windows; means and average pooling too
+    "max_pool",  # maximum over axes or windows, or of two values
+    "activation",  # elementwise: relu, tanh, clamp, ...
+    "scale",  # times or divided by a constant: batch norm at inference
+    "shift",  # plus a constant: biases, batch norm at inference
+    "gate",  # an explained signal times an explained gate
+    "softmax",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+#: The kinds that have weights of their own.
+LAYERS: tuple[Kind, ...] = ("convolution", "dense")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One operation of a traced model, as composites and conservation reports see it.
+
+    Attributes:
+      kind: what it does.
+      primitive: its JAX primitive.
+      scope: path of named scopes around it (Linen modules set it, so do the models here), maybe empty.
+      stage: the next mark downstream, or ``"output"``.
+      first: whether no layer lies between the explained input and it.
+      last: whether no layer lies between it and the output.
+      source: the user's line, ``file:line (function)``.
+    """
+
+    kind: Kind
+    primitive: str
+    scope: str
+    stage: str
+    first: bool
+    last: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Gives ``rule`` to the operations that fit every condition.
+
+    Attributes:
+      rule: what they get.
+      kinds: which kinds; empty means all.
+      name: glob for the stage (``"layer3"``) or the scope (``"layer3/0/*"``).
+      first: only those with no layer before them.
+      last: only those with no layer after them.
+    """
+
+    rule: Rule
+    kinds: tuple[Kind, ...] = ()
+    name: str = "*"
+    first: bool = False
+    last: bool = False
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise ValueError(f"kinds must be among {', '.join(KINDS)}; got {kind!r}")
+
+    def fits(self, site: Site) -> bool:
+        """Whether ``site`` meets every condition."""
+        named = fnmatchcase(site.stage, self.name) or fnmatchcase(site.scope, self.name)
+        depth = (site.first or not self.first) and (site.last or not self.last)
+        return (not self.kinds or site.kind in self.kinds) and named and depth
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Rules by operation.
+
+    Attributes:
+      assignments: the first that fits gives the rule.
+      default: for operations that none fits, and for primitives of which nothing is known; None makes both
+        an error.
+      fold: whether constants that scale and shift a layer's output (batch norm at inference, biases) are
+        taken into its weights and bias before its rule is applied.
+    """
+
+    assignments: tuple[Assign, ...] = ()
+    default: Rule | None = None
+    fold: bool = False
+
+    def rule(self, site: Site) -> Rule | None:
+        """The rule for ``site``, or None."""
+        return next((a.rule for a in self.assignments if a.fits(site)), self.default)
+
+
+def gradient() -> Composite:
+    """No rule at all: the pullback is ``jax.vjp``'s."""
+    return Composite(default=Gradient())
+
+
+def relevance_cam(
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    gate: Literal["signal", "published", "half"] = "signal",
+    batch_norm: Literal["pass", "alpha_beta", "fold"] = "pass",
+    eps: float = 1e-9,
+) -> Composite:
+    """The rules of Relevance-CAM and XRelevance-CAM (lee2021; gates as in the XRelevance-CAM thesis).
+
+    αβ for layers, z-box for a first convolution, ε for adds and means, winner-takes-all for max pooling,
+    identity for activations. Biases take no part.
+
+    Args:
+      alpha: α of the αβ rule.
+      beta: β = α - 1.
+      gate: ``"signal"`` gives all relevance to the gated signal and conserves; ``"published"`` gives all of it
+        to the signal and all of it again to the gate, through softmax by ε; ``"half"`` gives half to each.
+      batch_norm: at inference; ``"pass"`` leaves relevance as it is, ``"alpha_beta"`` takes it for a layer
+        without bias, ``"fold"`` into the layer before it.
+      eps: the stabiliser of every rule.
+    """
+    gates = {"signal": Gate(1, 0), "published": Gate(1, 1), "half": Gate(0.5, 0.5)}
+    scales: dict[str, Rule] = {"pass": Pass(), "alpha_beta": AlphaBeta(alpha, beta, eps), "fold": Pass()}
+    for name, value, known in (("gate", gate, gates), ("batch_norm", batch_norm, scales)):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+    return Composite(
+        (
+            Assign(ZBox(eps=eps), kinds=("convolution",), first=True),
+            Assign(AlphaBeta(alpha, beta, eps), kinds=LAYERS),
+            Assign(Epsilon(eps), kinds=("add", "sum", "softmax")),
+            Assign(Gradient(), kinds=("max_pool",)),
+            Assign(scales[batch_norm], kinds=("scale",)),
+            Assign(Pass(), kinds=("activation", "shift")),
+            Assign(gates[gate], kinds=("gate",)),
+        ),
+        fold=batch_norm == "fold",
+    )
+
+
+def _around(layers: tuple[Assign, ...], eps: float, fold: bool) -> Composite:
+    """``layers``, and for what is not a layer what all of LRP's composites agree on."""
+    return Composite(
+        (
+            *layers,
+            Assign(Epsilon(eps), kinds=("add", "sum", "softmax")),
+            Assign(Gradient(), kinds=("max_pool",)),
+            Assign(Pass(), kinds=("activation", "scale", "shift")),
+            Assign(Gate(), kinds=("gate",)),
+        ),
+        fold=fold,
+    )
+
+
+def epsilon_plus(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:
+    """z+ for convolutions, ε for dense layers (montavon2019).
+
+    Args:
+      eps: the stabiliser of every rule.
+      bias: whether biases take their share of the relevance.
+      fold: whether batch norm is folded into the layer before it.
+    """
+    return _around(
+        (Assign(ZPlus(eps, bias), kinds=("convolution",)), Assign(Epsilon(eps, bias), kinds=("dense",))),
+        eps,
+        fold,
+    )
+
+
+def epsilon_plus_flat(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:
+    """As :func:`epsilon_plus`, with the flat rule for the first layer (montavon2019)."""
+    plus = epsilon_plus(eps=eps, bias=bias, fold=fold)
+    return Composite((Assign(Flat(eps), kinds=LAYERS, first=True), *plus.assignments), fold=fold)
+
+
+def epsilon_alpha2_beta1(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:
+    """αβ with α = 2, β = 1 for convolutions, ε for dense layers (montavon2019)."""
+    return _around(
+        (
+            Assign(AlphaBeta(2, 1, eps, bias), kinds=("convolution",)),
+            Assign(Epsilon(eps, bias), kinds=("dense",)),
+        ),
+        eps,
+        fold,
+    )
+
+
+def epsilon_gamma_box(
+    low: float | tuple[float, ...] | None = None,
+    high: float | tuple[float, ...] | None = None,
+    *,
+    gamma: float = 0.25,
+    eps: float = 1e-6,
+    bias: bool = True,
+    fold: bool = False,
+) -> Composite:
+    """γ for convolutions, ε for dense layers, z-box for the first convolution (montavon2019).
+
+    Args:
+      low: the least value a pixel can have, one or one per channel; None takes each example's.
+      high: the greatest, likewise.
+      gamma: γ of the γ rule.
+      eps: the stabiliser of every rule.
+      bias: whether biases take their share of the relevance.
+      fold: whether batch norm is folded into the layer before it.
+    """
+    return _around(
+        (
+            Assign(ZBox(low, high, eps), kinds=("convolution",), first=True),
+            Assign(Gamma(gamma, eps, bias), kinds=("convolution",)),
+            Assign(Epsilon(eps, bias), kinds=("dense",)),
+        ),
+        eps,
+        fold,
+    )

@@ -1,0 +1,68 @@
+"""An operation whose backward pass is a rule: the one ``jax.custom_vjp`` behind every rule."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, PyTree
+
+from xrcam_jax.lrp.rules import Bilinear, Loss, Rule, total
+
+#: What a ledger's entries are, in order; see :func:`new_ledger`.
+LEDGER = ("arrived", "passed_on", "bias", "stabiliser", "zero", "arrived_absolute")
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """An equation, or a few that count as one, as a function of what is explained and of the rest.
+
+    Attributes:
+      forward: (x, constants) -> z, exactly what the model computes.
+      bilinear: (x, constants) -> the same as a :class:`Bilinear` for the rules to look at.
+    """
+
+    forward: Callable[[PyTree, PyTree], Array]
+    bilinear: Callable[[PyTree, PyTree], Bilinear]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def propagate(operation: Operation, rule: Rule, x: PyTree, constants: PyTree, ledger: Array | None) -> Array:
+    """z as the model computes it; its pullback hands relevance to ``x`` by ``rule``.
+
+    Constants take no relevance: their cotangent is a symbolic zero, so what computes them is not walked
+    back. The cotangent of ``ledger``, where there is one, is the account of what the rule did.
+    """
+    return operation.forward(x, constants)
+
+
+def _forward(
+    operation: Operation, rule: Rule, x: PyTree, constants: PyTree, ledger: Any
+) -> tuple[Array, Any]:
+    return operation.forward(x, constants), (x, constants, ledger)
+
+
+def _backward(operation: Operation, rule: Rule, residuals: Any, r: Array) -> tuple[PyTree, None, Any]:
+    x, constants, ledger = residuals
+    r_in, loss = rule.relevance(operation.bilinear(x, constants), r)
+    return r_in, None, None if ledger is None else _account(r, r_in, loss)
+
+
+propagate.defvjp(_forward, _backward)
+
+
+def new_ledger() -> Float[Array, "6"]:
+    """An empty account. Its cotangent says, as sums over the operation, what relevance arrived at the output,
+    was passed on to the inputs, and was left with the bias, the stabiliser and outputs that are zero; last
+    the sum of the absolute values that arrived.
+    """
+    return jnp.zeros(len(LEDGER))
+
+
+def _account(r: Array, r_in: PyTree, loss: Loss) -> Float[Array, "6"]:
+    passed_on = sum(total(leaf) for leaf in jax.tree.leaves(r_in))
+    entries = (total(r), passed_on, *loss, total(jnp.abs(r)))
+    return jnp.stack([jnp.asarray(entry, new_ledger().dtype) for entry in entries])

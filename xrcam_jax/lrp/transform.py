@@ -1,0 +1,154 @@
+"""Relevance as a transformation of functions: ``lrp``, and ``taps`` for what is inside."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import JaxprEqn
+from jaxtyping import PyTree
+
+from xrcam_jax.lrp.composites import Composite, gradient
+from xrcam_jax.lrp.handlers import keep_operations
+from xrcam_jax.lrp.plan import make_plan
+from xrcam_jax.reinterpret import Program, marks_of, trace
+
+Seed = Array | Callable[[Any], Any]
+
+
+def _keep_derivatives(eqn: JaxprEqn) -> bool:
+    return eqn.primitive.name.startswith("custom_") or keep_operations(eqn)
+
+
+def trace_model(f: Callable, composite: Composite, x: PyTree, *args: PyTree) -> tuple[Program, Any]:
+    """Trace ``f(x, *args)`` for ``composite``; without rules, functions keep the derivatives they define."""
+    keep = _keep_derivatives if composite == gradient() else keep_operations
+    return trace(f, keep, x, *args)
+
+
+def lrp(f: Callable, composite: Composite) -> Callable:
+    """Turn ``f`` into a function whose pullback propagates relevance.
+
+    ``f`` is traced, and every operation that depends on ``x`` gets a ``jax.custom_vjp`` whose backward pass is
+    the rule that ``composite`` names for it. So::
+
+        out, pullback = jax.vjp(lrp(model, composites.relevance_cam()), x)
+        (relevance,) = pullback(seeds.one_hot(out, targets))
+
+    It composes with jit, vmap, grad, shard_map and remat. Relevance is differentiable in turn, with
+    respect to ``x`` and ``args``; the pullback itself gives ``args`` nothing (zeros).
+
+    Args:
+      f: a function of (x, *args), pytrees of arrays: a model, or anything else in JAX.
+      composite: which operation gets which rule.
+
+    Returns:
+      A function of the same arguments with the same value.
+
+    Raises:
+      NotImplementedError: (when called) a primitive that depends on ``x`` has no rule; names it and its line.
+    """
+
+    def explained(x: PyTree, *args: PyTree) -> PyTree:
+        program, structure = trace_model(f, composite, x, *args)
+        leaves, rest = jax.tree.leaves(x), jax.tree.leaves(args)
+        plan, _ = make_plan(program, composite, [True] * len(leaves) + [False] * len(rest), None)
+        outputs, _ = plan.run([*leaves, *rest], {})
+        return jax.tree.unflatten(structure, outputs)
+
+    return explained
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What :func:`taps` finds.
+
+    Attributes:
+      output: of the function.
+      activations: by mark.
+      relevances: by mark, each of its activation's shape.
+    """
+
+    output: PyTree
+    activations: dict[str, Array]
+    relevances: dict[str, Array]
+
+
+jax.tree_util.register_dataclass(Taps, ["output", "activations", "relevances"], [])
+
+
+def taps(
+    f: Callable,
+    composite: Composite,
+    x: PyTree,
+    *args: PyTree,
+    seed: Seed,
+    marks: Sequence[str] | None = None,
+) -> Taps:
+    """Activation and relevance at every ``mark(x, name)`` in ``f``, from one forward and one backward pass.
+
+    Nothing is propagated below the lowest mark.
+
+    Args:
+      f: a function of (x, *args) with marks in it.
+      composite: which operation gets which rule.
+      x: what the output is explained by.
+      *args: the function's other arguments.
+      seed: the output's relevance: an array of its shape, or a function of the output that returns one.
+      marks: which marks; all by default.
+
+    Raises:
+      KeyError: a name in ``marks`` is not in ``f``.
+      ValueError: the seed has not the output's shape, or a mark is set twice.
+      NotImplementedError: a primitive between the output and a mark has no rule.
+    """
+    program, structure = trace_model(f, composite, x, *args)
+    values = jax.tree.leaves((x, *args))
+    explained = [True] * len(jax.tree.leaves(x)) + [False] * len(jax.tree.leaves(args))
+    outputs, activations, pullback = tap_program(program, composite, explained, values, marks)
+    output = jax.tree.unflatten(structure, outputs)
+    relevance = seed(output) if callable(seed) else seed
+    _check_seed(relevance, output)
+    return Taps(output, activations, pullback(jax.tree.leaves(relevance)))
+
+
+def tap_program(
+    program: Program,
+    composite: Composite,
+    explained: Sequence[bool],
+    values: Sequence[Array],
+    marks: Sequence[str] | None,
+) -> tuple[list[Array], dict[str, Array], Callable[[list[Array]], dict[str, Array]]]:
+    """:func:`taps` for a traced program: its outputs, the activations, and the pullback to the marks.
+
+    The pullback takes the relevance of the outputs; map it over several to explain several targets.
+    """
+    found = marks_of(program)
+    names = tuple(found) if marks is None else tuple(marks)
+    for name in names:
+        if name not in found:
+            raise KeyError(f"no mark {name!r} in the model; it has {', '.join(map(repr, found)) or 'none'}")
+    plan, _ = make_plan(program, composite, explained, frozenset(names))
+
+    def tapped(zeros: dict[Any, Array]) -> tuple[list[Array], dict[str, Array]]:
+        return plan.run(values, zeros)
+
+    outputs, pullback, activations = jax.vjp(
+        tapped, {name: zeros_for(found[name]) for name in names}, has_aux=True
+    )
+    return outputs, activations, lambda relevance: pullback(relevance)[0]
+
+
+def zeros_for(aval: Any) -> Array:
+    """Zeros of ``aval``'s shape and dtype that vary over the same manual mesh axes (inside shard_map)."""
+    zeros = jnp.zeros(aval.shape, aval.dtype)
+    varying = getattr(aval, "vma", frozenset())
+    return jax.lax.pcast(zeros, tuple(varying), to="varying") if varying else zeros
+
+
+def _check_seed(seed: PyTree, output: PyTree) -> None:
+    wanted, found = (jax.tree.map(jnp.shape, tree) for tree in (output, seed))
+    if wanted != found:
+        raise ValueError(f"seed must have the output's shape {wanted}, got {found}")
