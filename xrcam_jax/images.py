@@ -41,8 +41,9 @@ def load_images(paths: PathLike | Iterable[PathLike]) -> list[RGB]:
     Raises:
       ValueError: naming the file that is missing, damaged or not a picture.
     """
-    single = isinstance(paths, str | os.PathLike)
-    return [picture.pixels for picture in stream([paths] if single else paths)]
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    return [picture.pixels for picture in stream(paths)]
 
 
 def read_picture(path: PathLike) -> RGB:

@@ -91,35 +91,26 @@ def contact_sheet(
     Raises:
       ValueError: where rows or labels do not agree in number.
     """
-    across = len(rows[0]) if rows else 0
-    if across == 0 or any(len(row) != across for row in rows):
-        raise ValueError(f"rows: expected rows of equal length, got lengths {[len(row) for row in rows]}")
-    if columns and len(columns) != across:
-        raise ValueError(f"columns: {len(columns)} labels for {across} columns")
-    if row_labels and len(row_labels) != len(rows):
-        raise ValueError(f"row_labels: {len(row_labels)} labels for {len(rows)} rows")
+    across = _check_sheet(rows, columns, row_labels)
     fitted = [[_fitted(picture, cell) for picture in row] for row in rows]
-    cell_height = max(picture.height for row in fitted for picture in row)
-    cell_width = max(picture.width for row in fitted for picture in row)
+    height = max(picture.height for row in fitted for picture in row)
+    width = max(picture.width for row in fitted for picture in row)
 
     left = MARGIN + (LINE if row_labels else 0)
     top = MARGIN + (LINE + GAP // 2 if title else 0) + (LINE if columns else 0)
-    sheet_width = left + across * (cell_width + GAP) - GAP + MARGIN
-    sheet = Image.new("RGB", (sheet_width, top + len(rows) * (cell_height + GAP) - GAP + MARGIN), PAPER)
+    xs = [left + index * (width + GAP) for index in range(across)]
+    ys = [top + index * (height + GAP) for index in range(len(rows))]
+    sheet = Image.new("RGB", (xs[-1] + width + MARGIN, ys[-1] + height + MARGIN), PAPER)
     if title:
-        line = _line(title, sheet_width - 2 * MARGIN, size=16, ink=INK)
-        sheet.paste(line, (MARGIN, MARGIN))
-    for index, label in enumerate(columns):
-        line = _line(label, cell_width, size=14, ink=FAINT_INK)
-        sheet.paste(line, (left + index * (cell_width + GAP) + (cell_width - line.width) // 2, top - LINE))
-    for index, label in enumerate(row_labels):
-        line = _line(label, cell_height, size=14, ink=FAINT_INK).transpose(Image.Transpose.ROTATE_90)
-        sheet.paste(line, (MARGIN, top + index * (cell_height + GAP) + (cell_height - line.height) // 2))
-    for i, row in enumerate(fitted):
-        for j, picture in enumerate(row):
-            x = left + j * (cell_width + GAP) + (cell_width - picture.width) // 2
-            y = top + i * (cell_height + GAP) + (cell_height - picture.height) // 2
-            sheet.paste(picture, (x, y))
+        sheet.paste(_line(title, sheet.width - 2 * MARGIN, size=16, ink=INK), (MARGIN, MARGIN))
+    for x, label in zip(xs, columns, strict=False):
+        _paste_centred(sheet, _line(label, width, size=14, ink=FAINT_INK), (x, top - LINE), (width, LINE))
+    for y, label in zip(ys, row_labels, strict=False):
+        upright = _line(label, height, size=14, ink=FAINT_INK).transpose(Image.Transpose.ROTATE_90)
+        _paste_centred(sheet, upright, (MARGIN, y), (LINE, height))
+    for y, row in zip(ys, fitted, strict=True):
+        for x, picture in zip(xs, row, strict=True):
+            _paste_centred(sheet, picture, (x, y), (width, height))
     return np.array(sheet)
 
 
@@ -129,6 +120,13 @@ def save_picture(path: str | os.PathLike[str], picture: RGB) -> None:
     suffix = os.path.splitext(path)[1].lower()
     Image.fromarray(picture).save(encoded, format=Image.registered_extensions()[suffix])
     write_whole(path, encoded.getvalue())
+
+
+def _paste_centred(
+    sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], room: tuple[int, int]
+) -> None:
+    x, y = corner[0] + (room[0] - picture.width) // 2, corner[1] + (room[1] - picture.height) // 2
+    sheet.paste(picture, (x, y))
 
 
 def _line(text: str, width: int, *, size: int, ink: tuple[int, int, int]) -> Image.Image:
@@ -174,3 +172,15 @@ def _check_map(saliency: np.ndarray) -> None:
         raise ValueError(f"saliency: expected (height, width), got shape {saliency.shape}")
     if not (saliency.min() >= 0 and saliency.max() <= 1):
         raise ValueError(f"saliency: expected [0, 1], got [{saliency.min():.3g}, {saliency.max():.3g}]")
+
+
+def _check_sheet(rows: Sequence[Sequence], columns: Sequence[str], row_labels: Sequence[str]) -> int:
+    """Returns how many pictures a row has."""
+    across = len(rows[0]) if rows else 0
+    if across == 0 or any(len(row) != across for row in rows):
+        raise ValueError(f"rows: expected rows of equal length, got lengths {[len(row) for row in rows]}")
+    if columns and len(columns) != across:
+        raise ValueError(f"columns: {len(columns)} labels for {across} columns")
+    if row_labels and len(row_labels) != len(rows):
+        raise ValueError(f"row_labels: {len(row_labels)} labels for {len(rows)} rows")
+    return across
