@@ -30,7 +30,7 @@ def parameter_dtype(dtype: jnp.dtype) -> jnp.dtype:
     """
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"dtype has to be a floating-point type, got {dtype}")
-    if dtype == jnp.float64 and not jax.config.jax_enable_x64:
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError("dtype float64 needs jax.config.update('jax_enable_x64', True)")
     return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
 
@@ -88,7 +88,9 @@ class Block(nnx.Module):
 class ResNet(nnx.Module):
     """A network of the family, from pictures to class logits; build it with :func:`create_model`.
 
-    The output of each stage is marked ``"layer1"`` to ``"layer4"`` (see :func:`xrcam_jax.mark`).
+    The output of each stage is marked ``"layer1"`` to ``"layer4"`` (see :func:`xrcam_jax.mark`), after the
+    dropout of its last block: it is what the next stage sees. For stochastic passes without training,
+    ``model.set_attributes(deterministic=False)`` switches on dropout and leaves the norms alone.
 
     Attributes:
       name: timm's.
@@ -107,6 +109,8 @@ class ResNet(nnx.Module):
         rngs: nnx.Rngs,
     ):
         spec = find_spec(name)
+        if num_classes < 1:
+            raise ValueError(f"num_classes has to be at least 1, got {num_classes}")
         self.name = name
         self.num_classes = num_classes
         self.preprocessing = spec.preprocessing
@@ -126,14 +130,13 @@ class ResNet(nnx.Module):
         self.dropout = nnx.Dropout(dropout_rate, rngs=rngs if dropout_rate else None)
         self.fc = nnx.Linear(features, num_classes, dtype=self.dtype, param_dtype=param_dtype, rngs=rngs)
 
-    def __call__(
-        self, x: Float[Array, "b h w 3"], *, rngs: nnx.Rngs | jax.Array | None = None
-    ) -> Float[Array, "b n"]:
+    def __call__(self, x: Float[Array, "b h w 3"], *, rngs: nnx.Rngs | None = None) -> Float[Array, "b n"]:
         """The logits of a batch of preprocessed pictures.
 
         Args:
           x: pictures of any size (32 pixels or more are sensible), cast to the model's dtype.
-          rngs: where dropout takes its noise from, in place of the stream that the model carries.
+          rngs: where active dropout takes its noise from, in place of the stream that the model carries and
+            that each pass moves on. In a pure function: ``rngs=nnx.Rngs(dropout=key)``.
 
         Returns:
           The logits, in the model's dtype.
@@ -176,8 +179,8 @@ def create_model(
       The network: a callable from ``(b, h, w, 3)`` pictures to ``(b, num_classes)`` logits.
 
     Raises:
-      ValueError: no network is called so (the message offers the nearest name), or ``dtype`` is not of
-        floating point.
+      ValueError: no network is called so (the message offers the nearest name), ``num_classes`` is less than
+        one, or ``dtype`` is not of floating point.
     """
     model = ResNet(
         name,
