@@ -158,19 +158,10 @@ def flatten(closed: ClosedJaxpr, keep: Callable[[JaxprEqn], bool] = lambda eqn: 
     )  # fmt: skip
 
 
-def trace(f: Callable, keep: Callable[[JaxprEqn], bool], *args: Any) -> tuple[Program, Any]:
-    """Trace ``f(*args)``.
-
-    Args:
-      f: any function of pytrees of arrays.
-      keep: which calls stay whole.
-      *args: pytrees of arrays or of anything with a shape and a dtype.
-
-    Returns:
-      The program, whose inputs are the leaves of ``args``, and the structure of ``f``'s output.
-    """
+def trace(f: Callable, *args: Any) -> tuple[ClosedJaxpr, Any]:
+    """Trace ``f(*args)``: the jaxpr, whose inputs are the leaves of ``args``, and the structure of the output."""
     closed, shape = jax.make_jaxpr(lambda *a: f(*a), return_shape=True)(*args)
-    return flatten(closed, keep), jax.tree.structure(shape)
+    return closed, jax.tree.structure(shape)
 
 
 def marks_of(program: Program) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def relevance_cam(
     beta: float = 0.0,
     gate: Literal["signal", "published", "half"] = "signal",
     batch_norm: Literal["pass", "alpha_beta", "fold"] = "pass",
-    eps: float = 1e-9,
+    eps: float = 1e-12,
 ) -> Composite:
     """The rules of Relevance-CAM and XRelevance-CAM (lee2021; gates as in the XRelevance-CAM thesis).
 

@@ -12,10 +12,6 @@ from jaxtyping import Float, PyTree
 
 from xrcam_jax.lrp.rules import Bilinear, Loss, Rule, total
 
-#: What a ledger's entries are, in order; see :func:`new_ledger`.
-LEDGER = ("arrived", "passed_on", "bias", "stabiliser", "zero", "arrived_absolute")
-
-
 @dataclass(frozen=True, eq=False)
 class Operation:
     """An equation, or a few that count as one, as a function of what is explained and of the rest.
@@ -59,7 +55,7 @@ def new_ledger() -> Float[Array, "6"]:
     was passed on to the inputs, and was left with the bias, the stabiliser and outputs that are zero; last
     the sum of the absolute values that arrived.
     """
-    return jnp.zeros(len(LEDGER))
+    return jnp.zeros(6)
 
 
 def _account(r: Array, r_in: PyTree, loss: Loss) -> Float[Array, "6"]:

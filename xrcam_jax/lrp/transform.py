@@ -7,25 +7,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import JaxprEqn
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
 from xrcam_jax.lrp.composites import Composite, gradient
 from xrcam_jax.lrp.handlers import keep_operations
 from xrcam_jax.lrp.plan import make_plan
-from xrcam_jax.reinterpret import Program, marks_of, trace
+from xrcam_jax.names import unknown
+from xrcam_jax.reinterpret import Program, flatten, marks_of, trace
 
 Seed = Array | Callable[[Any], Any]
 
 
-def _keep_derivatives(eqn: JaxprEqn) -> bool:
-    return eqn.primitive.name.startswith("custom_") or keep_operations(eqn)
-
-
-def trace_model(f: Callable, composite: Composite, x: PyTree, *args: PyTree) -> tuple[Program, Any]:
-    """Trace ``f(x, *args)`` for ``composite``; without rules, functions keep the derivatives they define."""
-    keep = _keep_derivatives if composite == gradient() else keep_operations
-    return trace(f, keep, x, *args)
+def program_for(closed: ClosedJaxpr, composite: Composite) -> Program:
+    """A traced model as ``composite`` needs it: without rules, functions keep the derivatives they define."""
+    if composite != gradient():
+        return flatten(closed, keep_operations)
+    return flatten(closed, lambda eqn: eqn.primitive.name.startswith("custom_") or keep_operations(eqn))
 
 
 def lrp(f: Callable, composite: Composite) -> Callable:
@@ -52,10 +50,9 @@ def lrp(f: Callable, composite: Composite) -> Callable:
     """
 
     def explained(x: PyTree, *args: PyTree) -> PyTree:
-        program, structure = trace_model(f, composite, x, *args)
-        leaves, rest = jax.tree.leaves(x), jax.tree.leaves(args)
-        plan, _ = make_plan(program, composite, [True] * len(leaves) + [False] * len(rest), None)
-        outputs, _ = plan.run([*leaves, *rest], {})
+        closed, structure = trace(f, x, *args)
+        plan, _ = make_plan(program_for(closed, composite), composite, explained_leaves(x, args), None)
+        outputs, _ = plan.run(jax.tree.leaves((x, *args)), {})
         return jax.tree.unflatten(structure, outputs)
 
     return explained
@@ -100,36 +97,40 @@ def taps(
       marks: which marks; all by default.
 
     Raises:
-      KeyError: a name in ``marks`` is not in ``f``.
-      ValueError: the seed has not the output's shape, or a mark is set twice.
+      ValueError: a name in ``marks`` is not in ``f``, a mark is set twice, or the seed has not the output's
+        shape.
       NotImplementedError: a primitive between the output and a mark has no rule.
     """
-    program, structure = trace_model(f, composite, x, *args)
+    closed, structure = trace(f, x, *args)
     values = jax.tree.leaves((x, *args))
-    explained = [True] * len(jax.tree.leaves(x)) + [False] * len(jax.tree.leaves(args))
-    outputs, activations, pullback = tap_program(program, composite, explained, values, marks)
+    outputs, activations, pullback = tap_program(closed, composite, explained_leaves(x, args), values, marks)
     output = jax.tree.unflatten(structure, outputs)
     relevance = seed(output) if callable(seed) else seed
-    _check_seed(relevance, output)
+    check_seed(relevance, output)
     return Taps(output, activations, pullback(jax.tree.leaves(relevance)))
 
 
+def explained_leaves(x: PyTree, args: PyTree) -> list[bool]:
+    return [True] * len(jax.tree.leaves(x)) + [False] * len(jax.tree.leaves(args))
+
+
 def tap_program(
-    program: Program,
+    closed: ClosedJaxpr,
     composite: Composite,
     explained: Sequence[bool],
     values: Sequence[Array],
     marks: Sequence[str] | None,
 ) -> tuple[list[Array], dict[str, Array], Callable[[list[Array]], dict[str, Array]]]:
-    """:func:`taps` for a traced program: its outputs, the activations, and the pullback to the marks.
+    """:func:`taps` for a traced model: its outputs, the activations, and the pullback to the marks.
 
     The pullback takes the relevance of the outputs; map it over several to explain several targets.
     """
+    program = program_for(closed, composite)
     found = marks_of(program)
     names = tuple(found) if marks is None else tuple(marks)
     for name in names:
         if name not in found:
-            raise KeyError(f"no mark {name!r} in the model; it has {', '.join(map(repr, found)) or 'none'}")
+            raise unknown("mark", name, found)
     plan, _ = make_plan(program, composite, explained, frozenset(names))
 
     def tapped(zeros: dict[Any, Array]) -> tuple[list[Array], dict[str, Array]]:
@@ -148,7 +149,7 @@ def zeros_for(aval: Any) -> Array:
     return jax.lax.pcast(zeros, tuple(varying), to="varying") if varying else zeros
 
 
-def _check_seed(seed: PyTree, output: PyTree) -> None:
+def check_seed(seed: PyTree, output: PyTree) -> None:
     wanted, found = (jax.tree.map(jnp.shape, tree) for tree in (output, seed))
     if wanted != found:
         raise ValueError(f"seed must have the output's shape {wanted}, got {found}")

@@ -1,0 +1,40 @@
+"""A model of any kind as a pure function of its parameters and its input."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+from flax import nnx
+from jax import Array
+from jaxtyping import PyTree
+
+
+def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree]:
+    """Split ``model`` into (f, parameters) with f(x, parameters) = model(x) at inference.
+
+    Parameters become arguments because arrays that a function closes over are baked into its executable.
+
+    Args:
+      model: an NNX module (taken in inference mode; it is not changed), a Linen module bound to its
+        variables (``module.bind(variables)``), or any function of x, whose parameters are then none.
+
+    Raises:
+      TypeError: ``model`` cannot be called, or is a Linen module without variables.
+    """
+    if isinstance(model, nnx.Module):
+        definition, state = nnx.split(model)
+
+        def apply(x: Array, state: PyTree) -> Any:
+            copy = nnx.merge(definition, state)
+            copy.eval()
+            return copy(x)
+
+        return apply, state
+    if isinstance(model, nn.Module):
+        if model.scope is None:
+            raise TypeError("a Linen module has no parameters of its own: give module.bind(variables)")
+        module, variables = model.unbind()
+        return lambda x, variables: module.apply(variables, x), variables
+    if not callable(model):
+        raise TypeError(f"model must be callable, got {type(model).__name__}")
+    return lambda x, _: model(x), ()
