@@ -9,15 +9,15 @@ def draw(seed: int, *, size: int = 320, blobs: int = 6) -> UInt8[np.ndarray, "si
     """A round view of bright, fibrous texture with dark blobs at several scales, in grey."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:size, :size] / size - 0.5
-    tissue = 0.62 + 0.10 * _noise(rng, size, size / 6) + 0.07 * _noise(rng, size, size / 25)
-    fibres = 0.06 * _noise(rng, size, 1.0)
+    tissue = 0.62 + 0.10 * _noise(rng, size, size / 4) + 0.07 * _noise(rng, size, size / 12)
+    fibres = 0.06 * _noise(rng, size, 2.5)
     for scale in np.geomspace(0.16, 0.03, blobs):
         angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.34)
         dy, dx = rows - distance * np.sin(angle), columns - distance * np.cos(angle)
         stretch, turn = rng.uniform(0.7, 1.4), rng.uniform(0, np.pi)
         along, across = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
         reach = np.hypot(along / stretch, across * stretch) / scale
-        rim = 1 + 0.12 * _noise(rng, size, size / 12)
+        rim = 1 + 0.1 * _noise(rng, size, size / 7)
         tissue -= 0.42 / (1 + np.exp(np.minimum(12 * (reach * rim - 1), 50)))
     radius = np.hypot(rows, columns)
     view = (1 - 0.9 * radius**2) / (1 + np.exp(size * (radius - 0.47)))
@@ -25,7 +25,8 @@ def draw(seed: int, *, size: int = 320, blobs: int = 6) -> UInt8[np.ndarray, "si
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _noise(rng: np.random.Generator, size: int, sigma: float) -> np.ndarray:
-    """Smooth noise of unit variance whose grains are about ``sigma`` pixels."""
-    smooth = cv2.GaussianBlur(rng.standard_normal((size, size)), (0, 0), sigma)
+def _noise(rng: np.random.Generator, size: int, grain: float) -> np.ndarray:
+    """Smooth noise of unit variance whose grains are about ``grain`` pixels."""
+    cells = max(4, round(size / grain))
+    smooth = cv2.resize(rng.standard_normal((cells, cells)), (size, size), interpolation=cv2.INTER_CUBIC)
     return (smooth - smooth.mean()) / smooth.std()
