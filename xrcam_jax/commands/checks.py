@@ -1,0 +1,64 @@
+"""Arguments are checked before anything is loaded or compiled; what is wrong is said in one line."""
+
+import difflib
+import json
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+
+class CommandError(Exception):
+    """The command cannot start; the message is one line that names the argument and says what would do."""
+
+
+def check_names(argument: str, names: Collection[str], known: Collection[str]) -> None:
+    """Refuses names that are not known, offering the nearest that is, names given twice, and none at all."""
+    if not names:
+        raise CommandError(f"{argument}: no name is given")
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise CommandError(f"{argument}: unknown {name!r}; {hint}known: {', '.join(known)}")
+    if len(set(names)) != len(names):
+        raise CommandError(f"{argument}: a name is given twice in {','.join(names)}")
+
+
+def check_at_least_one(argument: str, value: int) -> None:
+    if value < 1:
+        raise CommandError(f"{argument}: {value} is less than 1")
+
+
+def check_inputs(inputs: Collection[Path]) -> None:
+    """Refuses only where there is nothing at all: one file that is missing must not keep the others back."""
+    if not any(path.exists() for path in inputs):
+        raise CommandError(f"no such file or folder: {', '.join(map(str, inputs))}")
+
+
+def prepare_folder(argument: str, folder: Path) -> None:
+    """Makes the folder and tries to write there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CommandError(f"{argument}: cannot write to {folder} ({error.strerror})") from error
+
+
+def read_labels(argument: str, path: Path) -> list[str]:
+    """Class names: a line each, or JSON, a list or an object from class number to name."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix.lower() != ".json":
+            return [line.strip() for line in text.splitlines() if line.strip()]
+        content = json.loads(text)
+        if isinstance(content, dict):
+            content = [content[str(index)] for index in range(len(content))]
+        # ImageNet's own index has pairs of a WordNet number and a name.
+        return [str(entry[-1] if isinstance(entry, list) else entry) for entry in content]
+    except OSError as error:
+        raise CommandError(f"{argument}: cannot read {path} ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise CommandError(
+            f"{argument}: {path} is neither a name a line nor JSON (a list, or an object with keys 0, 1, ...)"
+        ) from error

@@ -1,0 +1,210 @@
+"""``xrcam explain``: pictures in, overlays out."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xrcam_jax.commands.checks import (
+    CommandError,
+    check_at_least_one,
+    check_inputs,
+    check_names,
+    prepare_folder,
+    read_labels,
+)
+
+if TYPE_CHECKING:
+    from xrcam_jax.commands.results import Result
+    from xrcam_jax.images import Picture
+    from xrcam_jax.preprocessing import Preprocessing
+
+NAME = "explain"
+SUMMARY = "Show where a network looks: overlays, maps and contact sheets of pictures and videos"
+EXAMPLE = """example:
+  xrcam explain scan.png recordings/ clip.mp4 --model skresnext50_32x4d --weights skresnext50.safetensors \\
+      --method xrelevance_cam,grad_cam --labels classes.txt --out explained"""
+
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT", help="picture, video, or folder of both"
+    )
+    parser.add_argument("--model", required=True, help="network, see xrcam models")
+    parser.add_argument(
+        "--weights",
+        help="timm .safetensors or .pth, Orbax directory, or hub name such as timm/resnet50.a1_in1k",
+    )
+    parser.add_argument("--num-classes", type=int, metavar="N", help="refuse weights of another number")
+    parser.add_argument(
+        "--method", type=_names, default=["xrelevance_cam"], metavar="M[,M]", help="see xrcam methods"
+    )
+    parser.add_argument(
+        "--layers",
+        type=_names,
+        default=list(LAYERS),
+        metavar="L[,L]",
+        help=f"of {', '.join(LAYERS)}; all by default",
+    )
+    parser.add_argument(
+        "--target", type=_target, metavar="CLASS", help="number of the class to explain; predicted by default"
+    )
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="class names: .txt, one a line, or .json")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video, take every Nth frame")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="pictures at a time (8)")
+    parser.add_argument("--out", type=Path, default=Path("xrcam_out"), metavar="DIR", help="(xrcam_out)")
+
+
+def run(options: argparse.Namespace) -> int:
+    labels = _check(options)
+
+    from tqdm import tqdm
+
+    import xrcam_jax as xr
+    from xrcam_jax.commands.results import Results
+    from xrcam_jax.images import count, stream
+
+    model = _load(options)
+    _check_classes(options, model.num_classes, labels)
+    explain = xr.Explainer(model, methods=tuple(options.method), layers=tuple(options.layers))
+
+    explained, unread = 0, 0
+
+    def report(line: str) -> None:
+        nonlocal unread
+        unread += 1
+        tqdm.write(f"xrcam explain: {line}", file=sys.stderr)
+
+    pictures = stream(options.inputs, every=options.every, report=report)
+    bar = tqdm(total=count(options.inputs, every=options.every), unit="picture", disable=None)
+    with bar, Results(options.out, model.preprocessing, labels) as results, ThreadPoolExecutor() as writers:
+        for batch in _explained(pictures, explain, model.preprocessing, options):
+            for picture, result in writers.map(results.write, *zip(*batch, strict=True)):
+                tqdm.write(results.record(picture, result))
+                explained += 1
+                bar.update()
+    print(f"{explained} explained, {unread} could not be read. Look into {options.out / 'sheets'}")
+    return 1 if unread or not explained else 0
+
+
+def _check(options: argparse.Namespace) -> list[str] | None:
+    """Refuses what can be refused before the weights are read; returns the labels."""
+    check_at_least_one("--batch-size", options.batch_size)
+    check_at_least_one("--every", options.every)
+    check_inputs(options.inputs)
+    check_names("--layers", options.layers, LAYERS)
+    labels = read_labels("--labels", options.labels) if options.labels else None
+    if options.weights is None:
+        raise CommandError(
+            "--weights: give a timm .safetensors or .pth file, an Orbax directory or a hub name such as "
+            "timm/resnet50.a1_in1k (to try without, run xrcam demo)"
+        )
+
+    import xrcam_jax as xr
+
+    check_names("--model", [options.model], xr.list_models())
+    check_names("--method", options.method, tuple(xr.METHODS))
+    prepare_folder("--out", options.out)
+    return labels
+
+
+def _load(options: argparse.Namespace):
+    import xrcam_jax as xr
+
+    try:
+        model = xr.load_model(options.model, options.weights)
+    except (OSError, ValueError, ImportError) as error:
+        # Weights of another network differ in hundreds of tensors: the first one will do here.
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise CommandError(f"--weights: {'; '.join(lines[:2])}") from error
+    # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
+    if options.num_classes not in (None, model.num_classes):
+        raise CommandError(
+            f"--num-classes: {options.num_classes}, but the weights are for {model.num_classes} classes"
+        )
+    return model
+
+
+def _check_classes(options: argparse.Namespace, num_classes: int, labels: list[str] | None) -> None:
+    if options.target is not None and not 0 <= options.target < num_classes:
+        raise CommandError(f"--target: {options.target} is not a class; there are 0 to {num_classes - 1}")
+    if labels is not None and len(labels) != num_classes:
+        raise CommandError(
+            f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}"
+        )
+
+
+def _explained(
+    pictures: Iterable["Picture"], explain, config: "Preprocessing", options: argparse.Namespace
+) -> Iterator[list[tuple["Picture", "Result"]]]:
+    """Explains batch by batch, one batch ahead: the device works on while the last one is written."""
+    import jax
+
+    from xrcam_jax.commands.results import Result
+
+    for batch, arrays in _one_ahead(_dispatched(pictures, explain, config, options)):
+        logits, targets, maps = jax.device_get(arrays)
+        yield [
+            (picture, Result(logits[i], int(targets[i]), _in_order(options, i, maps)))
+            for i, picture in enumerate(batch)
+        ]
+
+
+def _in_order(options: argparse.Namespace, index: int, maps: dict) -> dict:
+    """The maps of one picture, by method and layer as they were asked for: JAX sorts dictionaries."""
+    layers = [*options.layers, "aggregate"]
+    return {method: {layer: maps[method][layer][index] for layer in layers} for method in options.method}
+
+
+def _dispatched(
+    pictures: Iterable["Picture"], explain, config: "Preprocessing", options: argparse.Namespace
+) -> Iterator[tuple]:
+    """Batches with their explanations, which are still on the device and perhaps not yet computed."""
+    import numpy as np
+
+    from xrcam_jax.preprocessing import preprocess
+
+    size = None
+    for batch in _batches(pictures, options.batch_size):
+        # All batches are padded to the first one's size: each new size would be compiled anew.
+        size = size or len(batch)
+        images = preprocess([picture.pixels for picture in batch], config)
+        images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
+        targets = None if options.target is None else np.full(size, options.target, np.int32)
+        e = explain(images, targets)
+        maps = {method: {**e.maps[method], "aggregate": e.aggregate(method)} for method in options.method}
+        yield batch, (e.logits, e.targets, maps)
+
+
+def _batches(items: Iterable, size: int) -> Iterator[list]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _one_ahead(items: Iterable) -> Iterator:
+    """The same items, each only after the next one has been asked for."""
+    iterator = iter(items)
+    for held in islice(iterator, 1):
+        for following in iterator:
+            yield held
+            held = following
+        yield held
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _target(text: str) -> int | None:
+    if text == "predicted":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a class number nor 'predicted'") from None

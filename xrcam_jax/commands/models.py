@@ -1,0 +1,26 @@
+"""``xrcam models``."""
+
+import argparse
+import math
+
+NAME = "models"
+SUMMARY = "List the networks, with their number of parameters at 1000 classes"
+EXAMPLE = "example:\n  xrcam models"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It has none."""
+
+
+def run(options: argparse.Namespace) -> int:
+    import jax
+    from flax import nnx
+
+    import xrcam_jax as xr
+    from xrcam_jax.models.specs import SPECS
+
+    for name in xr.list_models():
+        model = nnx.eval_shape(lambda name=name: xr.create_model(name))
+        parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+        print(f"{name:20} {parameters:>12,}   {SPECS[name].hub}", flush=True)
+    return 0

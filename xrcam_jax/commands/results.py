@@ -1,0 +1,107 @@
+"""What ``xrcam explain`` leaves in its folder.
+
+::
+
+    summary.csv                       a row per picture
+    sheets/NAME.png                   the picture, its layers and their aggregate, a row per method
+    overlays/METHOD/LAYER/NAME.png    each of them at the picture's own size
+    maps/NAME.npz                     the maps at the network's resolution, and the logits
+"""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from jaxtyping import Float
+
+from xrcam_jax import plot
+from xrcam_jax.files import write_whole
+from xrcam_jax.images import Picture
+from xrcam_jax.preprocessing import Box, Preprocessing, crop_box
+
+
+class Result(NamedTuple):
+    """What was found for one picture, on the host; ``maps`` by method, then layer or ``aggregate``."""
+
+    logits: Float[np.ndarray, " n"]
+    target: int
+    maps: dict[str, dict[str, Float[np.ndarray, "h w"]]]
+
+    @property
+    def predicted(self) -> int:
+        return int(np.argmax(self.logits))
+
+    def score(self, index: int) -> float:
+        """The softmax probability of a class."""
+        shifted = np.exp(self.logits.astype(np.float64) - self.logits.max())
+        return float(shifted[index] / shifted.sum())
+
+
+class Results:
+    """The folder of one run. Each file is whole or not there, the summary as far as it went."""
+
+    def __init__(self, folder: Path, config: Preprocessing, labels: list[str] | None):
+        self.folder, self.config, self.labels = folder, config, labels
+
+    def __enter__(self) -> Self:
+        self._file = (self.folder / "summary.csv").open("w", newline="", encoding="utf-8")
+        self._summary = csv.writer(self._file)
+        self._summary.writerow(("file", "name", "predicted", "label", "score", "target", "target_score"))
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+    def write(self, picture: Picture, result: Result) -> tuple[Picture, Result]:
+        """Writes the files of one picture, returns what it was given; safe in several threads at once."""
+        height, width = picture.pixels.shape[:2]
+        box = crop_box(height, width, self.config)
+        rows = []
+        for method, maps in result.maps.items():
+            overlays = {
+                layer: plot.overlay(picture.pixels, saliency, box=box) for layer, saliency in maps.items()
+            }
+            for layer, laid in overlays.items():
+                plot.save_picture(self.folder / "overlays" / method / layer / f"{picture.name}.png", laid)
+            rows.append([picture.pixels, *overlays.values()])
+        sheet = plot.contact_sheet(
+            rows,
+            columns=["picture", *maps],
+            row_labels=list(result.maps),
+            title=self._line(picture, result),
+        )
+        plot.save_picture(self.folder / "sheets" / f"{picture.name}.png", sheet)
+        write_whole(self.folder / "maps" / f"{picture.name}.npz", _npz(result, box))
+        return picture, result
+
+    def record(self, picture: Picture, result: Result) -> str:
+        """Adds a picture that was written to the summary, and returns a line on it."""
+        predicted, target = result.predicted, result.target
+        label = self.labels[predicted] if self.labels else ""
+        scores = f"{result.score(predicted):.6f}", f"{result.score(target):.6f}"
+        row = (picture.source, picture.name, predicted, label, scores[0], target, scores[1])
+        self._summary.writerow(row)
+        self._file.flush()
+        return self._line(picture, result)
+
+    def _line(self, picture: Picture, result: Result) -> str:
+        line = f"{picture.name}: predicted {self._class(result, result.predicted)}"
+        if result.target != result.predicted:
+            line += f"; explained {self._class(result, result.target)}"
+        return line
+
+    def _class(self, result: Result, index: int) -> str:
+        name = f" ({self.labels[index]})" if self.labels else ""
+        return f"class {index}{name}, score {result.score(index):.3f}"
+
+
+def _npz(result: Result, box: Box) -> bytes:
+    """Keys ``METHOD/LAYER``, ``logits``, ``target``, ``box`` (top, left, bottom, right: what was seen)."""
+    arrays: dict[str, Any] = {"logits": result.logits, "target": result.target, "box": np.asarray(box)}
+    for method, maps in result.maps.items():
+        arrays |= {f"{method}/{layer}": saliency for layer, saliency in maps.items()}
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
