@@ -9,12 +9,15 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+import oracle
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
-from xrcam_jax.preprocessing import Preprocessing
+from xrcam_jax.images import load_images
+from xrcam_jax.preprocessing import Preprocessing, preprocess
 
 CONFIG = Preprocessing(input_size=(32, 32))
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -317,35 +320,39 @@ def test_help_from_outside():
 
 @pytest.fixture(scope="module")
 def resnet18(tmp_path_factory):
-    from flax import nnx
-
-    from weights_convert.save import save_timm
-
-    model = xr.create_model("resnet18", num_classes=3, rngs=nnx.Rngs(0))
-    model.preprocessing = Preprocessing(input_size=(64, 64))
+    """A checkpoint for small pictures, with seeded weights."""
+    config = {"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 64, 64]}}
     path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
-    save_timm(model, path)
+    save_file(oracle.seeded_state("resnet18"), path, metadata={"config": json.dumps(config)})
     return path
 
 
-def test_the_real_network(tmp_path, resnet18):
-    """From a checkpoint and pictures to maps: the same as from the library's own calls."""
+def test_the_real_network(tmp_path, resnet18, monkeypatch):
+    """From a checkpoint and pictures to maps; what is stored is what the explainer says of these pictures."""
+    calls = []
+
+    class Recorded(xr.Explainer):
+        def __call__(self, images, targets=None):
+            calls.append((images, super().__call__(images, targets)))
+            return calls[-1][1]
+
+    monkeypatch.setattr(xr, "Explainer", Recorded)
     pictures = [draw(tmp_path / f"{seed}.png", 70 + 20 * seed, 100, seed) for seed in range(3)]
     arguments = ["--model", "resnet18", "--weights", resnet18, "--method", "xrelevance_cam,grad_cam"]
-    arguments += ["--batch-size", 2, "--num-classes", 3, "--out", tmp_path / "out"]
+    arguments += ["--batch-size", 2, "--num-classes", 1000, "--out", tmp_path / "out"]
     assert main(["explain", *map(str, pictures), *map(str, arguments)]) == 0
-    model = xr.load_model("resnet18", resnet18)
-    images = xr.preprocess(xr.load_images(pictures[:2]), model.preprocessing)
-    e = xr.Explainer(model, methods=("xrelevance_cam", "grad_cam"), layers=LAYERS)(images)
+
+    images, e = calls[0]
+    np.testing.assert_array_equal(
+        images, preprocess(load_images(pictures[:2]), Preprocessing(input_size=(64, 64), crop_pct=0.95))
+    )
     for index in range(2):
         with np.load(tmp_path / "out" / "maps" / f"{index}.npz") as arrays:
-            np.testing.assert_allclose(arrays["logits"], e.logits[index], rtol=1e-5, atol=1e-5)
+            np.testing.assert_array_equal(arrays["logits"], e.logits[index])
             for method in ("xrelevance_cam", "grad_cam"):
+                np.testing.assert_array_equal(arrays[f"{method}/aggregate"], e.aggregate(method)[index])
                 for layer in LAYERS:
-                    expected = e.maps[method][layer][index]
-                    np.testing.assert_allclose(arrays[f"{method}/{layer}"], expected, atol=1e-4)
-                expected = e.aggregate(method)[index]
-                np.testing.assert_allclose(arrays[f"{method}/aggregate"], expected, atol=1e-4)
+                    np.testing.assert_array_equal(arrays[f"{method}/{layer}"], e.maps[method][layer][index])
     with Image.open(tmp_path / "out" / "overlays" / "grad_cam" / "layer1" / "2.png") as laid:
         assert laid.size == (100, 110)
 
