@@ -1,0 +1,18 @@
+"""Eight virtual devices for the sharding tests, and float64 for those that ask for it."""
+
+import jax
+import pytest
+from hypothesis import settings
+
+jax.config.update("jax_num_cpu_devices", 8)
+
+# Compilation is what takes the time, and it varies: a deadline would only make tests fail at random.
+settings.register_profile("suite", deadline=None, max_examples=15, derandomize=True)
+settings.load_profile("suite")
+
+
+@pytest.fixture
+def float64():
+    """Computes in double precision while the test runs."""
+    with jax.enable_x64(True):
+        yield
