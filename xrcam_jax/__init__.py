@@ -1,13 +1,18 @@
 """Layer-wise Relevance Propagation as a JAX transformation, and the explanation methods built on it."""
 
+from xrcam_jax import plot
 from xrcam_jax.cam.explainer import Explainer, Explanation
 from xrcam_jax.cam.methods import METHODS
+from xrcam_jax.images import load_images
 from xrcam_jax.lrp import composites, rules, seeds
 from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
 from xrcam_jax.lrp.transform import Taps, lrp, taps
 from xrcam_jax.marks import mark
-from xrcam_jax.models.resnet import create_model
-from xrcam_jax.models.specs import list_models
+from xrcam_jax.models import create_model, list_models
+from xrcam_jax.preprocessing import Preprocessing, preprocess
+
+# Last: weights_convert builds on the modules above.
+from weights_convert.load import load_model  # isort: skip
 
 __all__ = [
     "METHODS",
@@ -15,13 +20,18 @@ __all__ = [
     "Conservation",
     "Explainer",
     "Explanation",
+    "Preprocessing",
     "Taps",
     "composites",
     "conservation",
     "create_model",
     "list_models",
+    "load_images",
+    "load_model",
     "lrp",
     "mark",
+    "plot",
+    "preprocess",
     "rules",
     "seeds",
     "taps",

@@ -1,0 +1,91 @@
+"""What PyTorch computes: reference outputs in ``tests/data``, and the weights and pictures they are for.
+
+The weights are drawn, not stored. ``tests/data/manifests`` has, for each network, timm's keys and shapes,
+and digests of what has to come out. Any change to the order of the draws below changes all of them.
+"""
+
+import json
+import math
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+DATA = Path(__file__).parent / "data"
+MANIFESTS = sorted(path.stem for path in (DATA / "manifests").glob("*_nc*.json"))
+REFERENCES = [
+    ("resnet50", 1000),
+    ("resnext50_32x4d", 1000),
+    ("skresnext50_32x4d", 1000),
+    ("resnet50", 2),
+    ("skresnext50_32x4d", 2),
+]
+
+
+def manifest(name: str, num_classes: int = 1000) -> dict[str, tuple[int, ...]]:
+    """timm's key and shape of each tensor of a network, in timm's order."""
+    path = DATA / "manifests" / f"{name}_nc{num_classes}.json"
+    return {key: tuple(shape) for key, shape in json.loads(path.read_text()).items()}
+
+
+def digests() -> dict[str, dict]:
+    """Counts and SHA-256 digests of the drawn weights, by manifest."""
+    return json.loads((DATA / "manifests" / "digests.json").read_text())
+
+
+def reference(name: str, num_classes: int = 1000) -> dict[str, np.ndarray]:
+    """What timm computes from :func:`seeded_state` with seed 0 and :func:`images`, on CPU."""
+    with np.load(DATA / f"forward_{name}_nc{num_classes}.npz") as arrays:
+        return dict(arrays)
+
+
+def images() -> np.ndarray:
+    """The pictures of all references: (2, 64, 64, 3) float32, as if preprocessed."""
+    with np.load(DATA / "images.npz") as arrays:
+        return arrays["images"].transpose(0, 2, 3, 1)
+
+
+def seeded_images(seed: int, batch: int, size: int) -> np.ndarray:
+    """Coarse 8x8 patches under fine noise: (batch, size, size, 3) float32; size is a multiple of 8."""
+    rng = np.random.default_rng([seed, 1])
+    patches = rng.standard_normal((batch, 3, size // 8, size // 8)).repeat(8, axis=2).repeat(8, axis=3)
+    noise = rng.standard_normal((batch, 3, size, size))
+    return (patches + 0.3 * noise).astype(np.float32).transpose(0, 2, 3, 1)
+
+
+@lru_cache(maxsize=2)
+def seeded_state(name: str, num_classes: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
+    """Weights that keep activations and relevances sane, float32 under timm's keys. Do not write to them."""
+    shapes = manifest(name, num_classes)
+    rng = np.random.default_rng(seed)
+    drawn = {key: _draw(rng, key, shapes) for key in sorted(shapes)}
+    return {key: drawn[key] for key in shapes}
+
+
+def _draw(rng: np.random.Generator, key: str, shapes: dict[str, tuple[int, ...]]) -> np.ndarray:
+    shape, leaf = shapes[key], key.rpartition(".")[2]
+    if leaf == "num_batches_tracked":
+        return np.zeros(shape, np.int64)
+    if leaf == "running_mean":
+        values = 0.1 * rng.standard_normal(shape)
+    elif leaf == "running_var":
+        values = rng.uniform(0.5, 1.5, shape)
+    elif leaf == "bias":
+        values = (0.01 if key == "fc.bias" else 0.1) * rng.standard_normal(shape)
+    elif len(shape) == 1:
+        values = rng.uniform(*((0.1, 0.4) if _ends_branch(key, shapes) else (0.5, 1.5)), shape)
+    elif len(shape) == 2:
+        values = rng.standard_normal(shape) / math.sqrt(shape[1])
+    else:
+        values = rng.standard_normal(shape) * math.sqrt(2.0 / math.prod(shape[1:]))
+    return values.astype(np.float32)
+
+
+def _ends_branch(key: str, shapes: dict[str, tuple[int, ...]]) -> bool:
+    """Whether a norm is the last before an addition: small weights there keep the sums from growing."""
+    if "downsample" in key:
+        return True
+    stage, _, rest = key.partition(".")
+    index, _, rest = rest.partition(".")
+    last = 3 if {f"{stage}.{index}.bn3.weight", f"{stage}.{index}.conv3.bn.weight"} & shapes.keys() else 2
+    return stage.startswith("layer") and rest in (f"bn{last}.weight", f"conv{last}.bn.weight")
