@@ -29,15 +29,22 @@ _CALLS = {
 REMAT = ("remat2", "checkpoint", "remat")
 _BODIES = (*REMAT, "scan", "cond")
 
+# Its frames are on the way to every equation, so none of them is the user's line.
+source_info_util.register_exclusion(__file__)
+
 
 @dataclass(frozen=True, eq=False)
 class Equation:
-    """One primitive application; values are numbered, see :class:`Program`."""
+    """One primitive application; values are numbered, see :class:`Program`.
+
+    ``source`` is the user's line that made it, as ``file:line (function)``, empty if no line is the user's.
+    """
 
     eqn: JaxprEqn
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     name_stack: Any
+    source: str
     bodies: tuple["Program", ...] = ()
 
     @property
@@ -50,11 +57,6 @@ class Equation:
     def scope(self) -> str:
         """Path of the ``jax.named_scope`` and Linen modules around the equation, e.g. ``layer1/0/conv2``."""
         return str(self.name_stack)
-
-    @property
-    def source(self) -> str:
-        """The user's line that made it, as ``file:line (function)``."""
-        return source_info_util.summarize(self.eqn.source_info)
 
     @property
     def mark(self) -> str | None:
@@ -108,7 +110,7 @@ class _Flattener:
         self.constants[number] = array
         return number
 
-    def add(self, closed: ClosedJaxpr, inputs: Sequence[int], name_stack: Any) -> list[int]:
+    def add(self, closed: ClosedJaxpr, inputs: Sequence[int], name_stack: Any, caller: str) -> list[int]:
         """Append ``closed``'s equations applied to the values ``inputs``; return its outputs."""
         numbers: dict[Var, int] = dict(zip(closed.jaxpr.invars, inputs, strict=True))
         for var, array in zip(closed.jaxpr.constvars, closed.consts, strict=True):
@@ -124,13 +126,13 @@ class _Flattener:
         for eqn in closed.jaxpr.eqns:
             operands = [read(atom) for atom in eqn.invars]
             stack = name_stack + eqn.source_info.name_stack
-            name = eqn.primitive.name
+            name, source = eqn.primitive.name, source_info_util.summarize(eqn.source_info) or caller
             if name in _CALLS and not self.keep(eqn):
-                outputs = self.add(_closed(eqn.params[_CALLS[name]]), operands, stack)
+                outputs = self.add(_closed(eqn.params[_CALLS[name]]), operands, stack, source)
             else:
                 outputs = [self.value(var.aval) for var in eqn.outvars]
                 bodies = tuple(flatten(body, self.keep) for body in _body_jaxprs(eqn))
-                self.equations.append(Equation(eqn, tuple(operands), tuple(outputs), stack, bodies))
+                self.equations.append(Equation(eqn, tuple(operands), tuple(outputs), stack, source, bodies))
             numbers.update(zip(eqn.outvars, outputs, strict=True))
         return [read(atom) for atom in closed.jaxpr.outvars]
 
@@ -151,7 +153,7 @@ def flatten(closed: ClosedJaxpr, keep: Callable[[JaxprEqn], bool] = lambda eqn: 
     """Number the values of ``closed`` and open its calls, but for those that ``keep`` wants whole."""
     flat = _Flattener(keep)
     inputs = [flat.value(var.aval) for var in closed.jaxpr.invars]
-    outputs = flat.add(closed, inputs, source_info_util.new_name_stack())
+    outputs = flat.add(closed, inputs, source_info_util.new_name_stack(), "")
     return Program(
         tuple(flat.equations), tuple(inputs), tuple(outputs), flat.constants, frozenset(flat.literals),
         tuple(flat.avals),

@@ -16,7 +16,9 @@ EPS = 1e-3  # large, so that a rule that forgets it fails
 
 
 def conv(x, w):
-    return lax.conv_general_dilated(x, w, (2, 1), ((1, 1), (0, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return lax.conv_general_dilated(
+        x, w, (2, 1), ((1, 1), (0, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 def dense(x, w):
@@ -70,8 +72,14 @@ def gamma(c, r, b, factor):
 CONTRIBUTIONS = {
     "epsilon": (lambda bias: rules.Epsilon(EPS, bias), epsilon),
     "z_plus": (lambda bias: rules.ZPlus(EPS, bias), lambda c, r, b: alpha_beta(c, r, b, 1, 0)),
-    "alpha1_beta0": (lambda bias: rules.AlphaBeta(1, 0, EPS, bias), lambda c, r, b: alpha_beta(c, r, b, 1, 0)),
-    "alpha2_beta1": (lambda bias: rules.AlphaBeta(2, 1, EPS, bias), lambda c, r, b: alpha_beta(c, r, b, 2, 1)),
+    "alpha1_beta0": (
+        lambda bias: rules.AlphaBeta(1, 0, EPS, bias),
+        lambda c, r, b: alpha_beta(c, r, b, 1, 0),
+    ),
+    "alpha2_beta1": (
+        lambda bias: rules.AlphaBeta(2, 1, EPS, bias),
+        lambda c, r, b: alpha_beta(c, r, b, 2, 1),
+    ),
     "alpha3.5_beta2.5": (
         lambda bias: rules.AlphaBeta(3.5, 2.5, EPS, bias),
         lambda c, r, b: alpha_beta(c, r, b, 3.5, 2.5),

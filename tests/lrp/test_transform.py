@@ -1,6 +1,7 @@
 """The transformation: its value, its pullback against independent forms, and what it composes with."""
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import networks
 import numpy as np
@@ -79,11 +80,10 @@ def test_epsilon_to_zero_without_biases_is_gradient_times_input(seed):
         x = jax.random.normal(jax.random.key(seed + 1), (4, 6), jnp.float64)
         own = Composite((Assign(Epsilon(0), kinds=("dense",)), Assign(Pass(), kinds=("activation",))))
         out, r = relevance(networks.plain, own, x, weights)
-        (gradient,) = jax.vjp(lambda x: networks.plain(x, weights), x)[1](xr.seeds.unit(out, jnp.argmax(out, -1)))
+        (gradient,) = jax.vjp(lambda x: networks.plain(x, weights), x)[1](
+            xr.seeds.unit(out, jnp.argmax(out, -1))
+        )
         close(r, gradient * x, 1e-12)
-
-
-CONSERVING = ("relevance_cam", "half", "alpha2_beta1", "folded")
 
 
 @pytest.mark.parametrize("name", ["relevance_cam", "folded"])
@@ -107,7 +107,9 @@ def test_tapped_relevance_is_that_of_the_rest_of_the_network(name, network, floa
 
     def head(a):
         if network == "nnx":
-            return nnx.merge(nnx.split(networks.Nnx(dtype=jnp.float64))[0], args[0]).head(a.reshape(len(a), -1))
+            return nnx.merge(nnx.split(networks.Nnx(dtype=jnp.float64))[0], args[0]).head(
+                a.reshape(len(a), -1)
+            )
         dense = args[0]["params"]["Dense_1"]
         return a.mean((1, 2)) @ dense["kernel"] + dense["bias"]
 
@@ -154,7 +156,9 @@ def test_a_sharded_batch_gives_the_same(axis, float64):
     x = networks.images(3, batch=8, dtype=jnp.float64)
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(axis,))
     with jax.set_mesh(mesh):
-        run = jax.jit(lambda x, *args: xr.taps(f, COMPOSITES["relevance_cam"], x, *args, seed=seed_of).relevances)
+        run = jax.jit(
+            lambda x, *args: xr.taps(f, COMPOSITES["relevance_cam"], x, *args, seed=seed_of).relevances
+        )
         sharded = run(model_sharded_over(mesh, x), *args)
     assert sharded["first"].sharding.spec[0] == "batch"
     whole = xr.taps(f, COMPOSITES["relevance_cam"], x, *args, seed=seed_of).relevances
@@ -181,19 +185,20 @@ def close_trees(found, wanted):
     jax.tree.map(lambda a, b: close(jax.device_get(a), jax.device_get(b), 1e-11), found, wanted)
 
 
-def test_relevance_can_be_differentiated(float64):
-    """With respect to parameters, through the gate too, against central differences."""
+@pytest.mark.parametrize("name", ["epsilon_plus", "relevance_cam", "published"])
+def test_relevance_can_be_differentiated(name, float64):
+    """With respect to parameters, those of the gate too, against central differences."""
     f, (state,), x = networks.functions(jnp.float64)["nnx"]
     flat, unravel = jax.flatten_util.ravel_pytree(state)
     weights = jax.random.normal(jax.random.key(5), x.shape, jnp.float64)
 
     @jax.jit
     def score(flat):
-        return (relevance(f, COMPOSITES["epsilon_plus"], x, unravel(flat))[1] * weights).sum()
+        return (relevance(f, COMPOSITES[name], x, unravel(flat))[1] * weights).sum()
 
     direction = jax.random.normal(jax.random.key(6), flat.shape, jnp.float64)
-    slope = (score(flat + 1e-6 * direction) - score(flat - 1e-6 * direction)) / 2e-6
-    np.testing.assert_allclose(jax.jit(jax.grad(score))(flat) @ direction, slope, rtol=1e-5)
+    slope = (score(flat + 1e-5 * direction) - score(flat - 1e-5 * direction)) / 2e-5
+    np.testing.assert_allclose(jax.jit(jax.grad(score))(flat) @ direction, slope, rtol=5e-4)
 
 
 def deep(block):
@@ -265,7 +270,7 @@ def test_integers_and_comparisons_carry_no_relevance(float64):
 @pytest.mark.parametrize(
     ("f", "primitive"),
     [
-        (jnp.sin, "sin"),
+        (lambda x: jnp.sin(x), "sin"),
         (lambda x: jnp.linalg.norm(x) ** 3, "integer_pow"),
         (lambda x: jnp.sort(x), "sort"),
         (lambda x: x * jnp.flip(x), "mul"),

@@ -26,9 +26,9 @@ from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Gate, Gradient,
 
 Kind = Literal[
     "convolution",  # constant kernel
-    "dense",  # product with a constant matrix, or with a gate such as attention weights
+    "dense",  # product with a constant matrix
     "add",  # sum or difference of two explained values: residual connections
-    "sum",  # over axes or windows; means and average pooling too
+    "sum",  # over axes or windows; means, average pooling and sums weighted by attention too
     "max_pool",  # maximum over axes or windows, or of two values
     "activation",  # elementwise: relu, tanh, clamp, ...
     "scale",  # times or divided by a constant: batch norm at inference

@@ -143,7 +143,11 @@ def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, se
     balances = [Balance(*map(float, ledgers[number])) for number in range(len(sites))]
     order = ["output", *reversed(marks), ""]
     stages = {
-        stage: _stage(levels[stage], levels[below], [b for s, b in zip(sites, balances, strict=True) if s.stage == stage])
+        stage: _stage(
+            levels[stage],
+            levels[below],
+            [b for s, b in zip(sites, balances, strict=True) if s.stage == stage],
+        )
         for stage, below in pairwise(order)
     }
     return Conservation(

@@ -31,7 +31,9 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> Kind | None:
     if name == "conv_general_dilated" or name.startswith("jit:"):
         return "convolution" if explained == [True, False] else None
     if name == "dot_general":
-        return None if both and operands[0].gate == operands[1].gate else "dense"
+        if both:  # values weighted by a gate, as by attention
+            return None if operands[0].gate == operands[1].gate else "sum"
+        return "dense"
     if name in ("add", "add_any", "sub"):
         return "add" if both else "shift"
     if name == "div":
@@ -97,7 +99,13 @@ class Grouper:
         summed = self.program.equations[above[0]].inputs[0]
         if exp is None or summed != numerator or self.program.equations[exp].primitive != "exp":
             return None
-        return self._group("softmax", (exp, *above, position)) if self.readers[numerator] == 2 else None
+        if self.readers[numerator] != 2:
+            return None
+        # The maximum that is subtracted before exp is part of it: its input is what the model gives it.
+        exponent = self.program.equations[exp].inputs[0]
+        shift = self.producer.get(exponent)
+        shifted = shift is not None and self.kind(shift) == "shift" and self.readers[exponent] == 1
+        return self._group("softmax", (*([shift] if shifted else []), exp, *above, position))
 
     def mean(self, position: int) -> Group | None:
         """A sum divided by a count, if the equation at ``position`` is that division."""
@@ -138,13 +146,13 @@ class Grouper:
         made = {v for e in equations for v in e.outputs}
         read = dict.fromkeys(v for e in equations for v in e.inputs if v not in made)
         x = [v for v in read if self.facts[v].explained]
-        if kind in ("gate", "dense") and len(x) == 2:
+        if kind in ("gate", "sum") and len(x) == 2:
             x.sort(key=lambda v: self.facts[v].gate)
             if equations[-1].primitive == "div":
                 x = list(equations[-1].inputs)
         if kind == "add" and len(x) == 1:
             x = x * 2  # x + x
-        taken = x[:1] if kind == "dense" else x
+        taken = x[:1] if kind == "sum" else x
         return Group(kind, positions, tuple(taken), tuple(v for v in read if v not in taken))
 
     def _climb(self, value: int, through: frozenset[str]) -> tuple[int, ...]:

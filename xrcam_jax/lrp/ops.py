@@ -12,6 +12,7 @@ from jaxtyping import Float, PyTree
 
 from xrcam_jax.lrp.rules import Bilinear, Loss, Rule, total
 
+
 @dataclass(frozen=True, eq=False)
 class Operation:
     """An equation, or a few that count as one, as a function of what is explained and of the rest.

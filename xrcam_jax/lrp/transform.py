@@ -143,9 +143,10 @@ def tap_program(
 
 
 def zeros_for(aval: Any) -> Array:
-    """Zeros of ``aval``'s shape and dtype that vary over the same manual mesh axes (inside shard_map)."""
-    zeros = jnp.zeros(aval.shape, aval.dtype)
-    varying = getattr(aval, "vma", frozenset())
+    """Zeros of ``aval``'s shape and dtype, sharded as it is (explicit axes) and varying as it does (manual axes)."""
+    zeros = jax.lax.full(aval.shape, 0, aval.dtype, sharding=aval.sharding)
+    manual = getattr(aval, "manual_axis_type", None)  # called vma before JAX 0.10
+    varying = manual.varying if manual is not None else getattr(aval, "vma", ())
     return jax.lax.pcast(zeros, tuple(varying), to="varying") if varying else zeros
 
 
