@@ -1,0 +1,296 @@
+"""The grouped two-dimensional convolution, in a formulation that XLA compiles well on CPU too.
+
+XLA's CPU backend runs a convolution with many groups up to a hundred times slower than other
+formulations of the same sum, its weight gradient above all; other backends do well. So the formulation
+is chosen when the program is lowered, by platform and by static shape. The value is always that of
+``lax.conv_general_dilated(..., feature_group_count=groups)``.
+
+Value and derivatives close under differentiation. With the trilinear form ``T(x, w, g) = <g, x * w>``,
+
+- ``dT/dg = x * w`` is a correlation;
+- ``dT/dx`` is the correlation of ``g`` with the flipped, in-group transposed ``w``, stride and input
+  dilation exchanged;
+- ``dT/dw`` is the weight gradient, whose own two derivatives are the correlations above.
+
+So there are two bilinear operations, and each one's rule names only these two, to any order.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from math import gcd
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
+from jaxtyping import Array, Float
+
+Pair = tuple[int, int]
+Operands = tuple[Array, Array]
+
+# Up to this many inputs per group, adding shifted products beats dense blocks, which multiply mostly zeros.
+_MAX_SHIFTED_INPUTS = 8
+# Channels of a dense block: wide enough for a matrix product, narrow enough to waste little on zeros.
+_BLOCK_CHANNELS = 32
+
+
+class _Axis(NamedTuple):
+    """One spatial axis: output ``i`` and tap ``m`` meet at ``i*stride + m*dilation - before`` of the input.
+
+    The input has ``spread - 1`` zeros between its pixels, and ``after`` zeros at its end.
+    """
+
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    spread: int = 1
+
+
+class _Geometry(NamedTuple):
+    """All that is static about a correlation besides its shapes."""
+
+    axes: tuple[_Axis, _Axis]
+    groups: int
+
+
+@partial(jax.jit, static_argnames=("strides", "padding", "dilation", "groups"))
+def grouped_conv(
+    x: Float[Array, "b h w c"],
+    kernel: Float[Array, "kh kw k o"],
+    *,
+    strides: Pair,
+    padding: tuple[Pair, Pair],
+    dilation: Pair,
+    groups: int,
+) -> Float[Array, "b oh ow o"]:
+    """Convolve each of ``groups`` runs of channels with its own filters.
+
+    ``z[b,i,j,o] = sum_{m,n,k} x_padded[b, i*sh + m*dh, j*sw + n*dw, g(o)*K + k] * kernel[m,n,k,o]``, with
+    ``K = c / groups`` inputs in each group and ``g(o) = o // (O / groups)`` the group of output ``o``.
+
+    In a jaxpr it is one ``jit`` equation named ``grouped_conv`` with operands ``(x, kernel)``, so that a
+    transformation can treat it as the one bilinear operation that it is. Reverse mode to any order, vmap
+    and sharding work; forward mode does not (``jax.custom_vjp``).
+
+    Args:
+      x: inputs, channels last.
+      kernel: filters, ``k = c / groups``, of the dtype of ``x``.
+      strides: steps along height and width.
+      padding: zeros added, ``((top, bottom), (left, right))``.
+      dilation: distances between neighbouring filter taps along height and width.
+      groups: number of groups; divides ``c`` and ``o``.
+
+    Returns:
+      ``z``, of the dtype of ``x``.
+
+    Raises:
+      ValueError: naming the argument, if shapes and groups do not fit together.
+    """
+    axes = [_Axis(*axis) for axis in zip(strides, dilation, *zip(*padding, strict=True), strict=True)]
+    _check(x, kernel, axes, groups)
+    (rows, height), (columns, width) = map(_thinned, axes, x.shape[1:3], kernel.shape[:2])
+    return _correlate(_Geometry((height, width), groups), *_varying_alike(x[:, rows, columns], kernel))
+
+
+def _check(x: Array, kernel: Array, axes: list[_Axis], groups: int) -> None:
+    for name, operand, meaning in (("x", x, "b h w c"), ("kernel", kernel, "kh kw k o")):
+        if operand.ndim != 4:
+            raise ValueError(f"{name} must have the axes ({meaning}), got shape {operand.shape}")
+    channels, inputs, outputs = x.shape[3], *kernel.shape[2:]
+    if groups < 1 or channels % groups or outputs % groups:
+        raise ValueError(f"groups={groups} must divide the {channels} channels of x and {outputs} of kernel")
+    if inputs * groups != channels:
+        raise ValueError(
+            f"kernel must have {channels // groups} inputs per group ({channels} channels of x in "
+            f"groups={groups}), got shape {kernel.shape}"
+        )
+    if min(map(_outputs, axes, x.shape[1:3], kernel.shape[:2])) < 1:
+        raise ValueError(f"kernel of shape {kernel.shape}, dilated, exceeds the padded x of shape {x.shape}")
+
+
+def _varying_alike(x: Array, kernel: Array) -> Operands:
+    """Inside shard_map, let both vary over the same mesh axes: transposing that adds up over the devices.
+
+    A rule of ``jax.custom_vjp`` has to return cotangents that vary as the operands do.
+    """
+    of_x, of_kernel = (jax.typeof(operand).manual_axis_type.varying for operand in (x, kernel))
+    x = lax.pcast(x, tuple(of_kernel - of_x), to="varying")
+    return x, lax.pcast(kernel, tuple(of_x - of_kernel), to="varying")
+
+
+def _dilated(size: int, dilation: int) -> int:
+    return (size - 1) * dilation + 1
+
+
+def _outputs(axis: _Axis, pixels: int, taps: int) -> int:
+    padded = _dilated(pixels, axis.spread) + axis.before + axis.after
+    return (padded - _dilated(taps, axis.dilation)) // axis.stride + 1
+
+
+def _thinned(axis: _Axis, pixels: int, taps: int) -> tuple[slice, _Axis]:
+    """The pixels that any tap touches, and the axis over these alone.
+
+    Where stride and dilation share a factor, all but every factor-th pixel only meet zeros; without them
+    the gradients run at the lower resolution too.
+    """
+    factor = gcd(axis.stride, axis.dilation)
+    if factor == 1:
+        return slice(None), axis
+    first = -axis.before % factor
+    stride, dilation, before = axis.stride // factor, axis.dilation // factor, (axis.before + first) // factor
+    end = _dilated(_outputs(axis, pixels, taps), stride) + _dilated(taps, dilation) - 1
+    after = end - before - len(range(first, pixels, factor))
+    return slice(first, None, factor), _Axis(stride, dilation, before, after)
+
+
+def _transposed(axis: _Axis, pixels: int, taps: int) -> _Axis:
+    """The axis over which the cotangent of the output, met by the flipped taps, gives that of the input."""
+    before = _dilated(taps, axis.dilation) - 1 - axis.before
+    end = _dilated(pixels, axis.spread) + _dilated(taps, axis.dilation) - 1
+    after = end - _dilated(_outputs(axis, pixels, taps), axis.stride) - before
+    return _Axis(axis.spread, axis.dilation, before, after, spread=axis.stride)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _correlate(geometry: _Geometry, x: Array, kernel: Array) -> Array:
+    cpu, default = partial(_correlate_cpu, geometry), partial(_native, geometry)
+    return lax.platform_dependent(x, kernel, cpu=cpu, default=default)
+
+
+def _correlate_fwd(geometry: _Geometry, x: Array, kernel: Array) -> tuple[Array, Operands]:
+    return _correlate(geometry, x, kernel), (x, kernel)
+
+
+def _correlate_bwd(geometry: _Geometry, operands: Operands, g: Array) -> Operands:
+    x, kernel = operands
+    return _input_gradient(geometry, x, kernel, g), _weight_gradient(geometry, kernel.shape[:2], x, g)
+
+
+_correlate.defvjp(_correlate_fwd, _correlate_bwd)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _weight_gradient(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> Array:
+    cpu = partial(_transpose, _tap_by_tap, geometry, taps)
+    default = partial(_transpose, _native, geometry, taps)
+    return lax.platform_dependent(x, g, cpu=cpu, default=default)
+
+
+def _weight_gradient_fwd(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> tuple[Array, Operands]:
+    return _weight_gradient(geometry, taps, x, g), (x, g)
+
+
+def _weight_gradient_bwd(geometry: _Geometry, taps: Pair, operands: Operands, kernel: Array) -> Operands:
+    x, g = operands
+    return _input_gradient(geometry, x, kernel, g), _correlate(geometry, x, kernel)
+
+
+_weight_gradient.defvjp(_weight_gradient_fwd, _weight_gradient_bwd)
+
+
+def _input_gradient(geometry: _Geometry, x: Array, kernel: Array, g: Array) -> Array:
+    """The cotangent of ``x``, of which only the shape counts: a correlation, and differentiable as one."""
+    kh, kw, inputs, outputs = kernel.shape
+    per_group = outputs // geometry.groups
+    by_group = kernel[::-1, ::-1].reshape(kh, kw, inputs, geometry.groups, per_group)
+    flipped = by_group.swapaxes(2, 4).reshape(kh, kw, per_group, geometry.groups * inputs)
+    height, width = map(_transposed, geometry.axes, x.shape[1:3], (kh, kw))
+    return _correlate(_Geometry((height, width), geometry.groups), g, flipped)
+
+
+def _native(geometry: _Geometry, x: Array, kernel: Array) -> Array:
+    stride, dilation, before, after, spread = zip(*geometry.axes, strict=True)
+    padding = list(zip(before, after, strict=True))
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        x, kernel, stride, padding, spread, dilation, dimensions, feature_group_count=geometry.groups
+    )
+
+
+def _transpose(correlate: Callable[..., Array], geometry: _Geometry, taps: Pair, x: Array, g: Array) -> Array:
+    """The cotangent of the kernel, by JAX's own rules for the formulation ``correlate``."""
+    shape = (*taps, x.shape[3] // geometry.groups, g.shape[3])
+    _, anywhere = _varying_alike(x, jnp.zeros(shape, x.dtype))
+    return jax.vjp(partial(correlate, geometry, x), anywhere)[1](g)[0]
+
+
+def _correlate_cpu(geometry: _Geometry, x: Array, kernel: Array) -> Array:
+    if geometry.groups == 1:
+        return _native(geometry, x, kernel)
+    if kernel.shape[2] <= _MAX_SHIFTED_INPUTS:
+        return _shifted_products(geometry, x, kernel)
+    return _dense_blocks(geometry, x, kernel)
+
+
+def _tapped(geometry: _Geometry, taps: Pair, x: Array) -> list[Array]:
+    """For each filter tap, row by row, the pixels that it multiplies: ``(b, oh, ow, c)`` each."""
+    height, width = geometry.axes
+    edges = [(axis.before, axis.after, axis.spread - 1) for axis in geometry.axes]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    oh, ow = map(_outputs, geometry.axes, x.shape[1:3], taps)
+    return [
+        padded[:, m * height.dilation :: height.stride, n * width.dilation :: width.stride][:, :oh, :ow]
+        for m in range(taps[0])
+        for n in range(taps[1])
+    ]
+
+
+def _block_diagonal(kernel: Array, groups: int) -> Array:
+    """Filters of dense blocks of neighbouring groups, ``(kh, kw, c / blocks, o)``: zero between groups."""
+    kh, kw, inputs, outputs = kernel.shape
+    joined = max(n for n in range(1, max(1, _BLOCK_CHANNELS // inputs) + 1) if groups % n == 0)
+    diagonal = jnp.eye(joined, dtype=bool)[:, None, None, :, None]
+    by_group = kernel.reshape(kh, kw, 1, inputs, groups // joined, joined, outputs // groups)
+    return jnp.where(diagonal, by_group, 0).reshape(kh, kw, joined * inputs, outputs)
+
+
+# XLA would fuse the sums into every consumer, and evaluate them, and what they are computed from, many
+# times over. It does not look into a call that it may not inline.
+@set_xla_metadata(inlineable="false")
+@partial(jax.jit, static_argnums=0)
+def _shifted_products(geometry: _Geometry, x: Array, kernel: Array) -> Array:
+    """Add up one product per filter tap and input of a group, each vectorised over all channels."""
+    kh, kw, inputs, outputs = kernel.shape
+    groups = geometry.groups
+    accumulator = jnp.promote_types(x.dtype, jnp.float32)
+    weights = kernel.astype(accumulator).reshape(kh * kw, inputs, groups, outputs // groups)
+    total = jnp.zeros((), accumulator)
+    for pixels, filters in zip(_tapped(geometry, (kh, kw), x.astype(accumulator)), weights, strict=True):
+        by_group = pixels.reshape(*pixels.shape[:3], groups, inputs)
+        for k in range(inputs):
+            total += by_group[..., k : k + 1] * filters[k]
+    return total.reshape(*total.shape[:3], outputs).astype(x.dtype)
+
+
+# As above; and compiled apart from its caller, the many convolutions take half the time to compile.
+@set_xla_metadata(inlineable="false")
+@partial(jax.jit, static_argnums=0)
+def _dense_blocks(geometry: _Geometry, x: Array, kernel: Array) -> Array:
+    """One dense convolution per block of channels."""
+    filters = _block_diagonal(kernel, geometry.groups)
+    blocks = x.shape[3] // filters.shape[2]
+    pairs = zip(jnp.split(x, blocks, axis=3), jnp.split(filters, blocks, axis=3), strict=True)
+    return jnp.concatenate([_native(geometry._replace(groups=1), *pair) for pair in pairs], axis=3)
+
+
+# A convolution's weight gradient is a convolution with a filter as large as the image, which XLA's CPU
+# backend runs hundreds of times slower than the products that it consists of.
+@set_xla_metadata(inlineable="false")
+@partial(jax.jit, static_argnums=0)
+def _tap_by_tap(geometry: _Geometry, x: Array, kernel: Array) -> Array:
+    """Add up one matrix product per filter tap and block of channels."""
+    accumulator = jnp.promote_types(x.dtype, jnp.float32)
+    filters = _block_diagonal(kernel.astype(accumulator), geometry.groups)
+    kh, kw, channels, outputs = filters.shape
+    blocks = x.shape[3] // channels
+    total = jnp.zeros((), accumulator)
+    for pixels, dense in zip(
+        _tapped(geometry, (kh, kw), x.astype(accumulator)),
+        filters.reshape(kh * kw, channels, blocks, outputs // blocks),
+        strict=True,
+    ):
+        by_block = pixels.reshape(*pixels.shape[:3], blocks, channels)
+        total += jnp.einsum("bhwnc,cno->bhwno", by_block, dense)
+    return total.reshape(*total.shape[:3], outputs).astype(x.dtype)
