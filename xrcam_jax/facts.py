@@ -141,7 +141,7 @@ def _gate(name: str, carried: list[Fact], operands: list[Fact]) -> int:
 def _through_bodies(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:
     """Facts that hold whatever a body does: the weakest over the branches, over the turns of a loop."""
     return [
-        _weakest(each) for each in zip(*(o for _, o in body_facts(equation, operands, marks)), strict=True)
+        _weakest(list(each)) for each in zip(*(o for _, o in body_facts(equation, operands, marks)), strict=True)
     ]
 
 

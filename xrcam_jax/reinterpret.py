@@ -238,7 +238,7 @@ def run(
         else:
             outputs, inside = step.run([env[i] for i in step.inputs], taps)
             activations.update(inside)
-        if equation.mark in taps:
+        if equation.mark is not None and equation.mark in taps:
             outputs = (outputs[0] + taps[equation.mark],)
             activations[equation.mark] = outputs[0]
         env.update(zip(equation.outputs, outputs, strict=True))

@@ -133,7 +133,8 @@ class Explainer:
             batch's shape, a layer that the model does not have, both ``targets`` and ``top_k``.
         """
         if isinstance(images, jax.core.Tracer) or isinstance(targets, jax.core.Tracer):
-            return self.explain(self.parameters, jnp.asarray(images), targets, top_k=top_k)
+            chosen = None if targets is None else jnp.asarray(targets)
+            return self.explain(self.parameters, jnp.asarray(images), chosen, top_k=top_k)
         images = self._checked(images)
         classes = self._count_classes(images)
         if targets is not None and top_k is not None:
@@ -180,7 +181,8 @@ class Explainer:
             }
 
         raw = raw_of(targets) if targets.ndim == 1 else jax.vmap(raw_of, in_axes=1, out_axes=1)(targets)
-        maps = jax.tree.map(lambda layer: saliency(layer, images.shape[1:3], relu=self.relu), raw)
+        _, height, width, _ = images.shape
+        maps = jax.tree.map(lambda layer: saliency(layer, (height, width), relu=self.relu), raw)
         return Explanation(logits, targets, maps, raw, self.relu)
 
     def _checked(self, images: ArrayLike) -> Array | np.ndarray:

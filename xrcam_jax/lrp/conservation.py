@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jaxtyping import PyTree
 
@@ -158,9 +159,10 @@ def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, se
 def _sums(tree: PyTree) -> tuple[Array, Array]:
     """Sum, and sum of the absolute values, of all that ``tree`` holds."""
     leaves = jax.tree.leaves(tree)
-    return sum(map(total, leaves)), sum(total(abs(leaf)) for leaf in leaves)
+    zero = jnp.zeros(())
+    return sum(map(total, leaves), zero), sum((total(abs(leaf)) for leaf in leaves), zero)
 
 
 def _stage(top: tuple[Any, Any], bottom: tuple[Any, Any], inside: list[Balance]) -> Balance:
-    lost = [sum(getattr(b, cause) for b in inside) for cause in ("bias", "stabiliser", "zero")]
-    return Balance(float(top[0]), float(bottom[0]), *lost, arrived_absolute=float(top[1]))
+    bias, stabiliser, zero = (sum(getattr(b, cause) for b in inside) for cause in ("bias", "stabiliser", "zero"))
+    return Balance(float(top[0]), float(bottom[0]), bias, stabiliser, zero, float(top[1]))

@@ -104,8 +104,9 @@ class Grouper:
         # The maximum that is subtracted before exp is part of it: its input is what the model gives it.
         exponent = self.program.equations[exp].inputs[0]
         shift = self.producer.get(exponent)
-        shifted = shift is not None and self.kind(shift) == "shift" and self.readers[exponent] == 1
-        return self._group("softmax", (*([shift] if shifted else []), exp, *above, position))
+        if shift is not None and self.kind(shift) == "shift" and self.readers[exponent] == 1:
+            return self._group("softmax", (shift, exp, *above, position))
+        return self._group("softmax", (exp, *above, position))
 
     def mean(self, position: int) -> Group | None:
         """A sum divided by a count, if the equation at ``position`` is that division."""
@@ -219,16 +220,22 @@ def _layer(
     w, b = env[weights], None
     if affine:
         in_axis, out_axis = _feature_axes(product)
-        shape = product.eqn.outvars[0].aval.shape
+        shape = _output(product).shape
         zero = jnp.zeros([n if axis == out_axis else 1 for axis, n in enumerate(shape)], w.dtype)
         b, scale = jax.jvp(after, (zero,), (jnp.ones_like(zero),))
         w = w * scale.reshape([-1 if axis == in_axis else 1 for axis in range(w.ndim)])
     return Bilinear(apply, (env[x[0]],), w, b, nonnegative)
 
 
+def _output(equation: Equation) -> Any:
+    """Shape and dtype of the only output."""
+    return equation.eqn.outvars[0].aval
+
+
 def _feature_axes(product: Equation) -> tuple[int, int]:
     """Where the output features are: the axis of the weights, and the axis of the output."""
-    params, weights, out = product.eqn.params, product.eqn.invars[1].aval, product.eqn.outvars[0].aval
+    params, out = product.eqn.params, _output(product)
+    weights: Any = product.eqn.invars[1].aval
     if product.primitive == "conv_general_dilated":
         return params["dimension_numbers"].rhs_spec[0], params["dimension_numbers"].out_spec[1]
     if product.primitive == "dot_general":
@@ -274,7 +281,7 @@ def _shift(
     w = jnp.asarray(
         -1 if equations[0].primitive == "sub" and equations[0].inputs[1] == x[0] else 1, value.dtype
     )
-    shape = equations[-1].eqn.outvars[0].aval.shape
+    shape = _output(equations[-1]).shape
     return Bilinear(lambda inputs, w: jnp.broadcast_to(inputs[0] * w, shape), (value,), w, b, nonnegative)
 
 

@@ -98,8 +98,8 @@ class _Planner:
 
     def plan(self, outputs: Sequence[_Downstream]) -> Plan:
         """Steps for all equations whose outputs receive relevance; ``outputs`` is what follows the program's."""
-        for value, below in zip(self.program.outputs, outputs, strict=True):
-            self._receive(value, below)
+        for value, downstream in zip(self.program.outputs, outputs, strict=True):
+            self._receive(value, downstream)
         for position in reversed(range(len(self.program.equations))):
             equation = self.program.equations[position]
             below = [self.below[v] for v in equation.outputs if v in self.below]
@@ -140,7 +140,8 @@ class _Planner:
         ):
             self._pass_through(equation, below)
             return
-        assert group is not None and site is not None
+        assert group is not None
+        assert site is not None
         _check(rule, site)
         receivers = group.x[:1] if isinstance(rule, Gate) and rule.gate == 0 else group.x
         for value in receivers:

@@ -326,7 +326,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Gate:
-    """Product rule for a signal times a gate, z = signal · gate: R_signal = a R, R_gate = b R (ali2022 for a = 1, b = 0).
+    """Product rule for z = signal · gate: R_signal = a R, R_gate = b R (ali2022 for a = 1, b = 0).
 
     Attributes:
       signal: a, the signal's share.
