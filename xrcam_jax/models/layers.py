@@ -1,5 +1,6 @@
 """The pieces that every network here is made of, computing what PyTorch's layers of the same name compute."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -10,8 +11,13 @@ from jaxtyping import Array, Float
 
 from xrcam_jax.ops.grouped_conv import grouped_conv
 
-# He et al. 2015, over the outputs, as timm initialises its ResNets.
-he_normal = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+def he_normal(key: jax.Array, shape: tuple[int, int, int, int], dtype: jnp.dtype) -> jax.Array:
+    """A kernel (HWIO) drawn as timm draws its ResNets': He et al. 2015, over the outputs."""
+    height, width, _, features_out = shape
+    # Flat: XLA compiles random bits with four axes several times more slowly.
+    values = jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+    return values * math.sqrt(2.0 / (height * width * features_out))
 
 
 def scoped(name: str, layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:

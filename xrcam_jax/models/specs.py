@@ -89,5 +89,7 @@ def find_spec(name: str) -> Spec:
     """
     if name in SPECS:
         return SPECS[name]
-    near = difflib.get_close_matches(name, SPECS, n=1, cutoff=0.0)[0]
+    # Half a name is nearer to the whole of it than letters can tell.
+    begun = [known for known in SPECS if known.startswith(name.lower())]
+    near = (begun or difflib.get_close_matches(name.lower(), SPECS, n=1, cutoff=0.0))[0]
     raise ValueError(f"unknown model {name!r}: did you mean {near!r}? Known: {', '.join(list_models())}")

@@ -1,0 +1,44 @@
+import pytest
+
+from xrcam_jax.models import list_models
+from xrcam_jax.models.specs import SPECS, find_spec
+
+
+def test_models_are_listed_in_order():
+    assert list_models() == [
+        "resnet101",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnext50_32x4d",
+        "skresnet18",
+        "skresnet34",
+        "skresnext50_32x4d",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("resnet-50", "resnet50"),
+        ("skresnext50", "skresnext50_32x4d"),
+        ("ResNet18", "resnet18"),
+        ("", "resnet"),
+    ],
+)
+def test_unknown_name_offers_the_nearest(wrong, near):
+    with pytest.raises(ValueError, match=f"unknown model '{wrong}': did you mean '{near}"):
+        find_spec(wrong)
+
+
+def test_checkpoints_are_those_of_the_same_model():
+    for name, spec in SPECS.items():
+        assert spec.hub.startswith(f"timm/{name}.")
+
+
+def test_preprocessing_is_the_checkpoints():
+    # crop_pct of timm's pretrained_cfg: 0.875 for ra_in1k, 0.95 for a1_in1k and a1h_in1k.
+    for name, spec in SPECS.items():
+        assert spec.preprocessing.crop_pct == (0.875 if name.startswith("sk") else 0.95)
+        assert spec.preprocessing.input_size == (224, 224)
+        assert spec.preprocessing.interpolation == "bicubic"
