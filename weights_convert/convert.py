@@ -107,9 +107,7 @@ def from_timm(
     if fresh_head:
         tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith("fc.")}
         head = model.fc
-        model.fc = nnx.Linear(
-            head.in_features, wanted, dtype=head.dtype, param_dtype=head.param_dtype, rngs=rngs
-        )
+        model.fc = nnx.Linear(head.in_features, wanted, dtype=head.dtype, param_dtype=head.param_dtype, rngs=rngs)
 
     unset = {path: leaf for path, leaf in flat_state(model).items() if isinstance(leaf, jax.ShapeDtypeStruct)}
     keys = {path: timm_key(path, selective=_is_selective(name)) for path in unset}

@@ -159,12 +159,13 @@ def _read_orbax(directory: Path) -> Checkpoint:
     import orbax.checkpoint as ocp
 
     if not (directory / "config.json").is_file() or not (directory / "state").is_dir():
-        raise ValueError(
-            f"{directory}: no checkpoint in it (no config.json and state/, as save_orbax writes)"
-        )
+        raise ValueError(f"{directory}: no checkpoint in it (no config.json and state/, as save_orbax writes)")
     config = _parse((directory / "config.json").read_text(), directory / "config.json")
-    with ocp.StandardCheckpointer() as checkpointer:
-        state = checkpointer.restore((directory / "state").absolute())
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            state = checkpointer.restore((directory / "state").absolute())
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(f"{directory}: the Orbax checkpoint in it cannot be read ({error})") from error
     arrays = {
         tuple(int(part) if part.isdigit() else part for part in path): array
         for path, array in nnx.traversals.flatten_mapping(state).items()

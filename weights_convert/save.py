@@ -22,10 +22,15 @@ def save_timm(model: ResNet, path: str | os.PathLike[str]) -> None:
 
     Args:
       model: any of ours.
-      path: the file to write, or to replace. Folders on the way are made.
+      path: the file to write, or to replace: ``.safetensors``. Folders on the way are made.
+
+    Raises:
+      ValueError: ``path`` ends in something else.
     """
     from safetensors.numpy import save
 
+    if Path(path).suffix != ".safetensors":
+        raise ValueError(f"{path}: has to end in .safetensors, or nothing will know how to read it")
     metadata = {"format": "pt", "config": json.dumps(describe(model))}
     write_whole(path, save(to_timm(model), metadata=metadata))
 

@@ -67,9 +67,7 @@ class Conv(nnx.Module):
         padding = ((self.padding, self.padding), (self.padding, self.padding))
         dilation = (self.dilation, self.dilation)
         if self.groups > 1:
-            return grouped_conv(
-                x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups
-            )
+            return grouped_conv(x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups)
         return lax.conv_general_dilated(
             x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )

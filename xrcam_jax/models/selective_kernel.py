@@ -82,8 +82,7 @@ class SelectiveKernel(nnx.Module):
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         inputs = jnp.split(x, len(self.paths), axis=-1) if self.split_input else [x] * len(self.paths)
         outputs = [
-            scoped(f"paths/{i}", path, part)
-            for i, (path, part) in enumerate(zip(self.paths, inputs, strict=True))
+            scoped(f"paths/{i}", path, part) for i, (path, part) in enumerate(zip(self.paths, inputs, strict=True))
         ]
         # Next to the channels, not in front: an axis that splits a sharded one cannot be reshaped away.
         signal = jnp.stack(outputs, axis=-2)

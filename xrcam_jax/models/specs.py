@@ -59,9 +59,7 @@ SPECS: dict[str, Spec] = {
     "resnet34": Spec((3, 4, 6, 3), False, "timm/resnet34.a1_in1k", _CROP_95),
     "resnet50": Spec((3, 4, 6, 3), True, "timm/resnet50.a1_in1k", _CROP_95),
     "resnet101": Spec((3, 4, 23, 3), True, "timm/resnet101.a1h_in1k", _CROP_95),
-    "resnext50_32x4d": Spec(
-        (3, 4, 6, 3), True, "timm/resnext50_32x4d.a1h_in1k", _CROP_95, groups=32, base_width=4
-    ),
+    "resnext50_32x4d": Spec((3, 4, 6, 3), True, "timm/resnext50_32x4d.a1h_in1k", _CROP_95, groups=32, base_width=4),
     "skresnet18": Spec((2, 2, 2, 2), False, "timm/skresnet18.ra_in1k", _CROP_87, selective_kernel=_SK_BASIC),
     "skresnet34": Spec((3, 4, 6, 3), False, "timm/skresnet34.ra_in1k", _CROP_87, selective_kernel=_SK_BASIC),
     "skresnext50_32x4d": Spec(
