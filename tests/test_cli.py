@@ -145,8 +145,7 @@ def test_a_folder_with_damaged_files(tmp_path, pretend, capsys):
     out, err = capsys.readouterr()
     assert err.splitlines() == [
         f"xrcam explain: {folder / '1.png'}: damaged or truncated picture (image file is truncated)",
-        f"xrcam explain: {folder / 'notes.txt'}: neither a picture (BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP) "
-        "nor a video",
+        f"xrcam explain: {folder / 'notes.txt'}: neither a picture (BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP) nor a video",
         f"xrcam explain: {tmp_path / 'gone.png'}: no such file",
     ]
     assert "2 explained, 3 could not be read." in out
@@ -196,15 +195,12 @@ WRONG = {
     "--method xrelevance_can": "--method: unknown 'xrelevance_can'; did you mean 'xrelevance_cam'? "
     "known: xrelevance_cam, grad_cam",
     "--method grad_cam,grad_cam": "--method: a name is given twice in grad_cam,grad_cam",
-    "--layers layer5": "--layers: unknown 'layer5'; did you mean 'layer4'? "
-    "known: layer1, layer2, layer3, layer4",
+    "--layers layer5": "--layers: unknown 'layer5'; did you mean 'layer4'? known: layer1, layer2, layer3, layer4",
     "--layers ,": "--layers: no name is given",
-    "--model resnet81": "--model: unknown 'resnet81'; did you mean 'resnet18'? "
-    "known: resnet18, skresnext50_32x4d",
+    "--model resnet81": "--model: unknown 'resnet81'; did you mean 'resnet18'? known: resnet18, skresnext50_32x4d",
     "--target 3": "--target: 3 is not a class; there are 0 to 2",
     "--target -1": "--target: -1 is not a class; there are 0 to 2",
-    "--target x": "argument --target: 'x' is neither a class number nor 'predicted' "
-    "(see xrcam explain --help)",
+    "--target x": "argument --target: 'x' is neither a class number nor 'predicted' (see xrcam explain --help)",
     "--num-classes 2": "--num-classes: 2, but the weights are for 3 classes",
     "--batch-size 0": "--batch-size: 0 is less than 1",
     "--every 0": "--every: 0 is less than 1",
@@ -236,15 +232,12 @@ def test_missing_weights_and_inputs(tmp_path, pretend, capsys, monkeypatch):
     assert capsys.readouterr().err == "xrcam explain: error: no such file or folder: gone.png, away\n"
 
     def load(name, weights):
-        raise ValueError(
-            "these are not the weights of resnet18: 2 tensors differ\n  missing: a\n  missing: b"
-        )
+        raise ValueError("these are not the weights of resnet18: 2 tensors differ\n  missing: a\n  missing: b")
 
     monkeypatch.setattr(xr, "load_model", load)
     assert explain(tmp_path, picture) == 2
     assert capsys.readouterr().err == (
-        "xrcam explain: error: --weights: these are not the weights of resnet18: 2 tensors differ; "
-        "missing: a\n"
+        "xrcam explain: error: --weights: these are not the weights of resnet18: 2 tensors differ; missing: a\n"
     )
 
 
@@ -269,9 +262,7 @@ def test_interrupted_in_the_middle(tmp_path, pretend, capsys, monkeypatch):
     pictures = [draw(tmp_path / f"{seed}.png", seed=seed) for seed in range(4)]
     assert explain(tmp_path, *pictures, "--batch-size", "1") == 130
     assert capsys.readouterr().err.endswith("interrupted; what was written is whole and stays\n")
-    assert (
-        names(tmp_path / "out" / "sheets") == [f"{row['name']}.png" for row in summary(tmp_path)] == ["0.png"]
-    )
+    assert names(tmp_path / "out" / "sheets") == [f"{row['name']}.png" for row in summary(tmp_path)] == ["0.png"]
 
 
 def test_a_full_disk_is_one_line(tmp_path, pretend, capsys, monkeypatch):

@@ -93,9 +93,7 @@ def test_other_files_are_named(tmp_path):
         load_images(tmp_path / "float.tif")
 
 
-@pytest.mark.parametrize(
-    ("name", "codec"), [("clip.avi", "MJPG"), ("clip.mp4", "mp4v"), ("clip.mov", "mp4v")]
-)
+@pytest.mark.parametrize(("name", "codec"), [("clip.avi", "MJPG"), ("clip.mp4", "mp4v"), ("clip.mov", "mp4v")])
 def test_frames_of_a_video(tmp_path, name, codec):
     path = write_video(tmp_path / name, codec=codec)
     frames = list(stream([path], every=4))
@@ -116,9 +114,7 @@ def test_damaged_videos_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"text\.mp4: damaged, or not a video"):
         load_images(tmp_path / "text.mp4")
     path = cut(write_video(tmp_path / "clip.avi", frames=20), 0.5)
-    with pytest.raises(
-        ValueError, match=r"clip\.avi: damaged or truncated video, ends after \d+ of 20 frames"
-    ):
+    with pytest.raises(ValueError, match=r"clip\.avi: damaged or truncated video, ends after \d+ of 20 frames"):
         load_images(path)
     with pytest.raises(ValueError, match=r"gone\.mp4: no such file"):
         load_images(tmp_path / "gone.mp4")

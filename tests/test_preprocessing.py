@@ -73,9 +73,7 @@ def test_box_has_the_crops_shape_and_place(height, width, crop_pct):
 
 def test_box_holds_what_the_network_sees():
     """A white picture but for the box is black inside, once prepared, up to the resize's reach at the rim."""
-    config = Preprocessing(
-        mean=(0, 0, 0), std=(1, 1, 1), input_size=(56, 56), crop_pct=0.7, interpolation="bilinear"
-    )
+    config = Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), input_size=(56, 56), crop_pct=0.7, interpolation="bilinear")
     image = np.full((231, 320, 3), 255, np.uint8)
     box = crop_box(231, 320, config)
     image[box.top : box.bottom, box.left : box.right] = 0
@@ -118,7 +116,5 @@ def test_wrong_pictures_are_named(images, error, message):
 def test_wrong_configs_are_refused():
     with pytest.raises(ValueError, match=r"crop_pct: 1.5 is not in \(0, 1\]"):
         Preprocessing(crop_pct=1.5)
-    with pytest.raises(
-        ValueError, match="interpolation: 'cubic' is none of nearest, bilinear, bicubic, lanczos"
-    ):
+    with pytest.raises(ValueError, match="interpolation: 'cubic' is none of nearest, bilinear, bicubic, lanczos"):
         Preprocessing(interpolation="cubic")

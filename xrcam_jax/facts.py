@@ -68,9 +68,7 @@ def infer(program: Program, inputs: list[Fact], marks: frozenset[str]) -> list[F
     for equation in program.equations:
         operands = [facts[i] for i in equation.inputs]
         for number, fact in zip(equation.outputs, infer_equation(equation, operands, marks), strict=True):
-            facts[number] = (
-                fact if program.is_floating(number) else replace(fact, explained=False, seen=False)
-            )
+            facts[number] = fact if program.is_floating(number) else replace(fact, explained=False, seen=False)
     return facts
 
 
@@ -140,9 +138,7 @@ def _gate(name: str, carried: list[Fact], operands: list[Fact]) -> int:
 
 def _through_bodies(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:
     """Facts that hold whatever a body does: the weakest over the branches, over the turns of a loop."""
-    return [
-        _weakest(list(each)) for each in zip(*(o for _, o in body_facts(equation, operands, marks)), strict=True)
-    ]
+    return [_weakest(list(each)) for each in zip(*(o for _, o in body_facts(equation, operands, marks)), strict=True)]
 
 
 def body_inputs(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:
@@ -164,9 +160,7 @@ def body_inputs(equation: Equation, operands: list[Fact], marks: frozenset[str])
         facts[consts : consts + carries] = after
 
 
-def body_facts(
-    equation: Equation, operands: list[Fact], marks: frozenset[str]
-) -> list[tuple[list[Fact], list[Fact]]]:
+def body_facts(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[tuple[list[Fact], list[Fact]]]:
     """For each body its inputs' facts and its outputs'."""
     inputs = body_inputs(equation, operands, marks)
     return [(inputs, _outputs(body, infer(body, inputs, marks))) for body in equation.bodies]

@@ -129,9 +129,7 @@ def save_picture(path: str | os.PathLike[str], picture: RGB) -> None:
     write_whole(path, encoded.getvalue())
 
 
-def _paste_centred(
-    sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], room: tuple[int, int]
-) -> None:
+def _paste_centred(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], room: tuple[int, int]) -> None:
     x, y = corner[0] + (room[0] - picture.width) // 2, corner[1] + (room[1] - picture.height) // 2
     sheet.paste(picture, (x, y))
 
@@ -158,9 +156,7 @@ def _fitted(picture: RGB, cell: int) -> Image.Image:
 def _resized(saliency: Map, height: int, width: int) -> Map:
     """Bilinear where the picture is finer than the map, area means where it is coarser."""
     shrinks = height < saliency.shape[0] and width < saliency.shape[1]
-    return cv2.resize(
-        saliency, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    return cv2.resize(saliency, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _uint8(image: np.ndarray) -> RGB:

@@ -38,9 +38,7 @@ class Linen(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = nn.relu(
-            nn.BatchNorm(use_running_average=True)(nn.Conv(6, (3, 3), bias_init=nn.initializers.ones)(x))
-        )
+        x = nn.relu(nn.BatchNorm(use_running_average=True)(nn.Conv(6, (3, 3), bias_init=nn.initializers.ones)(x)))
         x = xr.mark(nn.max_pool(x, (2, 2), strides=(2, 2)), "first")
         x = nn.relu(x + nn.Conv(6, (3, 3))(x))
         x = x * nn.sigmoid(nn.Dense(6)(x.mean((1, 2), keepdims=True)))

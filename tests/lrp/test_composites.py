@@ -48,16 +48,10 @@ def composite(name, reference, fold):
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("net", "fold"), [("plain", False), ("bn", False), ("bn", True)])
-@pytest.mark.parametrize(
-    "name", ["epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1", "epsilon_gamma_box"]
-)
+@pytest.mark.parametrize("name", ["epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1", "epsilon_gamma_box"])
 def test_composite_equals_zennit(name, net, fold, reference):
     prefix = f"{net}/param/"
-    p = {
-        k.removeprefix(prefix): jnp.asarray(v, jnp.float64)
-        for k, v in reference.items()
-        if k.startswith(prefix)
-    }
+    p = {k.removeprefix(prefix): jnp.asarray(v, jnp.float64) for k, v in reference.items() if k.startswith(prefix)}
     x = jnp.asarray(reference["images"].transpose(0, 2, 3, 1), jnp.float64)
     seed = jax.nn.one_hot(reference[f"{net}/target_argmax"], 10, dtype=jnp.float64)
     rules = composite(name, reference, fold)
@@ -106,9 +100,7 @@ def test_first_and_last_layer():
         return jax.nn.relu(jax.nn.relu(x @ a) @ b) @ c
 
     keys = jax.random.split(jax.random.key(0), 4)
-    x, *weights = (
-        jax.random.normal(k, s) for k, s in zip(keys, [(2, 3), (3, 4), (4, 5), (5, 2)], strict=True)
-    )
+    x, *weights = (jax.random.normal(k, s) for k, s in zip(keys, [(2, 3), (3, 4), (4, 5), (5, 2)], strict=True))
     own = Composite(
         (
             Assign(Flat(), kinds=LAYERS, first=True),

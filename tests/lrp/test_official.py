@@ -101,9 +101,7 @@ def test_relevance_cam_composite_in_float64(name, float64):
     """Batch norm as the identity, the default: against the official code with that one change."""
     model = from_timm(name, oracle.seeded_state(name), dtype=jnp.float64)
     wanted = reference(name)
-    found = relevances(
-        model, xr.composites.relevance_cam(), jnp.asarray(oracle.images(), jnp.float64), wanted["other"]
-    )
+    found = relevances(model, xr.composites.relevance_cam(), jnp.asarray(oracle.images(), jnp.float64), wanted["other"])
     for layer in LAYERS:
         assert error(found[layer].mean((1, 2)), wanted[f"w_pass_{layer}_other"]) < 1e-6
         np.testing.assert_allclose(

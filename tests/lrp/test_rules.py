@@ -16,9 +16,7 @@ EPS = 1e-3  # large, so that a rule that forgets it fails
 
 
 def conv(x, w):
-    return lax.conv_general_dilated(
-        x, w, (2, 1), ((1, 1), (0, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return lax.conv_general_dilated(x, w, (2, 1), ((1, 1), (0, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def dense(x, w):

@@ -80,9 +80,7 @@ def test_epsilon_to_zero_without_biases_is_gradient_times_input(seed):
         x = jax.random.normal(jax.random.key(seed + 1), (4, 6), jnp.float64)
         own = Composite((Assign(Epsilon(0), kinds=("dense",)), Assign(Pass(), kinds=("activation",))))
         out, r = relevance(networks.plain, own, x, weights)
-        (gradient,) = jax.vjp(lambda x: networks.plain(x, weights), x)[1](
-            xr.seeds.unit(out, jnp.argmax(out, -1))
-        )
+        (gradient,) = jax.vjp(lambda x: networks.plain(x, weights), x)[1](xr.seeds.unit(out, jnp.argmax(out, -1)))
         close(r, gradient * x, 1e-12)
 
 
@@ -107,9 +105,7 @@ def test_tapped_relevance_is_that_of_the_rest_of_the_network(name, network, floa
 
     def head(a):
         if network == "nnx":
-            return nnx.merge(nnx.split(networks.Nnx(dtype=jnp.float64))[0], args[0]).head(
-                a.reshape(len(a), -1)
-            )
+            return nnx.merge(nnx.split(networks.Nnx(dtype=jnp.float64))[0], args[0]).head(a.reshape(len(a), -1))
         dense = args[0]["params"]["Dense_1"]
         return a.mean((1, 2)) @ dense["kernel"] + dense["bias"]
 
@@ -156,9 +152,7 @@ def test_a_sharded_batch_gives_the_same(axis, float64):
     x = networks.images(3, batch=8, dtype=jnp.float64)
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(axis,))
     with jax.set_mesh(mesh):
-        run = jax.jit(
-            lambda x, *args: xr.taps(f, COMPOSITES["relevance_cam"], x, *args, seed=seed_of).relevances
-        )
+        run = jax.jit(lambda x, *args: xr.taps(f, COMPOSITES["relevance_cam"], x, *args, seed=seed_of).relevances)
         sharded = run(model_sharded_over(mesh, x), *args)
     assert sharded["first"].sharding.spec[0] == "batch"
     whole = xr.taps(f, COMPOSITES["relevance_cam"], x, *args, seed=seed_of).relevances

@@ -22,9 +22,7 @@ from xrcam_jax.names import unknown
 from xrcam_jax.reinterpret import trace
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=["logits", "targets", "maps", "raw"], meta_fields=["relu"]
-)
+@partial(jax.tree_util.register_dataclass, data_fields=["logits", "targets", "maps", "raw"], meta_fields=["relu"])
 @dataclass(frozen=True)
 class Explanation:
     """What an :class:`Explainer` finds out about a batch; all arrays stay on the device.
@@ -169,8 +167,7 @@ class Explainer:
 
         def raw_of(target: Int[Array, " b"]) -> dict[str, dict[str, Array]]:
             arriving = {
-                signal: pullback([_SEEDS[signal](logits, target)])
-                for signal, (_, _, pullback) in passes.items()
+                signal: pullback([_SEEDS[signal](logits, target)]) for signal, (_, _, pullback) in passes.items()
             }
             return {
                 name: {

@@ -24,9 +24,7 @@ def upsample(maps: Float[Array, "*b p q"], size: tuple[int, int]) -> Float[Array
     return jax.image.resize(maps, (*maps.shape[:-2], *size), "bilinear")
 
 
-def upsampled(
-    raw: Float[Array, "*b p q"], size: tuple[int, int], *, relu: bool = True
-) -> Float[Array, "*b h w"]:
+def upsampled(raw: Float[Array, "*b p q"], size: tuple[int, int], *, relu: bool = True) -> Float[Array, "*b h w"]:
     """A layer's weighted sum, scaled to [0, 1] and brought to the picture's ``size`` (height, width).
 
     With ``relu`` evidence against the target is cut off before scaling.
@@ -34,9 +32,7 @@ def upsampled(
     return upsample(min_max(jax.nn.relu(raw) if relu else raw), size)
 
 
-def saliency(
-    raw: Float[Array, "*b p q"], size: tuple[int, int], *, relu: bool = True
-) -> Float[Array, "*b h w"]:
+def saliency(raw: Float[Array, "*b p q"], size: tuple[int, int], *, relu: bool = True) -> Float[Array, "*b h w"]:
     """A layer's saliency map: :func:`upsampled`, scaled again; all zero where there is nothing to show."""
     return min_max(upsampled(raw, size, relu=relu))
 

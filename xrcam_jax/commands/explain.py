@@ -32,18 +32,14 @@ LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="INPUT", help="picture, video, or folder of both"
-    )
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture, video, or folder of both")
     parser.add_argument("--model", required=True, help="network, see xrcam models")
     parser.add_argument(
         "--weights",
         help="timm .safetensors or .pth, Orbax directory, or hub name such as timm/resnet50.a1_in1k",
     )
     parser.add_argument("--num-classes", type=int, metavar="N", help="refuse weights of another number")
-    parser.add_argument(
-        "--method", type=_names, default=["xrelevance_cam"], metavar="M[,M]", help="see xrcam methods"
-    )
+    parser.add_argument("--method", type=_names, default=["xrelevance_cam"], metavar="M[,M]", help="see xrcam methods")
     parser.add_argument(
         "--layers",
         type=_names,
@@ -124,9 +120,7 @@ def _load(options: argparse.Namespace):
         raise CommandError(f"--weights: {'; '.join(lines[:2])}") from error
     # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
     if options.num_classes not in (None, model.num_classes):
-        raise CommandError(
-            f"--num-classes: {options.num_classes}, but the weights are for {model.num_classes} classes"
-        )
+        raise CommandError(f"--num-classes: {options.num_classes}, but the weights are for {model.num_classes} classes")
     return model
 
 
@@ -134,9 +128,7 @@ def _check_classes(options: argparse.Namespace, num_classes: int, labels: list[s
     if options.target is not None and not 0 <= options.target < num_classes:
         raise CommandError(f"--target: {options.target} is not a class; there are 0 to {num_classes - 1}")
     if labels is not None and len(labels) != num_classes:
-        raise CommandError(
-            f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}"
-        )
+        raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
 
 
 def _explained(

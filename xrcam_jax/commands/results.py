@@ -60,9 +60,7 @@ class Results:
         box = crop_box(height, width, self.config)
         rows = []
         for method, maps in result.maps.items():
-            overlays = {
-                layer: plot.overlay(picture.pixels, saliency, box=box) for layer, saliency in maps.items()
-            }
+            overlays = {layer: plot.overlay(picture.pixels, saliency, box=box) for layer, saliency in maps.items()}
             for layer, laid in overlays.items():
                 plot.save_picture(self.folder / "overlays" / method / layer / f"{picture.name}.png", laid)
             rows.append([picture.pixels, *overlays.values()])

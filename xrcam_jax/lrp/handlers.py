@@ -205,9 +205,7 @@ def _replay(equations: Sequence[Equation], env: dict[int, Array]) -> Array:
     return env[equations[-1].outputs[0]]
 
 
-def _layer(
-    equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool
-) -> Bilinear:
+def _layer(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
     product, *affine = equations
     weights = next(v for v in product.inputs if v not in x)
 
@@ -244,9 +242,7 @@ def _feature_axes(product: Equation) -> tuple[int, int]:
     return weights.ndim - 1, out.ndim - 1
 
 
-def _add(
-    equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool
-) -> Bilinear:
+def _add(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
     sign = -1 if equations[0].primitive == "sub" else 1
     one = jnp.ones((), env[x[0]].dtype)
 
@@ -256,38 +252,28 @@ def _add(
     return Bilinear(apply, tuple(env[v] for v in x), (one, sign * one), None, nonnegative)
 
 
-def _sum(
-    equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool
-) -> Bilinear:
+def _sum(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
     def apply(inputs: tuple[Array], w: Array) -> Array:
         return _replay(equations, {**env, x[0]: inputs[0]}) * w
 
     return Bilinear(apply, (env[x[0]],), jnp.ones((), env[x[0]].dtype), None, nonnegative)
 
 
-def _scale(
-    equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool
-) -> Bilinear:
+def _scale(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
     value = env[x[0]]
     factor = _replay(equations, {**env, x[0]: jnp.ones_like(value)})
     return Bilinear(lambda inputs, w: inputs[0] * w, (value,), factor, None, nonnegative)
 
 
-def _shift(
-    equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool
-) -> Bilinear:
+def _shift(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
     value = env[x[0]]
     b = _replay(equations, {**env, x[0]: jnp.zeros_like(value)})
-    w = jnp.asarray(
-        -1 if equations[0].primitive == "sub" and equations[0].inputs[1] == x[0] else 1, value.dtype
-    )
+    w = jnp.asarray(-1 if equations[0].primitive == "sub" and equations[0].inputs[1] == x[0] else 1, value.dtype)
     shape = _output(equations[-1]).shape
     return Bilinear(lambda inputs, w: jnp.broadcast_to(inputs[0] * w, shape), (value,), w, b, nonnegative)
 
 
-def _nonlinear(
-    equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Any], nonnegative: bool
-) -> Bilinear:
+def _nonlinear(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Any], nonnegative: bool) -> Bilinear:
     def apply(inputs: tuple[Array, ...], w: tuple[()]) -> Array:
         return _replay(equations, {**env, **dict(zip(x, inputs, strict=True))})
 

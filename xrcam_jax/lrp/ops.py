@@ -36,9 +36,7 @@ def propagate(operation: Operation, rule: Rule, x: PyTree, constants: PyTree, le
     return operation.forward(x, constants)
 
 
-def _forward(
-    operation: Operation, rule: Rule, x: PyTree, constants: PyTree, ledger: Any
-) -> tuple[Array, Any]:
+def _forward(operation: Operation, rule: Rule, x: PyTree, constants: PyTree, ledger: Any) -> tuple[Array, Any]:
     return operation.forward(x, constants), (x, constants, ledger)
 
 

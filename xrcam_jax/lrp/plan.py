@@ -135,9 +135,7 @@ class _Planner:
                 + (f" (as {site.kind}, in {site.scope or site.stage})" if site else "")
                 + "; give the composite an assignment or a default for it, or explain from a mark after it"
             )
-        if isinstance(rule, Gradient) or (
-            isinstance(rule, Pass) and site is not None and site.kind == "shift"
-        ):
+        if isinstance(rule, Gradient) or (isinstance(rule, Pass) and site is not None and site.kind == "shift"):
             self._pass_through(equation, below)
             return
         assert group is not None
@@ -208,9 +206,7 @@ class _Planner:
         for body in equation.bodies:
             planner = _Planner(body, self.composite, inputs, self.marks, self.sites)
             plans.append(planner.plan([below] * len(body.outputs)))
-        self.steps[position] = Step(
-            equation.inputs, partial(_BODIES[equation.eqn.primitive.name], equation, plans)
-        )
+        self.steps[position] = Step(equation.inputs, partial(_BODIES[equation.eqn.primitive.name], equation, plans))
         self._pass_through(equation, _Downstream(below.stage, below.layers + 1))
 
 
@@ -223,9 +219,7 @@ def _check(rule: Rule, site: Site) -> None:
         or (site.kind == "gate" and not isinstance(rule, Gate))
     )
     if misfit:
-        raise ValueError(
-            f"the rule {rule} cannot be used for kind {site.kind!r} ({site.primitive} at {site.source})"
-        )
+        raise ValueError(f"the rule {rule} cannot be used for kind {site.kind!r} ({site.primitive} at {site.source})")
 
 
 def _run_remat(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: dict) -> Any:

@@ -47,9 +47,7 @@ def clrp_zero_sum(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Flo
     """
     classes = logits.shape[-1]
     if classes < 2:
-        raise ValueError(
-            f"clrp_zero_sum contrasts classes: it needs at least 2, got logits of shape {logits.shape}"
-        )
+        raise ValueError(f"clrp_zero_sum contrasts classes: it needs at least 2, got logits of shape {logits.shape}")
     at = _at(logits, targets)
     return (at - (1 - at) / (classes - 1)) * _target_logit(logits, targets)
 

@@ -136,9 +136,7 @@ def tap_program(
     def tapped(zeros: dict[Any, Array]) -> tuple[list[Array], dict[str, Array]]:
         return plan.run(values, zeros)
 
-    outputs, pullback, activations = jax.vjp(
-        tapped, {name: zeros_for(found[name]) for name in names}, has_aux=True
-    )
+    outputs, pullback, activations = jax.vjp(tapped, {name: zeros_for(found[name]) for name in names}, has_aux=True)
     return outputs, activations, lambda relevance: pullback(relevance)[0]
 
 
