@@ -164,13 +164,13 @@ def _read_orbax(directory: Path) -> Checkpoint:
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             state = checkpointer.restore((directory / "state").absolute())
+        arrays = {
+            tuple(int(part) if part.isdigit() else part for part in path): array
+            for path, array in nnx.traversals.flatten_mapping(state).items()
+        }
+        return Checkpoint(timm_tensors(str(config.get("architecture")), arrays), config)
     except (ValueError, OSError, KeyError) as error:
         raise ValueError(f"{directory}: the Orbax checkpoint in it cannot be read ({error})") from error
-    arrays = {
-        tuple(int(part) if part.isdigit() else part for part in path): array
-        for path, array in nnx.traversals.flatten_mapping(state).items()
-    }
-    return Checkpoint(timm_tensors(config["architecture"], arrays), config)
 
 
 def _config_beside(path: Path) -> Mapping[str, Any]:

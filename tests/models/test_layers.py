@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xrcam_jax.models.layers import Conv, ConvNorm, batch_norm, scoped
@@ -28,7 +28,6 @@ def slow_convolution(x, kernel, *, stride, dilation, groups):
     return out
 
 
-@settings(max_examples=20, deadline=None)
 @given(
     height=st.integers(5, 9),
     width=st.integers(5, 9),
@@ -47,7 +46,7 @@ def test_conv_pads_and_strides_as_pytorch(height, width, size, stride, dilation,
     x = rng.standard_normal((2, height, width, 4)).astype(np.float32)
     layer.kernel.set_value(jnp.asarray(kernel))
     expected = slow_convolution(x, kernel, stride=stride, dilation=dilation, groups=groups)
-    np.testing.assert_allclose(layer(jnp.asarray(x)), expected, atol=1e-5)
+    np.testing.assert_allclose(layer(jnp.asarray(x)), expected, atol=1e-6 * np.abs(expected).max())
 
 
 def test_conv_is_initialised_as_timms():

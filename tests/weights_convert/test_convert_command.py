@@ -41,11 +41,16 @@ def test_kind_can_be_chosen_and_head_replaced(file, tmp_path, capsys):
     assert "three: has to end in .safetensors" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("off", "status"), [(0.0, 0), (0.01, 1)])
-def test_reference_decides(file, tmp_path, capsys, off, status):
+@pytest.fixture(scope="module")
+def reference(file):
     images = oracle.seeded_images(0, 1, 32)
-    logits = load_model("resnet18", file)(images)
-    np.savez(tmp_path / "reference.npz", images=images, logits=logits + off * abs(logits).max())
+    return {"images": images, "logits": np.asarray(load_model("resnet18", file)(images))}
+
+
+@pytest.mark.parametrize(("off", "status"), [(0.0, 0), (0.01, 1)])
+def test_reference_decides(file, reference, tmp_path, capsys, off, status):
+    logits = reference["logits"] * (1 + off)
+    np.savez(tmp_path / "reference.npz", images=reference["images"], logits=logits)
     arguments = ["resnet18", str(file), str(tmp_path / "out"), "--reference", str(tmp_path / "reference.npz")]
     assert main(arguments) == status
     assert ("not the same network" in capsys.readouterr().err) == bool(status)
@@ -76,7 +81,7 @@ def test_help_has_an_example(capsys):
     assert "python -m weights_convert skresnext50_32x4d" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("first", ["weights_convert.load", "xrcam_jax", "weights_convert"])
+@pytest.mark.parametrize("first", ["weights_convert.convert", "weights_convert.load", "weights_convert", "xrcam_jax"])
 def test_either_package_can_be_imported_first(first):
     code = f"import {first}, xrcam_jax, weights_convert.load as load; assert xrcam_jax.load_model is load.load_model"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import oracle
@@ -113,4 +114,11 @@ def test_directory_with_half_a_checkpoint_is_named(model, tmp_path):
         if file.is_file():
             file.write_bytes(b"")
     with pytest.raises(ValueError, match="checkpoint: the Orbax checkpoint in it cannot be read"):
+        load_model("resnet18", tmp_path / "checkpoint")
+
+
+def test_checkpoint_of_nobody_knows_what_is_named(orbax, tmp_path):
+    shutil.copytree(orbax, tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"checkpoint: .* cannot be read .unknown model 'None'"):
         load_model("resnet18", tmp_path / "checkpoint")
