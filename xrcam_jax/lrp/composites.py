@@ -100,8 +100,8 @@ class Composite:
 
     Attributes:
       assignments: the first that fits gives the rule.
-      default: for operations that none fits, and for primitives of which nothing is known; None makes both
-        an error.
+      default: for operations that none fits; if it is ``Gradient()``, for primitives of which nothing is known
+        too. None makes both an error.
       fold: whether constants that scale and shift a layer's output (batch norm at inference, biases) are
         taken into its weights and bias before its rule is applied.
     """

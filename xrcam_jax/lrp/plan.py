@@ -166,7 +166,9 @@ class _Planner:
                 return group, site, rule
         group = self.groups.alone(position)
         if group is None:
-            return None, None, self.composite.default
+            # Of an operation about which nothing is known, only the derivative can be taken.
+            default = self.composite.default
+            return None, None, default if isinstance(default, Gradient) else None
         site = self._site(group, below)
         if site.kind == "gate" and self._is_ambiguous(group) and self.composite.rule(site) == Gate(1, 0):
             return group, site, None
