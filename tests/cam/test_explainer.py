@@ -18,7 +18,7 @@ def reference(name, classes):
         return dict(arrays)
 
 
-@pytest.mark.parametrize(("name", "classes"), [("resnet50", 1000), ("resnet50", 2), ("skresnext50_32x4d", 2)])
+@pytest.mark.parametrize(("name", "classes"), [("resnet50", 1000), ("skresnext50_32x4d", 2)])
 def test_grad_cam_is_that_of_pytorch_grad_cam(name, classes, float64):
     model = from_timm(name, oracle.seeded_state(name, classes), dtype=jnp.float64)
     wanted = reference(name, classes)

@@ -66,15 +66,19 @@ OFFICIAL = Composite(
 )
 
 
-def relevances(model, composite, x, targets):
+def relevances(model, composite, x, targets, *, at_input=False):
     f, parameters = as_function(model)
+
+    def seed(logits):
+        return xr.seeds.contrastive(logits, jnp.asarray(targets))
 
     @jax.jit
     def run(x, parameters):
-        seed = lambda logits: xr.seeds.contrastive(logits, jnp.asarray(targets))  # noqa: E731
-        taps = xr.taps(f, composite, x, parameters, seed=seed)
-        out, pullback = jax.vjp(lambda x: xr.lrp(f, composite)(x, parameters), x)
-        return {**taps.relevances, "input": pullback(seed(out))[0]}
+        found = xr.taps(f, composite, x, parameters, seed=seed).relevances
+        if at_input:
+            out, pullback = jax.vjp(lambda x: xr.lrp(f, composite)(x, parameters), x)
+            found["input"] = pullback(seed(out))[0]
+        return found
 
     return jax.device_get(run(x, parameters))
 
@@ -90,7 +94,8 @@ def test_official_rules_in_float64(name, float64):
                 parent = parent[step] if isinstance(step, int) else getattr(parent, step)
             setattr(parent, path[-1], OfficialNorm(norm))
     wanted = reference(name)
-    found = relevances(model, OFFICIAL, jnp.asarray(oracle.images(), jnp.float64), wanted["argmax"])
+    images = jnp.asarray(oracle.images(), jnp.float64)
+    found = relevances(model, OFFICIAL, images, wanted["argmax"], at_input=True)
     for layer in (*LAYERS, "input"):
         r = wanted[f"R_{layer}_argmax"] if f"R_{layer}_argmax" in wanted else wanted[f"R_{layer}_argmax_c4"]
         assert error(found[layer][..., :: found[layer].shape[-1] // r.shape[1]], np.moveaxis(r, 1, -1)) < 1e-6
