@@ -111,6 +111,7 @@ def taps(
 
 
 def explained_leaves(x: PyTree, args: PyTree) -> list[bool]:
+    """For each leaf of (x, *args), whether it is explained: those of ``x`` are."""
     return [True] * len(jax.tree.leaves(x)) + [False] * len(jax.tree.leaves(args))
 
 
@@ -149,6 +150,7 @@ def zeros_for(aval: Any) -> Array:
 
 
 def check_seed(seed: PyTree, output: PyTree) -> None:
+    """Refuse a seed that has not the output's shape, with a ValueError that gives both."""
     wanted, found = (jax.tree.map(jnp.shape, tree) for tree in (output, seed))
     if wanted != found:
         raise ValueError(f"seed must have the output's shape {wanted}, got {found}")
