@@ -11,7 +11,7 @@ STRUCTURE = frozenset({
     "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "dynamic_slice",
     "dynamic_update_slice", "expand_dims", "gather", "name", "optimization_barrier", "pad", "pbroadcast",
     "pcast", "pvary", "reduce_precision", "reshape", "rev", "select_n", "sharding_constraint", "slice",
-    "split", "squeeze", "stack", "transpose", "unstack", "reshard", "mesh_cast",
+    "split", "squeeze", "stack", "transpose", "unstack", "reshard", "mesh_cast", "jit:materialised",
 })  # fmt: skip
 #: Elementwise functions of one value that the field calls activations.
 ACTIVATIONS = frozenset({"abs", "clamp", "erf", "expm1", "logistic", "max", "min", "tanh"})

@@ -18,9 +18,9 @@ from xrcam_jax.reinterpret import Equation, Program, flatten
 
 
 def keep_operations(eqn: JaxprEqn) -> bool:
-    """Keep whole what is one operation to a rule: ``grouped_conv``, and activations with a derivative of their own."""
+    """Keep whole what is one operation to a rule: the package's own, and activations with a derivative of their own."""
     if eqn.primitive.name in ("jit", "pjit"):
-        return f"jit:{eqn.params['name']}" in fact.PRODUCTS
+        return f"jit:{eqn.params['name']}" in fact.PRODUCTS | fact.STRUCTURE
     return eqn.primitive.name == "custom_jvp_call" and fact.is_elementwise(flatten(eqn.params["call_jaxpr"]))
 
 
@@ -28,7 +28,7 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> Kind | None:
     """What ``equation`` does to the explained values among its operands; None where no rule is known."""
     name, explained = equation.primitive, [o.explained for o in operands]
     both = sum(explained) > 1
-    if name == "conv_general_dilated" or name.startswith("jit:"):
+    if name in ("conv_general_dilated", "jit:grouped_conv"):
         return "convolution" if explained == [True, False] else None
     if name == "dot_general":
         if both:  # values weighted by a gate, as by attention

@@ -18,6 +18,7 @@ from xrcam_jax.marks import mark
 from xrcam_jax.models.layers import ConvNorm, scoped
 from xrcam_jax.models.selective_kernel import SelectiveKernel
 from xrcam_jax.models.specs import Spec, find_spec
+from xrcam_jax.ops.materialised import materialised
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -82,7 +83,7 @@ class Block(nnx.Module):
         for name in self.names:
             y = scoped(name, getattr(self, name), y)
         shortcut = x if self.downsample is None else scoped("downsample", self.downsample, x)
-        return nnx.relu(y + shortcut)
+        return materialised(nnx.relu(y + shortcut))
 
 
 class ResNet(nnx.Module):
