@@ -192,12 +192,12 @@ def test_each_picture_gets_its_own_maps(tmp_path, pretend):
 
 
 WRONG = {
-    "--method xrelevance_can": "--method: unknown 'xrelevance_can'; did you mean 'xrelevance_cam'? "
+    "--method xrelevance_can": "--method: unknown name 'xrelevance_can'; did you mean 'xrelevance_cam'? "
     "known: xrelevance_cam, grad_cam",
     "--method grad_cam,grad_cam": "--method: a name is given twice in grad_cam,grad_cam",
-    "--layers layer5": "--layers: unknown 'layer5'; did you mean 'layer4'? known: layer1, layer2, layer3, layer4",
+    "--layers layer5": "--layers: unknown name 'layer5'; did you mean 'layer4'? known: layer1, layer2, layer3, layer4",
     "--layers ,": "--layers: no name is given",
-    "--model resnet81": "--model: unknown 'resnet81'; did you mean 'resnet18'? known: resnet18, skresnext50_32x4d",
+    "--model resnet81": "--model: unknown name 'resnet81'; did you mean 'resnet18'? known: resnet18, skresnext50_32x4d",
     "--target 3": "--target: 3 is not a class; there are 0 to 2",
     "--target -1": "--target: -1 is not a class; there are 0 to 2",
     "--target x": "argument --target: 'x' is neither a class number nor 'predicted' (see xrcam explain --help)",

@@ -1,10 +1,11 @@
 """Arguments are checked before anything is loaded or compiled; what is wrong is said in one line."""
 
-import difflib
 import json
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
+
+from xrcam_jax.names import unknown
 
 
 class CommandError(Exception):
@@ -17,9 +18,7 @@ def check_names(argument: str, names: Collection[str], known: Collection[str]) -
         raise CommandError(f"{argument}: no name is given")
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise CommandError(f"{argument}: unknown {name!r}; {hint}known: {', '.join(known)}")
+            raise CommandError(f"{argument}: {unknown('name', name, known)}")
     if len(set(names)) != len(names):
         raise CommandError(f"{argument}: a name is given twice in {','.join(names)}")
 

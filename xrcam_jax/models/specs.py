@@ -1,8 +1,8 @@
 """What tells one network of the family from another: numbers only, named as timm names them."""
 
-import difflib
 from dataclasses import dataclass
 
+from xrcam_jax.names import unknown
 from xrcam_jax.preprocessing import Preprocessing
 
 
@@ -85,9 +85,6 @@ def find_spec(name: str) -> Spec:
     Raises:
       ValueError: no model is called so; the message offers the nearest name.
     """
-    if name in SPECS:
-        return SPECS[name]
-    # Half a name is nearer to the whole of it than letters can tell.
-    begun = [known for known in SPECS if known.startswith(name.lower())]
-    near = (begun or difflib.get_close_matches(name.lower(), SPECS, n=1, cutoff=0.0))[0]
-    raise ValueError(f"unknown model {name!r}: did you mean {near!r}? Known: {', '.join(list_models())}")
+    if name not in SPECS:
+        raise unknown("model", name, list_models())
+    return SPECS[name]
