@@ -1,6 +1,6 @@
-"""What PyTorch computes: reference outputs in ``tests/data``, and the weights and pictures they are for.
+"""What PyTorch computes: reference outputs in ``tests/references``, and the weights and pictures they are for.
 
-The weights are drawn, not stored. ``tests/data/manifests`` has, for each network, timm's keys and shapes,
+The weights are drawn, not stored. ``tests/references/manifests`` has, for each network, timm's keys and shapes,
 and digests of what has to come out. Any change to the order of the draws below changes all of them.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "references"
 MANIFESTS = sorted(path.stem for path in (DATA / "manifests").glob("*_nc*.json"))
 REFERENCES = [
     ("resnet50", 1000),

@@ -1,0 +1,1 @@
+"""From recordings to batches: frames, patients, annotations, and a stand-in for the recordings."""

@@ -1,0 +1,1 @@
+"""Training a classifier: one step, the loop around it, and what is kept of it."""
