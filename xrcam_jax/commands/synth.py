@@ -1,0 +1,51 @@
+"""``xrcam synth``."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from xrcam_jax.commands.checks import CommandError, check_at_least_one, prepare_folder
+
+NAME = "synth"
+SUMMARY = "Draw stand-in recordings: patients, videos and annotations, none of them real"
+EXAMPLE = "example:\n  xrcam synth synthetic --small\n  xrcam prepare synthetic/recordings prepared"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write into")
+    parser.add_argument("--small", action="store_true", help="20 patients, 960 frames of 96 x 96: a minute's worth")
+    parser.add_argument("--patients", type=int, metavar="N", help="in both classes together (34; with --small 20)")
+    parser.add_argument("--frames", type=int, metavar="N", help="different ones, in all (about 12,000; 960)")
+    parser.add_argument("--side", type=int, metavar="PIXELS", help="of the square in the round view (230; 96)")
+    parser.add_argument("--suffix", default=".avi", metavar="SUFFIX", help="of the videos: .avi, .mp4 or .mov (.avi)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed draws the same (0)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draws a cohort; returns the exit status."""
+    from xrcam_jax.data.cohort import ANNOTATIONS, SMALL, Cohort, write_cohort
+
+    cohort = SMALL if options.small else Cohort()
+    try:
+        cohort = replace(cohort, suffix=options.suffix, seed=options.seed)
+        if options.patients is not None:
+            if options.patients < 2:
+                raise CommandError(f"--patients: {options.patients} is less than 2, one per class")
+            gbm = round(options.patients * cohort.gbm / (cohort.gbm + cohort.meningioma))
+            cohort = replace(cohort, gbm=gbm, meningioma=options.patients - gbm)
+        if options.frames is not None:
+            check_at_least_one("--frames", options.frames)
+            videos = cohort.videos * len(cohort.patients)
+            cohort = replace(cohort, frames=2 * -(-options.frames // videos))
+        if options.side is not None:
+            cohort = replace(cohort, side=options.side)
+    except ValueError as error:
+        raise CommandError(f"--{error}") from None
+    prepare_folder("OUT", options.out)
+    folder = write_cohort(options.out, cohort)
+    print(
+        f"{len(cohort.patients)} patients with {cohort.videos} videos of {cohort.frames} frames each in {folder};\n"
+        f"outlines of the drawn structures, for some frames, in {options.out / ANNOTATIONS}."
+    )
+    return 0

@@ -1,0 +1,184 @@
+"""Drawn recordings as files: one folder per class, one per patient, videos inside, and COCO annotations."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from xrcam_jax.data.synthetic import LABELS, View, draw_look, draw_tissue, frame_shape, record
+from xrcam_jax.files import write_whole
+
+RECORDINGS, ANNOTATIONS = "recordings", "annotations.json"
+# A structure of fewer pixels would be annotated by nobody.
+_LEAST_AREA = 12
+_FRAMES_PER_SECOND = 12
+_CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mov": "mp4v"}
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """How much is drawn.
+
+    Attributes:
+      gbm: number of patients with a glioblastoma.
+      meningioma: number of patients with a meningioma.
+      videos: per patient.
+      frames: per video; every other one repeats its neighbour.
+      side: of the square in the round view, in pixels.
+      annotate_every: one of so many different frames with a meningioma is annotated.
+      suffix: of the video files, ``".avi"`` (Motion JPEG), ``".mp4"`` or ``".mov"`` (MPEG-4).
+      seed: the same seed gives the same recordings.
+
+    Raises:
+      ValueError: naming the attribute that is out of range.
+    """
+
+    gbm: int = 16
+    meningioma: int = 18
+    videos: int = 3
+    frames: int = 236
+    side: int = 230
+    annotate_every: int = 10
+    suffix: str = ".avi"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"gbm": 1, "meningioma": 1, "videos": 1, "frames": 2, "side": 32, "annotate_every": 1, "seed": 0}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name}: {getattr(self, name)} is less than {bound}")
+        if self.suffix not in _CODECS:
+            raise ValueError(f"suffix: {self.suffix!r} is none of {', '.join(_CODECS)}")
+
+    @property
+    def patients(self) -> list[tuple[str, str]]:
+        """Label and name of each patient."""
+        labels = [LABELS[0]] * self.gbm + [LABELS[1]] * self.meningioma
+        return [(label, f"P{number:02}") for number, label in enumerate(labels, start=1)]
+
+
+#: A cohort for the demo: 20 patients, 960 different frames of 96 x 96.
+SMALL = Cohort(gbm=10, meningioma=10, videos=2, frames=48, side=96, annotate_every=4)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One video of a cohort, not drawn yet."""
+
+    label: str
+    patient: str
+    video: int
+
+    @property
+    def stem(self) -> str:
+        """Name of the video file, without suffix."""
+        return f"scan{self.video + 1}"
+
+
+def recordings(cohort: Cohort) -> list[Recording]:
+    """All videos of ``cohort``, in the order in which they are drawn."""
+    return [Recording(label, patient, v) for label, patient in cohort.patients for v in range(cohort.videos)]
+
+
+def views(cohort: Cohort, recording: Recording) -> Iterator[View]:
+    """The frames of one video; they do not depend on which others are drawn."""
+    number = int(recording.patient[1:])
+    look = draw_look(np.random.default_rng((cohort.seed, number)))
+    rng = np.random.default_rng((cohort.seed, number, 1 + recording.video))
+    return record(rng, draw_tissue(rng, recording.label, cohort.side, look), cohort.side, look, cohort.frames)
+
+
+def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool = True) -> Path:
+    """Draws ``cohort`` into ``out/recordings/CLASS/PATIENT/*`` and ``out/annotations.json``.
+
+    A video is written aside and renamed, so that an interrupted run leaves whole videos only.
+
+    Returns:
+      The folder of recordings.
+
+    Raises:
+      OSError: a video cannot be written; names it.
+    """
+    from tqdm import tqdm
+
+    out = Path(out)
+    coco = Coco()
+    for recording in tqdm(recordings(cohort), desc="draw", unit="video", disable=None if progress else True):
+        folder = out / RECORDINGS / recording.label / recording.patient
+        annotated = _annotating(views(cohort, recording), cohort, recording, coco)
+        _write_video(folder / f"{recording.stem}{cohort.suffix}", annotated, cohort.side)
+    write_whole(out / ANNOTATIONS, json.dumps(coco.content()).encode())
+    return out / RECORDINGS
+
+
+def _write_video(path: Path, frames: Iterable[View], side: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = frame_shape(side)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    codec = cv2.VideoWriter.fourcc(*_CODECS[path.suffix])
+    writer = cv2.VideoWriter(str(aside), codec, _FRAMES_PER_SECOND, (width, height), isColor=True)
+    if not writer.isOpened():
+        raise OSError(f"{path}: OpenCV cannot write such a video here")
+    try:
+        for view in frames:
+            writer.write(cv2.cvtColor(view.picture, cv2.COLOR_GRAY2BGR))
+        writer.release()
+        aside.replace(path)
+    finally:
+        writer.release()
+        aside.unlink(missing_ok=True)
+
+
+def _annotating(frames: Iterable[View], cohort: Cohort, recording: Recording, coco: "Coco") -> Iterator[View]:
+    for number, view in enumerate(frames):
+        if recording.label == "Meningioma" and number % (2 * cohort.annotate_every) == 0:
+            coco.add(f"{recording.label}_{recording.patient}_{recording.stem}_{number:06d}.png", view)
+        yield view
+
+
+class Coco:
+    """Annotations in the layout that MakeSense.ai exports: a polygon and its box per structure."""
+
+    def __init__(self) -> None:
+        self.images: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
+
+    def add(self, name: str, view: View) -> None:
+        """Outline every structure of ``view`` that is large enough to see."""
+        height, width = view.picture.shape
+        image = len(self.images) + 1
+        self.images.append({"id": image, "width": width, "height": height, "file_name": name})
+        for structure in np.unique(view.structures[view.structures > 0]):
+            mask = (view.structures == structure).astype(np.uint8)
+            outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            for outline in outlines:
+                self._outline(image, outline)
+
+    def _outline(self, image: int, outline: np.ndarray) -> None:
+        area = cv2.contourArea(outline)
+        if area < _LEAST_AREA:
+            return
+        left, top, width, height = cv2.boundingRect(outline)
+        self.annotations.append({
+            "id": len(self.annotations) + 1,
+            "iscrowd": 0,
+            "image_id": image,
+            "category_id": 1,
+            "segmentation": [outline.reshape(-1).tolist()],
+            "bbox": [left, top, width, height],
+            "area": area,
+        })  # fmt: skip
+
+    def content(self) -> dict[str, Any]:
+        """What the JSON file holds."""
+        return {
+            "info": {"description": "drawn structures, not tissue"},
+            "images": self.images,
+            "annotations": self.annotations,
+            "categories": [{"id": 1, "name": "tumour structure"}],
+        }

@@ -1,0 +1,211 @@
+"""A stand-in for the recordings: seeded, drawn tissue under a drawn fibre-optic microscope.
+
+Meningioma: dark, compact structures at three scales on brighter tissue, with known masks. GBM: bright,
+irregular regions in grey. A patient's tissue is given its intensities by rank, from a histogram that does
+not depend on the class: what tells the classes apart is where dark and bright lie, not how much of each
+there is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, UInt8
+
+LABELS = ("GBM", "Meningioma")
+
+#: Radii of the dark structures, as shares of the view's inscribed square: nuclei, whorls, lobules.
+SCALES = ((0.022, 0.034), (0.045, 0.07), (0.09, 0.13))
+# The tissue that a recording pans over, as a multiple of that square's side.
+_REACH = 2.6
+
+Canvas = Float32[np.ndarray, "n n"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a patient's recordings look; drawn from the same distributions for both classes.
+
+    Attributes:
+      gamma: bends the histogram; below 1 brighter.
+      low: darkest intensity of the tissue, in [0, 1].
+      high: brightest intensity of the tissue, in [0, 1].
+      zoom: size of the tissue's features, 1 as in ``SCALES``.
+      blur: standard deviation of the optics, as a share of the inscribed square's side.
+      noise: standard deviation of the sensor's noise, in [0, 1].
+      fibre: distance between fibres, in pixels.
+      honeycomb: depth of the fibre pattern, in [0, 1].
+      drift: how far the exposure strays within a recording, as a factor.
+      coverage: share of the tissue that is structure (dark ones, or bright regions).
+    """
+
+    gamma: float
+    low: float
+    high: float
+    zoom: float
+    blur: float
+    noise: float
+    fibre: float
+    honeycomb: float
+    drift: float
+    coverage: float
+
+
+@dataclass(frozen=True, eq=False)
+class Tissue:
+    """What a recording pans over: intensities in [0, 1], and the number of the structure at each pixel (0: none)."""
+
+    intensity: Canvas
+    structures: Int32[np.ndarray, "n n"]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One frame: grey picture, and the number of the structure at each pixel (0: none, and outside the view)."""
+
+    picture: UInt8[np.ndarray, "h w"]
+    structures: Int32[np.ndarray, "h w"]
+
+
+def draw_look(rng: np.random.Generator) -> Look:
+    """A patient."""
+    return Look(
+        gamma=rng.uniform(0.75, 1.3),
+        low=rng.uniform(0.05, 0.18),
+        high=rng.uniform(0.6, 0.9),
+        zoom=rng.uniform(0.85, 1.2),
+        blur=rng.uniform(0.004, 0.009),
+        noise=rng.uniform(0.01, 0.035),
+        fibre=rng.uniform(2.6, 3.6),
+        honeycomb=rng.uniform(0.08, 0.2),
+        drift=rng.uniform(0.05, 0.2),
+        coverage=rng.uniform(0.2, 0.32),
+    )
+
+
+def _clouds(rng: np.random.Generator, n: int, wavelength: float, octaves: int = 4) -> Canvas:
+    """Smooth noise of mean 0 and standard deviation 1: octaves of halving wavelength and amplitude."""
+    field = np.zeros((n, n), np.float32)
+    for octave in range(octaves):
+        knots = int(np.ceil(n * 2**octave / wavelength)) + 3
+        grid = rng.standard_normal((knots, knots)).astype(np.float32)
+        field += cv2.resize(grid, (n, n), interpolation=cv2.INTER_CUBIC) / 2**octave
+    return (field - field.mean()) / field.std()
+
+
+def _by_rank(field: Canvas, look: Look) -> Canvas:
+    """The field with the intensities of the patient's histogram, in the field's order."""
+    rank = np.empty(field.size, np.float32)
+    rank[np.argsort(field, axis=None, kind="stable")] = np.linspace(0, 1, field.size, dtype=np.float32)
+    return (look.low + (look.high - look.low) * rank.reshape(field.shape) ** look.gamma).astype(np.float32)
+
+
+def _structures(rng: np.random.Generator, n: int, side: int, look: Look) -> Int32[np.ndarray, "n n"]:
+    """Ellipses of all scales, an equal share of the area for each scale, numbered from 1; large ones first."""
+    numbers, number = np.zeros((n, n), np.int32), 0
+    for small, large in reversed(SCALES):
+        covered = 0.0
+        while covered < look.coverage / len(SCALES) * n * n:
+            radius = side * look.zoom * rng.uniform(small, large)
+            axes = (radius * rng.uniform(0.85, 1.35), radius)
+            number += 1
+            centre = tuple(int(c) for c in rng.integers(0, n, 2))
+            cv2.ellipse(numbers, centre, tuple(max(1, round(a)) for a in axes), rng.uniform(0, 180), 0, 360, number, -1)
+            covered += np.pi * axes[0] * axes[1]
+    return numbers
+
+
+def draw_tissue(rng: np.random.Generator, label: str, side: int, look: Look) -> Tissue:
+    """The tissue of a recording whose view has an inscribed square of ``side`` pixels."""
+    n = round(side * _REACH)
+    ground = _clouds(rng, n, 0.5 * side * look.zoom)
+    if label == "Meningioma":
+        numbers = _structures(rng, n, side, look)
+        inside = cv2.GaussianBlur((numbers > 0).astype(np.float32), (0, 0), 0.012 * side)
+        field = ground - 4.0 * inside
+    else:
+        numbers = np.zeros((n, n), np.int32)
+        shape = _clouds(rng, n, 0.13 * side * look.zoom)
+        edge = np.quantile(shape, 1 - look.coverage)
+        field = ground + 4.0 / (1 + np.exp(-(shape - edge) * 9))
+    return Tissue(_by_rank(field.astype(np.float32), look), numbers)
+
+
+def _honeycomb(diameter: int, look: Look) -> Canvas:
+    """Three plane waves at 60 degrees: the hexagonal pattern of the fibre bundle, of mean about 1."""
+    row, column = np.mgrid[:diameter, :diameter].astype(np.float32)
+    waves = [
+        np.cos(2 * np.pi / look.fibre * (column * np.cos(angle) + row * np.sin(angle)))
+        for angle in np.pi / 3 * np.arange(3)
+    ]
+    return (1 + look.honeycomb * np.mean(waves, axis=0)).astype(np.float32)
+
+
+def _path(rng: np.random.Generator, frames: int, reach: float) -> Float32[np.ndarray, "t 2"]:
+    """A slow walk of the view's centre within ``reach`` of the middle, in pixels."""
+    knots = rng.uniform(-reach, reach, (max(3, frames // 12 + 2), 2)).astype(np.float32)
+    return cv2.resize(knots, (2, frames), interpolation=cv2.INTER_LINEAR)
+
+
+def frame_shape(side: int) -> tuple[int, int]:
+    """Height and width of a frame whose round view has an inscribed square of ``side`` pixels."""
+    diameter = view_diameter(side)
+    return diameter + 2 * (diameter // 24) + 2, diameter + 2 * (diameter // 6)
+
+
+def view_diameter(side: int) -> int:
+    """Diameter of the round view, in pixels."""
+    return round(side * np.sqrt(2)) + 4
+
+
+def view_circle(side: int) -> tuple[float, float, float]:
+    """Centre (column, row) and radius of the round view in the frame, in pixels."""
+    height, width = frame_shape(side)
+    return (width - 1) / 2, (height - 1) / 2, view_diameter(side) / 2
+
+
+def _inside(side: int) -> Bool[np.ndarray, "h w"]:
+    height, width = frame_shape(side)
+    column, row, radius = view_circle(side)
+    rows, columns = np.ogrid[:height, :width]
+    return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+
+
+def _logo(picture: UInt8[np.ndarray, "h w"]) -> None:
+    """The maker's name, in the corner outside of the view."""
+    height, width = picture.shape
+    scale = width / 900
+    cv2.putText(picture, "pCLE", (2, height - 4), cv2.FONT_HERSHEY_SIMPLEX, scale, 210, 1, cv2.LINE_AA)
+    cv2.circle(picture, (width - 8, 8), max(2, width // 60), 160, -1, cv2.LINE_AA)
+
+
+def record(rng: np.random.Generator, tissue: Tissue, side: int, look: Look, frames: int) -> Iterator[View]:
+    """A recording: slow motion over the tissue, every view twice in a row, exposure that drifts, noise.
+
+    Args:
+      rng: source of all that is random.
+      tissue: what is looked at.
+      side: of the view's inscribed square, in pixels.
+      look: the patient's.
+      frames: number of frames.
+    """
+    height, width = frame_shape(side)
+    column, row, _ = view_circle(side)
+    inside, middle = _inside(side), (tissue.intensity.shape[0] - 1) / 2
+    comb = _honeycomb(max(height, width), look)[:height, :width]
+    views = -(-frames // 2)
+    path = _path(rng, views, middle - view_diameter(side) / 2 - 1)
+    exposure = 1 + look.drift * np.sin(np.linspace(0, rng.uniform(1, 2) * np.pi, views) + rng.uniform(0, 2 * np.pi))
+    for number in range(frames):
+        if number % 2 == 0:
+            at = (middle - column + path[number // 2, 0], middle - row + path[number // 2, 1])
+            shift = np.array([[1, 0, -at[0]], [0, 1, -at[1]]], np.float32)
+            light = cv2.warpAffine(tissue.intensity, shift, (width, height), flags=cv2.INTER_LINEAR)
+            seen = cv2.warpAffine(tissue.structures.astype(np.float32), shift, (width, height), flags=cv2.INTER_NEAREST)
+            light = cv2.GaussianBlur(light, (0, 0), look.blur * side) * comb * exposure[number // 2]
+            light += look.noise * rng.standard_normal(light.shape, np.float32)
+            picture = np.where(inside, np.clip(light * 255, 0, 255), 0).astype(np.uint8)
+            _logo(picture)
+            view = View(picture, np.where(inside, seen, 0).astype(np.int32))
+        yield view
