@@ -1,0 +1,143 @@
+"""``xrcam prepare``: recordings in, frames with a manifest and a split by patient out."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xrcam_jax.commands.checks import CommandError, check_at_least_one, prepare_folder
+
+if TYPE_CHECKING:
+    from xrcam_jax.data.frames import Extracted
+    from xrcam_jax.data.manifest import Prepared
+    from xrcam_jax.data.video import Recordings
+
+NAME = "prepare"
+SUMMARY = "Turn recordings into frames to train on, split by patient"
+EXAMPLE = """RECORDINGS has a folder for each class, in it one for each patient, in it videos or folders of pictures:
+  recordings/lung/patient_07/clip.avi
+
+example:
+  xrcam prepare recordings prepared --every 2 --split 80/10/10 --seed 0
+
+Run it again to go on after an interruption or to add recordings. OUT/split.csv may be edited: a split that is there
+is kept, and a new patient must be added to it. Delete it to split anew."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recordings", type=Path, metavar="RECORDINGS", help="folder of classes, see below")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for frames, manifest, split and statistics")
+    parser.add_argument("--every", type=int, default=2, metavar="N", help="take every Nth frame (2)")
+    parser.add_argument(
+        "--split",
+        type=_fractions,
+        default=(80.0, 10.0, 10.0),
+        metavar="A/B/C",
+        help="shares of the patients for training, validation and test (80/10/10)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the split (0)")
+
+
+def run(options: argparse.Namespace) -> int:
+    recordings = _check(options)
+
+    from tqdm import tqdm
+
+    from xrcam_jax.data.frames import collate, extract_all
+
+    failures: list[str] = [f"{path}: not in the folder of a class and a patient" for path in recordings.misplaced]
+    for line in [*failures, *_left_out(recordings)]:
+        _say(line)
+
+    def report(line: str) -> None:
+        failures.append(line)
+        tqdm.write(f"xrcam {NAME}: {line}", file=sys.stderr)
+
+    def progress(items: Sequence):
+        return tqdm(items, unit="recording", disable=None)
+
+    extracted = extract_all(recordings.found, options.out, every=options.every, report=report, progress=progress)
+    if not extracted:
+        _say("no recording could be read")
+        return 1
+    try:
+        prepared = collate(options.out, extracted, options.split, options.seed)
+    except ValueError as error:
+        _say(str(error))
+        return 1
+    _summarise(prepared, extracted)
+    print(f"{len(extracted)} recordings prepared, {len(failures)} could not be. Look into {options.out}")
+    return 1 if failures else 0
+
+
+def _check(options: argparse.Namespace) -> "Recordings":
+    """Refuses what can be refused before a video is opened; returns what there is to do."""
+    check_at_least_one("--every", options.every)
+    if options.seed < 0:
+        raise CommandError(f"--seed: {options.seed} is less than 0")
+    if not options.recordings.is_dir():
+        raise CommandError(f"RECORDINGS: there is no folder {options.recordings}")
+    if options.out.resolve().is_relative_to(options.recordings.resolve()):
+        raise CommandError(f"OUT: {options.out} is in {options.recordings}, where its frames would pass for recordings")
+
+    from xrcam_jax.data.frames import patients_of
+    from xrcam_jax.data.manifest import SPLIT, read_split
+    from xrcam_jax.data.split import split_patients
+    from xrcam_jax.data.video import find_recordings
+
+    recordings = find_recordings(options.recordings)
+    if not recordings.found:
+        raise CommandError(f"RECORDINGS: expected CLASS/PATIENT/VIDEO in {options.recordings}, found no such recording")
+    try:
+        # Some recordings may turn out to be damaged: what can be known now is whether there is any chance.
+        if (options.out / SPLIT).exists():
+            read_split(options.out)
+            print(f"{options.out / SPLIT} is there and is kept; --split and --seed are without effect")
+        else:
+            split_patients(patients_of(recordings.found), options.split, options.seed)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    prepare_folder("OUT", options.out)
+    return recordings
+
+
+def _left_out(recordings: "Recordings") -> list[str]:
+    names = [path.name for path in recordings.others]
+    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return [f"left out, since neither videos nor pictures: {len(names)} files ({listed})"] if names else []
+
+
+def _summarise(prepared: "Prepared", extracted: Sequence["Extracted"]) -> None:
+    from xrcam_jax.data.frames import patients_of, same_content
+    from xrcam_jax.data.manifest import PARTS, SPLIT
+    from xrcam_jax.data.split import absent_classes
+
+    for part, label in absent_classes(patients_of(extracted), prepared.parts):
+        _say(f"{prepared.folder / SPLIT}: no patient of class {label!r} is in the part {part}")
+    for one, other in same_content(extracted):
+        _say(f"{one.video} and {other.video} have the same frames: are they two patients?")
+    for part in PARTS:
+        frames = prepared.part(part)
+        patients = len({frame.patient for frame in frames})
+        counts = ", ".join(f"{label} {sum(f.label == label for f in frames)}" for label in prepared.classes)
+        print(f"{part}: {patients} patients, {len(frames)} frames ({counts})")
+    duplicates = sum(entry.duplicates for entry in extracted)
+    print(
+        f"{duplicates} duplicate frames left out; intensities of the training part: "
+        f"mean {prepared.statistics.mean:.4f}, standard deviation {prepared.statistics.std:.4f}"
+    )
+
+
+def _say(line: str) -> None:
+    print(f"xrcam {NAME}: {line}", file=sys.stderr)
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(number) for number in text.replace(",", "/").split("/"))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3:
+        raise argparse.ArgumentTypeError(f"expected three numbers such as 80/10/10, found {text!r}")
+    return numbers

@@ -1,0 +1,205 @@
+"""Where a recording shows something: a round view on black, whatever else is written around it."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+Grey = UInt8[np.ndarray, "h w"]
+Points = Float[np.ndarray, "n 2"]
+
+SAMPLES = 24
+
+# What surrounds the view is no brighter than this, however badly it was digitised.
+BLACKEST, FAINTEST = 32, 6
+
+# Shares of the whole circle, and of its arc within the frame, that must be seen for it to be believed.
+ARC_SEEN, ARC_IN_FRAME_SEEN = 0.25, 0.5
+
+SMALLEST_SQUARE = 16
+
+
+@dataclass(frozen=True)
+class Circle:
+    """Centre and radius in pixels; the centre of the first pixel is (0, 0)."""
+
+    x: float
+    y: float
+    radius: float
+
+
+@dataclass(frozen=True)
+class Square:
+    """First column, first row and side in pixels."""
+
+    left: int
+    top: int
+    size: int
+
+
+def spread(frames: Iterable[Grey], at_most: int = SAMPLES) -> list[Grey]:
+    """Frames at equal distances over the whole of a stream of unknown length, between half and all of ``at_most``."""
+    kept: list[Grey] = []
+    stride = 1
+    for number, frame in enumerate(frames):
+        if number % stride == 0:
+            kept.append(frame)
+        if len(kept) > at_most:
+            kept, stride = kept[::2], 2 * stride
+    return kept
+
+
+def find_view(frames: Sequence[Grey]) -> Square:
+    """The square to crop: the largest in the round view, about its centre; of a view that fills the frame, or
+    a rectangle of it, the largest about the middle.
+
+    Args:
+      frames: of one recording, intensities in [0, 255], all of one size. In a tenth of them the view must be lit;
+        in up to a tenth everything may be.
+
+    Raises:
+      ValueError: the frames are dark, what they show is neither round nor rectangular, or it is too small.
+    """
+    view = _view(np.percentile(np.stack(frames), 90, axis=0, method="nearest").astype(np.uint8))
+    circle = fit_circle(_rim(view), view.shape)
+    if circle is not None and _agree(circle, view):
+        square = inscribed_square(circle, view.shape)
+    else:
+        square = _middle_of_rectangle(view)
+    if square.size < SMALLEST_SQUARE:
+        raise ValueError(f"the view leaves a square of {square.size} pixels; expected at least {SMALLEST_SQUARE}")
+    return square
+
+
+def fit_circle(points: Points, shape: tuple[int, ...]) -> Circle | None:
+    """The circle that most points agree on, or None where none has enough of its arc in a frame of ``shape``.
+
+    Args:
+      points: x and y in pixels; up to half of them may be anywhere.
+      shape: height and width of the frame in pixels.
+    """
+    if len(points) < 12:
+        return None
+    tolerance = max(1.5, 0.01 * min(shape))
+    candidates = _through(points[np.random.default_rng(0).integers(0, len(points), (500, 3))])
+    candidates = candidates[np.isfinite(candidates).all(axis=1) & (candidates[:, 2] < math.hypot(*shape))]
+    if not len(candidates):
+        return None
+    near = np.abs(_distances(points, candidates)) < tolerance
+    best = candidates[near.sum(axis=1).argmax()]
+    for _ in range(3):
+        inliers = points[np.abs(_distances(points, best[None])[0]) < tolerance]
+        if len(inliers) < 12:
+            return None
+        best = _least_squares(inliers)
+    circle = Circle(*map(float, best))
+    return circle if _arc_is_seen(circle, inliers, shape) else None
+
+
+def inscribed_square(circle: Circle, shape: tuple[int, ...]) -> Square:
+    """The largest square about the centre of the circle, to half a pixel, whose pixels are in it and in the frame.
+
+    Its size is 0 where the centre is outside of the frame.
+    """
+    height, width = shape[:2]
+    for size in range(min(height, width, math.floor(math.sqrt(2) * circle.radius) + 1), 0, -1):
+        left, top = round(circle.x - (size - 1) / 2), round(circle.y - (size - 1) / 2)
+        corner = math.hypot(
+            max(circle.x - left, left + size - 1 - circle.x), max(circle.y - top, top + size - 1 - circle.y)
+        )
+        if min(left, top) >= 0 and left + size <= width and top + size <= height and corner <= circle.radius:
+            return Square(left, top, size)
+    return Square(0, 0, 0)
+
+
+def _view(lit: Grey) -> Bool[np.ndarray, "h w"]:
+    """What is brighter than the black around it, in one piece: a logo is another, smaller one."""
+    lit = cv2.medianBlur(lit, 5)
+    side = max(1, min(lit.shape) // 32)
+    ends = (slice(None, side), slice(-side, None))
+    black = min(BLACKEST, *(float(np.median(lit[rows, columns])) for rows in ends for columns in ends))
+    bright = lit[lit >= black + FAINTEST]
+    if not bright.size:
+        raise ValueError("found no view: the frames are dark")
+    mask = (lit >= black + max(FAINTEST, 0.25 * (np.median(bright) - black))).astype(np.uint8)
+    width = 2 * (min(lit.shape) // 100) + 1
+    # Not beyond the frame, where closing would take the outside for bright.
+    padded = cv2.copyMakeBorder(mask, width, width, width, width, cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((width, width), np.uint8))
+    _, pieces, statistics, _ = cv2.connectedComponentsWithStats(closed[width:-width, width:-width], connectivity=4)
+    largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax()) if len(statistics) > 1 else -1
+    return np.equal(pieces, largest)
+
+
+def _rim(view: Bool[np.ndarray, "h w"]) -> Points:
+    """In each direction from the middle of the view its outermost pixel, where the frame does not cut it off."""
+    contours, _ = cv2.findContours(view.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return np.zeros((0, 2))
+    points = np.concatenate(contours)[:, 0].astype(float)
+    x, y = (points - np.argwhere(view).mean(axis=0)[::-1]).T
+    direction = np.floor(np.arctan2(y, x) / (2 * np.pi) * 720).astype(int)
+    order = np.lexsort((-np.hypot(x, y), direction))
+    outermost = points[order[np.unique(direction[order], return_index=True)[1]]]
+    return outermost[_within(outermost, view.shape)]
+
+
+def _within(points: Points, shape: tuple[int, ...]) -> Bool[np.ndarray, " n"]:
+    return ((points >= 2) & (points <= np.array(shape[1::-1]) - 3)).all(axis=1)
+
+
+def _through(triples: Float[np.ndarray, "n 3 2"]) -> Float[np.ndarray, "n 3"]:
+    """x, y and radius of the circles through three points each; not finite where they are in line."""
+    a, b, c = (triples[:, corner] for corner in range(3))
+    (bx, by), (cx, cy) = (b - a).T, (c - a).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        twice_area = 2 * (bx * cy - by * cx)
+        x = (cy * (bx**2 + by**2) - by * (cx**2 + cy**2)) / twice_area
+        y = (bx * (cx**2 + cy**2) - cx * (bx**2 + by**2)) / twice_area
+        return np.stack([a[:, 0] + x, a[:, 1] + y, np.hypot(x, y)], axis=1)
+
+
+def _distances(points: Points, circles: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m n"]:
+    """From each circle's arc to each point, positive outside."""
+    x, y = (points[None] - circles[:, None, :2]).transpose(2, 0, 1)
+    return np.hypot(x, y) - circles[:, 2:]
+
+
+def _least_squares(points: Points) -> Float[np.ndarray, "3"]:
+    middle = points.mean(axis=0)
+    x, y = (points - middle).T
+    (a, b, c), *_ = np.linalg.lstsq(np.stack([2 * x, 2 * y, np.ones_like(x)], axis=1), x**2 + y**2, rcond=None)
+    return np.array([a + middle[0], b + middle[1], math.sqrt(c + a**2 + b**2)])
+
+
+def _arc_is_seen(circle: Circle, points: Points, shape: tuple[int, ...]) -> bool:
+    directions = 120
+    angles = (np.arange(directions) + 0.5) / directions * 2 * np.pi
+    arc = np.stack([circle.x + circle.radius * np.cos(angles), circle.y + circle.radius * np.sin(angles)], axis=1)
+    turns = np.arctan2(points[:, 1] - circle.y, points[:, 0] - circle.x) / (2 * np.pi) % 1
+    seen = len(np.unique((turns * directions).astype(int)))
+    return seen >= ARC_SEEN * directions and seen >= ARC_IN_FRAME_SEEN * _within(arc, shape).sum()
+
+
+def _agree(circle: Circle, view: Bool[np.ndarray, "h w"]) -> bool:
+    """Whether the view is mostly in the circle, and the circle mostly lit."""
+    y, x = np.ogrid[: view.shape[0], : view.shape[1]]
+    disc = (x - circle.x) ** 2 + (y - circle.y) ** 2 <= (circle.radius + 1) ** 2
+    both = (disc & view).sum()
+    return bool(both >= 0.5 * disc.sum() and both >= 0.8 * view.sum())
+
+
+def _middle_of_rectangle(view: Bool[np.ndarray, "h w"]) -> Square:
+    rows, columns = np.flatnonzero(view.any(axis=1)), np.flatnonzero(view.any(axis=0))
+    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    lit, of_frame = view.sum() / (height * width), height * width / view.size
+    if lit < 0.9 or of_frame < 0.25:
+        raise ValueError(
+            "found no round view: expected one bright disc on black, or frames that are filled; "
+            f"found a shape that fills {lit:.0%} of a box of {width}x{height} pixels"
+        )
+    size = int(min(height, width))
+    return Square(int(columns[0] + (width - size) // 2), int(rows[0] + (height - size) // 2), size)

@@ -1,0 +1,296 @@
+"""Recordings to frames: cropped to the view, without exact duplicates, one PNG each.
+
+What is done of each recording is noted in ``.progress`` of the prepared folder, so that an interrupted run goes on
+where it stopped, and only what has changed is done again.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import cv2
+
+from xrcam_jax.data.field_of_view import Square, find_view, spread
+from xrcam_jax.data.manifest import (
+    MANIFEST,
+    PARTS,
+    SPLIT,
+    Frame,
+    Prepared,
+    Statistics,
+    read_prepared,
+    write_manifest,
+    write_split,
+    write_statistics,
+)
+from xrcam_jax.data.split import kept_or_drawn
+from xrcam_jax.data.video import Recording, files_of, read_grey
+from xrcam_jax.files import write_whole
+
+FRAMES, PROGRESS = "frames", ".progress"
+
+# Part of each fingerprint. A change of what is cut or written needs another number, lest old frames be kept.
+VERSION = 1
+
+# A file's name may have 255 bytes; number, suffix and the name while it is written need some of them.
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The frames of one recording, as they are in the prepared folder.
+
+    Attributes:
+      label, patient, video: as in ``Frame``.
+      name: what the names of its pictures begin with.
+      fingerprint: of its files and of the settings.
+      numbers: of the frames kept.
+      duplicates: how many frames are left out, since an earlier one has the same pixels.
+      left, top, size, width, height: as in ``Frame``.
+      total: sum of the intensities, in [0, 255], of all pixels kept.
+      squares: sum of their squares.
+      content: digest of all pixels kept.
+    """
+
+    label: str
+    patient: str
+    video: str
+    name: str
+    fingerprint: str
+    numbers: list[int]
+    duplicates: int
+    left: int
+    top: int
+    size: int
+    width: int
+    height: int
+    total: int
+    squares: int
+    content: str
+
+    def frames(self) -> list[Frame]:
+        """Its lines of the manifest."""
+        place = (self.left, self.top, self.size, self.width, self.height)
+        return [Frame(self.file(n), self.label, self.patient, self.video, n, *place) for n in self.numbers]
+
+    def file(self, number: int) -> str:
+        """The picture of a frame, relative to the prepared folder."""
+        return f"{FRAMES}/{self.label}/{self.patient}/{self.name}_{number:06d}.png"
+
+
+def extract_all(
+    recordings: Sequence[Recording],
+    out: str | os.PathLike[str],
+    *,
+    every: int = 2,
+    report: Callable[[str], None] | None = None,
+    progress: Callable[[Sequence[Recording]], Iterable[Recording]] = iter,
+) -> list[Extracted]:
+    """Writes the frames 0, every, 2 * every, ... of all recordings, but for those that are there already.
+
+    Frames of recordings that are gone or changed are removed, and so is the manifest that lists them.
+
+    Args:
+      recordings: all that the prepared folder is to have.
+      out: the prepared folder.
+      every: how many frames to go on.
+      report: called with a line that names each recording that cannot be read; the others go on.
+      progress: given the recordings, returns them one by one.
+
+    Returns:
+      One entry for each recording that could be read, in the order of ``recordings``.
+
+    Raises:
+      ValueError: the line for ``report``, where that is None.
+      OSError: a file cannot be written.
+    """
+    out = Path(out)
+    names = picture_names(recordings)
+    known = _read_progress(out)
+    for video, extracted in known.items():
+        if names.get(video) != extracted.name:
+            _remove(out, extracted.label, extracted.patient, extracted.name, video)
+    done = []
+    for recording in progress(recordings):
+        try:
+            done.append(_extract_if_changed(recording, names[recording.video], out, every, known.get(recording.video)))
+        except ValueError as error:
+            if report is None:
+                raise
+            report(str(error))
+    return done
+
+
+def extract(recording: Recording, name: str, out: Path, every: int) -> Extracted:
+    """Writes the frames of one recording, which is read twice: first for the view, then for the frames.
+
+    Raises:
+      ValueError: names the recording that is damaged or has no view; no frame of it is written.
+      OSError: a file cannot be written.
+    """
+    fingerprint = _fingerprint(recording, every)
+    square, (height, width) = _view(recording, every)
+    rows, columns = slice(square.top, square.top + square.size), slice(square.left, square.left + square.size)
+    place = (square.left, square.top, square.size, width, height)
+    numbers: list[int] = []
+    seen: set[bytes] = set()
+    content = hashlib.sha256()
+    duplicates = total = squares = 0
+    empty = Extracted(
+        recording.label, recording.patient, recording.video, name, fingerprint, numbers, 0, *place, 0, 0, ""
+    )
+    for number, pixels in read_grey(recording, every=every):
+        crop = pixels[rows, columns]
+        digest = hashlib.sha256(crop.tobytes()).digest()
+        if digest in seen:
+            duplicates += 1
+            continue
+        seen.add(digest)
+        write_whole(out / empty.file(number), cv2.imencode(".png", crop)[1].tobytes())
+        numbers.append(number)
+        content.update(digest)
+        total += int(crop.sum(dtype="int64"))
+        squares += int((crop.astype("int64") ** 2).sum())
+    sums = {"duplicates": duplicates, "total": total, "squares": squares, "content": content.hexdigest()}
+    return Extracted(**{**asdict(empty), **sums})
+
+
+def collate(
+    out: str | os.PathLike[str],
+    extracted: Sequence[Extracted],
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> Prepared:
+    """Writes split, statistics and, last, the manifest. A split that is there is kept.
+
+    Raises:
+      ValueError: there are no frames, the split that is there lacks a patient, or there are too few patients.
+      OSError: a file cannot be written.
+    """
+    out = Path(out)
+    parts = kept_or_drawn(out, patients_of(extracted), fractions, seed)
+    statistics = _statistics([entry for entry in extracted if parts[entry.patient] == PARTS[0]])
+    # Without it the folder is not a prepared one: the three files are never of different runs.
+    (out / MANIFEST).unlink(missing_ok=True)
+    if not (out / SPLIT).exists():
+        write_split(out, parts)
+    write_statistics(out, statistics)
+    write_manifest(out, [frame for entry in extracted for frame in entry.frames()])
+    return read_prepared(out)
+
+
+def patients_of(recordings: Iterable[Recording | Extracted]) -> dict[str, set[str]]:
+    """For each class, its patients."""
+    patients: dict[str, set[str]] = {}
+    for recording in recordings:
+        patients.setdefault(recording.label, set()).add(recording.patient)
+    return patients
+
+
+def same_content(extracted: Iterable[Extracted]) -> list[tuple[Extracted, Extracted]]:
+    """Pairs of recordings of different patients whose frames are all the same."""
+    first: dict[str, Extracted] = {}
+    pairs = [(first.setdefault(entry.content, entry), entry) for entry in extracted]
+    return [(one, other) for one, other in pairs if one.patient != other.patient]
+
+
+def picture_names(recordings: Iterable[Recording]) -> dict[str, str]:
+    """What the names of each recording's pictures begin with, by ``video``: ``LABEL_PATIENT_STEM``.
+
+    Where that is too long, or several recordings share it but for upper case, part of a digest of ``video`` follows.
+    """
+    plain = {}
+    for recording in recordings:
+        stem = recording.path.stem if recording.path.suffix and not recording.path.is_dir() else recording.path.name
+        plain[recording.video] = f"{recording.label}_{recording.patient}_{stem}"
+    shared = Counter(name.casefold() for name in plain.values())
+    return {
+        video: name if shared[name.casefold()] == 1 and len(os.fsencode(name)) <= LONGEST_NAME else _marked(name, video)
+        for video, name in plain.items()
+    }
+
+
+def _marked(name: str, video: str) -> str:
+    shortened = os.fsencode(name)[: LONGEST_NAME - 9].decode(errors="ignore")
+    return f"{shortened}-{_digest(video)[:8]}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()
+
+
+def _extract_if_changed(recording: Recording, name: str, out: Path, every: int, known: Extracted | None) -> Extracted:
+    unchanged = known is not None and (known.name, known.fingerprint) == (name, _fingerprint(recording, every))
+    if known and unchanged and all((out / known.file(number)).is_file() for number in known.numbers):
+        return known
+    _remove(out, recording.label, recording.patient, name, recording.video)
+    extracted = extract(recording, name, out, every)
+    write_whole(_note(out, recording.video), json.dumps(asdict(extracted)).encode())
+    return extracted
+
+
+def _fingerprint(recording: Recording, every: int) -> str:
+    """Changes with a file's name, size or time, and with the settings."""
+    try:
+        recording.video.encode()
+        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files_of(recording)]
+    except UnicodeEncodeError:
+        raise ValueError(f"{recording.path}: the name is not UTF-8, as it must be in {MANIFEST}; rename it") from None
+    except OSError as error:
+        raise ValueError(f"{recording.path}: cannot be read ({error.strerror})") from error
+    return _digest(json.dumps([VERSION, every, files]))
+
+
+def _view(recording: Recording, every: int) -> tuple[Square, tuple[int, int]]:
+    """The square to crop, and height and width of the frames."""
+    samples = spread(pixels for _, pixels in read_grey(recording, every=every))
+    try:
+        return find_view(samples), (samples[0].shape[0], samples[0].shape[1])
+    except ValueError as error:
+        raise ValueError(f"{recording.path}: {error}") from None
+
+
+def _note(out: Path, video: str) -> Path:
+    return out / PROGRESS / f"{_digest(video)[:32]}.json"
+
+
+def _read_progress(out: Path) -> dict[str, Extracted]:
+    """What is noted, by ``video``; notes that another version wrote are as good as none."""
+    known = {}
+    for path in sorted((out / PROGRESS).glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if set(content) == {field.name for field in fields(Extracted)}:
+                known[content["video"]] = Extracted(**content)
+        except (TypeError, ValueError):
+            continue
+    return known
+
+
+def _remove(out: Path, label: str, patient: str, name: str, video: str) -> None:
+    """Removes the frames of a recording, finished or not, and what is noted of it."""
+    folder = out / FRAMES / label / patient
+    own = re.compile(rf"{re.escape(name)}_\d{{6,}}\.png|\.{re.escape(name)}_\d{{6,}}\.png\.\d+")
+    stale = [path for path in folder.iterdir() if own.fullmatch(path.name)] if folder.is_dir() else []
+    if stale:
+        (out / MANIFEST).unlink(missing_ok=True)
+    _note(out, video).unlink(missing_ok=True)
+    for path in stale:
+        path.unlink()
+
+
+def _statistics(extracted: Sequence[Extracted]) -> Statistics:
+    """Exact sums in, so that neither order nor number of recordings tells in the last digit."""
+    count = sum(len(entry.numbers) * entry.size**2 for entry in extracted)
+    if not count:
+        raise ValueError(f"the part {PARTS[0]} has no frames")
+    total, squares = sum(entry.total for entry in extracted), sum(entry.squares for entry in extracted)
+    if count * squares == total**2:
+        raise ValueError(f"all pixels of the part {PARTS[0]} are equal: there is nothing to learn from them")
+    return Statistics(total / count / 255, math.sqrt((count * squares - total**2) / count**2) / 255)

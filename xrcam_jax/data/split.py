@@ -1,0 +1,137 @@
+"""Which patients are for training, for validation and for test: never one patient in two parts."""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from xrcam_jax.data.manifest import PARTS, SPLIT, read_split
+
+# Only patients that are in several classes can make an attempt fail where another would do.
+ATTEMPTS = 500
+
+
+def split_patients(
+    patients: Mapping[str, Collection[str]], fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0
+) -> dict[str, str]:
+    """Draws a part for each patient, with every class in every part and each class near the fractions.
+
+    Args:
+      patients: for each class, its patients. A name under two classes is one patient, and counts for both.
+      fractions: of ``PARTS``, in proportion to one another; a part of 0 stays empty.
+      seed: of the draw, from 0. The same patients, fractions and seed give the same parts.
+
+    Returns:
+      One of ``PARTS`` for each patient.
+
+    Raises:
+      ValueError: the fractions make no sense, or a class has fewer patients than there are parts.
+    """
+    shares = _shares(fractions)
+    classes_of = {
+        patient: sorted(label for label, members in patients.items() if patient in members)
+        for patient in sorted({patient for members in patients.values() for patient in members})
+    }
+    for label, members in sorted(patients.items()):
+        if len(set(members)) < len(shares):
+            raise ValueError(_too_few(label, sorted(set(members)), list(shares)))
+    random = np.random.default_rng(seed)
+    for _ in range(ATTEMPTS):
+        order = [str(patient) for patient in random.permutation(np.array(list(classes_of), dtype=object))]
+        parts = _one_of_each(order, classes_of, list(shares))
+        if parts is not None:
+            return dict(sorted(_fill(parts, order, classes_of, shares).items()))
+    raise ValueError(
+        f"found no way to have each of the classes {', '.join(sorted(patients))} in each of {', '.join(shares)}: "
+        "too many patients are in several classes; add patients, or leave a part out"
+    )
+
+
+def kept_or_drawn(
+    folder: str | os.PathLike[str], patients: Mapping[str, Collection[str]], fractions: Sequence[float], seed: int
+) -> dict[str, str]:
+    """The split of a prepared folder as it is, or a new one where there is none.
+
+    Raises:
+      ValueError: the file is wrong or a patient is not listed in it, or a new split cannot be drawn.
+    """
+    path = Path(folder) / SPLIT
+    if not path.exists():
+        return split_patients(patients, fractions, seed)
+    parts = read_split(folder)
+    missing = sorted({patient for members in patients.values() for patient in members} - set(parts))
+    if missing:
+        raise ValueError(
+            f"{path}: not listed: {', '.join(missing)}; add a line 'PATIENT,PART' for each, "
+            "or delete the file to split all patients anew"
+        )
+    return parts
+
+
+def absent_classes(patients: Mapping[str, Collection[str]], parts: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Pairs of a part that has patients and a class that none of them is in, as an edited split may have."""
+    return [
+        (part, label)
+        for part in PARTS
+        if part in parts.values()
+        for label, members in sorted(patients.items())
+        if all(parts[patient] != part for patient in members)
+    ]
+
+
+def _shares(fractions: Sequence[float]) -> dict[str, float]:
+    """The parts that are to have patients, each with its share of all."""
+    if len(fractions) != len(PARTS) or not all(0 <= fraction < float("inf") for fraction in fractions):
+        raise ValueError(f"expected {len(PARTS)} numbers from 0, for {', '.join(PARTS)}; found {tuple(fractions)}")
+    if not fractions[0]:
+        raise ValueError(f"the share of {PARTS[0]} is 0: there would be nothing to train on")
+    total = sum(fractions)
+    return {part: fraction / total for part, fraction in zip(PARTS, fractions, strict=True) if fraction}
+
+
+def _too_few(label: str, members: Sequence[str], parts: Sequence[str]) -> str:
+    return (
+        f"class {label!r} has {len(members)} patients ({', '.join(members)}), but {', '.join(parts)} each need one "
+        "of their own, since no patient may be in two parts; add patients, or set the share of a part to 0"
+    )
+
+
+def _one_of_each(
+    order: Sequence[str], classes_of: Mapping[str, Sequence[str]], parts: Sequence[str]
+) -> dict[str, str] | None:
+    """Places as few patients, first come first served, as have every class in every part; None where it cannot."""
+    placed: dict[str, str] = {}
+    for part in parts:
+        for label in _labels(classes_of):
+            if any(label in classes_of[patient] for patient, taken in placed.items() if taken == part):
+                continue
+            free = [patient for patient in order if patient not in placed and label in classes_of[patient]]
+            if not free:
+                return None
+            placed[free[0]] = part
+    return placed
+
+
+def _fill(
+    placed: Mapping[str, str],
+    order: Sequence[str],
+    classes_of: Mapping[str, Sequence[str]],
+    shares: Mapping[str, float],
+) -> dict[str, str]:
+    """Places all others, each in the part that has too few of its classes by most; of equal ones the last."""
+    counts = {label: sum(label in classes for classes in classes_of.values()) for label in _labels(classes_of)}
+    lacking = {(part, label): share * counts[label] for part, share in shares.items() for label in counts}
+    parts = dict(placed)
+    for patient in [*placed, *(patient for patient in order if patient not in placed)]:
+        if patient not in parts:
+            parts[patient] = max(
+                reversed(list(shares)), key=lambda part: sum(lacking[part, label] for label in classes_of[patient])
+            )
+        for label in classes_of[patient]:
+            lacking[parts[patient], label] -= 1
+    return parts
+
+
+def _labels(classes_of: Mapping[str, Sequence[str]]) -> list[str]:
+    return sorted({label for classes in classes_of.values() for label in classes})
