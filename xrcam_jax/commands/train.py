@@ -1,0 +1,212 @@
+"""``xrcam train``: a prepared folder in, a network out."""
+
+import argparse
+import json
+import sys
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xrcam_jax.commands.checks import CommandError, check_at_least_one, check_names, prepare_folder
+
+if TYPE_CHECKING:
+    from xrcam_jax.commands.training import Task
+    from xrcam_jax.data.manifest import Prepared
+
+NAME = "train"
+SUMMARY = "Train a network on prepared frames, from ImageNet weights or from scratch"
+EXAMPLE = """example:
+  xrcam train prepared/ --model skresnext50_32x4d --weights timm/skresnext50_32x4d.ra_in1k --dropout 0.1 --out run
+Started again with the same arguments it goes on where it was stopped."""
+
+SETTINGS = "settings.json"
+RECORDED = (
+    *("model", "weights", "dropout", "bfloat16", "batch_size", "accumulate", "learning_rate"),
+    *("epochs", "patience", "score", "seed"),
+)
+# What a run may be given more of when it is started again.
+EXTENDABLE = ("epochs",)
+SCORES = ("accuracy", "balanced_accuracy", "loss")
+NEEDED = {"grain": "grain", "dm_pix": "dm-pix", "matplotlib": "matplotlib", "tensorboardX": "tensorboardX"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prepared", type=Path, metavar="PREPARED", help="folder made by xrcam prepare")
+    parser.add_argument("--model", required=True, help="network, see xrcam models")
+    parser.add_argument("--weights", help="to start from, as for xrcam explain; from scratch without")
+    parser.add_argument("--out", type=Path, default=Path("xrcam_run"), metavar="DIR", help="of the run (xrcam_run)")
+    parser.add_argument("--size", type=int, metavar="N", help="side of the pictures; that of most frames by default")
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="over all devices (32)")
+    parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="split batches in N, to save memory")
+    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16; parameters stay float32")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="of AdaMax (0.001)")
+    parser.add_argument("--dropout", type=float, default=0.0, metavar="P", help="rate after each block (0)")
+    parser.add_argument(
+        "--class-weights",
+        type=_class_weights,
+        metavar="W",
+        help="of the loss: 'balanced', or a number for each class, W,W,...; all 1 by default",
+    )
+    parser.add_argument("--no-augmentation", action="store_true", help="show the frames as they are")
+    parser.add_argument("--epochs", type=int, default=100, metavar="N", help="at most (100)")
+    parser.add_argument("--patience", type=int, default=10, metavar="N", help="epochs without a better score (10)")
+    parser.add_argument("--score", choices=SCORES, default="accuracy", help="of the validation part (accuracy)")
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=200, metavar="N", help="steps, and at each epoch's end (200)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order and noise (0)")
+    parser.add_argument(
+        "--distributed", action="store_true", help="one process of several, as the cluster's environment says"
+    )
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where the environment does not say")
+    parser.add_argument("--processes", type=int, metavar="N", help="with --coordinator: how many there are")
+    parser.add_argument("--process", type=int, metavar="I", help="with --coordinator: number of this one, from 0")
+
+
+def run(options: argparse.Namespace) -> int:
+    _check(options)
+    if options.distributed or options.coordinator:
+        _join(options)
+
+    import jax
+
+    from xrcam_jax.commands.training import train
+    from xrcam_jax.train.loop import Diverged
+
+    task = _task(options)
+    _check_settings(options.out, task.settings)
+    try:
+        train(task)
+        return 0
+    except (Diverged, ValueError) as error:
+        if jax.process_index() == 0:
+            print(f"xrcam train: error: {error}; {options.out / 'last'} is as it was before", file=sys.stderr)
+        return 1
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuses what can be refused before the data and the devices are looked at."""
+    for name in ("batch_size", "accumulate", "epochs", "patience"):
+        check_at_least_one(f"--{name.replace('_', '-')}", getattr(options, name))
+    if options.size is not None:
+        check_at_least_one("--size", options.size)
+    if not 0 <= options.dropout < 1:
+        raise CommandError(f"--dropout: {options.dropout} is not in [0, 1)")
+    if not 0 < options.learning_rate < float("inf"):
+        raise CommandError(f"--learning-rate: {options.learning_rate} is not a positive number")
+    for name in ("seed", "checkpoint_every"):
+        if getattr(options, name) < 0:
+            raise CommandError(f"--{name.replace('_', '-')}: {getattr(options, name)} is less than 0")
+    together = [options.coordinator, options.processes, options.process]
+    if any(given is not None for given in together) and None in together:
+        raise CommandError("--coordinator, --processes and --process: give all three or none")
+    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
+    if missing:
+        raise CommandError(f"training needs {', '.join(missing)}: pip install 'xrcam-jax[train]'")
+
+    from xrcam_jax.models import list_models
+
+    check_names("--model", [options.model], list_models())
+    prepare_folder("--out", options.out)
+
+
+def _join(options: argparse.Namespace) -> None:
+    import jax
+
+    try:
+        jax.distributed.initialize(options.coordinator, options.processes, options.process)
+    except (ValueError, RuntimeError) as error:
+        raise CommandError(f"--distributed: {str(error).splitlines()[0]}") from error
+
+
+def _task(options: argparse.Namespace) -> "Task":
+    """Reads and checks the data, and whether the devices can share it."""
+    import jax
+
+    from xrcam_jax.commands.training import Task
+    from xrcam_jax.data.manifest import read_prepared
+    from xrcam_jax.data.pipeline import common_size
+
+    shares = jax.device_count() * options.accumulate
+    if options.batch_size % shares:
+        raise CommandError(
+            f"--batch-size: {options.batch_size} is not a multiple of {shares}, "
+            f"{jax.device_count()} devices times --accumulate {options.accumulate}"
+        )
+    try:
+        prepared = read_prepared(options.prepared)
+        size = options.size or common_size(prepared)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    for part in ("train", "validation"):
+        if not prepared.part(part):
+            raise CommandError(f"{options.prepared}: no frames are in the part {part!r}")
+    if len(prepared.classes) < 2:
+        raise CommandError(f"{options.prepared}: the only class is {', '.join(prepared.classes)}; there is no choice")
+    weights = _weights_of_classes(options.class_weights, prepared)
+    return Task(options, prepared, size, weights, _settings(options, prepared, size, weights))
+
+
+def _weights_of_classes(given: str | tuple[float, ...] | None, prepared: "Prepared") -> tuple[float, ...] | None:
+    classes = prepared.classes
+    if given == "balanced":
+        labels = [frame.label for frame in prepared.part("train")]
+        counts = {name: labels.count(name) for name in classes}
+        absent = [name for name in classes if not counts[name]]
+        if absent:
+            raise CommandError(f"--class-weights: balanced, but the training part has no {', '.join(absent)}")
+        return tuple(len(labels) / (len(classes) * counts[name]) for name in classes)
+    if given is not None and len(given) != len(classes):
+        raise CommandError(f"--class-weights: {len(given)} for {len(classes)} classes, {', '.join(classes)}")
+    return given  # type: ignore[return-value]
+
+
+def _settings(
+    options: argparse.Namespace, prepared: "Prepared", size: int, weights: tuple[float, ...] | None
+) -> dict[str, Any]:
+    content = json.dumps([[asdict(frame) for frame in prepared.frames], sorted(prepared.parts.items())])
+    return {
+        **{name: getattr(options, name) for name in RECORDED},
+        "augmentation": not options.no_augmentation,
+        "size": size,
+        "classes": prepared.classes,
+        "class_weights": None if weights is None else list(weights),
+        "statistics": asdict(prepared.statistics),
+        # Not where it lies: that may change.
+        "data": f"{len(prepared.frames)} frames, checksum {zlib.crc32(content.encode()):08x}",
+    }
+
+
+def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
+    """Refuses to go on with a run of other settings; writes down those of a new one."""
+    import jax
+
+    from xrcam_jax.files import write_whole
+
+    path = out / SETTINGS
+    if path.is_file() and any((out / "last").glob("[0-9]*")):
+        try:
+            old = json.loads(path.read_text(encoding="utf-8"))
+            differ = [name for name in settings if old.get(name) != settings[name] and name not in EXTENDABLE]
+        except (ValueError, AttributeError) as error:
+            raise CommandError(f"--out: {path} is not as a run writes it ({error})") from error
+        if differ:
+            found = "; ".join(f"{name} {old.get(name)!r}, now {settings[name]!r}" for name in differ)
+            raise CommandError(f"--out: {out} holds a run of other settings ({found}); give another folder")
+    if jax.process_index() == 0:
+        write_whole(path, (json.dumps(settings, indent=1) + "\n").encode())
+
+
+def _class_weights(text: str) -> str | tuple[float, ...]:
+    if text == "balanced":
+        return text
+    try:
+        weights = tuple(float(weight) for weight in text.split(","))
+    except ValueError:
+        weights = ()
+    if not weights or not all(0 < weight < float("inf") for weight in weights):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither 'balanced' nor positive numbers, W,W,...")
+    return weights

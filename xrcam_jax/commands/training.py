@@ -1,0 +1,260 @@
+"""What ``xrcam train`` does once its arguments are in order: data and network together, then the results."""
+
+import argparse
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+import xrcam_jax as xr
+from weights_convert.save import save_timm
+from xrcam_jax.commands.checks import CommandError
+from xrcam_jax.data.augment import Augmentation, augment, normalise
+from xrcam_jax.data.manifest import Prepared
+from xrcam_jax.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from xrcam_jax.files import write_whole
+from xrcam_jax.models.resnet import ResNet
+from xrcam_jax.preprocessing import Preprocessing
+from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
+from xrcam_jax.train.loop import Observer, Progress, Schedule, finished, fit, predict
+from xrcam_jax.train.report import Board, Predictions, markdown, plot_curves, write_rows
+from xrcam_jax.train.step import (
+    Static,
+    TrainState,
+    assemble,
+    data_mesh,
+    initial_state,
+    make_eval_step,
+    make_train_step,
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learnt, from what and how.
+
+    Attributes:
+      options: of the command.
+      prepared: the data.
+      size: side of the pictures in pixels.
+      class_weights: of the loss, by class.
+      settings: all that determines the outcome, as JSON has it.
+    """
+
+    options: argparse.Namespace
+    prepared: Prepared
+    size: int
+    class_weights: tuple[float, ...] | None
+    settings: Mapping[str, Any]
+
+    @property
+    def out(self) -> Path:
+        """Folder of the run."""
+        return self.options.out
+
+    @property
+    def share(self) -> dict[str, Any]:
+        """This process's share of the data, as the batches take it."""
+        processes = jax.process_count()
+        batch_size = self.options.batch_size // processes
+        return {"batch_size": batch_size, "size": self.size, "process": jax.process_index(), "processes": processes}
+
+    @property
+    def schedule(self) -> Schedule:
+        options, share = self.options, self.share
+        steps = steps_per_epoch(self.prepared, batch_size=share["batch_size"], processes=share["processes"])
+        return Schedule(steps, options.epochs, options.patience, options.score, options.checkpoint_every)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready to be trained."""
+
+    model: ResNet
+    mesh: Mesh
+    static: Static
+    state: TrainState
+    train_step: Callable
+    eval_step: Callable
+
+
+def train(task: Task) -> None:
+    """Trains, or goes on, to the end and writes the results.
+
+    Raises:
+      CommandError: the weights to start from cannot be read.
+      Diverged, ValueError: as :func:`xrcam_jax.train.loop.fit` does.
+    """
+    checkpoints = Checkpoints(task.out)
+    network = _network(task, resumes=checkpoints.step(LAST) is not None)
+
+    def evaluate(state: TrainState, part: str = "validation") -> Predictions:
+        batches = evaluation_batches(task.prepared, part, **task.share)
+        return predict(network.eval_step, state, batches, network.mesh)
+
+    with _screen(task) as screen:
+        state, progress = fit(
+            network.state,
+            train_step=network.train_step,
+            evaluate=evaluate,
+            batches=training_batches(task.prepared, seed=task.options.seed, **task.share),
+            mesh=network.mesh,
+            schedule=task.schedule,
+            checkpoints=checkpoints,
+            class_weights=task.class_weights,
+            observer=screen,
+        )
+    best = checkpoints.restore(BEST, state)
+    checkpoints.close()
+    if best is None:
+        raise ValueError(f"{task.out / BEST}: there is no checkpoint")
+    parts = [part for part in ("validation", "test") if task.prepared.part(part)]
+    predictions = {part: evaluate(best[0], part) for part in parts}
+    if jax.process_index() == 0:
+        _write_results(task, progress, predictions, assemble(network.static, best[0]))
+        print(f"{finished(progress, task.schedule)}; the best is epoch {progress.best_epoch}. See {task.out}/report.md")
+
+
+def _network(task: Task, *, resumes: bool) -> Network:
+    options, statistics = task.options, task.prepared.statistics
+    model, mesh, optimiser = _model(task, resumes=resumes), data_mesh(), optax.adamax(options.learning_rate)
+    static, state = initial_state(model, optimiser, mesh)
+
+    def prepare(key: jax.Array, images: jax.Array) -> jax.Array:
+        return normalise(images if options.no_augmentation else augment(key, images, Augmentation()), statistics)
+
+    train_step = make_train_step(
+        static,
+        optimiser,
+        prepare,
+        mesh,
+        seed=options.seed,
+        class_weights=task.class_weights,
+        accumulate=options.accumulate,
+    )
+    eval_step = make_eval_step(static, lambda images: normalise(images, statistics), mesh)
+    return Network(model, mesh, static, state, train_step, eval_step)
+
+
+def _model(task: Task, *, resumes: bool) -> ResNet:
+    """A fresh network, or with the weights to start from; a run that goes on needs those no more."""
+    options = task.options
+    wants: dict[str, Any] = {
+        "num_classes": len(task.prepared.classes),
+        "dropout_rate": options.dropout,
+        "dtype": jnp.bfloat16 if options.bfloat16 else jnp.float32,
+        "rngs": nnx.Rngs(options.seed),
+    }
+    if options.weights is None or resumes:
+        model = xr.create_model(options.model, **wants)
+    else:
+        try:
+            with warnings.catch_warnings():
+                # That the head is a fresh one is what training is for.
+                warnings.simplefilter("ignore", UserWarning)
+                model = xr.load_model(options.model, options.weights, **wants)
+        except (OSError, ValueError, ImportError) as error:
+            lines = [line.strip() for line in str(error).splitlines()]
+            raise CommandError(f"--weights: {'; '.join(lines[:2])}") from error
+    mean, std = task.prepared.statistics.mean, task.prepared.statistics.std
+    model.preprocessing = Preprocessing(
+        (mean, mean, mean), (std, std, std), (task.size, task.size), crop_pct=1.0, interpolation="bilinear"
+    )
+    return model
+
+
+def _write_results(task: Task, progress: Progress, predictions: Mapping[str, Predictions], model: ResNet) -> None:
+    classes, rows, sections = task.prepared.classes, [], []
+    for part, found in predictions.items():
+        frames = task.prepared.part(part)
+        sections.append(markdown(f"Part: {part}", found, classes, [frames[i].patient for i in found.index]))
+        for i, label, predicted, shares in zip(
+            found.index, found.label, found.predicted, found.probabilities, strict=True
+        ):
+            row = {"part": part, "file": frames[i].file, "patient": frames[i].patient}
+            row |= {"label": classes[label], "predicted": classes[predicted]}
+            rows.append(row | {f"p({name})": f"{share:.6f}" for name, share in zip(classes, shares, strict=True)})
+    best = progress.history[(progress.best_epoch or 1) - 1]
+    title = f"# {task.options.model}, epoch {progress.best_epoch} of {progress.epoch}"
+    summary = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name.startswith(("train", "valid")))
+    write_rows(task.out / "predictions.csv", rows)
+    write_whole(task.out / "report.md", "\n\n".join([title, f"In training: {summary}.", *sections]).encode())
+    # Last: whoever finds it finds the report too.
+    save_timm(model, task.out / "best.safetensors")
+
+
+def _screen(task: Task) -> "Screen | Quiet":
+    return Screen(task) if jax.process_index() == 0 else Quiet()
+
+
+class Quiet(Observer):
+    """Says and writes nothing: of several processes, the first one does."""
+
+    def __enter__(self) -> "Quiet":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Screen(Observer):
+    """A progress bar for each epoch and a line at its end; the curves as CSV, picture and TensorBoard log."""
+
+    def __init__(self, task: Task):
+        self._out, self._batch_size, self._schedule = task.out, task.options.batch_size, task.schedule
+        self._bar: tqdm | None = None
+        self._board: Board | None = None
+
+    def __enter__(self) -> "Screen":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if self._board is not None:
+            self._board.close()
+
+    def started(self, progress: Progress) -> None:
+        if progress.step:
+            print(f"going on after step {progress.step}, {progress.epoch} epochs are done", flush=True)
+        self._board = Board(self._out / "tensorboard", progress.history)
+        if progress.history:
+            self._write(progress)
+
+    def stepped(self, progress: Progress) -> None:
+        totals = progress.totals
+        if self._bar is None:
+            total = self._schedule.steps_per_epoch * self._batch_size
+            start = totals.images - self._batch_size
+            title = f"epoch {progress.epoch + 1}"
+            self._bar = tqdm(total=total, initial=start, desc=title, unit="image", leave=False, disable=None)
+        loss, accuracy = totals.loss / totals.weight, totals.correct / totals.images
+        self._bar.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.4f}", refresh=False)
+        self._bar.update(self._batch_size)
+
+    def saved(self, progress: Progress) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, row = None, progress.history[-1]
+        print(
+            f"epoch {progress.epoch}: loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.4f}; validation "
+            f"loss {row['validation_loss']:.4f}, accuracy {row['validation_accuracy']:.4f}, balanced "
+            f"{row['validation_balanced_accuracy']:.4f}; {row['images_per_second']:.1f} images/s"
+            f"{' (best)' if progress.best_epoch == progress.epoch else ''}",
+            flush=True,
+        )
+        if self._board is not None:
+            self._board.add(row)
+        self._write(progress)
+
+    def _write(self, progress: Progress) -> None:
+        write_rows(self._out / "metrics.csv", progress.history)
+        plot_curves(self._out / "curves.png", progress.history, progress.best_epoch)

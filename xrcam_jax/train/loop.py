@@ -1,0 +1,301 @@
+"""The loop around the step: epochs, validation, early stopping, checkpoints, and going on after an interruption."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
+from xrcam_jax.train.report import Predictions, confusion_matrix, figures, mean_loss
+from xrcam_jax.train.step import Sums, TrainState, place
+
+SCORES = ("accuracy", "balanced_accuracy", "loss")
+
+Evaluate = Callable[[TrainState], Predictions]
+
+
+class Diverged(ArithmeticError):
+    """The loss or its gradient is no longer a number; the checkpoints are those of before."""
+
+
+class Batches(Protocol):
+    """An endless iterator over batches whose place can be noted, as what JSON can hold, and returned to."""
+
+    def __next__(self) -> Mapping[str, Any]: ...
+    def get_state(self) -> dict[str, Any]: ...
+    def set_state(self, state: dict[str, Any], /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When to do what.
+
+    Attributes:
+      steps_per_epoch: number of steps after which there is a validation.
+      epochs: number of epochs at most.
+      patience: number of epochs in a row without a better score after which it is over.
+      score: of the validation part, one of ``SCORES``: its accuracy, balanced accuracy or (the less the
+        better) loss.
+      checkpoint_every: number of steps between checkpoints within an epoch; 0 for none but at its end.
+
+    Raises:
+      ValueError: names the attribute that is out of range.
+    """
+
+    steps_per_epoch: int
+    epochs: int = 100
+    patience: int = 10
+    score: str = "accuracy"
+    checkpoint_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps_per_epoch", "epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+        if self.checkpoint_every < 0:
+            raise ValueError(f"checkpoint_every: expected 0 or more, got {self.checkpoint_every}")
+        if self.score not in SCORES:
+            raise ValueError(f"score: {self.score!r} is none of {', '.join(SCORES)}")
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the steps of an unfinished epoch add up to."""
+
+    loss: float = 0.0
+    weight: float = 0.0
+    correct: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is; with the arrays of its state, all that going on needs.
+
+    Attributes:
+      step: number of steps taken.
+      history: for each finished epoch a row of figures, by name.
+      totals: of the epoch under way.
+      best_epoch: number, from 1, of the epoch with the best score; None before the first has ended.
+      best_score: its score.
+      batches: place of the iterator over batches.
+    """
+
+    step: int = 0
+    history: tuple[dict[str, float], ...] = ()
+    totals: Totals = field(default_factory=Totals)
+    best_epoch: int | None = None
+    best_score: float | None = None
+    batches: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history)
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> "Progress":
+        """The inverse of ``dataclasses.asdict``."""
+        totals, history = Totals(**content["totals"]), tuple(content["history"])
+        return Progress(**{**content, "totals": totals, "history": history})
+
+
+class Observer:
+    """Is told how training goes; does nothing with it."""
+
+    def started(self, progress: Progress) -> None:
+        """Training starts, or goes on, from here."""
+
+    def stepped(self, progress: Progress) -> None:
+        """A step is done; ``progress.totals`` has it."""
+
+    def saved(self, progress: Progress) -> None:
+        """An epoch has ended: its row is the history's last, and on the disk."""
+
+
+def finished(progress: Progress, schedule: Schedule) -> str | None:
+    """Why training is over, None if it is not."""
+    if progress.best_epoch is not None and progress.epoch - progress.best_epoch >= schedule.patience:
+        return f"no better {schedule.score} in {schedule.patience} epochs"
+    return f"{schedule.epochs} epochs are done" if progress.epoch >= schedule.epochs else None
+
+
+def fit(
+    state: TrainState,
+    *,
+    train_step: Callable[[TrainState, Any], tuple[TrainState, Sums]],
+    evaluate: Evaluate,
+    batches: Batches,
+    mesh: Mesh,
+    schedule: Schedule,
+    checkpoints: Checkpoints,
+    class_weights: tuple[float, ...] | None = None,
+    observer: Observer | None = None,
+) -> tuple[TrainState, Progress]:
+    """Trains until :func:`finished`, from the last checkpoint if there is one.
+
+    Stopped at any moment and started again with the same arguments, it ends with the same state.
+
+    Args:
+      state: fresh, from :func:`xrcam_jax.train.step.initial_state`; its buffers are taken over.
+      train_step: from :func:`xrcam_jax.train.step.make_train_step`.
+      evaluate: the state to what it predicts for the validation part.
+      batches: this process's share of each batch.
+      mesh: that the step was made for.
+      schedule: when to do what.
+      checkpoints: of this run.
+      class_weights: the step's, for the loss of the validation part.
+      observer: is told.
+
+    Returns:
+      The last state (the best is in ``checkpoints``) and how it went.
+
+    Raises:
+      Diverged: the loss or the gradient is not finite. The last checkpoint is of before.
+      ValueError: a checkpoint is of another model or of other batches.
+    """
+    observer = observer or Observer()
+    state, progress = _resumed(state, checkpoints)
+    if progress.batches:
+        batches.set_state(progress.batches)
+    _save_best(state, progress, checkpoints)
+    observer.started(progress)
+    while finished(progress, schedule) is None:
+        state, progress = _steps(state, progress, train_step, batches, mesh, schedule, checkpoints, observer)
+        progress = _with_epoch(progress, evaluate(state), schedule, class_weights)
+        progress = replace(progress, batches=batches.get_state())
+        checkpoints.save(LAST, state, asdict(progress))
+        _save_best(state, progress, checkpoints)
+        observer.saved(progress)
+    return state, progress
+
+
+def predict(
+    eval_step: Callable[[TrainState, Any], tuple[jax.Array, dict[str, jax.Array]]],
+    state: TrainState,
+    batches: Iterable[Mapping[str, Any]],
+    mesh: Mesh,
+) -> Predictions:
+    """What the state says of every example, in the order of their indices.
+
+    Args:
+      eval_step: from :func:`xrcam_jax.train.step.make_eval_step`.
+      state: the network.
+      batches: of ``"image"``, ``"label"``, ``"index"`` and ``"weight"``, which is 0 for padding.
+      mesh: that the step was made for.
+    """
+    parts = []
+    for batch in batches:
+        logits, rest = jax.device_get(eval_step(state, place(mesh, batch)))
+        real = rest["weight"] > 0
+        parts.append((rest["index"][real], rest["label"][real], logits[real]))
+    index, label, logits = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(index)
+    return Predictions(index[order], label[order], logits[order])
+
+
+def _resumed(state: TrainState, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
+    restored = checkpoints.restore(LAST, state)
+    return (state, Progress()) if restored is None else (restored[0], Progress.from_json(restored[1]))
+
+
+def _save_best(state: TrainState, progress: Progress, checkpoints: Checkpoints) -> None:
+    """Keeps the state as the best if its epoch is.
+
+    The last checkpoint is always written first: a run killed between the two makes up for it when it goes on.
+    """
+    if progress.best_epoch == progress.epoch and progress.step == progress.history[-1]["step"]:
+        checkpoints.save(BEST, state, asdict(progress))
+
+
+def _steps(
+    state: TrainState,
+    progress: Progress,
+    train_step: Callable[[TrainState, Any], tuple[TrainState, Sums]],
+    batches: Batches,
+    mesh: Mesh,
+    schedule: Schedule,
+    checkpoints: Checkpoints,
+    observer: Observer,
+) -> tuple[TrainState, Progress]:
+    """The rest of an epoch's steps."""
+    end = (progress.epoch + 1) * schedule.steps_per_epoch
+    pending: Sums | None = None
+    clock = _Clock()
+    for step in range(progress.step + 1, end + 1):
+        batch = next(batches)
+        images = len(batch["label"]) * jax.process_count()
+        state, sums = train_step(state, place(mesh, batch))
+        # The sums of the step before: waiting for this one's would leave the device idle.
+        if pending is not None:
+            progress = _with_step(progress, pending, images, clock.lap())
+            observer.stepped(progress)
+        pending = sums
+        due = schedule.checkpoint_every and step % schedule.checkpoint_every == 0
+        if step == end or due:
+            progress, pending = _with_step(progress, pending, images, clock.lap()), None
+            observer.stepped(progress)
+        if due and step != end:
+            progress = replace(progress, batches=batches.get_state())
+            checkpoints.save(LAST, state, asdict(progress))
+            clock.lap()
+    return state, progress
+
+
+def _with_step(progress: Progress, sums: Sums, images: int, seconds: float) -> Progress:
+    seen = jax.device_get(sums)
+    step = progress.step + 1
+    if not (math.isfinite(seen.loss) and math.isfinite(seen.gradient)):
+        raise Diverged(f"step {step}: loss {seen.loss / seen.weight}, norm of its gradient {seen.gradient}")
+    old = progress.totals
+    totals = Totals(
+        loss=old.loss + float(seen.loss),
+        weight=old.weight + float(seen.weight),
+        correct=old.correct + int(seen.correct),
+        images=old.images + images,
+        seconds=old.seconds + seconds,
+    )
+    return replace(progress, step=step, totals=totals)
+
+
+def _with_epoch(
+    progress: Progress, predictions: Predictions, schedule: Schedule, class_weights: tuple[float, ...] | None
+) -> Progress:
+    """Closes an epoch: its row, and whether its score is the best."""
+    totals, classes = progress.totals, predictions.logits.shape[1]
+    validation = figures(confusion_matrix(predictions.label, predictions.predicted, classes))
+    row: dict[str, float] = {
+        "epoch": progress.epoch + 1,
+        "step": progress.step,
+        "train_loss": totals.loss / totals.weight,
+        "train_accuracy": totals.correct / totals.images,
+        "validation_loss": mean_loss(predictions, class_weights),
+        "validation_accuracy": validation.accuracy,
+        "validation_balanced_accuracy": validation.balanced_accuracy,
+        "seconds": round(totals.seconds, 3),
+        "images_per_second": round(totals.images / totals.seconds, 2),
+    }
+    if not math.isfinite(row["validation_loss"]):
+        raise Diverged(f"epoch {progress.epoch + 1}: the loss of the validation part is {row['validation_loss']}")
+    score = row[f"validation_{schedule.score}"]
+    sign = -1 if schedule.score == "loss" else 1
+    better = progress.best_score is None or sign * score > sign * progress.best_score
+    best: dict[str, Any] = {"best_epoch": progress.epoch + 1, "best_score": score} if better else {}
+    return replace(progress, history=(*progress.history, row), totals=Totals(), **best)
+
+
+class _Clock:
+    """Seconds since it was last asked."""
+
+    def __init__(self) -> None:
+        self._then = time.perf_counter()
+
+    def lap(self) -> float:
+        then, self._then = self._then, time.perf_counter()
+        return self._then - then
