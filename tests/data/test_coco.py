@@ -1,0 +1,379 @@
+"""Hand-made annotations: what becomes of each, and masks against a rasteriser that shares nothing with pycocotools."""
+
+import copy
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as pycoco
+
+from xrcam_jax.data.coco import OUTCOMES, REMARKS, read_annotations
+from xrcam_jax.data.manifest import Frame
+
+# A crop of 20 pixels at column 7, row 4 of a recording of 40 x 30.
+LEFT, TOP, SIZE, WIDTH, HEIGHT = 7, 4, 20, 40, 30
+FRAME = Frame("sick/sick_p1_clip_a_000012.png", "sick", "p1", "sick/p1/clip_a.avi", 12, LEFT, TOP, SIZE, WIDTH, HEIGHT)
+OTHER = Frame("sick/sick_p1_clip_a_000024.png", "sick", "p1", "sick/p1/clip_a.avi", 24, LEFT, TOP, SIZE, WIDTH, HEIGHT)
+NAME = "sick_p1_clip_a_000012.png"
+SQUARE = [2, 3, 9, 3, 9, 8, 2, 8]
+
+
+def image(name: str = NAME, *, id: int = 1, width: int = SIZE, height: int = SIZE) -> dict:
+    return {"id": id, "width": width, "height": height, "file_name": name}
+
+
+def marked(**fields: Any) -> dict:
+    """As MakeSense.ai writes a polygon."""
+    return {
+        "id": 0,
+        "iscrowd": 0,
+        "image_id": 1,
+        "category_id": 1,
+        "segmentation": [SQUARE],
+        "bbox": [2, 3, 7, 5],
+        "area": 35,
+    } | fields
+
+
+def content(annotations: list[dict], images: list[dict] | None = None) -> dict:
+    return {
+        "info": {"description": "my-project-name"},
+        "images": [image()] if images is None else images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "lesion"}, {"id": 2, "name": "line"}],
+    }
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
+    path = tmp_path_factory.mktemp("coco") / "labels.json"
+
+    def read(annotations: list[dict], images: list[dict] | None = None, frames=(FRAME, OTHER)):
+        path.write_text(json.dumps(content(annotations, images)))
+        return read_annotations(path, frames)
+
+    return read
+
+
+def counted(annotations) -> dict[str, int]:
+    return {
+        name: count for name, count in {**annotations.report.outcomes, **annotations.report.remarks}.items() if count
+    }
+
+
+def inside(points: list[float], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which pixel centres a polygon encircles an odd number of times, and how far each is from its outline."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    starts = np.asarray(points, float).reshape(-1, 2)
+    odd, distance = np.zeros((height, width), bool), np.full((height, width), np.inf)
+    for (x0, y0), (x1, y1) in zip(starts, np.roll(starts, -1, axis=0), strict=True):
+        if y0 != y1:
+            odd ^= ((y0 > y) != (y1 > y)) & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+        length = (x1 - x0) ** 2 + (y1 - y0) ** 2
+        along = np.clip(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / (length or 1), 0, 1)
+        distance = np.minimum(distance, np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0)))
+    return odd, distance
+
+
+def rle(mask: np.ndarray, compressed: bool) -> dict:
+    """Made by pycocotools, or by counting."""
+    if compressed:
+        encoded = pycoco.encode(np.asfortranarray(mask, np.uint8))
+        return {"size": list(mask.shape), "counts": encoded["counts"].decode()}
+    flat = np.concatenate([[0], mask.ravel(order="F").astype(int), [2]])
+    borders = np.flatnonzero(np.diff(flat))
+    return {"size": list(mask.shape), "counts": np.diff(np.concatenate([[0], borders])).tolist()}
+
+
+def test_a_square_covers_its_pixels(read):
+    annotations = read([marked()])
+    expected = np.zeros((SIZE, SIZE), bool)
+    expected[3:8, 2:9] = True
+    result = annotations.masks(FRAME.file)
+    assert result.dtype == bool
+    np.testing.assert_array_equal(result, expected)
+    (instance,) = annotations.instances[FRAME.file]
+    assert (instance.number, instance.category, instance.crowd, instance.box) == (0, "lesion", False, (3, 2, 8, 9))
+    assert instance.inside.all()
+    assert annotations.annotated == [FRAME.file]
+    assert counted(annotations) == {"used": 1, "polygon": 1}
+    assert not annotations.masks(OTHER.file).any()
+    assert annotations.instances[OTHER.file] == ()
+
+
+@settings(max_examples=150)
+@given(st.data(), st.booleans())
+def test_polygons_are_those_of_another_rasteriser(read, data, whole):
+    """In either coordinates, wherever the polygon lies, up to what the outline itself passes through."""
+    corner = st.tuples(st.floats(-15, WIDTH + 15), st.floats(-15, HEIGHT + 15))
+    points = [value for point in data.draw(st.lists(corner, min_size=3, max_size=7)) for value in point]
+    images = [image(width=WIDTH, height=HEIGHT) if whole else image()]
+    annotations = read([marked(segmentation=[points])], images)
+    odd, distance = inside(points, HEIGHT, WIDTH)
+    crop = np.s_[TOP : TOP + SIZE, LEFT : LEFT + SIZE] if whole else np.s_[:SIZE, :SIZE]
+    clear = distance[crop] > 0.75
+    np.testing.assert_array_equal(annotations.masks(FRAME.file)[clear], odd[crop][clear])
+
+
+@given(seed=st.integers(0, 2**32 - 1), compressed=st.booleans(), whole=st.booleans(), share=st.floats(0, 1))
+def test_runs_are_decoded_and_cropped(read, seed, compressed, whole, share):
+    shape = (HEIGHT, WIDTH) if whole else (SIZE, SIZE)
+    full = np.random.default_rng(seed).random(shape) < share
+    annotations = read(
+        [marked(segmentation=rle(full, compressed), iscrowd=1)], [image(width=shape[1], height=shape[0])]
+    )
+    crop = full[TOP : TOP + SIZE, LEFT : LEFT + SIZE] if whole else full
+    np.testing.assert_array_equal(annotations.masks(FRAME.file), crop)
+    assert annotations.report.remarks["clipped to the crop"] == (crop.any() and crop.sum() < full.sum())
+    if crop.any():
+        (instance,) = annotations.instances[FRAME.file]
+        rows, columns = np.nonzero(crop)
+        assert instance.box == (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+        assert instance.crowd
+
+
+def test_a_box_marks_where_there_is_no_segmentation(read):
+    for without in (None, [], [[]]):
+        annotations = read([marked(segmentation=without, bbox=[2, 3, 7, 5])])
+        assert counted(annotations) == {"used": 1, "box": 1}
+        np.testing.assert_array_equal(annotations.masks(FRAME.file), read([marked()]).masks(FRAME.file))
+    fields = marked()
+    del fields["segmentation"]
+    assert counted(read([fields])) == {"used": 1, "box": 1}
+
+
+def test_several_per_image_are_one_mask_and_instances_in_order(read):
+    annotations = read(
+        [
+            marked(id=5, category_id=2),
+            marked(id=3, segmentation=[[12, 12, 15, 12, 15, 15, 12, 15], [0, 18, 4, 18, 4, 20, 0, 20]]),
+            marked(id=4, image_id=2),
+        ],
+        [image(), image("folder/" + OTHER.file, id=2)],
+    )
+    assert [(one.number, one.category) for one in annotations.instances[FRAME.file]] == [(5, "line"), (3, "lesion")]
+    expected = np.zeros((SIZE, SIZE), bool)
+    expected[3:8, 2:9] = expected[12:15, 12:15] = expected[18:, :4] = True
+    np.testing.assert_array_equal(annotations.masks(FRAME.file), expected)
+    assert annotations.annotated == [FRAME.file, OTHER.file]
+
+
+@pytest.mark.parametrize("name", [f"some/folder/{NAME}", f"C:\\pictures\\{NAME}", NAME])
+def test_folders_of_the_file_name_do_not_matter(read, name):
+    assert counted(read([marked()], [image(name)])) == {"used": 1, "polygon": 1}
+
+
+def test_a_crop_that_is_the_whole_frame_is_the_same_either_way(read):
+    whole = Frame(FRAME.file, "sick", "p1", FRAME.video, 12, 0, 0, SIZE, SIZE, SIZE)
+    np.testing.assert_array_equal(
+        read([marked()], frames=[whole]).masks(FRAME.file), read([marked()]).masks(FRAME.file)
+    )
+
+
+POLYGON = {"used": 1, "polygon": 1}
+WHOLE = [image(width=WIDTH, height=HEIGHT)]
+FAR = [30, 3, 38, 3, 38, 8]
+OUTCOME_CASES = {
+    "dropped": ([marked()], [image("sick_p1_clip_a_000013.png")], {"dropped frame": 1}),
+    "of another recording": ([marked()], [image("sick_p1_clip_b_000012.png")], {"unknown image": 1}),
+    "of another kind": ([marked()], [image("sick_p1_clip_a_000012.jpg")], {"unknown image": 1}),
+    "not listed": ([marked(image_id=7)], None, {"unknown image": 1}),
+    "scaled": ([marked()], [image(width=2 * SIZE, height=2 * SIZE)], {"size mismatch": 1}),
+    "turned": ([marked()], [image(width=HEIGHT, height=WIDTH)], {"size mismatch": 1}),
+    "two points": ([marked(segmentation=[[1, 1, 5, 5]])], None, {"empty": 1}),
+    "on a line": ([marked(segmentation=[[1, 1, 5, 5, 9, 9]])], None, {"empty": 1}),
+    "flat box": ([marked(segmentation=[], bbox=[1, 1, 0, 5])], None, {"empty": 1}),
+    "inverted box": ([marked(segmentation=[], bbox=[9, 9, -5, -5])], None, {"empty": 1}),
+    "no runs inside": ([marked(segmentation={"size": [20, 20], "counts": [400]})], None, {"empty": 1}),
+    "thin": ([marked(segmentation=[[3.1, 3.1, 3.2, 3.1, 3.2, 9]])], None, {"empty": 1}),
+    "outside the image": ([marked(segmentation=[FAR])], None, {"outside the crop": 1}),
+    "outside the crop": ([marked(segmentation=[FAR])], WHOLE, {"outside the crop": 1}),
+    "above and left": ([marked(segmentation=[[-9, -9, -2, -9, -2, -3]])], None, {"outside the crop": 1}),
+    "box outside": ([marked(segmentation=[], bbox=[-9, 3, 5, 5])], None, {"outside the crop": 1}),
+    "clipped": ([marked(segmentation=[[-5, 3, 9, 3, 9, 8, -5, 8]])], None, {**POLYGON, "clipped to the crop": 1}),
+    "clipped in its image": ([marked()], WHOLE, {**POLYGON, "clipped to the crop": 1}),
+    "bow tie": ([marked(segmentation=[[2, 2, 12, 12, 12, 2, 2, 12]])], None, {**POLYGON, "self-crossing": 1}),
+    "touching": ([marked(segmentation=[[2, 2, 8, 2, 8, 8, 5, 2, 2, 8]])], None, POLYGON),
+    "one of two flat": ([marked(segmentation=[[1, 1, 5, 5], SQUARE])], None, POLYGON),
+    "twice": ([marked(), marked()], None, {"used": 1, "duplicate": 1, "polygon": 1}),
+    "same id": ([marked(), marked(category_id=2)], None, {"used": 2, "renumbered": 1, "polygon": 2}),
+    "crowd": ([marked(iscrowd=True)], None, {**POLYGON, "crowd": 1}),
+}
+
+
+@pytest.mark.parametrize("case", OUTCOME_CASES)
+def test_every_annotation_has_its_outcome(read, case):
+    given_annotations, images, expected = OUTCOME_CASES[case]
+    annotations = read(given_annotations, images)
+    assert counted(annotations) == expected
+    assert annotations.annotated == ([FRAME.file] if expected.get("used") else [])
+    assert annotations.masks(FRAME.file).any() == bool(expected.get("used"))
+
+
+def test_what_is_encircled_twice_is_outside(read):
+    angles = np.pi * (0.5 + 0.8 * np.arange(5))
+    star = np.stack([10 + 9 * np.cos(angles), 10 + 9 * np.sin(angles)], axis=1).ravel().tolist()
+    annotations = read([marked(segmentation=[star])])
+    mask = annotations.masks(FRAME.file)
+    odd, distance = inside(star, SIZE, SIZE)
+    np.testing.assert_array_equal(mask[distance > 0.75], odd[distance > 0.75])
+    assert not mask[8:12, 8:12].any()
+    assert mask[15, 10]
+    assert annotations.report.remarks["self-crossing"] == 1
+
+
+def test_a_shared_id_is_replaced_by_the_next_free_one(read):
+    annotations = read([marked(id=4), marked(id=9), marked(id=4, category_id=2), marked(id=4), marked(id=9, area=1)])
+    assert [one.number for one in annotations.instances[FRAME.file]] == [4, 9, 10, 11]
+    assert counted(annotations) == {"used": 4, "duplicate": 1, "renumbered": 2, "polygon": 4}
+
+
+@settings(max_examples=10)
+@given(st.lists(st.sampled_from(sorted(OUTCOME_CASES)), max_size=6))
+def test_the_report_counts_every_annotation_once(read, names):
+    pairs = []
+    for name in names:
+        given_annotations, images, _ = OUTCOME_CASES[name]
+        for one in given_annotations:
+            pairs.append((one, (images or [image()])[0]))
+    annotations = [one | {"id": 10 + n, "image_id": 1 + n} for n, (one, _) in enumerate(pairs)]
+    result = read(annotations, [one | {"id": 1 + n} for n, (_, one) in enumerate(pairs)])
+    assert sum(result.report.outcomes.values()) == len(pairs)
+    assert result.report.outcomes["used"] == len(result.instances[FRAME.file])
+    assert sum(result.report.remarks[kind] for kind in ("polygon", "RLE", "box")) == result.report.outcomes["used"]
+
+
+def test_the_report_prints_a_table(read):
+    report = read([marked(), marked(id=1, image_id=9), marked(id=2, iscrowd=1)]).report
+    lines = [line.rsplit(maxsplit=1) for line in str(report).splitlines()]
+    assert [(name.strip(), int(count)) for name, count in lines] == [
+        ("annotations", 3),
+        ("used", 2),
+        ("polygon", 2),
+        ("crowd", 1),
+        *[(name, int(name == "unknown image")) for name in OUTCOMES[1:]],
+    ]
+    assert set(report.remarks) == set(REMARKS)
+
+
+def test_masks_follow_a_resize(read):
+    block, pixel = [2, 4, 10, 4, 10, 8, 2, 8], [13, 13, 14, 13, 14, 14, 13, 14]
+    annotations = read([marked(segmentation=[block]), marked(id=1, segmentation=[pixel])])
+    half = np.zeros((10, 10), bool)
+    half[2:4, 1:5] = True
+    # The single pixel at 13 is a quarter of one of the coarse pixels.
+    np.testing.assert_array_equal(annotations.masks(FRAME.file, 10), half)
+    double = annotations.masks(FRAME.file, 40)
+    assert double[8:16, 4:20].all()
+    assert double[26:28, 26:28].all()
+    assert double.sum() == 8 * 16 + 4
+    np.testing.assert_array_equal(annotations.masks(FRAME.file, SIZE), annotations.masks(FRAME.file))
+    with pytest.raises(ValueError, match="size: expected 1 or more"):
+        annotations.masks(FRAME.file, 0)
+    with pytest.raises(ValueError, match="file: 'nothing' is none of the prepared frames"):
+        annotations.masks("nothing")
+
+
+def test_a_file_without_annotations_marks_nothing(read):
+    annotations = read([], [])
+    assert annotations.annotated == []
+    assert counted(annotations) == {}
+
+
+MALFORMED = {
+    "images": ({"images": None}, "images: expected list"),
+    "no annotations": ({"annotations": ...}, "annotations: is missing"),
+    "categories": ({"categories": {"id": 1}}, "categories: expected list"),
+    "entry": ({"annotations": [3]}, r"annotations\[0\]: expected an object, found int"),
+    "same image id": ({"images": [image(), image("b.png")]}, r"images\[1\].id: 1 is also the id of another image"),
+    "same category id": (
+        {"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]},
+        r"categories\[1\].id: 1 is also the id of another category",
+    ),
+    "width": ({"images": [image(width="20")]}, r"images\[0\].width: expected int, found '20'"),
+    "file name": ({"images": [{"id": 1, "width": 1, "height": 1}]}, r"images\[0\].file_name: is missing"),
+    "category": (marked(category_id=8), r"annotations\[0\].category_id: 8 is not listed"),
+    "id": (marked(id=True), r"annotations\[0\].id: expected int, found True"),
+    "image id": (marked(image_id=None), r"annotations\[0\].image_id: expected int"),
+    "odd": (marked(segmentation=[[1, 2, 3]]), r"segmentation\[0\]: expected x and y in turn, found 3 numbers"),
+    "letters": (marked(segmentation=[["a", 2]]), r"segmentation\[0\]: expected a list of finite numbers"),
+    "flat": (marked(segmentation=SQUARE), r"segmentation\[0\]: expected a list of finite numbers, found 2"),
+    "nan": (marked(segmentation=[[float("nan"), 2]]), r"segmentation\[0\]: expected a list of finite"),
+    "huge": (marked(segmentation=[[1, 2, 10**400, 3, 4, 5]]), r"segmentation\[0\]: expected a list of finite"),
+    "far": (marked(segmentation=[[0, 0, 1e9, 0, 1e9, 1e9]]), r"annotations\[0\]: expected coordinates of at most 200"),
+    "string": (marked(segmentation="poly"), r"segmentation: expected polygons or an RLE, found str"),
+    "no box": (marked(segmentation=[], bbox=[1, 2, 3]), r"bbox: expected 4 finite numbers"),
+    "crowd": (marked(iscrowd="no"), r"iscrowd: expected int, found 'no'"),
+    "no size": (marked(segmentation={"counts": [400]}), r"segmentation.size: is missing"),
+    "no counts": (marked(segmentation={"size": [20, 20]}), r"segmentation.counts: expected a list"),
+    "short": (
+        marked(segmentation={"size": [20, 20], "counts": [5, 5]}),
+        "expected runs of 400 pixels .*, found 10",
+    ),
+    "negative": (marked(segmentation={"size": [20, 20], "counts": [500, -100]}), "segmentation.counts"),
+    "fraction": (marked(segmentation={"size": [20, 20], "counts": [1.5, 398.5]}), "segmentation.counts"),
+    "cut string": (marked(segmentation={"size": [20, 20], "counts": "g0340"}), "expected runs of 400"),
+    "empty string": (marked(segmentation={"size": [20, 20], "counts": ""}), "expected runs of 400 .* found 0"),
+    "other size": (marked(segmentation={"size": [40, 10], "counts": [400]}), r"size: expected the image's height"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_what_is_malformed_is_named(tmp_path, case):
+    change, message = MALFORMED[case]
+    written = content([marked()])
+    written.update({"annotations": [change]} if "category_id" in change else copy.deepcopy(change))
+    written = {key: value for key, value in written.items() if value is not ...}
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps(written))
+    with pytest.raises(ValueError, match=f"^{path}: .*{message}"):
+        read_annotations(path, [FRAME])
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "Expecting value"),
+        (b"{'a': 1}", "Expecting property name"),
+        (b"[1]", "expected a COCO object, found list"),
+        (b"\xff\xfe\x00", "can't decode"),
+        (b"[" * 200_000, "nested too deep"),
+        (None, "No such file"),
+    ],
+)
+def test_what_is_no_json_is_named(tmp_path, raw, message):
+    path = tmp_path / "labels.json"
+    if raw is not None:
+        path.write_bytes(raw)
+    with pytest.raises(ValueError, match=f"^{path}: .*{message}"):
+        read_annotations(path, [FRAME])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 50) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["size", "counts", "id"]), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150)
+@given(
+    key=st.sampled_from(sorted({"images", "annotations", "categories", *marked(), *image(), "name"})), value=json_values
+)
+def test_nothing_but_a_value_error_comes_of_any_value(read, tmp_path_factory, key, value):
+    written = content([marked()])
+    for fields in (written, written["images"][0], written["annotations"][0], written["categories"][0]):
+        if key in fields:
+            fields[key] = value
+            break
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps(written))
+    message = f"{path}: "
+    try:
+        assert read_annotations(path, [FRAME]).masks(FRAME.file).shape == (SIZE, SIZE)
+    except ValueError as error:
+        message = str(error)
+    assert message.startswith(f"{path}: ")

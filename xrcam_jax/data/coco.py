@@ -1,0 +1,273 @@
+"""Structures marked by hand, from a COCO file such as MakeSense.ai exports: masks in the pixels of prepared frames.
+
+An image of the file belongs to the frame with its base name; folders in ``file_name`` are ignored. Where its width and
+height are those of the crop, its coordinates are the crop's. Where they are those of the recording's frames, they are
+shifted and clipped to the crop. Any other size is left out and not scaled, as nothing says what was cut or stretched.
+
+Every annotation has one outcome, which ``Report`` counts:
+
+- used: it marks at least one pixel of the crop.
+- duplicate: as another with the same id in every respect, which is kept.
+- dropped frame: of a frame that preparation left out of a recording that it kept others of.
+- unknown image: of no frame of any prepared recording, or of an image id that is not listed.
+- size mismatch: of an image that has neither the crop's size nor the recording's.
+- empty: the points of all its polygons lie on one line, or it is too thin to cover a pixel.
+- outside the crop: it marks something, but no pixel of the crop.
+
+Of those that are used, it also counts what they are and what is remarkable about them:
+
+- polygon, RLE, box: what the mask was drawn from. The box counts only where there is no segmentation.
+- clipped to the crop: what it marks outside of the crop is cut off.
+- self-crossing: parts that are encircled an even number of times are outside (as in pycocotools).
+- renumbered: its id belongs to another annotation as well; the later one gets the next free id.
+- crowd: marked as a group (``iscrowd``); its mask counts like any other.
+"""
+
+import json
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+from pycocotools import mask as coco
+
+from xrcam_jax.data.coco_format import Annotation, Polygon, parsed
+from xrcam_jax.data.manifest import Frame
+from xrcam_jax.preprocessing import Box
+
+OUTCOMES = ("used", "duplicate", "dropped frame", "unknown image", "size mismatch", "empty", "outside the crop")
+REMARKS = ("polygon", "RLE", "box", "clipped to the crop", "self-crossing", "renumbered", "crowd")
+
+# pycocotools allocates in proportion to an outline's length, so absurd coordinates would take all memory.
+FARTHEST = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One annotated structure.
+
+    Attributes:
+      number: the annotation's id, unique in its file.
+      category: its name.
+      crowd: whether it is a group marked as one.
+      box: the least rows and columns of the crop that hold the mask.
+      inside: the mask within ``box``.
+    """
+
+    number: int
+    category: str
+    crowd: bool
+    box: Box
+    inside: Bool[np.ndarray, "box_h box_w"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """How many annotations had each of ``OUTCOMES`` and, of those that are used, each of ``REMARKS``.
+
+    Printed, it is a table.
+    """
+
+    outcomes: dict[str, int]
+    remarks: dict[str, int]
+
+    def __str__(self) -> str:
+        rows = [("annotations", sum(self.outcomes.values()), "")]
+        rows += [(name, count, "  ") for name, count in self.outcomes.items()]
+        rows[2:2] = [(name, count, "    ") for name, count in self.remarks.items() if count]
+        return "\n".join(f"{indent + name:24}{count:8}" for name, count, indent in rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """What ``read_annotations`` found.
+
+    Attributes:
+      frames: the prepared frames, by their ``file``.
+      instances: for each frame, by its ``file``, what is marked in it, in the COCO file's order; often nothing.
+      report: what became of all annotations.
+    """
+
+    frames: dict[str, Frame]
+    instances: dict[str, tuple[Instance, ...]]
+    report: Report
+
+    @property
+    def annotated(self) -> list[str]:
+        """The ``file`` of the frames with at least one usable annotation, in the frames' order."""
+        return [file for file, instances in self.instances.items() if instances]
+
+    def masks(self, file: str, size: int | None = None) -> Bool[np.ndarray, "size size"]:
+        """What any instance of a frame covers.
+
+        Args:
+          file: the frame's, as in the manifest.
+          size: side in pixels that the crop has been resized to, its own by default. A pixel is covered where at
+            least half of it is.
+
+        Raises:
+          ValueError: where no frame has this file, or the size is not positive.
+        """
+        if file not in self.frames:
+            raise ValueError(f"file: {file!r} is none of the prepared frames")
+        side = self.frames[file].size
+        mask = np.zeros((side, side), bool)
+        for instance in self.instances[file]:
+            mask[_inside(instance.box)] |= instance.inside
+        return mask if size is None else _resized(mask, size)
+
+
+def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> Annotations:
+    """Reads a COCO file and puts its annotations onto the crops of prepared frames.
+
+    Args:
+      path: of the JSON file.
+      frames: the prepared ones, as in the manifest.
+
+    Raises:
+      ValueError: names the file and the key that is missing or not as COCO has it, or the image or category id that
+        stands for two different things.
+    """
+    try:
+        images, categories, annotations = parsed(json.loads(Path(path).read_text(encoding="utf-8-sig")))
+        by_name = {_base(frame.file): frame for frame in frames}
+        recordings = {name.rpartition("_")[0] for name in by_name}
+        places = {id: _place(image, by_name, recordings) for id, image in images.items()}
+        outcomes, remarks = Counter[str](), Counter[str]()
+        instances: dict[str, list[Instance]] = {frame.file: [] for frame in frames}
+        for annotation in annotations:
+            place = places.get(annotation.image, "unknown image")
+            outcome, found, remarkable = _judged(annotation, place, categories)
+            outcomes[outcome] += 1
+            remarks.update(remarkable)
+            if found is not None and isinstance(place, _Place):
+                instances[place.frame.file].append(found)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: expected COCO annotations, found JSON nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    counts = Report({name: outcomes[name] for name in OUTCOMES}, {name: remarks[name] for name in REMARKS})
+    by_file = {file: tuple(marked) for file, marked in instances.items()}
+    return Annotations({frame.file: frame for frame in frames}, by_file, counts)
+
+
+class _Place(NamedTuple):
+    """The frame that an image shows, the image's size, and the crop's place in it."""
+
+    frame: Frame
+    height: int
+    width: int
+    crop: Box
+
+
+def _judged(
+    annotation: Annotation, place: _Place | str, categories: dict[int, str]
+) -> tuple[str, Instance | None, list[str]]:
+    """The outcome, the instance where it is used, and what is remarkable about it."""
+    if annotation.category not in categories:
+        raise ValueError(f"{annotation.where}.category_id: {annotation.category} is not listed in categories")
+    if annotation.duplicate or isinstance(place, str):
+        return ("duplicate" if annotation.duplicate else str(place)), None, []
+    regions = annotation.regions
+    mask = _mask(annotation, place)
+    cropped = mask[_inside(place.crop)]
+    leaves = any(
+        polygon.min() < 0 or (polygon.max(axis=0) > (place.width, place.height)).any() for polygon in regions.polygons
+    )
+    if not cropped.any():
+        return ("outside the crop" if leaves or mask.any() else "empty"), None, []
+    remarkable = {
+        regions.kind: True,
+        "clipped to the crop": leaves or mask.sum() > cropped.sum(),
+        "self-crossing": any(_crosses_itself(polygon) for polygon in regions.polygons),
+        "renumbered": annotation.renumbered,
+        "crowd": annotation.crowd,
+    }
+    box = _bounds(cropped)
+    category = categories[annotation.category]
+    instance = Instance(annotation.number, category, annotation.crowd, box, cropped[_inside(box)].copy())
+    return "used", instance, [name for name, applies in remarkable.items() if applies]
+
+
+def _place(image: dict[str, Any], by_name: dict[str, Frame], recordings: set[str]) -> _Place | str:
+    """Where an image's annotations go, or the outcome that all of them have."""
+    name, width, height = _base(image["file_name"]), image["width"], image["height"]
+    frame = by_name.get(name)
+    if frame is None:
+        recording, _, number = name.rpartition("_")
+        is_frame = recording in recordings and re.fullmatch(r"\d{6,}\.png", number)
+        return "dropped frame" if is_frame else "unknown image"
+    if (width, height) == (frame.size, frame.size):
+        return _Place(frame, height, width, Box(0, 0, frame.size, frame.size))
+    if (width, height) == (frame.width, frame.height):
+        return _Place(frame, height, width, Box(frame.top, frame.left, frame.top + frame.size, frame.left + frame.size))
+    return "size mismatch"
+
+
+def _base(file: str) -> str:
+    return re.split(r"[/\\]", file)[-1]
+
+
+def _mask(annotation: Annotation, place: _Place) -> Bool[np.ndarray, "h w"]:
+    """All that an annotation marks in its image, before it is cropped."""
+    polygons, rle = annotation.regions.polygons, annotation.regions.rle
+    height, width = place.height, place.width
+    if rle is not None and list(rle["size"]) != [height, width]:
+        where = f"{annotation.where}.segmentation.size"
+        raise ValueError(f"{where}: expected the image's height and width {[height, width]}, found {rle['size']}")
+    farthest = FARTHEST * max(height, width)
+    if any(np.abs(polygon).max() > farthest for polygon in polygons):
+        raise ValueError(f"{annotation.where}: expected coordinates of at most {farthest} pixels")
+    if rle is None and not polygons:
+        return np.zeros((height, width), bool)
+    outlines = [polygon.ravel().tolist() for polygon in polygons]
+    runs = coco.frPyObjects(outlines if rle is None else rle, height, width)
+    if rle is None:
+        runs = coco.merge(runs)
+    with warnings.catch_warnings():
+        # pycocotools 2.0.11 knows nothing of a parameter that NumPy 2 passes.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return coco.decode(runs).astype(bool)
+
+
+def _crosses_itself(polygon: Polygon) -> bool:
+    """Whether two of its edges cross; edges that merely touch do not."""
+    starts, ends = polygon, np.roll(polygon, -1, axis=0)
+    for start, end in zip(starts, ends, strict=True):
+        parted = _side(start, end, starts) * _side(start, end, ends) < 0
+        parts = _side(starts, ends, start) * _side(starts, ends, end) < 0
+        if (parted & parts).any():
+            return True
+    return False
+
+
+def _side(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> Float[np.ndarray, "n"]:
+    """The sign says on which side of the line from start to end the point lies."""
+    along, towards = end - start, point - start
+    return np.sign(along[..., 0] * towards[..., 1] - along[..., 1] * towards[..., 0])
+
+
+def _bounds(mask: Bool[np.ndarray, "h w"]) -> Box:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def _inside(box: Box) -> tuple[slice, slice]:
+    return np.s_[box.top : box.bottom, box.left : box.right]
+
+
+def _resized(mask: Bool[np.ndarray, "h w"], size: int) -> Bool[np.ndarray, "size size"]:
+    if size < 1:
+        raise ValueError(f"size: expected 1 or more pixels, got {size}")
+    interpolation = cv2.INTER_AREA if size < len(mask) else cv2.INTER_LINEAR
+    covered = cv2.resize(mask.astype(np.float32), (size, size), interpolation=interpolation)
+    return covered >= 0.5 - 1e-6
