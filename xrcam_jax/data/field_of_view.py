@@ -19,7 +19,8 @@ BLACKEST, FAINTEST = 32, 6
 # Shares of the whole circle, and of its arc within the frame, that must be seen for it to be believed.
 ARC_SEEN, ARC_IN_FRAME_SEEN = 0.25, 0.5
 
-SMALLEST_SQUARE = 16
+# A view has at least this share of the frame, and leaves at least a square of this side.
+SMALLEST_SHARE, SMALLEST_SQUARE = 0.08, 16
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,19 @@ def find_view(frames: Sequence[Grey]) -> Square:
     a rectangle of it, the largest about the middle.
 
     Args:
-      frames: of one recording, intensities in [0, 255], all of one size. In a tenth of them the view must be lit;
-        in up to a tenth everything may be.
+      frames: of one recording, intensities in [0, 255], all of one size. Some of them may be dark or white all over.
 
     Raises:
       ValueError: the frames are dark, what they show is neither round nor rectangular, or it is too small.
     """
-    view = _view(np.percentile(np.stack(frames), 90, axis=0, method="nearest").astype(np.uint8))
-    circle = fit_circle(_rim(view), view.shape)
-    if circle is not None and _agree(circle, view):
-        square = inscribed_square(circle, view.shape)
-    else:
-        square = _middle_of_rectangle(view)
+    ranked = np.sort(np.stack(frames), axis=0)
+    # Of each pixel a high intensity, since the view is lit now here, now there; then a lower one, should many
+    # frames be white, and the highest, should most be dark.
+    views = [_view(ranked[round(share * (len(ranked) - 1))]) for share in (0.9, 0.5, 1)]
+    circles = (fit_circle(_rim(view), view.shape) if _is_large(view) else None for view in views)
+    round_views = (circle for circle, view in zip(circles, views, strict=True) if circle and _agree(circle, view))
+    circle = next(round_views, None)
+    square = inscribed_square(circle, views[0].shape) if circle else _middle_of_rectangle(views)
     if square.size < SMALLEST_SQUARE:
         raise ValueError(f"the view leaves a square of {square.size} pixels; expected at least {SMALLEST_SQUARE}")
     return square
@@ -123,14 +125,14 @@ def _view(lit: Grey) -> Bool[np.ndarray, "h w"]:
     black = min(BLACKEST, *(float(np.median(lit[rows, columns])) for rows in ends for columns in ends))
     bright = lit[lit >= black + FAINTEST]
     if not bright.size:
-        raise ValueError("found no view: the frames are dark")
+        return np.zeros(lit.shape, bool)
     mask = (lit >= black + max(FAINTEST, 0.25 * (np.median(bright) - black))).astype(np.uint8)
     width = 2 * (min(lit.shape) // 100) + 1
     # Not beyond the frame, where closing would take the outside for bright.
     padded = cv2.copyMakeBorder(mask, width, width, width, width, cv2.BORDER_REPLICATE)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((width, width), np.uint8))
     _, pieces, statistics, _ = cv2.connectedComponentsWithStats(closed[width:-width, width:-width], connectivity=4)
-    largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax()) if len(statistics) > 1 else -1
+    largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
     return np.equal(pieces, largest)
 
 
@@ -148,7 +150,7 @@ def _rim(view: Bool[np.ndarray, "h w"]) -> Points:
 
 
 def _within(points: Points, shape: tuple[int, ...]) -> Bool[np.ndarray, " n"]:
-    return ((points >= 2) & (points <= np.array(shape[1::-1]) - 3)).all(axis=1)
+    return np.all((points >= 2) & (points <= np.array(shape[1::-1]) - 3), axis=1)
 
 
 def _through(triples: Float[np.ndarray, "n 3 2"]) -> Float[np.ndarray, "n 3"]:
@@ -176,7 +178,8 @@ def _least_squares(points: Points) -> Float[np.ndarray, "3"]:
 
 
 def _arc_is_seen(circle: Circle, points: Points, shape: tuple[int, ...]) -> bool:
-    directions = 120
+    # No finer than the pixels on the arc.
+    directions = int(np.clip(3 * circle.radius, 12, 120))
     angles = (np.arange(directions) + 0.5) / directions * 2 * np.pi
     arc = np.stack([circle.x + circle.radius * np.cos(angles), circle.y + circle.radius * np.sin(angles)], axis=1)
     turns = np.arctan2(points[:, 1] - circle.y, points[:, 0] - circle.x) / (2 * np.pi) % 1
@@ -192,11 +195,20 @@ def _agree(circle: Circle, view: Bool[np.ndarray, "h w"]) -> bool:
     return bool(both >= 0.5 * disc.sum() and both >= 0.8 * view.sum())
 
 
-def _middle_of_rectangle(view: Bool[np.ndarray, "h w"]) -> Square:
+def _is_large(view: Bool[np.ndarray, "h w"]) -> bool:
+    """Whether it can be the view: a logo, where nothing else is lit, cannot."""
+    return bool(view.mean() >= SMALLEST_SHARE)
+
+
+def _middle_of_rectangle(views: Sequence[Bool[np.ndarray, "h w"]]) -> Square:
+    """Of the first large view."""
+    view = next((view for view in views if _is_large(view)), None)
+    if view is None:
+        raise ValueError(f"found no view: no bright piece has {SMALLEST_SHARE:.0%} of the frame; is all of it dark?")
     rows, columns = np.flatnonzero(view.any(axis=1)), np.flatnonzero(view.any(axis=0))
     height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
-    lit, of_frame = view.sum() / (height * width), height * width / view.size
-    if lit < 0.9 or of_frame < 0.25:
+    lit = view.sum() / (height * width)
+    if lit < 0.9:
         raise ValueError(
             "found no round view: expected one bright disc on black, or frames that are filled; "
             f"found a shape that fills {lit:.0%} of a box of {width}x{height} pixels"

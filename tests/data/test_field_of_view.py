@@ -1,0 +1,138 @@
+"""The view is found where it was drawn, whatever else the frames show."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recordings import disc
+
+from xrcam_jax.data.field_of_view import Circle, Square, find_view, fit_circle, inscribed_square, spread
+
+SHAPE, CENTRE, RADIUS = (120, 160), (78, 61), 50
+# Pixels -35 to 35 about the centre: the corners are 49.5 away, and 50.9 would be the next.
+SQUARE = Square(78 - 35, 61 - 35, 71)
+
+
+def frames(count=12, seed=0, low=30, high=220, **place):
+    """Blobs of light in the circle, elsewhere in each frame."""
+    random = np.random.default_rng(seed)
+    place = {"height": SHAPE[0], "width": SHAPE[1], "centre": CENTRE, "radius": RADIUS, **place}
+    drawn = []
+    for _ in range(count):
+        blobs = cv2.GaussianBlur(random.random((place["height"], place["width"])).astype(np.float32), (0, 0), 3)
+        drawn.append(disc(cv2.normalize(blobs, None, low, high, cv2.NORM_MINMAX), **place))
+    return drawn
+
+
+def assert_near(square, wanted, pixels):
+    found = np.array([square.left, square.top, square.left + square.size, square.top + square.size])
+    expected = np.array([wanted.left, wanted.top, wanted.left + wanted.size, wanted.top + wanted.size])
+    assert np.abs(found - expected).max() <= pixels, f"{square}, but drawn was {wanted}"
+
+
+def test_exactly_where_it_was_drawn():
+    assert find_view(frames()) == SQUARE
+    assert find_view(frames(logo=False)) == SQUARE
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dim_noisy_and_compressed(seed):
+    random = np.random.default_rng(seed)
+    noisy = [np.clip(frame + np.abs(random.normal(0, 3, SHAPE)), 0, 255) for frame in frames(high=70, seed=seed)]
+    packed = [cv2.imencode(".jpg", frame.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 60])[1] for frame in noisy]
+    assert_near(find_view([cv2.imdecode(frame, cv2.IMREAD_GRAYSCALE) for frame in packed]), SQUARE, 1)
+
+
+@pytest.mark.parametrize("dark", [6, 11])
+def test_dark_frames(dark):
+    assert find_view([disc(0, height=120, width=160)] * dark + frames(12 - dark)) == SQUARE
+
+
+def test_white_frames():
+    assert find_view(frames(9) + [np.full(SHAPE, 255, np.uint8)] * 3) == SQUARE
+
+
+def test_a_part_of_the_rim_stays_dark():
+    lit = frames(high=200)
+    for frame in lit:
+        cv2.circle(frame, (CENTRE[0] + 45, CENTRE[1]), 25, 0, -1)
+    assert_near(find_view(lit), SQUARE, 1)
+
+
+def test_a_logo_that_touches_the_view():
+    lit = frames()
+    for frame in lit:
+        frame[80:118, 100:158] = 255
+    assert_near(find_view(lit), SQUARE, 1)
+
+
+def test_a_view_cut_off_by_the_frame():
+    # Corners at most 66 from the centre, rows at most 58 from it: the frame has one row more above than below.
+    assert_near(find_view(frames(radius=66, centre=(80, 60))), Square(80 - 46, 60 - 46, 93), 1)
+    # Cut off to the left, where the frame ends 30 from the centre.
+    assert_near(find_view(frames(centre=(30, 60))), Square(0, 30, 61), 1)
+
+
+def test_frames_without_black_give_their_middle():
+    random = np.random.default_rng(0)
+    assert find_view([random.integers(90, 255, (61, 99), dtype=np.uint8) for _ in range(5)]) == Square(19, 0, 61)
+    assert find_view([np.full((64, 40), 128, np.uint8)]) == Square(0, 12, 40)
+
+
+def test_black_bars_are_not_view():
+    bars = np.zeros((100, 100), np.uint8)
+    bars[20:80] = 150
+    assert find_view([bars]) == Square(20, 20, 60)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (disc(0, height=120, width=160), "found no view: no bright piece has 8% of the frame"),
+        (np.zeros(SHAPE, np.uint8), "found no view"),
+        (np.triu(np.full((120, 120), 200, np.uint8)), "found no round view.* 50% of a box of 120x120"),
+        (disc(200, height=26, width=28, centre=(13, 12), radius=10, logo=False), r"a square of 1[34] pixels; expected"),
+    ],
+)
+def test_no_view_is_an_error(frame, message):
+    with pytest.raises(ValueError, match=message):
+        find_view([frame] * 3)
+
+
+@given(st.floats(30, 130), st.floats(30, 90), st.floats(18, 80), st.integers(0, 9))
+def test_circles_are_fitted_to_points_of_which_some_are_wrong(x, y, radius, seed):
+    random = np.random.default_rng(seed)
+    angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    points = np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1)
+    points[:70] = random.uniform((0, 0), (160, 120), (70, 2))
+    circle = fit_circle(points, (120, 160))
+    inside = ((points[70:] >= 0) & (points[70:] <= (159, 119))).all(axis=1).mean()
+    if inside == 1:
+        np.testing.assert_allclose([circle.x, circle.y, circle.radius], [x, y, radius], atol=0.5)
+
+
+@given(st.floats(0, 60), st.floats(0, 50), st.floats(1, 60))
+def test_no_larger_square_is_in_circle_and_frame(x, y, radius):
+    """Against all squares whose middle is within half a pixel of the centre."""
+    shape, circle = (50, 60), Circle(x, y, radius)
+    rows, columns = np.ogrid[:50, :60]
+    inside = np.hypot(columns - x, rows - y) <= radius
+    square = inscribed_square(circle, shape)
+    assert inside[square.top : square.top + square.size, square.left : square.left + square.size].all()
+    assert square.left + square.size <= 60
+    assert square.top + square.size <= 50
+    larger = square.size + 2
+    left, top = round(x - (larger - 1) / 2), round(y - (larger - 1) / 2)
+    within = left >= 0 and top >= 0 and left + larger <= 60 and top + larger <= 50
+    assert not (within and inside[top : top + larger, left : left + larger].all())
+
+
+@pytest.mark.parametrize("count", [1, 7, 24, 25, 100, 1001])
+def test_samples_are_spread_over_all_frames(count):
+    taken = [int(frame) for frame in spread(iter(np.arange(count)), at_most=24)]
+    steps = np.diff(taken)
+    assert taken[0] == 0
+    assert len(set(steps)) <= 1
+    assert min(count, 12) <= len(taken) <= 24
+    assert count - taken[-1] <= (steps[0] if len(steps) else 1)

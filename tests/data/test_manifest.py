@@ -1,0 +1,86 @@
+"""What is written comes back; what was edited wrongly is named with its line."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xrcam_jax.data.manifest import (
+    Frame,
+    Statistics,
+    read_manifest,
+    read_prepared,
+    read_split,
+    read_statistics,
+    write_manifest,
+    write_split,
+    write_statistics,
+)
+
+FRAME = Frame("frames/a/p/a_p_clip_000004.png", "a", "p", "a/p/clip.avi", 4, 12, 7, 50, 90, 80)
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="\x00/"), min_size=1)
+
+
+def write(folder, *, frames=(FRAME,), parts=None, statistics=Statistics(0.25, 0.5)):  # noqa: B008
+    write_manifest(folder, frames)
+    write_split(folder, {"p": "train"} if parts is None else parts)
+    write_statistics(folder, statistics)
+    return folder
+
+
+@given(label=names, patient=names, video=names, numbers=st.lists(st.integers(0, 10**7), min_size=1, max_size=3))
+def test_all_comes_back_with_any_names(tmp_path_factory, label, patient, video, numbers):
+    folder = tmp_path_factory.mktemp("prepared")
+    frames = [Frame(f"frames/{label}/{n}.png", label, patient, video, n, 1, 2, 3, 4, 5) for n in numbers]
+    write(folder, frames=frames, parts={patient: "test", "other": "train"})
+    prepared = read_prepared(folder)
+    assert prepared.frames == tuple(frames)
+    assert prepared.parts == {patient: "test", "other": "train"} if patient != "other" else {"other": "train"}
+    assert prepared.statistics == Statistics(0.25, 0.5)
+    assert prepared.classes == [label]
+
+
+def test_the_files_can_be_read_and_edited(tmp_path):
+    write(tmp_path, parts={"q": "test", "p": "train"})
+    assert (tmp_path / "split.csv").read_text() == "patient,part\np,train\nq,test\n"
+    assert (tmp_path / "manifest.csv").read_text().splitlines() == [
+        "file,label,patient,video,number,left,top,size,width,height",
+        "frames/a/p/a_p_clip_000004.png,a,p,a/p/clip.avi,4,12,7,50,90,80",
+    ]
+    (tmp_path / "split.csv").write_text("part,patient\r\ntest,p\r\n")
+    assert read_prepared(tmp_path).part("test") == [FRAME]
+    assert read_prepared(tmp_path).part("train") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("manifest.csv", None, "manifest.csv: there is no such file; 'xrcam prepare' makes it"),
+        ("split.csv", None, "split.csv: there is no such file"),
+        ("statistics.json", None, "statistics.json: there is no such file"),
+        ("manifest.csv", "file,label\n", "manifest.csv: the columns patient, video, .* are missing"),
+        ("manifest.csv", "file,label,patient,video,number,left,top,size,width,height\n", "lists no frames"),
+        ("manifest.csv", "file,label,patient,video,number,left,top,size,width,height\nf,a,p,v,1,2\n", "csv, line 2"),
+        ("manifest.csv", "file,label,patient,video,number,left,top,size,width,height\nf,a,p,v,x,2,3,4,5,6\n", "line 2"),
+        ("split.csv", "patient,part\np,trian\n", "split.csv, line 2: part 'trian' is none of train, validation, test"),
+        ("split.csv", "patient,part\np,train\np,test\n", "split.csv, line 3: patient 'p' is listed twice"),
+        ("split.csv", "patient,part\nq,train\n", "split.csv: the patients p of manifest.csv are not listed"),
+        ("statistics.json", "{", "statistics.json: expected numbers under 'mean' and 'std'"),
+        ("statistics.json", '{"mean": 0.5}', "statistics.json: expected numbers"),
+        ("statistics.json", '{"mean": 0.5, "std": 0}', "std 0.0 cannot normalise"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, name, content, message):
+    write(tmp_path)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_prepared(tmp_path)
+
+
+def test_each_file_by_itself(tmp_path):
+    write(tmp_path)
+    assert read_manifest(tmp_path) == [FRAME]
+    assert read_split(str(tmp_path)) == {"p": "train"}
+    assert read_statistics(tmp_path) == Statistics(0.25, 0.5)
