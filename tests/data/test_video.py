@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from PIL import Image
 from recordings import CENTRE, cut, disc, levels, write_by_ffmpeg, write_pictures, write_video
 
 from xrcam_jax.data.video import Recording, files_of, find_recordings, read_grey
@@ -87,6 +88,14 @@ def test_damaged_recordings_are_named(tmp_path):
     cut(folder / "1.png")
     with pytest.raises(ValueError, match=rf"{folder / '1.png'}: damaged or truncated picture"):
         list(read_grey(recording(folder)))
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.gif"])
+def test_several_pictures_in_one_file_are_not_left_out_silently(tmp_path, name):
+    first, *others = map(Image.fromarray, levels(3))
+    first.save(tmp_path / name, save_all=True, append_images=others)
+    with pytest.raises(ValueError, match=f"{name}: holds 3 pictures; expected one each"):
+        list(read_grey(recording(tmp_path)))
 
 
 def test_another_size_is_named(tmp_path):

@@ -21,8 +21,9 @@ EXAMPLE = """RECORDINGS has a folder for each class, in it one for each patient,
 example:
   xrcam prepare recordings prepared --every 2 --split 80/10/10 --seed 0
 
-Run it again to go on after an interruption or to add recordings. OUT/split.csv may be edited: a split that is there
-is kept, and a new patient must be added to it. Delete it to split anew."""
+Run it again to go on after an interruption or to add recordings; those that have changed are done anew, and all are
+with another --every. OUT/split.csv may be edited: a split that is there is kept, and a new patient must be added to it.
+Delete it to split anew."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

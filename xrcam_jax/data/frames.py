@@ -94,12 +94,11 @@ def extract_all(
 ) -> list[Extracted]:
     """Writes the frames 0, every, 2 * every, ... of all recordings, but for those that are there already.
 
-    Frames of recordings that are gone or changed are removed, and so is the manifest that lists them.
+    Frames of recordings that are gone or changed, or were taken with another ``every``, are removed, and so is the
+    manifest that lists them.
 
     Args:
-      recordings: all that the prepared folder is to have.
-      out: the prepared folder.
-      every: how many frames to go on.
+      recordings: all that the prepared folder ``out`` is to have.
       report: called with a line that names each recording that cannot be read; the others go on.
       progress: given the recordings, returns them one by one.
 
@@ -113,9 +112,8 @@ def extract_all(
     out = Path(out)
     names = picture_names(recordings)
     known = _read_progress(out)
-    for video, extracted in known.items():
-        if names.get(video) != extracted.name:
-            _remove(out, extracted.label, extracted.patient, extracted.name, video)
+    for gone in [entry for entry in known.values() if names.get(entry.video) != entry.name]:
+        _remove(out, gone.label, gone.patient, gone.name, gone.video)
     done = []
     for recording in progress(recordings):
         try:

@@ -9,8 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
-from xrcam_jax.images import VIDEO_SUFFIXES, read_picture, stream
+from xrcam_jax.images import PICTURE_FORMATS, VIDEO_SUFFIXES, read_picture, stream
 
 # A patient's folder also holds notes and thumbnail databases: what counts as a picture is told by suffix.
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -80,7 +81,8 @@ def read_grey(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, Gr
     Pictures are taken in order of their names, in which numbers count as numbers.
 
     Raises:
-      ValueError: names the file that is missing, damaged, cut off, or of another size than the frames before.
+      ValueError: names the file that is missing, damaged, cut off, of several pictures, or of another size than the
+        frames before. A video that does not tell its length, such as .mpg or .wmv, may end early unnoticed.
     """
     shape: tuple[int, ...] | None = None
     for number, source, pixels in _read(recording.path, every):
@@ -103,10 +105,19 @@ def _read(path: Path, every: int) -> Iterator[tuple[int, Path, UInt8[np.ndarray,
     if path.is_dir():
         pictures = files_of(Recording("", "", path, ""))
         for number in range(0, len(pictures), every):
-            yield number, pictures[number], read_picture(pictures[number])
+            yield number, pictures[number], _read_single(pictures[number])
     else:
         for index, picture in enumerate(stream([path], every=every)):
             yield index * every, path, picture.pixels
+
+
+def _read_single(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    pixels = read_picture(path)
+    with Image.open(path, formats=PICTURE_FORMATS) as file:
+        count = getattr(file, "n_frames", 1)
+    if count > 1:
+        raise ValueError(f"{path}: holds {count} pictures; expected one each, or a video")
+    return pixels
 
 
 def _files(folder: Path) -> Iterator[Path]:
