@@ -41,7 +41,7 @@ class Block(nnx.Module):
 
     Args:
       features_in: input channels.
-      planes: 64, 128, 256, 512 by stage.
+      planes: 64, 128, 256, 512 by stage, unless the network is a narrow one.
       spec: of the network.
       stride: of the 3x3 convolution and of the shortcut.
       dtype: of the parameters.
@@ -118,10 +118,10 @@ class ResNet(nnx.Module):
         self.dtype = jnp.dtype(dtype)
         param_dtype = parameter_dtype(self.dtype)
 
-        self.conv1 = ConvNorm(3, 64, 7, stride=2, dtype=param_dtype, rngs=rngs)
-        features = 64
+        self.conv1 = ConvNorm(3, spec.planes, 7, stride=2, dtype=param_dtype, rngs=rngs)
+        features = spec.planes
         for i, (stage, depth) in enumerate(zip(STAGES, spec.depths, strict=True)):
-            planes, blocks = 64 * 2**i, nnx.List()
+            planes, blocks = spec.planes * 2**i, nnx.List()
             for j in range(depth):
                 stride = 2 if i > 0 and j == 0 else 1
                 blocks.append(Block(features, planes, spec, stride=stride, dtype=param_dtype, rngs=rngs))

@@ -32,16 +32,19 @@ class Spec:
       base_width: channels per group at 64 planes.
       selective_kernel: what replaces the (first) 3x3 convolution of each block, if anything does.
       preprocessing: of the checkpoint named by ``hub``.
-      hub: the checkpoint on the Hugging Face hub that timm loads by default.
+      hub: the checkpoint on the Hugging Face hub that timm loads by default; None where there is none.
+      planes: channels of the stem and of the first stage's 3x3 convolutions; each later stage has twice those
+        of the one before.
     """
 
     depths: tuple[int, int, int, int]
     bottleneck: bool
-    hub: str
+    hub: str | None
     preprocessing: Preprocessing
     groups: int = 1
     base_width: int = 64
     selective_kernel: SelectiveKernelSpec | None = None
+    planes: int = 64
 
     @property
     def expansion(self) -> int:
@@ -61,6 +64,8 @@ SPECS: dict[str, Spec] = {
     "resnet101": Spec((3, 4, 23, 3), True, "timm/resnet101.a1h_in1k", _CROP_95),
     "resnext50_32x4d": Spec((3, 4, 6, 3), True, "timm/resnext50_32x4d.a1h_in1k", _CROP_95, groups=32, base_width=4),
     "skresnet18": Spec((2, 2, 2, 2), False, "timm/skresnet18.ra_in1k", _CROP_87, selective_kernel=_SK_BASIC),
+    # The package's own, small enough to come with it, trained.
+    "skresnet18_narrow": Spec((2, 2, 2, 2), False, None, _CROP_87, selective_kernel=_SK_BASIC, planes=16),
     "skresnet34": Spec((3, 4, 6, 3), False, "timm/skresnet34.ra_in1k", _CROP_87, selective_kernel=_SK_BASIC),
     "skresnext50_32x4d": Spec(
         (3, 4, 6, 3),
