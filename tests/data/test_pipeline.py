@@ -152,7 +152,8 @@ def test_epochs_and_seeds_have_orders_of_their_own(folder):
         order = taken(training_batches(numbered(folder, MOST), batch_size=MOST, seed=seed), 4)
         orders |= {tuple(epoch) for epoch in epochs(order, MOST)}
     assert len(orders) == 16
-    assert tuple(range(MOST)) not in orders
+    # How many keep their place in a random order is nearly Poisson of mean 1: more than 7 in one of 10^5.
+    assert max(sum(place == number for place, number in enumerate(order)) for order in orders) <= 7
 
 
 def test_the_first_place_is_any_frames(folder):
