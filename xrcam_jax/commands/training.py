@@ -3,6 +3,7 @@
 import argparse
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from xrcam_jax.files import write_whole
 from xrcam_jax.models.resnet import ResNet
 from xrcam_jax.preprocessing import Preprocessing
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
-from xrcam_jax.train.loop import Observer, Progress, Schedule, finished, fit, predict
+from xrcam_jax.train.loop import Observer, Progress, Run, Schedule, finished, fit, predict
 from xrcam_jax.train.report import Board, Predictions, markdown, plot_curves, write_rows
 from xrcam_jax.train.step import (
     Static,
@@ -100,18 +101,19 @@ def train(task: Task) -> None:
         batches = evaluation_batches(task.prepared, part, **task.share)
         return predict(network.eval_step, state, batches, network.mesh)
 
-    with _screen(task) as screen:
-        state, progress = fit(
-            network.state,
+    batches = training_batches(task.prepared, seed=task.options.seed, **task.share)
+    with _screen(task) as screen, closing(batches):
+        run = Run(
             train_step=network.train_step,
             evaluate=evaluate,
-            batches=training_batches(task.prepared, seed=task.options.seed, **task.share),
+            batches=batches,
             mesh=network.mesh,
             schedule=task.schedule,
             checkpoints=checkpoints,
             class_weights=task.class_weights,
             observer=screen,
         )
+        state, progress = fit(network.state, run)
     best = checkpoints.restore(BEST, state)
     checkpoints.close()
     if best is None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -15,8 +15,6 @@ from xrcam_jax.train.report import Predictions, confusion_matrix, figures, mean_
 from xrcam_jax.train.step import Sums, TrainState, place
 
 SCORES = ("accuracy", "balanced_accuracy", "loss")
-
-Evaluate = Callable[[TrainState], Predictions]
 
 
 class Diverged(ArithmeticError):
@@ -126,53 +124,60 @@ def finished(progress: Progress, schedule: Schedule) -> str | None:
     return f"{schedule.epochs} epochs are done" if progress.epoch >= schedule.epochs else None
 
 
-def fit(
-    state: TrainState,
-    *,
-    train_step: Callable[[TrainState, Any], tuple[TrainState, Sums]],
-    evaluate: Evaluate,
-    batches: Batches,
-    mesh: Mesh,
-    schedule: Schedule,
-    checkpoints: Checkpoints,
-    class_weights: tuple[float, ...] | None = None,
-    observer: Observer | None = None,
-) -> tuple[TrainState, Progress]:
+@dataclass(frozen=True)
+class Run:
+    """All that a run is made of, besides its state.
+
+    Attributes:
+      train_step: from :func:`xrcam_jax.train.step.make_train_step`.
+      evaluate: the state to what it predicts for the validation part.
+      batches: this process's share of each batch.
+      mesh: that the step was made for.
+      schedule: when to do what.
+      checkpoints: of this run and no other.
+      class_weights: the step's, for the loss of the validation part.
+      observer: is told.
+    """
+
+    train_step: Callable[[TrainState, Any], tuple[TrainState, Sums]]
+    evaluate: Callable[[TrainState], Predictions]
+    batches: Batches
+    mesh: Mesh
+    schedule: Schedule
+    checkpoints: Checkpoints
+    class_weights: Sequence[float] | None = None
+    observer: Observer = field(default_factory=Observer)
+
+
+def fit(state: TrainState, run: Run) -> tuple[TrainState, Progress]:
     """Trains until :func:`finished`, from the last checkpoint if there is one.
 
     Stopped at any moment and started again with the same arguments, it ends with the same state.
 
     Args:
       state: fresh, from :func:`xrcam_jax.train.step.initial_state`; its buffers are taken over.
-      train_step: from :func:`xrcam_jax.train.step.make_train_step`.
-      evaluate: the state to what it predicts for the validation part.
-      batches: this process's share of each batch.
-      mesh: that the step was made for.
-      schedule: when to do what.
-      checkpoints: of this run.
-      class_weights: the step's, for the loss of the validation part.
-      observer: is told.
+      run: what to do.
 
     Returns:
-      The last state (the best is in ``checkpoints``) and how it went.
+      The last state (the best is in ``run.checkpoints``) and how it went.
 
     Raises:
       Diverged: the loss or the gradient is not finite. The last checkpoint is of before.
       ValueError: a checkpoint is of another model or of other batches.
     """
-    observer = observer or Observer()
-    state, progress = _resumed(state, checkpoints)
+    state, progress = _resumed(state, run.checkpoints)
     if progress.batches:
-        batches.set_state(progress.batches)
-    _save_best(state, progress, checkpoints)
-    observer.started(progress)
-    while finished(progress, schedule) is None:
-        state, progress = _steps(state, progress, train_step, batches, mesh, schedule, checkpoints, observer)
-        progress = _with_epoch(progress, evaluate(state), schedule, class_weights)
-        progress = replace(progress, batches=batches.get_state())
-        checkpoints.save(LAST, state, asdict(progress))
-        _save_best(state, progress, checkpoints)
-        observer.saved(progress)
+        run.batches.set_state(progress.batches)
+    _save_best(state, progress, run.checkpoints)
+    run.observer.started(progress)
+    start = progress.step
+    while finished(progress, run.schedule) is None:
+        state, progress = _steps(run, state, progress, compiled=progress.step > start)
+        progress = _with_epoch(progress, run.evaluate(state), run)
+        progress = replace(progress, batches=run.batches.get_state())
+        run.checkpoints.save(LAST, state, asdict(progress))
+        _save_best(state, progress, run.checkpoints)
+        run.observer.saved(progress)
     return state, progress
 
 
@@ -214,41 +219,32 @@ def _save_best(state: TrainState, progress: Progress, checkpoints: Checkpoints) 
         checkpoints.save(BEST, state, asdict(progress))
 
 
-def _steps(
-    state: TrainState,
-    progress: Progress,
-    train_step: Callable[[TrainState, Any], tuple[TrainState, Sums]],
-    batches: Batches,
-    mesh: Mesh,
-    schedule: Schedule,
-    checkpoints: Checkpoints,
-    observer: Observer,
-) -> tuple[TrainState, Progress]:
+def _steps(run: Run, state: TrainState, progress: Progress, *, compiled: bool) -> tuple[TrainState, Progress]:
     """The rest of an epoch's steps."""
-    end = (progress.epoch + 1) * schedule.steps_per_epoch
+    end = (progress.epoch + 1) * run.schedule.steps_per_epoch
+    every = run.schedule.checkpoint_every
     pending: Sums | None = None
     clock = _Clock()
     for step in range(progress.step + 1, end + 1):
-        batch = next(batches)
+        batch = next(run.batches)
         images = len(batch["label"]) * jax.process_count()
-        state, sums = train_step(state, place(mesh, batch))
+        state, sums = run.train_step(state, place(run.mesh, batch))
+        if not compiled:
+            compiled = clock.lap() > 0
         # The sums of the step before: waiting for this one's would leave the device idle.
         if pending is not None:
-            progress = _with_step(progress, pending, images, clock.lap())
-            observer.stepped(progress)
+            progress = _with_step(run, progress, pending, images, clock.lap())
         pending = sums
-        due = schedule.checkpoint_every and step % schedule.checkpoint_every == 0
-        if step == end or due:
-            progress, pending = _with_step(progress, pending, images, clock.lap()), None
-            observer.stepped(progress)
-        if due and step != end:
-            progress = replace(progress, batches=batches.get_state())
-            checkpoints.save(LAST, state, asdict(progress))
-            clock.lap()
+        if step == end or (every and step % every == 0):
+            progress, pending = _with_step(run, progress, pending, images, clock.lap()), None
+            if step < end:
+                progress = replace(progress, batches=run.batches.get_state())
+                run.checkpoints.save(LAST, state, asdict(progress))
+                clock.lap()
     return state, progress
 
 
-def _with_step(progress: Progress, sums: Sums, images: int, seconds: float) -> Progress:
+def _with_step(run: Run, progress: Progress, sums: Sums, images: int, seconds: float) -> Progress:
     seen = jax.device_get(sums)
     step = progress.step + 1
     if not (math.isfinite(seen.loss) and math.isfinite(seen.gradient)):
@@ -261,12 +257,12 @@ def _with_step(progress: Progress, sums: Sums, images: int, seconds: float) -> P
         images=old.images + images,
         seconds=old.seconds + seconds,
     )
-    return replace(progress, step=step, totals=totals)
+    progress = replace(progress, step=step, totals=totals)
+    run.observer.stepped(progress)
+    return progress
 
 
-def _with_epoch(
-    progress: Progress, predictions: Predictions, schedule: Schedule, class_weights: tuple[float, ...] | None
-) -> Progress:
+def _with_epoch(progress: Progress, predictions: Predictions, run: Run) -> Progress:
     """Closes an epoch: its row, and whether its score is the best."""
     totals, classes = progress.totals, predictions.logits.shape[1]
     validation = figures(confusion_matrix(predictions.label, predictions.predicted, classes))
@@ -275,7 +271,7 @@ def _with_epoch(
         "step": progress.step,
         "train_loss": totals.loss / totals.weight,
         "train_accuracy": totals.correct / totals.images,
-        "validation_loss": mean_loss(predictions, class_weights),
+        "validation_loss": mean_loss(predictions, run.class_weights),
         "validation_accuracy": validation.accuracy,
         "validation_balanced_accuracy": validation.balanced_accuracy,
         "seconds": round(totals.seconds, 3),
@@ -283,8 +279,8 @@ def _with_epoch(
     }
     if not math.isfinite(row["validation_loss"]):
         raise Diverged(f"epoch {progress.epoch + 1}: the loss of the validation part is {row['validation_loss']}")
-    score = row[f"validation_{schedule.score}"]
-    sign = -1 if schedule.score == "loss" else 1
+    score = row[f"validation_{run.schedule.score}"]
+    sign = -1 if run.schedule.score == "loss" else 1
     better = progress.best_score is None or sign * score > sign * progress.best_score
     best: dict[str, Any] = {"best_epoch": progress.epoch + 1, "best_score": score} if better else {}
     return replace(progress, history=(*progress.history, row), totals=Totals(), **best)

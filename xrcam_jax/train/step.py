@@ -80,9 +80,9 @@ def initial_state(model: nnx.Module, optimiser: optax.GradientTransformation, me
     """A model taken apart for training, on every device of the mesh; ``model`` itself stays as it is."""
     definition, params, stats, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
     state = TrainState(jnp.zeros((), jnp.int32), params, stats, optimiser.init(params))
-    # may_alias=False: steps give their state's buffers away, and the model's own must survive that.
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    return Static(definition, rest), jax.device_put(state, everywhere, may_alias=False)
+    # A copy: steps give their state's buffers away, and the model's own must survive that.
+    copy = jax.tree.map(jnp.copy, state)
+    return Static(definition, rest), jax.device_put(copy, NamedSharding(mesh, PartitionSpec()))
 
 
 def assemble(static: Static, state: TrainState) -> Any:
@@ -171,8 +171,8 @@ def _forward(
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     weights = jnp.ones_like(losses) if class_weights is None else class_weights[labels]
     correct = (logits.argmax(axis=-1) == labels).sum()
-    sums = Sums((weights * losses).sum(), weights.sum(), correct, jnp.zeros(()))
-    return sums.loss, (nnx.state(model, nnx.BatchStat), sums)
+    loss, weight = (weights * losses).sum(), weights.sum()
+    return loss, (nnx.state(model, nnx.BatchStat), Sums(loss, weight, correct, jnp.zeros_like(loss)))
 
 
 def _gradient(
@@ -194,7 +194,8 @@ def _gradient(
         # Each takes every nth example, which leaves the examples on the devices where they are.
         return jnp.moveaxis(x.reshape(-1, accumulate, *x.shape[1:]), 1, 0)
 
-    nothing = Sums(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.zeros(()))
-    start = (jax.tree.map(jnp.zeros_like, state.params), state.stats, nothing)
-    end, _ = lax.scan(microbatch, start, (split(images), split(labels), jnp.arange(accumulate)))
+    parts = (split(images), split(labels), jnp.arange(accumulate))
+    _, (_, seen) = jax.eval_shape(forward, state.params, state.stats, images, labels, key)
+    start = (jax.tree.map(jnp.zeros_like, state.params), state.stats, jax.tree.map(jnp.zeros_like, seen))
+    end, _ = lax.scan(microbatch, start, parts)
     return end

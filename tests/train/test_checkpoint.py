@@ -1,0 +1,77 @@
+"""What is kept is whole, whatever happens, and comes back bit for bit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from train import tiny
+from train.tiny import Tiny, learner, make_run
+
+from xrcam_jax.train.checkpoint import Checkpoints
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    kept = Checkpoints(tmp_path)
+    yield kept
+    kept.close()
+
+
+def changed(state, step):
+    return jax.tree.map(lambda leaf: leaf + 1, state)._replace(step=state.step + step)
+
+
+def test_there_is_none_at_first(checkpoints):
+    assert checkpoints.step("last") is None
+    assert checkpoints.restore("last", learner(Tiny())[1]) is None
+
+
+def test_one_of_each_is_kept_and_comes_back(checkpoints, tmp_path):
+    _, state, _, _ = learner(Tiny(), devices=8)
+    progress = {"score": 0.1 + 0.2, "history": [{"epoch": 1}], "batches": {"seen": 3}, "none": None}
+    checkpoints.save("last", changed(state, 3), {})
+    checkpoints.save("last", changed(state, 5), progress)
+    checkpoints.save("best", changed(state, 3), {})
+
+    assert sorted(path.name for path in tmp_path.glob("*/*")) == ["3", "5"]
+    again = Checkpoints(tmp_path)
+    restored, content = again.restore("last", state)
+    again.close()
+    jax.tree.map(np.testing.assert_array_equal, restored, changed(state, 5))
+    assert jax.tree.map(lambda leaf: leaf.sharding, restored) == jax.tree.map(lambda leaf: leaf.sharding, state)
+    assert content == progress
+
+
+def test_a_state_of_one_device_goes_on_eight(checkpoints):
+    checkpoints.save("last", learner(Tiny())[1], {})
+    restored, _ = checkpoints.restore("last", learner(Tiny(), devices=8)[1])
+    assert len(restored.step.sharding.device_set) == 8
+
+
+def test_another_model_is_refused_by_name(checkpoints, tmp_path):
+    checkpoints.save("last", learner(Tiny())[1], {})
+    with pytest.raises(ValueError, match=rf"{tmp_path}/last/0: cannot be read"):
+        checkpoints.restore("last", learner(Tiny(norm=False))[1])
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_weights(tmp_path):
+    script, cache = str(Path(tiny.__file__)), str(tmp_path / "cache")
+    ends = []
+    for name, events in (("undisturbed", []), ("killed", ["3", "25", "61", "90"])):
+        done = subprocess.run(
+            [sys.executable, script, str(tmp_path / name), cache, *events], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.count("status -9") == len(events), done.stdout
+        state, run = make_run(tmp_path / name, Tiny(dropout=0.1))
+        ends.append([run.checkpoints.restore(which, state) for which in ("last", "best")])
+        run.checkpoints.close()
+        assert len(list((tmp_path / name).glob("*/*"))) == 2
+
+    for (state, progress), (other, other_progress) in zip(*ends, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, state, other)
+        for row in (*progress["history"], *other_progress["history"]):
+            del row["seconds"], row["images_per_second"]
+        assert {**progress, "totals": None} == {**other_progress, "totals": None}
