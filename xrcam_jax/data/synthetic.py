@@ -15,10 +15,15 @@ from jaxtyping import Bool, Float32, Int32, UInt8
 
 LABELS = ("GBM", "Meningioma")
 
-#: Radii of the dark structures, as shares of the view's inscribed square: nuclei, whorls, lobules.
-SCALES = ((0.022, 0.034), (0.045, 0.07), (0.09, 0.13))
+#: Radii of the dark structures, as shares of the view's inscribed square.
+SCALES = ((0.04, 0.055), (0.07, 0.1), (0.12, 0.17))
+# The structures are laminated: from the rim inwards, how far out a layer reaches and how dark it is.
+_LAYERS = ((1.0, 1.0), (0.72, 0.4), (0.5, 1.0), (0.25, 0.4))
 # The tissue that a recording pans over, as a multiple of that square's side.
 _REACH = 2.6
+# The wavelength of the bright regions, as a share of the side: their borders are then as long as those of the
+# dark structures, and the pictures of both classes equally sharp.
+_REGION = 0.2
 
 Canvas = Float32[np.ndarray, "n n"]
 
@@ -80,7 +85,7 @@ def draw_look(rng: np.random.Generator) -> Look:
         fibre=rng.uniform(2.6, 3.6),
         honeycomb=rng.uniform(0.08, 0.2),
         drift=rng.uniform(0.05, 0.2),
-        coverage=rng.uniform(0.2, 0.32),
+        coverage=rng.uniform(0.13, 0.2),
     )
 
 
@@ -101,19 +106,25 @@ def _by_rank(field: Canvas, look: Look) -> Canvas:
     return (look.low + (look.high - look.low) * rank.reshape(field.shape) ** look.gamma).astype(np.float32)
 
 
-def _structures(rng: np.random.Generator, n: int, side: int, look: Look) -> Int32[np.ndarray, "n n"]:
-    """Ellipses of all scales, an equal share of the area for each scale, numbered from 1; large ones first."""
-    numbers, number = np.zeros((n, n), np.int32), 0
+def _structures(
+    rng: np.random.Generator, n: int, side: int, look: Look
+) -> tuple[Int32[np.ndarray, "n n"], Canvas]:
+    """Laminated ellipses, an equal share of the area for each scale, large ones first: number and darkness in [0, 1]."""
+    numbers, darkness, number = np.zeros((n, n), np.int32), np.zeros((n, n), np.float32), 0
     for small, large in reversed(SCALES):
         covered = 0.0
         while covered < look.coverage / len(SCALES) * n * n:
             radius = side * look.zoom * rng.uniform(small, large)
-            axes = (radius * rng.uniform(0.85, 1.35), radius)
+            axes, angle = (radius * rng.uniform(0.85, 1.35), radius), rng.uniform(0, 180)
+            centre = (int(rng.integers(0, n)), int(rng.integers(0, n)))
             number += 1
-            centre = tuple(int(c) for c in rng.integers(0, n, 2))
-            cv2.ellipse(numbers, centre, tuple(max(1, round(a)) for a in axes), rng.uniform(0, 180), 0, 360, number, -1)
+            for reach, dark in _LAYERS:
+                size = (max(1, round(reach * axes[0])), max(1, round(reach * axes[1])))
+                cv2.ellipse(darkness, centre, size, angle, 0, 360, dark, -1)
+                if reach == 1:
+                    cv2.ellipse(numbers, centre, size, angle, 0, 360, number, -1)
             covered += np.pi * axes[0] * axes[1]
-    return numbers
+    return numbers, darkness
 
 
 def draw_tissue(rng: np.random.Generator, label: str, side: int, look: Look) -> Tissue:
@@ -121,12 +132,11 @@ def draw_tissue(rng: np.random.Generator, label: str, side: int, look: Look) -> 
     n = round(side * _REACH)
     ground = _clouds(rng, n, 0.5 * side * look.zoom)
     if label == "Meningioma":
-        numbers = _structures(rng, n, side, look)
-        inside = cv2.GaussianBlur((numbers > 0).astype(np.float32), (0, 0), 0.012 * side)
-        field = ground - 4.0 * inside
+        numbers, darkness = _structures(rng, n, side, look)
+        field = ground - 4.0 * cv2.GaussianBlur(darkness, (0, 0), 0.012 * side)
     else:
         numbers = np.zeros((n, n), np.int32)
-        shape = _clouds(rng, n, 0.13 * side * look.zoom)
+        shape = _clouds(rng, n, _REGION * side * look.zoom)
         edge = np.quantile(shape, 1 - look.coverage)
         field = ground + 4.0 / (1 + np.exp(-(shape - edge) * 9))
     return Tissue(_by_rank(field.astype(np.float32), look), numbers)
