@@ -33,7 +33,7 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=1,
             cleanup_tmp_directories=True,
-            # The state's buffers are given to the next step: they have to be on the disk before it.
+            # A best checkpoint may only be written once the last one is whole.
             enable_async_checkpointing=False,
         )
         return ocp.CheckpointManager(self.folder / name, options=options, item_names=("state", "progress"))
@@ -55,7 +55,10 @@ class Checkpoints:
         step = int(state.step)
         if step == self.step(name):
             return
-        items = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(dict(progress)))
+        # From the host: of arrays on several devices, Orbax lets each device cut out and write its own slice, which
+        # compiles a program for every shape.
+        arrays = ocp.args.StandardSave(jax.device_get(state))
+        items = ocp.args.Composite(state=arrays, progress=ocp.args.JsonSave(dict(progress)))
         self._managers[name].save(step, args=items)
         self._managers[name].wait_until_finished()
 

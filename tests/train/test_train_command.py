@@ -1,0 +1,138 @@
+"""The command, with a network that is shallow but real."""
+
+import csv
+import dataclasses
+import json
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+import xrcam_jax as xr
+from xrcam_jax.cli import main
+from xrcam_jax.data.manifest import Frame, Statistics, write_manifest, write_split, write_statistics
+from xrcam_jax.models.specs import SPECS
+
+for package in ("grain", "dm_pix", "matplotlib", "tensorboardX"):
+    pytest.importorskip(package)
+
+SIDE = 32
+PARTS = {"anna": "train", "bert": "train", "carl": "validation", "dora": "test"}
+WANTED = ("best.safetensors", "curves.png", "metrics.csv", "predictions.csv", "report.md", "settings.json")
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """Four patients, each with four dark and four bright frames."""
+    random, frames = np.random.default_rng(0), []
+    for patient in PARTS:
+        for label, level in (("dark", 50), ("light", 180)):
+            for number in range(4):
+                file = f"frames/{patient}_{label}_{number}.png"
+                path = tmp_path / "prepared" / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(path), (level + random.integers(0, 50, (SIDE, SIDE))).astype(np.uint8))
+                frames.append(Frame(file, label, patient, f"{label}/{patient}.avi", number, 0, 0, SIDE, SIDE, SIDE))
+    write_manifest(tmp_path / "prepared", frames)
+    write_split(tmp_path / "prepared", PARTS)
+    write_statistics(tmp_path / "prepared", Statistics(0.5, 0.25))
+    return tmp_path / "prepared"
+
+
+@pytest.fixture
+def shallow(monkeypatch):
+    monkeypatch.setitem(SPECS, "shallow", dataclasses.replace(SPECS["resnet18"], depths=(1, 1, 1, 1), planes=8))
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Two runs of the same network compile it once."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    for name, value in zip(names, (str(tmp_path / "cache"), 0.1), strict=True):
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+def train(prepared, *arguments, out="run"):
+    options = ["--model", "shallow", "--batch-size", "8", "--epochs", "2", "--learning-rate", "1e-3"]
+    return main(["train", str(prepared), "--out", str(prepared.parent / out), *options, *map(str, arguments)])
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_it_trains_on_all_devices_goes_on_and_leaves_a_model_to_explain(prepared, shallow, cache, capsys):
+    run, options = prepared.parent / "run", ["--dropout", "0.1", "--class-weights", "balanced"]
+    assert train(prepared, *options) == 0
+    assert all((run / name).is_file() for name in WANTED)
+    assert [row["epoch"] for row in rows(run / "metrics.csv")] == ["1", "2"]
+    assert "epoch 2: loss" in capsys.readouterr().out
+
+    predictions = rows(run / "predictions.csv")
+    assert [row["part"] for row in predictions] == ["validation"] * 8 + ["test"] * 8
+    model = xr.load_model("shallow", run / "best.safetensors")
+    assert model.preprocessing == xr.Preprocessing((0.5,) * 3, (0.25,) * 3, (SIDE, SIDE), 1.0, "bilinear")
+    pictures = [cv2.imread(str(prepared / row["file"])) for row in predictions]
+    shares = jax.nn.softmax(model(xr.preprocess(pictures, model.preprocessing)))
+    np.testing.assert_allclose(shares[:, 0], [float(row["p(dark)"]) for row in predictions], atol=1e-4)
+    report = (run / "report.md").read_text()
+    assert "## Part: test" in report
+    assert "| dora | light | 4 |" in report
+
+    # Again, with an epoch more: only that one is run; with other settings: not at all.
+    assert train(prepared, *options, "--epochs", 3) == 0
+    output = capsys.readouterr().out
+    assert "going on after step 4, 2 epochs are done" in output
+    assert "epoch 3: loss" in output
+    assert "epoch 2: loss" not in output
+    assert train(prepared, *options, "--seed", 5) == 2
+    assert "holds a run of other settings (seed 0, now 5)" in capsys.readouterr().err
+    assert json.loads((run / "settings.json").read_text())["class_weights"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "resnet81"], "--model: unknown name 'resnet81'; did you mean"),
+        (["--batch-size", "12"], "--batch-size: 12 is not a multiple of 8, 8 devices times --accumulate 1"),
+        (["--batch-size", "0"], "--batch-size: 0 is less than 1"),
+        (["--dropout", "1"], "--dropout: 1.0 is not in"),
+        (["--learning-rate", "nan"], "--learning-rate: nan is not a positive number"),
+        (["--class-weights", "1,2,3"], "--class-weights: 3 for 2 classes, dark, light"),
+        (["--class-weights", "1,-2"], "'1,-2' is neither 'balanced' nor positive numbers"),
+        (["--score", "f1"], "--score"),
+        (["--checkpoint-every", "-1"], "--checkpoint-every: -1 is less than 0"),
+        (["--processes", "2"], "give all three or none"),
+        (["--weights", "nowhere.safetensors"], "--weights: nowhere.safetensors: no such weights"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_one_line(prepared, shallow, capsys, arguments, message):
+    assert train(prepared, *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_data_that_cannot_be_learnt_from_is_refused(prepared, shallow, capsys):
+    assert train(prepared.parent / "nowhere") == 2
+    assert "manifest.csv: there is no such file" in capsys.readouterr().err
+    write_split(prepared, PARTS | {"carl": "train"})
+    assert train(prepared) == 2
+    assert "no frames are in the part 'validation'" in capsys.readouterr().err
+    assert not (prepared.parent / "run" / "settings.json").exists()
+
+
+def test_a_missing_package_is_named(prepared, shallow, capsys, monkeypatch):
+    from xrcam_jax.commands import train as command
+
+    monkeypatch.setitem(command.NEEDED, "surely_not_installed", "some-package")
+    assert train(prepared) == 2
+    assert "training needs some-package: pip install 'xrcam-jax[train]'" in capsys.readouterr().err
