@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from xrcam_jax.files import write_whole
@@ -69,6 +69,24 @@ def colour(saliency: Map, colormap: str = "turbo") -> RGB:
     levels = np.rint(255 * np.clip(saliency, 0, 1)).astype(np.uint8)
     coloured = cv2.applyColorMap(levels, getattr(cv2, f"COLORMAP_{colormap.upper()}"))
     return cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB)
+
+
+def outlined(
+    image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"],
+    mask: Bool[np.ndarray, "h w"],
+    *,
+    ink: tuple[int, int, int] = (255, 214, 0),
+) -> RGB:
+    """Draws the borders of a mask onto its picture, one pixel wide.
+
+    Raises:
+      ValueError: where picture and mask differ in size.
+    """
+    pixels = _uint8(image).copy()
+    if mask.shape != pixels.shape[:2]:
+        raise ValueError(f"mask: expected the picture's {pixels.shape[:2]}, got shape {mask.shape}")
+    borders, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(pixels, borders, -1, ink, 1)
 
 
 def contact_sheet(

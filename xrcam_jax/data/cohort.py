@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Int32, UInt8
 
 from xrcam_jax.data.synthetic import LABELS, View, draw_look, draw_tissue, frame_shape, record
 from xrcam_jax.files import write_whole
@@ -182,3 +183,35 @@ class Coco:
             "annotations": self.annotations,
             "categories": [{"id": 1, "name": "tumour structure"}],
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """The squares that ``xrcam prepare`` would cut out, with what was drawn in them.
+
+    Attributes:
+      pictures: grey.
+      structures: whether a pixel shows a structure.
+      labels: class numbers, places in ``LABELS``.
+      names: one for each, of patient and frame.
+    """
+
+    pictures: UInt8[np.ndarray, "n side side"]
+    structures: Bool[np.ndarray, "n side side"]
+    labels: Int32[np.ndarray, "n"]
+    names: list[str]
+
+
+def draw_frames(cohort: Cohort) -> Frames:
+    """All different frames of ``cohort``, without a video in between."""
+    height, width = frame_shape(cohort.side)
+    top, left = (height - cohort.side) // 2, (width - cohort.side) // 2
+    square = np.s_[top : top + cohort.side, left : left + cohort.side]
+    seen = [(r, number, view) for r in recordings(cohort) for number, view in enumerate(views(cohort, r))]
+    seen = [(r, number, view) for r, number, view in seen if number % 2 == 0]
+    return Frames(
+        np.stack([view.picture[square] for _, _, view in seen]),
+        np.stack([view.structures[square] > 0 for _, _, view in seen]),
+        np.array([LABELS.index(r.label) for r, _, _ in seen], np.int32),
+        [f"{r.label}_{r.patient}_{r.stem}_{number:06d}" for r, number, _ in seen],
+    )

@@ -106,10 +106,8 @@ def _by_rank(field: Canvas, look: Look) -> Canvas:
     return (look.low + (look.high - look.low) * rank.reshape(field.shape) ** look.gamma).astype(np.float32)
 
 
-def _structures(
-    rng: np.random.Generator, n: int, side: int, look: Look
-) -> tuple[Int32[np.ndarray, "n n"], Canvas]:
-    """Laminated ellipses, an equal share of the area for each scale, large ones first: number and darkness in [0, 1]."""
+def _structures(rng: np.random.Generator, n: int, side: int, look: Look) -> tuple[Int32[np.ndarray, "n n"], Canvas]:
+    """Laminated ellipses, as much area at each scale: their numbers, and how dark each pixel is, in [0, 1]."""
     numbers, darkness, number = np.zeros((n, n), np.int32), np.zeros((n, n), np.float32), 0
     for small, large in reversed(SCALES):
         covered = 0.0
