@@ -63,6 +63,11 @@ def test_a_flip_is_of_some_frames_and_its_axis(flip, axis):
     assert 4 <= sum(flipped) <= 20
 
 
+def test_flips_are_independent():
+    result = np.asarray(augment(KEY, np.repeat(IMAGES[:1], 24, axis=0), only(vertical_flip=True, horizontal_flip=True)))
+    assert len({one.tobytes() for one in result}) == 4
+
+
 def test_angles_stay_within_the_bound_and_use_it():
     """Each frame's own angle is found by trying all."""
     smooth = ndimage.gaussian_filter(rng.random((24, 21, 21)), (0, 2, 2))[..., None]

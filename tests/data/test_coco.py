@@ -104,12 +104,12 @@ def test_a_square_covers_its_pixels(read):
     assert annotations.instances[OTHER.file] == ()
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.data(), st.booleans())
 def test_polygons_are_those_of_another_rasteriser(read, data, whole):
     """In either coordinates, wherever the polygon lies, up to what the outline itself passes through."""
-    corner = st.tuples(st.floats(-15, WIDTH + 15), st.floats(-15, HEIGHT + 15))
-    points = [value for point in data.draw(st.lists(corner, min_size=3, max_size=7)) for value in point]
+    corner = st.tuples(st.integers(-150, 10 * WIDTH + 150), st.integers(-150, 10 * HEIGHT + 150))
+    points = [value / 10 for point in data.draw(st.lists(corner, min_size=3, max_size=7)) for value in point]
     images = [image(width=WIDTH, height=HEIGHT) if whole else image()]
     annotations = read([marked(segmentation=[points])], images)
     odd, distance = inside(points, HEIGHT, WIDTH)
@@ -159,6 +159,14 @@ def test_several_per_image_are_one_mask_and_instances_in_order(read):
     expected[3:8, 2:9] = expected[12:15, 12:15] = expected[18:, :4] = True
     np.testing.assert_array_equal(annotations.masks(FRAME.file), expected)
     assert annotations.annotated == [FRAME.file, OTHER.file]
+
+
+def test_overlapping_instances_do_not_erase_each_other(read):
+    lower, upper = [2, 2, 12, 12, 2, 12], [2, 2, 12, 2, 12, 12]
+    both = read([marked(segmentation=[lower]), marked(id=1, segmentation=[upper])]).masks(FRAME.file)
+    alone = [read([marked(segmentation=[one])]).masks(FRAME.file) for one in (lower, upper)]
+    np.testing.assert_array_equal(both, alone[0] | alone[1])
+    assert both[2:12, 2:12].all()
 
 
 @pytest.mark.parametrize("name", [f"some/folder/{NAME}", f"C:\\pictures\\{NAME}", NAME])
