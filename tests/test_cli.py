@@ -294,7 +294,7 @@ def test_forwarded(monkeypatch, command, module):
     assert main([command, "--one", "two", "--help"]) == ["--one", "two", "--help"]
 
 
-@pytest.mark.parametrize("command", ["explain", "demo", "models", "methods"])
+@pytest.mark.parametrize("command", ["explain", "demo", "synth", "prepare", "train", "models", "methods"])
 def test_help_has_an_example(capsys, command):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -305,7 +305,7 @@ def test_help_has_an_example(capsys, command):
 def test_help_from_outside():
     shown = subprocess.run([sys.executable, "-m", "xrcam_jax.cli", "--help"], capture_output=True, text=True)
     assert shown.returncode == 0
-    for command in ("explain", "demo", "models", "methods", "convert", "benchmark"):
+    for command in ("explain", "demo", "synth", "prepare", "train", "models", "methods", "convert", "benchmark"):
         assert command in shown.stdout
 
 

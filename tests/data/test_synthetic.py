@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from xrcam_jax.cli import main
 from xrcam_jax.data.cohort import ANNOTATIONS, Cohort, draw_frames, recordings, views, write_cohort
+from xrcam_jax.data.field_of_view import find_view
 from xrcam_jax.data.synthetic import LABELS, frame_shape, view_circle
 
 TINY = Cohort(gbm=1, meningioma=2, videos=1, frames=6, side=48, annotate_every=2, seed=3)
@@ -72,6 +73,17 @@ def test_round_view_on_black_with_a_logo_and_repeated_neighbours():
     pictures = [view.picture for view in seen]
     assert all((a == b).all() for a, b in zip(pictures[::2], pictures[1::2], strict=True))
     assert not any((a == b).all() for a, b in zip(pictures[1:-1:2], pictures[2::2], strict=True))
+
+
+@pytest.mark.parametrize("side", [48, 97, 230])
+def test_preparing_finds_the_square_that_was_drawn(side):
+    for recording in recordings(TINY):
+        pictures = [view.picture for view in views(replace(TINY, side=side), recording)]
+        height, width = pictures[0].shape
+        square = find_view(pictures)
+        assert abs(square.left - (width - side) / 2) <= 1
+        assert abs(square.top - (height - side) / 2) <= 1
+        assert abs(square.size - side) <= side % 2
 
 
 def test_structures_are_darker_than_what_surrounds_them_and_of_several_scales():

@@ -6,6 +6,7 @@ not depend on the class: what tells the classes apart is where dark and bright l
 there is.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -163,8 +164,8 @@ def frame_shape(side: int) -> tuple[int, int]:
 
 
 def view_diameter(side: int) -> int:
-    """Diameter of the round view, in pixels."""
-    return round(side * np.sqrt(2)) + 4
+    """Diameter of the round view, in pixels: the least whose largest square has ``side`` pixels."""
+    return math.ceil(side * math.sqrt(2))
 
 
 def view_circle(side: int) -> tuple[float, float, float]:
