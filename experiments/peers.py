@@ -31,3 +31,28 @@ def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Call
         return torch.autograd.grad(logits.amax(1).sum(), [outputs[layer] for layer in LAYERS])
 
     return {"torch forward": forward, "torch gradient": gradient}
+
+
+def torch_training(name: str, batch: int, size: int, threads: int) -> Callable[[], Any]:
+    """One training step of timm's model ``name`` with Adamax on random pictures of two classes, channels last.
+
+    Raises:
+      ImportError: torch or timm is missing.
+    """
+    import timm
+    import torch
+
+    torch.set_num_threads(threads)
+    model = timm.create_model(name, num_classes=2).train().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adamax(model.parameters(), lr=1e-3)
+    images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
+    labels = torch.arange(batch) % 2
+
+    def step() -> Any:
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    return step
