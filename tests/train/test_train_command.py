@@ -20,7 +20,15 @@ for package in ("grain", "dm_pix", "matplotlib", "tensorboardX"):
 
 SIDE = 32
 PARTS = {"anna": "train", "bert": "train", "carl": "validation", "dora": "test"}
-WANTED = ("best.safetensors", "curves.png", "metrics.csv", "predictions.csv", "report.md", "settings.json")
+WANTED = (
+    "augmentation.jpg",
+    "best.safetensors",
+    "curves.png",
+    "metrics.csv",
+    "predictions.csv",
+    "report.md",
+    "settings.json",
+)
 
 
 @pytest.fixture

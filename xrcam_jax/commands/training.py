@@ -18,11 +18,12 @@ from tqdm import tqdm
 import xrcam_jax as xr
 from weights_convert.save import save_timm
 from xrcam_jax.commands.checks import CommandError
-from xrcam_jax.data.augment import Augmentation, augment, normalise
+from xrcam_jax.data.augment import Augmentation, augment, normalise, sheet
 from xrcam_jax.data.manifest import Prepared
-from xrcam_jax.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_epoch, training_batches
 from xrcam_jax.files import write_whole
 from xrcam_jax.models.resnet import ResNet
+from xrcam_jax.plot import save_picture
 from xrcam_jax.preprocessing import Preprocessing
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
 from xrcam_jax.train.loop import Observer, Progress, Run, Schedule, finished, fit, predict
@@ -102,6 +103,7 @@ def train(task: Task) -> None:
         return predict(network.eval_step, state, batches, network.mesh)
 
     batches = training_batches(task.prepared, seed=task.options.seed, **task.share)
+    _show_augmentation(task)
     with _screen(task) as screen, closing(batches):
         run = Run(
             train_step=network.train_step,
@@ -123,6 +125,17 @@ def train(task: Task) -> None:
     if jax.process_index() == 0:
         _write_results(task, progress, predictions, assemble(network.static, best[0]))
         print(f"{finished(progress, task.schedule)}; the best is epoch {progress.best_epoch}. See {task.out}/report.md")
+
+
+def _show_augmentation(task: Task) -> None:
+    """``augmentation.jpg``: a few frames of the training part, as they are and as the network gets to see them."""
+    path = task.out / "augmentation.jpg"
+    if task.options.no_augmentation or path.exists() or jax.process_index() != 0:
+        return
+    frames, size = task.prepared.part("train"), task.size
+    some = frames[:: max(1, len(frames) // 6)][:6]
+    images = jnp.stack([read_picture(task.prepared.folder, frame, size) for frame in some])[..., None]
+    save_picture(path, sheet(jax.random.key(task.options.seed), images, Augmentation()))
 
 
 def _network(task: Task, *, resumes: bool) -> Network:
