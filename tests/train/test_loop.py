@@ -1,15 +1,23 @@
 """When training stops, what it goes on from, and what it says on the way."""
 
 import math
+import os
+import socket
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from train import tiny
 from train.tiny import Endless, Tiny, examples, make_run
 
+from xrcam_jax.train.checkpoint import Checkpoints
 from xrcam_jax.train.loop import Diverged, Observer, Schedule, fit
 from xrcam_jax.train.report import Predictions
+
+HASTE = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 class Stop(Exception):
@@ -145,6 +153,25 @@ def test_a_gradient_that_is_no_number_stops_it_though_the_loss_is_one(tmp_path):
         fit(state, run)
     assert kept(run.checkpoints) == {"last": None, "best": None}
     run.checkpoints.close()
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, tiny.__file__, "join", str(tmp_path / "two"), port]
+    both = [subprocess.Popen([*command, process], env=HASTE, stderr=subprocess.PIPE, text=True) for process in "01"]
+    for process in both:
+        _, error = process.communicate(timeout=240)
+        assert process.returncode == 0, error
+
+    state, run = make_run(tmp_path / "one", epochs=2)
+    state, progress = fit(state, run)
+    run.checkpoints.close()
+    together, content = Checkpoints(tmp_path / "two").restore("last", state)
+    for row, same in zip(timeless(progress.history), timeless(content["history"]), strict=True):
+        assert same == pytest.approx(row, abs=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), together.stats, state.stats)
 
 
 @pytest.mark.parametrize(

@@ -60,13 +60,14 @@ def prepare_train(key, images):
 
 
 class Endless:
-    """Batches in an order that follows from the number of those seen."""
+    """Batches in an order that follows from the number of those seen; this process's share of each."""
 
     def __init__(self, data, batch_size):
         self.data, self.batch_size, self.seen = data, batch_size, 0
 
     def __next__(self):
         chosen = np.random.default_rng(self.seen).permutation(len(self.data["label"]))[: self.batch_size]
+        chosen = chosen[jax.process_index() :: jax.process_count()]
         self.seen += 1
         return {name: values[chosen] for name, values in self.data.items()}
 
@@ -78,10 +79,10 @@ class Endless:
 
 
 def evaluation(data, batch_size):
-    """Finite batches, the last one padded."""
+    """Finite batches, the last one padded; this process's share of each."""
     count = len(data["label"])
     places = np.concatenate([np.arange(count), np.full(-count % batch_size, -1)]).reshape(-1, batch_size)
-    for index in places.astype(np.int32):
+    for index in places.astype(np.int32)[:, jax.process_index() :: jax.process_count()]:
         yield {name: values[index] for name, values in data.items()} | {
             "index": index,
             "weight": (index >= 0).astype(np.float32),
@@ -106,10 +107,10 @@ def _default():
     return learner(Tiny())
 
 
-def make_run(folder, model=None, *, prepare=None, batches=None, evaluate=None, observer=None, **schedule):
+def make_run(folder, model=None, *, devices=1, prepare=None, batches=None, evaluate=None, observer=None, **schedule):
     """A fresh state and a run in ``folder``: 5 steps an epoch, of 16 examples."""
     mesh, state, train_step, eval_step = (
-        _default() if model is None else learner(model, prepare=prepare or prepare_eval_only)
+        _default() if model is None else learner(model, devices=devices, prepare=prepare or prepare_eval_only)
     )
     state = jax.tree.map(jnp.copy, state)
     data = examples(21, seed=2)
@@ -125,6 +126,15 @@ def make_run(folder, model=None, *, prepare=None, batches=None, evaluate=None, o
     return state, run
 
 
+def join(folder, port, process):
+    """One of two processes with two devices each, which train together."""
+    jax.config.update("jax_num_cpu_devices", 2)
+    jax.distributed.initialize(f"localhost:{port}", 2, int(process))
+    state, run = make_run(folder, Tiny(), devices=4, epochs=2)
+    fit(state, run)
+    run.checkpoints.close()
+
+
 def die_at(event, folder):
     """Kills this process, as kill -9 does, before its given change of a file in the folder."""
     left = event
@@ -132,7 +142,11 @@ def die_at(event, folder):
 
     def hook(name, arguments):
         nonlocal left
-        if name in changes and any(str(folder) in os.fsdecode(a) for a in arguments if isinstance(a, str | bytes)):
+        if name not in changes:
+            return
+        inside = any(str(folder) in os.fsdecode(path) for path in arguments if isinstance(path, str | bytes))
+        # Whole trees are removed by names relative to an open folder.
+        if inside or (name in ("os.remove", "os.rmdir") and arguments[1] != -1):
             left -= 1
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -140,7 +154,7 @@ def die_at(event, folder):
     sys.addaudithook(hook)
 
 
-def main(folder, cache, *events):
+def kill(folder, cache, *events):
     """For each event a child that trains and is killed there; at the end one that is left alone."""
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -160,4 +174,4 @@ def main(folder, cache, *events):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"join": join, "kill": kill}[sys.argv[1]](*sys.argv[2:])
