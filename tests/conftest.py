@@ -1,5 +1,10 @@
 """Eight virtual devices for the sharding tests, and float64 for those that ask for it."""
 
+import os
+
+# Most of the suite's time is compilation, and a third of that is LLVM's optimisation of code that runs once.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+
 import jax
 import pytest
 from hypothesis import settings
