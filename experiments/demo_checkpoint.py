@@ -2,7 +2,7 @@
 
     python -m experiments.demo_checkpoint work/      # about 15 minutes on 2 cores
 
-Draws 40 patients, prepares their recordings, trains skresnet18_narrow from scratch, rounds the best weights
+Draws 80 patients, prepares their recordings, trains skresnet18_narrow from scratch, rounds the best weights
 to float16 and measures it on 20 patients drawn from another seed. Started again, the training goes on where
 it was stopped.
 """
@@ -23,8 +23,8 @@ from xrcam_jax.cli import main as xrcam
 from xrcam_jax.data.cohort import Cohort, draw_frames
 from xrcam_jax.files import write_whole
 
-SYNTH = ["--small", "--patients", "40", "--frames", "1920"]
-TRAIN = f"--model {MODEL} --epochs 12 --patience 5 --score loss".split()
+SYNTH = ["--small", "--patients", "80", "--frames", "1920"]
+TRAIN = f"--model {MODEL} --epochs 16 --patience 8 --score loss".split()
 UNSEEN = Cohort(gbm=10, meningioma=10, videos=1, frames=48, side=96, seed=987654321)
 METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
 
@@ -35,7 +35,7 @@ about any: it is here so that `xrcam demo` and the documentation explain a netwo
 
 - Architecture: SK-ResNet18 with a quarter of the channels, input 96 x 96; {parameters:,} parameters, stored in float16.
 - Made by `python -m experiments.demo_checkpoint`: `xrcam synth {synth}`, `xrcam prepare`, `xrcam train {train}`.
-- Trained from scratch on 32 drawn patients (1,536 frames), chosen on 4 others.
+- Trained from scratch on 64 drawn patients (1,536 frames), chosen on 8 others.
 - On {frames} frames of 20 patients drawn from another seed: accuracy {accuracy:.1f} %.
 
 Overlap of saliency (above mean + standard deviation) and drawn structures, pooled IoU in percent over the {chosen}
