@@ -81,14 +81,14 @@ class Conservation:
     reached: float
 
     def __str__(self) -> str:
-        head = f"{'stage':24}" + "".join(f"{name:>13}" for name in _COLUMNS)
+        head = f"{'stage':24}" + "".join(f"{name:>14}" for name in _COLUMNS)
         rows = [_row(stage, balance) for stage, balance in self.stages.items()]
         end = f"at the output {self.seed:.6g}, at the input {self.reached:.6g}"
         return "\n".join([head, *rows, end])
 
     def table(self) -> str:
         """The same, operation by operation."""
-        head = f"{'operation':40}" + "".join(f"{name:>13}" for name in _COLUMNS)
+        head = f"{'operation':40}" + "".join(f"{name:>14}" for name in _COLUMNS)
         names = [f"{site.stage}: {site.scope or site.primitive} {site.kind}" for site, _ in self.operations]
         rows = [_row(name, b, 40) for name, (_, b) in zip(names, self.operations, strict=True)]
         return "\n".join([head, *rows])
@@ -98,7 +98,7 @@ _COLUMNS = ("arrived", "passed_on", "lost", "bias", "stabiliser", "zero", "rest"
 
 
 def _row(name: str, balance: Balance, width: int = 24) -> str:
-    return f"{name[:width]:{width}}" + "".join(f"{getattr(balance, column):13.3e}" for column in _COLUMNS)
+    return f"{name[:width]:{width}}" + "".join(f"{getattr(balance, column):14.3e}" for column in _COLUMNS)
 
 
 def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, seed: Seed) -> Conservation:
