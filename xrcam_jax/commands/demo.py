@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--out", type=Path, default=Path("xrcam_demo"), metavar="DIR", help="(xrcam_demo)")
     parser.add_argument(
-        "--full", action="store_true", help="first draw recordings, prepare them and train the network anew: 10 minutes"
+        "--full", action="store_true", help="first draw recordings, prepare them and train the network anew: 5 to 10 minutes"
     )
 
 
@@ -66,7 +66,7 @@ def _train(out: Path) -> Path:
     from xrcam_jax.checkpoints import MODEL
     from xrcam_jax.cli import main
 
-    print("Draw, prepare, train, explain: about 10 minutes on 2 cores.", flush=True)
+    print("Draw, prepare, train, explain: 5 to 10 minutes on 2 cores.", flush=True)
     prepared, trained = str(out / "prepared"), out / "run"
     for command in (
         ["synth", str(out / "synthetic"), "--small"],
