@@ -24,6 +24,7 @@ def check_names(argument: str, names: Collection[str], known: Collection[str]) -
 
 
 def check_at_least_one(argument: str, value: int) -> None:
+    """Refuses numbers below one."""
     if value < 1:
         raise CommandError(f"{argument}: {value} is less than 1")
 

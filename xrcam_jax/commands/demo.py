@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--out", type=Path, default=Path("xrcam_demo"), metavar="DIR", help="(xrcam_demo)")
     parser.add_argument(
-        "--full", action="store_true", help="first draw recordings, prepare them and train the network anew: 5 to 10 minutes"
+        "--full", action="store_true", help="first draw recordings, prepare them and train the network: 5 to 10 minutes"
     )
 
 

@@ -32,6 +32,7 @@ LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture, video, or folder of both")
     parser.add_argument("--model", required=True, help="network, see xrcam models")
     parser.add_argument(
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Explains what is given; returns the exit status."""
     labels = _check(options)
 
     from tqdm import tqdm

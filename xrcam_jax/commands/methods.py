@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Prints the list; returns the exit status."""
     import xrcam_jax as xr
 
     for name, method in xr.METHODS.items():

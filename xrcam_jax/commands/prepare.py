@@ -27,6 +27,7 @@ Delete it to split anew."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
     parser.add_argument("recordings", type=Path, metavar="RECORDINGS", help="folder of classes, see below")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for frames, manifest, split and statistics")
     parser.add_argument("--every", type=int, default=2, metavar="N", help="take every Nth frame (2)")
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Prepares the recordings; returns the exit status."""
     recordings = _check(options)
 
     from tqdm import tqdm

@@ -34,6 +34,7 @@ NEEDED = {"grain": "grain", "dm_pix": "dm-pix", "matplotlib": "matplotlib", "ten
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
     parser.add_argument("prepared", type=Path, metavar="PREPARED", help="folder made by xrcam prepare")
     parser.add_argument("--model", required=True, help="network, see xrcam models")
     parser.add_argument("--weights", help="to start from, as for xrcam explain; from scratch without")
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Trains, or goes on; returns the exit status."""
     _check(options)
     if options.distributed or options.coordinator:
         _join(options)
