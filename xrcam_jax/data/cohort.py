@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Bool, Int32, UInt8
+from tqdm import tqdm
 
 from xrcam_jax.data.synthetic import LABELS, View, draw_look, draw_tissue, frame_shape, record
 from xrcam_jax.files import write_whole
@@ -105,8 +106,6 @@ def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool 
     Raises:
       OSError: a video cannot be written; names it.
     """
-    from tqdm import tqdm
-
     out = Path(out)
     coco = Coco()
     for recording in tqdm(recordings(cohort), desc="draw", unit="video", disable=None if progress else True):
