@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 import xrcam_jax as xr
-from xrcam_jax.cam.explainer import Explanation
 from xrcam_jax.data.cohort import Frames
 from xrcam_jax.data.synthetic import LABELS
+from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.metrics.overlap import pooled_iou, salient
 from xrcam_jax.models import ResNet
 

@@ -1,8 +1,9 @@
 """Layer-wise Relevance Propagation as a JAX transformation, and the explanation methods built on it."""
 
 from xrcam_jax import plot
-from xrcam_jax.cam.explainer import Explainer, Explanation
-from xrcam_jax.cam.methods import METHODS
+from xrcam_jax.explain.explainer import Explainer, attribute
+from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.explain.methods import METHODS
 from xrcam_jax.images import load_images
 from xrcam_jax.lrp import composites, rules, seeds
 from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
@@ -22,6 +23,7 @@ __all__ = [
     "Explanation",
     "Preprocessing",
     "Taps",
+    "attribute",
     "composites",
     "conservation",
     "create_model",

@@ -1,7 +1,7 @@
-"""What XLA is asked for, on each kind of device."""
+"""How functions are compiled: what XLA is asked for on each kind of device, and once for all models of a shape."""
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
 from typing import Any
 
 import jax
@@ -23,3 +23,29 @@ def _known_cpu_options() -> Mapping[str, Any]:
     except jax.errors.JaxRuntimeError:
         return {}
     return _CPU
+
+
+def compiled(*, static: Sequence[str] = ()) -> Callable[[Callable], Callable]:
+    """Decorator: ``jax.jit`` with :func:`compiler_options`, looked up at the first call.
+
+    Inside another transformation the function is traced into it as it is: options are for whole programs.
+
+    Args:
+      static: names of the arguments that are part of the program; hashable, and passed by name.
+    """
+
+    def decorate(f: Callable) -> Callable:
+        @cache
+        def jitted() -> Callable:
+            return jax.jit(f, static_argnames=tuple(static), compiler_options=dict(compiler_options()))
+
+        @wraps(f)
+        def call(*args: Any, **options: Any) -> Any:
+            dynamic = [value for name, value in options.items() if name not in static]
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, dynamic))):
+                return f(*args, **options)
+            return jitted()(*args, **options)
+
+        return call
+
+    return decorate

@@ -1,6 +1,7 @@
 """A model of any kind as a pure function of its parameters and its input."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
@@ -12,7 +13,8 @@ from jaxtyping import PyTree
 def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree]:
     """Split ``model`` into (f, parameters) with f(x, parameters) = model(x) at inference.
 
-    Parameters become arguments because arrays that a function closes over are baked into its executable.
+    Parameters become arguments because arrays that a function closes over are baked into its executable. f is
+    hashable, and equal for models that differ in their parameters only, so that they share an executable.
 
     Args:
       model: an NNX module (taken in inference mode; it is not changed), a Linen module bound to its
@@ -23,18 +25,38 @@ def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree
     """
     if isinstance(model, nnx.Module):
         definition, state = nnx.split(model)
-
-        def apply(x: Array, state: PyTree) -> Any:
-            copy = nnx.merge(definition, state)
-            copy.eval()
-            return copy(x)
-
-        return apply, state
+        return _Nnx(definition), state
     if isinstance(model, nn.Module):
         if model.scope is None:
             raise TypeError("a Linen module has no parameters of its own: give module.bind(variables)")
         module, variables = model.unbind()
-        return lambda x, variables: module.apply(variables, x), variables
+        return _Linen(module), variables
     if not callable(model):
         raise TypeError(f"model must be callable, got {type(model).__name__}")
-    return lambda x, _: model(x), ()
+    return _Plain(model), ()
+
+
+@dataclass(frozen=True)
+class _Nnx:
+    definition: Any
+
+    def __call__(self, x: Array, state: PyTree) -> Any:
+        model = nnx.merge(self.definition, state)
+        model.eval()
+        return model(x)
+
+
+@dataclass(frozen=True)
+class _Linen:
+    module: nn.Module
+
+    def __call__(self, x: Array, variables: PyTree) -> Any:
+        return self.module.apply(variables, x)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    function: Callable
+
+    def __call__(self, x: Array, parameters: PyTree) -> Any:
+        return self.function(x)

@@ -16,12 +16,16 @@ An operation for which there is no assignment is an error, unless the composite 
 References:
   montavon2019: Montavon et al., Layer-wise relevance propagation: an overview, LNCS 11700, 2019.
   lee2021: Lee et al., Relevance-CAM: your model already knows where to look, CVPR 2021.
+
+Those of guided backprop, DeconvNet and DeepLIFT are here too; :mod:`xrcam_jax.lrp.backpropagation` has their
+sources.
 """
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
+from xrcam_jax.lrp.backpropagation import Deconvnet, Guided, MeanGradient, Rescale, RescaledMaximum
 from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Gate, Gradient, Pass, Rule, ZBox, ZPlus
 
 Kind = Literal[
@@ -35,6 +39,7 @@ Kind = Literal[
     "shift",  # plus a constant: biases, batch norm at inference
     "gate",  # an explained signal times an explained gate
     "softmax",
+    "nonlinear",  # other elementwise functions, such as exp or sqrt: no composite of relevance has a rule for them
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 #: The kinds that have weights of their own.
@@ -47,7 +52,8 @@ class Site:
 
     Attributes:
       kind: what it does.
-      primitive: its JAX primitive.
+      primitive: its JAX primitive; of a function with a derivative of its own, such as ``jax.nn.relu``, what
+        it consists of if that is one primitive (``"max"``).
       scope: path of named scopes around it (Linen modules set it, so do the models here), maybe empty.
       stage: the next mark downstream, or ``"output"``.
       first: whether no layer lies between the explained input and it.
@@ -74,6 +80,7 @@ class Assign:
       name: glob for the stage (``"layer3"``) or the scope (``"layer3/0/*"``).
       first: only those with no layer before them.
       last: only those with no layer after them.
+      primitives: which primitives; empty means all.
     """
 
     rule: Rule
@@ -81,6 +88,7 @@ class Assign:
     name: str = "*"
     first: bool = False
     last: bool = False
+    primitives: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
@@ -91,7 +99,8 @@ class Assign:
         """Whether ``site`` meets every condition."""
         named = fnmatchcase(site.stage, self.name) or fnmatchcase(site.scope, self.name)
         depth = (site.first or not self.first) and (site.last or not self.last)
-        return (not self.kinds or site.kind in self.kinds) and named and depth
+        kind = not self.kinds or site.kind in self.kinds
+        return kind and named and depth and (not self.primitives or site.primitive in self.primitives)
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,40 @@ class Composite:
 def gradient() -> Composite:
     """No rule at all: the pullback is ``jax.vjp``'s."""
     return Composite(default=Gradient())
+
+
+def guided_backprop() -> Composite:
+    """The gradient, of which every ReLU passes on only what is positive (springenberg2015)."""
+    return Composite((Assign(Guided(), kinds=("activation",), primitives=("max",)),), default=Gradient())
+
+
+def deconvnet() -> Composite:
+    """The gradient, with a ReLU of what arrives in place of each ReLU's derivative (zeiler2014)."""
+    return Composite((Assign(Deconvnet(), kinds=("activation",), primitives=("max",)),), default=Gradient())
+
+
+def deep_lift(*, max_pool: Literal["rescale", "gradient"] = "rescale") -> Composite:
+    """DeepLIFT by the rescale rule (shrikumar2017), for a batch of examples followed by their baselines.
+
+    :func:`xrcam_jax.attribution.gradients.deep_lift` makes that batch. Products take the mean of the other
+    factor, softmax its mean derivative, so that contributions sum to the difference of the outputs with any
+    baseline.
+
+    Args:
+      max_pool: ``"gradient"`` looks at the example's maximum alone, as captum does behind a ReLU; with that the
+        sum is exact only if the baseline's maps are constant over each window.
+    """
+    if max_pool not in ("rescale", "gradient"):
+        raise ValueError(f"max_pool must be rescale or gradient; got {max_pool!r}")
+    return Composite(
+        (
+            Assign(Rescale(), kinds=("activation", "nonlinear")),
+            Assign(MeanGradient(points=1), kinds=("gate",), primitives=("mul",)),
+            Assign(MeanGradient(), kinds=("gate", "softmax")),
+            *((Assign(RescaledMaximum(), kinds=("max_pool",)),) if max_pool == "rescale" else ()),
+        ),
+        default=Gradient(),
+    )
 
 
 def relevance_cam(

@@ -37,7 +37,7 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> Kind | None:
     if name in ("add", "add_any", "sub"):
         return "add" if both else "shift"
     if name == "div":
-        return None if not explained[0] else "gate" if both else "scale"
+        return "nonlinear" if not explained[0] else "gate" if both else "scale"
     if name in ("mul", "neg"):
         return "gate" if both else "scale"
     if name in fact.SUMS:
@@ -46,7 +46,14 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> Kind | None:
         return "max_pool"
     if name in fact.ACTIVATIONS or name == "custom_jvp_call":
         return None if both else "activation"
-    return None
+    return "nonlinear" if name in fact.NONLINEAR and not both else None
+
+
+def innermost(equation: Equation) -> str:
+    """The primitive, or the only one in the body of a function with a derivative of its own."""
+    if equation.primitive == "custom_jvp_call" and len(equation.bodies[0].equations) == 1:
+        return equation.bodies[0].equations[0].primitive
+    return equation.primitive
 
 
 @dataclass(frozen=True, eq=False)

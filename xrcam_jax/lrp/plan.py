@@ -10,8 +10,9 @@ from jax import Array, lax
 
 from xrcam_jax import facts
 from xrcam_jax.facts import Fact
+from xrcam_jax.lrp.backpropagation import MeanGradient
 from xrcam_jax.lrp.composites import LAYERS, Composite, Site
-from xrcam_jax.lrp.handlers import Group, Grouper, operation
+from xrcam_jax.lrp.handlers import Group, Grouper, innermost, operation
 from xrcam_jax.lrp.ops import propagate
 from xrcam_jax.lrp.rules import (
     AlphaBeta,
@@ -184,7 +185,7 @@ class _Planner:
         first = self.program.equations[group.positions[0]]
         return Site(
             kind=group.kind,
-            primitive=first.primitive,
+            primitive=innermost(first),
             scope=first.scope,
             stage=below.stage,
             first=max(self.facts[v].depth for v in group.x) == 0,
@@ -218,7 +219,7 @@ def _check(rule: Rule, site: Site) -> None:
         (isinstance(rule, _WEIGHTED) and not weighted)
         or (isinstance(rule, Gate) and site.kind != "gate")
         or (isinstance(rule, Pass) and site.kind not in ("activation", "scale", "shift"))
-        or (site.kind == "gate" and not isinstance(rule, Gate))
+        or (site.kind == "gate" and not isinstance(rule, (Gate, MeanGradient)))
     )
     if misfit:
         raise ValueError(f"the rule {rule} cannot be used for kind {site.kind!r} ({site.primitive} at {site.source})")

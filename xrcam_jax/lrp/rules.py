@@ -69,7 +69,8 @@ def total(a: Array) -> Array:
     return a
 
 
-def _no_loss(r: Array) -> Loss:
+def no_loss(r: Array) -> Loss:
+    """Of a rule that hands on all there is, or does not claim to."""
     nothing = jnp.zeros((), r.dtype)
     return Loss(nothing, nothing, nothing)
 
@@ -321,7 +322,7 @@ class Pass:
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """See :class:`Rule`."""
-        return jax.tree.map(lambda x: _sum_to(r, x), op.x), _no_loss(r)
+        return jax.tree.map(lambda x: _sum_to(r, x), op.x), no_loss(r)
 
 
 @dataclass(frozen=True)
@@ -340,7 +341,7 @@ class Gate:
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """See :class:`Rule`; ``op.x`` is (signal, gate)."""
         shares = zip((self.signal, self.gate), op.x, strict=True)
-        return tuple(_sum_to(share * r, x) for share, x in shares), _no_loss(r)
+        return tuple(_sum_to(share * r, x) for share, x in shares), no_loss(r)
 
 
 def _sum_to(r: Array, x: Array) -> Array:
@@ -354,7 +355,7 @@ class Gradient:
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """See :class:`Rule`."""
-        return jax.vjp(lambda x: op.apply(x, op.w), op.x)[1](r)[0], _no_loss(r)
+        return jax.vjp(lambda x: op.apply(x, op.w), op.x)[1](r)[0], no_loss(r)
 
 
 def uses_bias(rule: Any) -> bool:

@@ -1,0 +1,191 @@
+"""Contributions along a path of gradients: integrated gradients and DeepLIFT, at the input or at any mark.
+
+Contributions are of the layer's shape, and sum to the difference of the target's logit between the image and
+the baseline; :class:`Contributions` says by how much they miss it.
+
+References:
+  sundararajan2017: Sundararajan et al., Axiomatic attribution for deep networks, ICML 2017.
+  shrikumar2017: Shrikumar et al., Learning important features through propagating activation differences,
+    ICML 2017.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PyTree
+
+from xrcam_jax.case import Case, Function, bytes_of_gradient, onwards, summed, target_scores
+from xrcam_jax.compiling import compiled
+from xrcam_jax.lrp import seeds
+from xrcam_jax.lrp.composites import deep_lift as deep_lift_composite
+from xrcam_jax.lrp.transform import lrp
+
+Baseline = Float[ArrayLike, "#b #h #w #c"]
+
+
+class Contributions(NamedTuple):
+    """What each element of a layer contributes to the targets' logits.
+
+    Attributes:
+      values: (b, t, ...), then the layer's own shape.
+      error: completeness error (b, t): the difference of the logits minus the sum of the contributions.
+    """
+
+    values: Float[Array, "b t *layer"]
+    error: Float[Array, "b t"]
+
+
+def integrated_gradients(
+    case: Case,
+    layer: str,
+    *,
+    baseline: Baseline = 0.0,
+    steps: int = 32,
+    quadrature: Literal["gauss_legendre", "trapezoid"] = "gauss_legendre",
+) -> Contributions:
+    """(x - x⁰) · ∫₀¹ ∇f(x⁰ + α (x - x⁰)) dα (sundararajan2017, eq. 1).
+
+    At a mark x and x⁰ are its activations for the image and the baseline, and f is the model from there on.
+
+    Args:
+      case: what is explained.
+      layer: a mark, or ``"input"``.
+      baseline: what an image without information looks like after preprocessing; broadcast to the images.
+      steps: points of the quadrature.
+      quadrature: its kind.
+
+    Raises:
+      ValueError: less than two steps, or an unknown quadrature.
+    """
+    if steps < 2:
+        raise ValueError(f"steps must be at least 2; got {steps}")
+    nodes, weights = map(jnp.asarray, _quadrature(quadrature, steps))
+    x, rest = case.at(layer)
+    x0, _ = case.at(layer, baseline_images(case, baseline))
+    step = partial(
+        _path_gradients, case.images, case.parameters, case.targets, x, x0, rest, nodes, weights,
+        function=case.function, layer=layer,
+    )  # fmt: skip
+    each = bytes_of_gradient(case.function, layer, case.images, case.parameters)
+    values = jnp.moveaxis(summed(step, steps, case, each, "integrated gradients"), 0, 1) * (x - x0)[:, None]
+    return Contributions(values, _error(case, layer, x, x0, rest, values))
+
+
+def _quadrature(kind: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    if kind == "gauss_legendre":
+        nodes, weights = np.polynomial.legendre.leggauss(steps)
+        return (nodes + 1) / 2, weights / 2
+    if kind == "trapezoid":
+        weights = np.full(steps, 1 / (steps - 1))
+        weights[[0, -1]] /= 2
+        return np.linspace(0, 1, steps), weights
+    raise ValueError(f"quadrature must be gauss_legendre or trapezoid; got {kind!r}")
+
+
+@compiled(static=("function", "layer"))
+def _path_gradients(
+    images: Array, parameters: PyTree, targets: Array, x: Array, x0: Array, rest: list[Array],
+    nodes: Array, weights: Array, indices: Array, real: Array, *, function: Function, layer: str,
+) -> Float[Array, "t b *layer"]:  # fmt: skip
+    tail = onwards(function, layer, images, parameters)
+
+    def gradients(index: Array, real: Array) -> Array:
+        logits, pullback = jax.vjp(lambda a: tail(a, rest), x0 + nodes[index].astype(x.dtype) * (x - x0))
+        weight = (weights[index] * real).astype(x.dtype)
+        return weight * jax.vmap(lambda t: pullback(seeds.unit(logits, t))[0], in_axes=1)(targets)
+
+    return jnp.sum(jax.vmap(gradients)(indices, real), axis=0)
+
+
+def deep_lift(
+    case: Case,
+    layer: str,
+    *,
+    baseline: Baseline = 0.0,
+    max_pool: Literal["rescale", "gradient"] = "rescale",
+) -> Contributions:
+    """m · (x - x⁰) with the multipliers m of the rescale rule (shrikumar2017).
+
+    The model has to work on each example of the batch by itself, along the first axis.
+
+    Args:
+      case: what is explained.
+      layer: a mark, or ``"input"``.
+      baseline: as for :func:`integrated_gradients`.
+      max_pool: see :func:`xrcam_jax.lrp.composites.deep_lift`.
+    """
+    pair = jnp.concatenate([case.images, baseline_images(case, baseline)])
+    return _contributions(case, layer, pair, *case.at(layer, pair), max_pool)
+
+
+def deep_lift_from_zero(
+    case: Case, layer: str, *, max_pool: Literal["rescale", "gradient"] = "rescale"
+) -> Contributions:
+    """The same with an activation of zero for a baseline, as LIFT-CAM has it."""
+    pair = jnp.concatenate([case.images, case.images])
+    x, rest = case.at(layer, pair)
+    return _contributions(case, layer, pair, x.at[len(case.images) :].set(0), rest, max_pool)
+
+
+def _contributions(case: Case, layer: str, pair: Array, both: Array, rest: list[Array], max_pool: str) -> Contributions:
+    multipliers, logits = _multipliers(
+        pair, case.parameters, case.targets, both, rest, function=case.function, layer=layer, max_pool=max_pool
+    )
+    x, x0 = jnp.split(both, 2)
+    values = jnp.moveaxis(multipliers, 0, 1) * (x - x0)[:, None]
+    of_x, of_x0 = (target_scores(half, case.targets, "logit") for half in jnp.split(logits, 2))
+    return Contributions(values, of_x - of_x0 - _total(values))
+
+
+@compiled(static=("function", "layer", "max_pool"))
+def _multipliers(
+    pair: Array, parameters: PyTree, targets: Array, both: Array, rest: list[Array],
+    *, function: Function, layer: str, max_pool: Literal["rescale", "gradient"],
+) -> tuple[Float[Array, "t b *layer"], Array]:  # fmt: skip
+    tail = onwards(function, layer, pair, parameters)
+    explained = lrp(lambda a: tail(a, rest), deep_lift_composite(max_pool=max_pool))
+    logits, pullback = jax.vjp(explained, both)
+
+    def multipliers(target: Int[Array, " b"]) -> Array:
+        seed = seeds.unit(logits[: len(target)], target)
+        return pullback(jnp.concatenate([seed, jnp.zeros_like(seed)]))[0][: len(target)]
+
+    return jax.vmap(multipliers, in_axes=1)(targets), logits
+
+
+def baseline_images(case: Case, baseline: Baseline) -> Float[Array, "b h w c"]:
+    """``baseline`` as a batch like the images.
+
+    Raises:
+      ValueError: it cannot be broadcast to their shape.
+    """
+    try:
+        return jnp.broadcast_to(jnp.asarray(baseline, case.images.dtype), case.images.shape)
+    except ValueError as error:
+        shapes = f"{jnp.shape(baseline)} does not fit images {case.images.shape}"
+        raise ValueError(f"baseline must be a number or an array like the images; shape {shapes}") from error
+
+
+def _error(case: Case, layer: str, x: Array, x0: Array, rest: list[Array], values: Array) -> Array:
+    difference = _logit_difference(
+        case.images, case.parameters, case.targets, x, x0, rest, function=case.function, layer=layer
+    )
+    return difference - _total(values)
+
+
+@compiled(static=("function", "layer"))
+def _logit_difference(
+    images: Array, parameters: PyTree, targets: Array, x: Array, x0: Array, rest: list[Array],
+    *, function: Function, layer: str,
+) -> Array:  # fmt: skip
+    tail: Callable = onwards(function, layer, images, parameters)
+    return target_scores(tail(x, rest), targets, "logit") - target_scores(tail(x0, rest), targets, "logit")
+
+
+def _total(values: Float[Array, "b t *layer"]) -> Float[Array, "b t"]:
+    return jnp.sum(values, axis=tuple(range(2, values.ndim)))

@@ -1,0 +1,123 @@
+"""LIME: a linear model of how the score depends on which superpixels are visible.
+
+Superpixels are scikit-image's and the ridge regression scikit-learn's (``pip install xrcam-jax[perturbation]``); what runs
+the network stays on the device.
+
+References:
+  ribeiro2016: Ribeiro et al., "Why should I trust you?": explaining the predictions of any classifier, KDD 2016.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from xrcam_jax.case import Case, Score, changed_scores
+
+# The number of superpixels is rounded up to this, so that images share a program.
+_ROUND = 32
+
+
+def lime(
+    case: Case,
+    *,
+    samples: int = 1000,
+    segments: int = 50,
+    kernel_width: float = 0.25,
+    ridge: float = 1.0,
+    score: Score = "probability",
+) -> Float[Array, "b t h w"]:
+    """Coefficients of a weighted ridge regression of the score on the visible superpixels (ribeiro2016, eq. 1, 2).
+
+    Superpixels (SLIC) are each visible with probability 1/2; hidden ones show their mean colour. A sample
+    weighs exp(-d² / width²), d the cosine distance of its visible superpixels to all of them.
+
+    Args:
+      case: what is explained.
+      samples: perturbed versions of each image; the first one is the image itself.
+      segments: superpixels asked for; SLIC may find a few less or more.
+      kernel_width: of the weights.
+      ridge: strength of the regularisation.
+      score: ``"probability"`` or ``"logit"``.
+
+    Raises:
+      ImportError: scikit-image or scikit-learn is missing.
+      ValueError: less than two samples or segments, or a width of zero; called inside jit.
+    """
+    if samples < 2 or segments < 2 or kernel_width <= 0:
+        raise ValueError(
+            f"samples and segments must be at least 2 and kernel_width positive; got {samples}, {segments} and "
+            f"{kernel_width}"
+        )
+    if isinstance(case.images, jax.core.Tracer):
+        raise ValueError("lime finds superpixels on the host: it cannot run inside jit, vmap or shard_map")
+    regions = _superpixels(np.asarray(case.images, np.float32), segments)
+    width = -(-(int(regions.max()) + 1) // _ROUND) * _ROUND
+    state = (jax.random.key(case.seed), jnp.asarray(regions), _filled(case.images, jnp.asarray(regions), width))
+    scores = changed_scores(case, Visible(width), samples, state, score=score, name="LIME")
+    visible = np.asarray(jax.vmap(lambda i: Visible(width).drawn(state[0], i))(jnp.arange(samples)), np.float64)
+    return jnp.asarray(_regressed(regions, visible, np.asarray(scores, np.float64), kernel_width, ridge), scores.dtype)
+
+
+@dataclass(frozen=True)
+class Visible:
+    """Shows some superpixels and fills the others; the state is (key, superpixel of each pixel, filling)."""
+
+    width: int
+
+    def drawn(self, key: Array, index: Int[Array, ""]) -> Float[Array, " s"]:
+        """Which superpixels version ``index`` shows: 1 or 0; version 0 all of them."""
+        drawn = jax.random.bernoulli(jax.random.fold_in(key, index), 0.5, (self.width,))
+        return (drawn | (index == 0)).astype(jnp.float32)
+
+    def __call__(self, images: Array, index: Array, state: tuple[Array, Array, Array]) -> Array:
+        key, regions, filling = state
+        return jnp.where(self.drawn(key, index)[regions][..., None] > 0, images, filling)
+
+
+def _superpixels(images: Float[np.ndarray, "b h w c"], segments: int) -> Int[np.ndarray, "b h w"]:
+    try:
+        from skimage.segmentation import slic
+    except ImportError as error:
+        raise ImportError("lime needs scikit-image and scikit-learn: pip install xrcam-jax[perturbation]") from error
+
+    def regions(image: np.ndarray) -> np.ndarray:
+        low, high = image.min(), image.max()
+        scaled = (image - low) / (high - low) if high > low else np.zeros_like(image)
+        found = slic(scaled, n_segments=segments, compactness=0.1, start_label=0, convert2lab=False, channel_axis=-1)
+        return np.unique(found, return_inverse=True)[1].reshape(found.shape)
+
+    return np.stack([regions(image) for image in images]).astype(np.int32)
+
+
+def _filled(images: Float[Array, "b h w c"], regions: Int[Array, "b h w"], width: int) -> Float[Array, "b h w c"]:
+    """Each pixel the mean colour of its superpixel."""
+
+    def fill(image: Array, region: Array) -> Array:
+        flat = region.ravel()
+        sums = jax.ops.segment_sum(image.reshape(-1, image.shape[-1]), flat, width)
+        sizes = jax.ops.segment_sum(jnp.ones_like(flat, image.dtype), flat, width)
+        return (sums / jnp.maximum(sizes, 1)[:, None])[region]
+
+    return jax.vmap(fill)(images, regions)
+
+
+def _regressed(
+    regions: np.ndarray, visible: np.ndarray, scores: np.ndarray, kernel_width: float, ridge: float
+) -> Float[np.ndarray, "b t h w"]:
+    try:
+        from sklearn.linear_model import Ridge
+    except ImportError as error:
+        raise ImportError("lime needs scikit-image and scikit-learn: pip install xrcam-jax[perturbation]") from error
+
+    def explain(region: np.ndarray, score: Float[np.ndarray, "n t"]) -> Any:
+        shown = visible[:, : region.max() + 1]
+        similarity = shown.sum(1) / np.sqrt(np.maximum(shown.sum(1), 1) * shown.shape[1])
+        weights = np.exp(-((1 - similarity) ** 2) / kernel_width**2)
+        coefficients = Ridge(alpha=ridge).fit(shown, score, sample_weight=weights).coef_
+        return np.atleast_2d(coefficients)[:, region]
+
+    return np.stack([explain(region, scores[:, i]) for i, region in enumerate(regions)])

@@ -1,0 +1,185 @@
+"""Explanations by hiding parts of the image: occlusion and RISE.
+
+References:
+  zeiler2014: Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014.
+  petsiuk2018: Petsiuk et al., RISE: randomized input sampling for explanation of black-box models, BMVC 2018.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from xrcam_jax.attribution.gradients import Baseline, baseline_images
+from xrcam_jax.case import Case, Score, changed_scores, summed, target_scores
+from xrcam_jax.compiling import compiled
+
+
+def occlusion(
+    case: Case,
+    *,
+    window: int | tuple[int, int] = 16,
+    stride: int | tuple[int, int] = 8,
+    baseline: Baseline = 0.0,
+    score: Score = "logit",
+) -> Float[Array, "b t h w"]:
+    """Mean over the windows that cover a pixel of f(x) - f(x with the window hidden) (zeiler2014, section 4.2).
+
+    Windows begin at every ``stride`` pixels; those that reach over the border are cut off there.
+
+    Args:
+      case: what is explained.
+      window: height and width, in pixels.
+      stride: between windows, likewise; at most the window, so that every pixel is covered.
+      baseline: what is put in the window's place.
+      score: ``"logit"`` or ``"probability"``.
+
+    Raises:
+      ValueError: a window larger than the image, or a stride of none or beyond the window.
+    """
+    windows = Windows(_pair(window), _pair(stride))
+    windows.check(case.images.shape[1:3])
+    hidden = baseline_images(case, baseline)
+    rows, columns = (windows.covered(axis, case.images.shape[1 + axis]) for axis in (0, 1))
+    count = len(rows) * len(columns)
+    drops = intact_scores(case, score) - changed_scores(
+        case, Occlude(windows), count, hidden, score=score, name="occlusion"
+    )
+    return windows.spread(drops, case.images.shape[1:3])
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Rectangles at regular places, numbered row by row.
+
+    Attributes:
+      size: (height, width).
+      stride: (down, across).
+    """
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuses windows that do not fit an image of that shape, or leave pixels out."""
+        for size, stride, side, name in zip(self.size, self.stride, shape, ("height", "width"), strict=True):
+            if not 1 <= size <= side:
+                raise ValueError(f"window must have a {name} of 1 to the image's {side}; got {size}")
+            if not 1 <= stride <= size:
+                raise ValueError(f"stride must be 1 to the window's {name} {size}; got {stride}")
+
+    def covered(self, axis: int, side: int) -> Float[Array, "n side"]:
+        """For each window along an axis, which pixels it covers: 1 or 0."""
+        count = -(-(side - self.size[axis]) // self.stride[axis]) + 1
+        starts = jnp.arange(count)[:, None] * self.stride[axis]
+        pixels = jnp.arange(side)
+        return ((pixels >= starts) & (pixels < starts + self.size[axis])).astype(jnp.float32)
+
+    def mask(self, index: Int[Array, ""], shape: tuple[int, ...]) -> Float[Array, "h w"]:
+        """The pixels of one window."""
+        rows, columns = self.covered(0, shape[0]), self.covered(1, shape[1])
+        return rows[index // len(columns)][:, None] * columns[index % len(columns)][None, :]
+
+    def spread(self, values: Float[Array, "n b t"], shape: tuple[int, ...]) -> Float[Array, "b t h w"]:
+        """For each pixel the mean of the values of the windows that cover it."""
+        rows, columns = self.covered(0, shape[0]).astype(values.dtype), self.covered(1, shape[1]).astype(values.dtype)
+        grid = values.reshape(len(rows), len(columns), *values.shape[1:])
+        covering = rows.sum(0)[:, None] * columns.sum(0)[None, :]
+        return jnp.einsum("rcbt,rh,cw->bthw", grid, rows, columns) / covering
+
+
+@dataclass(frozen=True)
+class Occlude:
+    """Hides one window; the state is what takes its place."""
+
+    windows: Windows
+
+    def __call__(self, images: Array, index: Array, hidden: Array) -> Array:
+        mask = self.windows.mask(index, images.shape[1:3])[..., None]
+        return jnp.where(mask > 0, hidden, images)
+
+
+def rise(
+    case: Case,
+    *,
+    samples: int = 2000,
+    grid: int = 7,
+    keep: float = 0.5,
+    baseline: Baseline = 0.0,
+    score: Score = "probability",
+) -> Float[Array, "b t h w"]:
+    """mean of f(x · M) M / p over random masks M, smooth and shifted at random (petsiuk2018, eq. 6).
+
+    All images of the batch get the same masks.
+
+    Args:
+      case: what is explained.
+      samples: number of masks.
+      grid: cells of a mask along each side, before it is upsampled.
+      keep: p, the probability that a cell stays visible.
+      baseline: what shows where a mask is 0.
+      score: ``"probability"`` or ``"logit"``.
+
+    Raises:
+      ValueError: no samples, no cells, or ``keep`` not between 0 and 1.
+    """
+    if samples < 1 or grid < 1 or not 0 < keep < 1:
+        raise ValueError(
+            f"samples and grid must be at least 1 and keep between 0 and 1; got {samples}, {grid} and {keep}"
+        )
+    masks = RandomMasks(grid, keep)
+    state = (jax.random.key(case.seed), baseline_images(case, baseline))
+    scores = changed_scores(case, masks, samples, state, score=score, name="RISE")
+
+    def step(indices: Array, real: Array) -> Array:
+        return _weighted_masks(state[0], scores, indices, real, masks=masks, shape=case.images.shape[1:3])
+
+    height, width = case.images.shape[1:3]
+    return summed(step, samples, case, 8 * height * width) / (samples * keep)
+
+
+@dataclass(frozen=True)
+class RandomMasks:
+    """Masks in [0, 1] that depend on a key and their number alone."""
+
+    grid: int
+    keep: float
+
+    def mask(self, key: Array, index: Array, shape: tuple[int, ...]) -> Float[Array, "h w"]:
+        """The mask of that number."""
+        cells_key, shift_key = jax.random.split(jax.random.fold_in(key, index))
+        cells = jax.random.bernoulli(cells_key, self.keep, (self.grid, self.grid)).astype(jnp.float32)
+        cell = tuple(-(-side // self.grid) for side in shape)
+        large = jax.image.resize(cells, tuple((self.grid + 1) * side for side in cell), "linear")
+        shift = jax.random.randint(shift_key, (2,), 0, jnp.asarray(cell))
+        return jax.lax.dynamic_slice(large, shift, shape)
+
+    def __call__(self, images: Array, index: Array, state: tuple[Array, Array]) -> Array:
+        key, hidden = state
+        mask = self.mask(key, index, images.shape[1:3])[..., None].astype(images.dtype)
+        return images * mask + hidden * (1 - mask)
+
+
+@compiled(static=("masks", "shape"))
+def _weighted_masks(
+    key: Array, scores: Array, indices: Array, real: Array, *, masks: RandomMasks, shape: tuple[int, int]
+) -> Float[Array, "b t h w"]:
+    drawn = jax.vmap(partial(masks.mask, key, shape=shape))(indices).astype(scores.dtype)
+    return jnp.einsum("nbt,nhw->bthw", scores[indices] * real[:, None, None].astype(scores.dtype), drawn)
+
+
+def intact_scores(case: Case, score: Score) -> Float[Array, "b t"]:
+    """The targets' scores on the images themselves."""
+    return _intact_scores(case.images, case.parameters, case.targets, function=case.function, score=score)
+
+
+@compiled(static=("function", "score"))
+def _intact_scores(images: Array, parameters: Any, targets: Array, *, function: Any, score: Score) -> Array:
+    return target_scores(function(images, parameters), targets, score)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value

@@ -1,0 +1,59 @@
+"""Principal components of activations, for Eigen-CAM."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+_TURNS = 1000
+
+
+def centred(a: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
+    """A - mean_hw A."""
+    return a - jnp.mean(a, axis=(1, 2), keepdims=True)
+
+
+def first_component(a: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
+    """First right singular vector of the places-by-channels matrix of :func:`centred` A, for each example.
+
+    Of unit length, and zero where A does not vary. Its sign is that for which the projection rises with
+    sum_k A. Found by power iteration on the smaller Gram matrix: a decomposition of all components takes
+    longer than the network.
+    """
+    batch, _, _, channels = a.shape
+    m = centred(a).reshape(batch, -1, channels)
+    # The scale of gradients can be such that squares underflow.
+    largest = jnp.max(jnp.abs(m), axis=(1, 2), keepdims=True)
+    m = m / jnp.where(largest == 0, 1, largest)
+    total = jnp.sum(m, axis=2)
+    if m.shape[1] < channels:
+        u = jax.vmap(_leading)(jnp.einsum("bpk,bqk->bpq", m, m))
+        v = jnp.einsum("bpk,bp->bk", m, u)
+    else:
+        v = jax.vmap(_leading)(jnp.einsum("bpk,bpl->bkl", m, m))
+    v = _unit(v)
+    rises = jnp.einsum("bpk,bk,bp->b", m, v, total) >= 0
+    return jnp.where(rises[:, None], v, -v)[:, None, None, :]
+
+
+def _leading(gram: Float[Array, "n n"]) -> Float[Array, " n"]:
+    """Eigenvector of the largest eigenvalue, all of them being >= 0."""
+    tolerance = 4 * jnp.finfo(gram.dtype).eps
+    # A column is never orthogonal to all leading vectors if it is the longest.
+    start = _unit(gram[jnp.argmax(jnp.sum(gram**2, axis=1))])
+
+    def unsettled(state: tuple[Array, Array, Array]) -> Array:
+        turn, _, change = state
+        return (turn < _TURNS) & (change > tolerance)
+
+    def improve(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        turn, v, _ = state
+        better = _unit(gram @ v)
+        return turn + 1, better, jnp.max(jnp.abs(better - v))
+
+    return lax.while_loop(unsettled, improve, (jnp.asarray(0), start, jnp.ones((), gram.dtype)))[1]
+
+
+def _unit(v: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
+    length = jnp.linalg.norm(v, axis=-1, keepdims=True)
+    return v / jnp.where(length == 0, 1, length)

@@ -1,0 +1,228 @@
+"""A case to be explained: a model, a batch and classes, and the model run again on many changed versions of it.
+
+What is changed is run in chunks: as many versions at a time as fit into memory, one compiled program for all.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.extend.core import ClosedJaxpr
+from jax.extend.core import Literal as JaxprLiteral
+from jaxtyping import Float, Int, PyTree
+
+from xrcam_jax.compiling import compiled
+from xrcam_jax.lrp.cut import cut
+
+#: The name under which the images themselves are a layer.
+INPUT = "input"
+#: What a chunk may take in memory, in bytes, unless its size is given.
+MEMORY = 2**30
+
+Score = Literal["logit", "probability"]
+Function = Callable[[Array, PyTree], Array]
+#: (iterable, how many there are, what they are for) -> the same items, perhaps with a bar on the screen.
+Progress = Callable[[Iterable, int, str], Iterable]
+
+
+def no_progress(items: Iterable, total: int, name: str) -> Iterable:
+    """Shows nothing."""
+    return items
+
+
+@dataclass(frozen=True)
+class Case:
+    """What perturbation and path methods work on.
+
+    Attributes:
+      function: (images, parameters) -> logits (b, n); hashable, equal for equal models.
+      parameters: of the model.
+      images: preprocessed.
+      targets: the classes to explain, t for each image.
+      chunk_size: how many changed versions of the batch run at a time; as many as fit into ``MEMORY`` by default.
+      progress: is told of long loops.
+      seed: of all that is random.
+    """
+
+    function: Function
+    parameters: PyTree
+    images: Float[Array, "b h w c"]
+    targets: Int[Array, "b t"]
+    chunk_size: int | None = None
+    progress: Progress = no_progress
+    seed: int = 0
+
+    def at(self, layer: str, images: Float[Array, "b h w c"] | None = None) -> tuple[Array, list[Array]]:
+        """The activation at ``layer`` (a mark, or ``"input"``), and what else :func:`onwards` needs."""
+        images = self.images if images is None else images
+        return _at(images, self.parameters, function=self.function, layer=layer)
+
+
+@compiled(static=("function", "layer"))
+def _at(images: Array, parameters: PyTree, *, function: Function, layer: str) -> tuple[Array, list[Array]]:
+    if layer == INPUT:
+        return images, []
+    return cut(function, layer, images, parameters).head(images, parameters)
+
+
+def onwards(
+    function: Function, layer: str, images: Float[Array, "b h w c"], parameters: PyTree
+) -> Callable[[Array, list[Array]], Array]:
+    """The model from ``layer`` on: (activation, the rest that :meth:`Case.at` gives) -> logits.
+
+    Of ``images`` only the shape counts.
+    """
+    if layer == INPUT:
+        return lambda activation, rest: function(activation, parameters)
+    return cut(function, layer, images, parameters).tail
+
+
+def target_scores(logits: Float[Array, "*c b n"], targets: Int[Array, "b t"], score: Score) -> Float[Array, "*c b t"]:
+    """The targets' logits, or their softmax probabilities.
+
+    Raises:
+      ValueError: ``score`` is neither ``"logit"`` nor ``"probability"``.
+    """
+    if score not in ("logit", "probability"):
+        raise ValueError(f"score must be logit or probability; got {score!r}")
+    values = jax.nn.softmax(logits, axis=-1) if score == "probability" else logits
+    return jnp.take_along_axis(values, jnp.broadcast_to(targets, (*logits.shape[:-1], targets.shape[-1])), axis=-1)
+
+
+def changed_scores(
+    case: Case,
+    change: Callable[[Array, Array, PyTree], Array],
+    count: int,
+    state: PyTree = (),
+    *,
+    score: Score,
+    name: str = "",
+) -> Float[Array, "n b t"]:
+    """The targets' scores on ``count`` changed versions of the images.
+
+    Args:
+      case: what is explained.
+      change: (images, index of the version, state) -> images; hashable, equal where it does the same.
+      count: n, how many versions there are.
+      state: arrays that ``change`` needs.
+      score: see :func:`target_scores`.
+      name: of the method, for the progress bar.
+    """
+
+    def step(indices: Array) -> Array:
+        return _changed_scores(
+            case.images, case.parameters, case.targets, state, indices,
+            function=case.function, change=change, score=score,
+        )  # fmt: skip
+
+    each = bytes_of_forward(case.function, INPUT, case.images, case.parameters)
+    return stacked(step, count, case, each, name)
+
+
+@compiled(static=("function", "change", "score"))
+def _changed_scores(
+    images: Array, parameters: PyTree, targets: Array, state: PyTree, indices: Array,
+    *, function: Function, change: Callable, score: Score,
+) -> Array:  # fmt: skip
+    versions = jax.vmap(lambda index: change(images, index, state))(indices)
+    logits = function(versions.reshape(-1, *images.shape[1:]), parameters)
+    return target_scores(logits.reshape(len(indices), len(images), -1), targets, score)
+
+
+def stacked(step: Callable[[Array], PyTree], count: int, case: Case, bytes_each: int, name: str = "") -> PyTree:
+    """``step`` of the indices 0 to count - 1, chunk by chunk; results have the indices as leading axis."""
+    parts = list(_chunks(step, count, case, bytes_each, name))
+    return jax.tree.map(lambda *each: jnp.concatenate(each)[:count], *parts)
+
+
+def summed(step: Callable[[Array, Array], PyTree], count: int, case: Case, bytes_each: int, name: str = "") -> PyTree:
+    """The sum over all indices. ``step`` sums over the chunk that it is given, each index times 1, or 0 if it is
+    only there to fill the chunk."""
+    total = None
+    for part in _chunks(lambda i: step(i, (jnp.arange(len(i)) < count - i[0])), count, case, bytes_each, name):
+        total = part if total is None else jax.tree.map(jnp.add, total, part)
+    return total
+
+
+def chunk_size(count: int, case: Case, bytes_each: int) -> int:
+    """How many versions run at a time: as asked for, or as many as fit, in chunks of equal size.
+
+    Raises:
+      ValueError: less than one was asked for.
+    """
+    if case.chunk_size is not None and case.chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1; got {case.chunk_size}")
+    largest = min(count, case.chunk_size or max(1, MEMORY // max(1, bytes_each)))
+    return -(-count // -(-count // largest))
+
+
+def _chunks(step: Callable, count: int, case: Case, bytes_each: int, name: str) -> Iterator[Any]:
+    size = chunk_size(count, case, bytes_each)
+    starts = range(0, count, size)
+    pending = None
+    for start in case.progress(starts, len(starts), name):
+        # The last chunk is as long as the others: another length would be compiled anew.
+        result = step(jnp.asarray(np.minimum(np.arange(start, start + size), max(start, count - 1)), jnp.int32))
+        if pending is not None:
+            # One chunk ahead and no more, so that memory is bounded, a bar tells the truth and Ctrl-C works.
+            yield _wait(pending)
+        pending = result
+    if pending is not None:
+        yield _wait(pending)
+
+
+def _wait(result: PyTree) -> PyTree:
+    leaves = jax.tree.leaves(result)
+    return result if any(isinstance(a, jax.core.Tracer) for a in leaves) else jax.block_until_ready(result)
+
+
+def bytes_of_forward(function: Function, layer: str, images: Array, parameters: PyTree) -> int:
+    """Estimate of what one run of the batch from ``layer`` on takes."""
+    return _bytes(function, layer, *_shapes((images, parameters)), backward=False)
+
+
+def bytes_of_gradient(function: Function, layer: str, images: Array, parameters: PyTree) -> int:
+    """Estimate of what one run of the batch from ``layer`` on, and back, takes."""
+    return _bytes(function, layer, *_shapes((images, parameters)), backward=True)
+
+
+def _shapes(tree: PyTree) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
+
+
+@lru_cache(maxsize=64)
+def _bytes(function: Function, layer: str, structure: Any, shapes: tuple, *, backward: bool) -> int:
+    images, parameters = jax.tree.unflatten(structure, shapes)
+    tail = onwards(function, layer, images, parameters)
+    activation = jax.eval_shape(lambda i, p: _at(i, p, function=function, layer=layer), images, parameters)
+
+    def total(a: Array, rest: list[Array], parameters: PyTree) -> Array:
+        again = onwards(function, layer, images, parameters) if layer == INPUT else tail
+        return jnp.sum(again(a, rest))
+
+    run = jax.grad(total) if backward else total
+    return peak_bytes(jax.make_jaxpr(run)(*activation, parameters))
+
+
+def peak_bytes(closed: ClosedJaxpr) -> int:
+    """Upper bound of what intermediate values of a jaxpr take at any one time, if none is computed in place."""
+    jaxpr = closed.jaxpr
+    last = {v: i for i, e in enumerate(jaxpr.eqns) for v in e.invars if not isinstance(v, JaxprLiteral)}
+    last |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, JaxprLiteral)}
+    sizes: dict[Any, int] = {}
+    most = now = 0
+    for i, equation in enumerate(jaxpr.eqns):
+        for v in equation.outvars:
+            sizes[v] = v.aval.size * v.aval.dtype.itemsize
+            now += sizes[v]
+        most = max(most, now)
+        for v in {v for v in [*equation.invars, *equation.outvars] if not isinstance(v, JaxprLiteral)}:
+            if last.get(v, -1) <= i:
+                now -= sizes.pop(v, 0)
+    return most

@@ -1,0 +1,1 @@
+"""All methods under one call: the table of methods, the Explainer, and what it returns."""

@@ -1,0 +1,144 @@
+"""Single-pass methods: one forward pass, and one backward pass for each signal, whatever the number of methods and layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from xrcam_jax.cam.saliency import weighted_sum
+from xrcam_jax.case import INPUT, Function
+from xrcam_jax.compiling import compiled
+from xrcam_jax.explain.kinds import Cam, Found, Propagation
+from xrcam_jax.lrp.composites import Composite, gradient, relevance_cam
+from xrcam_jax.lrp.plan import make_plan
+from xrcam_jax.lrp.transform import program_for, tap_program
+from xrcam_jax.marks import mark
+from xrcam_jax.reinterpret import marks_of, trace
+
+
+@dataclass(frozen=True)
+class Request:
+    """A single-pass method and the layers where it is wanted."""
+
+    name: str
+    kind: Cam | Propagation
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What can be known of a model without running it.
+
+    Attributes:
+      outputs: shape of what it returns, and None if that is no array.
+      marks: shape of the activation at each mark.
+    """
+
+    outputs: tuple[int, ...] | None
+    marks: dict[str, tuple[int, ...]]
+
+
+def outline(function: Function, images: Any, parameters: PyTree) -> Outline:
+    """Trace the model; of ``images`` and ``parameters`` only shapes and dtypes count."""
+    closed, structure = _traced(function, *_shapes(images, parameters))
+    shapes = [aval.shape for aval in closed.out_avals]
+    marks = {name: aval.shape for name, aval in marks_of(program_for(closed, gradient())).items()}
+    return Outline(shapes[0] if jax.tree_util.treedef_is_leaf(structure) else None, marks)
+
+
+def is_behind_pooling(function: Function, images: Any, parameters: PyTree, layer: str) -> bool:
+    """Whether nothing but global pooling and a linear layer follows ``layer``."""
+    closed, _ = _traced(function, *_shapes(images, parameters))
+    rules = relevance_cam()
+    explained = [i == 0 for i in range(len(closed.in_avals))]
+    try:
+        _, sites = make_plan(program_for(closed, rules), rules, explained, frozenset({layer}))
+    except NotImplementedError:
+        return False
+    return sorted(site.kind for site in sites) == ["dense", "sum"]
+
+
+def _shapes(*tree: PyTree) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
+
+
+@lru_cache(maxsize=32)
+def _traced(function: Function, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> tuple[Any, Any]:
+    return trace(function, *jax.tree.unflatten(structure, shapes))
+
+
+@compiled(static=("function", "requests", "top_k"))
+def single_pass(
+    images: Float[Array, "b h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"] | None,
+    *,
+    function: Function,
+    requests: tuple[Request, ...],
+    top_k: int = 1,
+) -> tuple[Float[Array, "b n"], Int[Array, "b t"], dict[str, dict[str, Found]]]:
+    """Logits, targets, and what each request finds at each of its layers.
+
+    Args:
+      images: preprocessed.
+      parameters: of the model.
+      targets: what to explain; the ``top_k`` likeliest classes by default.
+      function: the model.
+      requests: what is wanted.
+      top_k: how many classes, without ``targets``.
+    """
+    taps = _taps(images, parameters, function, requests)
+    logits = next(iter(taps.values()))[0][0] if taps else function(images, parameters)
+    if targets is None:
+        _, targets = jax.lax.top_k(logits, top_k)
+    signals = dict.fromkeys(request.kind.signal for request in requests)
+
+    def find(target: Int[Array, " b"]) -> dict[str, dict[str, Found]]:
+        arriving = {s: taps[s.composite][2]([s.seed(logits, target)]) for s in signals}
+        return {
+            request.name: {
+                layer: _found(
+                    request.kind, taps[request.kind.signal.composite][1][layer], arriving[request.kind.signal][layer]
+                )
+                for layer in request.layers
+            }
+            for request in requests
+        }
+
+    if targets.shape[1] == 1:
+        found = jax.tree.map(lambda a: a[:, None], find(targets[:, 0]))
+    else:
+        found = jax.vmap(find, in_axes=1, out_axes=1)(targets)
+    return logits, targets, found
+
+
+def _taps(
+    images: Array, parameters: PyTree, function: Function, requests: Sequence[Request]
+) -> dict[Composite, tuple[list[Array], dict[str, Array], Any]]:
+    """By composite: the outputs, the activations, and the pullback to all layers that its signals are wanted at."""
+    wanted: dict[Composite, dict[str, None]] = {}
+    for request in requests:
+        wanted.setdefault(request.kind.signal.composite, {}).update(dict.fromkeys(request.layers))
+    has_input = any(INPUT in layers for layers in wanted.values())
+    f = (lambda x, p: function(mark(x, INPUT), p)) if has_input else function
+    closed, _ = trace(f, images, parameters)
+    values = jax.tree.leaves((images, parameters))
+    explained = [True] + [False] * (len(values) - 1)
+    return {
+        composite: tap_program(closed, composite, explained, values, tuple(layers))
+        for composite, layers in wanted.items()
+    }
+
+
+def _found(kind: Cam | Propagation, value: Array, signal: Array) -> Found:
+    if isinstance(kind, Propagation):
+        return Found(values=signal * value if kind.times_value else signal)
+    # Half precision would lose the small terms of the sums over space.
+    dtype = jnp.promote_types(value.dtype, jnp.float32)
+    a, s = value.astype(dtype), signal.astype(dtype)
+    return Found(maps=weighted_sum(kind.weighed(a, s), kind.weights(a, s, **dict(kind.options))))

@@ -1,0 +1,84 @@
+"""A model cut in two at a mark, so that what is there can be changed and the rest be run again, alone."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+from jax import Array
+from jaxtyping import PyTree
+
+from xrcam_jax.lrp.composites import gradient
+from xrcam_jax.lrp.transform import program_for
+from xrcam_jax.names import unknown
+from xrcam_jax.reinterpret import Equation, Program, run, trace
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The two halves of f(x, *args) at a mark: ``tail(*head(x, *args))`` is f(x, *args).
+
+    Attributes:
+      head: (x, *args) -> the activation at the mark, and all else that the tail needs.
+      tail: (activation, the rest) -> the output.
+    """
+
+    head: Callable[..., tuple[Array, list[Array]]]
+    tail: Callable[[Array, list[Array]], PyTree]
+
+
+def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
+    """Cut ``f`` at ``mark``.
+
+    Args:
+      f: a function of (x, *args).
+      mark: a name in it.
+      x: an example of its input, of which only shape and dtype count (``jax.ShapeDtypeStruct`` will do).
+      *args: examples of its other arguments, likewise.
+
+    Raises:
+      ValueError: there is no such mark.
+      NotImplementedError: the mark is inside remat, scan or cond.
+    """
+    closed, structure = trace(f, *jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (x, *args)))
+    program = program_for(closed, gradient())
+    place = next((i for i, e in enumerate(program.equations) if e.mark == mark), None)
+    if place is None:
+        if any(e.mark == mark for e in _everywhere(program)):
+            raise NotImplementedError(f"mark {mark!r} is inside remat, scan or cond: the model cannot be cut there")
+        raise unknown("mark", mark, [e.mark for e in program.equations if e.mark])
+    (activation,) = program.equations[place].outputs
+    changed, after = {activation}, []
+    for equation in program.equations[place + 1 :]:
+        if changed.intersection(equation.inputs):
+            changed.update(equation.outputs)
+            after.append(equation)
+    read = [v for e in after for v in e.inputs] + list(program.outputs)
+    rest = list(dict.fromkeys(v for v in read if v not in changed and v not in program.constants))
+    later = set(map(id, after))
+    first = replace(
+        program,
+        equations=tuple(e for e in program.equations if id(e) not in later),
+        outputs=(activation, *rest),
+    )
+    second = replace(program, equations=tuple(after), inputs=(activation, *rest))
+
+    def head(*values: PyTree) -> tuple[Array, list[Array]]:
+        found, *others = _run(first, jax.tree.leaves(values))
+        return found, others
+
+    def tail(activation: Array, rest: list[Array]) -> PyTree:
+        return jax.tree.unflatten(structure, _run(second, [activation, *rest]))
+
+    return Cut(head, tail)
+
+
+def _everywhere(program: Program) -> Iterator[Equation]:
+    for equation in program.equations:
+        yield equation
+        for body in equation.bodies:
+            yield from _everywhere(body)
+
+
+def _run(program: Program, values: list[Any]) -> list[Any]:
+    return run(program, {}, values, {})[0]
