@@ -1,7 +1,7 @@
 """LIME: a linear model of how the score depends on which superpixels are visible.
 
-Superpixels are scikit-image's and the ridge regression scikit-learn's (``pip install xrcam-jax[perturbation]``); what runs
-the network stays on the device.
+Superpixels are scikit-image's and the ridge regression scikit-learn's (``pip install xrcam-jax[perturbation]``);
+what runs the network stays on the device.
 
 References:
   ribeiro2016: Ribeiro et al., "Why should I trust you?": explaining the predictions of any classifier, KDD 2016.

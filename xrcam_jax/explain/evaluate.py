@@ -59,6 +59,7 @@ def search(task: Task, case: Case) -> dict[str, Found]:
 def _guided(task: Task, kind: Guided, case: Case) -> dict[str, Found]:
     found = run([replace(task, name="cam", kind=kind.cam), GUIDED_BACKPROP], case)
     backprop = found[GUIDED_BACKPROP.name][INPUT].values
+    assert backprop is not None
     _, height, width, _ = case.images.shape
 
     def product(cam: Found) -> Found:

@@ -123,6 +123,7 @@ class Explainer:
         top_k: int | None = None,
     ) -> Explanation:
         """The pure function behind the call, to be used inside jit, vmap or shard_map; checks no values."""
+        images = jnp.asarray(images)
         tasks = self._tasks(images, parameters)
         single = targets.ndim == 1 if targets is not None else top_k is None
         logits, chosen, maps, found = _explain(

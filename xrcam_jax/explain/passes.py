@@ -1,4 +1,4 @@
-"""Single-pass methods: one forward pass, and one backward pass for each signal, whatever the number of methods and layers."""
+"""Single-pass methods: one forward pass and one backward pass for each signal, for all methods and layers together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
