@@ -9,6 +9,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
+from xrcam_jax.ops.batch_norm import normalise_batch
 from xrcam_jax.ops.grouped_conv import grouped_conv
 
 
@@ -73,13 +74,27 @@ class Conv(nnx.Module):
         )
 
 
-def batch_norm(features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.BatchNorm:
+class BatchNorm(nnx.BatchNorm):
+    """Flax's batch normalisation over the last axis; :func:`normalise_batch` does the training."""
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        if self.use_running_average:
+            return super().__call__(x)
+        dtype = self.scale[...].dtype
+        y, mean, variance = normalise_batch(x.astype(dtype), self.scale[...], self.bias[...], self.epsilon)
+        for statistic, seen in ((self.mean, mean), (self.var, variance)):
+            moved = self.momentum * statistic[...] + (1 - self.momentum) * seen
+            statistic[...] = lax.stop_gradient(moved)
+        return y
+
+
+def batch_norm(features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> BatchNorm:
     """Batch normalisation with timm's constants; PyTorch's momentum 0.1 is Flax's 0.9.
 
     At inference it is an elementwise affine map. It computes in ``dtype``, its parameters' own: rounding
     the statistics to bfloat16 costs more accuracy than all of the convolutions.
     """
-    norm = nnx.BatchNorm(features, momentum=0.9, epsilon=1e-5, dtype=dtype, param_dtype=dtype, rngs=rngs)
+    norm = BatchNorm(features, momentum=0.9, epsilon=1e-5, dtype=dtype, param_dtype=dtype, rngs=rngs)
     # Flax keeps the statistics in float32 whatever param_dtype says.
     norm.mean = nnx.BatchStat(jnp.zeros(features, dtype))
     norm.var = nnx.BatchStat(jnp.ones(features, dtype))
