@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from xrcam_jax.commands.checks import (
 )
 
 if TYPE_CHECKING:
+    from xrcam_jax import Explanation
     from xrcam_jax.commands.results import Result
     from xrcam_jax.images import Picture
     from xrcam_jax.preprocessing import Preprocessing
@@ -26,7 +28,8 @@ NAME = "explain"
 SUMMARY = "Show where a network looks: overlays, maps and contact sheets of pictures and videos"
 EXAMPLE = """example:
   xrcam explain scan.png recordings/ clip.mp4 --model skresnext50_32x4d --weights skresnext50.safetensors \\
-      --method xrelevance_cam,grad_cam --labels classes.txt --out explained"""
+      --method xrelevance_cam,grad_cam --labels classes.txt --out explained
+  xrcam explain scan.png --model resnet50 --weights timm/resnet50.a1_in1k --method fast    # sheets to compare"""
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
@@ -40,13 +43,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="timm .safetensors or .pth, Orbax directory, or hub name such as timm/resnet50.a1_in1k",
     )
     parser.add_argument("--num-classes", type=int, metavar="N", help="refuse weights of another number")
-    parser.add_argument("--method", type=_names, default=["xrelevance_cam"], metavar="M[,M]", help="see xrcam methods")
+    parser.add_argument(
+        "--method",
+        type=_names,
+        default=["xrelevance_cam"],
+        metavar="M[,M]",
+        help="see xrcam methods; also fast (all that one pass forth and back gives), activation, propagation, "
+        "perturbation, or all: with some of these a picture takes thousands of passes",
+    )
     parser.add_argument(
         "--layers",
         type=_names,
-        default=list(LAYERS),
         metavar="L[,L]",
-        help=f"of {', '.join(LAYERS)}; all by default",
+        help=f"of {', '.join(LAYERS)}, input; by default the four, and the input for methods that work there",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and random masks (0)")
+    parser.add_argument(
+        "--chunk-size",
+        type=int,
+        metavar="N",
+        help="changed versions of a batch to run at a time, in methods that make some; as many as fit into 1 GiB",
     )
     parser.add_argument(
         "--target", type=_target, metavar="CLASS", help="number of the class to explain; predicted by default"
@@ -69,7 +85,14 @@ def run(options: argparse.Namespace) -> int:
 
     model = _load(options)
     _check_classes(options, model.num_classes, labels)
-    explain = xr.Explainer(model, methods=tuple(options.method), layers=tuple(options.layers))
+    explain = xr.Explainer(
+        model,
+        methods=tuple(options.method),
+        layers=options.layers,
+        chunk_size=options.chunk_size,
+        seed=options.seed,
+        progress=_bar,
+    )
 
     explained, unread = 0, 0
 
@@ -95,7 +118,10 @@ def _check(options: argparse.Namespace) -> list[str] | None:
     check_at_least_one("--batch-size", options.batch_size)
     check_at_least_one("--every", options.every)
     check_inputs(options.inputs)
-    check_names("--layers", options.layers, LAYERS)
+    if options.layers is not None:
+        check_names("--layers", options.layers, (*LAYERS, "input"))
+    if options.chunk_size is not None:
+        check_at_least_one("--chunk-size", options.chunk_size)
     labels = read_labels("--labels", options.labels) if options.labels else None
     if options.weights is None:
         raise CommandError(
@@ -106,7 +132,9 @@ def _check(options: argparse.Namespace) -> list[str] | None:
     import xrcam_jax as xr
 
     check_names("--model", [options.model], xr.list_models())
+    options.method = _expanded(options.method)
     check_names("--method", options.method, tuple(xr.METHODS))
+    _check_libraries(options.method)
     prepare_folder("--out", options.out)
     return labels
 
@@ -151,8 +179,11 @@ def _explained(
 
 def _in_order(options: argparse.Namespace, index: int, maps: dict) -> dict:
     """The maps of one picture, by method and layer as they were asked for: JAX sorts dictionaries."""
-    layers = [*options.layers, "aggregate"]
-    return {method: {layer: maps[method][layer][index] for layer in layers} for method in options.method}
+    layers = [*(options.layers or (*LAYERS, "input")), "input", "aggregate"]
+    return {
+        method: {layer: maps[method][layer][index] for layer in dict.fromkeys(layers) if layer in maps[method]}
+        for method in options.method
+    }
 
 
 def _dispatched(
@@ -171,8 +202,12 @@ def _dispatched(
         images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
         targets = None if options.target is None else np.full(size, options.target, np.int32)
         e = explain(images, targets)
-        maps = {method: {**e.maps[method], "aggregate": e.aggregate(method)} for method in options.method}
-        yield batch, (e.logits, e.targets, maps)
+        yield batch, (e.logits, e.targets, {method: _with_aggregate(e, method) for method in options.method})
+
+
+def _with_aggregate(e: "Explanation", method: str) -> dict:
+    maps = e.maps[method]
+    return maps if list(maps) == ["input"] else {**maps, "aggregate": e.aggregate(method)}
 
 
 def _batches(items: Iterable, size: int) -> Iterator[list]:
@@ -189,6 +224,31 @@ def _one_ahead(items: Iterable) -> Iterator:
             yield held
             held = following
         yield held
+
+
+def _expanded(names: list[str]) -> list[str]:
+    """Groups of methods in place of their names; each method once if a group is named."""
+    import xrcam_jax as xr
+    from xrcam_jax.explain.kinds import is_single_pass
+
+    groups = {"all": list(xr.METHODS), "fast": [n for n, m in xr.METHODS.items() if is_single_pass(m.kind)]}
+    for name, method in xr.METHODS.items():
+        groups.setdefault(method.family, []).append(name)
+    expanded = [method for name in names for method in groups.get(name, [name])]
+    return list(dict.fromkeys(expanded)) if any(name in groups for name in names) else expanded
+
+
+def _check_libraries(methods: list[str]) -> None:
+    if "lime" in methods and not (find_spec("skimage") and find_spec("sklearn")):
+        raise CommandError(
+            "--method: lime needs scikit-image and scikit-learn: pip install 'xrcam-jax[perturbation]', or leave it out"
+        )
+
+
+def _bar(items: Iterable, total: int, name: str) -> Iterable:
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc=name, unit="chunk", leave=False, disable=None)
 
 
 def _names(text: str) -> list[str]:

@@ -15,6 +15,10 @@ def run(options: argparse.Namespace) -> int:
     """Prints the list; returns the exit status."""
     import xrcam_jax as xr
 
+    family = None
     for name, method in xr.METHODS.items():
-        print(f"{name:24} {method.summary} [{method.source}]")
+        if method.family != family:
+            family = method.family
+            print(f"{family}-driven")
+        print(f"  {name:22} {method.summary} [{method.source}]")
     return 0

@@ -4,6 +4,9 @@
 
     summary.csv                       a row per picture
     sheets/NAME.png                   the picture, its layers and their aggregate, a row per method
+    comparison/NAME.png               with several methods: one a column, layers and aggregate as rows
+    comparison/NAME_masks.png         the same, what is above each map's mean plus standard deviation
+    comparison/NAME_input.png         the methods that work at the input, and NAME_input_masks.png
     overlays/METHOD/LAYER/NAME.png    each of them at the picture's own size
     maps/NAME.npz                     the maps at the network's resolution, and the logits
 """
@@ -13,12 +16,14 @@ import io
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from xrcam_jax import plot
 from xrcam_jax.files import write_whole
 from xrcam_jax.images import Picture
+from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.preprocessing import Box, Preprocessing, crop_box
 
 
@@ -58,21 +63,43 @@ class Results:
         """Writes the files of one picture, returns what it was given; safe in several threads at once."""
         height, width = picture.pixels.shape[:2]
         box = crop_box(height, width, self.config)
-        rows = []
-        for method, maps in result.maps.items():
-            overlays = {layer: plot.overlay(picture.pixels, saliency, box=box) for layer, saliency in maps.items()}
-            for layer, laid in overlays.items():
+        overlays = {
+            method: {layer: plot.overlay(picture.pixels, saliency, box=box) for layer, saliency in maps.items()}
+            for method, maps in result.maps.items()
+        }
+        for method, by_layer in overlays.items():
+            for layer, laid in by_layer.items():
                 plot.save_picture(self.folder / "overlays" / method / layer / f"{picture.name}.png", laid)
-            rows.append([picture.pixels, *overlays.values()])
+        layers = sorted({layer for maps in result.maps.values() for layer in maps}, key=_place)
+        title = self._line(picture, result)
         sheet = plot.contact_sheet(
-            rows,
-            columns=["picture", *maps],
-            row_labels=list(result.maps),
-            title=self._line(picture, result),
+            [[picture.pixels, *(laid.get(layer, _BLANK) for layer in layers)] for laid in overlays.values()],
+            columns=["picture", *layers],
+            row_labels=list(overlays),
+            title=title,
         )
         plot.save_picture(self.folder / "sheets" / f"{picture.name}.png", sheet)
+        if len(overlays) > 1:
+            masks = {method: {k: _mask(m) for k, m in maps.items()} for method, maps in result.maps.items()}
+            self._compare(picture, overlays, title)
+            self._compare(picture, masks, f"{title}; above mean + deviation", "_masks")
         write_whole(self.folder / "maps" / f"{picture.name}.npz", _npz(result, box))
         return picture, result
+
+    def _compare(self, picture: Picture, pictures: dict[str, dict], title: str, suffix: str = "") -> None:
+        """Methods as columns, layers as rows; those that have only the input get a sheet of their own."""
+        at_input = {method: by for method, by in pictures.items() if list(by) == ["input"]}
+        of_layers = {method: by for method, by in pictures.items() if method not in at_input}
+        for compared, name in ((of_layers, suffix), (at_input, f"_input{suffix}")):
+            layers = sorted({layer for by in compared.values() for layer in by}, key=_place)
+            if not compared:
+                continue
+            rows = [
+                [picture.pixels if layer == layers[0] else _BLANK, *(by.get(layer, _BLANK) for by in compared.values())]
+                for layer in layers
+            ]
+            sheet = plot.contact_sheet(rows, columns=["picture", *compared], row_labels=layers, title=title, cell=160)
+            plot.save_picture(self.folder / "comparison" / f"{picture.name}{name}.png", sheet)
 
     def record(self, picture: Picture, result: Result) -> str:
         """Adds a picture that was written to the summary, and returns a line on it."""
@@ -93,6 +120,19 @@ class Results:
     def _class(self, result: Result, index: int) -> str:
         name = f" ({self.labels[index]})" if self.labels else ""
         return f"class {index}{name}, score {result.score(index):.3f}"
+
+
+_BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)
+
+
+def _place(layer: str) -> tuple[int, str]:
+    """Layers by name, then the input, then the aggregate."""
+    return ("input", "aggregate").index(layer) + 1 if layer in ("input", "aggregate") else 0, layer
+
+
+def _mask(saliency: Float[np.ndarray, "h w"]) -> np.ndarray:
+    """Black and white, the thesis's eq. 5.1."""
+    return np.repeat(np.uint8(255) * np.asarray(salient(jnp.asarray(saliency)))[..., None], 3, axis=2)
 
 
 def _npz(result: Result, box: Box) -> bytes:
