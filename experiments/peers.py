@@ -1,6 +1,7 @@
 """The same work in PyTorch, for comparison: optional, and never imported unless asked for."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -56,3 +57,25 @@ def torch_training(name: str, batch: int, size: int, threads: int) -> Callable[[
         return loss.item()
 
     return step
+
+
+def channel_cams(name: str, layer: str, size: int, threads: int) -> dict[str, Callable[[], Any]]:
+    """pytorch-grad-cam's Score-CAM and Ablation-CAM of one random picture at ``layer`` of timm's model ``name``.
+
+    Raises:
+      ImportError: torch, timm or grad-cam is missing.
+    """
+    import timm
+    import torch
+    from pytorch_grad_cam import AblationCAM, ScoreCAM
+
+    torch.set_num_threads(threads)
+    model = timm.create_model(name).eval()
+    image = torch.randn(1, 3, size, size)
+    cams = {"score_cam": ScoreCAM, "ablation_cam": AblationCAM}
+
+    def run(cam: Any) -> Any:
+        with cam(model=model, target_layers=[getattr(model, layer)]) as explain:
+            return explain(input_tensor=image, targets=None)
+
+    return {method: partial(run, cam) for method, cam in cams.items()}

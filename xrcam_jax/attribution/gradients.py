@@ -66,14 +66,17 @@ def integrated_gradients(
         raise ValueError(f"steps must be at least 2; got {steps}")
     nodes, weights = map(jnp.asarray, _quadrature(quadrature, steps))
     x, rest = case.at(layer)
-    x0, _ = case.at(layer, baseline_images(case, baseline))
+    x0, rest0 = case.at(layer, baseline_images(case, baseline))
     step = partial(
         _path_gradients, case.images, case.parameters, case.targets, x, x0, rest, nodes, weights,
         function=case.function, layer=layer,
     )  # fmt: skip
     each = bytes_of_gradient(case.function, layer, case.images, case.parameters)
     values = jnp.moveaxis(summed(step, steps, case, each, "integrated gradients"), 0, 1) * (x - x0)[:, None]
-    return Contributions(values, _error(case, layer, x, x0, rest, values))
+    difference = _logit_difference(
+        case.images, case.parameters, case.targets, x, x0, rest, rest0, function=case.function, layer=layer
+    )
+    return Contributions(values, difference - _total(values))
 
 
 def _quadrature(kind: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,20 +174,13 @@ def baseline_images(case: Case, baseline: Baseline) -> Float[Array, "b h w c"]:
         raise ValueError(f"baseline must be a number or an array like the images; shape {shapes}") from error
 
 
-def _error(case: Case, layer: str, x: Array, x0: Array, rest: list[Array], values: Array) -> Array:
-    difference = _logit_difference(
-        case.images, case.parameters, case.targets, x, x0, rest, function=case.function, layer=layer
-    )
-    return difference - _total(values)
-
-
 @compiled(static=("function", "layer"))
 def _logit_difference(
-    images: Array, parameters: PyTree, targets: Array, x: Array, x0: Array, rest: list[Array],
+    images: Array, parameters: PyTree, targets: Array, x: Array, x0: Array, rest: list[Array], rest0: list[Array],
     *, function: Function, layer: str,
 ) -> Array:  # fmt: skip
     tail: Callable = onwards(function, layer, images, parameters)
-    return target_scores(tail(x, rest), targets, "logit") - target_scores(tail(x0, rest), targets, "logit")
+    return target_scores(tail(x, rest), targets, "logit") - target_scores(tail(x0, rest0), targets, "logit")
 
 
 def _total(values: Float[Array, "b t *layer"]) -> Float[Array, "b t"]:

@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         methods=tuple(options.method),
         layers=options.layers,
         chunk_size=options.chunk_size,
-        seed=options.seed,
+        random_seed=options.seed,
         progress=_bar,
     )
 

@@ -47,7 +47,7 @@ class Explainer:
       chunk_size: how many changed versions of the batch run at a time, in methods that make some; as many as fit
         into a gibibyte by default.
       progress: (iterable, its length, a name) -> the iterable; shows a bar for long loops.
-      seed: of noise and random masks.
+      random_seed: of noise and random masks.
 
     Raises:
       ValueError: a method or option is unknown; when called, a layer is.
@@ -65,7 +65,7 @@ class Explainer:
         check_finite: bool = True,
         chunk_size: int | None = None,
         progress: Progress = no_progress,
-        seed: int = 0,
+        random_seed: int = 0,
     ):
         self.methods = (methods,) if isinstance(methods, str) else tuple(methods)
         self.layers = (layers,) if isinstance(layers, str) else layers and tuple(layers)
@@ -77,7 +77,7 @@ class Explainer:
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
         self.relu, self.check_finite = relu, check_finite
-        self.chunk_size, self.progress, self.seed = chunk_size, progress, seed
+        self.chunk_size, self.progress, self.random_seed = chunk_size, progress, random_seed
         self._function, self.parameters = as_function(model)
 
     def __call__(
@@ -131,7 +131,7 @@ class Explainer:
             function=self._function, requests=requests(tasks), top_k=top_k or 1, relu=self.relu,
         )  # fmt: skip
         case = Case(
-            self._function, parameters, images, chosen, self.chunk_size, self.progress, self.seed
+            self._function, parameters, images, chosen, self.chunk_size, self.progress, self.random_seed
         )  # fmt: skip
         for task in tasks:
             if not kinds.is_single_pass(task.kind):
@@ -265,7 +265,7 @@ def attribute(
     relu: bool = True,
     chunk_size: int | None = None,
     progress: Progress = no_progress,
-    seed: int = 0,
+    random_seed: int = 0,
     **options: Any,
 ) -> Explanation:
     """Explain a batch by one method: ``Explainer(model, method, layers, ...)(images, targets)``.
@@ -282,13 +282,21 @@ def attribute(
       relu: see :class:`Explainer`.
       chunk_size: see :class:`Explainer`.
       progress: see :class:`Explainer`.
-      seed: of noise and random masks. (A method's option of that name goes by ``options`` of the Explainer.)
-      **options: the method's own, e.g. ``samples=50`` or ``composite=xr.composites.epsilon_plus()``.
+      random_seed: see :class:`Explainer`.
+      **options: the method's own, e.g. ``samples=50``, or of LRP ``composite=xr.composites.epsilon_plus()`` and
+        ``seed=xr.seeds.clrp_zero_sum``.
 
     Raises:
       ValueError: as the Explainer does, naming what is wrong.
     """
     explain = Explainer(
-        model, method, layers, options={method: options}, relu=relu, chunk_size=chunk_size, progress=progress, seed=seed
+        model,
+        method,
+        layers,
+        options={method: options},
+        relu=relu,
+        chunk_size=chunk_size,
+        progress=progress,
+        random_seed=random_seed,
     )
     return explain(images, targets, top_k=top_k)

@@ -48,7 +48,8 @@ class Rescale:
     """m_in = m · (f(x) - f(x⁰)) / (x - x⁰) for an elementwise z = f(x) (shrikumar2017, section 3.5.1).
 
     Attributes:
-      least: where |x - x⁰| is less, the derivative at x takes the quotient's place.
+      least: where |x - x⁰| is no more than this share of the values, the derivative at x takes the quotient's
+        place, which would be rounding errors.
     """
 
     least: float = 1e-7
@@ -58,7 +59,7 @@ class Rescale:
         (x,) = op.x
         z, derivative = jax.vjp(lambda x: op.apply((x,), op.w), x)
         (dx, dz), m = (_difference(x), _difference(z)), _examples(r)
-        near = jnp.abs(dx) < self.least
+        near = jnp.abs(dx) <= self.least * jnp.maximum(_largest(x), _largest(z))
         quotient = m * dz / jnp.where(near, 1, dx)
         return (_with_baselines(jnp.where(near, _examples(derivative(r)[0]), quotient)),), no_loss(r)
 
@@ -72,23 +73,23 @@ class RescaledMaximum:
     of y alone, does not.
 
     Attributes:
-      least: where |x - x⁰| is less, nothing is propagated.
+      minimum: whether it is a minimum: then min(y, y⁰) lies between the two parts.
     """
 
-    least: float = 1e-7
+    minimum: bool = False
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """See :class:`xrcam_jax.lrp.rules.Rule`."""
         z, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
         y, y0 = _examples(z), _baselines(z)
-        highest, m = jnp.maximum(y, y0), _examples(r)
-        (routed,) = transpose(jnp.concatenate([m * (highest - y0), m * (y - highest)]))
+        between, m = (jnp.minimum if self.minimum else jnp.maximum)(y, y0), _examples(r)
+        (routed,) = transpose(jnp.concatenate([m * (between - y0), m * (y - between)]))
 
         def multiplier(x: Array, contribution: Array) -> Array:
             dx = _difference(x)
-            near = jnp.abs(dx) < self.least
             both = _examples(contribution) + _baselines(contribution)
-            return _with_baselines(jnp.where(near, 0, both / jnp.where(near, 1, dx)))
+            # Of either part |x - x⁰| is at least as large.
+            return _with_baselines(jnp.where(dx == 0, 0, both / jnp.where(dx == 0, 1, dx)))
 
         return jax.tree.map(multiplier, op.x, routed), no_loss(r)
 
@@ -134,6 +135,10 @@ def _baselines(a: Array) -> Array:
 
 def _difference(a: Array) -> Array:
     return _examples(a) - _baselines(a)
+
+
+def _largest(a: Array) -> Array:
+    return jnp.maximum(jnp.abs(_examples(a)), jnp.abs(_baselines(a)))
 
 
 def _with_baselines(multiplier: Array) -> Array:

@@ -152,12 +152,17 @@ def deep_lift(*, max_pool: Literal["rescale", "gradient"] = "rescale") -> Compos
     """
     if max_pool not in ("rescale", "gradient"):
         raise ValueError(f"max_pool must be rescale or gradient; got {max_pool!r}")
+    minima = ("min", "reduce_min", "reduce_window_min")
+    extremes = (
+        Assign(RescaledMaximum(minimum=True), kinds=("max_pool",), primitives=minima),
+        Assign(RescaledMaximum(), kinds=("max_pool",)),
+    )
     return Composite(
         (
             Assign(Rescale(), kinds=("activation", "nonlinear")),
             Assign(MeanGradient(points=1), kinds=("gate",), primitives=("mul",)),
             Assign(MeanGradient(), kinds=("gate", "softmax")),
-            *((Assign(RescaledMaximum(), kinds=("max_pool",)),) if max_pool == "rescale" else ()),
+            *(extremes if max_pool == "rescale" else ()),
         ),
         default=Gradient(),
     )

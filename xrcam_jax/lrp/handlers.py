@@ -287,11 +287,27 @@ def _nonlinear(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int,
     return Bilinear(apply, tuple(env[v] for v in x), (), None, nonnegative)
 
 
+def _softmax(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Any], nonnegative: bool) -> Bilinear:
+    exp = next(i for i, e in enumerate(equations) if e.primitive == "exp")
+    shift, rest, exponent = equations[:exp], equations[exp:], equations[exp].inputs[0]
+    axes = rest[1].eqn.params["axes"]
+
+    def apply(inputs: tuple[Array], w: tuple[()]) -> Array:
+        values = {**env, x[0]: inputs[0]}
+        shifted = _replay(shift, values) if shift else inputs[0]
+        # What the model subtracts is the maximum of its own input: exp of another one could overflow.
+        highest = jax.lax.stop_gradient(jnp.max(shifted, axis=axes, keepdims=True))
+        return _replay(rest, {**values, exponent: shifted - highest})
+
+    return Bilinear(apply, (env[x[0]],), (), None, nonnegative)
+
+
 _VIEWS = {
     "convolution": _layer,
     "dense": _layer,
     "add": _add,
     "sum": _sum,
+    "softmax": _softmax,
     "scale": _scale,
     "shift": _shift,
 }
