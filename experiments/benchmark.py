@@ -4,8 +4,8 @@
 
 About four minutes on 2 cores; ``xrcam benchmark`` is the same door. It times the forward pass, the gradient
 at the four layers, and at the four layers with maps: XRelevance-CAM, XRelevance-CAM with Grad-CAM, and all CAMs
-that need a single pass. With ``--torch`` (torch and timm installed) it adds PyTorch's forward pass and gradient on the same work.
-Bare times depend on the machine; compare the ratios.
+that need a single pass. With ``--torch`` (torch and timm installed) it adds PyTorch's forward pass and gradient on
+the same work. Bare times depend on the machine; compare the ratios.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A model of any kind as a pure function of its parameters and its input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree
         return _Linen(module), variables
     if not callable(model):
         raise TypeError(f"model must be callable, got {type(model).__name__}")
-    return _Plain(model), ()
+    return (_Plain if isinstance(model, Hashable) else _Unhashable)(model), ()
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,8 @@ class _Plain:
 
     def __call__(self, x: Array, parameters: PyTree) -> Any:
         return self.function(x)
+
+
+@dataclass(frozen=True, eq=False)
+class _Unhashable(_Plain):
+    """Equal only to itself."""

@@ -44,22 +44,12 @@ class Outline:
 
 def outline(function: Function, images: Any, parameters: PyTree) -> Outline:
     """Trace the model; of ``images`` and ``parameters`` only shapes and dtypes count."""
-    closed, structure = _traced(function, *_shapes(images, parameters))
-    shapes = [aval.shape for aval in closed.out_avals]
-    marks = {name: aval.shape for name, aval in marks_of(program_for(closed, gradient())).items()}
-    return Outline(shapes[0] if jax.tree_util.treedef_is_leaf(structure) else None, marks)
+    return _outline(function, *_shapes(images, parameters))
 
 
 def is_behind_pooling(function: Function, images: Any, parameters: PyTree, layer: str) -> bool:
     """Whether nothing but global pooling and a linear layer follows ``layer``."""
-    closed, _ = _traced(function, *_shapes(images, parameters))
-    rules = relevance_cam()
-    explained = [i == 0 for i in range(len(closed.in_avals))]
-    try:
-        _, sites = make_plan(program_for(closed, rules), rules, explained, frozenset({layer}))
-    except NotImplementedError:
-        return False
-    return sorted(site.kind for site in sites) == ["dense", "sum"]
+    return _is_behind_pooling(function, layer, *_shapes(images, parameters))
 
 
 def _shapes(*tree: PyTree) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
@@ -68,8 +58,24 @@ def _shapes(*tree: PyTree) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
 
 
 @lru_cache(maxsize=32)
-def _traced(function: Function, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> tuple[Any, Any]:
-    return trace(function, *jax.tree.unflatten(structure, shapes))
+def _outline(function: Function, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> Outline:
+    closed, output = trace(function, *jax.tree.unflatten(structure, shapes))
+    marks = {name: aval.shape for name, aval in marks_of(program_for(closed, gradient())).items()}
+    return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
+
+
+@lru_cache(maxsize=128)
+def _is_behind_pooling(
+    function: Function, layer: str, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]
+) -> bool:
+    closed, _ = trace(function, *jax.tree.unflatten(structure, shapes))
+    rules = relevance_cam()
+    explained = [i == 0 for i in range(len(closed.in_avals))]
+    try:
+        _, sites = make_plan(program_for(closed, rules), rules, explained, frozenset({layer}))
+    except NotImplementedError:
+        return False
+    return sorted(site.kind for site in sites) == ["dense", "sum"]
 
 
 @compiled(static=("function", "requests", "top_k"))
