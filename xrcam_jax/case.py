@@ -24,7 +24,7 @@ INPUT = "input"
 #: What a chunk may take in memory, in bytes, unless its size is given.
 MEMORY = 2**30
 
-Score = Literal["logit", "probability"]
+Score = Literal["logit", "probability", "log_odds"]
 Function = Callable[[Array, PyTree], Array]
 #: (iterable, how many there are, what they are for) -> the same items, perhaps with a bar on the screen.
 Progress = Callable[[Iterable, int, str], Iterable]
@@ -83,15 +83,20 @@ def onwards(
 
 
 def target_scores(logits: Float[Array, "*c b n"], targets: Int[Array, "b t"], score: Score) -> Float[Array, "*c b t"]:
-    """The targets' logits, or their softmax probabilities.
+    """The targets' logits, softmax probabilities p, or natural log-odds log(p / (1 - p)).
 
     Raises:
-      ValueError: ``score`` is neither ``"logit"`` nor ``"probability"``.
+      ValueError: ``score`` is none of these.
     """
-    if score not in ("logit", "probability"):
-        raise ValueError(f"score must be logit or probability; got {score!r}")
+    if score not in ("logit", "probability", "log_odds"):
+        raise ValueError(f"score must be logit, probability or log_odds; got {score!r}")
     values = jax.nn.softmax(logits, axis=-1) if score == "probability" else logits
-    return jnp.take_along_axis(values, jnp.broadcast_to(targets, (*logits.shape[:-1], targets.shape[-1])), axis=-1)
+    places = jnp.broadcast_to(targets, (*logits.shape[:-1], targets.shape[-1]))
+    at_targets = jnp.take_along_axis(values, places, axis=-1)
+    if score != "log_odds":
+        return at_targets
+    is_target = jax.nn.one_hot(places, logits.shape[-1], dtype=bool)
+    return at_targets - jax.nn.logsumexp(jnp.where(is_target, -jnp.inf, logits[..., None, :]), axis=-1)
 
 
 def changed_scores(

@@ -52,13 +52,14 @@ def lime(
             f"samples and segments must be at least 2 and kernel_width positive; got {samples}, {segments} and "
             f"{kernel_width}"
         )
-    if isinstance(case.images, jax.core.Tracer):
+    key = jax.random.key(case.seed)
+    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((case.images, case.parameters, case.targets, key))):
         raise ValueError("lime finds superpixels on the host: it cannot run inside jit, vmap or shard_map")
     regions = _superpixels(np.asarray(case.images, np.float32), segments)
     width = -(-(int(regions.max()) + 1) // _ROUND) * _ROUND
-    state = (jax.random.key(case.seed), jnp.asarray(regions), _filled(case.images, jnp.asarray(regions), width))
+    state = (key, jnp.asarray(regions), _filled(case.images, jnp.asarray(regions), width))
     scores = changed_scores(case, Visible(width), samples, state, score=score, name="LIME")
-    visible = np.asarray(jax.vmap(lambda i: Visible(width).drawn(state[0], i))(jnp.arange(samples)), np.float64)
+    visible = np.asarray(jax.vmap(lambda i: Visible(width).drawn(key, i))(jnp.arange(samples)), np.float64)
     return jnp.asarray(_regressed(regions, visible, np.asarray(scores, np.float64), kernel_width, ridge), scores.dtype)
 
 

@@ -43,7 +43,8 @@ def integrated_grad_cam(
     a0, _ = case.at(layer, start)
 
     def step(indices: Array, real: Array) -> Array:
-        shares = ((indices + 1) / steps).astype(case.images.dtype)
+        # Integers divided would be float32.
+        shares = (indices + 1).astype(case.images.dtype) / steps
         return _path_maps(
             case.images, case.parameters, case.targets, start, a0, shares, real / steps,
             function=case.function, layer=layer,

@@ -61,14 +61,17 @@ def prediction_difference(
     count = len(rows) * len(columns)
     state = (jax.random.key(case.seed + 1), gaussian)
     change = Resampled(windows, border, samples)
-    p = changed_scores(case, change, count * samples, state, score="probability", name="prediction difference analysis")
-    classes = jax.eval_shape(case.function, case.images, case.parameters).shape[-1]
+    drawn = changed_scores(
+        case, change, count * samples, state, score="log_odds", name="prediction difference analysis"
+    ).reshape(count, samples, *case.targets.shape)
+    classes = max(2, jax.eval_shape(case.function, case.images, case.parameters).shape[-1])
 
-    def log_odds(p: Array) -> Array:
-        corrected = (p * train_size + 1) / (train_size + max(classes, 2))
-        return jnp.log2(corrected) - jnp.log2(1 - corrected)
+    def log_odds(each: Array) -> Array:
+        """Corrected, of the mean probability over the first axis; 1 - p by itself keeps its digits near p = 1."""
+        p, not_p = jax.nn.sigmoid(each).mean(0), jax.nn.sigmoid(-each).mean(0)
+        return jnp.log2((p * train_size + 1) / (not_p * train_size + classes - 1))
 
-    evidence = log_odds(intact_scores(case, "probability")) - log_odds(p.reshape(count, samples, *p.shape[1:]).mean(1))
+    evidence = log_odds(intact_scores(case, "log_odds")[None]) - log_odds(jnp.moveaxis(drawn, 1, 0))
     return windows.spread(evidence, case.images.shape[1:3])
 
 
