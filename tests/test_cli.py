@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
+from xrcam_jax.commands.explain import _expanded
 from xrcam_jax.images import load_images
 from xrcam_jax.preprocessing import Preprocessing, preprocess
 
@@ -28,8 +29,8 @@ class PretendExplainer:
 
     shapes: ClassVar[list[tuple[int, ...]]] = []
 
-    def __init__(self, model, *, methods, layers):
-        self.methods, self.layers = methods, layers
+    def __init__(self, model, *, methods, layers, **options):
+        self.methods, self.layers = methods, layers or ("layer1", "layer2", "layer3", "layer4")
 
     def __call__(self, images, targets=None):
         self.shapes.append(images.shape)
@@ -47,7 +48,7 @@ class PretendExplainer:
 @pytest.fixture
 def pretend(monkeypatch):
     monkeypatch.setattr(PretendExplainer, "shapes", [])
-    method = SimpleNamespace(summary="a summary", source="a source", family="activation")
+    method = SimpleNamespace(summary="a summary", source="a source", family="activation", kind=None)
     replacements = {
         "list_models": lambda: ["resnet18", "skresnext50_32x4d"],
         "METHODS": {"xrelevance_cam": method, "grad_cam": method},
@@ -89,7 +90,13 @@ def test_all_that_is_written(tmp_path, pretend, capsys):
         for method in ("grad_cam", "xrelevance_cam")
         for layer in ("aggregate", "layer2", "layer4")
     ]
-    assert names(out) == ["maps/a.npz", *overlays, "sheets/a.png", "summary.csv"]
+    comparison = ["comparison/a.png", "comparison/a_masks.png"]
+    assert names(out) == [*comparison, "maps/a.npz", *overlays, "sheets/a.png", "summary.csv"]
+    with Image.open(out / "comparison" / "a_masks.png") as masks:
+        sheet = np.asarray(masks)
+    # Three rows of two masks beside the picture: in black and white but for what is written around them.
+    assert (sheet == 0).all(-1).mean() > 0.2
+    assert sheet.shape[1] < sheet.shape[0]
     with Image.open(out / overlays[0]) as laid:
         assert laid.size == (60, 40)
     with np.load(out / "maps" / "a.npz") as arrays:
@@ -195,7 +202,9 @@ WRONG = {
     "--method xrelevance_can": "--method: unknown name 'xrelevance_can'; did you mean 'xrelevance_cam'? "
     "known: xrelevance_cam, grad_cam",
     "--method grad_cam,grad_cam": "--method: a name is given twice in grad_cam,grad_cam",
-    "--layers layer5": "--layers: unknown name 'layer5'; did you mean 'layer4'? known: layer1, layer2, layer3, layer4",
+    "--layers layer5": "--layers: unknown name 'layer5'; did you mean 'layer4'? known: layer1, layer2, layer3, layer4, "
+    "input",
+    "--chunk-size 0": "--chunk-size: 0 is less than 1",
     "--layers ,": "--layers: no name is given",
     "--model resnet81": "--model: unknown name 'resnet81'; did you mean 'resnet18'? known: resnet18, skresnext50_32x4d",
     "--target 3": "--target: 3 is not a class; there are 0 to 2",
@@ -276,7 +285,28 @@ def test_a_full_disk_is_one_line(tmp_path, pretend, capsys, monkeypatch):
 
 def test_lists(pretend, capsys):
     assert main(["methods"]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "xrelevance_cam           a summary [a source]"
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "activation-driven",
+        "  xrelevance_cam         a summary [a source]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("group", "first", "number"),
+    [("all", "xrelevance_cam", 32), ("fast", "xrelevance_cam", 18), ("perturbation", "occlusion", 4)],
+)
+def test_methods_by_group(group, first, number, monkeypatch):
+    assert _expanded([group])[0] == first
+    assert len(_expanded([group])) == number
+    assert len(_expanded([first, group])) == number
+    assert _expanded(["grad_cam"]) == ["grad_cam"]
+
+
+def test_lime_without_its_libraries(tmp_path, pretend, capsys, monkeypatch):
+    monkeypatch.setitem(xr.METHODS, "lime", xr.METHODS["grad_cam"])
+    monkeypatch.setattr("xrcam_jax.commands.explain.find_spec", lambda name: None)
+    assert explain(tmp_path, draw(tmp_path / "a.png"), "--method", "lime") == 2
+    assert "--method: lime needs scikit-image and scikit-learn" in capsys.readouterr().err
 
 
 def test_unknown_command(capsys):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.extend.core import ClosedJaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 from jax.extend.core import Literal as JaxprLiteral
 from jaxtyping import Float, Int, PyTree
 
@@ -217,12 +217,16 @@ def _bytes(function: Function, layer: str, structure: Any, shapes: tuple, *, bac
 
 def peak_bytes(closed: ClosedJaxpr) -> int:
     """Upper bound of what intermediate values of a jaxpr take at any one time, if none is computed in place."""
-    jaxpr = closed.jaxpr
+    return _peak_bytes(closed.jaxpr)
+
+
+def _peak_bytes(jaxpr: Jaxpr) -> int:
     last = {v: i for i, e in enumerate(jaxpr.eqns) for v in e.invars if not isinstance(v, JaxprLiteral)}
     last |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, JaxprLiteral)}
     sizes: dict[Any, int] = {}
     most = now = 0
     for i, equation in enumerate(jaxpr.eqns):
+        most = max([most, *(now + _peak_bytes(body) for body in _bodies(equation))])
         for v in equation.outvars:
             sizes[v] = v.aval.size * v.aval.dtype.itemsize
             now += sizes[v]
@@ -231,3 +235,9 @@ def peak_bytes(closed: ClosedJaxpr) -> int:
             if last.get(v, -1) <= i:
                 now -= sizes.pop(v, 0)
     return most
+
+
+def _bodies(equation: JaxprEqn) -> list[Jaxpr]:
+    """Of a call, a loop or a branch."""
+    found = [p for p in jax.tree.leaves(list(equation.params.values())) if isinstance(p, (ClosedJaxpr, Jaxpr))]
+    return [body.jaxpr if isinstance(body, ClosedJaxpr) else body for body in found]

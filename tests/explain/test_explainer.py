@@ -1,4 +1,4 @@
-"""The Explainer: against pytorch-grad-cam, and what it promises of shapes, targets, models and errors."""
+"""The Explainer: what it promises of shapes, targets, models and errors."""
 
 import jax
 import jax.numpy as jnp
@@ -6,34 +6,12 @@ import networks
 import numpy as np
 import oracle
 import pytest
+from flax import nnx
 
 import xrcam_jax as xr
 from weights_convert.convert import from_timm
 
 METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
-
-
-def reference(name, classes):
-    with np.load(oracle.DATA / f"cam_{name}_nc{classes}.npz") as arrays:
-        return dict(arrays)
-
-
-@pytest.mark.parametrize(("name", "classes"), [("resnet50", 1000), ("skresnext50_32x4d", 2)])
-def test_grad_cam_is_that_of_pytorch_grad_cam(name, classes, float64):
-    model = from_timm(name, oracle.seeded_state(name, classes), dtype=jnp.float64)
-    wanted = reference(name, classes)
-    explain = xr.Explainer(model, "grad_cam")
-    images = oracle.images().astype(np.float64)
-    both = explain(images, np.stack([wanted["argmax"], wanted["other"]], axis=1))
-    for t, target in enumerate(("argmax", "other")):
-        for layer, maps in both.maps["grad_cam"].items():
-            np.testing.assert_allclose(maps[:, t], wanted[f"gradcam_{layer}_{target}_final"], atol=1e-5)
-            raw = wanted[f"gradcam_{layer}_{target}_raw"]
-            np.testing.assert_allclose(both.raw["grad_cam"][layer][:, t], raw, atol=1e-6 * np.abs(raw).max())
-    np.testing.assert_array_equal(both.logits.argmax(1), wanted["argmax"])
-    if "gradcam_all4_argmax_final" in wanted:
-        # The library divides by max + 1e-7, which weighs layers of small values down a little.
-        np.testing.assert_allclose(both.aggregate("grad_cam")[:, 0], wanted["gradcam_all4_argmax_final"], atol=5e-4)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +29,7 @@ def test_what_comes_out(small):
     e = xr.Explainer(model, METHODS)(images)
     assert e.logits.shape == (3, 5)
     np.testing.assert_array_equal(e.targets, e.logits.argmax(1))
-    assert list(e.maps) == sorted(METHODS)
+    assert tuple(e.maps) == tuple(e.raw) == METHODS
     for by_layer in e.maps.values():
         assert list(by_layer) == ["first", "second"]
         for maps in by_layer.values():
@@ -83,17 +61,56 @@ def test_vmapped_per_image_equals_batched(small):
     model, images = small
     explain = xr.Explainer(model, METHODS)
     batched = explain(images)
-    one_by_one = jax.vmap(lambda image: explain(image[None]))(jnp.asarray(images))
+    one_by_one = jax.jit(jax.vmap(lambda image: explain(image[None])))(jnp.asarray(images))
     leaves_close(jax.tree.map(lambda a: a[:, 0], one_by_one.raw), batched.raw)
     leaves_close(jax.jit(explain)(jnp.asarray(images)).raw, batched.raw)
 
 
-def test_compiled_once_per_shape(small):
+def test_compiled_once_per_shape_for_all_models_of_a_kind():
+    traces = []
+
+    class Counted(networks.Nnx):
+        def __call__(self, x):
+            traces.append(x.shape)
+            return super().__call__(x)
+
+    images = np.asarray(networks.images(4, batch=3))
+    first = xr.Explainer(Counted())(images)
+    before = len(traces)
+    xr.Explainer(Counted())(images)
+    other = xr.Explainer(Counted(nnx.Rngs(1)))(images)
+    assert len(traces) == before
+    assert float(jnp.abs(first.logits - other.logits).max()) > 1e-3
+
+
+def test_a_plain_function_is_traced_once_per_shape(small):
     model, images = small
-    explain = xr.Explainer(model)
+    traces = []
+
+    def network(x):
+        traces.append(x.shape)
+        return model(x)
+
+    explain = xr.Explainer(network)
     explain(images)
+    before = len(traces)
     explain(images + 1)
-    assert explain._compiled._cache_size() == 1
+    xr.Explainer(network)(images)
+    assert len(traces) == before
+    explain(images[:1])
+    assert len(traces) > before
+    assert set(traces[before:]) == {(1, 8, 8, 3)}
+
+
+def test_methods_and_layers_come_in_the_order_in_which_they_were_asked_for(small):
+    model, images = small
+    methods = ("relevance_cam", "occlusion", "grad_cam", "gradient")
+    options = {"occlusion": {"window": 4, "stride": 4}}
+    e = xr.Explainer(model, methods, ["second", "input", "first"], options=options)(images)
+    for found in (e.maps, e.raw):
+        assert tuple(found) == methods
+        assert tuple(found["relevance_cam"]) == ("second", "first")
+        assert tuple(found["gradient"]) == ("second", "input", "first")
 
 
 def test_a_linen_model_and_a_function_go_in_too():
@@ -113,27 +130,18 @@ def test_a_model_in_training_mode_is_explained_at_inference_and_left_alone():
     assert not model.dropout.deterministic
 
 
-@pytest.mark.parametrize("picture", ["black", "constant", "saturated", "noise"])
-def test_nothing_is_nan(picture, small):
-    shape = (2, 8, 8, 3)
-    images = {
-        "black": np.zeros(shape),
-        "constant": np.full(shape, 0.3),
-        "saturated": np.full(shape, 1e4),
-        "noise": np.random.default_rng(0).standard_normal(shape),
-    }[picture].astype(np.float32)
-    e = xr.Explainer(small[0], METHODS)(images)
-    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves((e.maps, e.raw)))
-
-
 def test_bfloat16_maps_resemble_those_in_float32():
     state = oracle.seeded_state("resnet18")
     images = oracle.seeded_images(0, 2, 64)
     targets = np.array([1, 2])
-    full, half = (
-        xr.Explainer(from_timm("resnet18", state, dtype=dtype), ("xrelevance_cam", "grad_cam"))(images, targets)
-        for dtype in (jnp.float32, jnp.bfloat16)
-    )
+
+    def explained(dtype):
+        explain = xr.Explainer(from_timm("resnet18", state, dtype=dtype), ("xrelevance_cam", "grad_cam"), "layer3")
+        # Unlike most networks here this one takes longer to run than to optimise.
+        run = jax.jit(explain.explain, compiler_options={"xla_backend_optimization_level": 2})
+        return run(explain.parameters, images, targets)
+
+    full, half = explained(jnp.float32), explained(jnp.bfloat16)
     for method, layer in (("grad_cam", "layer3"), ("xrelevance_cam", "layer3")):
         a, b = (np.asarray(e.raw[method][layer], np.float64).ravel() for e in (full, half))
         assert np.corrcoef(a, b)[0, 1] > 0.9, (method, layer)
@@ -152,7 +160,7 @@ def test_bfloat16_maps_resemble_those_in_float32():
         ({"top_k": 6}, "top_k must be between 1 and the number of classes, 5; got 6"),
         ({"targets": [0, 1, 2], "top_k": 2}, "not both"),
         ({"methods": ["grad_cm"]}, "unknown method 'grad_cm'; did you mean 'grad_cam'"),
-        ({"layers": ["frist"]}, "unknown mark 'frist'; did you mean 'first'"),
+        ({"layers": ["frist"]}, "unknown layer 'frist'; did you mean 'first'"),
     ],
 )
 def test_bad_arguments_are_named_before_anything_is_compiled(change, message, small):

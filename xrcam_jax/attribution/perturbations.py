@@ -58,10 +58,12 @@ class Windows:
     Attributes:
       size: (height, width).
       stride: (down, across).
+      inside: whether the last ones are moved inside where they would reach over the border.
     """
 
     size: tuple[int, int]
     stride: tuple[int, int]
+    inside: bool = False
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Refuses windows that do not fit an image of that shape, or leave pixels out."""
@@ -71,10 +73,15 @@ class Windows:
             if not 1 <= stride <= size:
                 raise ValueError(f"stride must be 1 to the window's {name} {size}; got {stride}")
 
+    def starts(self, axis: int, side: int) -> Int[Array, " n"]:
+        """The first pixel of each window along an axis."""
+        last = side - self.size[axis]
+        starts = jnp.arange(-(-last // self.stride[axis]) + 1) * self.stride[axis]
+        return jnp.minimum(starts, last) if self.inside else starts
+
     def covered(self, axis: int, side: int) -> Float[Array, "n side"]:
         """For each window along an axis, which pixels it covers: 1 or 0."""
-        count = -(-(side - self.size[axis]) // self.stride[axis]) + 1
-        starts = jnp.arange(count)[:, None] * self.stride[axis]
+        starts = self.starts(axis, side)[:, None]
         pixels = jnp.arange(side)
         return ((pixels >= starts) & (pixels < starts + self.size[axis])).astype(jnp.float32)
 

@@ -54,7 +54,7 @@ def prediction_difference(
             f"samples and border must be at least 1, and window + 2 border fit the images; got {samples}, {border} and "
             f"{window} for images of {case.images.shape[1]} x {case.images.shape[2]}"
         )
-    windows = Windows((window, window), (stride, stride))
+    windows = Windows((window, window), (stride, stride), inside=True)
     windows.check(case.images.shape[1:3])
     gaussian = _fit(known, jax.random.key(case.seed), window=window, border=border)
     rows, columns = (windows.covered(axis, case.images.shape[1 + axis]) for axis in (0, 1))
@@ -130,11 +130,9 @@ class Resampled:
         key, gaussian = state
         batch, height, width, channels = images.shape
         window, border = self.windows.size[0], self.border
-        across = -(-(width - window) // self.windows.stride[1]) + 1
+        rows, columns = self.windows.starts(0, height), self.windows.starts(1, width)
         number = index // self.samples
-        # The last windows are moved inside; the pixels that they cover twice count for both.
-        top = jnp.minimum(number // across * self.windows.stride[0], height - window)
-        left = jnp.minimum(number % across * self.windows.stride[1], width - window)
+        top, left = rows[number // len(columns)], columns[number % len(columns)]
         around = ((0, 0), (border, border), (border, border), (0, 0))
         side = window + 2 * border
         patches = jax.lax.dynamic_slice(

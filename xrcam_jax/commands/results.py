@@ -70,7 +70,7 @@ class Results:
         for method, by_layer in overlays.items():
             for layer, laid in by_layer.items():
                 plot.save_picture(self.folder / "overlays" / method / layer / f"{picture.name}.png", laid)
-        layers = sorted({layer for maps in result.maps.values() for layer in maps}, key=_place)
+        layers = _rows(overlays)
         title = self._line(picture, result)
         sheet = plot.contact_sheet(
             [[picture.pixels, *(laid.get(layer, _BLANK) for layer in layers)] for laid in overlays.values()],
@@ -91,7 +91,7 @@ class Results:
         at_input = {method: by for method, by in pictures.items() if list(by) == ["input"]}
         of_layers = {method: by for method, by in pictures.items() if method not in at_input}
         for compared, name in ((of_layers, suffix), (at_input, f"_input{suffix}")):
-            layers = sorted({layer for by in compared.values() for layer in by}, key=_place)
+            layers = _rows(compared)
             if not compared:
                 continue
             rows = [
@@ -125,9 +125,11 @@ class Results:
 _BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)
 
 
-def _place(layer: str) -> tuple[int, str]:
-    """Layers by name, then the input, then the aggregate."""
-    return ("input", "aggregate").index(layer) + 1 if layer in ("input", "aggregate") else 0, layer
+def _rows(pictures: dict[str, dict]) -> list[str]:
+    """Layers in the order in which they were asked for, then the input, then the aggregate."""
+    last = ("input", "aggregate")
+    layers = dict.fromkeys(layer for by_layer in pictures.values() for layer in by_layer)
+    return sorted(layers, key=lambda layer: last.index(layer) + 1 if layer in last else 0)
 
 
 def _mask(saliency: Float[np.ndarray, "h w"]) -> np.ndarray:

@@ -73,7 +73,7 @@ class Explainer:
         for name in options:
             if name not in self.methods:
                 raise unknown("method in options", name, self.methods)
-        self.kinds = {name: _with_rules(configure(name, options.get(name, {})), composite) for name in self.methods}
+        self.kinds = {name: _kind(name, options.get(name, {}), composite) for name in self.methods}
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
         self.relu, self.check_finite = relu, check_finite
@@ -139,7 +139,9 @@ class Explainer:
                 maps[task.name] = _maps(
                     found[task.name], size=images.shape[1:3], relu=self.relu, channels=kinds.channels(task.kind)
                 )
-        return _explanation(logits, chosen, maps, found, single=single, relu=self.relu)
+        return _explanation(
+            logits, chosen, _in_order(maps, tasks), _in_order(found, tasks), single=single, relu=self.relu
+        )
 
     def _tasks(self, images: Array, parameters: Any) -> list[Task]:
         model = outline(self._function, images, parameters)
@@ -167,6 +169,11 @@ class Explainer:
             bad = [int(i) for i in np.flatnonzero(~np.isfinite(np.asarray(images)).all((1, 2, 3)))]
             raise ValueError(f"images must be finite; found NaN or infinity in images {bad} of the batch")
         return images
+
+
+def _kind(name: str, options: Mapping[str, Any], composite: Composite | None) -> Kind:
+    kind = configure(name, options)
+    return kind if "composite" in options else _with_rules(kind, composite)
 
 
 def _with_rules(kind: Kind, composite: Composite | None) -> Kind:
@@ -230,6 +237,11 @@ def _explanation(
         collect("values"),
         collect("error"),
     )
+
+
+def _in_order(found: dict[str, dict[str, Any]], tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
+    """As the methods and layers were asked for: compiled functions return dictionaries sorted by name."""
+    return {task.name: {layer: found[task.name][layer] for layer in task.layers} for task in tasks}
 
 
 @jax.jit
