@@ -5,8 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import xrcam_jax as xr
 from xrcam_jax import case as case_module
-from xrcam_jax.case import Case, changed_scores, chunk_size, peak_bytes, stacked, summed, target_scores
+from xrcam_jax.case import (
+    Case,
+    bytes_of_forward,
+    bytes_of_gradient,
+    changed_scores,
+    chunk_size,
+    onwards,
+    peak_bytes,
+    stacked,
+    summed,
+    target_scores,
+)
+from xrcam_jax.compiling import compiled
 
 TRACES = []
 
@@ -100,3 +113,125 @@ def test_peak_of_a_chain_is_two_values_and_of_a_fan_all():
     x = jax.ShapeDtypeStruct((10,), jnp.float32)
     assert peak_bytes(jax.make_jaxpr(lambda x: jnp.cos(jnp.sin(jnp.exp(x))))(x)) == 80
     assert peak_bytes(jax.make_jaxpr(lambda x: (jnp.cos(x), jnp.sin(x), jnp.exp(x)))(x)) == 120
+
+
+def test_programs_do_not_depend_on_how_many_chunks_there_are():
+    def fresh(images, parameters):
+        return model(images, parameters)
+
+    of = case(chunk_size=2)
+    before = len(TRACES)
+    # 14 versions in 7 chunks
+    changed_scores(Case(fresh, of.parameters, of.images, of.targets, 2), brighter, 14, 2.0, score="logit")
+    versions = [shape[0] for shape in TRACES[before:] if shape[0] != 2]
+    assert versions == [4]
+
+
+def test_the_chunk_is_what_the_memory_holds(monkeypatch):
+    def fresh(images, parameters):
+        return model(images, parameters)
+
+    of = case()
+    each = bytes_of_forward(fresh, "input", of.images, of.parameters)
+    monkeypatch.setattr(case_module, "MEMORY", int(3.5 * each))
+    before = len(TRACES)
+    changed_scores(Case(fresh, of.parameters, of.images, of.targets), brighter, 9, 2.0, score="logit")
+    assert max(shape[0] for shape in TRACES[before:]) == 3 * 2
+
+
+def wide(x):
+    for _ in range(2):
+        x = jnp.sin(jnp.broadcast_to(x[..., None], (10, 30))).sum(-1)
+    return x
+
+
+def looped(x):
+    return jax.lax.fori_loop(0, 2, lambda _, x: jnp.sin(jnp.broadcast_to(x[..., None], (10, 30))).sum(-1), x)
+
+
+@pytest.mark.parametrize("function", [wide, jax.jit(wide), jax.checkpoint(wide), looped, jax.jit(looped)])
+def test_what_a_model_wraps_in_a_call_or_a_loop_takes_memory_all_the_same(function):
+    x = jax.ShapeDtypeStruct((10,), jnp.float32)
+    # two arrays of 10 x 30, and at most one of 10
+    assert 2400 <= peak_bytes(jax.make_jaxpr(function)(x)) <= 2440
+
+
+def test_a_branch_takes_what_its_largest_does():
+    x = jax.ShapeDtypeStruct((10,), jnp.float32)
+    branches = jax.make_jaxpr(lambda x: jax.lax.cond(x[0] > 0, wide, jnp.cos, x))(x)
+    assert 2400 <= peak_bytes(branches) <= 2480
+
+
+def marked(images, parameters):
+    return jnp.tanh(xr.mark(jnp.sin(images), "layer") @ parameters).sum((1, 2))
+
+
+def test_a_gradient_keeps_what_the_way_back_needs():
+    of = case()
+    forward, back = (
+        estimate(marked, "input", of.images, of.parameters) for estimate in (bytes_of_forward, bytes_of_gradient)
+    )
+    # sin (2, 4, 4, 3), its product with the weights and tanh of that (2, 4, 4, 5), in float32
+    assert forward >= 2 * 2 * 4 * 4 * 5 * 4
+    assert back >= forward + 2 * 4 * 4 * 3 * 4
+    assert bytes_of_forward(marked, "layer", of.images, of.parameters) <= forward
+
+
+def test_the_model_is_cut_at_a_layer_and_goes_on_from_there():
+    of = case()
+    activation, rest = Case(marked, of.parameters, of.images, of.targets).at("layer")
+    np.testing.assert_allclose(activation, np.sin(of.images), rtol=1e-6)
+    found = onwards(marked, "layer", of.images, of.parameters)(2 * activation, rest)
+    np.testing.assert_allclose(found, np.tanh(2 * np.sin(of.images) @ of.parameters).sum((1, 2)), rtol=1e-4, atol=1e-5)
+    activation, rest = of.at("input", 3 * of.images)
+    np.testing.assert_array_equal(activation, 3 * of.images)
+    assert rest == []
+    with pytest.raises(ValueError, match="layer"):
+        Case(marked, of.parameters, of.images, of.targets).at("layers")
+
+
+def test_progress_may_be_a_bar_that_ends_early_or_an_error():
+    def interrupted(items, total, name):
+        yield from list(items)[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        changed_scores(case(chunk_size=1, progress=interrupted), brighter, 5, 2.0, score="logit")
+
+
+def test_compiled_functions_are_traced_once_a_shape_and_once_a_static_value():
+    seen = []
+
+    @compiled(static=("power",))
+    def raised(x, *, power, offset=0.0):
+        """Of x."""
+        seen.append((x.shape, power))
+        return x**power + offset
+
+    x = jnp.arange(3.0)
+    for _ in range(2):
+        np.testing.assert_array_equal(raised(x, power=2, offset=1.0), [1, 2, 5])
+    assert seen == [((3,), 2)]
+    np.testing.assert_array_equal(raised(x + 1, power=3), [1, 8, 27])
+    raised(x[:2], power=2, offset=1.0)
+    assert seen[1:] == [((3,), 3), ((2,), 2)]
+    assert raised.__name__ == "raised"
+    assert raised.__doc__ == "Of x."
+
+
+@pytest.mark.parametrize("traced", ["x", "offset"])
+def test_inside_another_transformation_a_compiled_function_is_part_of_it(traced):
+    @compiled(static=("power",))
+    def raised(x, *, power, offset):
+        return x**power + offset
+
+    values = {"x": jnp.float32(2), "offset": jnp.float32(3)}
+
+    def outer(value):
+        a = values | {traced: value}
+        return raised(a["x"], power=2, offset=a["offset"])
+
+    assert "jit" not in str(jax.make_jaxpr(outer)(values[traced]))
+    assert jax.jit(outer)(values[traced]) == 7
+    assert jax.grad(outer)(values[traced]) == {"x": 4, "offset": 1}[traced]
+    np.testing.assert_array_equal(jax.vmap(outer)(jnp.float32([0, 1])), {"x": [3, 4], "offset": [4, 5]}[traced])

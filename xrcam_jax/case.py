@@ -228,7 +228,8 @@ def _peak_bytes(jaxpr: Jaxpr) -> int:
     for i, equation in enumerate(jaxpr.eqns):
         most = max([most, *(now + _peak_bytes(body) for body in _bodies(equation))])
         for v in equation.outvars:
-            sizes[v] = v.aval.size * v.aval.dtype.itemsize
+            aval: Any = v.aval
+            sizes[v] = aval.size * aval.dtype.itemsize
             now += sizes[v]
         most = max(most, now)
         for v in {v for v in [*equation.invars, *equation.outvars] if not isinstance(v, JaxprLiteral)}:

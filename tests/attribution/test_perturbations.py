@@ -1,116 +1,211 @@
-"""Occlusion, RISE, LIME and prediction difference analysis, on models whose answer is known."""
+"""Occlusion and RISE against loops, and on models of which the answer is known."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-import xrcam_jax as xr
-from xrcam_jax.attribution.lime import lime
 from xrcam_jax.attribution.perturbations import RandomMasks, Windows, occlusion, rise
-from xrcam_jax.attribution.prediction_difference import _fit, prediction_difference
 from xrcam_jax.case import Case
 
-CORNER = np.zeros((12, 15, 1), np.float32)
-CORNER[:6, :5] = 1
+TARGETS = np.array([[2, 0], [1, 1]])
 
 
-def corner(images, parameters):
-    """Class 1 is the brightness of the upper left corner, class 0 its opposite."""
-    bright = (images * CORNER).sum((1, 2, 3)) / 20
-    return jnp.stack([-bright, bright], axis=1)
+def normal(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape)
 
 
-def case(**options):
-    images = np.random.default_rng(0).uniform(0.2, 1, (2, 12, 15, 3)).astype(np.float32)
-    return Case(corner, (), jnp.asarray(images), jnp.array([[1, 0], [1, 0]]), **options)
+def network(images, p):
+    return jnp.tanh(images.reshape(len(images), -1) @ p["first"]) @ p["second"]
 
 
-@pytest.mark.parametrize(("window", "stride"), [(5, 3), ((4, 6), (4, 5)), (12, 7)])
-def test_occlusion_is_the_mean_drop_over_the_windows_that_cover_a_pixel(window, stride):
-    of = case()
+def parameters():
+    return {"first": normal(1, 7 * 9 * 2, 6) / 8, "second": normal(2, 6, 3)}
+
+
+def images():
+    return normal(3, 2, 7, 9, 2)
+
+
+def case(x, function=network, targets=TARGETS, p=None, **options):
+    p = parameters() if p is None else p
+    return Case(function, jax.tree.map(jnp.asarray, p), jnp.asarray(x), jnp.asarray(targets), **options)
+
+
+def single(x, **options):
+    return case(np.float32(x), p=jax.tree.map(np.float32, parameters()), **options)
+
+
+def scores(x, score="logit"):
+    """The targets' scores (b, t), by numpy."""
+    p = parameters()
+    values = np.tanh(x.reshape(len(x), -1) @ p["first"]) @ p["second"]
+    if score == "probability":
+        values = np.exp(values) / np.exp(values).sum(-1, keepdims=True)
+    return np.take_along_axis(values, TARGETS, 1)
+
+
+def starts(side, window, stride):
+    """Where windows begin: from the first pixel on, until one reaches the border."""
+    found = [0]
+    while found[-1] + window < side:
+        found.append(found[-1] + stride)
+    return found
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("window", "stride", "baseline", "score"),
+    [
+        ((3, 4), (2, 3), 0.0, "logit"),
+        ((3, 4), (2, 3), normal(4, 2, 7, 9, 2), "probability"),
+        (3, 3, normal(5, 2), "logit"),  # cut off below
+        (4, 1, 0.5, "logit"),
+        ((7, 9), (1, 1), 0.0, "logit"),  # one window, all of the image
+        (1, 1, 0.0, "logit"),
+    ],
+)
+def test_occlusion_is_the_mean_over_the_windows_that_cover_a_pixel(window, stride, baseline, score):
+    found = occlusion(case(images(), chunk_size=7), window=window, stride=stride, baseline=baseline, score=score)
     (height, width), (down, across) = np.broadcast_to(window, 2), np.broadcast_to(stride, 2)
-    images, drops, covering = np.asarray(of.images), np.zeros((2, 12, 15)), np.zeros((12, 15))
-    intact = np.asarray(corner(images, ()))[:, 1]
-    for top in range(0, 12 - height + down, down):
-        for left in range(0, 15 - width + across, across):
-            hidden = images.copy()
-            hidden[:, top : top + height, left : left + width] = 0.5
-            drop = intact - np.asarray(corner(hidden, ()))[:, 1]
-            drops[:, top : top + height, left : left + width] += drop[:, None, None]
-            covering[top : top + height, left : left + width] += 1
-    found = occlusion(of, window=window, stride=stride, baseline=0.5)
-    np.testing.assert_allclose(found[:, 0], drops / covering, atol=1e-5)
-    np.testing.assert_allclose(found[:, 1], -found[:, 0], atol=1e-5)
+    totals, counts = np.zeros((2, 2, 7, 9)), np.zeros((7, 9))
+    for top in starts(7, height, down):
+        for left in starts(9, width, across):
+            place = slice(top, top + height), slice(left, left + width)
+            hidden = images()
+            hidden[:, *place] = np.broadcast_to(baseline, hidden.shape)[:, *place]
+            totals[:, :, *place] += (scores(images(), score) - scores(hidden, score))[:, :, None, None]
+            counts[place] += 1
+    np.testing.assert_allclose(found, totals / counts, atol=1e-12)
 
 
-def test_windows_cover_every_pixel():
-    windows = Windows((5, 4), (3, 4))
-    masks = [windows.mask(jnp.asarray(i), (12, 15)) for i in range(4 * 4)]
-    assert all(set(np.unique(m)) == {0.0, 1.0} for m in masks)
-    assert (np.sum(masks, axis=0) >= 1).all()
+@given(st.integers(1, 12), st.data())
+def test_windows_cover_every_pixel_and_no_more_of_them_than_needed(side, data):
+    size = data.draw(st.integers(1, side))
+    stride = data.draw(st.integers(1, size))
+    covered = np.asarray(Windows((size, size), (stride, stride)).covered(0, side))
+    assert len(covered) == len(starts(side, size, stride))
+    for start, row in zip(starts(side, size, stride), covered, strict=True):
+        np.testing.assert_array_equal(np.flatnonzero(row), np.arange(start, min(side, start + size)))
+    assert covered.any(0).all()
 
 
-def test_rise_is_the_mean_of_its_masks_weighted_by_what_they_leave():
-    of, masks = case(seed=3), RandomMasks(3, 0.4)
-    drawn = np.stack([masks.mask(jax.random.key(3), jnp.asarray(i), (12, 15)) for i in range(40)])
-    assert drawn.min() >= 0
-    assert drawn.max() <= 1
-    assert abs(drawn.mean() - 0.4) < 0.05
-    scores = np.stack([jax.nn.softmax(corner(of.images * m[None, ..., None], ()))[:, 1] for m in drawn])
-    wanted = np.einsum("nb,nhw->bhw", scores, drawn) / (40 * 0.4)
-    np.testing.assert_allclose(rise(of, samples=40, grid=3, keep=0.4)[:, 0], wanted, rtol=1e-4)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 8}, "window must have a height of 1 to the image's 7; got 8"),
+        ({"window": (7, 10), "stride": 1}, "window must have a width of 1 to the image's 9; got 10"),
+        ({"window": 0}, "window must have a height of 1 to the image's 7; got 0"),
+        ({"window": 3, "stride": 4}, "stride must be 1 to the window's height 3; got 4"),
+        ({"window": 3, "stride": (1, 0)}, "stride must be 1 to the window's width 3; got 0"),
+        ({"window": 3, "stride": 1, "score": "loss"}, "score must be logit.* probability.*; got 'loss'"),
+        ({"window": 3, "stride": 1, "baseline": np.zeros(3)}, "baseline must be a number or an array like the images"),
+    ],
+)
+def test_bad_options_of_occlusion_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        occlusion(single(images()), **options)
 
 
-@pytest.mark.parametrize("size", [1, 3, None])
-def test_the_size_of_a_chunk_changes_nothing(size):
-    for method, options in ((rise, {"samples": 7}), (prediction_difference, {"window": 4, "border": 1, "samples": 2})):
-        wanted = method(case(chunk_size=2), **options)
-        np.testing.assert_allclose(method(case(chunk_size=size), **options), wanted, rtol=1e-3, atol=1e-4)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"samples": 0}, "got 0, 7 and 0.5"),
+        ({"grid": 0}, "got 2000, 0 and 0.5"),
+        ({"keep": 0}, "samples and grid must be at least 1 and keep between 0 and 1; got 2000, 7 and 0"),
+        ({"keep": 1}, "got 2000, 7 and 1"),
+        ({"score": "loss"}, "score must be logit.* probability.*; got 'loss'"),
+        ({"baseline": np.zeros(3)}, "baseline must be a number or an array like the images"),
+    ],
+)
+def test_bad_options_of_rise_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        rise(single(images()), **options)
 
 
-def test_where_the_evidence_is():
-    inside, of = CORNER[..., 0] > 0, case()
-    for maps in (
-        rise(of, samples=400, grid=4),
-        occlusion(of, window=3, stride=3, score="probability"),
-    ):
-        found = np.asarray(maps)[:, 0]
-        assert found[:, inside].mean() > found[:, ~inside].mean() + 0.3 * found.std()
+def drawn(masks, count, shape, seed=0):
+    key = jax.random.key(seed)
+    return np.asarray(jax.jit(jax.vmap(lambda i: masks.mask(key, i, shape)))(jnp.arange(count)))
 
 
-def test_prediction_difference_sees_evidence_only_where_the_model_looks():
-    smooth = np.add.outer(np.sin(np.arange(12) / 2), np.cos(np.arange(15) / 3))[..., None] * np.ones(3)
-    of = Case(corner, (), jnp.asarray(smooth[None], jnp.float32), jnp.array([[1]]))
-    found = np.asarray(prediction_difference(of, window=3, border=1, stride=3, samples=4))[0, 0]
-    np.testing.assert_allclose(found[6:], 0, atol=1e-3)
-    np.testing.assert_allclose(found[:, 6:], 0, atol=1e-3)
-    assert np.abs(found[:6, :5]).max() > 0.01
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("baseline", "score", "keep"), [(0.0, "probability", 0.5), (normal(6, 2, 7, 9, 2), "logit", 0.3)]
+)
+def test_rise_is_the_loop_over_its_masks(baseline, score, keep):
+    options = {"samples": 30, "grid": 3, "keep": keep, "baseline": baseline, "score": score}
+    found = rise(case(images(), seed=4, chunk_size=8), **options)
+    wanted = np.zeros((2, 2, 7, 9))
+    for mask in drawn(RandomMasks(3, keep), 30, (7, 9), seed=4).astype(np.float64):
+        shown = images() * mask[:, :, None] + baseline * (1 - mask[:, :, None])
+        wanted += scores(shown, score)[:, :, None, None] * mask / (30 * keep)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    other = rise(case(images(), seed=5, chunk_size=8), **options)
+    assert np.abs(other - found).max() > 1e-2
 
 
-def test_the_gaussian_of_patches_is_conditioned_on_their_border():
-    images = np.random.default_rng(0).standard_normal((40, 20, 20, 1))
-    images = (images + np.roll(images, 1, 1) + np.roll(images, 1, 2)).astype(np.float32)
-    gaussian = _fit(jnp.asarray(images), jax.random.key(0), window=1, border=1)
-    patches = np.lib.stride_tricks.sliding_window_view(images[..., 0], (3, 3), axis=(1, 2)).reshape(-1, 9)
-    covariance = np.cov(patches.T)
-    outer = [i for i in range(9) if i != 4]
-    gain = np.linalg.solve(covariance[np.ix_(outer, outer)], covariance[outer, 4])
-    np.testing.assert_allclose(gaussian.gain[0], gain, atol=0.08)
-    variance = covariance[4, 4] - gain @ covariance[outer, 4]
-    np.testing.assert_allclose(gaussian.root[0, 0] ** 2, variance, rtol=0.15)
+@pytest.mark.parametrize("keep", [0.2, 0.5])
+@pytest.mark.parametrize(("grid", "shape"), [(7, (20, 31)), (1, (5, 5)), (9, (6, 5))])
+def test_masks_are_between_0_and_1_and_on_average_what_is_kept(grid, shape, keep):
+    masks = drawn(RandomMasks(grid, keep), 4000, shape)
+    assert masks.shape == (4000, *shape)
+    assert masks.min() >= 0
+    assert masks.max() <= 1
+    # five standard deviations of a mean of zeros and ones, which vary more than any mask
+    np.testing.assert_allclose(masks.mean(0), keep, atol=5 * np.sqrt(keep * (1 - keep) / 4000))
 
 
-def test_lime_is_refused_inside_jit():
-    with pytest.raises(ValueError, match="it cannot run inside jit"):
-        jax.jit(lambda x: lime(Case(corner, (), x, jnp.array([[1]]))))(case().images[:1])
+def test_masks_are_smooth_and_shifted_and_differ():
+    masks = drawn(RandomMasks(4, 0.5), 500, (24, 24))
+    # upsampled, a cell has (4 + 1) * 6 / 4 pixels
+    assert max(np.abs(np.diff(masks, axis=axis)).max() for axis in (1, 2)) <= 4 / 30 + 1e-6
+    assert len(np.unique(masks.reshape(500, -1), axis=0)) == 500
+    # without shifts some pixels would always be the middle of a cell, where masks vary most
+    spread = masks.std(0)[4:-4, 4:-4]
+    assert spread.min() > 0.75 * spread.max()
 
 
-def test_occlusion_works_inside_jit():
-    found = jax.jit(lambda x: occlusion(Case(corner, (), x, jnp.array([[1], [1]])), window=4, stride=4))(case().images)
-    np.testing.assert_allclose(found[:, 0], occlusion(case(), window=4, stride=4)[:, 0], rtol=1e-5, atol=1e-6)
+def of_quadrant(images, p):
+    height, width = images.shape[1] // 2, images.shape[2] // 2
+    seen = images[:, :height, width:].mean((1, 2, 3))
+    return jnp.stack([seen, 1 - seen], axis=-1)
 
 
-def test_by_name_it_is_the_same():
-    e = xr.attribute(lambda x: corner(x, ()), case().images, "occlusion", [1, 1], window=6, stride=3)
-    np.testing.assert_allclose(e.raw["occlusion"]["input"], occlusion(case(), window=6, stride=3)[:, 0], rtol=1e-5)
+def test_rise_finds_the_quadrant_that_a_model_reads():
+    x = np.ones((2, 16, 16, 1), np.float32)
+    found = rise(case(x, of_quadrant, np.array([[0, 1]] * 2), ()), samples=3000, grid=4, score="logit")
+    quadrants = np.asarray(found).reshape(2, 2, 2, 8, 2, 8).mean((3, 5)).reshape(2, 2, 4)
+    for positive, negative in quadrants:
+        others = np.delete(positive, 1)
+        assert positive[1] - others.max() > 2 * np.ptp(others)
+        assert np.delete(negative, 1).min() > negative[1]
+
+
+METHODS = [
+    partial(occlusion, window=3, stride=2),
+    partial(occlusion, window=3, stride=2, score="probability"),
+    partial(rise, samples=11, grid=3),
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_extreme_images_have_finite_maps(method):
+    some = np.where(normal(30, 7, 9, 2) > 0, 1e4, 0)
+    x = np.stack([np.full((7, 9, 2), v) for v in (0, 0.3, 1e4)] + [some])
+    found = method(single(x, targets=np.tile([0, 2], (4, 1))))
+    assert found.shape == (4, 2, 7, 9)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_neither_chunks_nor_jit_change_anything(method):
+    example = single(images())
+    wanted = method(example)
+    np.testing.assert_allclose(method(single(images(), chunk_size=3)), wanted, atol=2e-5)
+    inside = jax.jit(lambda p, x, t: method(Case(network, p, x, t, 3)))
+    np.testing.assert_allclose(inside(example.parameters, example.images, example.targets), wanted, atol=2e-5)

@@ -82,9 +82,13 @@ SITE = Site("convolution", "conv_general_dilated", "layer1/0/conv2", "layer1", F
         (Assign(Pass(), name="*/conv2"), True),
         (Assign(Pass(), first=True), False),
         (Assign(Pass(), last=True), False),
+        (Assign(Pass(), primitives=("dot_general", "conv_general_dilated")), True),
+        (Assign(Pass(), primitives=("dot_general",)), False),
+        (Assign(Pass(), kinds=("convolution",), primitives=("conv_general_dilated",)), True),
+        (Assign(Pass(), kinds=("dense",), primitives=("conv_general_dilated",)), False),
     ],
 )
-def test_assignment_by_kind_name_and_depth(assign, fits):
+def test_assignment_by_kind_name_depth_and_primitive(assign, fits):
     assert assign.fits(SITE) is fits
 
 
@@ -93,6 +97,16 @@ def test_the_first_assignment_that_fits_wins():
     assert own.rule(SITE) == Flat()
     assert own.rule(Site("dense", "dot_general", "fc", "output", False, True, "")) == ZPlus()
     assert own.rule(Site("add", "add", "", "output", False, True, "")) == Gradient()
+
+
+def test_a_rule_for_relus_leaves_other_activations_their_derivative():
+    """A ReLU's primitive is that of its body, however it is written."""
+    own = Composite((Assign(Pass(), kinds=("activation",), primitives=("max",)),), default=Gradient())
+    x = jnp.array([-1.0, 0.5])
+    for relu in (jax.nn.relu, lambda x: jnp.maximum(x, 0)):
+        np.testing.assert_array_equal(jax.vjp(xr.lrp(relu, own), x)[1](jnp.array([2.0, 3.0]))[0], [2, 3])
+    slope = jax.vjp(xr.lrp(jnp.tanh, own), x)[1](jnp.ones(2))[0]
+    np.testing.assert_allclose(slope, 1 / np.cosh([-1.0, 0.5]) ** 2, rtol=1e-6)
 
 
 def test_first_and_last_layer():
