@@ -270,6 +270,22 @@ def test_softmax_does_not_overflow_on_the_way_to_the_baseline(level):
     np.testing.assert_allclose(found.error, 0, atol=1e-4 * np.abs(found.values).sum((2, 3, 4)).max())
 
 
+def homogeneous(images, p):
+    """No biases: of c x it is c times that of x."""
+    return pooled(jax.nn.relu(images @ p[0]), p) @ p[1]
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6])
+def test_the_scale_of_the_activations_does_not_matter(scale):
+    p, (x, x0) = [normal(62, 3, 4), normal(63, 8, 3)], np.float32(normal(64, 2, 2, 2, 2, 3))
+    p = jax.tree.map(np.float32, p)
+    wanted = deep_lift(case(homogeneous, p, x), "input", baseline=x0)
+    found = deep_lift(case(homogeneous, p, np.float32(scale) * x), "input", baseline=np.float32(scale) * x0)
+    np.testing.assert_allclose(found.values / scale, wanted.values, atol=1e-4)
+    np.testing.assert_allclose(found.error / scale, 0, atol=1e-4)
+    assert np.abs(wanted.values).max() > 1
+
+
 def gated(images, p):
     """Gates of both kinds, and extremes over windows, over axes and of two values."""
     x = jax.nn.relu(

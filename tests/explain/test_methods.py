@@ -1,5 +1,7 @@
 """The table of methods: each runs, takes its options, and refuses others by name."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
@@ -7,12 +9,25 @@ import small
 import xrcam_jax as xr
 from xrcam_jax.explain.kinds import is_single_pass, where
 
-CHEAP = tuple(name for name, method in xr.METHODS.items() if is_single_pass(method.kind))
+NAMES = tuple(reversed(xr.METHODS))
+SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if is_single_pass(method.kind))
 
 
 @pytest.fixture(scope="module")
 def network():
     return small.Network(small.weights())
+
+
+@pytest.fixture(scope="module")
+def two(network):
+    """All methods in one call, at their default layers, for the two likeliest classes."""
+    return xr.Explainer(network, NAMES, options=small.FEW)(small.images(), top_k=2)
+
+
+@pytest.fixture(scope="module")
+def one(network, two):
+    """All at a chosen layer or, where they work on the image alone, there; for the second of these classes."""
+    return xr.Explainer(network, NAMES, "last", options=small.FEW)(small.images(), two.targets[:, 1])
 
 
 def test_every_method_says_what_it_is():
@@ -22,27 +37,78 @@ def test_every_method_says_what_it_is():
         assert method.family in ("activation", "propagation", "perturbation")
 
 
-@pytest.mark.parametrize("name", xr.METHODS)
-def test_shapes_at_the_default_layers_for_several_targets(name, network):
-    e = xr.attribute(network, small.images(), name, [[0, 1], [2, 0]], **small.FEW.get(name, {}))
+def test_methods_keep_their_order(two, one):
+    for e in (two, one):
+        assert tuple(e.maps) == tuple(e.raw) == NAMES
+
+
+def test_the_likeliest_classes_are_explained(two):
+    np.testing.assert_array_equal(two.targets, np.argsort(-np.asarray(two.logits), axis=1)[:, :2])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_default_layers_and_shapes(name, two):
     layers = {"marks": small.LAYERS, "input": ("input",), "both": ("input",)}[where(xr.METHODS[name].kind)]
-    assert tuple(e.maps[name]) == (("last",) if name == "cam" else layers)
-    for maps in e.maps[name].values():
+    assert tuple(two.maps[name]) == tuple(two.raw[name]) == (("last",) if name == "cam" else layers)
+    for layer, maps in two.maps[name].items():
         assert maps.shape == (2, 2, 16, 16)
         assert float(maps.min()) >= 0
-        assert float(maps.max()) <= 1
-    for layer, values in e.attributions.get(name, {}).items():
-        assert values.shape[:2] == (2, 2)
-        assert values.shape[2:4] == e.raw[name][layer].shape[2:]
+        assert float(maps.max()) == pytest.approx(1)
+        size = {"first": (16, 16), "last": (8, 8), "input": (16, 16)}[layer]
+        if name == "guided_grad_cam":
+            size = (16, 16)
+        assert two.raw[name][layer].shape == (2, 2, *size)
+        assert bool(jnp.isfinite(two.raw[name][layer]).all())
+        if name in two.attributions:
+            assert two.attributions[name][layer].shape[:-1] == (2, 2, *size)
 
 
-def test_many_at_once_are_each_alone(network):
-    together = xr.Explainer(network, CHEAP)(small.images(), [0, 2])
-    assert set(together.maps) == set(CHEAP)
-    for name in CHEAP:
-        alone = xr.attribute(network, small.images(), name, [0, 2])
-        for layer, raw in alone.raw[name].items():
-            np.testing.assert_allclose(together.raw[name][layer], raw, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("name", NAMES)
+def test_one_target_at_a_chosen_layer_is_what_several_give_at_all(name, two, one):
+    layer = "input" if where(xr.METHODS[name].kind) == "input" else "last"
+    assert tuple(one.maps[name]) == (layer,)
+    assert one.maps[name][layer].shape == (2, 16, 16)
+    if layer not in two.raw[name]:
+        return
+    for found, wanted in ((one.raw, two.raw), (one.maps, two.maps)):
+        a, b = np.asarray(found[name][layer]), np.asarray(wanted[name][layer])[:, 1]
+        np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("name", ["xrelevance_cam", "eigen_grad_cam", "guided_backprop", "score_cam", "rise"])
+def test_what_is_explained_together_is_what_each_gives_alone(name, network, one):
+    alone = xr.attribute(network, small.images(), name, one.targets, "last", **small.FEW.get(name, {}))
+    assert tuple(alone.raw) == (name,)
+    for layer, raw in alone.raw[name].items():
+        np.testing.assert_allclose(one.raw[name][layer], raw, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(one.maps[name][layer], alone.maps[name][layer], atol=1e-4)
+
+
+def test_arguments_of_the_explainer_are_arguments_of_attribute(network):
+    images = small.images()
+    options = {"samples": 4, "grid": 2}
+    e = xr.Explainer(network, "rise", options={"rise": options}, relu=False, random_seed=3)(images, top_k=2)
+    same = xr.attribute(network, images, "rise", top_k=2, relu=False, random_seed=3, **options)
+    other = xr.attribute(network, images, "rise", top_k=2, relu=False, random_seed=4, **options)
+    np.testing.assert_array_equal(same.maps["rise"]["input"], e.maps["rise"]["input"])
+    assert same.relu is False
+    assert np.abs(other.raw["rise"]["input"] - e.raw["rise"]["input"]).max() > 1e-3
+
+
+def test_single_pass_methods_work_inside_jit(network, one):
+    explain = xr.Explainer(network, SINGLE_PASS, "last")
+    e = jax.jit(explain)(jnp.asarray(small.images()), one.targets)
+    for name in SINGLE_PASS:
+        (a,), (b,) = e.raw[name].values(), one.raw[name].values()
+        np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
+
+
+def test_another_method_inside_changes_the_result(network, one):
+    images, (a, b) = small.images(), ("gradient_x_input", "layer_cam")
+    smooth = xr.attribute(network, images, "smooth_grad", one.targets, "last", base=a, samples=1, noise=0.0)
+    np.testing.assert_allclose(smooth.raw["smooth_grad"]["last"], one.raw[a]["last"], rtol=1e-4, atol=1e-6)
+    guided = xr.attribute(network, images, "guided_grad_cam", one.targets, "last", cam=b)
+    assert np.abs(guided.raw["guided_grad_cam"]["last"] - one.raw["guided_grad_cam"]["last"]).max() > 1e-3
 
 
 def test_propagation_works_at_marks_too(network):

@@ -7,10 +7,8 @@ import pytest
 import small
 
 import xrcam_jax as xr
-from xrcam_jax.explain.kinds import is_single_pass
 
 METHODS = tuple(xr.METHODS)
-SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if is_single_pass(method.kind))
 
 
 def difficult():
@@ -44,18 +42,11 @@ def test_difficult_pictures_and_networks(method):
         assert_sound(xr.attribute(network, difficult(), method, **small.FEW.get(method, {})))
 
 
-def test_a_single_class():
-    methods = (*SINGLE_PASS, "ablation_cam", "deep_lift", "occlusion")
-    options = {name: small.FEW[name] for name in methods if name in small.FEW}
-    e = xr.Explainer(small.Network(small.weights(classes=1)), methods, options=options)(small.images())
+def test_a_single_class_and_odd_sizes():
+    images = small.images(1, 31, 45)
+    e = xr.Explainer(small.Network(small.weights(classes=1)), METHODS, options=small.FEW)(images)
     assert_sound(e)
     np.testing.assert_array_equal(e.targets, 0)
-
-
-def test_odd_sizes():
-    images = small.images(1, 31, 45)
-    e = xr.Explainer(small.Network(small.weights()), METHODS, options=small.FEW)(images)
-    assert_sound(e)
     for method in METHODS:
         for maps in e.maps[method].values():
             assert maps.shape == (1, 31, 45)
