@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xrcam_jax.cam.components import centred, first_component
 
@@ -19,10 +21,24 @@ def test_it_is_the_first_right_singular_vector_and_rises_with_the_activation(sha
         assert (m @ v) @ one.sum(1) >= 0
 
 
-def test_tiny_values_keep_their_direction():
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_values_whose_squares_are_no_numbers_keep_their_direction(size):
     a = np.zeros((1, 2, 2, 3), np.float32)
-    a[0, 0, 0, 1] = 1e-25
+    a[0, 0, 0, 1] = size
     np.testing.assert_allclose(first_component(jnp.asarray(a))[0, 0, 0], [0, 1, 0], atol=1e-6)
+
+
+@given(st.integers(0, 10**6), st.floats(0, 1))
+def test_no_direction_explains_more_however_close_the_second_comes(seed, ratio):
+    """Where the first two singular values all but agree, the direction is not settled, what it explains is."""
+    rng = np.random.default_rng(seed)
+    left, right = (np.linalg.qr(rng.standard_normal((n, 4)))[0] for n in (12, 7))
+    m = left @ np.diag([1, ratio, ratio / 2, 0.1]) @ right.T
+    a = jnp.asarray(m.reshape(1, 3, 4, 7), jnp.float32)
+    v = np.asarray(first_component(a), np.float64)[0, 0, 0]
+    m = m - m.mean(0)
+    np.testing.assert_allclose(np.linalg.norm(v), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(m @ v), np.linalg.svd(m)[1][0], rtol=1e-3)
 
 
 def test_what_does_not_vary_has_no_component():

@@ -18,7 +18,7 @@ FEW = {
     "integrated_gradients": {"steps": 4},
     "occlusion": {"window": 8, "stride": 8},
     "rise": {"samples": 10, "grid": 3},
-    "lime": {"samples": 20, "segments": 6},
+    "lime": {"samples": 20},
     "prediction_difference": {"window": 8, "border": 1, "stride": 8, "samples": 2},
 }
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 import small
@@ -60,6 +61,24 @@ def test_xrelevance_cam_conserves_the_relevance_of_each_layer():
         np.testing.assert_allclose(
             e.raw["xrelevance_cam"][layer].sum((1, 2)), relevances[layer].sum((1, 2, 3)), rtol=1e-6
         )
+
+
+def test_xrelevance_cam_conserves_through_gates_and_norms_too():
+    f, args, x = networks.functions(jnp.float64)["nnx"]
+    e = xr.attribute(lambda x: f(x, *args), x, "xrelevance_cam", targets=[1, 3])
+
+    @jax.jit
+    def relevances_of(x, *args):
+        return xr.taps(
+            f, xr.composites.relevance_cam(), x, *args, seed=lambda y: xr.seeds.contrastive(y, jnp.array([1, 3]))
+        ).relevances
+
+    relevances = relevances_of(x, *args)
+    for layer in ("first", "second"):
+        total = relevances[layer].sum((1, 2, 3))
+        np.testing.assert_allclose(e.raw["xrelevance_cam"][layer].sum((1, 2)), total, rtol=1e-6)
+        # All of the seed's, since these rules conserve.
+        np.testing.assert_allclose(total, 1 - 4 / 5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("layers", [None, ["last"]])

@@ -9,20 +9,33 @@ import pytest
 import xrcam_jax as xr
 from xrcam_jax.lrp.cut import cut
 
-NETWORKS = networks.functions()
+
+@pytest.fixture(scope="module")
+def functions():
+    return networks.functions()
 
 
 @pytest.mark.parametrize("mark", ["first", "second"])
 @pytest.mark.parametrize("name", ["nnx", "linen"])
-def test_the_halves_make_the_whole(name, mark):
-    f, args, x = NETWORKS[name]
+def test_the_halves_make_the_whole(name, mark, functions):
+    f, args, x = functions[name]
     halves = cut(f, mark, x, *args)
-    activation, rest = halves.head(x, *args)
-    taps = xr.taps(f, xr.composites.gradient(), x, *args, seed=jnp.ones_like)
+    activation, rest = jax.jit(halves.head)(x, *args)
+
+    @jax.jit
+    def tapped(x, *args):
+        return xr.taps(f, xr.composites.gradient(), x, *args, seed=jnp.ones_like)
+
+    @jax.jit
+    def tail(activation, rest):
+        output, pullback = jax.vjp(lambda a: halves.tail(a, rest), activation)
+        return output, pullback(jnp.ones_like(output))[0]
+
+    taps = tapped(x, *args)
     np.testing.assert_allclose(activation, taps.activations[mark], rtol=1e-5, atol=1e-6)
-    output, pullback = jax.vjp(lambda a: halves.tail(a, rest), activation)
+    output, gradient = tail(activation, rest)
     np.testing.assert_allclose(output, f(x, *args), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(pullback(jnp.ones_like(output))[0], taps.relevances[mark], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(gradient, taps.relevances[mark], rtol=1e-4, atol=1e-6)
 
 
 def around(x):
@@ -44,9 +57,52 @@ def test_an_unknown_mark_is_named():
         cut(around, "brunch", jnp.ones(3))
 
 
-@pytest.mark.parametrize(
-    "wrap", [jax.checkpoint, lambda f: lambda x: jax.lax.scan(lambda c, _: (f(c), None), x, None, 2)[0]]
-)
+def skipping(x, w):
+    """Two outputs, of which one does not read what is marked; the other adds what comes from before the mark."""
+    before = jnp.tanh(x @ w)
+    after = jax.jit(lambda a: jax.nn.relu(xr.mark(a @ w, "inner")) + before)(before)
+    return {"both": after + x, "neither": jnp.sin(x), "itself": after}
+
+
+def test_outputs_are_given_back_as_they_were_whether_they_read_the_mark_or_not():
+    x, w = jax.random.normal(jax.random.key(0), (2, 4, 4))
+    halves = cut(skipping, "inner", x, w)
+    activation, rest = halves.head(x, w)
+    jax.tree.map(np.testing.assert_array_equal, halves.tail(activation, rest), skipping(x, w))
+    changed = halves.tail(activation + 1, rest)
+    np.testing.assert_array_equal(changed["neither"], jnp.sin(x))
+    np.testing.assert_allclose(changed["itself"], jax.nn.relu(activation + 1) + jnp.tanh(x @ w), rtol=1e-6)
+
+
+def test_the_tail_runs_nothing_that_could_be_run_before(functions):
+    """A head that is run once is what makes ablations cheap."""
+    f, args, x = functions["nnx"]
+    halves = cut(f, "second", x, *args)
+    inside = {e.primitive.name for e in jax.make_jaxpr(halves.tail)(*jax.eval_shape(halves.head, x, *args)).eqns}
+    assert "dot_general" in inside
+    assert not inside & {"conv_general_dilated", "exp", "reduce_window_max", "rsqrt"}
+
+
+def test_head_and_tail_inside_one_jit_are_the_function(functions):
+    f, args, x = functions["nnx"]
+
+    @jax.jit
+    def whole(x, *args):
+        halves = cut(f, "first", x, *args)
+        return halves.tail(*halves.head(x, *args))
+
+    np.testing.assert_allclose(whole(x, *args), f(x, *args), rtol=1e-5, atol=1e-6)
+
+
+def scanned(f):
+    return lambda x: jax.lax.scan(lambda c, _: (f(c), None), x, None, 2)[0]
+
+
+def branched(f):
+    return lambda x: jax.lax.cond(x.sum() > 0, f, jnp.sin, x)
+
+
+@pytest.mark.parametrize("wrap", [jax.checkpoint, scanned, branched, lambda f: jax.checkpoint(scanned(f))])
 def test_inside_a_loop_or_remat_it_cannot_be_cut(wrap):
     with pytest.raises(NotImplementedError, match="mark 'branch' is inside remat, scan or cond"):
         cut(wrap(around), "branch", jnp.ones(3))

@@ -177,6 +177,9 @@ _correlate.defvjp(_correlate_fwd, _correlate_bwd)
 @partial(jax.jit, static_argnums=(0, 1))
 def _weight_gradient(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> Array:
     cpu, default = partial(_weight_products, geometry, taps), partial(_native_weight_gradient, geometry, taps)
+    if any(jax.typeof(operand).sharding.spec[0] is not None for operand in (x, g)):
+        # On a mesh of explicit axes a batch that lies across devices could not be split by a reshape.
+        cpu = jax.sharding.auto_axes(cpu, out_sharding=jax.sharding.PartitionSpec(None, None, None, None))
     return lax.platform_dependent(x, g, cpu=cpu, default=default)
 
 
