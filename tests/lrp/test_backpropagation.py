@@ -242,6 +242,26 @@ def test_extremes_of_all_kinds_sum_too(target):
     np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("f", "minimum"),
+    [
+        (lambda x: x.max(1), False),
+        (lambda x: x.min(1), True),
+        (lambda x: jnp.maximum(x[:, 0], x[:, 1]), False),
+        (lambda x: jnp.minimum(x[:, 0], x[:, 1]), True),
+    ],
+    ids=["reduce_max", "reduce_min", "max", "min"],
+)
+def test_the_composite_tells_minima_from_maxima(f, minimum):
+    (x,) = drawn(0, (40, 2))
+    pullback = jax.vjp(xr.lrp(f, xr.composites.deep_lift()), jnp.asarray(x))[1]
+    found = pullback(jnp.ones(40))[0]
+    for i in range(20):
+        pair = x[[i, i + 20]]
+        wanted = routed(pair, [1.0], [np.arange(2)], minimum=minimum)
+        np.testing.assert_allclose(found[i] * (pair[0] - pair[1]), wanted, atol=1e-12)
+
+
 def test_a_softmax_of_large_logits_is_finite():
     def f(x):
         return jax.nn.softmax(x @ jnp.eye(3), axis=-1)

@@ -74,13 +74,12 @@ def test_outputs_are_given_back_as_they_were_whether_they_read_the_mark_or_not()
     np.testing.assert_allclose(changed["itself"], jax.nn.relu(activation + 1) + jnp.tanh(x @ w), rtol=1e-6)
 
 
-def test_the_tail_runs_nothing_that_could_be_run_before(functions):
-    """A head that is run once is what makes ablations cheap."""
-    f, args, x = functions["nnx"]
-    halves = cut(f, "second", x, *args)
-    inside = {e.primitive.name for e in jax.make_jaxpr(halves.tail)(*jax.eval_shape(halves.head, x, *args)).eqns}
-    assert "dot_general" in inside
-    assert not inside & {"conv_general_dilated", "exp", "reduce_window_max", "rsqrt"}
+def test_the_tail_runs_only_what_reads_the_mark():
+    """A head that is run once is what makes ablations cheap, even of what comes after the mark but beside it."""
+    x = jnp.ones(3)
+    halves = cut(around, "branch", x)
+    tail = jax.make_jaxpr(halves.tail)(*halves.head(x))
+    assert {e.primitive.name for e in tail.eqns} == {"mul", "add"}
 
 
 def test_head_and_tail_inside_one_jit_are_the_function(functions):
