@@ -188,22 +188,23 @@ def _wait(result: PyTree) -> PyTree:
 
 def bytes_of_forward(function: Function, layer: str, images: Array, parameters: PyTree) -> int:
     """Estimate of what one run of the batch from ``layer`` on takes."""
-    return _bytes(function, layer, *_shapes((images, parameters)), backward=False)
+    return _bytes(function, layer, *shapes((images, parameters)), backward=False)
 
 
 def bytes_of_gradient(function: Function, layer: str, images: Array, parameters: PyTree) -> int:
     """Estimate of what one run of the batch from ``layer`` on, and back, takes."""
-    return _bytes(function, layer, *_shapes((images, parameters)), backward=True)
+    return _bytes(function, layer, *shapes((images, parameters)), backward=True)
 
 
-def _shapes(tree: PyTree) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
+def shapes(tree: PyTree) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
+    """The tree's structure, and shape and dtype of its leaves: what a cache of traces goes by."""
     leaves, structure = jax.tree.flatten(tree)
     return structure, tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
 
 
 @lru_cache(maxsize=64)
-def _bytes(function: Function, layer: str, structure: Any, shapes: tuple, *, backward: bool) -> int:
-    images, parameters = jax.tree.unflatten(structure, shapes)
+def _bytes(function: Function, layer: str, structure: Any, leaves: tuple, *, backward: bool) -> int:
+    images, parameters = jax.tree.unflatten(structure, leaves)
     tail = onwards(function, layer, images, parameters)
     activation = jax.eval_shape(lambda i, p: _at(i, p, function=function, layer=layer), images, parameters)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.cam.saliency import weighted_sum
-from xrcam_jax.case import INPUT, Function
+from xrcam_jax.case import INPUT, Function, shapes
 from xrcam_jax.compiling import compiled
 from xrcam_jax.explain.kinds import Cam, Found, Propagation
 from xrcam_jax.lrp.composites import Composite, gradient, relevance_cam
@@ -44,31 +44,26 @@ class Outline:
 
 def outline(function: Function, images: Any, parameters: PyTree) -> Outline:
     """Trace the model; of ``images`` and ``parameters`` only shapes and dtypes count."""
-    return _outline(function, *_shapes(images, parameters))
+    return _outline(function, *shapes((images, parameters)))
 
 
 def is_behind_pooling(function: Function, images: Any, parameters: PyTree, layer: str) -> bool:
     """Whether nothing but global pooling and a linear layer follows ``layer``."""
-    return _is_behind_pooling(function, layer, *_shapes(images, parameters))
-
-
-def _shapes(*tree: PyTree) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
+    return _is_behind_pooling(function, layer, *shapes((images, parameters)))
 
 
 @lru_cache(maxsize=32)
-def _outline(function: Function, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]) -> Outline:
-    closed, output = trace(function, *jax.tree.unflatten(structure, shapes))
+def _outline(function: Function, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Outline:
+    closed, output = trace(function, *jax.tree.unflatten(structure, leaves))
     marks = {name: aval.shape for name, aval in marks_of(program_for(closed, gradient())).items()}
     return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
 
 
 @lru_cache(maxsize=128)
 def _is_behind_pooling(
-    function: Function, layer: str, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]
+    function: Function, layer: str, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]
 ) -> bool:
-    closed, _ = trace(function, *jax.tree.unflatten(structure, shapes))
+    closed, _ = trace(function, *jax.tree.unflatten(structure, leaves))
     rules = relevance_cam()
     explained = [i == 0 for i in range(len(closed.in_avals))]
     try:
