@@ -12,6 +12,7 @@ from xrcam_jax.cam import channels, weights
 from xrcam_jax.cam.components import centred
 from xrcam_jax.case import Case
 from xrcam_jax.explain import kinds
+from xrcam_jax.explain.evaluate import GUIDED_BACKPROP
 from xrcam_jax.explain.kinds import Cam, Found, Guided, Kind, Method, Propagation, Search, Signal, Smooth
 from xrcam_jax.lrp import composites, seeds
 from xrcam_jax.names import unknown
@@ -163,7 +164,7 @@ METHODS: dict[str, Method] = {
     "guided_backprop": Method(
         "gradient that passes ReLUs only where it is positive",
         "propagation", "Springenberg et al., Striving for simplicity, 2015",
-        Propagation(Signal(composites.guided_backprop(), seeds.unit), channels="largest"),
+        GUIDED_BACKPROP.kind,
     ),
     "deconvnet": Method(
         "gradient with a ReLU on the way back",
