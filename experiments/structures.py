@@ -17,7 +17,8 @@ import xrcam_jax as xr
 from xrcam_jax.data.cohort import Frames
 from xrcam_jax.data.synthetic import LABELS
 from xrcam_jax.explain.explanation import Explanation
-from xrcam_jax.metrics.overlap import pooled_iou, salient
+from xrcam_jax.metrics import overlap
+from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.models import ResNet
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -73,7 +74,7 @@ def find_structures(
     truth = frames.structures[chosen]
 
     def iou(masks: np.ndarray | jax.Array) -> float:
-        return float(pooled_iou(jnp.asarray(masks), jnp.asarray(truth)))
+        return float(overlap.iou(overlap.pooled(overlap.overlap(jnp.asarray(masks), jnp.asarray(truth)))))
 
     def found_by(method: str, layer: str) -> float:
         maps = [e.aggregate(method) if layer == AGGREGATE else e.maps[method][layer] for e in batches]

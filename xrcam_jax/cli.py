@@ -17,6 +17,7 @@ from xrcam_jax.commands.checks import CommandError
 # Commands with a door of their own, which parses what follows the command's name.
 FORWARDED = {
     "convert": ("weights_convert.__main__", "timm checkpoints to Orbax directories, and back"),
+    "evaluate": ("xrcam_jax.commands.evaluate", "the experiments of the thesis: tables, plots and pictures"),
     "benchmark": ("experiments.benchmark", "time forward pass, gradient and relevance on this machine"),
 }
 

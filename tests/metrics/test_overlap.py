@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from xrcam_jax.metrics.overlap import overlap, pooled_iou, salient
+from xrcam_jax.metrics.overlap import dice, iou, iou_eq_2_22, overlap, pooled, salient
 
 MASKS = st.tuples(*[arrays(bool, (3, 4, 5))] * 2)
 
@@ -24,13 +24,30 @@ def test_pooled_iou_is_a_ratio_of_counts(masks):
     both = either = 0
     for f, t in zip(found.ravel(), truth.ravel(), strict=True):
         both, either = both + (f and t), either + (f or t)
-    np.testing.assert_allclose(pooled_iou(found, truth), both / either if either else 0, rtol=1e-6)
-    pooled = [sum(np.asarray(part).tolist()) for part in overlap(found, truth)]
-    assert pooled == [both, either]
+    counts = overlap(found, truth)
+    np.testing.assert_allclose(iou(pooled(counts)), both / either if either else 0, rtol=1e-6)
+    assert int(pooled(counts).both) == both
 
 
 def test_a_perfect_map_and_a_map_elsewhere():
     truth = np.zeros((1, 8, 8), bool)
     truth[:, 2:4, 2:4] = True
-    assert pooled_iou(salient(truth.astype(np.float32)), truth) == 1
-    assert pooled_iou(np.roll(truth, 4, axis=2), truth) == 0
+    assert iou(overlap(salient(truth.astype(np.float32)), truth)) == 1
+    assert iou(overlap(np.roll(truth, 4, axis=2), truth)) == 0
+
+
+@given(MASKS)
+def test_figures_of_each_picture(masks):
+    counts = overlap(*masks)
+    for i, (f, t) in enumerate(zip(*masks, strict=True)):
+        both, total = np.logical_and(f, t).sum(), f.sum() + t.sum()
+        np.testing.assert_allclose(dice(counts)[i], 2 * both / total if total else 0, rtol=1e-6)
+        np.testing.assert_allclose(iou_eq_2_22(counts)[i], both / total if total else 0, rtol=1e-6)
+        np.testing.assert_allclose(iou(counts)[i], both / (total - both) if total else 0, rtol=1e-6)
+
+
+@given(MASKS)
+def test_pooled_figures_of_parts_are_those_of_the_whole(masks):
+    whole = pooled(overlap(*masks))
+    parts = [pooled(overlap(*(m[some] for m in masks))) for some in (slice(0, 1), slice(1, 3))]
+    assert [int(a + b) for a, b in zip(*parts, strict=True)] == [int(part) for part in whole]

@@ -145,8 +145,24 @@ def ablation_cam(case: Case, layer: str, *, score: Score = "logit") -> Weights:
       layer: a mark.
       score: S, ``"logit"`` or ``"probability"``.
     """
+    intact, without = ablated_scores(case, layer, score=score, name=f"Ablation-CAM {layer}")
+    drops = (intact - without) / jnp.where(intact == 0, 1, intact)
+    return jnp.moveaxis(jnp.where(intact == 0, 0, drops), 0, -1)[:, :, None, None, :]
+
+
+def ablated_scores(
+    case: Case, layer: str, *, score: Score = "logit", name: str = "ablation"
+) -> tuple[Float[Array, "b t"], Float[Array, "k b t"]]:
+    """The targets' scores, and those without channel k of a layer, for each k; run from the layer on only.
+
+    Args:
+      case: what is explained.
+      layer: a mark.
+      score: ``"logit"`` or ``"probability"``.
+      name: for the progress bar.
+    """
     activation, rest = case.at(layer)
-    # One more, with nothing ablated, is S.
+    # One more, with nothing ablated, is the whole.
     count = activation.shape[-1] + 1
 
     def step(indices: Array) -> Array:
@@ -156,10 +172,8 @@ def ablation_cam(case: Case, layer: str, *, score: Score = "logit") -> Weights:
         )  # fmt: skip
 
     each = activation.nbytes + bytes_of_forward(case.function, layer, case.images, case.parameters)
-    scores = stacked(step, count, case, each, f"Ablation-CAM {layer}")
-    intact = scores[-1]
-    drops = (intact - scores[:-1]) / jnp.where(intact == 0, 1, intact)
-    return jnp.moveaxis(jnp.where(intact == 0, 0, drops), 0, -1)[:, :, None, None, :]
+    scores = stacked(step, count, case, each, name)
+    return scores[-1], scores[:-1]
 
 
 @compiled(static=("function", "layer", "score"))

@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from xrcam_jax.data.frames import collate, extract_all
+    from xrcam_jax.data.manifest import read_origin, write_origin
 
     failures: list[str] = [f"{path}: not in the folder of a class and a patient" for path in recordings.misplaced]
     for line in [*failures, *_left_out(recordings)]:
@@ -69,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         _say(str(error))
         return 1
+    write_origin(options.out, read_origin(options.recordings) or "recordings")
     _summarise(prepared, extracted)
     print(f"{len(extracted)} recordings prepared, {len(failures)} could not be. Look into {options.out}")
     return 1 if failures else 0

@@ -121,7 +121,7 @@ class Annotations:
         mask = np.zeros((side, side), bool)
         for instance in self.instances[file]:
             mask[_inside(instance.box)] |= instance.inside
-        return mask if size is None else _resized(mask, size)
+        return mask if size is None else resized(mask, (size, size))
 
 
 def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> Annotations:
@@ -265,9 +265,14 @@ def _inside(box: Box) -> tuple[slice, slice]:
     return np.s_[box.top : box.bottom, box.left : box.right]
 
 
-def _resized(mask: Bool[np.ndarray, "h w"], size: int) -> Bool[np.ndarray, "size size"]:
-    if size < 1:
-        raise ValueError(f"size: expected 1 or more pixels, got {size}")
-    interpolation = cv2.INTER_AREA if size < len(mask) else cv2.INTER_LINEAR
-    covered = cv2.resize(mask.astype(np.float32), (size, size), interpolation=interpolation)
+def resized(mask: Bool[np.ndarray, "p q"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    """The mask at another ``size``, height and width in pixels: a pixel is covered where at least half of it is.
+
+    Raises:
+      ValueError: the size is not positive.
+    """
+    if min(size) < 1:
+        raise ValueError(f"size: expected 1 or more pixels, got {min(size)}")
+    interpolation = cv2.INTER_AREA if size < mask.shape else cv2.INTER_LINEAR
+    covered = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=interpolation)
     return covered >= 0.5 - 1e-6

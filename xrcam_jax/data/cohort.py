@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, UInt8
 from tqdm import tqdm
 
+from xrcam_jax.data.manifest import ORIGIN
 from xrcam_jax.data.synthetic import LABELS, View, draw_look, draw_tissue, frame_shape, record
 from xrcam_jax.files import write_whole
 
@@ -108,6 +109,8 @@ def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool 
     """
     out = Path(out)
     coco = Coco()
+    # Hidden: it is no recording.
+    write_whole(out / RECORDINGS / f".{ORIGIN}", f"drawn by xrcam synth, seed {cohort.seed}\n".encode())
     for recording in tqdm(recordings(cohort), desc="draw", unit="video", disable=None if progress else True):
         folder = out / RECORDINGS / recording.label / recording.patient
         annotated = _annotating(views(cohort, recording), cohort, recording, coco)

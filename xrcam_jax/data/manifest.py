@@ -1,7 +1,7 @@
 """What a prepared folder holds: ``manifest.csv`` lists the frames, ``split.csv`` says which part a patient is in,
-``statistics.json`` has the intensities of the training part.
+``statistics.json`` has the intensities of the training part, ``origin.txt`` whether they were recorded or drawn.
 
-All three can be read, and the split edited, with any text editor.
+All can be read, and the split edited, with any text editor.
 """
 
 import csv
@@ -16,7 +16,7 @@ from typing import Any
 
 from xrcam_jax.files import write_whole
 
-MANIFEST, SPLIT, STATISTICS = "manifest.csv", "split.csv", "statistics.json"
+MANIFEST, SPLIT, STATISTICS, ORIGIN = "manifest.csv", "split.csv", "statistics.json", "origin.txt"
 PARTS = ("train", "validation", "test")
 
 
@@ -105,6 +105,19 @@ def write_split(folder: str | os.PathLike[str], parts: dict[str, str]) -> None:
 def write_statistics(folder: str | os.PathLike[str], statistics: Statistics) -> None:
     """Writes ``statistics.json``, whole or not at all."""
     write_whole(Path(folder) / STATISTICS, (json.dumps(asdict(statistics), indent=1) + "\n").encode())
+
+
+def write_origin(folder: str | os.PathLike[str], origin: str) -> None:
+    """Writes ``origin.txt``: ``"recordings"``, or ``"drawn ..."`` for what stands for no patient."""
+    write_whole(Path(folder) / ORIGIN, f"{origin}\n".encode())
+
+
+def read_origin(folder: str | os.PathLike[str]) -> str | None:
+    """What ``origin.txt`` of a prepared folder, or ``.origin.txt`` of one of recordings, says; None without."""
+    for path in (Path(folder) / ORIGIN, Path(folder) / f".{ORIGIN}"):
+        if path.is_file():
+            return path.read_text(encoding="utf-8").strip()
+    return None
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -2,10 +2,13 @@
 
 References:
   you2024: You et al., XRelevanceCAM, IJCARS 2024; the thesis's section 5.
+  dice1945: Dice, Measures of the amount of ecologic association between species, Ecology 1945.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 
 def salient(maps: Float[Array, "*b h w"]) -> Bool[Array, "*b h w"]:
@@ -14,15 +17,45 @@ def salient(maps: Float[Array, "*b h w"]) -> Bool[Array, "*b h w"]:
     return maps > mean + jnp.std(maps, axis=(-2, -1), keepdims=True)
 
 
-def overlap(found: Bool[Array, "*b h w"], truth: Bool[Array, "*b h w"]) -> tuple[Int[Array, "*b"], Int[Array, "*b"]]:
-    """Numbers of pixels in both masks and in either, for each picture."""
-    return (found & truth).sum((-2, -1)), (found | truth).sum((-2, -1))
+class Overlap(NamedTuple):
+    """Numbers of pixels; summed over pictures they give pooled figures, in which large structures count for more.
 
-
-def pooled_iou(found: Bool[Array, "*b h w"], truth: Bool[Array, "*b h w"]) -> Float[Array, ""]:
-    """Sum of intersections / sum of unions over all pictures, in [0, 1]; 0 where both masks are empty.
-
-    So a large structure counts more than a small one, as in the thesis's tables.
+    Attributes:
+      both: in both masks.
+      found: in the salient one.
+      truth: in the one that a person drew.
     """
-    both, either = overlap(found, truth)
-    return both.sum() / jnp.maximum(either.sum(), 1)
+
+    both: Int[Array, "*b"]
+    found: Int[Array, "*b"]
+    truth: Int[Array, "*b"]
+
+
+def overlap(found: Bool[Array, "*b h w"], truth: Bool[Array, "*b h w"]) -> Overlap:
+    """Counts for each picture; the masks broadcast against each other."""
+    found, truth = jnp.broadcast_arrays(found, truth)
+    return Overlap((found & truth).sum((-2, -1)), found.sum((-2, -1)), truth.sum((-2, -1)))
+
+
+def iou(counts: Overlap) -> Float[Array, "*b"]:
+    """|both| / |either| in [0, 1]; 0 where both masks are empty."""
+    return _ratio(counts.both, counts.found + counts.truth - counts.both)
+
+
+def dice(counts: Overlap) -> Float[Array, "*b"]:
+    """2 |both| / (|found| + |truth|) in [0, 1] (dice1945); 0 where both masks are empty."""
+    return 2 * iou_eq_2_22(counts)
+
+
+def iou_eq_2_22(counts: Overlap) -> Float[Array, "*b"]:
+    """|both| / (|found| + |truth|) in [0, 0.5], as the thesis's eq. 2.22 prints it: half of :func:`dice`."""
+    return _ratio(counts.both, counts.found + counts.truth)
+
+
+def pooled(counts: Overlap) -> Overlap:
+    """The sums over all pictures: ``iou(pooled(counts))`` is the figure of the thesis's tables."""
+    return Overlap(*(part.sum() for part in counts))
+
+
+def _ratio(part: Num[Array, "*b"], whole: Num[Array, "*b"]) -> Float[Array, "*b"]:
+    return part / jnp.maximum(whole, 1)

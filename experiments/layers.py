@@ -1,0 +1,52 @@
+"""The columns of the thesis's tables: each layer's map, and the aggregates from the highest layer down."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from xrcam_jax import Explanation
+from xrcam_jax.cam.saliency import min_max, upsampled
+
+
+def aggregates(layers: Sequence[str]) -> list[tuple[str, ...]]:
+    """Two or more layers each, the highest first: layer 4+3, 4+3+2, 4+3+2+1."""
+    highest = tuple(reversed(layers))
+    return [highest[: i + 1] for i in range(1, len(highest))]
+
+
+def title(layers: Sequence[str]) -> str:
+    """``layer4+3+2`` for layer4, layer3 and layer2."""
+    return "+".join([layers[0], *(layer.removeprefix("layer") for layer in layers[1:])])
+
+
+def columns(layers: Sequence[str]) -> list[str]:
+    """Names of all columns, the layers first."""
+    return [*layers, *map(title, aggregates(layers))]
+
+
+@partial(jax.jit, static_argnames="size")
+def layer_maps(raws: Mapping[str, Float[Array, "b _p _q"]], size: tuple[int, int]) -> dict[str, Float[Array, "b h w"]]:
+    """Saliency maps in [0, 1] of each layer and aggregate, from the weighted sums of each layer.
+
+    As :meth:`xrcam_jax.Explanation.aggregate` gives them, with each layer upsampled once.
+    """
+    large = {layer: upsampled(raw, size) for layer, raw in raws.items()}
+    together = {
+        title(some): min_max(jnp.mean(jnp.stack([large[layer] for layer in some]), axis=0))
+        for some in aggregates(sorted(raws))
+    }
+    return {layer: min_max(each) for layer, each in large.items()} | together
+
+
+def all_maps(e: Explanation) -> dict[str, Float[Array, "b h w"]]:
+    """The maps of all methods by ``METHOD/COLUMN``, in the methods' order."""
+    maps = {}
+    for method, raws in e.raw.items():
+        size = next(iter(e.maps[method].values())).shape[-2:]
+        found = layer_maps(raws, size)
+        order = columns(list(raws))
+        maps |= {f"{method}/{column}": found[column] for column in order}
+    return maps

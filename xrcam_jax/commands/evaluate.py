@@ -1,0 +1,34 @@
+"""``xrcam evaluate NAME``: the experiments of the thesis, one file each in ``experiments/``."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from xrcam_jax.commands.checks import CommandError, check_names
+
+EXPERIMENTS = {
+    "segmentation": "overlap of saliency and outlines (Tables 5.1 to 5.4)",
+    "dropout": "the same with dropout switched on, many passes (Tables 5.5 and 5.6)",
+    "confidence": "scores with the salient pixels hidden, alone, or in order (Table 5.7)",
+    "axioms": "sensitivity and conservation (Tables 5.8 and 5.9)",
+    "sanity": "maps of networks with random weights (Figures 5.16 and 5.17)",
+    "transfer": "trained from scratch against pre-trained (Figures 4.1 and 4.2)",
+    "architectures": "one architecture against another (Table 5.1, Figure 5.2)",
+    "gallery": "pictures of maps and masks (Figures 5.3 to 5.15), and the viewer of the report",
+}
+USAGE = """usage: xrcam evaluate NAME --data PREPARED --weights PATH [PATH ...] [--out DIR] ...
+
+{experiments}
+
+xrcam evaluate NAME --help says more of each. Results of all lie in one folder; xrcam report makes a page of them."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the experiment that ``argv`` begins with; returns the exit status."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE.format(experiments="\n".join(f"  {name:14} {what}" for name, what in EXPERIMENTS.items())))
+        return 0
+    check_names("NAME", argv[:1], EXPERIMENTS)
+    try:
+        return import_module(f"experiments.{argv[0]}").main(argv[1:])
+    except ImportError as error:
+        raise CommandError(str(error)) from error

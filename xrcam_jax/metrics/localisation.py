@@ -1,0 +1,75 @@
+"""Whether a saliency map points at what a person outlined; pure functions of batches.
+
+References:
+  zhou2016: Zhou et al., Learning deep features for discriminative localization, CVPR 2016.
+  zhang2018: Zhang et al., Top-down neural attention by excitation backprop, IJCV 2018.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+Boxes = Int[Array, "*b 4"]
+
+
+def largest_part(masks: Bool[Array, "b h w"]) -> Bool[Array, "b h w"]:
+    """The largest connected part of each mask, corners connecting too; of equally large ones the lowest."""
+    return jax.vmap(_largest_part)(masks)
+
+
+def _largest_part(mask: Bool[Array, "h w"]) -> Bool[Array, "h w"]:
+    places = jnp.arange(mask.size, dtype=jnp.int32).reshape(mask.shape)
+
+    def spread(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        labels, _ = state
+        near = lax.reduce_window(labels, jnp.int32(-1), lax.max, (3, 3), (1, 1), "SAME")
+        # A label is a place in the same part: what is known there holds here, which shortens long ways.
+        known = jnp.where(mask, near.ravel()[jnp.where(mask, near, 0)], -1)
+        return known, jnp.any(known != labels)
+
+    start = jnp.where(mask, places, -1)
+    labels, _ = lax.while_loop(lambda state: state[1], spread, (start, jnp.any(mask)))
+    sizes = jnp.zeros(mask.size, jnp.int32).at[jnp.where(mask, labels, 0)].add(mask.astype(jnp.int32))
+    largest = mask.size - 1 - jnp.argmax(sizes[::-1])
+    return mask & (labels == largest)
+
+
+def bounding_box(masks: Bool[Array, "*b h w"]) -> Boxes:
+    """Top, left, bottom, right (the ends excluded) of the pixels of each mask; four zeros for an empty one."""
+
+    def ends(along: Bool[Array, "*b n"]) -> tuple[Array, Array]:
+        return jnp.argmax(along, -1), along.shape[-1] - jnp.argmax(along[..., ::-1], -1)
+
+    (top, bottom), (left, right) = ends(masks.any(-1)), ends(masks.any(-2))
+    boxes = jnp.stack([top, left, bottom, right], axis=-1)
+    return jnp.where(masks.any((-2, -1))[..., None], boxes, 0)
+
+
+def box_iou(a: Boxes, b: Boxes) -> Float[Array, "*b"]:
+    """Area of intersection over area of union, in [0, 1]; 0 where a box is empty. The arguments broadcast."""
+    sides = jnp.minimum(a[..., 2:], b[..., 2:]) - jnp.maximum(a[..., :2], b[..., :2])
+    both = jnp.prod(jnp.maximum(sides, 0), axis=-1)
+    areas = [jnp.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (a, b)]
+    return both / jnp.maximum(areas[0] + areas[1] - both, 1)
+
+
+def localised(found: Bool[Array, "b h w"], boxes: Int[Array, "b n 4"]) -> Float[Array, " b"]:
+    """IoU of the box around the largest part of ``found`` with the annotated box that fits best (zhou2016).
+
+    Args:
+      found: the salient pixels.
+      boxes: around what a person outlined; rows of zeros where a picture has fewer than n.
+    """
+    return jnp.max(box_iou(bounding_box(largest_part(found))[:, None], boxes), axis=-1, initial=0)
+
+
+def points_at(maps: Float[Array, "*b h w"], truth: Bool[Array, "*b h w"]) -> Bool[Array, "*b"]:
+    """The pointing game (zhang2018): whether the map is largest in the outline. A constant map points nowhere.
+
+    Of several equal maxima the first counts, row by row.
+    """
+    maps, truth = jnp.broadcast_arrays(maps, truth)
+    flat = maps.reshape(*maps.shape[:-2], -1)
+    at = jnp.take_along_axis(truth.reshape(flat.shape), jnp.argmax(flat, -1, keepdims=True), -1)[..., 0]
+    return at & (flat.max(-1) > flat.min(-1))

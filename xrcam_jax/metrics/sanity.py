@@ -1,0 +1,115 @@
+"""Does an explanation depend on what the model has learnt? Weights are drawn anew, and the maps compared.
+
+References:
+  adebayo2018: Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
+  wang2004: Wang et al., Image quality assessment: from error visibility to structural similarity, IEEE TIP 2004.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from xrcam_jax.names import unknown
+
+EXTRA = "pip install 'xrcam-jax[evaluate]'"
+SIMILARITIES = ("ssim", "rank", "rank_abs", "hog")
+
+
+def randomised(
+    parameters: PyTree, parts: Collection[str], key: Array, *, draw: Literal["normal", "own"] = "normal"
+) -> PyTree:
+    """``parameters`` with the kernels of convolutions and linear layers in ``parts`` drawn anew (adebayo2018).
+
+    Biases, and all of batch norm, stay as they are.
+
+    Args:
+      parameters: of a model, nested by name, as :func:`xrcam_jax.functional.as_function` gives them.
+      parts: names of modules at the top, such as ``"layer4"`` or ``"fc"``.
+      key: of the draw. What is drawn for one part does not depend on the others.
+      draw: ``"normal"`` for N(0, 1), as the thesis; ``"own"`` for the normal distribution that the layers here
+        start from, whose variance is 2 / (k k features out) for a convolution and 1 / features in for a linear layer.
+
+    Raises:
+      ValueError: a part that the model does not have, or another ``draw``.
+    """
+    if draw not in ("normal", "own"):
+        raise ValueError(f"draw must be normal or own; got {draw!r}")
+    leaves, structure = jax.tree_util.tree_flatten_with_path(parameters)
+    names = [[_name(entry) for entry in path] for path, _ in leaves]
+    for part in parts:
+        if part not in {name[0] for name in names}:
+            raise unknown("part of the model", part, list(dict.fromkeys(name[0] for name in names)))
+    drawn = [
+        _drawn(value, jax.random.fold_in(key, index), draw) if name[0] in parts and "kernel" in name else value
+        for index, (name, (_, value)) in enumerate(zip(names, leaves, strict=True))
+    ]
+    return jax.tree.unflatten(structure, drawn)
+
+
+def _name(entry: Any) -> str:
+    return str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", entry))))
+
+
+def _drawn(kernel: Array, key: Array, draw: str) -> Array:
+    values = jax.random.normal(key, kernel.shape, kernel.dtype)
+    if draw == "normal":
+        return values
+    fan = kernel.shape[0] if kernel.ndim == 2 else kernel.size // kernel.shape[-2] / 2
+    return values / jnp.sqrt(fan).astype(kernel.dtype)
+
+
+def similarity(name: str) -> Callable[[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]], float]:
+    """How alike two maps in [0, 1] are, in [-1, 1].
+
+    ``"ssim"`` is the structural similarity (wang2004) in windows of 7 pixels; ``"rank"`` Spearman's rank correlation
+    of the pixels, ``"rank_abs"`` that of their absolute values (for signed maps), both 0 where a map is constant;
+    ``"hog"`` the correlation of histograms of oriented gradients in cells of 16 pixels, likewise.
+
+    Raises:
+      ValueError: another name.
+      ImportError: scikit-image or SciPy is not installed.
+    """
+    functions = {"ssim": _ssim, "rank": _rank, "rank_abs": _rank_abs, "hog": _hog}
+    if name not in functions:
+        raise unknown("similarity", name, functions)
+    return functions[name]
+
+
+def _ssim(a: np.ndarray, b: np.ndarray) -> float:
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError:
+        raise ImportError(f"SSIM needs scikit-image: {EXTRA}") from None
+    return float(structural_similarity(a.astype(np.float64), b.astype(np.float64), data_range=1.0))
+
+
+def _rank(a: np.ndarray, b: np.ndarray) -> float:
+    try:
+        from scipy.stats import rankdata
+    except ImportError:
+        raise ImportError(f"rank correlation needs SciPy: {EXTRA}") from None
+    return _correlation(rankdata(a), rankdata(b))
+
+
+def _rank_abs(a: np.ndarray, b: np.ndarray) -> float:
+    return _rank(np.abs(a), np.abs(b))
+
+
+def _hog(a: np.ndarray, b: np.ndarray) -> float:
+    try:
+        from skimage.feature import hog
+    except ImportError:
+        raise ImportError(f"HOG needs scikit-image: {EXTRA}") from None
+    cell = min(16, max(1, min(a.shape) // 2))
+    settings = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (1, 1)}
+    return _correlation(hog(a.astype(np.float64), **settings), hog(b.astype(np.float64), **settings))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = (np.ravel(v) - np.mean(v) for v in (a, b))
+    scale = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / scale) if scale > 0 else 0.0
