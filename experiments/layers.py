@@ -43,7 +43,7 @@ def layer_maps(raws: Mapping[str, Float[Array, "b _p _q"]], size: tuple[int, int
 
 def all_maps(e: Explanation) -> dict[str, Float[Array, "b h w"]]:
     """The maps of all methods by ``METHOD/COLUMN``, in the methods' order."""
-    maps = {}
+    maps: dict[str, Array] = {}
     for method, raws in e.raw.items():
         size = next(iter(e.maps[method].values())).shape[-2:]
         found = layer_maps(raws, size)

@@ -66,6 +66,7 @@ class Batch(NamedTuple):
       labels: class numbers.
       masks: what a person outlined; empty where nobody did.
       boxes: around each outlined structure (top, left, bottom, right); zeros where there are fewer than n.
+      start: place of the first among the study's frames.
     """
 
     pictures: np.ndarray
@@ -73,6 +74,7 @@ class Batch(NamedTuple):
     labels: Int[np.ndarray, " b"]
     masks: Bool[np.ndarray, "b h w"]
     boxes: Int[np.ndarray, "b n 4"]
+    start: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,6 +259,7 @@ def read_batch(study: Study, network: Network, start: int) -> Batch:
         np.array([classes.index(frame.label) for frame in frames], np.int32),
         np.stack(masks),
         np.stack([_boxes(study, frame, config) for frame in frames]),
+        start,
     )
 
 

@@ -22,7 +22,7 @@ class Table:
     Attributes:
       file: its name, without suffix.
       title: one line.
-      rows: by the row's labels, one figure for each column.
+      rows: by the row's labels, a tuple of names, one figure for each column.
       columns: their names.
       labels: names of the rows' labels.
       best: whether the largest or the smallest of a column is the best one; None where neither is.
@@ -32,7 +32,7 @@ class Table:
 
     file: str
     title: str
-    rows: Mapping[tuple[str, ...], Sequence[Estimate]]
+    rows: Mapping[Any, Sequence[Estimate]]
     columns: Sequence[str]
     labels: Sequence[str] = ("method",)
     best: Literal["max", "min"] | None = "max"
@@ -72,7 +72,8 @@ class Table:
         if math.isnan(figure.value):
             return "–"
         text = self._number(figure.value)
-        text = f"**{text}**" if figure.value == best else text
+        # As good as it can be told apart in print.
+        text = f"**{text}**" if math.isfinite(best) and text == self._number(best) else text
         if math.isnan(figure.low):
             return text
         return f"{text} [{self._number(figure.low)}, {self._number(figure.high)}]"

@@ -16,7 +16,8 @@ def min_max(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     """Each map scaled to [0, 1]; a constant one gives zeros."""
     low = jnp.min(maps, axis=(-2, -1), keepdims=True)
     spread = jnp.max(maps, axis=(-2, -1), keepdims=True) - low
-    return jnp.where(spread > 0, (maps - low) / jnp.where(spread > 0, spread, 1), 0)
+    # Compiled, the least value may come out an ulp below what is taken for it.
+    return jnp.clip(jnp.where(spread > 0, (maps - low) / jnp.where(spread > 0, spread, 1), 0), 0, 1)
 
 
 def upsample(maps: Float[Array, "*b p q"], size: tuple[int, int]) -> Float[Array, "*b h w"]:
