@@ -26,7 +26,7 @@ def compare(study: Study, *, title: str, text: str, order: int, shown: Sequence[
       order: of the experiment among others.
       shown: methods and layers of the sheet.
     """
-    found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
+    found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
     write_figures(study, found)
     marked = {label: correct(study, arrays) & study.annotated for label, arrays in found.items()}
     tables = [

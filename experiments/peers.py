@@ -59,6 +59,33 @@ def torch_training(name: str, batch: int, size: int, threads: int) -> Callable[[
     return step
 
 
+def layer_cams(name: str, batch: int, size: int, threads: int) -> Callable[[], Any]:
+    """pytorch-grad-cam's six CAMs that one gradient gives, of random pictures, at each layer of timm's model ``name``.
+
+    Raises:
+      ImportError: torch, timm or grad-cam is missing.
+    """
+    import timm
+    import torch
+    from pytorch_grad_cam import GradCAM, GradCAMElementWise, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    torch.set_num_threads(threads)
+    model = timm.create_model(name).eval()
+    images = torch.randn(batch, 3, size, size)
+    targets = [ClassifierOutputTarget(0)] * batch
+
+    def run() -> Any:
+        maps = []
+        for cam in (GradCAM, GradCAMPlusPlus, XGradCAM, HiResCAM, LayerCAM, GradCAMElementWise):
+            for layer in LAYERS:
+                with cam(model=model, target_layers=[getattr(model, layer)]) as explain:
+                    maps.append(explain(input_tensor=images, targets=targets))
+        return maps
+
+    return run
+
+
 def channel_cams(name: str, layer: str, size: int, threads: int) -> dict[str, Callable[[], Any]]:
     """pytorch-grad-cam's Score-CAM and Ablation-CAM of one random picture at ``layer`` of timm's model ``name``.
 

@@ -24,10 +24,11 @@ import xrcam_jax as xr
 from experiments import plots
 from experiments.layers import all_maps, columns
 from experiments.pictures import correct, iou_p_value, mean_figure, pooled_iou, write_figures
-from experiments.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
+from experiments.study import Arrays, Batch, Study, add_arguments, each_batch, open_study, parser
 from experiments.tables import Table, mean_of, scaled, write_contents
 from xrcam_jax.metrics import localisation, overlap
 from xrcam_jax.metrics.uncertainty import Estimate
+from xrcam_jax.models import ResNet
 from xrcam_jax.train.report import write_rows
 
 NAME = "segmentation"
@@ -47,13 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(arguments)
     options = arguments.parse_args(argv)
     study = open_study(NAME, options, annotated=True)
-    write(study, {network.label: each_batch(study, network, figures(study, network)) for network in study.networks})
+    found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
+    write(study, found)
     return 0
 
 
-def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Array]]:
+def figures(model: ResNet, methods: Sequence[str], layers: Sequence[str]) -> Callable[[Batch], Mapping[str, Array]]:
     """What is measured on a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
-    explain = xr.Explainer(network.model, study.methods, study.layers)
+    explain = xr.Explainer(model, methods, layers)
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)

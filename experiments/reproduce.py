@@ -1,0 +1,117 @@
+"""The whole of chapter 5 on drawn recordings: train, run every experiment, set all tables beside the thesis's.
+
+    python -m experiments.reproduce work/ --small      # small networks; about half an hour on 2 cores
+    python -m experiments.reproduce work/              # resnet50, resnext50_32x4d, skresnext50_32x4d; some hours
+
+Writes ``work/results/`` (one folder per experiment, and ``report.html``) and ``work/reproduction.md``, which says which
+of the thesis's claims hold on these data. Started again it goes on where it stopped. The data are drawn: they say
+something of the methods, and nothing of tumours.
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.comparison import reproduction
+from xrcam_jax.cli import main as xrcam
+from xrcam_jax.files import write_whole
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large the reproduction is.
+
+    Attributes:
+      plain: network without Selective Kernel.
+      sk: the same with it.
+      other: another one.
+      synth: options of ``xrcam synth``.
+      epochs: of each training.
+      batch_size: of the training.
+      limits: frames of the experiments that take long.
+    """
+
+    plain: str
+    sk: str
+    other: str
+    synth: tuple[str, ...]
+    epochs: int
+    batch_size: int
+    limits: dict[str, int]
+
+    @property
+    def trainings(self) -> dict[str, tuple[str, ...]]:
+        """By folder, the arguments that tell one training from the others."""
+        return {
+            "other": ("--model", self.other),
+            "plain": ("--model", self.plain),
+            "sk": ("--model", self.sk),
+            "sk_dropout": ("--model", self.sk, "--dropout", "0.1"),
+        }
+
+
+SMALL = Plan(
+    "resnet18", "skresnet18", "resnet34", ("--small", "--patients", "40", "--frames", "960"), 10, 16,
+    {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 48},
+)  # fmt: skip
+FULL = Plan(
+    "resnext50_32x4d", "skresnext50_32x4d", "resnet50", ("--small", "--patients", "80", "--frames", "1920"), 12, 32,
+    {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 96},
+)  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs what is not there yet; returns the exit status."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("work", type=Path, help="folder for recordings, frames, networks and results")
+    arguments.add_argument("--small", action="store_true", help="small networks, fewer frames")
+    options = arguments.parse_args(argv)
+    plan, work = SMALL if options.small else FULL, options.work
+    for step in steps(plan, work):
+        print(f"\n$ xrcam {' '.join(step)}", flush=True)
+        status = xrcam(step)
+        if status:
+            return status
+    pictures = work / "reproduction"
+    pictures.mkdir(exist_ok=True)
+    for experiment, file in (("gallery", "layers_1.jpg"), ("gallery", "aggregation.jpg"), ("sanity", "*.jpg")):
+        for path in sorted((work / "results" / experiment).glob(file)):
+            shutil.copy(path, pictures / f"{experiment}_{path.name}")
+    text = reproduction(work / "results", plan.plain, plan.sk, plan.other, sorted(p.name for p in pictures.iterdir()))
+    write_whole(work / "reproduction.md", text.encode())
+    print(f"\nSee {work / 'reproduction.md'} and {work / 'results' / 'report.html'}")
+    return 0
+
+
+def steps(plan: Plan, work: Path) -> list[list[str]]:
+    """The commands, one after the other; each goes on where it stopped."""
+    synthetic, prepared, results = work / "synthetic", work / "prepared", work / "results"
+    commands = [] if (synthetic / "annotations.json").exists() else [["synth", str(synthetic), *plan.synth]]
+    commands.append(["prepare", str(synthetic / "recordings"), str(prepared), "--split", "60/10/30"])
+    for name, arguments in plan.trainings.items():
+        run = work / "runs" / name
+        if not (run / "best.safetensors").exists():
+            schedule = f"--epochs {plan.epochs} --batch-size {plan.batch_size} --score loss".split()
+            commands.append(["train", str(prepared), *arguments, *schedule, "--out", str(run)])
+    outlines = ["--annotations", str(synthetic / "annotations.json")]
+    experiments: dict[str, list[str]] = {
+        "segmentation": ["other", "plain", "sk"],
+        "dropout": ["sk_dropout"],
+        "confidence": ["sk"],
+        "axioms": ["sk"],
+        "sanity": ["other"],
+        "architectures": ["plain", "sk"],
+        "gallery": ["sk"],
+    }
+    for experiment, networks in experiments.items():
+        weights = [str(work / "runs" / name) for name in networks]
+        limit = ["--limit", str(plan.limits[experiment])] if experiment in plan.limits else []
+        data = ["--data", str(prepared), *outlines, "--part", "test", "--out", str(results)]
+        commands.append(["evaluate", experiment, *data, *limit, "--weights", *weights])
+    return [*commands, ["report", str(results)]]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
