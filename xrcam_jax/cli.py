@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from xrcam_jax.commands import demo, explain, methods, models, prepare, synth, train
+from xrcam_jax.commands import demo, explain, methods, models, prepare, report, synth, train
 from xrcam_jax.commands.checks import CommandError
 
 # Commands with a door of their own, which parses what follows the command's name.
@@ -54,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="xrcam", description="Where does a network look? XRelevance-CAM and its relatives.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (explain, demo, prepare, models, methods, synth, train):
+    for module in (explain, demo, prepare, models, methods, synth, train, report):
         command = commands.add_parser(
             module.NAME,
             help=module.SUMMARY,

@@ -8,7 +8,9 @@ def test_models_are_listed_in_order():
     assert list_models() == [
         "resnet101",
         "resnet18",
+        "resnet18_narrow",
         "resnet34",
+        "resnet34_narrow",
         "resnet50",
         "resnext50_32x4d",
         "skresnet18",

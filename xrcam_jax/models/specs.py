@@ -64,7 +64,9 @@ SPECS: dict[str, Spec] = {
     "resnet101": Spec((3, 4, 23, 3), True, "timm/resnet101.a1h_in1k", _CROP_95),
     "resnext50_32x4d": Spec((3, 4, 6, 3), True, "timm/resnext50_32x4d.a1h_in1k", _CROP_95, groups=32, base_width=4),
     "skresnet18": Spec((2, 2, 2, 2), False, "timm/skresnet18.ra_in1k", _CROP_87, selective_kernel=_SK_BASIC),
-    # The package's own, small enough to come with it, trained.
+    # The package's own, a quarter as wide: one comes with it, trained, and the others are there to compare with.
+    "resnet18_narrow": Spec((2, 2, 2, 2), False, None, _CROP_87, planes=16),
+    "resnet34_narrow": Spec((3, 4, 6, 3), False, None, _CROP_87, planes=16),
     "skresnet18_narrow": Spec((2, 2, 2, 2), False, None, _CROP_87, selective_kernel=_SK_BASIC, planes=16),
     "skresnet34": Spec((3, 4, 6, 3), False, "timm/skresnet34.ra_in1k", _CROP_87, selective_kernel=_SK_BASIC),
     "skresnext50_32x4d": Spec(

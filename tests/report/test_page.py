@@ -1,0 +1,352 @@
+"""The page as text: what it says, what it must not contain, and what it is not made from."""
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from report.results import HOSTILE, viewer, write_json, write_results
+
+from xrcam_jax.commands import report
+from xrcam_jax.commands.checks import CommandError
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    report.add_arguments(parser)
+    return report.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def made(folder):
+    assert run(folder) == 0
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def results(tmp_path):
+    return write_results(tmp_path / "results")
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes, and the text in each script and outside of any."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.scripts, self.text = [], [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data):
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+        elif self.cdata_elem is None:
+            self.text += data
+
+
+def change(path, **entries):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**content, **entries})
+
+
+def test_the_page_is_written_beside_the_results_and_its_size_is_said(results, capsys):
+    text = made(results)
+    assert capsys.readouterr().out == f"{results / 'report.html'}: {len(text.encode()) / 1e6:.1f} MB\n"
+
+
+def test_the_page_is_written_where_asked(results, tmp_path):
+    assert run(results, "--out", tmp_path / "deep" / "page.html") == 0
+    assert (tmp_path / "deep" / "page.html").stat().st_size > 0
+    assert not (results / "report.html").exists()
+
+
+def test_the_same_results_give_the_same_bytes(results):
+    assert made(results) == made(results)
+
+
+def test_nothing_comes_from_elsewhere(results):
+    text = made(results)
+    assert not re.search(r"https?:|@import|url\(", text)
+    for _, attributes in Elements(text).elements:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            assert attributes.get(name) is None or attributes[name].startswith(("data:", "#"))
+
+
+def test_the_policy_lets_the_browser_run_these_scripts_and_styles_alone(results):
+    text = made(results)
+    page = Elements(text)
+    policy = next(one["content"] for tag, one in page.elements if one.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(page.scripts[-1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not any(name.startswith("on") or name == "style" for _, one in page.elements for name in one)
+
+
+def test_texts_cannot_break_out(results):
+    page = Elements(made(results))
+    kinds = [attributes.get("type") for tag, attributes in page.elements if tag == "script"]
+    assert kinds == ["application/json", "application/json", None]
+    assert page.text.count(f"Segmentation {HOSTILE}") == 3
+    assert f"First paragraph {HOSTILE}" in page.text
+    assert f"model / {HOSTILE}" in page.text
+    assert "SK <b>50</b>" in page.text
+    assert not any(tag in ("b", "i") for tag, _ in page.elements)
+
+
+def test_the_frames_arrive_as_they_were(results):
+    page = Elements(made(results))
+    assert json.loads(page.scripts[1]) == viewer()
+    assert json.loads(page.scripts[0])["experiments"] == [
+        {"element": "frames-1", "title": f"Segmentation {HOSTILE}", "data": "Synthetic data"},
+    ]
+
+
+def test_experiments_come_in_the_order_they_ask_for(results):
+    text = made(results)
+    assert text.index("First paragraph") < text.index('id="title-2">Robustness')
+    change(results / "segmentation" / "contents.json", order=3)
+    text = made(results)
+    assert text.index('id="title-1">Robustness') < text.index("First paragraph")
+
+
+def origins(text):
+    return re.findall(r'<p class="origin (\w+)"><strong>(.*?)</strong>(.*?)</p>', text)
+
+
+def test_the_page_begins_with_what_the_data_were(results):
+    text = made(results)
+    (first, statement, whose), (second, other, _) = origins(text)
+    assert (first, statement) == ("synthetic", "Synthetic data: drawn, they stand for no patient")
+    assert "Segmentation" in whose
+    assert (second, other) == ("recordings", "Recordings")
+    body = Elements(text[text.index("<body>") :]).text.strip()
+    assert body.startswith("Synthetic data: drawn")
+    assert "Synthetic data · drawn by xrcam synth · part: test · 12 frames · 3 patients" in body
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "statement"),
+    [
+        (True, "Synthetic data: drawn, they stand for no patient"),
+        (False, "Recordings"),
+        (None, "Origin not recorded"),
+    ],
+)
+def test_one_origin_of_all_is_said_once(results, synthetic, statement):
+    for name in ("segmentation", "a_late_one"):
+        change(results / name / "settings.json", data={"synthetic": synthetic})
+    ((_, said, whose),) = origins(made(results))
+    assert (said, whose) == (statement, "")
+
+
+def test_an_origin_that_nobody_wrote_down_is_not_recorded(results):
+    change(results / "a_late_one" / "settings.json", data={})
+    assert [said for _, said, _ in origins(made(results))][1] == "Origin not recorded"
+
+
+def cells(text):
+    return re.findall(r'<td class="figure">(.*?)</td>', text)
+
+
+def test_figures_have_their_intervals_and_the_best_are_bold(results):
+    # 40.12 and 40.121 are the same as far as they are shown.
+    assert cells(made(results)) == [
+        "<strong>40.12</strong> <small>38.00 to 42.50</small>",
+        "<strong>51.00</strong>",
+        # Not the same, but the same as far as it is shown.
+        "<strong>40.12</strong> <small>−1.50 to 44.00</small>",
+        "<span>–</span>",
+        "<span>–</span>",
+        "<span>−3.25</span> <small>−4.00 to −2.00</small>",
+    ]
+
+
+def test_the_lowest_is_bold_where_less_is_better_and_none_where_nothing_is(results):
+    contents = results / "segmentation" / "contents.json"
+    table = {"file": "table.csv", "title": "T", "unit": None, "labels": 2, "decimals": 1}
+    change(contents, tables=[{**table, "best": "min"}])
+    text = made(results)
+    bold = [cell for cell in cells(text) if "strong" in cell]
+    assert bold == [
+        "<strong>40.1</strong> <small>38.0 to 42.5</small>",
+        "<strong>40.1</strong> <small>−1.5 to 44.0</small>",
+        "<strong>−3.2</strong> <small>−4.0 to −2.0</small>",
+    ]
+    assert "the lowest of its column" in text
+    change(contents, tables=[{**table, "best": None}])
+    text = made(results)
+    assert not any("strong" in cell for cell in cells(text))
+    assert "of its column" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("0.00012", "1.2e−04"), ("-0.004", "−4.0e−03"), ("0", "0.00"), ("inf", "∞"), ("1e6", "1000000.00")],
+)
+def test_small_figures_do_not_look_like_nothing(results, value, shown):
+    header = "method,network,IoU,IoU low,IoU high"
+    (results / "segmentation" / "table.csv").write_text(f"{header}\na,b,{value},,\n", encoding="utf-8")
+    assert re.sub("</?(strong|span)>", "", cells(made(results))[0]) == shown
+
+
+def test_methods_have_readable_names(results):
+    labels = re.findall(r'<th scope="row">(.*?)</th>', made(results))
+    assert labels[::2] == ["XRelevance-CAM", "Grad-CAM++", "my_cam"]
+
+
+def test_settings_are_a_list_of_names_and_values(results):
+    pairs = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", made(results))
+    assert ("data / synthetic", "yes") in pairs
+    assert ("model / options / 1 / rate", "0.1") in pairs
+    assert ("model / options / 2 / rate", "–") in pairs
+    assert ("layers", "layer1, layer2, layer4") in pairs
+
+
+def test_pictures_lie_in_the_page(results):
+    page = Elements(made(results))
+    png, jpeg = [attributes for tag, attributes in page.elements if tag == "img"]
+    content = base64.b64decode(png["src"].removeprefix("data:image/png;base64,"))
+    assert content == (results / "segmentation" / "iou.png").read_bytes()
+    assert (png["alt"], png["width"], png["height"]) == ("Overlap by layer <i>", "90", "60")
+    assert jpeg["src"].startswith("data:image/jpeg;base64,")
+
+
+def test_without_frames_there_is_no_viewer_and_the_page_says_so(results):
+    change(results / "segmentation" / "contents.json", viewer=None)
+    page = Elements(made(results))
+    assert page.scripts == []
+    assert not any(attributes.get("id") == "viewer" for _, attributes in page.elements)
+    assert "no single frames" in page.text
+
+
+def refused(results, *, names, out="report.html"):
+    with pytest.raises(CommandError) as caught:
+        run(results)
+    message = str(caught.value)
+    assert "\n" not in message
+    for name in names:
+        assert name in message
+    assert not (results / out).exists()
+
+
+def test_a_folder_without_experiments_is_refused(tmp_path):
+    refused(tmp_path, names=[str(tmp_path), "contents.json", "found none"])
+    refused(tmp_path / "nowhere", names=["nowhere", "found no folder"])
+
+
+def test_a_folder_in_the_place_of_the_page_is_refused(results):
+    (results / "report.html").mkdir()
+    with pytest.raises(CommandError, match=r"--out.*is a folder"):
+        run(results)
+
+
+BROKEN = {
+    "contents.json": [
+        (b"{", ["expected", "broken JSON"]),
+        (b"[]", ["expected what an experiment found", "found []"]),
+        (b'{"title": 3}', ["title", "expected text", "found 3"]),
+        (b'{"title": "", "text": "", "order": true}', ["order", "expected a number", "found True"]),
+        (b'{"title": "", "text": "", "order": NaN}', ["broken JSON (NaN is no JSON)"]),
+        (b'{"title": "", "text": "", "order": 1, "viewer": 1}', ["viewer", "the name of a file, or null"]),
+        (b'{"title": "", "text": "", "order": 1, "tables": [{}]}', ["tables: file", "found None"]),
+        (b'{"title": "", "text": "", "order": 1, "viewer": "../viewer.json"}', ["expected files in", "../viewer"]),
+        (b"\xff\xfe", ["not UTF-8"]),
+    ],
+    "settings.json": [
+        (b"{}", ["data", "expected an object", "found None"]),
+        (b'{"data": {"synthetic": "no"}}', ["data: synthetic", "true, false or null", "'no'"]),
+        (None, ["expected the experiment's settings", "found none"]),
+    ],
+    "table.csv": [
+        (b"", ["expected a header row"]),
+        (b"method,network,IoU\nx,y,1\n", ["header", "NAME low"]),
+        (b"method,network,IoU,IoU low,IoU high\nx,y,1,0\n", ["row 2", "expected 5 columns, found 4"]),
+        (b"method,network,IoU,IoU low,IoU high\nx,y,one,0,2\n", ["row 2", "expected a number or nothing, found 'one'"]),
+        (b"method,network,IoU,IoU low,IoU high\nx,y,1,,2\n", ["row 2", "both ends"]),
+        (b'method,network,IoU,IoU low,IoU high\n"x,y,1,,2\n', ["expected a table in CSV"]),
+        (None, ["expected a table in CSV", "found none"]),
+    ],
+    "iou.png": [
+        (b"GIF89a", ["expected a PNG or JPEG picture", "found something else"]),
+        (b"\x89PNG\r\n\x1a\n", ["expected a PNG or JPEG picture", "found something else"]),
+        (None, ["expected a PNG or JPEG picture", "found none"]),
+    ],
+    "viewer.json": [(b"{}", ["classes", "found None"]), (None, ["expected the frames", "found none"])],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"), [(name, *case) for name, cases in BROKEN.items() for case in cases]
+)
+def test_a_broken_or_missing_file_is_named(results, name, content, said):
+    path = results / "segmentation" / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    refused(results, names=[str(path), *said])
+
+
+def _without_a_score(content):
+    content["frames"][3]["scores"].pop()
+
+
+def _with_logits(content):
+    content["frames"][3]["scores"] = [-2.5, 3]
+
+
+def _with_a_picture_of_another_size(content):
+    content["size"] = [48, 57]
+
+
+def _with_short_data(content):
+    content["frames"][3]["maps"]["my_cam"]["layer2"]["rows"] = 5
+
+
+def _with_a_map_finer_than_the_picture(content):
+    content["frames"][3]["maps"]["my_cam"]["layer2"]["rows"] = 49
+
+
+def _with_an_unknown_layer(content):
+    content["frames"][3]["iou"]["my_cam"]["layer9"] = 0.5
+
+
+def _with_an_impossible_overlap(content):
+    content["frames"][3]["iou"]["my_cam"]["aggregate"] = 1.5
+
+
+def _with_broken_base64(content):
+    content["frames"][3]["annotation"] = "%%%"
+
+
+def _with_an_unknown_class(content):
+    content["frames"][3]["label"] = 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_without_a_score, ["frame 3 (P00/frame3): scores", "expected 2 numbers"]),
+        (_with_logits, ["scores", "from 0 to 1", "[-2.5, 3]"]),
+        (_with_a_picture_of_another_size, ["frame 0", "picture", "48 x 57", "48 x 56"]),
+        (_with_short_data, ["my_cam: layer2: data", "expected 35 bytes", "found 42"]),
+        (_with_a_map_finer_than_the_picture, ["my_cam: layer2: rows", "1 to 48", "found 49"]),
+        (_with_an_unknown_layer, ["iou: my_cam", "layer9"]),
+        (_with_an_impossible_overlap, ["iou: my_cam: aggregate", "found 1.5"]),
+        (_with_broken_base64, ["annotation", "expected base64"]),
+        (_with_an_unknown_class, ["label", "number of a class", "found 2"]),
+    ],
+)
+def test_a_broken_frame_is_named(results, spoil, said):
+    path = results / "segmentation" / "viewer.json"
+    content = viewer()
+    spoil(content)
+    write_json(path, content)
+    refused(results, names=[str(path), *said])

@@ -1,0 +1,38 @@
+"""``xrcam report``."""
+
+import argparse
+from pathlib import Path
+
+from xrcam_jax.commands.checks import CommandError
+
+NAME = "report"
+SUMMARY = "Make one HTML page of experiments: their figures, pictures and frames to look through"
+EXAMPLE = """example:
+  xrcam report results/
+The page needs no network and no other file; any browser opens it."""
+
+PAGE = "report.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("results", type=Path, metavar="OUT", help="folder with a folder for each experiment")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"the page (OUT/{PAGE})")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the page; returns the exit status."""
+    from xrcam_jax.files import write_whole
+    from xrcam_jax.report.page import page
+    from xrcam_jax.report.read import read_experiments
+
+    path = options.out or options.results / PAGE
+    if path.is_dir():
+        raise CommandError(f"--out: {path} is a folder; give the name of a file")
+    try:
+        content = page(read_experiments(options.results))
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    write_whole(path, content)
+    print(f"{path}: {len(content) / 1e6:.1f} MB")
+    return 0

@@ -1,0 +1,1 @@
+"""One page of HTML from the results of experiments."""

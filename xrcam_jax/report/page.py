@@ -1,0 +1,238 @@
+"""Experiments as one page of HTML, which needs nothing but itself; the same experiments give the same bytes."""
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from xrcam_jax.plot import colour
+from xrcam_jax.report.read import Experiment, Figure, Picture, Table
+
+METHOD_NAMES = {
+    "xrelevance_cam": "XRelevance-CAM",
+    "relevance_cam": "Relevance-CAM",
+    "cam": "CAM",
+    "grad_cam": "Grad-CAM",
+    "grad_cam_pp": "Grad-CAM++",
+    "x_grad_cam": "XGrad-CAM",
+    "hires_cam": "HiResCAM",
+    "layer_cam": "LayerCAM",
+}
+# Ticked to begin with, if they are there.
+FIRST_METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
+# What a page says first; the worst comes first.
+ORIGINS = (
+    (True, "synthetic", "Synthetic data: drawn, they stand for no patient"),
+    (None, "unrecorded", "Origin not recorded"),
+    (False, "recordings", "Recordings"),
+)
+NOTHING = "–"
+
+
+def page(experiments: Sequence[Experiment]) -> bytes:
+    """The whole page, in UTF-8."""
+    looked_at = [(number, one) for number, one in enumerate(experiments, 1) if one.frames is not None]
+    style, script = _part("page.css"), _part("viewer.js") if looked_at else ""
+    content = Template(_part("page.html")).substitute(
+        # The browser itself then refuses all that is not of this page, whatever its texts may say.
+        policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
+        style=style,
+        origins=_origins(experiments),
+        navigation=_navigation(experiments, bool(looked_at)),
+        experiments="".join(_experiment(number, one) for number, one in enumerate(experiments, 1)),
+        viewer=_viewer(looked_at, script) if looked_at else "",
+        without_viewer="" if looked_at else "<p>These results hold no single frames to look through.</p>",
+    )
+    # A lone half of a surrogate pair, which JSON allows, has no bytes of its own.
+    return content.encode("utf-8", "replace")
+
+
+def _part(name: str) -> str:
+    return files("xrcam_jax.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _origins(experiments: Sequence[Experiment]) -> str:
+    lines = []
+    for synthetic, name, statement in ORIGINS:
+        concerned = [one.title for one in experiments if one.synthetic is synthetic]
+        if concerned:
+            whose = "" if len(concerned) == len(experiments) else f" <span>{escape('; '.join(concerned))}</span>"
+            lines.append(f'<p class="origin {name}"><strong>{escape(statement)}</strong>{whose}</p>')
+    return "\n".join(lines)
+
+
+def _navigation(experiments: Sequence[Experiment], viewer: bool) -> str:
+    items = [
+        f'<li><a href="#experiment-{number}">{escape(one.title)}</a></li>' for number, one in enumerate(experiments, 1)
+    ]
+    if viewer:
+        items.append('<li><a href="#viewer">Look through the frames</a></li>')
+    return "\n".join(items)
+
+
+def _experiment(number: int, experiment: Experiment) -> str:
+    paragraphs = [part.strip() for part in re.split(r"\n\s*\n", experiment.text) if part.strip()]
+    return "\n".join(
+        [
+            f'<section class="experiment" id="experiment-{number}" aria-labelledby="title-{number}">',
+            f'<h2 id="title-{number}">{escape(experiment.title)}</h2>',
+            f'<p class="data">{escape(_data(experiment))}</p>',
+            *(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs),
+            *map(_table, experiment.tables),
+            *map(_picture, experiment.pictures),
+            '<details class="settings"><summary>Settings</summary><dl>',
+            *(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in _flat(experiment)),
+            "</dl></details></section>\n",
+        ]
+    )
+
+
+def _data(experiment: Experiment) -> str:
+    """One line: of what kind the data are, where they came from, which and how many."""
+    data = experiment.settings["data"]
+    kind = _kind(experiment)
+    parts = [kind]
+    if data.get("origin") and str(data["origin"]).lower() != kind.lower():
+        parts.append(str(data["origin"]))
+    if data.get("part"):
+        parts.append(f"part: {data['part']}")
+    parts += [f"{data[name]} {name}" for name in ("frames", "patients") if data.get(name) is not None]
+    return " · ".join(parts)
+
+
+def _kind(experiment: Experiment) -> str:
+    """In a word or two, of what kind the data are."""
+    return next(words for synthetic, _, words in ORIGINS if experiment.synthetic is synthetic).partition(":")[0]
+
+
+def _flat(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """Settings as pairs of a name, with the names of what it lies in before it, and a text."""
+
+    def flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+        if isinstance(value, dict) and value:
+            for key, inner in value.items():
+                yield from flat(f"{name} / {key}" if name else key, inner)
+        elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
+            for place, inner in enumerate(value, 1):
+                yield from flat(f"{name} / {place}", inner)
+        elif isinstance(value, list):
+            yield name, ", ".join(map(_said, value)) or NOTHING
+        else:
+            yield name, _said(value)
+
+    return flat("", experiment.settings)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return NOTHING if value in (None, "", {}) else str(value)
+
+
+def _table(table: Table) -> str:
+    unit = f' <span class="unit">in {escape(table.unit)}</span>' if table.unit else ""
+    best = _best(table)
+    heads = [f'<th scope="col">{escape(name)}</th>' for name in table.labels]
+    heads += [f'<th scope="col" class="figure">{escape(name)}</th>' for name in table.columns]
+    lines = []
+    for row in table.rows:
+        labels = [f'<th scope="row">{escape(METHOD_NAMES.get(label, label))}</th>' for label in row.labels]
+        figures = [_figure(figure, table.decimals, best[at]) for at, figure in enumerate(row.figures)]
+        lines.append(f"<tr>{''.join(labels + figures)}</tr>")
+    notes = []
+    if any(mark is not None for mark in best):
+        notes.append(f"Bold: the {'highest' if table.best == 'max' else 'lowest'} of its column, which is the best.")
+    if any(figure.low is not None for row in table.rows for figure in row.figures):
+        notes.append(f"Small figures: {escape(table.interval)}.")
+    return "\n".join(
+        [
+            '<figure class="table">',
+            f"<figcaption>{escape(table.title)}{unit}</figcaption>",
+            # Whoever scrolls with keys must be able to get there.
+            f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(table.title)}"><table>',
+            f"<thead><tr>{''.join(heads)}</tr></thead>",
+            "<tbody>",
+            *lines,
+            "</tbody></table></div>",
+            *([f'<p class="note">{" ".join(notes)}</p>'] if notes else []),
+            "</figure>",
+        ]
+    )
+
+
+def _best(table: Table) -> list[str | None]:
+    """For each column of figures the best as it is shown; None where there is none."""
+    best: list[str | None] = []
+    for at in range(len(table.columns)):
+        values = [row.figures[at].value for row in table.rows]
+        finite = [value for value in values if value is not None and math.isfinite(value)]
+        if table.best is None or not finite:
+            best.append(None)
+        else:
+            best.append(_shown(max(finite) if table.best == "max" else min(finite), table.decimals))
+    return best
+
+
+def _figure(figure: Figure, decimals: int, best: str | None) -> str:
+    text = _shown(figure.value, decimals)
+    value = f"<strong>{text}</strong>" if text == best else f"<span>{text}</span>"
+    interval = ""
+    if figure.low is not None:
+        interval = f" <small>{_shown(figure.low, decimals)} to {_shown(figure.high, decimals)}</small>"
+    return f'<td class="figure">{value}{interval}</td>'
+
+
+def _shown(value: float | None, decimals: int) -> str:
+    if value is None or math.isnan(value):
+        return NOTHING
+    # What is not nothing must not look like it.
+    small = 0 < abs(value) < 10**-decimals
+    return (f"{value:.1e}" if small else f"{value:.{decimals}f}").replace("-", "−").replace("inf", "∞")
+
+
+def _picture(picture: Picture) -> str:
+    source = f"data:{picture.mime};base64,{base64.b64encode(picture.content).decode()}"
+    caption = escape(picture.caption)
+    return (
+        f'<figure class="picture"><div class="paper"><img src="{source}" alt="{caption}" width="{picture.width}" '
+        f'height="{picture.height}"></div>{f"<figcaption>{caption}</figcaption>" if caption else ""}</figure>'
+    )
+
+
+def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
+    colours = colour(np.linspace(0, 1, 256, dtype=np.float32)[None])[0]
+    shared = {
+        "methodNames": METHOD_NAMES,
+        "firstMethods": FIRST_METHODS,
+        # As the package's other pictures have them: 256 times red, green, blue.
+        "colours": base64.b64encode(np.ascontiguousarray(colours).tobytes()).decode(),
+        "experiments": [
+            {"element": f"frames-{number}", "title": one.title, "data": _kind(one)} for number, one in experiments
+        ],
+    }
+    return "\n".join(
+        [
+            _part("viewer.html"),
+            _json("viewer-shared", shared),
+            *(_json(f"frames-{number}", one.frames) for number, one in experiments),
+            f"<script>{script}</script>",
+        ]
+    )
+
+
+def _json(name: str, content: Any) -> str:
+    # Without "<" no text can end the element or begin a comment in it.
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{name}">{text}</script>'

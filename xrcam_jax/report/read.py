@@ -1,0 +1,221 @@
+"""The results of experiments, as they lie in a folder: what was measured, pictures, settings, frames to look at."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from xrcam_jax.report.checked import expect, is_index, is_number, read_bytes, read_object, read_text
+from xrcam_jax.report.frames import read_frames
+
+CONTENTS, SETTINGS = "contents.json", "settings.json"
+BESTS = ("max", "min", None)
+MIMES = {"PNG": "image/png", "JPEG": "image/jpeg"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and its 95 % confidence interval, each None where there is none."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a row of a table is about, and its figures."""
+
+    labels: tuple[str, ...]
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures in rows and columns.
+
+    Attributes:
+      best: "max" or "min", whichever is better; None where neither is.
+      labels: what the first columns are called.
+      columns: what the figures are called.
+      interval: what the two figures beside each are.
+    """
+
+    title: str
+    unit: str
+    best: str | None
+    decimals: int
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    interval: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture, as it was in its file."""
+
+    caption: str
+    mime: str
+    width: int
+    height: int
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that a page shows of one experiment.
+
+    Attributes:
+      order: where it stands among the others.
+      settings: nested, as recorded; ``settings["data"]`` is an object that says where the data came from.
+      frames: what :func:`xrcam_jax.report.frames.read_frames` returns, or None.
+    """
+
+    folder: str
+    title: str
+    text: str
+    order: float
+    tables: tuple[Table, ...]
+    pictures: tuple[Picture, ...]
+    settings: dict[str, Any]
+    frames: dict[str, Any] | None
+
+    @property
+    def synthetic(self) -> bool | None:
+        """Whether the data were drawn; None where nobody wrote it down."""
+        return self.settings["data"].get("synthetic")
+
+
+def read_experiments(folder: Path) -> tuple[Experiment, ...]:
+    """Reads every direct subfolder that has a ``contents.json``, in the order that the experiments ask for.
+
+    Raises:
+      ValueError: where there is none, or a file is missing or broken; names it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: expected a folder with results of experiments, found no folder")
+    found = sorted(path.parent for path in folder.glob(f"*/{CONTENTS}"))
+    if not found:
+        raise ValueError(f"{folder}: expected folders of experiments, each with a {CONTENTS}, found none")
+    return tuple(sorted(map(_read_experiment, found), key=lambda experiment: (experiment.order, experiment.folder)))
+
+
+def _read_experiment(folder: Path) -> Experiment:
+    path = folder / CONTENTS
+    contents = read_object(path, "what an experiment found, a JSON object")
+    for key in ("title", "text"):
+        expect(isinstance(contents.get(key), str), f"{path}: {key}", "text", contents.get(key))
+    expect(is_number(contents.get("order")), f"{path}: order", "a number", contents.get("order"))
+    viewer = contents.get("viewer")
+    expect(viewer is None or isinstance(viewer, str), f"{path}: viewer", "the name of a file, or null", viewer)
+
+    settings = read_object(folder / SETTINGS, "the experiment's settings, a JSON object")
+    data = settings.get("data")
+    expect(isinstance(data, dict), f"{folder / SETTINGS}: data", "an object that says where the data came from", data)
+    synthetic = settings["data"].get("synthetic")
+    fits = synthetic is None or isinstance(synthetic, bool)
+    expect(fits, f"{folder / SETTINGS}: data: synthetic", "true, false or null", synthetic)
+    return Experiment(
+        folder=folder.name,
+        title=contents["title"],
+        text=contents["text"],
+        order=contents["order"],
+        tables=tuple(_read_table(path, entry) for entry in _entries(path, contents, "tables")),
+        pictures=tuple(_read_picture(path, entry) for entry in _entries(path, contents, "pictures")),
+        settings=settings,
+        frames=None if viewer is None else read_frames(_beside(path, viewer)),
+    )
+
+
+def _entries(path: Path, contents: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    entries = contents.get(key, [])
+    fits = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    expect(fits, f"{path}: {key}", "a list of objects", entries)
+    for entry in entries:
+        expect(isinstance(entry.get("file"), str), f"{path}: {key}: file", "the name of a file", entry.get("file"))
+    return entries
+
+
+def _beside(path: Path, name: str) -> Path:
+    """The file of that name in the folder of ``path``; not one from elsewhere, which may be nobody's to show."""
+    inside = (path.parent / name).resolve().is_relative_to(path.parent.resolve())
+    expect(inside, path, f"files in {path.parent}", name)
+    return path.parent / name
+
+
+def _read_table(contents: Path, entry: dict[str, Any]) -> Table:
+    where, labels = f"{contents}: {entry['file']}", entry.get("labels", 1)
+    expect(isinstance(entry.get("title"), str), f"{where}: title", "text", entry.get("title"))
+    unit = entry.get("unit") or ""
+    expect(isinstance(unit, str), f"{where}: unit", "text or null", unit)
+    expect(entry.get("best") in BESTS, f"{where}: best", '"max", "min" or null', entry.get("best"))
+    expect(is_index(labels, 100), f"{where}: labels", "a number of columns", labels)
+    decimals = entry.get("decimals", 2)
+    expect(is_index(decimals, 16), f"{where}: decimals", "a number from 0 to 15", decimals)
+
+    interval = entry.get("interval", "95 % confidence interval")
+    expect(isinstance(interval, str), f"{where}: interval", "text", interval)
+
+    path = _beside(contents, entry["file"])
+    text = read_text(path, "a table in CSV")
+    try:
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+    except csv.Error as error:
+        raise ValueError(f"{path}: expected a table in CSV, found a broken one ({error})") from error
+    expect(bool(lines), path, "a header row", "an empty file")
+    header, *body = lines
+    names = tuple(header[labels::3])
+    expected = [*header[:labels], *(f"{name}{ending}" for name in names for ending in ("", " low", " high"))]
+    layout = f"{labels} columns of labels, then NAME, NAME low, NAME high for each figure"
+    expect(header == expected and bool(names), f"{path}: header", layout, header)
+    for number, line in enumerate(body, 2):
+        expect(len(line) == len(header), f"{path}: row {number}", f"{len(header)} columns", len(line))
+    return Table(
+        title=entry["title"],
+        unit=unit,
+        best=entry.get("best"),
+        decimals=decimals,
+        labels=tuple(header[:labels]),
+        columns=names,
+        rows=tuple(
+            Row(tuple(line[:labels]), _figures(f"{path}: row {number}", line[labels:]))
+            for number, line in enumerate(body, 2)
+        ),
+        interval=interval,
+    )
+
+
+def _figures(where: str, cells: Sequence[str]) -> tuple[Figure, ...]:
+    figures = tuple(
+        Figure(*(_number(where, cell) for cell in cells[start : start + 3])) for start in range(0, len(cells), 3)
+    )
+    for figure in figures:
+        whole = (figure.low is None) == (figure.high is None)
+        expect(whole, where, "both ends of an interval, or neither", (figure.low, figure.high))
+    return figures
+
+
+def _number(where: str, cell: str) -> float | None:
+    try:
+        return float(cell) if cell.strip() else None
+    except ValueError:
+        raise ValueError(f"{where}: expected a number or nothing, found {cell!r}") from None
+
+
+def _read_picture(contents: Path, entry: dict[str, Any]) -> Picture:
+    caption = entry.get("caption", "")
+    expect(isinstance(caption, str), f"{contents}: {entry['file']}: caption", "text", caption)
+    path, expected = _beside(contents, entry["file"]), "a PNG or JPEG picture"
+    content = read_bytes(path, expected)
+    try:
+        with Image.open(io.BytesIO(content), formats=list(MIMES)) as picture:
+            mime, (width, height) = MIMES[picture.format or ""], picture.size
+            picture.load()
+    except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: expected {expected}, found something else ({error})") from error
+    return Picture(caption, mime, width, height, content)
