@@ -123,8 +123,9 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         order=2,
         tables=[
             Table(
-                "stochastic", "Mean of the pooled IoU of all passes, in brackets one standard deviation around it",
+                "stochastic", "Mean of the pooled IoU of all passes",
                 {row: [over_passes(*row, column) for column in names] for row in rows}, names, labels,
+                interval="one standard deviation either way",
             ),
             Table(
                 "deterministic", "Pooled IoU of the same network without dropout",

@@ -1,6 +1,6 @@
 """The whole of chapter 5 on drawn recordings: train, run every experiment, set all tables beside the thesis's.
 
-    python -m experiments.reproduce work/ --small      # small networks; about half an hour on 2 cores
+    python -m experiments.reproduce work/ --small      # narrow networks; about half an hour on 2 cores
     python -m experiments.reproduce work/              # resnet50, resnext50_32x4d, skresnext50_32x4d; some hours
 
 Writes ``work/results/`` (one folder per experiment, and ``report.html``) and ``work/reproduction.md``, which says which
@@ -53,7 +53,8 @@ class Plan:
 
 
 SMALL = Plan(
-    "resnet18", "skresnet18", "resnet34", ("--small", "--patients", "40", "--frames", "960"), 10, 16,
+    "resnet18_narrow", "skresnet18_narrow", "resnet34_narrow",
+    ("--small", "--patients", "80", "--frames", "1920"), 12, 32,
     {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 48},
 )  # fmt: skip
 FULL = Plan(
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs what is not there yet; returns the exit status."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("work", type=Path, help="folder for recordings, frames, networks and results")
-    arguments.add_argument("--small", action="store_true", help="small networks, fewer frames")
+    arguments.add_argument("--small", action="store_true", help="networks a quarter as wide")
     options = arguments.parse_args(argv)
     plan, work = SMALL if options.small else FULL, options.work
     for step in steps(plan, work):

@@ -196,6 +196,7 @@ def open_study(
         "networks": {network.label: network.checksum for network in networks},
         "methods": list(options.methods),
         "layers": list(options.layers),
+        "target": "the labelled class",
         "batch_size": options.batch_size,
         "seed": options.seed,
         **settings,

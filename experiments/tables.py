@@ -28,6 +28,7 @@ class Table:
       best: whether the largest or the smallest of a column is the best one; None where neither is.
       unit: of all figures.
       decimals: of the Markdown; the CSV has all digits.
+      interval: what the two figures beside each are.
     """
 
     file: str
@@ -38,6 +39,7 @@ class Table:
     best: Literal["max", "min"] | None = "max"
     unit: str = "%"
     decimals: int = 2
+    interval: str = "95 % confidence interval"
 
     def csv(self) -> str:
         """Three columns for each: the figure, and the ends of its interval; empty where there is none."""
@@ -129,6 +131,7 @@ def write_contents(
                 "best": table.best,
                 "labels": len(table.labels),
                 "decimals": table.decimals,
+                "interval": table.interval,
             }
             for table in tables
         ],
