@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 import xrcam_jax as xr
+from experiments.segmentation import centred_discs
 from xrcam_jax.data.cohort import Frames
 from xrcam_jax.data.synthetic import LABELS
 from xrcam_jax.explain.explanation import Explanation
@@ -87,11 +88,3 @@ def find_structures(
         disc=iou(centred_discs(truth)),
         noise=iou(salient(jnp.asarray(np.random.default_rng(0).random(truth.shape)))),
     ), batches
-
-
-def centred_discs(truth: np.ndarray) -> np.ndarray:
-    """For each mask a disc of the same area in the middle of the picture."""
-    side = truth.shape[-1]
-    rows, columns = np.ogrid[:side, :side]
-    distance = (rows - (side - 1) / 2) ** 2 + (columns - (side - 1) / 2) ** 2
-    return distance <= truth.sum((1, 2), keepdims=True) / np.pi

@@ -12,6 +12,7 @@ References:
 from dataclasses import dataclass
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -45,6 +46,8 @@ class Kept:
 class Ordered:
     """Pixels replaced in order of saliency: with index = map · (steps + 1) + s, the first share s / steps of them.
 
+    It is called with the :func:`ranks` of the maps.
+
     Attributes:
       steps: number of equal shares.
       insert: keep that share, instead of replacing it.
@@ -55,8 +58,8 @@ class Ordered:
     insert: bool
     fill: float = 0.0
 
-    def __call__(self, images: Float[Array, "b h w c"], index: Array, maps: Maps) -> Float[Array, "b h w c"]:
-        places = ranks(maps[index // (self.steps + 1)])
+    def __call__(self, images: Float[Array, "b h w c"], index: Array, order: Maps) -> Float[Array, "b h w c"]:
+        places = order[index // (self.steps + 1)]
         first = places < index % (self.steps + 1) / self.steps * places[0].size
         return jnp.where((first == self.insert)[..., None], images, jnp.asarray(self.fill, images.dtype))
 
@@ -65,6 +68,11 @@ def ranks(maps: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
     """0 for the most salient pixel of each map, h · w - 1 for the least; equal ones in order of rows and columns."""
     flat = maps.reshape(len(maps), -1)
     return jnp.argsort(jnp.argsort(-flat, axis=1), axis=1).reshape(maps.shape).astype(jnp.float32)
+
+
+@jax.jit
+def _all_ranks(maps: Maps) -> Maps:
+    return jax.lax.map(ranks, maps)
 
 
 def _blend(images: Array, hidden: Array, fill: float) -> Array:
@@ -123,7 +131,9 @@ def ordered_scores(
     if order not in ("deletion", "insertion"):
         raise ValueError(f"order must be deletion or insertion; got {order!r}")
     change = Ordered(steps, order == "insertion", fill)
-    scores = changed_scores(case, change, len(maps) * (steps + 1), maps, score=score, name=order)
+    # Sorting takes as long as the network: once for all steps.
+    places = _all_ranks(maps)
+    scores = changed_scores(case, change, len(maps) * (steps + 1), places, score=score, name=order)
     return scores[..., 0].reshape(len(maps), steps + 1, -1)
 
 

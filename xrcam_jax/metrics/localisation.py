@@ -5,34 +5,34 @@ References:
   zhang2018: Zhang et al., Top-down neural attention by excitation backprop, IJCV 2018.
 """
 
+import cv2
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 Boxes = Int[Array, "*b 4"]
 
 
-def largest_part(masks: Bool[Array, "b h w"]) -> Bool[Array, "b h w"]:
-    """The largest connected part of each mask, corners connecting too; of equally large ones the lowest."""
-    return jax.vmap(_largest_part)(masks)
+def largest_part(masks: Bool[Array, "*b h w"]) -> Bool[Array, "*b h w"]:
+    """The largest connected part of each mask, corners connecting too; of equally large ones the lower, then the right.
+
+    OpenCV finds it on the host, for all masks at once: in XLA it would take a hundred times as long.
+    """
+    return jax.pure_callback(_largest_parts, jax.ShapeDtypeStruct(masks.shape, bool), masks, vmap_method="expand_dims")
 
 
-def _largest_part(mask: Bool[Array, "h w"]) -> Bool[Array, "h w"]:
-    places = jnp.arange(mask.size, dtype=jnp.int32).reshape(mask.shape)
+def _largest_parts(masks: np.ndarray) -> np.ndarray:
+    masks = np.asarray(masks)
+    return np.stack([_largest_part(mask) for mask in masks.reshape(-1, *masks.shape[-2:])]).reshape(masks.shape)
 
-    def spread(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        labels, _ = state
-        near = lax.reduce_window(labels, jnp.int32(-1), lax.max, (3, 3), (1, 1), "SAME")
-        # A label is a place in the same part: what is known there holds here, which shortens long ways.
-        known = jnp.where(mask, near.ravel()[jnp.where(mask, near, 0)], -1)
-        return known, jnp.any(known != labels)
 
-    start = jnp.where(mask, places, -1)
-    labels, _ = lax.while_loop(lambda state: state[1], spread, (start, jnp.any(mask)))
-    sizes = jnp.zeros(mask.size, jnp.int32).at[jnp.where(mask, labels, 0)].add(mask.astype(jnp.int32))
-    largest = mask.size - 1 - jnp.argmax(sizes[::-1])
-    return mask & (labels == largest)
+def _largest_part(mask: np.ndarray) -> np.ndarray:
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count == 1:
+        return np.zeros_like(mask)
+    left, top, width, height, area = boxes[1:].T
+    return labels == 1 + np.lexsort((left + width, top + height, area))[-1]
 
 
 def bounding_box(masks: Bool[Array, "*b h w"]) -> Boxes:
