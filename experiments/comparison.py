@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,9 @@ def read_rows(path: Path, network: str) -> Rows:
         rows = [row for row in csv.DictReader(file) if row["network"].startswith(network)]
     return {
         row["method"]: {
-            column: float(value) for column, value in row.items() if column not in ("method", "network") and value
+            column: float(value)
+            for column, value in row.items()
+            if column not in ("method", "layer", "network") and value
         }
         for row in rows
     }
@@ -80,6 +82,12 @@ def _bold(value: float, best: float) -> str:
     return f"**{text}**" if value == best else text
 
 
+#: By column, what is to be said of chance.
+Chance = Callable[[str], str]
+#: Maps that are more alike than this, by SSIM, count as the same.
+SAME = 0.8
+
+
 @dataclass(frozen=True)
 class Claim:
     """What the thesis says, whether it holds here, and the figures that say so."""
@@ -89,9 +97,11 @@ class Claim:
     because: str
 
 
-def claims(without: Rows, with_sk: Rows, together: Rows, conservation: Rows, drop: Rows) -> list[Claim]:
+def claims(
+    without: Rows, with_sk: Rows, together: Rows, conservation: Rows, drop: Rows, alike: Rows, chance: Chance
+) -> list[Claim]:
     """The thesis's main claims, held against the figures of a reproduction."""
-    methods = [method for method in thesis.METHODS if method in without]
+    methods = list(thesis.WITHOUT_SK)
     better = [m for m in methods if with_sk[m]["average"] > without[m]["average"]]
     first = {m: with_sk[m]["layer1"] for m in thesis.METHODS}
     leader = max(first, key=first.__getitem__)
@@ -111,7 +121,7 @@ def claims(without: Rows, with_sk: Rows, together: Rows, conservation: Rows, dro
         Claim(
             "XRelevance-CAM is best in layer 1 (Table 5.2)",
             leader == "xrelevance_cam",
-            f"{leader} {first[leader]:.1f} %, XRelevance-CAM {first['xrelevance_cam']:.1f} %",
+            _lead(first, leader) + chance("layer1"),
         ),
         Claim(
             "XRelevance-CAM is better than Relevance-CAM in layer 1 (Table 5.2)",
@@ -126,19 +136,51 @@ def claims(without: Rows, with_sk: Rows, together: Rows, conservation: Rows, dro
         Claim(
             "XRelevance-CAM is best when all layers are aggregated (Table 5.3)",
             ahead == "xrelevance_cam",
-            f"{ahead} {aggregate[ahead]:.1f} %, XRelevance-CAM {aggregate['xrelevance_cam']:.1f} %",
+            _lead(aggregate, ahead) + chance("layer4+3+2+1"),
         ),
         Claim(
             "XRelevance-CAM does not stand out in confidence drop (Table 5.7)",
             most != "xrelevance_cam",
-            f"{most} {dropped[most]:.1f} %, XRelevance-CAM {dropped['xrelevance_cam']:.1f} %",
+            _lead(dropped, most),
         ),
         Claim(
             "XRelevance-CAM conserves the score (Table 5.9)",
             worst < 0.05,
             f"largest error over the layers {worst:.1e} (thesis: 0.02)",
         ),
+        Claim(
+            "XRelevance-CAM at layer 3 depends on the weights of layer 3 and below (Figures 5.16, 5.17)",
+            alike["xrelevance_cam"]["layer3 down from fc"] < SAME,
+            f"SSIM {alike['xrelevance_cam']['layer3 down from fc']:.2f} with layer 3 and all above drawn anew",
+        ),
+        Claim(
+            "XRelevance-CAM at layer 3 depends on the weights of layer 4 and the classifier (Figures 5.16, 5.17)",
+            alike["xrelevance_cam"]["layer4 down from fc"] < SAME,
+            f"SSIM {alike['xrelevance_cam']['layer4 down from fc']:.2f} with these drawn anew, "
+            f"Grad-CAM {alike['grad_cam']['layer4 down from fc']:.2f}",
+        ),
     ]
+
+
+def _lead(values: dict[str, float], leader: str) -> str:
+    """The best and, if that is another one, XRelevance-CAM."""
+    ours = "" if leader == "xrelevance_cam" else f", xrelevance_cam {values['xrelevance_cam']:.1f} %"
+    return f"{leader} {values[leader]:.1f} %{ours}"
+
+
+def chance_of(results: Path, network: str) -> Chance:
+    """By column, what the paired tests say of XRelevance-CAM and the best, or if it is the best, the nearest method."""
+    with (results / "segmentation" / "tests.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["network"].startswith(network)]
+
+    def said(column: str) -> str:
+        pairs = [row for row in rows if row["column"] == column and "xrelevance_cam" in (row["best"], row["other"])]
+        if not pairs:
+            return ""
+        nearest = max(pairs, key=lambda row: float(row["iou_other"]))
+        return f" ({nearest['best']} against {nearest['other']}: p = {float(nearest['p']):.2f})"
+
+    return said
 
 
 def reproduction(results: Path, plain: str, sk: str, other: str, pictures: Sequence[str]) -> str:
@@ -173,7 +215,8 @@ def reproduction(results: Path, plain: str, sk: str, other: str, pictures: Seque
         Pair("Table 5.8: error of the sensitivity axiom", thesis.PER_LAYER, thesis.SENSITIVITY, sensitivity, "min"),
         Pair("Table 5.9: error of the conservation axiom", thesis.PER_LAYER, thesis.CONSERVATION, conservation, "min"),
     ]
-    found = claims(layers[plain], layers[sk], together[sk], conservation, drop)
+    alike = read_rows(results / "sanity" / "ssim.csv", other)
+    found = claims(layers[plain], layers[sk], together[sk], conservation, drop, alike, chance_of(results, sk))
     settings = json.loads((results / "segmentation" / "settings.json").read_text(encoding="utf-8"))
     return "\n".join([
         "# The thesis's tables on drawn data",

@@ -31,10 +31,10 @@ def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
     for label, arrays in found.items():
         predicted = arrays["logits"].argmax(1)
         for (method, column), some in places.items():
-            values = [arrays[f"{figure}/{method}/{column}"] if figure in some else None for figure in figures]
+            values = [arrays[f"{figure}/{method}/{column}"].tolist() if figure in some else None for figure in figures]
             for i, frame in enumerate(study.frames):
                 row = [frame.file, frame.patient, frame.label, label, classes[predicted[i]], method, column]
-                writer.writerow([*row, *("" if v is None else f"{v[i].item():.7g}" for v in values)])
+                writer.writerow([*row, *("" if v is None else f"{v[i]:.7g}" for v in values)])
     write_whole(study.folder / IMAGES, text.getvalue().encode())
 
 
