@@ -51,3 +51,16 @@ def test_pooled_figures_of_parts_are_those_of_the_whole(masks):
     whole = pooled(overlap(*masks))
     parts = [pooled(overlap(*(m[some] for m in masks))) for some in (slice(0, 1), slice(1, 3))]
     assert [int(a + b) for a, b in zip(*parts, strict=True)] == [int(part) for part in whole]
+
+
+@given(arrays(bool, (2, 3, 4, 5)), arrays(bool, (3, 4, 5)))
+def test_one_outline_serves_all_methods(found, truth):
+    """Masks (m, b, h, w) against (b, h, w), in either order, and a batch against one mask."""
+    for counts in (overlap(found, truth), overlap(truth, found)):
+        for i, j in np.ndindex(2, 3):
+            assert int(counts.both[i, j]) == (found[i, j] & truth[j]).sum()
+    counts = overlap(found, truth)
+    assert counts.found.shape == counts.truth.shape == (2, 3)
+    np.testing.assert_array_equal(counts.truth, [[mask.sum() for mask in truth]] * 2)
+    alone = overlap(found[0], truth[0])
+    np.testing.assert_array_equal(alone.both, [(mask & truth[0]).sum() for mask in found[0]])

@@ -1,0 +1,126 @@
+"""The viewer's file, decoded and compared with the frames and with an Explainer's maps; the sheets."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import xrcam_jax as xr
+from xrcam_jax.cli import main
+
+METHODS, LAYERS, BATCH = ("grad_cam",), ("layer3", "layer4"), 2
+OPTIONS = ("--methods", ",".join(METHODS), "--layers", ",".join(LAYERS), "--batch-size", BATCH, "--shown", 1)
+
+
+@pytest.fixture(scope="module")
+def results(drawn, weights, tmp_path_factory):
+    out = tmp_path_factory.mktemp("results")
+    arguments = ["--data", drawn.folder, "--annotations", drawn.annotations, "--weights", weights("plain")]
+    assert main(["evaluate", "gallery", *map(str, (*arguments, "--out", out, "--part", "all", *OPTIONS))]) == 0
+    return out / "gallery"
+
+
+@pytest.fixture(scope="module")
+def viewer(results):
+    return json.loads((results / "viewer.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def explained(drawn, weights):
+    """By file: logits, signed maps of each method and layer, and the saliency maps with their aggregate."""
+    explain = xr.Explainer(xr.load_model("tiny", weights("plain") / "best.safetensors"), METHODS, LAYERS)
+    files, found = list(drawn.frames), {}
+    labels = {file: ("ill", "well").index(frame.label) for file, frame in drawn.frames.items()}
+    for start in range(0, len(files), BATCH):
+        some = (files[start : start + BATCH] * BATCH)[:BATCH]
+        e = explain(drawn.images(some), targets=np.array([labels[file] for file in some]))
+        together = {m: np.asarray(e.aggregate(m)) for m in METHODS}
+        for i, file in enumerate(some):
+            raws = {m: {x: np.asarray(e.raw[m][x][i]) for x in LAYERS} for m in METHODS}
+            maps = {
+                m: {x: np.asarray(e.maps[m][x][i]) for x in LAYERS} | {"aggregate": together[m][i]} for m in METHODS
+            }
+            found[file] = np.asarray(e.logits[i], np.float64), raws, maps
+    return found
+
+
+def picture(text):
+    with Image.open(io.BytesIO(base64.b64decode(text))) as image:
+        return np.asarray(image)
+
+
+def test_the_frames_of_the_viewer(drawn, viewer, explained):
+    assert viewer["classes"] == ["ill", "well"]
+    assert (viewer["size"], viewer["methods"], viewer["layers"]) == ([40, 40], list(METHODS), list(LAYERS))
+    for frame, (file, made) in zip(viewer["frames"], drawn.frames.items(), strict=True):
+        assert (frame["name"], frame["patient"]) == (file.rpartition("/")[2], made.patient)
+        assert frame["label"] == ("ill", "well").index(made.label)
+        logits = explained[file][0]
+        shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        np.testing.assert_allclose(frame["scores"], shares, atol=1e-4)
+        assert frame["predicted"] == logits.argmax()
+        np.testing.assert_array_equal(picture(frame["picture"]), drawn.pictures[file])
+        if file in drawn.annotated:
+            np.testing.assert_array_equal(picture(frame["annotation"]), 255 * drawn.masks[file])
+        else:
+            assert frame["annotation"] is None
+
+
+def test_the_maps_of_the_viewer(viewer, explained, drawn):
+    """Row by row, of the layer's own size, from 0 to 255."""
+    for frame, file in zip(viewer["frames"], drawn.frames, strict=True):
+        for method in METHODS:
+            assert list(frame["maps"][method]) == list(LAYERS)
+            for layer in LAYERS:
+                raw, packed = np.maximum(explained[file][1][method][layer], 0), frame["maps"][method][layer]
+                found = np.frombuffer(base64.b64decode(packed["data"]), np.uint8)
+                assert (packed["rows"], packed["columns"]) == raw.shape
+                expected = 255 * (raw - raw.min()) / (np.ptp(raw) or 1)
+                np.testing.assert_allclose(found.reshape(raw.shape), expected, atol=0.501)
+    # Some are empty, but not all.
+    assert len({frame["maps"]["grad_cam"]["layer3"]["data"] for frame in viewer["frames"]}) > 5
+
+
+def test_the_overlaps_of_the_viewer(viewer, explained, drawn):
+    for frame, file in zip(viewer["frames"], drawn.frames, strict=True):
+        if file not in drawn.annotated:
+            assert frame["iou"] is None
+            continue
+        for method in METHODS:
+            assert list(frame["iou"][method]) == [*LAYERS, "aggregate"]
+            for column, found in frame["iou"][method].items():
+                one, truth = explained[file][2][method][column].astype(np.float64), drawn.masks[file]
+                mask = one > one.mean() + one.std()
+                assert found == pytest.approx((mask & truth).sum() / (mask | truth).sum(), abs=1e-4)
+
+
+def test_sheets(results):
+    """One of each class: its layers, and for all of them the masks and aggregates."""
+    contents = json.loads((results / "contents.json").read_text())
+    files = [each["file"] for each in contents["pictures"]]
+    assert files == [
+        "layers_1.jpg", "layers_2.jpg", "masks_layer3.png", "masks_layer4.png", "aggregation.jpg", "aggregated.jpg",
+        "masks_aggregated.png",
+    ]  # fmt: skip
+    assert contents["viewer"] == "viewer.json"
+    for file in files:
+        with Image.open(results / file) as sheet:
+            assert np.ptp(np.asarray(sheet)) == 255
+
+
+def test_a_method_of_the_last_layer_only(evaluate, weights, tmp_path):
+    """CAM has no maps below: there it shows nothing, and the others theirs."""
+    options = ("--methods", "cam,grad_cam", *OPTIONS[2:], "--limit", 1)
+    assert evaluate("gallery", *options, runs=[weights("plain")]) == 0
+    (frame,) = json.loads((tmp_path / "gallery" / "viewer.json").read_text())["frames"]
+    assert list(frame["maps"]["cam"]) == ["layer4"]
+    assert list(frame["maps"]["grad_cam"]) == list(LAYERS)
+
+
+@pytest.mark.parametrize("shown", [0, -1])
+def test_no_frames_to_be_shown(evaluate, weights, capsys, shown):
+    assert evaluate("gallery", *OPTIONS, "--limit", 2, "--shown", shown, runs=[weights("plain")]) == 2
+    assert capsys.readouterr().err == f"xrcam evaluate: error: --shown: {shown} is less than 1\n"

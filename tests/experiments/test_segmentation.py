@@ -1,0 +1,177 @@
+"""The first experiment from frames to tables, against loops over the maps of an Explainer."""
+
+import csv
+import itertools
+import json
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import xrcam_jax as xr
+from xrcam_jax.cli import main
+
+MODEL, METHODS, LAYERS = "sktiny", ("grad_cam", "xrelevance_cam"), ("layer3", "layer4")
+COLUMNS = (*LAYERS, "layer4+3")
+DISC = "(centred disc)"
+BATCH = 2
+
+
+@pytest.fixture(scope="module")
+def run(drawn, weights, tmp_path_factory):
+    """The checkpoint, and the results of both methods at the upper layers."""
+    out, checkpoint = tmp_path_factory.mktemp("results"), weights("leaning", name=MODEL, seed=1, bias=(-2.8, 0))
+    arguments = ["--data", drawn.folder, "--annotations", drawn.annotations, "--weights", checkpoint, "--out", out]
+    arguments += ["--part", "all", "--methods", ",".join(METHODS), "--layers", ",".join(LAYERS), "--batch-size", BATCH]
+    assert main(["evaluate", "segmentation", *map(str, arguments)]) == 0
+    return checkpoint, out / "segmentation"
+
+
+@pytest.fixture(scope="module")
+def by_hand(drawn, run):
+    """Logits, and maps by (method, column), of the annotated frames."""
+    explain = xr.Explainer(xr.load_model(MODEL, run[0] / "best.safetensors"), METHODS, LAYERS)
+    files = drawn.annotated
+    parts = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
+    # As many at a time as there, so that nothing is compiled again.
+    found = [explain(drawn.images((part * BATCH)[:BATCH]), targets=np.zeros(BATCH, int)) for part in parts]
+
+    def together(values):
+        return np.concatenate([np.asarray(v) for v in values])[: len(files)].astype(np.float64)
+
+    maps = {(m, x): together(e.maps[m][x] for e in found) for m, x in itertools.product(METHODS, LAYERS)}
+    maps |= {(m, COLUMNS[-1]): together(e.aggregate(m) for e in found) for m in METHODS}
+    return together(e.logits for e in found), maps
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def counts(found, truth):
+    """Pixels in both masks, in the first and in the second, one by one."""
+    both = first = second = 0
+    for f, t in zip(found.ravel(), truth.ravel(), strict=True):
+        both, first, second = both + (f and t), first + f, second + t
+    return int(both), int(first), int(second)
+
+
+def disc_of(mask):
+    """The pixels whose centres are in a circle of the mask's area around the middle."""
+    radius = (mask.sum() / np.pi) ** 0.5
+    found = np.zeros_like(mask)
+    for y, x in np.ndindex(mask.shape):
+        found[y, x] = np.hypot(y - (mask.shape[0] - 1) / 2, x - (mask.shape[1] - 1) / 2) <= radius
+    return found
+
+
+def test_what_is_written(run):
+    files = {path.name for path in run[1].iterdir()}
+    tables = ("per_layer", "aggregated", "iou", "dice", "iou_eq_2_22", "box_iou", "pointing")
+    assert files == {
+        *(f"{name}.{kind}" for name in tables for kind in ("csv", "md")),
+        *("settings.json", "contents.json", "images.csv", "tests.csv", f"iou_{MODEL}.png", "batches"),
+    }
+    assert sorted(path.name for path in (run[1] / "batches").iterdir()) == [
+        f"{MODEL}_{start:06d}.npz" for start in (0, 2, 4)
+    ]
+    contents = json.loads((run[1] / "contents.json").read_text())
+    assert [table["file"] for table in contents["tables"]] == [f"{name}.csv" for name in tables]
+    assert [picture["file"] for picture in contents["pictures"]] == [f"iou_{MODEL}.png"]
+    settings = json.loads((run[1] / "settings.json").read_text())
+    assert settings["data"]["synthetic"] is True
+    assert (settings["data"]["frames"], settings["data"]["patients"]) == (5, 3)
+    assert settings["methods"] == list(METHODS)
+
+
+def test_every_figure_of_every_picture(drawn, run, by_hand):
+    logits, maps = by_hand
+    found = {(row["file"], row["method"], row["column"]): row for row in rows(run[1] / "images.csv")}
+    assert len(found) == len(drawn.annotated) * (len(METHODS) + 1) * len(COLUMNS)
+    for (i, file), column in itertools.product(enumerate(drawn.annotated), COLUMNS):
+        truth = drawn.masks[file]
+        for method in (*METHODS, DISC):
+            row = found[file, method, column]
+            frame = drawn.frames[file]
+            assert (row["patient"], row["class"], row["network"]) == (frame.patient, "ill", MODEL)
+            assert row["predicted"] == ("ill", "well")[logits[i].argmax()]
+            if method == DISC:
+                mask = disc_of(truth)
+                assert row["box_iou"] == row["pointing"] == ""
+            else:
+                one = maps[method, column][i]
+                mask = one > one.mean() + one.std()
+                labels, number = ndimage.label(mask, np.ones((3, 3)))
+                largest = max(range(1, number + 1), key=lambda n, labels=labels: (labels == n).sum())
+                ys, xs = np.nonzero(labels == largest)
+                best = 0.0
+                for top, left, bottom, right in drawn.boxes[file]:
+                    painted = np.zeros((2, *truth.shape), bool)
+                    painted[0, ys.min() : ys.max() + 1, xs.min() : xs.max() + 1] = True
+                    painted[1, top:bottom, left:right] = True
+                    both, first, second = counts(*painted)
+                    best = max(best, both / (first + second - both))
+                assert float(row["box_iou"]) == pytest.approx(best, rel=1e-5)
+                assert float(row["pointing"]) == truth[np.unravel_index(one.argmax(), one.shape)]
+            both, first, second = counts(mask, truth)
+            assert [int(row[name]) for name in ("both", "found", "truth")] == [both, first, second]
+            assert float(row["iou"]) == pytest.approx(both / (first + second - both), rel=1e-5)
+            assert float(row["dice"]) == pytest.approx(2 * both / (first + second), rel=1e-5)
+            assert float(row["iou_eq_2_22"]) == pytest.approx(both / (first + second), rel=1e-5)
+
+
+def test_pooled_iou_of_those_classified_correctly(drawn, run, by_hand):
+    logits, maps = by_hand
+    right = [i for i, row in enumerate(logits) if row[0] > row[1]]
+    # Else leaving the others out would not show.
+    assert 2 <= len(right) < len(logits)
+    pooled, means = {}, {}
+    for method, column in maps:
+        each = []
+        for i in right:
+            one, truth = maps[method, column][i], drawn.masks[drawn.annotated[i]]
+            each.append(counts(one > one.mean() + one.std(), truth))
+        both, first, second = (sum(values) for values in zip(*each, strict=True))
+        pooled[method, column] = 100 * both / (first + second - both)
+        means[method, column] = 100 * np.mean([b / (f + t - b) for b, f, t in each])
+    per_layer, aggregated, mean = (
+        {row["method"]: row for row in rows(run[1] / f"{name}.csv")} for name in ("per_layer", "aggregated", "iou")
+    )
+    for method in METHODS:
+        for layer in LAYERS:
+            assert float(per_layer[method][layer]) == pytest.approx(pooled[method, layer], rel=1e-9)
+        average = np.mean([pooled[method, layer] for layer in LAYERS])
+        assert float(per_layer[method]["average"]) == pytest.approx(average, rel=1e-9)
+        assert per_layer[method]["average low"] == ""
+        for column in ("layer4", "layer4+3"):
+            assert float(aggregated[method][column]) == pytest.approx(pooled[method, column], rel=1e-9)
+        for column in COLUMNS:
+            assert float(mean[method][column]) == pytest.approx(means[method, column], rel=1e-6)
+            low, high = (float(mean[method][f"{column} {end}"]) for end in ("low", "high"))
+            assert low <= float(mean[method][column]) <= high
+
+
+def test_p_values_are_of_patients(drawn, run, by_hand):
+    """Of all ways to swap the methods within each patient."""
+    logits, maps = by_hand
+    found = {row["column"]: row for row in rows(run[1] / "tests.csv")}
+    assert set(found) == set(COLUMNS)
+    for column, row in found.items():
+        sums = {}
+        for i, file in enumerate(drawn.annotated):
+            if logits[i].argmax() == 0:
+                for method in METHODS:
+                    one = maps[method, column][i]
+                    both, first, second = counts(one > one.mean() + one.std(), drawn.masks[file])
+                    patient = sums.setdefault(drawn.frames[file].patient, {m: [0, 0] for m in METHODS})
+                    patient[method][0] += both
+                    patient[method][1] += first + second - both
+        assert len(sums) > 1
+        ratios = [[p[m][0] / p[m][1] for m in (row["best"], row["other"])] for p in sums.values()]
+        totals = [
+            abs(sum(sign * (a - b) for sign, (a, b) in zip(signs, ratios, strict=True)))
+            for signs in itertools.product((1, -1), repeat=len(ratios))
+        ]
+        assert float(row["p"]) == pytest.approx(np.mean([t >= totals[0] - 1e-9 for t in totals]), abs=1e-6)
+        assert float(row["iou_best"]) >= float(row["iou_other"])
