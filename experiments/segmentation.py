@@ -112,49 +112,8 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
     """Writes per-picture figures, tables, tests and plots."""
     write_figures(study, found)
     chosen = {label: correct(study, arrays) & (arrays[f"truth/{_any(arrays)}"] > 0) for label, arrays in found.items()}
-    layers = list(study.layers)
-    several = columns(layers)[len(layers) - 1 :]
-    rows = list(product([*study.methods, DISC], found))
-
-    def iou(method: str, label: str, column: str) -> Estimate:
-        place = f"{method}/{column}"
-        if f"both/{place}" not in found[label]:
-            return Estimate(float("nan"))
-        return scaled(pooled_iou(study, found[label], place, chosen[label]))
-
-    def mean(figure: str, method: str, label: str, column: str) -> Estimate:
-        name = f"{figure}/{method}/{column}"
-        if name not in found[label]:
-            return Estimate(float("nan"))
-        return scaled(mean_figure(study, found[label], name, chosen[label]))
-
-    per_layer = {row: [iou(*row, column) for column in layers] for row in rows}
-    several_of = {row: [iou(*row, column) for column in several] for row in rows}
-    labels = ("method", "network")
-    tables = [
-        Table(
-            "per_layer", "Pooled IoU of each layer's maps",
-            {row: [*cells, mean_of(cells)] for row, cells in per_layer.items()}, [*layers, "average"], labels,
-        ),
-        Table("aggregated", "Pooled IoU of aggregated maps", several_of, several, labels),
-    ]  # fmt: skip
-    tables += [
-        Table(
-            figure, title, {row: [mean(figure, *row, column) for column in columns(layers)] for row in rows},
-            columns(layers), labels,
-        )
-        for figure, title in MEANS.items()
-    ]  # fmt: skip
     _write_tests(study, found, chosen)
-    pictures = []
-    for label in found:
-        plots.lines(
-            study.folder / f"iou_{label}.png",
-            {m: [*per_layer[m, label], several_of[m, label][-1]] for m in (*study.methods, DISC)},
-            [*layers, several[-1]],
-            "pooled IoU (%)",
-        )
-        pictures.append((f"iou_{label}.png", f"{label}: pooled IoU and its 95 % interval over {_unit(study)}"))
+    tables = _tables(study, found, chosen)
     counts = ", ".join(f"{label} {int(mask.sum())}" for label, mask in chosen.items())
     write_contents(
         study.folder,
@@ -164,8 +123,53 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         f"{DISC} never looks at the picture: a method that is not above it has found nothing.",
         order=1,
         tables=tables,
-        pictures=pictures,
-    )  # fmt: skip
+        pictures=_plots(study, tables[0], tables[1]),
+    )
+
+
+def _tables(study: Study, found: Mapping[str, Arrays], chosen: Mapping[str, np.ndarray]) -> list[Table]:
+    """Pooled IoU per layer and aggregated, then the means of all other figures."""
+    rows = list(product([*study.methods, DISC], found))
+    names, layers, labels = columns(study.layers), study.layers, ("method", "network")
+
+    def cells(figure: str | None, method: str, label: str) -> list[Estimate]:
+        """Of a row, by column: pooled IoU, or the mean of a figure; NaN where a method has no such map."""
+        arrays, right = found[label], chosen[label]
+        estimates = []
+        for place in (f"{method}/{column}" for column in names):
+            if f"{figure or 'both'}/{place}" not in arrays:
+                estimates.append(Estimate(float("nan")))
+            elif figure is None:
+                estimates.append(scaled(pooled_iou(study, arrays, place, right)))
+            else:
+                estimates.append(scaled(mean_figure(study, arrays, f"{figure}/{place}", right)))
+        return estimates
+
+    pooled = {row: cells(None, *row) for row in rows}
+    per_layer = {row: [*each[: len(layers)], mean_of(each[: len(layers)])] for row, each in pooled.items()}
+    together = {row: each[len(layers) - 1 :] for row, each in pooled.items()}
+    return [
+        Table("per_layer", "Pooled IoU of each layer's maps", per_layer, [*layers, "average"], labels),
+        Table("aggregated", "Pooled IoU of aggregated maps", together, names[len(layers) - 1 :], labels),
+        *(
+            Table(figure, title, {row: cells(figure, *row) for row in rows}, names, labels)
+            for figure, title in MEANS.items()
+        ),
+    ]
+
+
+def _plots(study: Study, per_layer: Table, together: Table) -> list[tuple[str, str]]:
+    """A plot for each network: all methods at each layer and in aggregate."""
+    heads = [*study.layers, together.columns[-1]]
+    pictures = []
+    for label in (network.label for network in study.networks):
+        series = {
+            method: [*per_layer.rows[method, label][: len(study.layers)], together.rows[method, label][-1]]
+            for method in (*study.methods, DISC)
+        }
+        plots.lines(study.folder / f"iou_{label}.png", series, heads, "pooled IoU (%)")
+        pictures.append((f"iou_{label}.png", f"{label}: pooled IoU and its 95 % interval over {_unit(study)}"))
+    return pictures
 
 
 def _any(arrays: Arrays) -> str:
@@ -191,17 +195,15 @@ def _write_tests(study: Study, found: Mapping[str, Arrays], chosen: Mapping[str,
             for method in finite:
                 if best is not None and method != best:
                     p = iou_p_value(study, arrays, f"{best}/{column}", f"{method}/{column}", chosen[label])
-                    rows.append(
-                        {
-                            "network": label,
-                            "column": column,
-                            "best": best,
-                            "iou_best": f"{values[best]:.6f}",
-                            "other": method,
-                            "iou_other": f"{values[method]:.6f}",
-                            "p": f"{p:.6f}",
-                        }
-                    )
+                    rows.append({
+                        "network": label,
+                        "column": column,
+                        "best": best,
+                        "iou_best": f"{values[best]:.6f}",
+                        "other": method,
+                        "iou_other": f"{values[method]:.6f}",
+                        "p": f"{p:.6f}",
+                    })  # fmt: skip
     write_rows(study.folder / "tests.csv", rows)
 
 
