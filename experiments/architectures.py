@@ -9,8 +9,8 @@ network costs what ``segmentation`` does.
 import sys
 from collections.abc import Sequence
 
-from experiments.networks import compare
-from experiments.study import add_arguments, open_study, parser
+from experiments.shared.networks import compare
+from experiments.shared.study import add_arguments, open_study, parser
 from xrcam_jax.commands.checks import CommandError
 
 NAME = "architectures"

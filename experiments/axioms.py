@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Array
 
 import xrcam_jax as xr
-from experiments.pictures import mean_figure, write_figures
-from experiments.study import SEVEN, Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
-from experiments.tables import Table, mean_of, write_contents
+from experiments.shared.per_picture import mean_figure, write_figures
+from experiments.shared.study import SEVEN, Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
+from experiments.shared.tables import Table, mean_of, write_contents
 from xrcam_jax.cam.channels import ablated_scores
 from xrcam_jax.case import Case
 from xrcam_jax.commands.checks import CommandError

@@ -21,10 +21,10 @@ import numpy as np
 from jaxtyping import Array
 
 import xrcam_jax as xr
-from experiments.layers import all_maps, columns
-from experiments.pictures import accuracy, mean_figure, write_figures
-from experiments.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
-from experiments.tables import Table, scaled, write_contents
+from experiments.shared.layers import all_maps, columns
+from experiments.shared.per_picture import accuracy, mean_figure, write_figures
+from experiments.shared.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
+from experiments.shared.tables import Table, scaled, write_contents
 from xrcam_jax.case import Case, Score
 from xrcam_jax.commands.checks import CommandError
 from xrcam_jax.functional import as_function

@@ -20,11 +20,11 @@ from flax import nnx
 from jaxtyping import Array
 
 import xrcam_jax as xr
-from experiments.layers import all_maps, columns
-from experiments.pictures import correct, pooled_iou, write_figures
 from experiments.segmentation import by_place, measured
-from experiments.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
-from experiments.tables import Table, scaled, write_contents
+from experiments.shared.layers import all_maps, columns
+from experiments.shared.per_picture import correct, pooled_iou, write_figures
+from experiments.shared.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
+from experiments.shared.tables import Table, scaled, write_contents
 from xrcam_jax.commands.checks import CommandError, check_at_least_one
 from xrcam_jax.functional import as_function
 from xrcam_jax.metrics.uncertainty import Estimate

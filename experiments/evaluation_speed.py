@@ -22,7 +22,7 @@ import xrcam_jax as xr
 from experiments.benchmark import interleaved_medians, machine
 from experiments.peers import LAYERS, layer_cams
 from experiments.segmentation import figures
-from experiments.study import SEVEN, Batch
+from experiments.shared.study import SEVEN, Batch
 from xrcam_jax.files import write_whole
 
 

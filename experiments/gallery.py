@@ -20,11 +20,21 @@ import numpy as np
 from jaxtyping import Array
 
 import xrcam_jax as xr
-from experiments.layers import all_maps, columns
-from experiments.networks import some_frames
 from experiments.segmentation import by_place, measured
-from experiments.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser, read_batch
-from experiments.tables import write_contents
+from experiments.shared.layers import all_maps, columns
+from experiments.shared.networks import some_frames
+from experiments.shared.study import (
+    Arrays,
+    Batch,
+    Network,
+    Study,
+    add_arguments,
+    each_batch,
+    open_study,
+    parser,
+    read_batch,
+)
+from experiments.shared.tables import write_contents
 from xrcam_jax import plot
 from xrcam_jax.cam.saliency import min_max
 from xrcam_jax.files import write_whole

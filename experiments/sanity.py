@@ -21,9 +21,19 @@ import numpy as np
 from jaxtyping import Array
 
 import xrcam_jax as xr
-from experiments.pictures import mean_figure, write_figures
-from experiments.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser, read_batch
-from experiments.tables import Table, write_contents
+from experiments.shared.per_picture import mean_figure, write_figures
+from experiments.shared.study import (
+    Arrays,
+    Batch,
+    Network,
+    Study,
+    add_arguments,
+    each_batch,
+    open_study,
+    parser,
+    read_batch,
+)
+from experiments.shared.tables import Table, write_contents
 from weights_convert.load import load_model
 from xrcam_jax import plot
 from xrcam_jax.cam.saliency import upsample

@@ -21,11 +21,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 import xrcam_jax as xr
-from experiments import plots
-from experiments.layers import all_maps, columns
-from experiments.pictures import correct, iou_p_value, mean_figure, pooled_iou, write_figures
-from experiments.study import Arrays, Batch, Study, add_arguments, each_batch, open_study, parser
-from experiments.tables import Table, mean_of, scaled, write_contents
+from experiments.shared import plots
+from experiments.shared.layers import all_maps, columns
+from experiments.shared.per_picture import correct, iou_p_value, mean_figure, pooled_iou, write_figures
+from experiments.shared.study import Arrays, Batch, Study, add_arguments, each_batch, open_study, parser
+from experiments.shared.tables import Table, mean_of, scaled, write_contents
 from xrcam_jax.metrics import localisation, overlap
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.models import ResNet

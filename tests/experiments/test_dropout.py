@@ -10,7 +10,7 @@ from flax import nnx
 
 import xrcam_jax as xr
 from experiments import dropout, segmentation
-from experiments.study import Study
+from experiments.shared.study import Study
 from xrcam_jax.cli import main
 from xrcam_jax.data.manifest import read_prepared
 from xrcam_jax.models.resnet import STAGES

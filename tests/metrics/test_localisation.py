@@ -30,11 +30,13 @@ def parts(mask):
 
 
 def lowest_of_largest(mask):
-    """The parts that may be meant: as large as any, and as low as any of those."""
+    """The parts that may be meant: as large as any, of those as low as any, and of those as far right."""
     found = parts(mask)
-    largest = [part for part in found if part.sum() == max(p.sum() for p in found)]
-    lows = [np.nonzero(part.any(1))[0][-1] for part in largest]
-    return [part for part, low in zip(largest, lows, strict=True) if low == max(lows)]
+
+    def places(part):
+        return part.sum(), np.flatnonzero(part.any(1))[-1], np.flatnonzero(part.any(0))[-1]
+
+    return [part for part in found if places(part) == max(map(places, found))]
 
 
 def box_around(mask):
@@ -86,14 +88,19 @@ def test_largest_part_is_scipys(masks):
             assert any((found == part).all() for part in lowest_of_largest(mask))
 
 
-def test_of_equal_parts_the_lowest():
+def test_of_equal_parts_the_lowest_and_then_the_right():
     masks = np.zeros(SHAPE, bool)
     masks[0, 1, 1:3] = masks[0, 5, 8:10] = masks[0, 3, 5:7] = True
     masks[1, 0, 10] = masks[1, 8, 0] = True
     masks[2, 2:4, 2] = masks[2, 6:8, 9] = masks[2, 0:3, 7] = True
+    masks[3, 4, 1] = masks[3, 4, 9] = masks[3, 4, 5] = masks[3, 2, 10] = True
     expected = np.zeros(SHAPE, bool)
-    expected[0, 5, 8:10] = expected[1, 8, 0] = expected[2, 0:3, 7] = True
+    expected[0, 5, 8:10] = expected[1, 8, 0] = expected[2, 0:3, 7] = expected[3, 4, 9] = True
     np.testing.assert_array_equal(largest_part(masks), expected)
+    # Of several methods at once, of one picture, and inside vmap.
+    np.testing.assert_array_equal(largest_part(masks.reshape(2, 2, 9, 11)), expected.reshape(2, 2, 9, 11))
+    np.testing.assert_array_equal(largest_part(masks[2]), expected[2])
+    np.testing.assert_array_equal(jax.vmap(localisation.largest_part)(masks), expected)
 
 
 def test_spirals_hang_together():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.layers import aggregates, all_maps, columns, layer_maps, title
+from experiments.shared.layers import aggregates, all_maps, columns, layer_maps, title
 from xrcam_jax import Explanation
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")

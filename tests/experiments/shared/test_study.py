@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments.study import Study, read_batch
+from experiments.shared.study import Study, read_batch
 from xrcam_jax.cli import main
 from xrcam_jax.data.coco import read_annotations
 from xrcam_jax.data.manifest import read_prepared
@@ -102,7 +102,7 @@ def test_interrupted(whole, segmentation, weights, tmp_path, monkeypatch, capsys
             raise KeyboardInterrupt
         write_whole(path, content)
 
-    module = "experiments.study" if when == "computing" else "experiments.tables"
+    module = "experiments.shared.study" if when == "computing" else "experiments.shared.tables"
     with monkeypatch.context() as patch:
         patch.setattr(f"{module}.write_whole", interrupted)
         assert segmentation(runs=[weights("plain")]) == 130

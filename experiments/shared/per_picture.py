@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool
 
-from experiments.study import Arrays, Study
+from experiments.shared.study import Arrays, Study
 from xrcam_jax.files import write_whole
 from xrcam_jax.metrics.uncertainty import Estimate, estimate, mean, paired_p_value
 

@@ -6,10 +6,10 @@ from itertools import product
 import numpy as np
 
 import xrcam_jax as xr
-from experiments.pictures import accuracy, correct, pooled_iou, write_figures
 from experiments.segmentation import figures
-from experiments.study import Arrays, Network, Study, each_batch, read_batch
-from experiments.tables import Table, mean_of, scaled, write_contents
+from experiments.shared.per_picture import accuracy, correct, pooled_iou, write_figures
+from experiments.shared.study import Arrays, Network, Study, each_batch, read_batch
+from experiments.shared.tables import Table, mean_of, scaled, write_contents
 from xrcam_jax import plot
 from xrcam_jax.metrics.uncertainty import Estimate
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.tables import Table, mean_of, scaled, write_contents
+from experiments.shared.tables import Table, mean_of, scaled, write_contents
 from xrcam_jax.metrics.uncertainty import Estimate
 
 NOTHING = Estimate(math.nan)
