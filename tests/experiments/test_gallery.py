@@ -16,9 +16,15 @@ OPTIONS = ("--methods", ",".join(METHODS), "--layers", ",".join(LAYERS), "--batc
 
 
 @pytest.fixture(scope="module")
-def results(drawn, weights, tmp_path_factory):
+def run(weights):
+    """A network whose probabilities are not all 0 and 1."""
+    return weights("unsure", seed=3, scale=0.1)
+
+
+@pytest.fixture(scope="module")
+def results(drawn, run, tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
-    arguments = ["--data", drawn.folder, "--annotations", drawn.annotations, "--weights", weights("plain")]
+    arguments = ["--data", drawn.folder, "--annotations", drawn.annotations, "--weights", run]
     assert main(["evaluate", "gallery", *map(str, (*arguments, "--out", out, "--part", "all", *OPTIONS))]) == 0
     return out / "gallery"
 
@@ -29,9 +35,9 @@ def viewer(results):
 
 
 @pytest.fixture(scope="module")
-def explained(drawn, weights):
+def explained(drawn, run):
     """By file: logits, signed maps of each method and layer, and the saliency maps with their aggregate."""
-    explain = xr.Explainer(xr.load_model("tiny", weights("plain") / "best.safetensors"), METHODS, LAYERS)
+    explain = xr.Explainer(xr.load_model("tiny", run / "best.safetensors"), METHODS, LAYERS)
     files, found = list(drawn.frames), {}
     labels = {file: ("ill", "well").index(frame.label) for file, frame in drawn.frames.items()}
     for start in range(0, len(files), BATCH):
@@ -61,6 +67,7 @@ def test_the_frames_of_the_viewer(drawn, viewer, explained):
         logits = explained[file][0]
         shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
         np.testing.assert_allclose(frame["scores"], shares, atol=1e-4)
+        assert max(shares) < 0.999
         assert frame["predicted"] == logits.argmax()
         np.testing.assert_array_equal(picture(frame["picture"]), drawn.pictures[file])
         if file in drawn.annotated:
@@ -111,16 +118,16 @@ def test_sheets(results):
             assert np.ptp(np.asarray(sheet)) == 255
 
 
-def test_a_method_of_the_last_layer_only(evaluate, weights, tmp_path):
+def test_a_method_of_the_last_layer_only(evaluate, run, tmp_path):
     """CAM has no maps below: there it shows nothing, and the others theirs."""
     options = ("--methods", "cam,grad_cam", *OPTIONS[2:], "--limit", 1)
-    assert evaluate("gallery", *options, runs=[weights("plain")]) == 0
+    assert evaluate("gallery", *options, runs=[run]) == 0
     (frame,) = json.loads((tmp_path / "gallery" / "viewer.json").read_text())["frames"]
     assert list(frame["maps"]["cam"]) == ["layer4"]
     assert list(frame["maps"]["grad_cam"]) == list(LAYERS)
 
 
 @pytest.mark.parametrize("shown", [0, -1])
-def test_no_frames_to_be_shown(evaluate, weights, capsys, shown):
-    assert evaluate("gallery", *OPTIONS, "--limit", 2, "--shown", shown, runs=[weights("plain")]) == 2
+def test_no_frames_to_be_shown(evaluate, run, capsys, shown):
+    assert evaluate("gallery", *OPTIONS, "--limit", 2, "--shown", shown, runs=[run]) == 2
     assert capsys.readouterr().err == f"xrcam evaluate: error: --shown: {shown} is less than 1\n"
