@@ -22,7 +22,7 @@ from jaxtyping import Array
 import xrcam_jax as xr
 from experiments.segmentation import by_place, measured
 from experiments.shared.layers import all_maps, columns
-from experiments.shared.per_picture import correct, pooled_iou, write_figures
+from experiments.shared.per_picture import counted, pooled_iou, write_figures
 from experiments.shared.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
 from experiments.shared.tables import Table, scaled, write_contents
 from xrcam_jax.commands.checks import CommandError, check_at_least_one
@@ -100,9 +100,9 @@ def _counts(found: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
 def write(study: Study, found: Mapping[str, Arrays]) -> None:
     """Writes per-picture figures and tables."""
     write_figures(study, found)
-    names = [*study.layers, columns(study.layers)[-1]]
+    names = list(dict.fromkeys([*study.layers, columns(study.layers)[-1]]))
     rows = [(method, label) for method in study.methods for label in found]
-    chosen = {label: correct(study, arrays) for label, arrays in found.items()}
+    chosen = {label: counted(study, arrays) for label, arrays in found.items()}
 
     def iou(method: str, label: str, column: str) -> Estimate:
         return scaled(pooled_iou(study, found[label], f"{method}/{column}", chosen[label]))

@@ -37,11 +37,14 @@ from experiments.shared.study import (
 from experiments.shared.tables import write_contents
 from xrcam_jax import plot
 from xrcam_jax.cam.saliency import min_max
+from xrcam_jax.commands.checks import check_at_least_one
 from xrcam_jax.files import write_whole
 from xrcam_jax.metrics.overlap import salient
 
 NAME = "gallery"
 VIEWER = "viewer.json"
+#: Where a method has no map.
+BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(arguments)
     arguments.add_argument("--shown", type=int, default=3, metavar="N", help="frames of each class in the sheets (3)")
     options = arguments.parse_args(argv)
+    check_at_least_one("--shown", options.shown)
     study = open_study(NAME, options)
     network = study.networks[0]
     found = each_batch(study, network, figures(study, network))
@@ -99,8 +103,9 @@ def viewer(study: Study, network: Network, found: Arrays) -> dict[str, Any]:
             frame, marked = study.frames[place], bool(batch.masks[i].any())
             ious = {
                 m: {
-                    **{x: round(float(found[f"iou/{m}/{x}"][place]), 4) for x in some},
-                    "aggregate": round(float(found[f"iou/{m}/{last}"][place]), 4),
+                    name: round(float(found[f"iou/{m}/{x}"][place]), 4)
+                    for x, name in [*zip(some, some, strict=True), (last, "aggregate")]
+                    if f"iou/{m}/{x}" in found
                 }
                 for m, some in layers.items()
             }
@@ -154,9 +159,11 @@ def _sheets(study: Study, network: Network, shown: int) -> list[tuple[str, str]]
         saved.append((file, caption))
 
     def over(i: int, name: str) -> np.ndarray:
-        return plot.overlay(pictures[i][0], maps[i][name])
+        return plot.overlay(pictures[i][0], maps[i][name]) if name in maps[i] else BLANK
 
     def mask(i: int, name: str) -> np.ndarray:
+        if name not in maps[i]:
+            return BLANK
         shown = np.asarray(salient(jnp.asarray(maps[i][name])))
         return np.repeat(np.uint8(255) * shown[..., None], 3, axis=2)
 

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 import xrcam_jax as xr
 from experiments.shared import plots
 from experiments.shared.layers import all_maps, columns
-from experiments.shared.per_picture import correct, iou_p_value, mean_figure, pooled_iou, write_figures
+from experiments.shared.per_picture import counted, iou_p_value, mean_figure, pooled_iou, write_figures
 from experiments.shared.study import Arrays, Batch, Study, add_arguments, each_batch, open_study, parser
 from experiments.shared.tables import Table, mean_of, scaled, write_contents
 from xrcam_jax.metrics import localisation, overlap
@@ -111,7 +111,7 @@ def centred_discs(masks: Bool[np.ndarray, "b h w"]) -> Bool[Array, "b h w"]:
 def write(study: Study, found: Mapping[str, Arrays]) -> None:
     """Writes per-picture figures, tables, tests and plots."""
     write_figures(study, found)
-    chosen = {label: correct(study, arrays) & (arrays[f"truth/{_any(arrays)}"] > 0) for label, arrays in found.items()}
+    chosen = {label: counted(study, arrays) for label, arrays in found.items()}
     _write_tests(study, found, chosen)
     tables = _tables(study, found, chosen)
     counts = ", ".join(f"{label} {int(mask.sum())}" for label, mask in chosen.items())
@@ -170,10 +170,6 @@ def _plots(study: Study, per_layer: Table, together: Table) -> list[tuple[str, s
         plots.lines(study.folder / f"iou_{label}.png", series, heads, "pooled IoU (%)")
         pictures.append((f"iou_{label}.png", f"{label}: pooled IoU and its 95 % interval over {_unit(study)}"))
     return pictures
-
-
-def _any(arrays: Arrays) -> str:
-    return next(name.removeprefix("truth/") for name in arrays if name.startswith("truth/"))
 
 
 def _unit(study: Study) -> str:

@@ -13,8 +13,8 @@ from xrcam_jax.cam.saliency import min_max, upsampled
 
 def aggregates(layers: Sequence[str]) -> list[tuple[str, ...]]:
     """Two or more layers each, the highest first: layer 4+3, 4+3+2, 4+3+2+1."""
-    highest = tuple(reversed(layers))
-    return [highest[: i + 1] for i in range(1, len(highest))]
+    highest = sorted(layers, reverse=True)
+    return [tuple(highest[: i + 1]) for i in range(1, len(highest))]
 
 
 def title(layers: Sequence[str]) -> str:
@@ -36,7 +36,7 @@ def layer_maps(raws: Mapping[str, Float[Array, "b _p _q"]], size: tuple[int, int
     large = {layer: upsampled(raw, size) for layer, raw in raws.items()}
     together = {
         title(some): min_max(jnp.mean(jnp.stack([large[layer] for layer in some]), axis=0))
-        for some in aggregates(sorted(raws))
+        for some in aggregates(list(raws))
     }
     return {layer: min_max(each) for layer, each in large.items()} | together
 

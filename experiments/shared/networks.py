@@ -7,7 +7,7 @@ import numpy as np
 
 import xrcam_jax as xr
 from experiments.segmentation import figures
-from experiments.shared.per_picture import accuracy, correct, pooled_iou, write_figures
+from experiments.shared.per_picture import accuracy, counted, pooled_iou, write_figures
 from experiments.shared.study import Arrays, Network, Study, each_batch, read_batch
 from experiments.shared.tables import Table, mean_of, scaled, write_contents
 from xrcam_jax import plot
@@ -28,7 +28,7 @@ def compare(study: Study, *, title: str, text: str, order: int, shown: Sequence[
     """
     found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
     write_figures(study, found)
-    marked = {label: correct(study, arrays) & study.annotated for label, arrays in found.items()}
+    marked = {label: counted(study, arrays) for label, arrays in found.items()}
     tables = [
         Table(
             "accuracy", "Frames classified correctly",

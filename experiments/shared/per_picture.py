@@ -43,6 +43,12 @@ def correct(study: Study, arrays: Arrays) -> Bool[np.ndarray, " n"]:
     return arrays["logits"].argmax(1) == study.labels
 
 
+def counted(study: Study, arrays: Arrays) -> Bool[np.ndarray, " n"]:
+    """Which frames the overlap is measured on: classified correctly, and with an outline in what the network sees."""
+    truth = next(values for name, values in arrays.items() if name.startswith("truth/"))
+    return correct(study, arrays) & (truth > 0)
+
+
 def accuracy(study: Study, arrays: Arrays) -> Estimate:
     """Share of the frames that are classified correctly."""
     return mean(correct(study, arrays), study.units, seed=study.seed)

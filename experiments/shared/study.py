@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -182,6 +183,7 @@ def open_study(
         raise CommandError(str(error)) from error
     frames = _frames(prepared, annotations if annotated else None, options)
     networks = _networks(options, prepared, dropout)
+    layers = sorted(options.layers, key=STAGES.index)
     recorded = {
         "experiment": name,
         "data": {
@@ -195,7 +197,7 @@ def open_study(
         },
         "networks": {network.label: network.checksum for network in networks},
         "methods": list(options.methods),
-        "layers": list(options.layers),
+        "layers": layers,
         "target": "the labelled class",
         "batch_size": options.batch_size,
         "seed": options.seed,
@@ -206,7 +208,7 @@ def open_study(
     prepare_folder("--out", folder)
     _check_settings(folder, recorded)
     return Study(
-        name, folder, networks, prepared, frames, annotations, tuple(options.methods), tuple(options.layers),
+        name, folder, networks, prepared, frames, annotations, tuple(options.methods), tuple(layers),
         options.batch_size, options.seed, recorded,
     )  # fmt: skip
 
@@ -340,11 +342,15 @@ def _origin(folder: Path) -> dict[str, Any]:
 def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Refuses to mix results of other settings with these; writes down those of a new experiment."""
     path = folder / SETTINGS
-    if path.is_file() and any((folder / BATCHES).glob("*.npz")):
+    if any((folder / BATCHES).glob("*.npz")):
         try:
             old = json.loads(path.read_text(encoding="utf-8"))
             differ = [name for name in sorted({*old, *settings}) if old.get(name) != settings.get(name)]
-        except (ValueError, TypeError) as error:
+        except OSError as error:
+            raise CommandError(
+                f"--out: {folder} holds results, but {path} cannot be read ({error.strerror})"
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
             raise CommandError(f"--out: {path} is not as an experiment writes it ({error})") from error
         if differ:
             found = "; ".join(f"{name}: {old.get(name)!r}, now {settings.get(name)!r}" for name in differ)
@@ -371,8 +377,11 @@ def _checksum_of_frames(prepared: Prepared, frames: Sequence[Frame]) -> str:
 
 
 def _load(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise CommandError(f"{path}: damaged ({error}); without it, it is computed again") from error
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -30,5 +30,6 @@ def main(argv: Sequence[str]) -> int:
     check_names("NAME", argv[:1], EXPERIMENTS)
     try:
         return import_module(f"experiments.{argv[0]}").main(argv[1:])
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
+        # What the library says of bad input names it.
         raise CommandError(str(error)) from error

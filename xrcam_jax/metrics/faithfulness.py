@@ -14,11 +14,12 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from xrcam_jax.case import Case, Score, changed_scores
 
 Maps = Float[Array, "m b h w"]
+Ranks = Int[Array, "m b h w"]
 Scores = Float[Array, "*m b"]
 
 
@@ -58,20 +59,21 @@ class Ordered:
     insert: bool
     fill: float = 0.0
 
-    def __call__(self, images: Float[Array, "b h w c"], index: Array, order: Maps) -> Float[Array, "b h w c"]:
+    def __call__(self, images: Float[Array, "b h w c"], index: Array, order: Ranks) -> Float[Array, "b h w c"]:
         places = order[index // (self.steps + 1)]
-        first = places < index % (self.steps + 1) / self.steps * places[0].size
+        # Whole numbers: a share that is rounded would take a pixel more or less.
+        first = places * self.steps < index % (self.steps + 1) * places[0].size
         return jnp.where((first == self.insert)[..., None], images, jnp.asarray(self.fill, images.dtype))
 
 
-def ranks(maps: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
+def ranks(maps: Float[Array, "b h w"]) -> Int[Array, "b h w"]:
     """0 for the most salient pixel of each map, h · w - 1 for the least; equal ones in order of rows and columns."""
     flat = maps.reshape(len(maps), -1)
-    return jnp.argsort(jnp.argsort(-flat, axis=1), axis=1).reshape(maps.shape).astype(jnp.float32)
+    return jnp.argsort(jnp.argsort(-flat, axis=1), axis=1).reshape(maps.shape).astype(jnp.int32)
 
 
 @jax.jit
-def _all_ranks(maps: Maps) -> Maps:
+def _all_ranks(maps: Maps) -> Ranks:
     return jax.lax.map(ranks, maps)
 
 
