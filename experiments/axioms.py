@@ -7,7 +7,7 @@ k (eq. 5.5), and how far their sum is from the score (eq. 5.6). The score is the
 that propagate relevance, the logit L_t for the others.
 
 Sensitivity takes a pass from the layer on for each of its channels: for ResNet50 3,840 passes a picture. --conservation
-leaves it out. 16 frames of 96 x 96 take the demo's network half a minute on 2 cores.
+leaves it out. 16 frames of 96 x 96 take the demo's network a minute and a half on 2 cores.
 """
 
 import sys

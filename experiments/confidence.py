@@ -7,8 +7,8 @@ replaced by the mean intensity, softly (eq. 5.3) and by the mask; average drop a
 them replaced, likewise; and the areas under the curves of deletion and insertion, pixels in order of saliency.
 
 Each map costs a forward pass for each figure, and 2 x (--steps + 1) more for the curves: with seven methods, seven
-columns and ten steps 1,274 passes a picture. 40 frames of 96 x 96 take the demo's network some minutes on 2 cores;
---steps 0 leaves the curves out.
+columns and ten steps 1,274 passes a picture. 48 frames of 96 x 96 take the demo's network about five minutes on 2
+cores; --steps 0 leaves the curves out.
 """
 
 import sys

@@ -7,7 +7,7 @@ Dropout is switched on after each block (batch norm stays as it is), and each pi
 with other noise: pooled IoU of each pass, then their mean and standard deviation (Table 5.5), and the figures without
 dropout (5.6). Frames count that the network classifies correctly without dropout.
 
-Ten passes take ten times as long as one: 120 frames of 96 x 96 take the demo's network two minutes on 2 cores.
+Ten passes take ten times as long as one: 72 frames of 96 x 96 take the demo's network three minutes on 2 cores.
 """
 
 import sys

@@ -8,7 +8,7 @@ Spearman's rank correlation (of the map, and of absolute values before the ReLU)
 alike, the more a method depends on the weights.
 
 Ten networks per picture. Weights of N(0, 1) let activations grow beyond float32, so all is computed in float64; maps
-that even so are not finite count as zeros. 16 frames of 96 x 96 take the demo's network about a minute on 2 cores.
+that even so are not finite count as zeros. 8 frames of 96 x 96 take the demo's network a minute on 2 cores.
 """
 
 import sys

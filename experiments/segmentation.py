@@ -7,8 +7,8 @@ For every method, layer and aggregate: pooled IoU of the pixels above mean + sta
 Dice, eq. 2.22, box IoU and pointing game. A disc in the middle, as large as what is outlined, is the baseline that
 never looks. Give the weights of several networks to compare them.
 
-Seven methods at four layers cost one forward and two backward passes: 200 frames of 224 x 224 take SK-ResNeXt50 about
-four minutes on 2 cores.
+Seven methods at four layers cost one forward and two backward passes: 0.4 s for a frame of 224 x 224 with ResNet50 on
+2 cores, and half a minute of compilation.
 """
 
 import sys
