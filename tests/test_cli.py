@@ -159,9 +159,13 @@ def test_a_folder_with_damaged_files(tmp_path, pretend, capsys):
 
 
 def test_an_empty_folder(tmp_path, pretend, capsys):
-    (tmp_path / "empty").mkdir()
-    assert explain(tmp_path, tmp_path / "empty") == 1
-    assert "0 explained, 0 could not be read." in capsys.readouterr().out
+    """Nor one of folders: pictures may lie deeper than one thinks."""
+    (tmp_path / "empty" / "deeper").mkdir(parents=True)
+    (tmp_path / "empty" / "deeper" / "scan.png").touch()
+    assert explain(tmp_path, tmp_path / "empty") == 2
+    assert capsys.readouterr().err == (
+        f"xrcam explain: error: no files in {tmp_path / 'empty'}; folders inside of a folder are not searched\n"
+    )
 
 
 def test_a_video(tmp_path, pretend):

@@ -31,8 +31,13 @@ def check_at_least_one(argument: str, value: int) -> None:
 
 def check_inputs(inputs: Collection[Path]) -> None:
     """Refuses only where there is nothing at all: one file that is missing must not keep the others back."""
+    from xrcam_jax.images import list_files
+
+    named = ", ".join(map(str, inputs))
     if not any(path.exists() for path in inputs):
-        raise CommandError(f"no such file or folder: {', '.join(map(str, inputs))}")
+        raise CommandError(f"no such file or folder: {named}")
+    if not list_files(inputs):
+        raise CommandError(f"no files in {named}; folders inside of a folder are not searched")
 
 
 def prepare_folder(argument: str, folder: Path) -> None:
