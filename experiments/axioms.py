@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for method in options.methods:
         kind = xr.METHODS[method].kind if method in xr.METHODS else None
         if kind is not None and (not isinstance(kind, Cam) or kind.behind_pooling):
-            raise CommandError(f"--methods: {method} has no weights of channels at every layer; such as {SEVEN} have")
+            raise CommandError(
+                f"--methods: {method} has no weights of channels at every layer; take of {', '.join(SEVEN)}"
+            )
     study = open_study(NAME, options, sensitivity=not options.conservation)
     write(study, {network.label: each_batch(study, network, figures(study, network)) for network in study.networks})
     return 0

@@ -37,7 +37,7 @@ from experiments.shared.study import (
 from experiments.shared.tables import write_contents
 from xrcam_jax import plot
 from xrcam_jax.cam.saliency import min_max
-from xrcam_jax.commands.checks import check_at_least_one
+from xrcam_jax.commands.checks import CommandError, check_at_least_one
 from xrcam_jax.files import write_whole
 from xrcam_jax.metrics.overlap import salient
 
@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--shown", type=int, default=3, metavar="N", help="frames of each class in the sheets (3)")
     options = arguments.parse_args(argv)
     check_at_least_one("--shown", options.shown)
+    if len(options.weights) > 1:
+        raise CommandError("--weights: one network at a time, each with an --out of its own")
     study = open_study(NAME, options)
     network = study.networks[0]
     found = each_batch(study, network, figures(study, network))

@@ -15,7 +15,7 @@ from xrcam_jax.checkpoints import MODEL, WEIGHTS
 from xrcam_jax.cli import main
 from xrcam_jax.commands import demo
 from xrcam_jax.data.cohort import SMALL, draw_frames
-from xrcam_jax.metrics.overlap import pooled_iou
+from xrcam_jax.metrics.overlap import iou, overlap, pooled
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_discs_have_the_area_of_the_truth():
     discs = centred_discs(truth)
     np.testing.assert_allclose(discs.sum((1, 2)), truth.sum((1, 2)), rtol=0.03)
     np.testing.assert_array_equal(discs, discs[:, ::-1, ::-1])
-    assert pooled_iou(discs, discs) == 1
+    assert iou(pooled(overlap(discs, discs))) == 1
 
 
 def test_half_the_bytes_and_the_same_description(tmp_path):

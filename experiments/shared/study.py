@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from zipfile import BadZipFile
 
 import jax
@@ -28,6 +28,7 @@ from xrcam_jax.commands.checks import CommandError, check_at_least_one, check_na
 from xrcam_jax.data.coco import Annotations, read_annotations, resized
 from xrcam_jax.data.manifest import PARTS, Frame, Prepared, read_origin, read_prepared
 from xrcam_jax.data.pipeline import read_picture
+from xrcam_jax.explain.kinds import where
 from xrcam_jax.files import write_whole
 from xrcam_jax.metrics.uncertainty import sampling_units
 from xrcam_jax.models.resnet import STAGES, ResNet
@@ -147,9 +148,14 @@ def add_arguments(parser: argparse.ArgumentParser, *, methods: Sequence[str] = S
 
 def parser(doc: str | None, name: str) -> argparse.ArgumentParser:
     """For the experiment ``name``, whose module has the docstring ``doc``."""
-    return argparse.ArgumentParser(
-        prog=f"xrcam evaluate {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return _Parser(prog=f"xrcam evaluate {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message} (see {self.prog} --help)")
 
 
 def open_study(
@@ -172,6 +178,9 @@ def open_study(
         check_at_least_one("--limit", options.limit)
     check_names("--methods", options.methods, xr.METHODS)
     check_names("--layers", options.layers, STAGES)
+    without_layers = [method for method in options.methods if where(xr.METHODS[method].kind) == "input"]
+    if without_layers:
+        raise CommandError(f"--methods: no maps of layers are to be had from {', '.join(without_layers)}")
     try:
         prepared = read_prepared(options.data)
         annotations = None

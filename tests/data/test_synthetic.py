@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from xrcam_jax.cli import main
 from xrcam_jax.data.cohort import ANNOTATIONS, Cohort, draw_frames, recordings, views, write_cohort
 from xrcam_jax.data.field_of_view import find_view
+from xrcam_jax.data.manifest import ORIGIN
 from xrcam_jax.data.synthetic import LABELS, frame_shape, view_circle
 
 TINY = Cohort(gbm=1, meningioma=2, videos=1, frames=6, side=48, annotate_every=2, seed=3)
@@ -39,6 +40,7 @@ def test_same_seed_same_bytes(tmp_path):
     assert not set(digests(tmp_path / "a").values()) & set(digests(tmp_path / "c").values())
     assert sorted(digests(tmp_path / "a")) == [
         "annotations.json",
+        f"recordings/.{ORIGIN}",
         "recordings/GBM/P01/scan1.avi",
         "recordings/Meningioma/P02/scan1.avi",
         "recordings/Meningioma/P03/scan1.avi",

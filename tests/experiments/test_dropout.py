@@ -56,7 +56,7 @@ def enlarged(raw):
 
 @pytest.fixture(scope="module")
 def by_hand(drawn, weights):
-    """(both, found, truth) by file and column, and those a pixel of which lies on the threshold."""
+    """(both, found, truth) by file and column, of each pass and without dropout."""
     model = xr.load_model("tiny", weights("plain") / "best.safetensors", dropout_rate=RATE)
     definition, state = nnx.split(model)
     run = jax.jit(lambda *arguments: maps_by_hand(nnx.merge(definition, state), *arguments), static_argnums=2)

@@ -23,8 +23,10 @@ def largest_part(masks: Bool[Array, "*b h w"]) -> Bool[Array, "*b h w"]:
 
 
 def _largest_parts(masks: np.ndarray) -> np.ndarray:
-    masks = np.asarray(masks)
-    return np.stack([_largest_part(mask) for mask in masks.reshape(-1, *masks.shape[-2:])]).reshape(masks.shape)
+    parts = np.zeros(masks.shape, bool)
+    for place in np.ndindex(masks.shape[:-2]):
+        parts[place] = _largest_part(np.asarray(masks[place]))
+    return parts
 
 
 def _largest_part(mask: np.ndarray) -> np.ndarray:
