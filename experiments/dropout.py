@@ -76,13 +76,13 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
         def one(key: Array):
             with_key = nnx.merge_state(parameters, nnx.State({"key": nnx.Variable(key)}))
             e = explain_noisily.explain(with_key, batch.images, batch.labels)
-            return _counts(measured(all_maps(e), batch.masks, batch.boxes))
+            return _counts(measured(all_maps(e), batch.masks))
 
         return jax.lax.map(one, keys, batch_size=at_a_time)
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
-        found = {"logits": e.logits, **_counts(measured(all_maps(e), batch.masks, batch.boxes))}
+        found = {"logits": e.logits, **_counts(measured(all_maps(e), batch.masks))}
         batch = jax.tree.map(jnp.asarray, batch)
         # Other noise for each batch, the same whenever it is done.
         mine = jax.vmap(lambda key: jax.random.fold_in(key, batch.start))(keys)

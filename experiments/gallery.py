@@ -77,7 +77,7 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
-        found = by_place(measured(all_maps(e), batch.masks, batch.boxes))
+        found = by_place(measured(all_maps(e), batch.masks))
         return {
             "logits": e.logits,
             **{name: values for name, values in found.items() if name.startswith("iou/")},

@@ -60,26 +60,37 @@ def figures(model: ResNet, methods: Sequence[str], layers: Sequence[str]) -> Cal
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
         maps = all_maps(e)
-        return {"logits": e.logits, **by_place(measured(maps, batch.masks, batch.boxes)), **baseline(maps, batch.masks)}
+        found = by_place(measured(maps, batch.masks)) | by_place(boxed(maps, batch.boxes))
+        return {"logits": e.logits, **found, **baseline(maps, batch.masks)}
 
     return compute
 
 
 @jax.jit
 def measured(
-    maps: Mapping[str, Float[Array, "b h w"]], masks: Bool[Array, "b h w"], boxes: Int[Array, "b n 4"]
+    maps: Mapping[str, Float[Array, "b h w"]], masks: Bool[Array, "b h w"]
 ) -> dict[str, dict[str, Float[Array, " b"]]]:
-    """All figures of all maps, by the maps' names."""
-    return {place: _measured(each, masks, boxes) for place, each in maps.items()}
-
-
-def _measured(maps: Array, masks: Array, boxes: Array) -> dict[str, Array]:
-    found = overlap.salient(maps)
+    """All figures of all maps but those of boxes, by the maps' names."""
     return {
-        **_overlaps(found, masks),
-        "box_iou": localisation.localised(found, boxes),
-        "pointing": localisation.points_at(maps, masks).astype(jnp.float32),
+        place: {
+            **_overlaps(overlap.salient(each), masks),
+            "pointing": localisation.points_at(each, masks).astype(jnp.float32),
+        }
+        for place, each in maps.items()
     }
+
+
+def boxed(
+    maps: Mapping[str, Float[Array, "b h w"]], boxes: Int[np.ndarray, "b n 4"]
+) -> dict[str, dict[str, Float[Array, " b"]]]:
+    """The figure of boxes of all maps, by the maps' names."""
+    found = localisation.localised(_salient(list(maps.values())), boxes)
+    return {place: {"box_iou": values} for place, values in zip(maps, found, strict=True)}
+
+
+@jax.jit
+def _salient(maps: Sequence[Float[Array, "b h w"]]) -> Bool[Array, "p b h w"]:
+    return jnp.stack([overlap.salient(each) for each in maps])
 
 
 def _overlaps(found: Array, masks: Array) -> dict[str, Array]:

@@ -9,23 +9,21 @@ import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 Boxes = Int[Array, "*b 4"]
 
 
-def largest_part(masks: Bool[Array, "*b h w"]) -> Bool[Array, "*b h w"]:
+def largest_part(masks: Bool[np.ndarray, "*b h w"]) -> Bool[np.ndarray, "*b h w"]:
     """The largest connected part of each mask, corners connecting too; of equally large ones the lower, then the right.
 
-    OpenCV finds it on the host, for all masks at once: in XLA it would take a hundred times as long.
+    OpenCV finds it on the host: in XLA it would take a hundred times as long. Not for compiled functions: a callback
+    from one may wait for ever for the threads that wait for it (jax issues 24255 and 25861).
     """
-    return jax.pure_callback(_largest_parts, jax.ShapeDtypeStruct(masks.shape, bool), masks, vmap_method="expand_dims")
-
-
-def _largest_parts(masks: np.ndarray) -> np.ndarray:
     parts = np.zeros(masks.shape, bool)
     for place in np.ndindex(masks.shape[:-2]):
-        parts[place] = _largest_part(np.asarray(masks[place]))
+        parts[place] = _largest_part(masks[place])
     return parts
 
 
@@ -56,14 +54,21 @@ def box_iou(a: Boxes, b: Boxes) -> Float[Array, "*b"]:
     return both / jnp.maximum(areas[0] + areas[1] - both, 1)
 
 
-def localised(found: Bool[Array, "b h w"], boxes: Int[Array, "b n 4"]) -> Float[Array, " b"]:
+def localised(found: Bool[ArrayLike, "*p b h w"], boxes: Int[ArrayLike, "b n 4"]) -> Float[Array, "*p b"]:
     """IoU of the box around the largest part of ``found`` with the annotated box that fits best (zhou2016).
+
+    It looks at ``found`` on the host, once for all (see :func:`largest_part`).
 
     Args:
       found: the salient pixels.
       boxes: around what a person outlined; rows of zeros where a picture has fewer than n.
     """
-    return jnp.max(box_iou(bounding_box(largest_part(found))[:, None], boxes), axis=-1, initial=0)
+    return _best_fit(largest_part(np.asarray(found)), jnp.asarray(boxes))
+
+
+@jax.jit
+def _best_fit(parts: Bool[Array, "*p b h w"], boxes: Int[Array, "b n 4"]) -> Float[Array, "*p b"]:
+    return jnp.max(box_iou(bounding_box(parts)[..., None, :], boxes), axis=-1, initial=0)
 
 
 def points_at(maps: Float[Array, "*b h w"], truth: Bool[Array, "*b h w"]) -> Bool[Array, "*b"]:
