@@ -5,8 +5,9 @@ comes out. What cannot be read is named and never silently half read.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -83,11 +84,13 @@ def stream(
     Raises:
       ValueError: that same line, where ``report`` is None.
     """
-    taken: set[str] = set()
+    taken = _Taken()
     for path in list_files(paths):
+        stem = ""
         try:
-            for picture in _read(path, every):
-                yield Picture(picture.source, _unique(picture.name, taken), picture.pixels)
+            for number, pixels in _read(path, every):
+                stem = stem or taken.unique(path)
+                yield Picture(path, stem if number is None else f"{stem}_{number:06d}", pixels)
         except ValueError as error:
             if report is None:
                 raise
@@ -104,14 +107,20 @@ def count(paths: Iterable[PathLike], *, every: int = 1) -> int:
     return sum(-(-_frames(path) // every) if _is_video(path) else 1 for path in list_files(paths))
 
 
-def _read(path: Path, every: int) -> Iterator[Picture]:
+def frame_rate(path: Path) -> float | None:
+    """Frames per second of a video, as its header says: some say 0; None of a picture."""
+    return _header(path, cv2.CAP_PROP_FPS) if _is_video(path) else None
+
+
+def _read(path: Path, every: int) -> Iterator[tuple[int | None, RGB]]:
+    """Pixels, of videos with the number of the frame."""
     if _is_video(path):
         yield from _read_video(path, every)
     else:
-        yield Picture(path, path.stem, read_picture(path))
+        yield None, read_picture(path)
 
 
-def _read_video(path: Path, every: int) -> Iterator[Picture]:
+def _read_video(path: Path, every: int) -> Iterator[tuple[int, RGB]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     capture = cv2.VideoCapture(str(path))
@@ -123,7 +132,7 @@ def _read_video(path: Path, every: int) -> Iterator[Picture]:
                 decoded, pixels = capture.retrieve()
                 if not decoded:
                     break
-                yield Picture(path, f"{path.stem}_{frame:06d}", cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+                yield frame, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
             frame += 1
     finally:
         capture.release()
@@ -134,9 +143,13 @@ def _read_video(path: Path, every: int) -> Iterator[Picture]:
 
 
 def _frames(path: Path) -> int:
+    return max(0, int(_header(path, cv2.CAP_PROP_FRAME_COUNT)))
+
+
+def _header(path: Path, field: int) -> float:
     capture = cv2.VideoCapture(str(path))
     try:
-        return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        return capture.get(field)
     finally:
         capture.release()
 
@@ -158,11 +171,32 @@ def _rgb(image: Image.Image) -> RGB:
     return np.array(image.convert("RGB"))
 
 
-def _unique(name: str, taken: set[str]) -> str:
-    """``name``, or ``name_2``, ``name_3``, ... where pictures of several folders share one."""
-    candidate, number = name, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    taken.add(candidate)
-    return candidate
+@dataclass
+class _Taken:
+    """Stems of names that were given: one for each file and none for each frame, as videos may be long."""
+
+    pictures: set[str] = field(default_factory=set)
+    videos: set[str] = field(default_factory=set)
+    # "clip" of a picture clip_000012.png, which a frame of clip.mp4 could be called as well.
+    like_frames: set[str] = field(default_factory=set)
+
+    def unique(self, path: Path) -> str:
+        """The file's stem, or ``stem_2``, ``stem_3``, ... where pictures or frames would share a name."""
+        stem, number = path.stem, 1
+        while not self._take(stem, _is_video(path)):
+            number += 1
+            stem = f"{path.stem}_{number}"
+        return stem
+
+    def _take(self, stem: str, is_video: bool) -> bool:
+        if is_video:
+            free = stem not in self.videos and stem not in self.like_frames
+            self.videos.add(stem)
+            return free
+        match = re.fullmatch(r"(.+)_\d{6,}", stem)
+        of_video = match[1] if match else ""
+        free = stem not in self.pictures and of_video not in self.videos
+        self.pictures.add(stem)
+        if of_video:
+            self.like_frames.add(of_video)
+        return free

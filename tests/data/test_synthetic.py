@@ -154,7 +154,7 @@ def test_no_global_statistics_tell_the_classes_apart():
         (["--patients", "1"], "--patients: 1 is less than 2, one per class"),
         (["--frames", "0"], "--frames: 0 is less than 1"),
         (["--side", "8"], "--side: 8 is less than 32"),
-        (["--suffix", ".gif"], "--suffix: '.gif' is none of .avi, .mp4, .mov"),
+        (["--suffix", ".gif"], "--suffix: '.gif' is none of .avi, .mp4, .mov, .mkv"),
         (["--seed", "-1"], "--seed: -1 is less than 0"),
     ],
 )

@@ -50,6 +50,27 @@ def prepare_folder(argument: str, folder: Path) -> None:
         raise CommandError(f"{argument}: cannot write to {folder} ({error.strerror})") from error
 
 
+def check_video(argument: str, path: Path, inputs: Collection[Path]) -> None:
+    """Refuses videos that cannot be written here, or that would replace an input; makes the folder."""
+    from xrcam_jax.images import list_files
+    from xrcam_jax.video_file import CODECS, PCLE_FRAME_RATE, open_writer, unfinished
+
+    suffix = path.suffix.lower()
+    if suffix not in CODECS:
+        raise CommandError(f"{argument}: {path} is no video that can be written; expected {', '.join(CODECS)}")
+    if path.is_dir():
+        raise CommandError(f"{argument}: {path} is a folder, expected a file")
+    for written in (path, unfinished(path)):
+        if any(file.name == written.name and file.resolve() == written.resolve() for file in list_files(inputs)):
+            raise CommandError(f"{argument}: {written} is one of the inputs and would be replaced")
+    prepare_folder(argument, path.parent)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            open_writer(Path(folder) / f"trial{suffix}", PCLE_FRAME_RATE, 64, 64).release()
+        except OSError as error:
+            raise CommandError(f"{argument}: OpenCV cannot write {suffix} videos here") from error
+
+
 def read_labels(argument: str, path: Path) -> list[str]:
     """Class names: a line each, or JSON, a list or an object from class number to name."""
     try:

@@ -2,8 +2,9 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -14,13 +15,16 @@ from xrcam_jax.commands.checks import (
     check_at_least_one,
     check_inputs,
     check_names,
+    check_video,
     prepare_folder,
     read_labels,
 )
 
 if TYPE_CHECKING:
     from xrcam_jax import Explanation
-    from xrcam_jax.commands.results import Result
+    from xrcam_jax.commands.overlay_video import OverlayVideo
+    from xrcam_jax.commands.pace import Pace
+    from xrcam_jax.commands.results import Result, Results
     from xrcam_jax.images import Picture
     from xrcam_jax.preprocessing import Preprocessing
 
@@ -70,7 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names: .txt, one a line, or .json")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video, take every Nth frame")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="pictures at a time (8)")
-    parser.add_argument("--out", type=Path, default=Path("xrcam_out"), metavar="DIR", help="(xrcam_out)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("xrcam_out"),
+        help="folder; or a video, if it ends in .avi, .mp4, .mov or .mkv: each picture beside one overlay per method, "
+        "the aggregate over the layers (xrcam_out)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,21 +90,25 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     import xrcam_jax as xr
-    from xrcam_jax.commands.results import Results
+    from xrcam_jax.ahead import map_ahead
+    from xrcam_jax.commands.pace import Pace
     from xrcam_jax.images import count, stream
 
+    pace = Pace()
     model = _load(options)
     _check_classes(options, model.num_classes, labels)
     explain = xr.Explainer(
         model,
         methods=tuple(options.method),
         layers=options.layers,
+        # Bytes are finite, and looking at them would mean waiting for the batch before.
+        check_finite=False,
         chunk_size=options.chunk_size,
         random_seed=options.seed,
         progress=_bar,
     )
 
-    explained, unread = 0, 0
+    unread = 0
 
     def report(line: str) -> None:
         nonlocal unread
@@ -102,15 +116,29 @@ def run(options: argparse.Namespace) -> int:
         tqdm.write(f"xrcam explain: {line}", file=sys.stderr)
 
     pictures = stream(options.inputs, every=options.every, report=report)
-    bar = tqdm(total=count(options.inputs, every=options.every), unit="picture", disable=None)
-    with bar, Results(options.out, model.preprocessing, labels) as results, ThreadPoolExecutor() as writers:
-        for batch in _explained(pictures, explain, model.preprocessing, options):
-            for picture, result in writers.map(results.write, *zip(*batch, strict=True)):
-                tqdm.write(results.record(picture, result))
-                explained += 1
-                bar.update()
-    print(f"{explained} explained, {unread} could not be read. Look into {options.out / 'sheets'}")
-    return 1 if unread or not explained else 0
+    explained = _explained(pictures, explain, model.preprocessing, options, pace)
+    bar = tqdm(total=count(options.inputs, every=options.every), unit=" frames", disable=None)
+    with bar, _sink(options, model.preprocessing, labels) as sink, closing(map_ahead(sink.write, explained, 1)) as done:
+        for number in done:
+            pace.frames += number
+            bar.update(number)
+    print(f"{pace.frames} explained, {unread} could not be read. {_where(options.out, pace)}")
+    return 1 if unread or not pace.frames else 0
+
+
+def _sink(options: argparse.Namespace, config: "Preprocessing", labels: list[str] | None) -> "Results | OverlayVideo":
+    from xrcam_jax.commands.overlay_video import OverlayVideo
+    from xrcam_jax.commands.results import Results
+
+    if _is_video(options.out):
+        return OverlayVideo(options.out, config, labels, options.every)
+    return Results(options.out, config, labels)
+
+
+def _where(out: Path, pace: "Pace") -> str:
+    if not _is_video(out):
+        return f"Look into {out / 'sheets'}"
+    return f"Look at {out}\n{pace.describe(time.perf_counter())}" if pace.frames else "There is nothing to show"
 
 
 def _check(options: argparse.Namespace) -> list[str] | None:
@@ -135,8 +163,17 @@ def _check(options: argparse.Namespace) -> list[str] | None:
     options.method = _expanded(options.method)
     check_names("--method", options.method, tuple(xr.METHODS))
     _check_libraries(options.method)
-    prepare_folder("--out", options.out)
+    if _is_video(options.out):
+        check_video("--out", options.out, options.inputs)
+    else:
+        prepare_folder("--out", options.out)
     return labels
+
+
+def _is_video(out: Path) -> bool:
+    from xrcam_jax.images import VIDEO_SUFFIXES
+
+    return out.suffix.lower() in (*VIDEO_SUFFIXES, ".gif")
 
 
 def _load(options: argparse.Namespace):
@@ -162,14 +199,14 @@ def _check_classes(options: argparse.Namespace, num_classes: int, labels: list[s
 
 
 def _explained(
-    pictures: Iterable["Picture"], explain, config: "Preprocessing", options: argparse.Namespace
+    pictures: Iterable["Picture"], explain, config: "Preprocessing", options: argparse.Namespace, pace: "Pace"
 ) -> Iterator[list[tuple["Picture", "Result"]]]:
     """Explains batch by batch, one batch ahead: the device works on while the last one is written."""
     import jax
 
     from xrcam_jax.commands.results import Result
 
-    for batch, arrays in _one_ahead(_dispatched(pictures, explain, config, options)):
+    for batch, arrays in _one_ahead(_dispatched(pictures, explain, config, options, pace)):
         logits, targets, maps = jax.device_get(arrays)
         yield [
             (picture, Result(logits[i], int(targets[i]), _in_order(options, i, maps)))
@@ -187,27 +224,43 @@ def _in_order(options: argparse.Namespace, index: int, maps: dict) -> dict:
 
 
 def _dispatched(
-    pictures: Iterable["Picture"], explain, config: "Preprocessing", options: argparse.Namespace
+    pictures: Iterable["Picture"], explain, config: "Preprocessing", options: argparse.Namespace, pace: "Pace"
 ) -> Iterator[tuple]:
     """Batches with their explanations, which are still on the device and perhaps not yet computed."""
+    import jax
     import numpy as np
 
-    from xrcam_jax.preprocessing import preprocess
-
+    maps = _aggregate if _is_video(options.out) else _with_aggregate
     size = None
-    for batch in _batches(pictures, options.batch_size):
+    for batch, images in _prepared(pictures, config, options.batch_size):
         # All batches are padded to the first one's size: each new size would be compiled anew.
         size = size or len(batch)
-        images = preprocess([picture.pixels for picture in batch], config)
         images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
         targets = None if options.target is None else np.full(size, options.target, np.int32)
         e = explain(images, targets)
-        yield batch, (e.logits, e.targets, {method: _with_aggregate(e, method) for method in options.method})
+        arrays = e.logits, e.targets, {method: maps(e, method) for method in options.method}
+        if not pace.first:
+            jax.block_until_ready(arrays)
+            pace.explained_first(len(batch))
+        yield batch, arrays
+
+
+def _aggregate(e: "Explanation", method: str) -> dict:
+    maps = e.maps[method]
+    return maps if list(maps) == ["input"] else {"aggregate": e.aggregate(method)}
 
 
 def _with_aggregate(e: "Explanation", method: str) -> dict:
-    maps = e.maps[method]
-    return maps if list(maps) == ["input"] else {**maps, "aggregate": e.aggregate(method)}
+    return {**e.maps[method], **_aggregate(e, method)}
+
+
+def _prepared(pictures: Iterable["Picture"], config: "Preprocessing", size: int) -> Iterator[tuple]:
+    """Batches and what the network is fed of them; files are read two batches ahead."""
+    from xrcam_jax.ahead import read_ahead
+    from xrcam_jax.preprocessing import preprocess
+
+    batches = _batches(pictures, size)
+    return read_ahead(((batch, preprocess([picture.pixels for picture in batch], config)) for batch in batches), 2)
 
 
 def _batches(items: Iterable, size: int) -> Iterator[list]:

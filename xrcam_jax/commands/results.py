@@ -13,12 +13,15 @@
 
 import csv
 import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from tqdm import tqdm
 
 from xrcam_jax import plot
 from xrcam_jax.files import write_whole
@@ -43,6 +46,17 @@ class Result(NamedTuple):
         shifted = np.exp(self.logits.astype(np.float64) - self.logits.max())
         return float(shifted[index] / shifted.sum())
 
+    def describe(self, labels: list[str] | None) -> str:
+        """The predicted class and, if it is another, the explained one; with their scores."""
+        line = f"predicted {self._class(self.predicted, labels)}"
+        if self.target != self.predicted:
+            line += f"; explained {self._class(self.target, labels)}"
+        return line
+
+    def _class(self, index: int, labels: list[str] | None) -> str:
+        name = f" ({labels[index]})" if labels else ""
+        return f"class {index}{name}, score {self.score(index):.3f}"
+
 
 class Results:
     """The folder of one run. Each file is whole or not there, the summary as far as it went."""
@@ -54,13 +68,25 @@ class Results:
         self._file = (self.folder / "summary.csv").open("w", newline="", encoding="utf-8")
         self._summary = csv.writer(self._file)
         self._summary.writerow(("file", "name", "predicted", "label", "score", "target", "target_score"))
+        self._threads = ThreadPoolExecutor()
         return self
 
     def __exit__(self, *_) -> None:
+        self._threads.shutdown()
         self._file.close()
 
-    def write(self, picture: Picture, result: Result) -> tuple[Picture, Result]:
-        """Writes the files of one picture, returns what it was given; safe in several threads at once."""
+    def write(self, batch: Sequence[tuple[Picture, Result]]) -> int:
+        """Writes the files of each picture, adds it to the summary and prints a line; returns how many there were.
+
+        Raises:
+          OSError: the disk is full, or the folder no longer to be written to.
+        """
+        for picture, result in self._threads.map(self._write, *zip(*batch, strict=True)):
+            self._record(picture, result)
+        return len(batch)
+
+    def _write(self, picture: Picture, result: Result) -> tuple[Picture, Result]:
+        """Returns what it was given."""
         height, width = picture.pixels.shape[:2]
         box = crop_box(height, width, self.config)
         overlays = {
@@ -71,7 +97,7 @@ class Results:
             for layer, laid in by_layer.items():
                 plot.save_picture(self.folder / "overlays" / method / layer / f"{picture.name}.png", laid)
         layers = _rows(overlays)
-        title = self._line(picture, result)
+        title = f"{picture.name}: {result.describe(self.labels)}"
         sheet = plot.contact_sheet(
             [[picture.pixels, *(laid.get(layer, _BLANK) for layer in layers)] for laid in overlays.values()],
             columns=["picture", *layers],
@@ -101,25 +127,14 @@ class Results:
             sheet = plot.contact_sheet(rows, columns=["picture", *compared], row_labels=layers, title=title, cell=160)
             plot.save_picture(self.folder / "comparison" / f"{picture.name}{name}.png", sheet)
 
-    def record(self, picture: Picture, result: Result) -> str:
-        """Adds a picture that was written to the summary, and returns a line on it."""
+    def _record(self, picture: Picture, result: Result) -> None:
         predicted, target = result.predicted, result.target
         label = self.labels[predicted] if self.labels else ""
         scores = f"{result.score(predicted):.6f}", f"{result.score(target):.6f}"
         row = (picture.source, picture.name, predicted, label, scores[0], target, scores[1])
         self._summary.writerow(row)
         self._file.flush()
-        return self._line(picture, result)
-
-    def _line(self, picture: Picture, result: Result) -> str:
-        line = f"{picture.name}: predicted {self._class(result, result.predicted)}"
-        if result.target != result.predicted:
-            line += f"; explained {self._class(result, result.target)}"
-        return line
-
-    def _class(self, result: Result, index: int) -> str:
-        name = f" ({self.labels[index]})" if self.labels else ""
-        return f"class {index}{name}, score {result.score(index):.3f}"
+        tqdm.write(f"{picture.name}: {result.describe(self.labels)}")
 
 
 _BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)

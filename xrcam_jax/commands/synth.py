@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patients", type=int, metavar="N", help="in both classes together (34; with --small 20)")
     parser.add_argument("--frames", type=int, metavar="N", help="different ones, in all (about 12,000; 960)")
     parser.add_argument("--side", type=int, metavar="PIXELS", help="of the square in the round view (230; 96)")
-    parser.add_argument("--suffix", default=".avi", metavar="SUFFIX", help="of the videos: .avi, .mp4 or .mov (.avi)")
+    parser.add_argument(
+        "--suffix", default=".avi", metavar="SUFFIX", help="of the videos: .avi, .mp4, .mov or .mkv (.avi)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed draws the same (0)")
 
 

@@ -15,12 +15,11 @@ from tqdm import tqdm
 from xrcam_jax.data.manifest import ORIGIN
 from xrcam_jax.data.synthetic import LABELS, View, draw_look, draw_tissue, frame_shape, record
 from xrcam_jax.files import write_whole
+from xrcam_jax.video_file import CODECS, PCLE_FRAME_RATE
 
 RECORDINGS, ANNOTATIONS = "recordings", "annotations.json"
 # A structure of fewer pixels would be annotated by nobody.
 _LEAST_AREA = 12
-_FRAMES_PER_SECOND = 12
-_CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mov": "mp4v"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Cohort:
       frames: per video; every other one repeats its neighbour.
       side: of the square in the round view, in pixels.
       annotate_every: one of so many different frames with a meningioma is annotated.
-      suffix: of the video files, ``".avi"`` (Motion JPEG), ``".mp4"`` or ``".mov"`` (MPEG-4).
+      suffix: of the video files, ``".avi"`` (Motion JPEG), ``".mp4"``, ``".mov"`` or ``".mkv"`` (MPEG-4).
       seed: the same seed gives the same recordings.
 
     Raises:
@@ -55,8 +54,8 @@ class Cohort:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name}: {getattr(self, name)} is less than {bound}")
-        if self.suffix not in _CODECS:
-            raise ValueError(f"suffix: {self.suffix!r} is none of {', '.join(_CODECS)}")
+        if self.suffix not in CODECS:
+            raise ValueError(f"suffix: {self.suffix!r} is none of {', '.join(CODECS)}")
 
     @property
     def patients(self) -> list[tuple[str, str]]:
@@ -123,8 +122,8 @@ def _write_video(path: Path, frames: Iterable[View], side: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frame_shape(side)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    codec = cv2.VideoWriter.fourcc(*_CODECS[path.suffix])
-    writer = cv2.VideoWriter(str(aside), codec, _FRAMES_PER_SECOND, (width, height), isColor=True)
+    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
+    writer = cv2.VideoWriter(str(aside), codec, PCLE_FRAME_RATE, (width, height), isColor=True)
     if not writer.isOpened():
         raise OSError(f"{path}: OpenCV cannot write such a video here")
     try:

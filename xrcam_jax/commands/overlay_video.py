@@ -1,0 +1,111 @@
+"""What ``xrcam explain`` leaves where ``--out`` names a video.
+
+Each frame shows the picture beside one overlay per method, that of its layers' aggregate, below what was predicted.
+The first picture settles the size of the panels and the frame rate; pictures of another size are fitted into it.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from xrcam_jax import plot
+from xrcam_jax.commands.results import Result
+from xrcam_jax.images import Picture, frame_rate
+from xrcam_jax.preprocessing import Preprocessing, crop_box
+from xrcam_jax.video_file import PCLE_FRAME_RATE, VideoFile
+
+# In pixels: panels that are smaller have no room for words, frames that are wider suit neither screen nor encoder.
+_SMALLEST, _WIDEST = 256, 3840
+
+RGB = UInt8[np.ndarray, "h w 3"]
+
+
+class OverlayVideo:
+    """The video of one run. It gets its name when it is whole; until then its name says that it is unfinished.
+
+    Args:
+      path: its suffix is a key of ``xrcam_jax.video_file.CODECS``.
+      config: the checkpoint's.
+      labels: of the classes.
+      every: the share of a video's frames that come, one in so many.
+    """
+
+    def __init__(self, path: Path, config: Preprocessing, labels: list[str] | None, every: int):
+        self.path, self.config, self.labels, self.every = path, config, labels, every
+        self._file: VideoFile | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, *_) -> None:
+        if self._file is None:
+            return
+        if kind is None:
+            self._file.finish()
+        else:
+            kept = self._file.close()
+            print(f"xrcam explain: {self._file.frames} frames so far are in {kept}", file=sys.stderr)
+
+    def write(self, batch: Sequence[tuple[Picture, Result]]) -> int:
+        """Adds the pictures in order; returns how many.
+
+        Raises:
+          OSError: the video cannot be written, or the disk is nearly full.
+        """
+        for picture, result in batch:
+            height, width = picture.pixels.shape[:2]
+            panels = [picture.pixels, *self._overlays(picture, result)]
+            if self._file is None:
+                self._size = _panel_size(height, width, len(panels))
+            frame = compose(panels, [picture.name, *result.maps], result.describe(self.labels), self._size)
+            if self._file is None:
+                rate = frame_rate(picture.source)
+                rate = PCLE_FRAME_RATE if rate is None else rate / self.every
+                self._file = VideoFile(self.path, rate, *frame.shape[:2])
+            self._file.write(frame)
+        return len(batch)
+
+    def _overlays(self, picture: Picture, result: Result) -> list[RGB]:
+        height, width = picture.pixels.shape[:2]
+        box = crop_box(height, width, self.config)
+        return [
+            plot.overlay(picture.pixels, saliency, box=box)
+            for maps in result.maps.values()
+            for saliency in maps.values()
+        ]
+
+
+def compose(panels: Sequence[RGB], names: Sequence[str], caption: str, size: tuple[int, int]) -> RGB:
+    """One frame: panels side by side, each fitted into ``size`` (height, width), under their names and a caption.
+
+    The sides of the frame are even and depend on ``size`` and the number of panels alone.
+    """
+    fitted = [_fitted(panel, *size) for panel in panels]
+    sheet = plot.contact_sheet([fitted], columns=names, title=caption, cell=max(size))
+    # Encoders store colours at half the resolution.
+    return np.pad(sheet, ((0, sheet.shape[0] % 2), (0, sheet.shape[1] % 2), (0, 0)), mode="edge")
+
+
+def _panel_size(height: int, width: int, panels: int) -> tuple[int, int]:
+    longer = max(height, width)
+    scale = min(max(longer, _SMALLEST), _WIDEST // panels) / longer
+    return max(1, round(scale * height)), max(1, round(scale * width))
+
+
+def _fitted(picture: RGB, height: int, width: int) -> RGB:
+    """The whole picture, as large as fits, in the middle of a panel of that size."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    scale = min(height / picture.shape[0], width / picture.shape[1])
+    h, w = (max(1, round(scale * side)) for side in picture.shape[:2])
+    panel = np.full((height, width, 3), plot.PAPER, np.uint8)
+    top, left = (height - h) // 2, (width - w) // 2
+    panel[top : top + h, left : left + w] = cv2.resize(
+        picture, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
+    return panel
