@@ -1,5 +1,7 @@
 """Whatever a file holds, RGB comes out; what is damaged is named."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -137,3 +139,32 @@ def test_the_others_go_on(tmp_path):
 def test_names_are_unique(tmp_path):
     paths = [save(tmp_path / name) for name in ("a.png", "a.bmp", "a_2.png")]
     assert [picture.name for picture in stream([*paths, paths[0]])] == ["a", "a_2", "a_2_2", "a_3"]
+
+
+def test_names_of_frames_are_unique_too(tmp_path):
+    """Frames that were taken out of a video often lie beside it, under the names that we would give them."""
+    clip = write_video(tmp_path / "clip.avi", frames=2)
+    stills = [save(tmp_path / name) for name in ("clip_000000.png", "clip_000000_2.png", "clip_2_000001.png")]
+    named = [picture.name for picture in stream([clip, clip, *stills])]
+    assert named[:4] == ["clip_000000", "clip_000001", "clip_2_000000", "clip_2_000001"]
+    assert len(set(named)) == 7
+    named = [picture.name for picture in stream([*stills, clip, clip])]
+    assert named[:3] == ["clip_000000", "clip_000000_2", "clip_2_000001"]
+    assert len(set(named)) == 7
+
+
+def test_a_long_video_needs_no_more_memory_than_a_short_one(tmp_path):
+    def peak(frames):
+        path = tmp_path / f"{frames}.avi"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (16, 16))
+        for _ in range(frames):
+            writer.write(np.zeros((16, 16, 3), np.uint8))
+        writer.release()
+        tracemalloc.start()
+        assert sum(1 for _ in stream([path])) == frames
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(10)
+    assert peak(2000) < peak(500) + 10_000

@@ -1,6 +1,5 @@
 """Videos as files that are either whole or named as unfinished."""
 
-import math
 import shutil
 import threading
 from pathlib import Path
@@ -9,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from xrcam_jax.images import FRAMES_MISSING_AT_MOST, count
+from xrcam_jax.images import FRAMES_MISSING_AT_MOST
 
 #: By suffix, what OpenCV's wheels can write and its own reader and common players can read.
 CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v"}
@@ -44,7 +43,7 @@ class VideoFile:
 
     Args:
       path: its suffix is a key of ``CODECS``.
-      frame_rate: per second; what is no positive number becomes ``PCLE_FRAME_RATE``.
+      frame_rate: per second; what only a damaged header says, below 0.01 or above 1000, becomes ``PCLE_FRAME_RATE``.
       height: of all frames, even.
       width: of all frames, even.
 
@@ -54,9 +53,8 @@ class VideoFile:
 
     def __init__(self, path: Path, frame_rate: float, height: int, width: int):
         self.path, self.shape, self.frames = path, (height, width, 3), 0
-        if not (math.isfinite(frame_rate) and frame_rate > 0):
-            frame_rate = PCLE_FRAME_RATE
-        self._writer = open_writer(unfinished(path), frame_rate, height, width)
+        plausible = 0.01 <= frame_rate <= 1000
+        self._writer = open_writer(unfinished(path), frame_rate if plausible else PCLE_FRAME_RATE, height, width)
         # A writer that is released while another thread writes takes the program down.
         self._lock = threading.Lock()
 
@@ -82,9 +80,8 @@ class VideoFile:
           OSError: not all frames have arrived on the disk; what did is in ``unfinished(path)``.
         """
         aside = self.close()
-        arrived = count([aside])
-        if arrived < self.frames - FRAMES_MISSING_AT_MOST:
-            raise OSError(f"{aside}: holds {arrived} of {self.frames} frames, the disk may be full")
+        if not _has_all(aside, self.frames):
+            raise OSError(f"{aside}: not all of {self.frames} frames could be written; is the disk full?")
         aside.replace(self.path)
 
     def close(self) -> Path:
@@ -92,3 +89,14 @@ class VideoFile:
         with self._lock:
             self._writer.release()
         return unfinished(self.path)
+
+
+def _has_all(path: Path, frames: int) -> bool:
+    """Whether the header counts them, which is written last in some formats, and the last one is there."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        capture.set(cv2.CAP_PROP_POS_FRAMES, frames - 1)
+        return abs(counted - frames) <= FRAMES_MISSING_AT_MOST and capture.grab()
+    finally:
+        capture.release()
