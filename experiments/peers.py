@@ -1,23 +1,36 @@
-"""The same work in PyTorch, for comparison: optional, and never imported unless asked for."""
+"""The same work by other libraries, for comparison: optional, and never imported unless asked for.
 
-from collections.abc import Callable
+Each function gives runs by their labels; ``SUITES`` has them by suite and peer. All take timm's networks with random
+weights, and as many threads as we use.
+
+Raises:
+  ImportError: a package is missing.
+  ValueError: timm does not have the network.
+"""
+
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
+from experiments.benchmarks.shared import LAYERS, Run
 
 
-def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Callable[[], Any]]:
-    """Forward pass and gradient at the four layers of timm's model ``name``, channels last, random weights.
-
-    Raises:
-      ImportError: torch or timm is missing.
-    """
+def _network(name: str, threads: int, **options: Any) -> Any:
+    """timm's model ``name``, in inference mode."""
     import timm
     import torch
 
+    if name not in timm.list_models():
+        raise ValueError(f"timm has no network {name}")
     torch.set_num_threads(threads)
-    model = timm.create_model(name).eval().to(memory_format=torch.channels_last)
+    return timm.create_model(name, **options).eval()
+
+
+def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """Forward pass and gradient at the four layers, channels last."""
+    import torch
+
+    model = _network(name, threads).to(memory_format=torch.channels_last)
     images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
     outputs: dict[str, Any] = {}
     for layer in LAYERS:
@@ -34,17 +47,60 @@ def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Call
     return {"torch forward": forward, "torch gradient": gradient}
 
 
-def torch_training(name: str, batch: int, size: int, threads: int) -> Callable[[], Any]:
-    """One training step of timm's model ``name`` with Adamax on random pictures of two classes, channels last.
+def grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """pytorch-grad-cam's Grad-CAM of the predicted class at the four layers, in one pass."""
+    import torch
+    from pytorch_grad_cam import GradCAM
 
-    Raises:
-      ImportError: torch or timm is missing.
-    """
-    import timm
+    model = _network(name, threads)
+    images = torch.randn(batch, 3, size, size)
+
+    def run() -> Any:
+        with GradCAM(model=model, target_layers=[getattr(model, layer) for layer in LAYERS]) as explain:
+            return explain(input_tensor=images)
+
+    return {"pytorch-grad-cam grad_cam": run}
+
+
+def zennit_epsilon_plus(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """zennit's EpsilonPlus of the predicted class at the input, without canonizers."""
+    import torch
+    from zennit.attribution import Gradient
+    from zennit.composites import EpsilonPlus
+
+    model = _network(name, threads)
+    images = torch.randn(batch, 3, size, size, requires_grad=True)
+
+    def predicted(logits: Any) -> Any:
+        return torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
+
+    def run() -> Any:
+        with Gradient(model=model, composite=EpsilonPlus()) as attribute:
+            return attribute(images, predicted)
+
+    return {"zennit epsilon_plus": run}
+
+
+def captum_grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """captum's LayerGradCam at the four layers, one after the other."""
+    import torch
+    from captum.attr import LayerGradCam
+
+    model = _network(name, threads)
+    images = torch.randn(batch, 3, size, size)
+    targets = torch.zeros(batch, dtype=torch.long)
+
+    def run() -> Any:
+        return [LayerGradCam(model, getattr(model, layer)).attribute(images, target=targets) for layer in LAYERS]
+
+    return {"captum grad_cam": run}
+
+
+def torch_training(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """One training step with Adamax on random pictures of two classes, channels last."""
     import torch
 
-    torch.set_num_threads(threads)
-    model = timm.create_model(name, num_classes=2).train().to(memory_format=torch.channels_last)
+    model = _network(name, threads, num_classes=2).train().to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adamax(model.parameters(), lr=1e-3)
     images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
     labels = torch.arange(batch) % 2
@@ -56,22 +112,16 @@ def torch_training(name: str, batch: int, size: int, threads: int) -> Callable[[
         optimiser.step()
         return loss.item()
 
-    return step
+    return {"torch": step}
 
 
-def layer_cams(name: str, batch: int, size: int, threads: int) -> Callable[[], Any]:
-    """pytorch-grad-cam's six CAMs that one gradient gives, of random pictures, at each layer of timm's model ``name``.
-
-    Raises:
-      ImportError: torch, timm or grad-cam is missing.
-    """
-    import timm
+def layer_cams(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """pytorch-grad-cam's six CAMs that one gradient gives, of random pictures, at each layer."""
     import torch
     from pytorch_grad_cam import GradCAM, GradCAMElementWise, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    torch.set_num_threads(threads)
-    model = timm.create_model(name).eval()
+    model = _network(name, threads)
     images = torch.randn(batch, 3, size, size)
     targets = [ClassifierOutputTarget(0)] * batch
 
@@ -83,21 +133,15 @@ def layer_cams(name: str, batch: int, size: int, threads: int) -> Callable[[], A
                     maps.append(explain(input_tensor=images, targets=targets))
         return maps
 
-    return run
+    return {"pytorch-grad-cam": run}
 
 
-def channel_cams(name: str, layer: str, size: int, threads: int) -> dict[str, Callable[[], Any]]:
-    """pytorch-grad-cam's Score-CAM and Ablation-CAM of one random picture at ``layer`` of timm's model ``name``.
-
-    Raises:
-      ImportError: torch, timm or grad-cam is missing.
-    """
-    import timm
+def channel_cams(name: str, layer: str, size: int, threads: int) -> dict[str, dict[str, Run]]:
+    """pytorch-grad-cam's Score-CAM and Ablation-CAM of one random picture at ``layer``, by our methods' names."""
     import torch
     from pytorch_grad_cam import AblationCAM, ScoreCAM
 
-    torch.set_num_threads(threads)
-    model = timm.create_model(name).eval()
+    model = _network(name, threads)
     image = torch.randn(1, 3, size, size)
     cams = {"score_cam": ScoreCAM, "ablation_cam": AblationCAM}
 
@@ -105,4 +149,17 @@ def channel_cams(name: str, layer: str, size: int, threads: int) -> dict[str, Ca
         with cam(model=model, target_layers=[getattr(model, layer)]) as explain:
             return explain(input_tensor=image, targets=None)
 
-    return {method: partial(run, cam) for method, cam in cams.items()}
+    return {"pytorch-grad-cam": {method: partial(run, cam) for method, cam in cams.items()}}
+
+
+SUITES: Mapping[str, Mapping[str, Callable[..., dict[str, Any]]]] = {
+    "explain": {
+        "torch": torch_runs,
+        "pytorch-grad-cam": grad_cam,
+        "zennit": zennit_epsilon_plus,
+        "captum": captum_grad_cam,
+    },
+    "train": {"torch": torch_training},
+    "evaluate": {"pytorch-grad-cam": layer_cams},
+    "channels": {"pytorch-grad-cam": channel_cams},
+}

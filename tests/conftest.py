@@ -4,6 +4,8 @@ import os
 
 # Most of the suite's time is compilation, and a third of that is LLVM's optimisation of code that runs once.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+# Nothing is kept in the user's cache, nor taken from it.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 
 import jax
 import pytest

@@ -1,7 +1,10 @@
 """How functions are compiled: what XLA is asked for on each kind of device, and once for all models of a shape."""
 
+import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, wraps
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -49,3 +52,29 @@ def compiled(*, static: Sequence[str] = ()) -> Callable[[Callable], Callable]:
         return call
 
     return decorate
+
+
+def keep_compiled() -> None:
+    """Has JAX keep what it compiles in ``~/.cache/xrcam_jax`` (or ``$XDG_CACHE_HOME/xrcam_jax``), for later processes.
+
+    For programs, not for libraries: it changes JAX's configuration. The standard variable
+    ``JAX_COMPILATION_CACHE_DIR`` names another folder, or none at all where it is empty. Where the folder cannot be
+    written, nothing is kept.
+    """
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if chosen is None:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xrcam_jax"
+        chosen = str(folder) if _is_writable(folder) else ""
+    jax.config.update("jax_compilation_cache_dir", chosen or None)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        # By default only what took a second: loading a network compiles many small programs that take less.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

@@ -1,9 +1,11 @@
 """Arguments are checked before anything is loaded or compiled; what is wrong is said in one line."""
 
+import argparse
 import json
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
+from typing import Literal
 
 from xrcam_jax.names import unknown
 
@@ -27,6 +29,14 @@ def check_at_least_one(argument: str, value: int) -> None:
     """Refuses numbers below one."""
     if value < 1:
         raise CommandError(f"{argument}: {value} is less than 1")
+
+
+def batch_size(text: str) -> int | Literal["auto"]:
+    """The value of ``--batch-size``: as many as fit, or a number."""
+    try:
+        return "auto" if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'auto'") from None
 
 
 def check_inputs(inputs: Collection[Path]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from xrcam_jax.commands.checks import (
     CommandError,
+    batch_size,
     check_at_least_one,
     check_inputs,
     check_names,
@@ -73,7 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names: .txt, one a line, or .json")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video, take every Nth frame")
-    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="pictures at a time (8)")
+    parser.add_argument(
+        "--batch-size", type=batch_size, default=8, metavar="N", help="pictures at a time (8), or auto: what fits"
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -91,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
 
     import xrcam_jax as xr
     from xrcam_jax.ahead import map_ahead
+    from xrcam_jax.batch_size import largest_batch_size
     from xrcam_jax.commands.pace import Pace
     from xrcam_jax.images import count, stream
 
@@ -107,6 +111,10 @@ def run(options: argparse.Namespace) -> int:
         random_seed=options.seed,
         progress=_bar,
     )
+
+    if options.batch_size == "auto":
+        options.batch_size = largest_batch_size(explain, model.preprocessing.input_size)
+        print(f"batch size {options.batch_size}")
 
     unread = 0
 
@@ -143,7 +151,8 @@ def _where(out: Path, pace: "Pace") -> str:
 
 def _check(options: argparse.Namespace) -> list[str] | None:
     """Refuses what can be refused before the weights are read; returns the labels."""
-    check_at_least_one("--batch-size", options.batch_size)
+    if options.batch_size != "auto":
+        check_at_least_one("--batch-size", options.batch_size)
     check_at_least_one("--every", options.every)
     check_inputs(options.inputs)
     if options.layers is not None:

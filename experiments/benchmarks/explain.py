@@ -1,0 +1,91 @@
+"""What relevance costs, in units of the gradient.
+
+    xrcam benchmark explain --models resnet50,skresnext50_32x4d --batch-size 8 --peers torch
+
+About four minutes on 2 cores. It times the forward pass, the gradient at the four layers, and at the four layers with
+maps: XRelevance-CAM, XRelevance-CAM with Grad-CAM, and all CAMs that need a single pass. Rates are by the work that
+XLA counts; the peak is that of a product of large matrices, which takes its turn among the rest.
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import jax
+
+import xrcam_jax as xr
+from experiments.benchmarks.shared import (
+    LAYERS,
+    Row,
+    achieved,
+    cores,
+    gradient,
+    interleaved_medians,
+    matrix_product,
+    peer_runs,
+    program,
+)
+from xrcam_jax.batch_size import largest_batch_size
+from xrcam_jax.explain.kinds import Cam
+from xrcam_jax.functional import as_function
+
+DEFAULTS = {
+    "models": ["resnet50", "skresnext50_32x4d"],
+    "batch_size": 8,
+    "size": 224,
+    "dtype": "float32",
+    "repeats": 7,
+}
+PEERS = ("torch", "pytorch-grad-cam", "zennit", "captum")
+
+#: What one forward pass, one gradient and one relevance give.
+SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if isinstance(method.kind, Cam))
+PEAK = "matrix product"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def measure(options: argparse.Namespace) -> Iterator[Row]:
+    """A row for each run of each model."""
+    for name in options.models:
+        model = xr.create_model(name, dtype=options.dtype)
+        explainers = {
+            "xrelevance_cam": xr.Explainer(model, ("xrelevance_cam",), LAYERS),
+            "with grad_cam": xr.Explainer(model, ("xrelevance_cam", "grad_cam"), LAYERS),
+            f"all {len(SINGLE_PASS)} cams": xr.Explainer(model, SINGLE_PASS, LAYERS),
+        }
+        batch = options.batch_size
+        if batch == "auto":
+            batch = largest_batch_size(explainers[f"all {len(SINGLE_PASS)} cams"], (options.size, options.size))
+        f, parameters = as_function(model)
+        functions = {
+            "forward": lambda parameters, images, f=f: f(images, parameters),
+            "gradient": gradient(model)[0],
+            **{label: explain.explain for label, explain in explainers.items()},
+        }
+        images = jax.random.normal(jax.random.key(0), (batch, options.size, options.size, 3), options.dtype)
+        ours = {label: program(function, parameters, images) for label, function in functions.items()}
+        ours[PEAK] = matrix_product(options.dtype)
+        theirs = peer_runs("explain", options.peers, name, batch, options.size, cores())
+        medians = interleaved_medians({**ours, **theirs}, options.repeats, name)
+        peak = (ours[PEAK].gflop or float("nan")) / medians[PEAK]
+        for label, seconds in medians.items():
+            yield {
+                "model": name,
+                "run": label,
+                "batch": None if label == PEAK else batch,
+                "ms": 1e3 * seconds,
+                **({} if label == PEAK else _ratios(seconds, batch, medians)),
+                **({"compile_s": ours[label].compile_s} if label in ours else {}),
+                **(achieved(ours[label].gflop, seconds, peak) if label in ours else {}),
+            }
+
+
+def _ratios(seconds: float, batch: int, medians: dict[str, float]) -> Row:
+    torch = medians.get("torch gradient")
+    return {
+        "images_per_s": batch / seconds,
+        "per_gradient": seconds / medians["gradient"],
+        "per_torch_gradient": seconds / torch if torch else None,
+    }

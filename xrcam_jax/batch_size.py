@@ -1,0 +1,88 @@
+"""How many pictures at a time the device's memory is enough for."""
+
+import os
+from collections.abc import Callable
+from copy import copy
+from pathlib import Path
+
+import jax
+
+from xrcam_jax.compiling import compiler_options
+from xrcam_jax.explain.explainer import Explainer
+from xrcam_jax.explain.kinds import is_single_pass
+
+#: Of a CPU's free memory, what a batch may take: other programs need some too.
+CPU_SHARE = 0.5
+#: The largest batch. On CPU, and beyond the second on others, more at a time is not faster.
+CPU_LIMIT, LIMIT = 32, 1024
+
+
+def largest_batch_size(explain: Explainer, size: tuple[int, int]) -> int:
+    """The largest power of two of pictures of ``size`` (h, w) that the device has memory for; 1 if for none.
+
+    What counts is the one program of all methods that need no changed versions of the batch: the others run in
+    chunks. It is compiled for a few batch sizes.
+    """
+    single = copy(explain)
+    single.kinds = {name: kind for name, kind in explain.kinds.items() if is_single_pass(kind)}
+    program = jax.jit(single.explain, compiler_options=dict(compiler_options()))
+
+    def needed(batch: int) -> int:
+        images = jax.ShapeDtypeStruct((batch, *size, 3), "float32")
+        return compiled_bytes(program.lower(single.parameters, images).compile())
+
+    limit = CPU_LIMIT if jax.default_backend() == "cpu" else LIMIT
+    return largest_power_of_two(needed, free_bytes(), limit)
+
+
+def largest_power_of_two(needed: Callable[[int], int], available: int, limit: int, first: int = 32) -> int:
+    """The largest power of two n up to ``limit`` with needed(n) <= available; 1 if there is none.
+
+    Args:
+      needed: increasing; asked as seldom as may be, since an answer may take long.
+      available: what ``needed`` is compared with.
+      limit: of n.
+      first: n to begin with, a power of two.
+    """
+    n = min(first, _power_of_two(limit))
+    while (bytes_ := needed(n)) > available:
+        if n == 1:
+            return 1
+        n //= 2
+    # Part of it does not grow with n, so that at least this many fit.
+    likely = min(_power_of_two(n * available // max(1, bytes_)), _power_of_two(limit))
+    while likely > n and needed(likely) > available:
+        likely //= 2
+    n = likely
+    while 2 * n <= limit and needed(2 * n) <= available:
+        n *= 2
+    return n
+
+
+def _power_of_two(n: int) -> int:
+    """The largest one that is not above ``n``, which is at least 1."""
+    return 1 << (n.bit_length() - 1)
+
+
+def compiled_bytes(program: jax.stages.Compiled) -> int:
+    """What a run of ``program`` takes by XLA's count: its arguments, its results and all in between."""
+    memory = program.memory_analysis()
+    return 0 if memory is None else (
+        memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    )  # fmt: skip
+
+
+def free_bytes() -> int:
+    """Of the first device: what its allocator has left or, of a CPU, ``CPU_SHARE`` of what the machine has left."""
+    memory = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in memory:
+        return memory["bytes_limit"] - memory["bytes_in_use"]
+    return int(CPU_SHARE * _free_memory())
+
+
+def _free_memory() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
