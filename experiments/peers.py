@@ -57,7 +57,7 @@ def grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
 
     def run() -> Any:
         with GradCAM(model=model, target_layers=[getattr(model, layer) for layer in LAYERS]) as explain:
-            return explain(input_tensor=images)
+            return explain(input_tensor=images, targets=None)
 
     return {"pytorch-grad-cam grad_cam": run}
 

@@ -190,6 +190,16 @@ def test_batches_have_one_size(tmp_path, pretend):
     assert pretend.shapes == [(5, 32, 32, 3)]
 
 
+def test_batch_size_found_automatically(tmp_path, pretend, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr("xrcam_jax.batch_size.largest_batch_size", lambda *arguments: asked.append(arguments) or 2)
+    pictures = [draw(tmp_path / f"{i}.png") for i in range(3)]
+    assert explain(tmp_path, *pictures, "--batch-size", "auto") == 0
+    assert [shape[0] for shape in pretend.shapes] == [2, 2]
+    assert asked[0][1] == CONFIG.input_size
+    assert capsys.readouterr().out.startswith("batch size 2\n")
+
+
 def test_each_picture_gets_its_own_maps(tmp_path, pretend):
     """The same whether it comes alone or in a batch with others."""
     pictures = [draw(tmp_path / f"{seed}.png", 40 + 9 * seed, 50, seed) for seed in range(3)]

@@ -44,15 +44,16 @@ def largest_power_of_two(needed: Callable[[int], int], available: int, limit: in
       limit: of n.
       first: n to begin with, a power of two.
     """
-    n = min(first, _power_of_two(limit))
+    limit = _power_of_two(limit)
+    n = min(first, limit)
     while (bytes_ := needed(n)) > available:
         if n == 1:
             return 1
-        n //= 2
+        n = limit = n // 2
     # Part of it does not grow with n, so that at least this many fit.
-    likely = min(_power_of_two(n * available // max(1, bytes_)), _power_of_two(limit))
+    likely = min(_power_of_two(n * available // max(1, bytes_)), limit)
     while likely > n and needed(likely) > available:
-        likely //= 2
+        likely = limit = likely // 2
     n = likely
     while 2 * n <= limit and needed(2 * n) <= available:
         n *= 2
