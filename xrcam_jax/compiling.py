@@ -67,8 +67,8 @@ def keep_compiled() -> None:
         chosen = str(folder) if _is_writable(folder) else ""
     jax.config.update("jax_compilation_cache_dir", chosen or None)
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        # By default only what took a second: loading a network compiles many small programs that take less.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        # By default only what took a second: around each large program there are many small ones that take less.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _is_writable(folder: Path) -> bool:
