@@ -1,7 +1,7 @@
 """Relevance of ResNet50 and ResNeXt50 against the official Relevance-CAM code (PyTorch, float64)."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +72,8 @@ def relevances(model, composite, x, targets, *, at_input=False):
     def seed(logits):
         return xr.seeds.contrastive(logits, jnp.asarray(targets))
 
-    @jax.jit
+    # Convolutions in double precision are plain loops: here it is running that takes the time, not compilation.
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 2})
     def run(x, parameters):
         found = xr.taps(f, composite, x, parameters, seed=seed).relevances
         if at_input:
@@ -101,9 +102,9 @@ def test_official_rules_in_float64(name, float64):
         assert error(found[layer][..., :: found[layer].shape[-1] // r.shape[1]], np.moveaxis(r, 1, -1)) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d"])
-def test_relevance_cam_composite_in_float64(name, float64):
+def test_relevance_cam_composite_in_float64(float64):
     """Batch norm as the identity, the default: against the official code with that one change."""
+    name = "resnext50_32x4d"
     model = from_timm(name, oracle.seeded_state(name), dtype=jnp.float64)
     wanted = reference(name)
     found = relevances(model, xr.composites.relevance_cam(), jnp.asarray(oracle.images(), jnp.float64), wanted["other"])
@@ -114,8 +115,8 @@ def test_relevance_cam_composite_in_float64(name, float64):
         )
 
 
-@pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d"])
-def test_relevance_cam_composite_in_float32(name):
+def test_relevance_cam_composite_in_float32():
+    name = "resnet50"
     model = from_timm(name, oracle.seeded_state(name))
     wanted = reference(name)
     found = relevances(model, xr.composites.relevance_cam(), jnp.asarray(oracle.images()), wanted["argmax"])

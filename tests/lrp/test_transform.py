@@ -1,5 +1,7 @@
 """The transformation: its value, its pullback against independent forms, and what it composes with."""
 
+from functools import cache, partial
+
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -36,9 +38,19 @@ def seed_of(out):
     return xr.seeds.one_hot(out, jnp.argmax(out, -1))
 
 
-def relevance(f, composite, x, *args):
+def uncompiled_relevance(f, composite, x, *args):
     out, pullback = jax.vjp(lambda x: xr.lrp(f, composite)(x, *args), x)
     return out, pullback(seed_of(out))[0]
+
+
+# Without jit each operation is compiled on its own, which takes ten times as long.
+relevance = jax.jit(uncompiled_relevance, static_argnums=(0, 1))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def tapped(f, composite, x, *args):
+    taps = xr.taps(f, composite, x, *args, seed=seed_of)
+    return taps.output, taps.activations, taps.relevances
 
 
 def close(a, b, tolerance):
@@ -46,13 +58,14 @@ def close(a, b, tolerance):
     np.testing.assert_allclose(a / scale, b / scale, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("name", COMPOSITES)
+@pytest.mark.parametrize(
+    ("name", "network"), [*((name, "plain") for name in COMPOSITES), ("relevance_cam", "nnx"), ("published", "linen")]
+)
 def test_value_is_unchanged_and_jit_changes_nothing(name, network, float64):
     f, args, x = networks.functions(jnp.float64)[network]
-    out, r = relevance(f, COMPOSITES[name], x, *args)
+    out, r = uncompiled_relevance(f, COMPOSITES[name], x, *args)
     np.testing.assert_array_equal(out, f(x, *args))
-    compiled_out, compiled = jax.jit(lambda x, *args: relevance(f, COMPOSITES[name], x, *args))(x, *args)
+    compiled_out, compiled = relevance(f, COMPOSITES[name], x, *args)
     close(compiled_out, out, 1e-13)
     close(compiled, r, 1e-11)
     assert r.shape == x.shape
@@ -64,7 +77,7 @@ def test_value_is_unchanged_and_jit_changes_nothing(name, network, float64):
 def test_gradient_composite_is_the_gradient(network):
     f, args, x = networks.functions()[network]
     out, r = relevance(f, xr.composites.gradient(), x, *args)
-    (wanted,) = jax.vjp(lambda x: f(x, *args), x)[1](seed_of(out))
+    (wanted,) = jax.jit(lambda x, r: jax.vjp(lambda x: f(x, *args), x)[1](r))(x, seed_of(out))
     close(r, wanted, 3e-7)
 
 
@@ -84,11 +97,16 @@ def test_epsilon_to_zero_without_biases_is_gradient_times_input(seed):
         close(r, gradient * x, 1e-12)
 
 
+@cache
+def nnx_in_float64():
+    return networks.functions(jnp.float64)["nnx"]
+
+
 @pytest.mark.parametrize("name", ["relevance_cam", "folded"])
 @given(seed=st.integers(0, 10**6))
 def test_relevance_is_conserved(name, seed):
     with jax.enable_x64(True):
-        f, args, _ = networks.functions(jnp.float64)["nnx"]
+        f, args, _ = nnx_in_float64()
         out, r = relevance(f, COMPOSITES[name], networks.images(seed, dtype=jnp.float64), *args)
         np.testing.assert_allclose(r.sum((1, 2, 3)), seed_of(out).sum(1), rtol=1e-9)
 
@@ -100,8 +118,8 @@ def test_tapped_relevance_is_that_of_the_rest_of_the_network(name, network, floa
     f, args, x = networks.functions(jnp.float64)[network]
     if "first" in name or "gamma" in name or "flat" in name:
         pytest.skip("the rest's first layer has a rule of its own")
-    taps = xr.taps(f, COMPOSITES[name], x, *args, seed=seed_of)
-    np.testing.assert_array_equal(taps.output, f(x, *args))
+    output, activations, relevances = tapped(f, COMPOSITES[name], x, *args)
+    close(output, f(x, *args), 1e-13)
 
     def head(a):
         if network == "nnx":
@@ -109,12 +127,12 @@ def test_tapped_relevance_is_that_of_the_rest_of_the_network(name, network, floa
         dense = args[0]["params"]["Dense_1"]
         return a.mean((1, 2)) @ dense["kernel"] + dense["bias"]
 
-    out, wanted = relevance(head, COMPOSITES[name], taps.activations["second"])
-    close(out, taps.output, 1e-13)
-    close(taps.relevances["second"], wanted, 1e-9)
+    out, wanted = relevance(head, COMPOSITES[name], activations["second"])
+    close(out, output, 1e-13)
+    close(relevances["second"], wanted, 1e-9)
     _, whole = relevance(f, COMPOSITES[name], x, *args)
     if name in ("relevance_cam", "folded"):
-        np.testing.assert_allclose(taps.relevances["first"].sum(), whole.sum(), rtol=1e-9)
+        np.testing.assert_allclose(relevances["first"].sum(), whole.sum(), rtol=1e-9)
 
 
 def test_some_marks_only():
@@ -135,7 +153,7 @@ def test_some_marks_only():
 @pytest.mark.parametrize("name", ["relevance_cam", "epsilon_gamma_box", "gradient"])
 def test_vmap_is_a_loop(name, float64):
     f, args, x = networks.functions(jnp.float64)["nnx"]
-    mapped = jax.vmap(lambda image: relevance(f, COMPOSITES[name], image[None], *args)[1][0])(x)
+    mapped = jax.jit(jax.vmap(lambda image: uncompiled_relevance(f, COMPOSITES[name], image[None], *args)[1][0]))(x)
     looped = jnp.stack([relevance(f, COMPOSITES[name], image[None], *args)[1][0] for image in x])
     batched = relevance(f, COMPOSITES[name], x, *args)[1]
     close(mapped, looped, 1e-11)
@@ -155,7 +173,7 @@ def test_a_sharded_batch_gives_the_same(axis, float64):
         run = jax.jit(lambda x, *args: xr.taps(f, COMPOSITES["relevance_cam"], x, *args, seed=seed_of).relevances)
         sharded = run(model_sharded_over(mesh, x), *args)
     assert sharded["first"].sharding.spec[0] == "batch"
-    whole = xr.taps(f, COMPOSITES["relevance_cam"], x, *args, seed=seed_of).relevances
+    *_, whole = tapped(f, COMPOSITES["relevance_cam"], x, *args)
     for mark in whole:
         close(jax.device_get(sharded[mark]), jax.device_get(whole[mark]), 1e-11)
 
@@ -168,11 +186,11 @@ def test_inside_shard_map(float64):
 
     def both(x, *args):
         taps = xr.taps(f, COMPOSITES["relevance_cam"], x, *args, seed=seed_of)
-        return taps.relevances, relevance(f, COMPOSITES["relevance_cam"], x, *args)[1]
+        return taps.relevances, uncompiled_relevance(f, COMPOSITES["relevance_cam"], x, *args)[1]
 
     in_specs = (spec, *(PartitionSpec() for _ in args))
     mapped = jax.jit(jax.shard_map(both, mesh=mesh, in_specs=in_specs, out_specs=spec))(x, *args)
-    close_trees(mapped, both(x, *args))
+    close_trees(mapped, jax.jit(both)(x, *args))
 
 
 def close_trees(found, wanted):
@@ -238,9 +256,9 @@ def test_control_flow_inside_the_model(form, name, float64):
 
 def test_marks_inside_remat_are_tapped(float64):
     f, args, x = networks.functions(jnp.float64)["nnx"]
-    plain = xr.taps(f, COMPOSITES["relevance_cam"], x, *args, seed=seed_of)
-    remat = xr.taps(jax.checkpoint(f), COMPOSITES["relevance_cam"], x, *args, seed=seed_of)
-    close_trees(remat.relevances, plain.relevances)
+    *_, plain = tapped(f, COMPOSITES["relevance_cam"], x, *args)
+    *_, remat = tapped(jax.checkpoint(f), COMPOSITES["relevance_cam"], x, *args)
+    close_trees(remat, plain)
 
 
 def test_pytrees_in_and_out(float64):
@@ -291,7 +309,8 @@ def test_gates_share_as_told(float64):
 
     x, r = jnp.array([[2.0, 3.0]]), jnp.array([[6.0, 10.0]])
     for gate, own_share, gate_share in (("signal", 1, 0), ("published", 1, 1), ("half", 0.5, 0.5)):
-        found = jax.vjp(xr.lrp(f, xr.composites.relevance_cam(gate=gate, eps=0)), x)[1](r)[0]
+        rules = xr.composites.relevance_cam(gate=gate, eps=0)
+        found = jax.jit(lambda x, r, rules=rules: jax.vjp(xr.lrp(f, rules), x)[1](r)[0])(x, r)
         y = x @ jnp.array([[0.0, 1.0], [0.5, 0.0]])
         a = jax.nn.softmax(y)[0]
         jacobian = jnp.diag(a) - jnp.outer(a, a)
@@ -311,8 +330,12 @@ def test_layer_norm_and_attention_go_through(float64):
         attention = jax.nn.softmax((x @ q) @ jnp.swapaxes(x @ k, 1, 2) / 8**0.5)
         return jax.nn.gelu(attention @ (x @ v)).sum((1, 2))
 
-    out, pullback = jax.vjp(xr.lrp(block, COMPOSITES["relevance_cam"]), x)
-    r = pullback(out)[0]
+    @jax.jit
+    def run(x):
+        out, pullback = jax.vjp(xr.lrp(block, COMPOSITES["relevance_cam"]), x)
+        return out, pullback(out)[0]
+
+    out, r = run(x)
     np.testing.assert_allclose(r.sum((1, 2)), out, rtol=1e-6)
 
 
