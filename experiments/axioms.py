@@ -26,6 +26,7 @@ from xrcam_jax.cam.channels import ablated_scores
 from xrcam_jax.case import Case
 from xrcam_jax.commands.checks import CommandError
 from xrcam_jax.compiling import compiled
+from xrcam_jax.devices import first_alone
 from xrcam_jax.explain.kinds import Cam
 from xrcam_jax.explain.methods import RELEVANCE
 from xrcam_jax.functional import as_function
@@ -48,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"--methods: {method} has no weights of channels at every layer; take of {', '.join(SEVEN)}"
             )
     study = open_study(NAME, options, sensitivity=not options.conservation)
-    write(study, {network.label: each_batch(study, network, figures(study, network)) for network in study.networks})
+    found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
+    first_alone(lambda: write(study, found))
     return 0
 
 

@@ -27,6 +27,7 @@ from experiments.shared.study import Arrays, Batch, Network, Study, add_argument
 from experiments.shared.tables import Table, scaled, write_contents
 from xrcam_jax.case import Case, Score
 from xrcam_jax.commands.checks import CommandError
+from xrcam_jax.devices import first_alone
 from xrcam_jax.functional import as_function
 from xrcam_jax.metrics import faithfulness
 from xrcam_jax.metrics.faithfulness import Hidden, Kept
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.steps < 0:
         raise CommandError(f"--steps: {options.steps} is less than 0")
     study = open_study(NAME, options, score=options.score, steps=options.steps)
-    write(study, {network.label: each_batch(study, network, figures(study, network)) for network in study.networks})
+    found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
+    first_alone(lambda: write(study, found))
     return 0
 
 

@@ -26,12 +26,14 @@ from experiments.shared.per_picture import counted, pooled_iou, write_figures
 from experiments.shared.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
 from experiments.shared.tables import Table, scaled, write_contents
 from xrcam_jax.commands.checks import CommandError, check_at_least_one
+from xrcam_jax.devices import first_alone
 from xrcam_jax.functional import as_function
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.models import ResNet
 
 NAME = "dropout"
-#: Pictures times passes that run at a time.
+#: Pictures times passes that run at a time on one device. On several, it is one pass: what is vmapped over passes
+#: would be gathered from the devices that the batch is laid across.
 TOGETHER = 16
 
 
@@ -58,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 < options.rate < 1:
         raise CommandError(f"--rate: {options.rate} is not between 0 and 1")
     study = open_study(NAME, options, annotated=True, dropout=options.rate, rate=options.rate, passes=options.passes)
-    write(study, {network.label: each_batch(study, network, figures(study, network)) for network in study.networks})
+    found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
+    first_alone(lambda: write(study, found))
     return 0
 
 
@@ -69,7 +72,7 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
     explain_noisily = xr.Explainer(stochastic, study.methods, study.layers)
     parameters = as_function(stochastic)[1]
     keys = jax.random.split(jax.random.key(study.seed), study.settings["passes"])
-    at_a_time = max(1, TOGETHER // study.batch_size)
+    at_a_time = max(1, TOGETHER // study.batch_size) if len(jax.local_devices()) == 1 else None
 
     @jax.jit
     def passes(parameters, batch: Batch, keys: Array):

@@ -38,6 +38,7 @@ from experiments.shared.tables import write_contents
 from xrcam_jax import plot
 from xrcam_jax.cam.saliency import min_max
 from xrcam_jax.commands.checks import CommandError, check_at_least_one
+from xrcam_jax.devices import first_alone
 from xrcam_jax.files import write_whole
 from xrcam_jax.metrics.overlap import salient
 
@@ -59,15 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     study = open_study(NAME, options)
     network = study.networks[0]
     found = each_batch(study, network, figures(study, network))
-    write_whole(study.folder / VIEWER, json.dumps(viewer(study, network, found)).encode())
-    write_contents(
-        study.folder,
-        title=f"Pictures of {network.label}",
-        text=f"{len(study.frames)} frames, the labelled class explained; annotated structures are outlined in yellow.",
-        order=8,
-        pictures=_sheets(study, network, options.shown),
-        viewer=VIEWER,
-    )
+    first_alone(lambda: write(study, found, options.shown))
     return 0
 
 
@@ -89,6 +82,20 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
         }
 
     return compute
+
+
+def write(study: Study, found: Arrays, shown: int) -> None:
+    """Writes the viewer's data and the sheets, with ``shown`` frames of each class."""
+    (network,) = study.networks
+    write_whole(study.folder / VIEWER, json.dumps(viewer(study, network, found)).encode())
+    write_contents(
+        study.folder,
+        title=f"Pictures of {network.label}",
+        text=f"{len(study.frames)} frames, the labelled class explained; annotated structures are outlined in yellow.",
+        order=8,
+        pictures=_sheets(study, network, shown),
+        viewer=VIEWER,
+    )
 
 
 def viewer(study: Study, network: Network, found: Arrays) -> dict[str, Any]:

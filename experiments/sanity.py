@@ -37,6 +37,7 @@ from experiments.shared.tables import Table, write_contents
 from weights_convert.load import load_model
 from xrcam_jax import plot
 from xrcam_jax.cam.saliency import upsample
+from xrcam_jax.devices import first_alone
 from xrcam_jax.functional import as_function
 from xrcam_jax.metrics.sanity import SIMILARITIES, randomised, similarity
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     study = open_study(NAME, options := arguments.parse_args(argv), draw=options.draw)
     with jax.enable_x64(True):
         found = {n.label: each_batch(study, n, figures(study, n)) for n in study.networks}
-    write(study, found)
+    first_alone(lambda: write(study, found))
     return 0
 
 

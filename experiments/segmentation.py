@@ -18,6 +18,7 @@ from itertools import product
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 import xrcam_jax as xr
@@ -26,6 +27,7 @@ from experiments.shared.layers import all_maps, columns
 from experiments.shared.per_picture import counted, iou_p_value, mean_figure, pooled_iou, write_figures
 from experiments.shared.study import Arrays, Batch, Study, add_arguments, each_batch, open_study, parser
 from experiments.shared.tables import Table, mean_of, scaled, write_contents
+from xrcam_jax.devices import first_alone
 from xrcam_jax.metrics import localisation, overlap
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.models import ResNet
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments.parse_args(argv)
     study = open_study(NAME, options, annotated=True)
     found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
-    write(study, found)
+    first_alone(lambda: write(study, found))
     return 0
 
 
@@ -104,9 +106,9 @@ def by_place(figures: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
     return {f"{figure}/{place}": x for place, by_figure in figures.items() for figure, x in by_figure.items()}
 
 
-def baseline(maps: Mapping[str, Array], masks: np.ndarray) -> dict[str, Array]:
+def baseline(maps: Mapping[str, Array], masks: Bool[ArrayLike, "b h w"]) -> dict[str, Array]:
     """The overlaps of a disc in the middle of each picture, as large as what is outlined there, in every column."""
-    found = _overlaps(centred_discs(masks), jnp.asarray(masks))
+    found = _overlaps(centred_discs(np.asarray(masks)), jnp.asarray(masks))
     places = dict.fromkeys(f"{DISC}/{place.partition('/')[2]}" for place in maps)
     return by_place(dict.fromkeys(places, found))
 

@@ -17,22 +17,27 @@ CPU_SHARE = 0.5
 CPU_LIMIT, LIMIT = 32, 1024
 
 
-def largest_batch_size(explain: Explainer, size: tuple[int, int]) -> int:
-    """The largest power of two of pictures of ``size`` (h, w) that the device has memory for; 1 if for none.
+def largest_batch_size(explain: Explainer, size: tuple[int, int], devices: int = 1) -> int:
+    """The largest batch of pictures of ``size`` (h, w) that there is memory for, laid across ``devices``.
 
-    What counts is the one program of all methods that need no changed versions of the batch: the others run in
-    chunks. It is compiled for a few batch sizes.
+    Each device gets the same power of two; 1 if there is memory for none. What counts is the one program of all methods
+    that need no changed versions of the batch: the others run in chunks. It is compiled for a few batch sizes, for one
+    device, whose share of the batch takes as much on each of several.
     """
     single = copy(explain)
     single.kinds = {name: kind for name, kind in explain.kinds.items() if is_single_pass(kind)}
+    # Shapes alone, as parameters that lie on several devices would have it compiled for all of them.
+    parameters = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), explain.parameters)
     program = jax.jit(single.explain, compiler_options=dict(compiler_options()))
 
     def needed(batch: int) -> int:
         images = jax.ShapeDtypeStruct((batch, *size, 3), "float32")
-        return compiled_bytes(program.lower(single.parameters, images).compile())
+        return compiled_bytes(program.lower(parameters, images).compile())
 
-    limit = CPU_LIMIT if jax.default_backend() == "cpu" else LIMIT
-    return largest_power_of_two(needed, free_bytes(), limit)
+    if jax.default_backend() == "cpu":
+        # All CPU devices are one machine with one memory.
+        return devices * largest_power_of_two(needed, free_bytes() // devices, max(1, CPU_LIMIT // devices))
+    return devices * largest_power_of_two(needed, free_bytes(), LIMIT)
 
 
 def largest_power_of_two(needed: Callable[[int], int], available: int, limit: int, first: int = 32) -> int:

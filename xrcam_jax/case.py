@@ -17,6 +17,7 @@ from jax.extend.core import Literal as JaxprLiteral
 from jaxtyping import Float, Int, PyTree
 
 from xrcam_jax.compiling import compiled
+from xrcam_jax.devices import shards
 from xrcam_jax.lrp.cut import cut
 
 #: The name under which the images themselves are a layer.
@@ -44,7 +45,8 @@ class Case:
       parameters: of the model.
       images: preprocessed.
       targets: the classes to explain, t for each image.
-      chunk_size: how many changed versions of the batch run at a time; as many as fit into ``MEMORY`` by default.
+      chunk_size: how many changed versions of the batch run at a time; as many as fit into
+        ``MEMORY`` of each device by default.
       progress: is told of long loops.
       seed: of all that is random.
     """
@@ -80,6 +82,38 @@ def onwards(
     if layer == INPUT:
         return lambda activation, rest: function(activation, parameters)
     return cut(function, layer, images, parameters).tail
+
+
+def versions_onwards(
+    function: Callable, layer: str, images: Float[Array, "b h w c"], parameters: PyTree, rest: list[Array], count: int
+) -> Callable[[Array], Array]:
+    """The model from ``layer`` on, for ``count`` versions of each image's activation: (b * count, ...) -> logits.
+
+    The versions of an image come next to each other, here and wherever a batch is run in versions: so a batch that
+    is laid across devices stays where it is, which ``jax.vmap`` over the versions would not see to.
+    """
+    many = jax.ShapeDtypeStruct((len(images) * count, *images.shape[1:]), images.dtype)
+    _, wanted = jax.eval_shape(lambda i, p: _at(i, p, function=function, layer=layer), many, parameters)
+    tail = onwards(function, layer, many, parameters)  # type: ignore[arg-type]
+    repeated = [_repeated(a, like.shape, count) for a, like in zip(rest, wanted, strict=True)]
+    return lambda activation: tail(activation, repeated)
+
+
+def _repeated(a: Array, shape: tuple[int, ...], count: int) -> Array:
+    """``a`` with each example ``count`` times, as ``shape`` has it; what is not of the batch stays as it is."""
+    axis = next((i for i, side in enumerate(shape) if side != a.shape[i]), None)
+    return a if axis is None else jnp.repeat(a, count, axis=axis)
+
+
+def over_targets(find: Callable[[Int[Array, " b"]], PyTree], targets: Int[Array, "b t"], axis: int = 0) -> PyTree:
+    """What ``find`` gives for each of an image's targets, along ``axis`` of the results.
+
+    A single target, which is the rule, is not vmapped: its axis would be joined with the batch's, and that would be
+    gathered from the devices that it is laid across.
+    """
+    if targets.shape[1] == 1:
+        return jax.tree.map(lambda a: jnp.expand_dims(a, axis), find(targets[:, 0]))
+    return jax.vmap(find, in_axes=1, out_axes=axis)(targets)
 
 
 def target_scores(logits: Float[Array, "*c b n"], targets: Int[Array, "b t"], score: Score) -> Float[Array, "*c b t"]:
@@ -134,9 +168,9 @@ def _changed_scores(
     images: Array, parameters: PyTree, targets: Array, state: PyTree, indices: Array,
     *, function: Function, change: Callable, score: Score,
 ) -> Array:  # fmt: skip
-    versions = jax.vmap(lambda index: change(images, index, state))(indices)
+    versions = jax.vmap(lambda index: change(images, index, state), out_axes=1)(indices)
     logits = function(versions.reshape(-1, *images.shape[1:]), parameters)
-    return target_scores(logits.reshape(len(indices), len(images), -1), targets, score)
+    return target_scores(jnp.moveaxis(logits.reshape(len(images), len(indices), -1), 1, 0), targets, score)
 
 
 def stacked(step: Callable[[Array], PyTree], count: int, case: Case, bytes_each: int, name: str = "") -> PyTree:
@@ -157,12 +191,14 @@ def summed(step: Callable[[Array, Array], PyTree], count: int, case: Case, bytes
 def chunk_size(count: int, case: Case, bytes_each: int) -> int:
     """How many versions run at a time: as asked for, or as many as fit, in chunks of equal size.
 
+    Of a batch that is laid across devices each of them holds a share only.
+
     Raises:
       ValueError: less than one was asked for.
     """
     if case.chunk_size is not None and case.chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1; got {case.chunk_size}")
-    largest = min(count, case.chunk_size or max(1, MEMORY // max(1, bytes_each)))
+    largest = min(count, case.chunk_size or max(1, MEMORY * shards(case.images) // max(1, bytes_each)))
     return -(-count // -(-count // largest))
 
 

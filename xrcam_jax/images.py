@@ -8,6 +8,8 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count as count_from
 from pathlib import Path
 
 import cv2
@@ -29,11 +31,12 @@ RGB = UInt8[np.ndarray, "h w 3"]
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture or frame: where it comes from, a name that is unique in its stream, and its pixels."""
+    """One picture or frame: where it comes from, a name that is unique in its stream, its pixels, its number there."""
 
     source: Path
     name: str
     pixels: RGB
+    number: int = 0
 
 
 def load_images(paths: PathLike | Iterable[PathLike]) -> list[RGB]:
@@ -53,23 +56,16 @@ def read_picture(path: PathLike) -> RGB:
     Raises:
       ValueError: naming the file that is missing, damaged or not a picture.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        with Image.open(path, formats=PICTURE_FORMATS) as file:
-            image = ImageOps.exif_transpose(file)
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"{path}: neither a picture ({', '.join(PICTURE_FORMATS)}) nor a video") from None
-    # Pillow's decoders raise anything from SyntaxError to struct.error on a damaged file.
-    except Exception as error:
-        raise ValueError(f"{path}: damaged or truncated picture ({error})") from error
-    if image.mode in ("I", "F"):
-        raise ValueError(f"{path}: 32-bit pixels have no known range, save it with 8 or 16 bits")
-    return _rgb(image)
+    with _opened(path) as file:
+        return _decoded(path, file)
 
 
 def stream(
-    paths: Iterable[PathLike], *, every: int = 1, report: Callable[[str], None] | None = None
+    paths: Iterable[PathLike],
+    *,
+    every: int = 1,
+    report: Callable[[str], None] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Picture]:
     """Reads files, folders and videos lazily, one picture in memory at a time.
 
@@ -80,21 +76,37 @@ def stream(
       paths: pictures, videos and folders of both, in any mixture.
       every: of each video, take frames 0, every, 2 * every, ...
       report: called with a line that names each file that cannot be read; the others go on.
+      share: (i, n) gives every nth picture, from the ith on, each with the name that it has among all. Only these
+        are read; all n go through the videos, and the first one reports those that are damaged.
 
     Raises:
       ValueError: that same line, where ``report`` is None.
     """
     taken = _Taken()
+    numbers, (mine, shares) = count_from(0), share
     for path in list_files(paths):
         stem = ""
         try:
-            for number, pixels in _read(path, every):
-                stem = stem or taken.unique(path)
-                yield Picture(path, stem if number is None else f"{stem}_{number:06d}", pixels)
+            for frame, read in _pictures(path, every):
+                # What is damaged has a name and a number too: so they are the same in all shares.
+                stem, number = stem or taken.unique(path), next(numbers)
+                if number % shares != mine:
+                    continue
+                try:
+                    pixels = read()
+                except ValueError as error:
+                    _tell(error, report)
+                    continue
+                yield Picture(path, stem if frame is None else f"{stem}_{frame:06d}", pixels, number)
         except ValueError as error:
-            if report is None:
-                raise
-            report(str(error))
+            if report is None or mine == 0:
+                _tell(error, report)
+
+
+def _tell(error: ValueError, report: Callable[[str], None] | None) -> None:
+    if report is None:
+        raise error
+    report(str(error))
 
 
 def list_files(paths: Iterable[PathLike]) -> list[Path]:
@@ -112,27 +124,59 @@ def frame_rate(path: Path) -> float | None:
     return _header(path, cv2.CAP_PROP_FPS) if _is_video(path) else None
 
 
-def _read(path: Path, every: int) -> Iterator[tuple[int | None, RGB]]:
-    """Pixels, of videos with the number of the frame."""
+def _pictures(path: Path, every: int) -> Iterator[tuple[int | None, Callable[[], RGB]]]:
+    """Of each picture in a file the number, if it is a frame, and what reads it; before the next one is asked for."""
     if _is_video(path):
-        yield from _read_video(path, every)
+        yield from _frames_of_video(path, every)
     else:
-        yield None, read_picture(path)
+        with _opened(path) as file:
+            yield None, partial(_decoded, path, file)
 
 
-def _read_video(path: Path, every: int) -> Iterator[tuple[int, RGB]]:
+def _opened(path: PathLike) -> Image.Image:
+    """A picture of which no more than the header has been read."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        return Image.open(path, formats=PICTURE_FORMATS)
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"{path}: neither a picture ({', '.join(PICTURE_FORMATS)}) nor a video") from None
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _decoded(path: PathLike, file: Image.Image) -> RGB:
+    try:
+        image = ImageOps.exif_transpose(file)
+    except Exception as error:
+        raise _damaged(path, error) from error
+    if image.mode in ("I", "F"):
+        raise ValueError(f"{path}: 32-bit pixels have no known range, save it with 8 or 16 bits")
+    return _rgb(image)
+
+
+def _damaged(path: PathLike, error: Exception) -> ValueError:
+    """Of whatever Pillow's decoders raise on a damaged file, which is anything from SyntaxError to struct.error."""
+    return ValueError(f"{path}: damaged or truncated picture ({error})")
+
+
+def _frames_of_video(path: Path, every: int) -> Iterator[tuple[int, Callable[[], RGB]]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     capture = cv2.VideoCapture(str(path))
     frame = 0
+
+    def read() -> RGB:
+        decoded, pixels = capture.retrieve()
+        if not decoded:
+            raise ValueError(f"{path}: damaged video, frame {frame} cannot be decoded")
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
     try:
         expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         while capture.grab():
             if frame % every == 0:
-                decoded, pixels = capture.retrieve()
-                if not decoded:
-                    break
-                yield frame, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+                yield frame, read
             frame += 1
     finally:
         capture.release()

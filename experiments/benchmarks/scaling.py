@@ -18,7 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 import xrcam_jax as xr
 from experiments.benchmarks.shared import LAYERS, Program, Row, interleaved_medians, numbers, program
 from xrcam_jax.commands.checks import CommandError
-from xrcam_jax.train.step import AXIS, data_mesh
+from xrcam_jax.devices import AXIS, data_mesh
 
 DEFAULTS = {"models": ["resnet50"], "batch_size": 8, "size": 224, "repeats": 5}
 PEERS = ()

@@ -28,7 +28,8 @@ from experiments.benchmarks.shared import (
 from xrcam_jax.commands.checks import CommandError
 from xrcam_jax.data.augment import Augmentation, augment, normalise
 from xrcam_jax.data.manifest import Statistics
-from xrcam_jax.train.step import data_mesh, initial_state, make_train_step, place
+from xrcam_jax.devices import data_mesh, place
+from xrcam_jax.train.step import initial_state, make_train_step
 
 DEFAULTS = {"models": ["skresnext50_32x4d"], "batch_size": 8, "size": 224, "repeats": 7}
 PEERS = ("torch",)

@@ -1,6 +1,6 @@
 """Networks side by side: accuracy, overlap with outlines where there are some, and a sheet of their maps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -11,6 +11,7 @@ from experiments.shared.per_picture import accuracy, counted, pooled_iou, write_
 from experiments.shared.study import Arrays, Network, Study, each_batch, read_batch
 from experiments.shared.tables import Table, mean_of, scaled, write_contents
 from xrcam_jax import plot
+from xrcam_jax.devices import first_alone
 from xrcam_jax.metrics.uncertainty import Estimate
 
 SHOWN = 4
@@ -27,6 +28,12 @@ def compare(study: Study, *, title: str, text: str, order: int, shown: Sequence[
       shown: methods and layers of the sheet.
     """
     found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
+    first_alone(lambda: _write(study, found, title, text, order, shown))
+
+
+def _write(
+    study: Study, found: Mapping[str, Arrays], title: str, text: str, order: int, shown: Sequence[tuple[str, str]]
+) -> None:
     write_figures(study, found)
     marked = {label: counted(study, arrays) for label, arrays in found.items()}
     tables = [

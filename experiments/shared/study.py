@@ -2,7 +2,8 @@
 
 A folder of results holds the settings with checksums of all that goes in, a file for each batch that is done, and
 what is made of them at the end. Started again it goes on after the last batch; with other settings, weights or data it
-refuses.
+refuses. Batches are laid across all devices of a machine; several processes, whose folder is the same, share them out,
+and the first one makes of them what there is to make.
 """
 
 import argparse
@@ -19,15 +20,19 @@ from zipfile import BadZipFile
 
 import jax
 import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 from tqdm import tqdm
 
 import xrcam_jax as xr
 from weights_convert.load import read_checkpoint
+from xrcam_jax.commands import processes
 from xrcam_jax.commands.checks import CommandError, check_at_least_one, check_names, prepare_folder
 from xrcam_jax.data.coco import Annotations, read_annotations, resized
 from xrcam_jax.data.manifest import PARTS, Frame, Prepared, read_origin, read_prepared
 from xrcam_jax.data.pipeline import read_picture
+from xrcam_jax.devices import data_mesh, is_first, lay, replicate, wait_for_all
 from xrcam_jax.explain.kinds import where
 from xrcam_jax.files import write_whole
 from xrcam_jax.metrics.uncertainty import sampling_units
@@ -144,6 +149,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, methods: Sequence[str] = S
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="pictures at a time (8)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is random (0)")
     parser.add_argument("--out", type=Path, default=Path("xrcam_results"), metavar="DIR", help="(xrcam_results)")
+    processes.add_arguments(parser)
 
 
 def parser(doc: str | None, name: str) -> argparse.ArgumentParser:
@@ -161,7 +167,7 @@ class _Parser(argparse.ArgumentParser):
 def open_study(
     name: str, options: argparse.Namespace, *, annotated: bool = False, dropout: float = 0.0, **settings: Any
 ) -> Study:
-    """Reads and checks all that an experiment needs.
+    """Reads and checks all that an experiment needs; finds the other processes if there are any.
 
     Args:
       name: of the experiment, and of its folder in ``options.out``.
@@ -181,6 +187,8 @@ def open_study(
     without_layers = [method for method in options.methods if where(xr.METHODS[method].kind) == "input"]
     if without_layers:
         raise CommandError(f"--methods: no maps of layers are to be had from {', '.join(without_layers)}")
+    processes.check(options)
+    processes.join(options)
     try:
         prepared = read_prepared(options.data)
         annotations = None
@@ -225,24 +233,43 @@ def open_study(
 def each_batch(study: Study, network: Network, compute: Callable[[Batch], Mapping[str, Any]]) -> Arrays:
     """What ``compute`` finds, for all frames together; batches that are done already are read, not computed.
 
+    To several processes the batches go in turn.
+
     Args:
       study: what is looked at.
       network: whose resolution the batches have, and under whose label they are kept.
       compute: gives arrays with a row for each picture. All batches have the same size: the last one repeats its last
-        picture.
+        picture. Their arrays lie across the devices.
+
+    Raises:
+      ConnectionError: another process has failed.
+      CommandError: a batch cannot be read.
     """
     starts = range(0, len(study.frames), study.batch_size)
     paths = [study.folder / BATCHES / f"{network.label}_{start:06d}.npz" for start in starts]
-    missing = [(start, path) for start, path in zip(starts, paths, strict=True) if not path.exists()]
+    share = list(zip(starts, paths, strict=True))[jax.process_index() :: jax.process_count()]
+    missing = [(start, path) for start, path in share if not path.exists()]
+    mesh = _mesh(study.batch_size)
     bar = tqdm(missing, desc=f"{study.name} {network.label}", unit="batch", disable=None)
     for (start, path), batch in zip(bar, _ahead(study, network, [start for start, _ in missing]), strict=True):
         real = min(study.batch_size, len(study.frames) - start)
-        found = {name: np.asarray(value)[:real] for name, value in jax.device_get(dict(compute(batch))).items()}
+        computed = jax.device_get(dict(compute(_laid(mesh, batch))))
+        found = {name: np.asarray(value)[:real] for name, value in computed.items()}
         content = io.BytesIO()
         np.savez(content, **found)  # type: ignore[arg-type]
         write_whole(path, content.getvalue())
+    wait_for_all(f"{study.name} {network.label}")
     parts = [_load(path) for path in paths]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _mesh(batch_size: int) -> Mesh:
+    """The devices of this process, no more of them than there are pictures in a batch."""
+    return data_mesh(jax.local_devices()[:batch_size])
+
+
+def _laid(mesh: Mesh, batch: Batch) -> Batch:
+    return Batch(*(value if name == "start" else lay(mesh, value) for name, value in batch._asdict().items()))
 
 
 def _ahead(study: Study, network: Network, starts: Sequence[int]) -> Iterator[Batch]:
@@ -330,6 +357,7 @@ def _networks(options: argparse.Namespace, prepared: Prepared, dropout: float) -
                 f"--weights: {path} is for {model.num_classes} classes, but {options.data} has "
                 f"{len(prepared.classes)}: {', '.join(prepared.classes)}"
             )
+        nnx.update(model, replicate(_mesh(options.batch_size), nnx.state(model)))
         networks.append(Network(_label(name, given, options), model, path, _checksum(path)))
     labels = [network.label for network in networks]
     if len(set(labels)) != len(labels):
@@ -349,22 +377,33 @@ def _origin(folder: Path) -> dict[str, Any]:
 
 
 def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Refuses to mix results of other settings with these; writes down those of a new experiment."""
-    path = folder / SETTINGS
+    """Refuses to mix results of other settings with these; writes down those of a new experiment.
+
+    The first of several processes writes, and the others see whether it is about the same as they are.
+    """
     if any((folder / BATCHES).glob("*.npz")):
-        try:
-            old = json.loads(path.read_text(encoding="utf-8"))
-            differ = [name for name in sorted({*old, *settings}) if old.get(name) != settings.get(name)]
-        except OSError as error:
-            raise CommandError(
-                f"--out: {folder} holds results, but {path} cannot be read ({error.strerror})"
-            ) from error
-        except (ValueError, TypeError, AttributeError) as error:
-            raise CommandError(f"--out: {path} is not as an experiment writes it ({error})") from error
-        if differ:
-            found = "; ".join(f"{name}: {old.get(name)!r}, now {settings.get(name)!r}" for name in differ)
-            raise CommandError(f"--out: {folder} holds results of other settings ({found}); give another folder")
-    write_whole(path, (json.dumps(settings, indent=1) + "\n").encode())
+        _compare_settings(folder, settings)
+    if is_first():
+        write_whole(folder / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+    wait_for_all("settings")
+    if not is_first():
+        if not (folder / SETTINGS).is_file():
+            raise CommandError(f"--out: {folder} is not the first process's folder; all processes need the same one")
+        _compare_settings(folder, settings)
+
+
+def _compare_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    path = folder / SETTINGS
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        differ = [name for name in sorted({*old, *settings}) if old.get(name) != settings.get(name)]
+    except OSError as error:
+        raise CommandError(f"--out: {folder} holds results, but {path} cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CommandError(f"--out: {path} is not as an experiment writes it ({error})") from error
+    if differ:
+        found = "; ".join(f"{name}: {old.get(name)!r}, now {settings.get(name)!r}" for name in differ)
+        raise CommandError(f"--out: {folder} holds results of other settings ({found}); give another folder")
 
 
 def _checksum(path: Path) -> str:

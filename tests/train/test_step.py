@@ -8,8 +8,8 @@ import pytest
 from flax import nnx
 from train.tiny import Tiny, evaluation, examples, learner, prepare_eval, prepare_train
 
+from xrcam_jax.devices import place
 from xrcam_jax.train.loop import predict
-from xrcam_jax.train.step import place
 
 BATCH = examples(32)
 

@@ -19,7 +19,16 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
-from xrcam_jax.case import Case, Function, bytes_of_gradient, onwards, summed, target_scores
+from xrcam_jax.case import (
+    Case,
+    Function,
+    bytes_of_gradient,
+    onwards,
+    over_targets,
+    summed,
+    target_scores,
+    versions_onwards,
+)
 from xrcam_jax.compiling import compiled
 from xrcam_jax.lrp import seeds
 from xrcam_jax.lrp.composites import deep_lift as deep_lift_composite
@@ -95,14 +104,13 @@ def _path_gradients(
     images: Array, parameters: PyTree, targets: Array, x: Array, x0: Array, rest: list[Array],
     nodes: Array, weights: Array, indices: Array, real: Array, *, function: Function, layer: str,
 ) -> Float[Array, "t b *layer"]:  # fmt: skip
-    tail = onwards(function, layer, images, parameters)
-
-    def gradients(index: Array, real: Array) -> Array:
-        logits, pullback = jax.vjp(lambda a: tail(a, rest), x0 + nodes[index].astype(x.dtype) * (x - x0))
-        weight = (weights[index] * real).astype(x.dtype)
-        return weight * jax.vmap(lambda t: pullback(seeds.unit(logits, t))[0], in_axes=1)(targets)
-
-    return jnp.sum(jax.vmap(gradients)(indices, real), axis=0)
+    count = len(indices)
+    points = jax.vmap(lambda index: x0 + nodes[index].astype(x.dtype) * (x - x0), out_axes=1)(indices)
+    tail = versions_onwards(function, layer, images, parameters, rest, count)
+    logits, pullback = jax.vjp(tail, points.reshape(-1, *x.shape[1:]))
+    gradients = over_targets(lambda t: pullback(seeds.unit(logits, t))[0], jnp.repeat(targets, count, axis=0))
+    each = gradients.reshape(len(gradients), len(x), count, *x.shape[1:])
+    return jnp.tensordot(each, (weights[indices] * real).astype(x.dtype), axes=(2, 0))
 
 
 def deep_lift(
@@ -132,7 +140,8 @@ def deep_lift_from_zero(
     """The same with an activation of zero for a baseline, as LIFT-CAM has it."""
     pair = jnp.concatenate([case.images, case.images])
     x, rest = case.at(layer, pair)
-    return _contributions(case, layer, pair, x.at[len(case.images) :].set(0), rest, max_pool)
+    of_images = jnp.arange(len(x)).reshape(-1, *(1,) * (x.ndim - 1)) < len(case.images)
+    return _contributions(case, layer, pair, jnp.where(of_images, x, 0), rest, max_pool)
 
 
 def _contributions(case: Case, layer: str, pair: Array, both: Array, rest: list[Array], max_pool: str) -> Contributions:
@@ -158,7 +167,7 @@ def _multipliers(
         seed = seeds.unit(logits[: len(target)], target)
         return pullback(jnp.concatenate([seed, jnp.zeros_like(seed)]))[0][: len(target)]
 
-    return jax.vmap(multipliers, in_axes=1)(targets), logits
+    return over_targets(multipliers, targets), logits
 
 
 def baseline_images(case: Case, baseline: Baseline) -> Float[Array, "b h w c"]:

@@ -17,7 +17,7 @@ from xrcam_jax.attribution.gradients import Baseline, baseline_images, deep_lift
 from xrcam_jax.cam import weights
 from xrcam_jax.cam.channels import noisy
 from xrcam_jax.cam.saliency import weighted_sum
-from xrcam_jax.case import Case, Function, bytes_of_gradient, onwards, summed
+from xrcam_jax.case import Case, Function, bytes_of_gradient, onwards, over_targets, summed
 from xrcam_jax.compiling import compiled
 from xrcam_jax.lrp import seeds
 from xrcam_jax.lrp.cut import cut
@@ -59,12 +59,11 @@ def _path_maps(
     images: Array, parameters: PyTree, targets: Array, start: Array, a0: Array, shares: Array, weight: Array,
     *, function: Function, layer: str,
 ) -> Float[Array, "t b p q"]:  # fmt: skip
-    def maps(share: Array, weight: Array) -> Array:
-        a, gradients = _gradients(function, layer, start + share * (images - start), parameters, targets)
-        each = jax.vmap(lambda g: jax.nn.relu(weighted_sum(a - a0, weights.grad_cam(a, g))))(gradients)
-        return each * weight.astype(a.dtype)
-
-    return jnp.sum(jax.vmap(maps)(shares, weight), axis=0)
+    points = jax.vmap(lambda share: start + share * (images - start), out_axes=1)(shares)
+    a, gradients = _gradients(function, layer, points, parameters, targets)
+    change = a - jnp.repeat(a0, len(shares), axis=0)
+    maps = jax.vmap(lambda g: jax.nn.relu(weighted_sum(change, weights.grad_cam(a, g))))(gradients)
+    return _weighted(maps, weight)
 
 
 def smooth_grad_cam_pp(
@@ -105,23 +104,27 @@ def _gradient_powers(
     images: Array, parameters: PyTree, targets: Array, key: Array, indices: Array, weight: Array,
     *, function: Function, layer: str, noise: float,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    def powers(index: Array, weight: Array) -> tuple[Array, Array, Array]:
-        changed = noisy(images, jax.random.fold_in(key, index), noise)
-        _, g = _gradients(function, layer, changed, parameters, targets)
-        weight = weight.astype(g.dtype)
-        return weight * g, weight * g**2, weight * g**3
-
-    return jax.tree.map(lambda each: jnp.sum(each, axis=0), jax.vmap(powers)(indices, weight))
+    copies = jax.vmap(lambda index: noisy(images, jax.random.fold_in(key, index), noise), out_axes=1)(indices)
+    _, g = _gradients(function, layer, copies, parameters, targets)
+    return _weighted(g, weight), _weighted(g**2, weight), _weighted(g**3, weight)
 
 
 def _gradients(
-    function: Function, layer: str, images: Array, parameters: PyTree, targets: Array
-) -> tuple[Float[Array, "b p q k"], Float[Array, "t b p q k"]]:
-    """Activation at ``layer``, and the gradient of each target's logit there."""
+    function: Function, layer: str, versions: Float[Array, "b n h w c"], parameters: PyTree, targets: Array
+) -> tuple[Float[Array, "b*n p q k"], Float[Array, "t b*n p q k"]]:
+    """Activation at ``layer`` of versions of each image, and the gradient of each target's logit there."""
+    images = versions.reshape(-1, *versions.shape[2:])
     a, rest = cut(function, layer, images, parameters).head(images, parameters)
     tail = onwards(function, layer, images, parameters)
     logits, pullback = jax.vjp(lambda a: tail(a, rest), a)
-    return a, jax.vmap(lambda t: pullback(seeds.unit(logits, t))[0], in_axes=1)(targets)
+    repeated = jnp.repeat(targets, versions.shape[1], axis=0)
+    return a, over_targets(lambda t: pullback(seeds.unit(logits, t))[0], repeated)
+
+
+def _weighted(found: Float[Array, "t b*n *rest"], weight: Float[Array, " n"]) -> Float[Array, "t b *rest"]:
+    """The sum over each image's versions."""
+    each = found.reshape(len(found), -1, len(weight), *found.shape[2:])
+    return jnp.tensordot(each, weight.astype(found.dtype), axes=(2, 0))
 
 
 def lift_cam(

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xrcam_jax.cam.saliency import min_max, upsample
-from xrcam_jax.case import Case, Score, bytes_of_forward, changed_scores, onwards, stacked, target_scores
+from xrcam_jax.case import Case, Score, bytes_of_forward, changed_scores, stacked, target_scores, versions_onwards
 from xrcam_jax.compiling import compiled
 
 Weights = Float[Array, "b t 1 1 k"]
@@ -181,7 +181,8 @@ def _ablated_scores(
     images: Array, parameters: Any, targets: Array, activation: Array, rest: list[Array], indices: Array,
     *, function: Any, layer: str, score: Score,
 ) -> Float[Array, "n b t"]:  # fmt: skip
-    tail = onwards(function, layer, images, parameters)
-    channels = jnp.arange(activation.shape[-1])
-    logits = jax.vmap(lambda index: tail(jnp.where(channels == index, 0, activation), rest))(indices)
-    return target_scores(logits, targets, score)
+    count, channels = len(indices), jnp.arange(activation.shape[-1])
+    versions = jax.vmap(lambda index: jnp.where(channels == index, 0, activation), out_axes=1)(indices)
+    tail = versions_onwards(function, layer, images, parameters, rest, count)
+    logits = tail(versions.reshape(-1, *activation.shape[1:])).reshape(len(images), count, -1)
+    return target_scores(jnp.moveaxis(logits, 1, 0), targets, score)

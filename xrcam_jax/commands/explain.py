@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xrcam_jax.commands import processes
 from xrcam_jax.commands.checks import (
     CommandError,
     batch_size,
@@ -84,23 +85,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder; or a video, if it ends in .avi, .mp4, .mov or .mkv: each picture beside one overlay per method, "
         "the aggregate over the layers (xrcam_out)",
     )
+    processes.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Explains what is given; returns the exit status."""
     labels = _check(options)
+    processes.join(options)
 
+    import jax
     from tqdm import tqdm
 
     import xrcam_jax as xr
     from xrcam_jax.ahead import map_ahead
     from xrcam_jax.batch_size import largest_batch_size
     from xrcam_jax.commands.pace import Pace
+    from xrcam_jax.devices import is_first, summed_over_processes
     from xrcam_jax.images import count, stream
 
     pace = Pace()
     model = _load(options)
     _check_classes(options, model.num_classes, labels)
+    automatic = options.batch_size == "auto"
+    devices = jax.local_devices()[: None if automatic else options.batch_size]
     explain = xr.Explainer(
         model,
         methods=tuple(options.method),
@@ -110,27 +117,32 @@ def run(options: argparse.Namespace) -> int:
         chunk_size=options.chunk_size,
         random_seed=options.seed,
         progress=_bar,
+        devices=devices,
     )
 
-    if options.batch_size == "auto":
-        options.batch_size = largest_batch_size(explain, model.preprocessing.input_size)
-        print(f"batch size {options.batch_size}")
+    if automatic:
+        options.batch_size = largest_batch_size(explain, model.preprocessing.input_size, len(devices))
+        if is_first():
+            print(f"batch size {options.batch_size}")
 
-    unread = 0
+    unread, process, together = 0, jax.process_index(), jax.process_count()
 
     def report(line: str) -> None:
         nonlocal unread
         unread += 1
         tqdm.write(f"xrcam explain: {line}", file=sys.stderr)
 
-    pictures = stream(options.inputs, every=options.every, report=report)
+    pictures = stream(options.inputs, every=options.every, report=report, share=(process, together))
     explained = _explained(pictures, explain, model.preprocessing, options, pace)
-    bar = tqdm(total=count(options.inputs, every=options.every), unit=" frames", disable=None)
+    total = len(range(process, count(options.inputs, every=options.every), together))
+    bar = tqdm(total=total, unit=" frames", disable=None if is_first() else True)
     with bar, _sink(options, model.preprocessing, labels) as sink, closing(map_ahead(sink.write, explained, 1)) as done:
         for number in done:
             pace.frames += number
             bar.update(number)
-    print(f"{pace.frames} explained, {unread} could not be read. {_where(options.out, pace)}")
+    pace.frames, unread = summed_over_processes(pace.frames, unread)
+    if is_first():
+        print(f"{pace.frames} explained, {unread} could not be read. {_where(options.out, pace)}")
     return 1 if unread or not pace.frames else 0
 
 
@@ -154,6 +166,12 @@ def _check(options: argparse.Namespace) -> list[str] | None:
     if options.batch_size != "auto":
         check_at_least_one("--batch-size", options.batch_size)
     check_at_least_one("--every", options.every)
+    processes.check(options)
+    if _is_video(options.out) and processes.several(options):
+        raise CommandError(
+            f"--out: {options.out} is a video, which one process writes; name a folder, or leave out --distributed "
+            "and --coordinator"
+        )
     check_inputs(options.inputs)
     if options.layers is not None:
         check_names("--layers", options.layers, (*LAYERS, "input"))

@@ -13,21 +13,28 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
 from xrcam_jax import plot
+from xrcam_jax.devices import gather_bytes, is_first
 from xrcam_jax.files import write_whole
 from xrcam_jax.images import Picture
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.preprocessing import Box, Preprocessing, crop_box
+
+SUMMARY = "summary.csv"
+COLUMNS = ("file", "name", "predicted", "label", "score", "target", "target_score")
 
 
 class Result(NamedTuple):
@@ -59,21 +66,30 @@ class Result(NamedTuple):
 
 
 class Results:
-    """The folder of one run. Each file is whole or not there, the summary as far as it went."""
+    """The folder of one run. Each file is whole or not there, the summary as far as it went.
+
+    Several processes share a folder. Each leaves the context when its pictures are written, waits there for the others,
+    and gets a ConnectionError if one of them has failed.
+    """
 
     def __init__(self, folder: Path, config: Preprocessing, labels: list[str] | None):
         self.folder, self.config, self.labels = folder, config, labels
+        self._together = jax.process_count()
+        self._rows: list[tuple[int, str]] = []
 
     def __enter__(self) -> Self:
-        self._file = (self.folder / "summary.csv").open("w", newline="", encoding="utf-8")
-        self._summary = csv.writer(self._file)
-        self._summary.writerow(("file", "name", "predicted", "label", "score", "target", "target_score"))
+        # Of several processes the first one keeps the summary; the others' rows come at the end.
+        path = self.folder / SUMMARY if is_first() else os.devnull
+        self._file = Path(path).open("w", newline="", encoding="utf-8")
+        self._file.write(_row(COLUMNS))
         self._threads = ThreadPoolExecutor()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind: type | None, *_) -> None:
         self._threads.shutdown()
         self._file.close()
+        if kind is None and self._together > 1:
+            self._gather()
 
     def write(self, batch: Sequence[tuple[Picture, Result]]) -> int:
         """Writes the files of each picture, adds it to the summary and prints a line; returns how many there were.
@@ -84,6 +100,13 @@ class Results:
         for picture, result in self._threads.map(self._write, *zip(*batch, strict=True)):
             self._record(picture, result)
         return len(batch)
+
+    def _gather(self) -> None:
+        """Completes the summary with what other processes have done."""
+        parts = [json.loads(part) for part in gather_bytes(json.dumps(self._rows).encode())]
+        if is_first():
+            rows = [row for _, row in sorted(row for part in parts for row in part)]
+            write_whole(self.folder / SUMMARY, "".join([_row(COLUMNS), *rows]).encode())
 
     def _write(self, picture: Picture, result: Result) -> tuple[Picture, Result]:
         """Returns what it was given."""
@@ -131,10 +154,18 @@ class Results:
         predicted, target = result.predicted, result.target
         label = self.labels[predicted] if self.labels else ""
         scores = f"{result.score(predicted):.6f}", f"{result.score(target):.6f}"
-        row = (picture.source, picture.name, predicted, label, scores[0], target, scores[1])
-        self._summary.writerow(row)
+        row = _row((picture.source, picture.name, predicted, label, scores[0], target, scores[1]))
+        if self._together > 1:
+            self._rows.append((picture.number, row))
+        self._file.write(row)
         self._file.flush()
         tqdm.write(f"{picture.name}: {result.describe(self.labels)}")
+
+
+def _row(values: Iterable[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow(values)
+    return text.getvalue()
 
 
 _BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)

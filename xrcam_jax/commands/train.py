@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xrcam_jax.commands import processes
 from xrcam_jax.commands.checks import CommandError, check_at_least_one, check_names, prepare_folder
 
 if TYPE_CHECKING:
@@ -59,23 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-every", type=int, default=200, metavar="N", help="steps, and at each epoch's end (200)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order and noise (0)")
-    parser.add_argument(
-        "--distributed", action="store_true", help="one process of several, as the cluster's environment says"
-    )
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where the environment does not say")
-    parser.add_argument("--processes", type=int, metavar="N", help="with --coordinator: how many there are")
-    parser.add_argument("--process", type=int, metavar="I", help="with --coordinator: number of this one, from 0")
+    processes.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Trains, or goes on; returns the exit status."""
     _check(options)
-    if options.distributed or options.coordinator:
-        _join(options)
-
-    import jax
+    processes.join(options)
 
     from xrcam_jax.commands.training import train
+    from xrcam_jax.devices import is_first
     from xrcam_jax.train.loop import Diverged
 
     task = _task(options)
@@ -84,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         train(task)
         return 0
     except (Diverged, ValueError) as error:
-        if jax.process_index() == 0:
+        if is_first():
             print(f"xrcam train: error: {error}; {options.out / 'last'} is as it was before", file=sys.stderr)
         return 1
 
@@ -102,9 +96,7 @@ def _check(options: argparse.Namespace) -> None:
     for name in ("seed", "checkpoint_every"):
         if getattr(options, name) < 0:
             raise CommandError(f"--{name.replace('_', '-')}: {getattr(options, name)} is less than 0")
-    together = [options.coordinator, options.processes, options.process]
-    if any(given is not None for given in together) and None in together:
-        raise CommandError("--coordinator, --processes and --process: give all three or none")
+    processes.check(options)
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
         raise CommandError(f"training needs {', '.join(missing)}: pip install 'xrcam-jax[train]'")
@@ -113,15 +105,6 @@ def _check(options: argparse.Namespace) -> None:
 
     check_names("--model", [options.model], list_models())
     prepare_folder("--out", options.out)
-
-
-def _join(options: argparse.Namespace) -> None:
-    import jax
-
-    try:
-        jax.distributed.initialize(options.coordinator, options.processes, options.process)
-    except (ValueError, RuntimeError) as error:
-        raise CommandError(f"--distributed: {str(error).splitlines()[0]}") from error
 
 
 def _task(options: argparse.Namespace) -> "Task":
@@ -184,8 +167,7 @@ def _settings(
 
 def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
     """Refuses to go on with a run of other settings; writes down those of a new one."""
-    import jax
-
+    from xrcam_jax.devices import is_first
     from xrcam_jax.files import write_whole
 
     path = out / SETTINGS
@@ -198,7 +180,7 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
         if differ:
             found = "; ".join(f"{name} {old.get(name)!r}, now {settings[name]!r}" for name in differ)
             raise CommandError(f"--out: {out} holds a run of other settings ({found}); give another folder")
-    if jax.process_index() == 0:
+    if is_first():
         write_whole(path, (json.dumps(settings, indent=1) + "\n").encode())
 
 

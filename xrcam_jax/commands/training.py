@@ -21,6 +21,7 @@ from xrcam_jax.commands.checks import CommandError
 from xrcam_jax.data.augment import Augmentation, augment, normalise, sheet
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_epoch, training_batches
+from xrcam_jax.devices import data_mesh, first_alone, is_first
 from xrcam_jax.files import write_whole
 from xrcam_jax.models.resnet import ResNet
 from xrcam_jax.plot import save_picture
@@ -32,7 +33,6 @@ from xrcam_jax.train.step import (
     Static,
     TrainState,
     assemble,
-    data_mesh,
     initial_state,
     make_eval_step,
     make_train_step,
@@ -122,15 +122,13 @@ def train(task: Task) -> None:
         raise ValueError(f"{task.out / BEST}: there is no checkpoint")
     parts = [part for part in ("validation", "test") if task.prepared.part(part)]
     predictions = {part: evaluate(best[0], part) for part in parts}
-    if jax.process_index() == 0:
-        _write_results(task, progress, predictions, assemble(network.static, best[0]))
-        print(f"{finished(progress, task.schedule)}; the best is epoch {progress.best_epoch}. See {task.out}/report.md")
+    first_alone(lambda: _write_results(task, progress, predictions, assemble(network.static, best[0])))
 
 
 def _show_augmentation(task: Task) -> None:
     """``augmentation.jpg``: a few frames of the training part, as they are and as the network gets to see them."""
     path = task.out / "augmentation.jpg"
-    if task.options.no_augmentation or path.exists() or jax.process_index() != 0:
+    if task.options.no_augmentation or path.exists() or not is_first():
         return
     frames, size = task.prepared.part("train"), task.size
     some = frames[:: max(1, len(frames) // 6)][:6]
@@ -204,10 +202,11 @@ def _write_results(task: Task, progress: Progress, predictions: Mapping[str, Pre
     write_whole(task.out / "report.md", "\n\n".join([title, f"In training: {summary}.", *sections]).encode())
     # Last: whoever finds it finds the report too.
     save_timm(model, task.out / "best.safetensors")
+    print(f"{finished(progress, task.schedule)}; the best is epoch {progress.best_epoch}. See {task.out}/report.md")
 
 
 def _screen(task: Task) -> "Screen | Quiet":
-    return Screen(task) if jax.process_index() == 0 else Quiet()
+    return Screen(task) if is_first() else Quiet()
 
 
 class Quiet(Observer):

@@ -101,16 +101,16 @@ def _smoothed(
     images: Array, parameters: PyTree, targets: Array, key: Array, indices: Array, weight: Array,
     *, function: Function, request: Request, noise: float,
 ) -> dict[str, Found]:  # fmt: skip
-    copies = jax.vmap(lambda index: noisy(images, jax.random.fold_in(key, index), noise))(indices)
+    copies = jax.vmap(lambda index: noisy(images, jax.random.fold_in(key, index), noise), out_axes=1)(indices)
     count = len(indices)
     _, _, found = single_pass(
-        copies.reshape(-1, *images.shape[1:]), parameters, jnp.tile(targets, (count, 1)),
+        copies.reshape(-1, *images.shape[1:]), parameters, jnp.repeat(targets, count, axis=0),
         function=function, requests=(request,),
     )  # fmt: skip
 
     def mean(a: Array) -> Array:
-        each = a.reshape(count, -1, *a.shape[1:])
-        return jnp.tensordot(weight.astype(a.dtype), each, axes=1)
+        each = a.reshape(-1, count, *a.shape[1:])
+        return jnp.tensordot(each, weight.astype(a.dtype), axes=(1, 0))
 
     return jax.tree.map(mean, found[request.name])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from xrcam_jax.cam.saliency import saliency
 from xrcam_jax.case import Case, Progress, no_progress
 from xrcam_jax.compiling import compiled
+from xrcam_jax.devices import data_mesh, lay, partitioned_by_compiler, replicate
 from xrcam_jax.explain import kinds
 from xrcam_jax.explain.evaluate import Task, assign_layers, requests, search
 from xrcam_jax.explain.explanation import Explanation
@@ -48,6 +50,8 @@ class Explainer:
         into a gibibyte by default.
       progress: (iterable, its length, a name) -> the iterable; shows a bar for long loops.
       random_seed: of noise and random masks.
+      devices: each batch is laid across them, e.g. ``jax.local_devices()``; the default one by default. Images that
+        lie across devices already, along the first axis of a mesh, are explained where they are, without this.
 
     Raises:
       ValueError: a method or option is unknown; when called, a layer is.
@@ -66,6 +70,7 @@ class Explainer:
         chunk_size: int | None = None,
         progress: Progress = no_progress,
         random_seed: int = 0,
+        devices: Sequence[jax.Device] | None = None,
     ):
         self.methods = (methods,) if isinstance(methods, str) else tuple(methods)
         self.layers = (layers,) if isinstance(layers, str) else layers and tuple(layers)
@@ -79,6 +84,9 @@ class Explainer:
         self.relu, self.check_finite = relu, check_finite
         self.chunk_size, self.progress, self.random_seed = chunk_size, progress, random_seed
         self._function, self.parameters = as_function(model)
+        self._mesh = None if devices is None else data_mesh(devices)
+        if self._mesh is not None:
+            self.parameters = replicate(self._mesh, self.parameters)
 
     def __call__(
         self,
@@ -112,7 +120,12 @@ class Explainer:
             raise ValueError(f"top_k must be between 1 and the number of classes, {classes}; got {top_k}")
         if targets is not None:
             targets = check_targets(targets, len(images), classes)
-        return self.explain(self.parameters, images, targets, top_k=top_k)
+        if self._mesh is None:
+            return self.explain(self.parameters, images, targets, top_k=top_k)
+        laid = lay(self._mesh, images)
+        chosen = None if targets is None else lay(self._mesh, targets)
+        e = self.explain(self.parameters, laid, chosen, top_k=top_k)
+        return e if len(laid) == len(images) else _first(e, len(images))
 
     def explain(
         self,
@@ -168,7 +181,7 @@ class Explainer:
         if self.check_finite and not bool(_all_finite(images)):
             bad = [int(i) for i in np.flatnonzero(~np.isfinite(np.asarray(images)).all((1, 2, 3)))]
             raise ValueError(f"images must be finite; found NaN or infinity in images {bad} of the batch")
-        return images
+        return partitioned_by_compiler(images) if isinstance(images, jax.Array) else images
 
 
 def _kind(name: str, options: Mapping[str, Any], composite: Composite | None) -> Kind:
@@ -242,6 +255,11 @@ def _explanation(
 def _in_order(found: dict[str, dict[str, Any]], tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
     """As the methods and layers were asked for: compiled functions return dictionaries sorted by name."""
     return {task.name: {layer: found[task.name][layer] for layer in task.layers} for task in tasks}
+
+
+@partial(jax.jit, static_argnums=1)
+def _first(e: Explanation, count: int) -> Explanation:
+    return jax.tree.map(lambda a: a[:count], e)
 
 
 @jax.jit

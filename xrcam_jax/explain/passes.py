@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.cam.saliency import weighted_sum
-from xrcam_jax.case import INPUT, Function, shapes
+from xrcam_jax.case import INPUT, Function, over_targets, shapes
 from xrcam_jax.compiling import compiled
 from xrcam_jax.explain.kinds import Cam, Found, Propagation
 from xrcam_jax.lrp.composites import Composite, gradient, relevance_cam
@@ -96,7 +96,9 @@ def single_pass(
     taps = _taps(images, parameters, function, requests)
     logits = next(iter(taps.values()))[0][0] if taps else function(images, parameters)
     if targets is None:
-        _, targets = jax.lax.top_k(logits, top_k)
+        # Where a batch is laid across devices, top_k gathers it.
+        targets = logits.argmax(1, keepdims=True) if top_k == 1 else jax.lax.top_k(logits, top_k)[1]
+        targets = targets.astype(jnp.int32)
     signals = dict.fromkeys(request.kind.signal for request in requests)
 
     def find(target: Int[Array, " b"]) -> dict[str, dict[str, Found]]:
@@ -111,11 +113,7 @@ def single_pass(
             for request in requests
         }
 
-    if targets.shape[1] == 1:
-        found = jax.tree.map(lambda a: a[:, None], find(targets[:, 0]))
-    else:
-        found = jax.vmap(find, in_axes=1, out_axes=1)(targets)
-    return logits, targets, found
+    return logits, targets, over_targets(find, targets, axis=1)
 
 
 def _taps(

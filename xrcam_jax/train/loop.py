@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from xrcam_jax.devices import place
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
 from xrcam_jax.train.report import Predictions, confusion_matrix, figures, mean_loss
-from xrcam_jax.train.step import Sums, TrainState, place
+from xrcam_jax.train.step import Sums, TrainState
 
 SCORES = ("accuracy", "balanced_accuracy", "loss")
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jax import lax
@@ -18,8 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
 from xrcam_jax.compiling import compiler_options
-
-AXIS = "data"
+from xrcam_jax.devices import replicate
 
 Batch = Mapping[str, Array]
 PrepareTrain = Callable[[Key[Array, ""], UInt8[Array, "b h w 1"]], Float[Array, "b h w 3"]]
@@ -65,24 +63,13 @@ class Static(NamedTuple):
     rest: PyTree
 
 
-def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """All devices of all processes, or the given ones, along one axis."""
-    return Mesh(np.asarray(jax.devices() if devices is None else devices), (AXIS,))
-
-
-def place(mesh: Mesh, batch: Mapping[str, Any]) -> dict[str, Array]:
-    """This process's share of a batch, onto its devices: the first axis is laid along the mesh."""
-    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
-    return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
-
-
 def initial_state(model: nnx.Module, optimiser: optax.GradientTransformation, mesh: Mesh) -> tuple[Static, TrainState]:
     """A model taken apart for training, on every device of the mesh; ``model`` itself stays as it is."""
     definition, params, stats, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
     state = TrainState(jnp.zeros((), jnp.int32), params, stats, optimiser.init(params))
     # A copy: steps give their state's buffers away, and the model's own must survive that.
     copy = jax.tree.map(jnp.copy, state)
-    return Static(definition, rest), jax.device_put(copy, NamedSharding(mesh, PartitionSpec()))
+    return Static(definition, rest), replicate(mesh, copy)
 
 
 def assemble(static: Static, state: TrainState) -> Any:
@@ -111,7 +98,8 @@ def make_train_step(
       static: from :func:`initial_state`, of a model that is called as ``model(pictures, rngs=...)``.
       optimiser: what the state was made for.
       prepare: from a key and the batch's ``"image"`` to what the model takes.
-      mesh: from :func:`data_mesh`. The batch size has to be a multiple of ``accumulate`` times its size.
+      mesh: from :func:`xrcam_jax.devices.data_mesh`. The batch size has to be a multiple of ``accumulate`` times
+        its size.
       seed: of the noise.
       class_weights: by class; the loss is the weighted mean, as PyTorch's. None: all 1.
       accumulate: number of microbatches into which a batch is split, to save memory. The gradient is that

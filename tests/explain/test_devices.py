@@ -1,0 +1,105 @@
+"""A batch laid across eight devices is explained as on one, and stays where it is."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import xrcam_jax as xr
+from xrcam_jax.devices import data_mesh, lay, replicate
+from xrcam_jax.models import create_model
+from xrcam_jax.models.specs import SPECS, SelectiveKernelSpec, Spec
+from xrcam_jax.preprocessing import Preprocessing
+
+# One of each kind: a single pass, passes around it, versions of the image and of the layer, a path.
+METHODS = ("xrelevance_cam", "smooth_grad", "occlusion", "ablation_cam", "integrated_gradients")
+GATHERED = re.compile(r"= (\S+) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)[\w-]*\(")
+
+
+def explainer(methods, **options):
+    model = small.Network(small.weights())
+    chosen = {method: small.FEW[method] for method in methods if method in small.FEW}
+    return xr.Explainer(model, methods, ("last", "input"), options=chosen, chunk_size=2, **options)
+
+
+@pytest.fixture(scope="module")
+def on_one():
+    """What one device finds."""
+    return explainer(METHODS)(small.images(8))
+
+
+def assert_same(found, expected):
+    """To rounding: sums over a batch of one and of eight go by another order."""
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=3e-6 * (1 + np.abs(b).max()))
+
+
+def test_eight_devices_find_what_one_does(on_one):
+    e = explainer(METHODS, devices=jax.devices())(small.images(8))
+    assert_same(e, on_one)
+    for method in METHODS:
+        for maps in e.maps[method].values():
+            assert {shard.data.shape[0] for shard in maps.addressable_shards} == {1}
+
+
+def test_a_batch_that_does_not_go_up_is_padded_and_cut(on_one):
+    """Five images on four devices, each with a class of its own."""
+    images, targets = small.images(8)[:5], np.array([0, 1, 2, 0, 1])
+    methods = ("xrelevance_cam", "occlusion")
+    expected = explainer(methods)(images, targets)
+    explain = explainer(methods, devices=jax.devices()[:4])
+    assert_same(explain(images, targets), expected)
+    assert_same(explain(jnp.asarray(images), targets), expected)
+    np.testing.assert_array_equal(lay(data_mesh(jax.devices()[:4]), targets), [0, 1, 2, 0, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_images_that_lie_across_devices_are_explained_where_they_are(kind, on_one):
+    mesh = jax.make_mesh((8,), ("pictures",), axis_types=(kind,))
+    images = jax.device_put(small.images(8), NamedSharding(mesh, PartitionSpec("pictures")))
+    methods = ("xrelevance_cam", "ablation_cam")
+    e = explainer(methods)(images)
+    for method in methods:
+        maps = e.maps[method]["last"]
+        np.testing.assert_allclose(maps, on_one.maps[method]["last"], atol=1e-5)
+        assert len({shard.device for shard in maps.addressable_shards if shard.data.shape[0] == 1}) == 8
+
+
+def program(explain, images):
+    """What XLA makes of an explanation on eight devices."""
+    mesh = data_mesh(jax.devices())
+    parameters, laid = replicate(mesh, explain.parameters), lay(mesh, images)
+    text = jax.jit(explain.explain).lower(parameters, laid).compile().as_text()
+    assert "num_partitions=8" in text
+    return text
+
+
+def test_nothing_is_gathered_in_a_single_pass(monkeypatch):
+    """Of a network with grouped convolutions and selective kernels, which XLA's own would gather."""
+    kernel = SelectiveKernelSpec(reduction=4, divisor=4, split_input=False)
+    spec = Spec((1, 1, 1, 1), True, None, Preprocessing(), groups=4, base_width=32, selective_kernel=kernel, planes=8)
+    monkeypatch.setitem(SPECS, "grouped", spec)
+    model = create_model("grouped", num_classes=3)
+    explain = xr.Explainer(model, "xrelevance_cam", "layer3")
+    text = program(explain, small.images(16, 32, 32))
+    assert not GATHERED.findall(text)
+    # Each device has two of the sixteen pictures.
+    assert re.search(r"f32\[2,16,16,\d+\]\S* convolution\(|f32\[2,16,16,\d+\]\S* custom-call\(", text)
+
+
+def test_xlas_own_grouped_convolution_would_be_gathered():
+    """So the test above can fail."""
+    conv = nnx.Conv(8, 8, (3, 3), feature_group_count=4, rngs=nnx.Rngs(0))
+    head = jnp.ones((8, 3))
+    explain = xr.Explainer(lambda x: conv(xr.mark(jnp.tile(x, 3)[..., :8], "first")).mean((1, 2)) @ head, "grad_cam")
+    assert GATHERED.findall(program(explain, small.images(8)))
+
+
+def test_nothing_is_gathered_where_versions_are_run():
+    assert not GATHERED.findall(program(explainer((*METHODS, "smooth_grad_cam_pp")), small.images(8)))
