@@ -1,0 +1,28 @@
+"""Run as a program, one of two processes that share the work of some commands: PORT PROCESS COMMANDS (as JSON)."""
+
+import json
+import sys
+
+import jax
+
+from xrcam_jax.cli import main
+from xrcam_jax.models.specs import SPECS, Spec
+from xrcam_jax.preprocessing import Preprocessing
+
+#: The network of the tests of experiments.
+TINY = Spec((1, 1, 1, 1), False, None, Preprocessing(), planes=8)
+
+
+def run(port, process, commands):
+    """The first command joins; the others find that done."""
+    jax.config.update("jax_num_cpu_devices", 1)
+    SPECS["tiny"] = TINY
+    first, *others = json.loads(commands)
+    join = ["--coordinator", f"localhost:{port}", "--processes", "2", "--process", process]
+    statuses = [main([*first, *join]), *map(main, others)]
+    print(statuses)
+    return max(statuses)
+
+
+if __name__ == "__main__":
+    sys.exit(run(*sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""The same tables and maps on one device, on several, and by two processes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import xrcam_jax as xr
+from xrcam_jax.cli import main
+
+JOINED = Path(__file__).with_name("joined.py")
+TABLES = ("images.csv", "per_layer.csv", "per_layer.md", "tests.csv", "contents.json")
+
+
+@pytest.fixture(scope="module")
+def commands(drawn, weights):
+    """An experiment and an explanation, into a folder; both with the same program."""
+
+    def of(out):
+        run, data = weights("plain"), ("--data", drawn.folder, "--annotations", drawn.annotations, "--part", "all")
+        pictures = [drawn.folder / file for file in [*drawn.frames][:3]]
+        model = ("--model", "tiny", "--weights", run / "best.safetensors")
+        segmentation = ["evaluate", "segmentation", *data, "--methods", "grad_cam", "--weights", run, "--out", out]
+        explain = ["explain", *pictures, *model, "--method", "grad_cam", "--target", 0, "--out", out / "explained"]
+        rest = ("--layers", "layer4", "--batch-size", 1)
+        return [list(map(str, (*command, *rest))) for command in (segmentation, explain)]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def one(commands, tmp_path_factory):
+    """What one device finds."""
+    out = tmp_path_factory.mktemp("one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+        assert [main(command) for command in commands(out)] == [0, 0]
+    return out
+
+
+def tables(folder):
+    return {name: (folder / "segmentation" / name).read_bytes() for name in TABLES}
+
+
+def test_several_devices_make_the_table_of_one(commands, one, tmp_path):
+    """To the byte where each has as many pictures as the one: five at a time on five devices, and one on one."""
+    assert main([*commands(tmp_path)[0], "--batch-size", "5"]) == 0
+    assert len(list(tmp_path.rglob("*.npz"))) == 1
+    assert tables(tmp_path) == tables(one)
+
+
+def test_two_processes_do_what_one_does(commands, one, tmp_path):
+    """Each a part of it, and the first one writes what comes of all."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = str(probe.getsockname()[1])
+    # This package, whichever one is installed.
+    environment = {**os.environ, "PYTHONPATH": str(Path(xr.__file__).parents[1])}
+    both = [
+        subprocess.Popen(
+            [sys.executable, str(JOINED), port, process, json.dumps(commands(tmp_path))],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for process in "01"
+    ]  # fmt: skip
+    outputs = [process.communicate(timeout=240) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert tables(tmp_path) == tables(one)
+    there, here = (
+        {path.relative_to(out): path for path in out.rglob("*") if path.is_file()} for out in (one, tmp_path)
+    )
+    assert set(here) == set(there)
+    for path in there:
+        if path.suffix == ".npz":
+            with np.load(there[path]) as expected, np.load(here[path]) as found:
+                for name in expected:
+                    np.testing.assert_array_equal(found[name], expected[name])
+    summary = (tmp_path / "explained" / "summary.csv").read_bytes()
+    assert summary == (one / "explained" / "summary.csv").read_bytes()
+    assert summary.count(b"\n") == 1 + 3
+    # Each picture is explained once, and only the first process says what came of all.
+    assert outputs[0][0].count(": predicted class") == 2
+    assert outputs[1][0].count(": predicted class") == 1
+    assert "3 explained, 0 could not be read" in outputs[0][0]
+    assert "explained" not in outputs[1][0]
+    assert "Pooled IoU" not in outputs[1][0]
