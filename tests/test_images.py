@@ -168,3 +168,32 @@ def test_a_long_video_needs_no_more_memory_than_a_short_one(tmp_path):
 
     peak(10)
     assert peak(2000) < peak(500) + 10_000
+
+
+def test_shares_are_a_partition(tmp_path):
+    """Each picture is in one share, with the name and number it has among all, whatever cannot be read."""
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        for name in ("a.png", "b.png", "c.png"):
+            save(tmp_path / folder / name, seed=len(folder))
+        write_video(tmp_path / folder / "v.avi", frames=4)
+    cut(tmp_path / "one" / "b.png", 0.5)
+    (tmp_path / "one" / "w.mp4").write_text("not a video")
+    folders, told = [tmp_path / "one", tmp_path / "two"], {}
+
+    def read(*share):
+        told[share] = []
+        return list(stream(folders, report=told[share].append, share=share))
+
+    whole = read(0, 1)
+    assert [picture.name for picture in whole[:5]] == ["a", "c", "v_000000", "v_000001", "v_000002"]
+    assert [picture.number for picture in whole] == [0, *range(2, 14)]
+    shares = [read(i, 3) for i in range(3)]
+    together = sorted((picture for share in shares for picture in share), key=lambda picture: picture.number)
+    assert [(p.number, p.name, p.source) for p in together] == [(p.number, p.name, p.source) for p in whole]
+    for found, expected in zip(together, whole, strict=True):
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+    assert {picture.number % 3 for picture in shares[1]} == {1}
+    # What is damaged is told once.
+    assert sorted(told[0, 3] + told[1, 3] + told[2, 3]) == sorted(told[0, 1])
+    assert len(told[0, 1]) == 2

@@ -1,7 +1,8 @@
 """Several devices, and several processes: a batch is laid across devices, everything else is on each of them.
 
-A program is compiled for all devices of a mesh at once. What it computes is what one device would: only sums over
-the batch's own rows go by another order, so results agree to rounding, which depends on the rows per device.
+A program is compiled for all devices of a mesh at once, and what it computes is what one device would, to rounding:
+XLA chooses how to add up by the number of rows that a device has. As many rows on each as on the one gave the same
+bits in all that was tried, but nobody promises that.
 """
 
 import json

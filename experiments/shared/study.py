@@ -269,7 +269,8 @@ def _mesh(batch_size: int) -> Mesh:
 
 
 def _laid(mesh: Mesh, batch: Batch) -> Batch:
-    return Batch(*(value if name == "start" else lay(mesh, value) for name, value in batch._asdict().items()))
+    """The same across the devices."""
+    return Batch(*(lay(mesh, rows) for rows in batch[:-1]), start=batch.start)  # type: ignore[arg-type, misc]
 
 
 def _ahead(study: Study, network: Network, starts: Sequence[int]) -> Iterator[Batch]:
