@@ -1,5 +1,7 @@
 """Running a model on many changed versions of a batch: chunks, memory, progress."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,7 @@ from xrcam_jax.case import (
     target_scores,
 )
 from xrcam_jax.compiling import compiled
+from xrcam_jax.devices import data_mesh, lay
 
 TRACES = []
 
@@ -137,6 +140,33 @@ def test_the_chunk_is_what_the_memory_holds(monkeypatch):
     before = len(TRACES)
     changed_scores(Case(fresh, of.parameters, of.images, of.targets), brighter, 9, 2.0, score="logit")
     assert max(shape[0] for shape in TRACES[before:]) == 3 * 2
+
+
+def test_of_a_batch_across_devices_each_holds_a_share(monkeypatch):
+    monkeypatch.setattr(case_module, "MEMORY", 1000)
+    one = case()
+    images = lay(data_mesh(jax.devices()[:2]), one.images)
+    assert chunk_size(100, one, 100) == 10
+    assert chunk_size(100, replace(one, images=images), 100) == 20
+
+
+def test_versions_of_a_layer_that_is_not_all_that_counts():
+    """The model goes on from a mark with what came before it too: something of each image, and parameters."""
+
+    def skipping(images, parameters):
+        early = jnp.sin(images)
+        marked = xr.mark(jnp.cos(images) * parameters[0, 0], "layer")
+        together = marked * parameters[1, 1] + early + jnp.arange(3.0)
+        return together.mean((1, 2)) @ parameters
+
+    of = case()
+    a, rest = replace(of, function=skipping).at("layer")
+    versions = jnp.stack([a, 2 * a, a + 1], axis=1)
+    tail = case_module.versions_onwards(skipping, "layer", of.images, of.parameters, rest, 3)
+    found = tail(versions.reshape(-1, *a.shape[1:])).reshape(2, 3, -1)
+    for i in range(3):
+        expected = onwards(skipping, "layer", of.images, of.parameters)(versions[:, i], rest)
+        np.testing.assert_allclose(found[:, i], expected, rtol=1e-6)
 
 
 def wide(x):
