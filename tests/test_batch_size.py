@@ -44,6 +44,17 @@ def test_batch_of_an_explainer(monkeypatch):
     assert largest_batch_size(explain, (24, 16)) == 2
     assert explain.kinds.keys() == {"relevance_cam", "rise"}
 
+    laid = xr.Explainer(small.Network(small.weights()), ("relevance_cam",), ["last"], devices=jax.devices()[:4])
+    # Devices of a CPU share its memory and its limit.
+    monkeypatch.setattr(batch_size, "CPU_LIMIT", 16)
+    monkeypatch.setattr(batch_size, "free_bytes", lambda: 4 * needed)
+    assert largest_batch_size(laid, (24, 16), 4) == 8
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(batch_size, "compiler_options", dict)
+    monkeypatch.setattr(batch_size, "LIMIT", 4)
+    monkeypatch.setattr(batch_size, "free_bytes", lambda: needed)
+    assert largest_batch_size(laid, (24, 16), 4) == 8
+
 
 class Device:
     def memory_stats(self):

@@ -178,7 +178,9 @@ def test_shares_are_a_partition(tmp_path):
             save(tmp_path / folder / name, seed=len(folder))
         write_video(tmp_path / folder / "v.avi", frames=4)
     cut(tmp_path / "one" / "b.png", 0.5)
+    # Neither takes a name away from a picture.
     (tmp_path / "one" / "w.mp4").write_text("not a video")
+    (tmp_path / "one" / "a.json").write_text("{}")
     folders, told = [tmp_path / "one", tmp_path / "two"], {}
 
     def read(*share):
@@ -196,4 +198,4 @@ def test_shares_are_a_partition(tmp_path):
     assert {picture.number % 3 for picture in shares[1]} == {1}
     # What is damaged is told once.
     assert sorted(told[0, 3] + told[1, 3] + told[2, 3]) == sorted(told[0, 1])
-    assert len(told[0, 1]) == 2
+    assert len(told[0, 1]) == 3

@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -129,10 +130,11 @@ def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
     frames, rate = decoded(out)
     assert (len(frames), rate) == (9, 10)
     assert frames[0].shape == (TOP + HEIGHT + plot.MARGIN, 3 * WIDTH + 2 * plot.GAP + 2 * plot.MARGIN, 3)
-    loop = xr.Explainer(model, ("xrelevance_cam", "grad_cam"), ("layer4", "layer3"))
+    # On as many devices as the command, and below as large as its batches, which saves a compilation.
+    devices = jax.local_devices()[:4]
+    loop = xr.Explainer(model, ("xrelevance_cam", "grad_cam"), ("layer4", "layer3"), devices=devices)
     box = crop_box(HEIGHT, WIDTH, model.preprocessing)
     for source, frame in zip(sources, frames, strict=True):
-        # As large as the command's batches, which saves a compilation.
         e = loop(preprocess([source] * 4, model.preprocessing))
         expected = [source, *(plot.overlay(source, e.aggregate(m)[0], box=box) for m in loop.methods)]
         assert [differs(panel(frame, place), each) < LOSS for place, each in enumerate(expected)] == [True] * 3
@@ -292,6 +294,17 @@ def test_other_videos_are_refused(tmp_path, pretend, capsys, suffix):
     assert explain(out, picture(tmp_path / "a.png", flat(9))) == 2
     assert capsys.readouterr().err == (
         f"xrcam explain: error: --out: {out} is no video that can be written; expected {', '.join(CODECS)}\n"
+    )
+    assert names(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("several", ["--distributed", "--coordinator localhost:1 --processes 2 --process 0"])
+def test_several_processes_are_refused(tmp_path, capsys, several):
+    out = tmp_path / "new" / "out.mp4"
+    assert explain(out, picture(tmp_path / "a.png", flat(9)), *several.split()) == 2
+    assert capsys.readouterr().err == (
+        f"xrcam explain: error: --out: {out} is a video, which one process writes; name a folder, or leave out "
+        "--distributed and --coordinator\n"
     )
     assert names(tmp_path) == ["a.png"]
 
