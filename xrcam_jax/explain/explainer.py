@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from xrcam_jax.cam.saliency import saliency
 from xrcam_jax.case import Case, Progress, no_progress
@@ -178,8 +178,7 @@ class Explainer:
             raise ValueError(
                 f"images must be a floating-point batch (b, h, w, c), got {images.dtype} of shape {images.shape}"
             )
-        if self.check_finite and not bool(_all_finite(images)):
-            bad = [int(i) for i in np.flatnonzero(~np.isfinite(np.asarray(images)).all((1, 2, 3)))]
+        if self.check_finite and (bad := [int(i) for i in np.flatnonzero(~np.asarray(_are_finite(images)))]):
             raise ValueError(f"images must be finite; found NaN or infinity in images {bad} of the batch")
         return partitioned_by_compiler(images) if isinstance(images, jax.Array) else images
 
@@ -263,8 +262,9 @@ def _first(e: Explanation, count: int) -> Explanation:
 
 
 @jax.jit
-def _all_finite(images: Array) -> Array:
-    return jnp.isfinite(images).all()
+def _are_finite(images: Float[Array, "b h w c"]) -> Bool[Array, " b"]:
+    """Image by image, so that devices need not wait for each other."""
+    return jnp.isfinite(images).all((1, 2, 3))
 
 
 def check_targets(targets: ArrayLike, batch: int, classes: int) -> Int[np.ndarray, "b *t"]:
