@@ -1,5 +1,7 @@
 """Small networks of every kind that the transformation has to take unchanged."""
 
+from functools import cache
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -62,6 +64,7 @@ def images(seed, batch=2, dtype=jnp.float32):
     return jax.random.normal(jax.random.key(seed), (batch, 8, 8, 3), dtype)
 
 
+@cache
 def functions(dtype=jnp.float32):
     """Name to (f, its further arguments, x)."""
     linen, x = Linen(), images(1, dtype=dtype)
