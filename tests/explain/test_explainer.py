@@ -122,7 +122,7 @@ def test_a_linen_model_and_a_function_go_in_too():
 
 
 def test_a_model_in_training_mode_is_explained_at_inference_and_left_alone():
-    model = xr.create_model("resnet18", num_classes=3, dropout_rate=0.5)
+    model = xr.create_model("resnet18_narrow", num_classes=3, dropout_rate=0.5)
     images = oracle.seeded_images(0, 1, 32)
     wanted = xr.Explainer(model, layers=["layer4"])(images)
     model.train()

@@ -218,7 +218,7 @@ def test_statistics_move_in_training_only(small, training):
 
 def test_seed_decides_the_weights():
     default, same, other = (
-        create_model("resnet18", num_classes=5, **seed).layer3[1].conv2.conv.kernel[...]
+        create_model("resnet18_narrow", num_classes=5, **seed).layer3[1].conv2.conv.kernel[...]
         for seed in ({}, {"rngs": nnx.Rngs(0)}, {"rngs": nnx.Rngs(1)})
     )
     np.testing.assert_array_equal(default, same)
