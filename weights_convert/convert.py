@@ -100,7 +100,7 @@ def from_timm(
     found = _class_count(tensors)
     wanted = num_classes if num_classes is not None else found or 1000
     # Shapes without values: initialising costs more than loading.
-    model = nnx.eval_shape(lambda: create_model(name, num_classes=wanted, dtype=dtype))
+    model = nnx.eval_shape(lambda: create_model(name, num_classes=wanted, dtype=dtype, rngs=_OneKey()))
     if dropout_rate:
         model.dropout = nnx.Dropout(dropout_rate, deterministic=True, rngs=rngs)
     fresh_head = found not in (None, wanted)
@@ -126,6 +126,16 @@ def from_timm(
     }
     nnx.update(model, nnx.from_flat_state(values))
     return model
+
+
+class _OneKey(nnx.Rngs):
+    """The same key for every parameter, where only shapes count: counting keys takes seconds under a trace."""
+
+    def __init__(self) -> None:
+        self.key = jax.random.key(0)
+
+    def params(self) -> jax.Array:
+        return self.key
 
 
 def _is_selective(name: str) -> bool:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from xrcam_jax.cam.saliency import saliency
 from xrcam_jax.case import Case, Progress, no_progress
@@ -152,9 +152,9 @@ class Explainer:
                 maps[task.name] = _maps(
                     found[task.name], size=images.shape[1:3], relu=self.relu, channels=kinds.channels(task.kind)
                 )
-        return _explanation(
-            logits, chosen, _in_order(maps, tasks), _in_order(found, tasks), single=single, relu=self.relu
-        )
+        if single:
+            chosen, maps, found = _only_target((chosen, maps, found))
+        return _explanation(logits, chosen, _in_order(maps, tasks), _in_order(found, tasks), relu=self.relu)
 
     def _tasks(self, images: Array, parameters: Any) -> list[Task]:
         model = outline(self._function, images, parameters)
@@ -227,24 +227,27 @@ def _maps(
     return {layer: (r, saliency(r, size, relu=relu)) for layer, r in raws.items()}
 
 
-def _explanation(
-    logits: Array, targets: Array, maps: dict, found: dict[str, dict[str, Found]], *, single: bool, relu: bool
-) -> Explanation:
-    def chosen(a: Array) -> Array:
-        return a[:, 0] if single else a
+@compiled()
+def _only_target(found: PyTree) -> PyTree:
+    """Without the axis of the targets, where there is one."""
+    return jax.tree.map(lambda a: a[:, 0], found)
 
+
+def _explanation(
+    logits: Array, targets: Array, maps: dict, found: dict[str, dict[str, Found]], *, relu: bool
+) -> Explanation:
     def collect(part: str) -> dict[str, dict[str, Array]]:
         collected = {
-            name: {layer: chosen(value) for layer, at in by_layer.items() if (value := getattr(at, part)) is not None}
+            name: {layer: value for layer, at in by_layer.items() if (value := getattr(at, part)) is not None}
             for name, by_layer in found.items()
         }
         return {name: by_layer for name, by_layer in collected.items() if by_layer}
 
     return Explanation(
         logits,
-        chosen(targets),
-        {name: {layer: chosen(pair[1]) for layer, pair in by_layer.items()} for name, by_layer in maps.items()},
-        {name: {layer: chosen(pair[0]) for layer, pair in by_layer.items()} for name, by_layer in maps.items()},
+        targets,
+        {name: {layer: pair[1] for layer, pair in by_layer.items()} for name, by_layer in maps.items()},
+        {name: {layer: pair[0] for layer, pair in by_layer.items()} for name, by_layer in maps.items()},
         relu,
         collect("values"),
         collect("error"),

@@ -54,7 +54,7 @@ def is_behind_pooling(function: Function, images: Any, parameters: PyTree, layer
 
 @lru_cache(maxsize=32)
 def _outline(function: Function, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Outline:
-    closed, output = trace(function, *jax.tree.unflatten(structure, leaves))
+    closed, output = trace(jax.jit(function), *jax.tree.unflatten(structure, leaves))
     marks = {name: aval.shape for name, aval in marks_of(program_for(closed, gradient())).items()}
     return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
 
@@ -63,7 +63,7 @@ def _outline(function: Function, structure: Any, leaves: tuple[jax.ShapeDtypeStr
 def _is_behind_pooling(
     function: Function, layer: str, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]
 ) -> bool:
-    closed, _ = trace(function, *jax.tree.unflatten(structure, leaves))
+    closed, _ = trace(jax.jit(function), *jax.tree.unflatten(structure, leaves))
     rules = relevance_cam()
     explained = [i == 0 for i in range(len(closed.in_avals))]
     try:
@@ -124,7 +124,9 @@ def _taps(
     for request in requests:
         wanted.setdefault(request.kind.signal.composite, {}).update(dict.fromkeys(request.layers))
     has_input = any(INPUT in layers for layers in wanted.values())
-    f = (lambda x, p: function(mark(x, INPUT), p)) if has_input else function
+    # Of a jitted function, JAX keeps the trace: the outline has made it already.
+    model = jax.jit(function)
+    f = (lambda x, p: model(mark(x, INPUT), p)) if has_input else model
     closed, _ = trace(f, images, parameters)
     values = jax.tree.leaves((images, parameters))
     explained = [True] + [False] * (len(values) - 1)
