@@ -5,7 +5,7 @@ weights, and as many threads as we use.
 
 Raises:
   ImportError: a package is missing.
-  ValueError: timm does not have the network.
+  ValueError: timm does not have the network, or the peer cannot do it.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from experiments.benchmarks.shared import LAYERS, Run
+from xrcam_jax.models.specs import find_spec
 
 
 def _network(name: str, threads: int, **options: Any) -> Any:
@@ -45,6 +46,21 @@ def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
         return torch.autograd.grad(logits.amax(1).sum(), [outputs[layer] for layer in LAYERS])
 
     return {"torch forward": forward, "torch gradient": gradient}
+
+
+def relevance_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """Relevance-CAM of the predicted class at layer1, as its authors' code does it (see ``torch_relevance.py``)."""
+    spec = find_spec(name)
+    if not spec.bottleneck or spec.selective_kernel:
+        raise ValueError(f"expected a network of plain bottleneck blocks, such as resnet50, found {name}")
+    # Weights of zero, timm's start of each last batch norm, would leave the relevance to the shortcuts.
+    model = _network(name, threads, zero_init_last=False)
+    import torch
+
+    from experiments import torch_relevance
+
+    images = torch.randn(batch, 3, size, size)
+    return {"torch relevance_cam layer1": partial(torch_relevance.relevance_cam, model, images)}
 
 
 def grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
@@ -155,6 +171,7 @@ def channel_cams(name: str, layer: str, size: int, threads: int) -> dict[str, di
 SUITES: Mapping[str, Mapping[str, Callable[..., dict[str, Any]]]] = {
     "explain": {
         "torch": torch_runs,
+        "relevance-cam": relevance_cam,
         "pytorch-grad-cam": grad_cam,
         "zennit": zennit_epsilon_plus,
         "captum": captum_grad_cam,

@@ -1,6 +1,7 @@
 """What the suites share: rates, turns, peers, fresh processes; and reports as files and tables."""
 
 import json
+import sys
 from importlib import import_module
 
 import pytest
@@ -43,6 +44,25 @@ def test_a_peer_that_is_missing_is_left_out(monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "xrcam benchmark: --peers: zennit is left out: No module named 'abacus'\n"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("network", ["resnet18", "skresnet18", "skresnext50_32x4d"])
+def test_the_peer_relevance_cam_refuses_networks_of_other_blocks(capsys, network):
+    assert shared.peer_runs("explain", ["relevance-cam"], network, 2, 64, 1) == {}
+    assert capsys.readouterr().err == (
+        "xrcam benchmark: --peers: relevance-cam is left out: "
+        f"expected a network of plain bottleneck blocks, such as resnet50, found {network}\n"
+    )
+
+
+@pytest.mark.parametrize("network", ["resnet50", "resnet101", "resnext50_32x4d"])
+def test_the_peer_relevance_cam_is_left_out_without_timm(monkeypatch, capsys, network):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert shared.peer_runs("explain", ["relevance-cam"], network, 2, 64, 1) == {}
+    message = capsys.readouterr().err
+    assert message.startswith("xrcam benchmark: --peers: relevance-cam is left out: ")
+    assert "timm" in message
+    assert message.count("\n") == 1
 
 
 @pytest.mark.parametrize("suite", benchmark.SUITES)

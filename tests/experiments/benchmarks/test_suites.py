@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -70,25 +71,28 @@ def test_explain_beside_a_peer(measure, monkeypatch):
     monkeypatch.setattr(explain, "SINGLE_PASS", ("relevance_cam",))
     asked = []
 
-    def peer(*arguments):
+    def peer(label, *arguments):
         asked.append(arguments)
-        return {"torch gradient": lambda: time.sleep(0.01)}
+        return {label: lambda: time.sleep(0.01)}
 
-    monkeypatch.setitem(peers.SUITES["explain"], "torch", peer)
-    rows = measure("explain", *TINY, "--batch-size", "2", "--repeats", "1", "--peers", "torch")
-    assert asked == [("tiny", 2, 32, shared.cores())]
+    monkeypatch.setitem(peers.SUITES["explain"], "torch", partial(peer, "torch gradient"))
+    monkeypatch.setitem(peers.SUITES["explain"], "relevance-cam", partial(peer, "torch relevance_cam layer1"))
+    rows = measure("explain", *TINY, "--batch-size", "2", "--repeats", "1", "--peers", "torch,relevance-cam")
+    assert asked == [("tiny", 2, 32, shared.cores())] * 2
     found = {row["run"]: row for row in rows}
     assert list(found) == [
-        "forward", "gradient", "xrelevance_cam", "with grad_cam", "all 1 cams", "matrix product", "torch gradient"
+        "forward", "gradient", "xrelevance_cam", "with grad_cam", "all 1 cams", "relevance_cam layer1",
+        "matrix product", "torch gradient", "torch relevance_cam layer1",
     ]  # fmt: skip
     peak = found["matrix product"]
     assert peak["share_of_peak"] == 1
     assert peak["gflop"] == pytest.approx(2 * 64**3 / 1e9)
-    for label in ("forward", "gradient", "xrelevance_cam"):
+    for label in ("forward", "gradient", "xrelevance_cam", "relevance_cam layer1"):
         row = found[label]
         assert row["images_per_s"] == pytest.approx(2000 / row["ms"])
         assert row["per_gradient"] == pytest.approx(row["ms"] / found["gradient"]["ms"])
         assert row["per_torch_gradient"] == pytest.approx(row["ms"] / found["torch gradient"]["ms"])
+        assert row["per_torch_relevance_cam"] == pytest.approx(row["ms"] / found["torch relevance_cam layer1"]["ms"])
         assert row["gflop_per_s"] == pytest.approx(row["gflop"] / row["ms"] * 1000)
         assert row["share_of_peak"] == pytest.approx(row["gflop_per_s"] / peak["gflop_per_s"])
     assert found["forward"]["gflop"] < found["gradient"]["gflop"] < found["xrelevance_cam"]["gflop"]
