@@ -1,16 +1,18 @@
 """The same work by other libraries, for comparison: optional, and never imported unless asked for.
 
 Each function gives runs by their labels; ``SUITES`` has them by suite and peer. All take timm's networks with random
-weights, and as many threads as we use.
+weights, as many threads as we use, and the kind of device that JAX computes on.
 
 Raises:
   ImportError: a package is missing.
-  ValueError: timm does not have the network, or the peer cannot do it.
+  ValueError: timm does not have the network, the peer cannot do it, or PyTorch cannot use JAX's device.
 """
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+import jax
 
 from experiments.benchmarks.shared import LAYERS, Run
 from xrcam_jax.models.specs import find_spec
@@ -24,7 +26,27 @@ def _network(name: str, threads: int, **options: Any) -> Any:
     if name not in timm.list_models():
         raise ValueError(f"timm has no network {name}")
     torch.set_num_threads(threads)
-    return timm.create_model(name, **options).eval()
+    return timm.create_model(name, **options).eval().to(_device())
+
+
+def _device() -> str:
+    """PyTorch's name of the kind of device that JAX computes on."""
+    import torch
+
+    if jax.default_backend() == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    raise ValueError(f"PyTorch cannot use the {jax.default_backend()} that JAX computes on")
+
+
+def _done(result: Any) -> Any:
+    """``result``, once it is computed: a GPU is still at work when PyTorch returns."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return result
 
 
 def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
@@ -32,18 +54,18 @@ def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
     import torch
 
     model = _network(name, threads).to(memory_format=torch.channels_last)
-    images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
+    images = torch.randn(batch, 3, size, size, device=_device()).to(memory_format=torch.channels_last)
     outputs: dict[str, Any] = {}
     for layer in LAYERS:
         getattr(model, layer).register_forward_hook(lambda _, __, output, layer=layer: outputs.update({layer: output}))
 
     def forward() -> Any:
         with torch.no_grad():
-            return model(images)
+            return _done(model(images))
 
     def gradient() -> Any:
         logits = model(images)
-        return torch.autograd.grad(logits.amax(1).sum(), [outputs[layer] for layer in LAYERS])
+        return _done(torch.autograd.grad(logits.amax(1).sum(), [outputs[layer] for layer in LAYERS]))
 
     return {"torch forward": forward, "torch gradient": gradient}
 
@@ -59,8 +81,8 @@ def relevance_cam(name: str, batch: int, size: int, threads: int) -> dict[str, R
 
     from experiments import torch_relevance
 
-    images = torch.randn(batch, 3, size, size)
-    return {"torch relevance_cam layer1": partial(torch_relevance.relevance_cam, model, images)}
+    images = torch.randn(batch, 3, size, size, device=_device())
+    return {"torch relevance_cam layer1": lambda: _done(torch_relevance.relevance_cam(model, images))}
 
 
 def grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
@@ -69,7 +91,7 @@ def grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
     from pytorch_grad_cam import GradCAM
 
     model = _network(name, threads)
-    images = torch.randn(batch, 3, size, size)
+    images = torch.randn(batch, 3, size, size, device=_device())
 
     def run() -> Any:
         with GradCAM(model=model, target_layers=[getattr(model, layer) for layer in LAYERS]) as explain:
@@ -85,14 +107,14 @@ def zennit_epsilon_plus(name: str, batch: int, size: int, threads: int) -> dict[
     from zennit.composites import EpsilonPlus
 
     model = _network(name, threads)
-    images = torch.randn(batch, 3, size, size, requires_grad=True)
+    images = torch.randn(batch, 3, size, size, device=_device(), requires_grad=True)
 
     def predicted(logits: Any) -> Any:
         return torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
 
     def run() -> Any:
         with Gradient(model=model, composite=EpsilonPlus()) as attribute:
-            return attribute(images, predicted)
+            return _done(attribute(images, predicted))
 
     return {"zennit epsilon_plus": run}
 
@@ -103,11 +125,12 @@ def captum_grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str,
     from captum.attr import LayerGradCam
 
     model = _network(name, threads)
-    images = torch.randn(batch, 3, size, size)
-    targets = torch.zeros(batch, dtype=torch.long)
+    images = torch.randn(batch, 3, size, size, device=_device())
+    targets = torch.zeros(batch, dtype=torch.long, device=_device())
 
     def run() -> Any:
-        return [LayerGradCam(model, getattr(model, layer)).attribute(images, target=targets) for layer in LAYERS]
+        explainers = [LayerGradCam(model, getattr(model, layer)) for layer in LAYERS]
+        return _done([explain.attribute(images, target=targets) for explain in explainers])
 
     return {"captum grad_cam": run}
 
@@ -118,8 +141,8 @@ def torch_training(name: str, batch: int, size: int, threads: int) -> dict[str, 
 
     model = _network(name, threads, num_classes=2).train().to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adamax(model.parameters(), lr=1e-3)
-    images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
-    labels = torch.arange(batch) % 2
+    images = torch.randn(batch, 3, size, size, device=_device()).to(memory_format=torch.channels_last)
+    labels = torch.arange(batch, device=_device()) % 2
 
     def step() -> Any:
         optimiser.zero_grad()
@@ -138,7 +161,7 @@ def layer_cams(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     model = _network(name, threads)
-    images = torch.randn(batch, 3, size, size)
+    images = torch.randn(batch, 3, size, size, device=_device())
     targets = [ClassifierOutputTarget(0)] * batch
 
     def run() -> Any:
@@ -158,7 +181,7 @@ def channel_cams(name: str, layer: str, size: int, threads: int) -> dict[str, di
     from pytorch_grad_cam import AblationCAM, ScoreCAM
 
     model = _network(name, threads)
-    image = torch.randn(1, 3, size, size)
+    image = torch.randn(1, 3, size, size, device=_device())
     cams = {"score_cam": ScoreCAM, "ablation_cam": AblationCAM}
 
     def run(cam: Any) -> Any:
