@@ -81,10 +81,11 @@ def document(reports: Sequence[Report]) -> str:
     for report in reports:
         machine, versions = report.machine, report.machine["versions"]
         where = machine["processor"] if machine["platform"] == "cpu" else machine["device"]
+        variables = "".join(f"; {name}={value}" for name, value in machine.get("variables", {}).items())
         settings = ", ".join(f"{name.replace('_', ' ')} {_setting(value)}" for name, value in report.settings.items())
         parts.append(
             f"**{report.suite}** ({where}, {machine['cores']} cores, JAX {versions['jax']}, {report.date[:10]}; "
-            f"{settings})\n\n{table(report.rows)}"
+            f"{settings}{variables})\n\n{table(report.rows)}"
         )
     return "\n\n".join(parts)
 

@@ -27,6 +27,8 @@ from xrcam_jax.functional import as_function
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 PACKAGES = ("xrcam-jax", "jax", "jaxlib", "flax", "numpy", "torch", "timm", "grad-cam", "zennit", "captum")
+#: What changes how fast programs are, if it is set.
+VARIABLES = ("XLA_FLAGS", "GLIBC_TUNABLES")
 #: Rows and columns of the matrices whose product tells what the device can do; a second of work for a slow one.
 MATRIX = {"cpu": 2048}
 LARGE_MATRIX = 8192
@@ -203,6 +205,7 @@ def machine() -> Row:
         "cores": cores(),
         "processor": _processor(),
         "versions": {"python": platform.python_version(), **installed},
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
 
 

@@ -28,8 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xrcam_jax.cam.components import first_component
-
-_SPACE = (1, 2)
+from xrcam_jax.cam.saliency import over_space
 
 GradCamPpVariant = Literal["library", "inside", "normalised"]
 
@@ -39,12 +38,12 @@ def cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, 
 
     Behind global average pooling and a linear layer, and only there, that is sum_hw G.
     """
-    return jnp.sum(g, axis=_SPACE, keepdims=True)
+    return over_space(g)
 
 
 def grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
     """w_k = mean_hw G (selvaraju2017, eq. 1)."""
-    return jnp.mean(g, axis=_SPACE, keepdims=True)
+    return over_space(g) / (g.shape[1] * g.shape[2])
 
 
 def grad_cam_pp(
@@ -85,20 +84,17 @@ def smooth_grad_cam_pp(
 
 
 def _grad_cam_pp(a: Array, g: Array, g2: Array, g3: Array, variant: GradCamPpVariant, eps: float) -> Array:
-    if variant == "inside":
-        cubes = jnp.sum(a * g3, axis=_SPACE, keepdims=True)
-    else:
-        cubes = jnp.sum(a, axis=_SPACE, keepdims=True) * g3
+    cubes = over_space(a * g3) if variant == "inside" else over_space(a) * g3
     denominator = 2 * g2 + cubes + (eps if variant == "library" else 0)
     alpha = jnp.where(g == 0, 0, _ratio(g2, denominator))
     if variant == "normalised":
-        alpha = _ratio(alpha, jnp.sum(jnp.where(g > 0, alpha, 0), axis=_SPACE, keepdims=True))
-    return jnp.sum(alpha * jax.nn.relu(g), axis=_SPACE, keepdims=True)
+        alpha = _ratio(alpha, over_space(jnp.where(g > 0, alpha, 0)))
+    return over_space(alpha * jax.nn.relu(g))
 
 
 def x_grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"], *, eps: float = 1e-7) -> Float[Array, "b 1 1 k"]:
     """w_k = sum_hw G A / (ε + sum_hw A) (fu2020, eq. 8; the thesis's eq. 2.17)."""
-    return _ratio(jnp.sum(g * a, axis=_SPACE, keepdims=True), eps + jnp.sum(a, axis=_SPACE, keepdims=True))
+    return _ratio(over_space(g * a), eps + over_space(a))
 
 
 def hires_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
@@ -131,7 +127,7 @@ def eigen_grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Fl
 
 def relevance_cam(a: Float[Array, "b h w k"], r: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
     """w_k = mean_hw R (lee2021, eq. 5; the thesis's eq. 2.18)."""
-    return jnp.mean(r, axis=_SPACE, keepdims=True)
+    return over_space(r) / (r.shape[1] * r.shape[2])
 
 
 def xrelevance_cam(
@@ -141,7 +137,7 @@ def xrelevance_cam(
 
     So sum_k w_k sum_hw A_k = sum R: the weighted activations conserve the relevance of the layer.
     """
-    return _ratio(jnp.sum(r, axis=_SPACE, keepdims=True), eps + jnp.sum(a, axis=_SPACE, keepdims=True))
+    return _ratio(over_space(r), eps + over_space(a))
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

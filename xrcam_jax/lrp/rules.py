@@ -58,7 +58,10 @@ class Rule(Protocol):
     """Hands relevance from an operation's output to its explained input."""
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """Relevance of ``op.x`` (its shape) given the relevance ``r`` of z, and what was lost."""
+        """Relevance of ``op.x`` (its shape) given the relevance ``r`` of z, and what was lost.
+
+        Where ``op.x`` is several, None stands for a relevance of zero that is not to be walked back.
+        """
         ...
 
 
@@ -339,9 +342,9 @@ class Gate:
     gate: float = 0.0
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`; ``op.x`` is (signal, gate)."""
+        """See :class:`Rule`; ``op.x`` is (signal, gate), and None is what one gets that has no share."""
         shares = zip((self.signal, self.gate), op.x, strict=True)
-        return tuple(_sum_to(share * r, x) for share, x in shares), no_loss(r)
+        return tuple(_sum_to(share * r, x) if share else None for share, x in shares), no_loss(r)
 
 
 def _sum_to(r: Array, x: Array) -> Array:
