@@ -10,9 +10,9 @@ import argparse
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 import xrcam_jax as xr
 from weights_convert.load import read_checkpoint
+from xrcam_jax.ahead import map_ahead
 from xrcam_jax.commands import processes
 from xrcam_jax.commands.checks import CommandError, check_at_least_one, check_names, prepare_folder
 from xrcam_jax.data.coco import Annotations, read_annotations, resized
@@ -251,7 +252,8 @@ def each_batch(study: Study, network: Network, compute: Callable[[Batch], Mappin
     missing = [(start, path) for start, path in share if not path.exists()]
     mesh = _mesh(study.batch_size)
     bar = tqdm(missing, desc=f"{study.name} {network.label}", unit="batch", disable=None)
-    for (start, path), batch in zip(bar, _ahead(study, network, [start for start, _ in missing]), strict=True):
+    batches = map_ahead(partial(read_batch, study, network), [start for start, _ in missing], 1)
+    for (start, path), batch in zip(bar, batches, strict=True):
         real = min(study.batch_size, len(study.frames) - start)
         computed = jax.device_get(dict(compute(_laid(mesh, batch))))
         found = {name: np.asarray(value)[:real] for name, value in computed.items()}
@@ -271,18 +273,6 @@ def _mesh(batch_size: int) -> Mesh:
 def _laid(mesh: Mesh, batch: Batch) -> Batch:
     """The same across the devices."""
     return Batch(*(lay(mesh, rows) for rows in batch[:-1]), start=batch.start)  # type: ignore[arg-type, misc]
-
-
-def _ahead(study: Study, network: Network, starts: Sequence[int]) -> Iterator[Batch]:
-    """The batches, each read while the one before is worked on."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = [reader.submit(read_batch, study, network, start) for start in starts[:1]]
-        for following in [*starts[1:], None]:
-            batch = coming.pop().result() if coming else None
-            if following is not None:
-                coming.append(reader.submit(read_batch, study, network, following))
-            if batch is not None:
-                yield batch
 
 
 def read_batch(study: Study, network: Network, start: int) -> Batch:
