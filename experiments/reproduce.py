@@ -58,7 +58,7 @@ SMALL = Plan(
     {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 48},
 )  # fmt: skip
 FULL = Plan(
-    "resnext50_32x4d", "skresnext50_32x4d", "resnet50", ("--small", "--patients", "80", "--frames", "1920"), 4, 16,
+    "resnext50_32x4d", "skresnext50_32x4d", "resnet50", ("--small", "--patients", "80", "--frames", "1920"), 6, 16,
     {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 96},
 )  # fmt: skip
 
