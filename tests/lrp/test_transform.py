@@ -299,6 +299,18 @@ def test_a_primitive_without_a_rule_below_the_marks_does_no_harm():
     np.testing.assert_allclose(taps.relevances["here"], np.full((1, 3), 2 / 3), rtol=1e-6)
 
 
+def test_what_computes_a_gate_without_a_share_is_not_walked_back():
+    """Its derivative is infinite here: times a relevance of zero, that would not be a number."""
+
+    def f(x):
+        return x * jax.nn.softmax(jnp.sqrt(jnp.zeros_like(x) * x))
+
+    x, seed = jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 5.0]])
+    assert np.isnan(jax.vjp(f, x)[1](seed)[0]).all()
+    (relevance,) = jax.vjp(xr.lrp(f, xr.composites.relevance_cam()), x)[1](seed)
+    np.testing.assert_array_equal(relevance, seed)
+
+
 def test_gates_share_as_told(float64):
     def f(x):
         return x * jax.nn.softmax(x @ jnp.array([[0.0, 1.0], [0.5, 0.0]]))
