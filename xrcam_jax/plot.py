@@ -6,6 +6,7 @@ Pictures are uint8 (H, W, 3) RGB arrays, maps are floats in [0, 1]. Nothing here
 import io
 import os
 from collections.abc import Sequence
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -152,9 +153,10 @@ def _paste_centred(sheet: Image.Image, picture: Image.Image, corner: tuple[int, 
     sheet.paste(picture, (x, y))
 
 
+@lru_cache(maxsize=256)
 def _line(text: str, width: int, *, size: int, ink: tuple[int, int, int]) -> Image.Image:
     """One line of text, ``LINE`` high and as wide as it needs, shortened with dots to fit ``width``."""
-    font = ImageFont.load_default(size)
+    font = _font(size)
     if font.getlength(text) > width:
         while text and font.getlength(f"{text}...") > width:
             text = text[:-1]
@@ -162,6 +164,11 @@ def _line(text: str, width: int, *, size: int, ink: tuple[int, int, int]) -> Ima
     line = Image.new("RGB", (max(1, min(width, int(font.getlength(text)) + 1)), LINE), PAPER)
     ImageDraw.Draw(line).text((0, LINE - 7), text, fill=ink, font=font, anchor="ls")
     return line
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
 
 
 def _fitted(picture: RGB, cell: int) -> Image.Image:
