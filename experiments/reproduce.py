@@ -30,6 +30,7 @@ class Plan:
       synth: options of ``xrcam synth``.
       epochs: of each training.
       batch_size: of the training.
+      score: by which the best epoch of each training is chosen.
       limits: frames of the experiments that take long.
     """
 
@@ -39,6 +40,7 @@ class Plan:
     synth: tuple[str, ...]
     epochs: int
     batch_size: int
+    score: str
     limits: dict[str, int]
 
     @property
@@ -54,11 +56,12 @@ class Plan:
 
 SMALL = Plan(
     "resnet18_narrow", "skresnet18_narrow", "resnet34_narrow",
-    ("--small", "--patients", "80", "--frames", "1920"), 12, 32,
+    ("--small", "--patients", "80", "--frames", "1920"), 12, 32, "loss",
     {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 48},
 )  # fmt: skip
 FULL = Plan(
-    "resnext50_32x4d", "skresnext50_32x4d", "resnet50", ("--small", "--patients", "80", "--frames", "1920"), 6, 16,
+    "resnext50_32x4d", "skresnext50_32x4d", "resnet50",
+    ("--small", "--patients", "80", "--frames", "1920"), 6, 16, "accuracy",
     {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 96},
 )  # fmt: skip
 
@@ -94,7 +97,7 @@ def steps(plan: Plan, work: Path) -> list[list[str]]:
     for name, arguments in plan.trainings.items():
         run = work / "runs" / name
         if not (run / "best.safetensors").exists():
-            schedule = f"--epochs {plan.epochs} --batch-size {plan.batch_size} --score loss".split()
+            schedule = f"--epochs {plan.epochs} --batch-size {plan.batch_size} --score {plan.score}".split()
             commands.append(["train", str(prepared), *arguments, *schedule, "--out", str(run)])
     outlines = ["--annotations", str(synthetic / "annotations.json")]
     experiments: dict[str, list[str]] = {
