@@ -183,7 +183,7 @@ def chance_of(results: Path, network: str) -> Chance:
     return said
 
 
-def reproduction(results: Path, plain: str, sk: str, other: str, pictures: Sequence[str]) -> str:
+def reproduction(results: Path, plain: str, sk: str, other: str, pictures: Sequence[str], *, own_dropout: bool) -> str:
     """The page that sets all tables of ``results`` beside the thesis's.
 
     Args:
@@ -192,6 +192,7 @@ def reproduction(results: Path, plain: str, sk: str, other: str, pictures: Seque
       sk: network with it.
       other: another network.
       pictures: files in the folder ``reproduction`` beside the page.
+      own_dropout: whether the passes with dropout are by a network that was trained with it.
     """
     layers = {network: read_rows(results / "segmentation" / "per_layer.csv", network) for network in (plain, sk)}
     together = {n: read_rows(results / "segmentation" / "aggregated.csv", n) for n in (sk, other)}
@@ -226,7 +227,8 @@ def reproduction(results: Path, plain: str, sk: str, other: str, pictures: Seque
         "",
         f"Networks trained from scratch (no ImageNet weights): {plain}, {sk}, {other}. Segmentation over "
         f"{settings['data']['frames']} annotated frames of {settings['data']['patients']} patients that no training "
-        "saw. Made by `python -m experiments.reproduce`.",
+        "saw. Made by `python -m experiments.reproduce`."
+        + ("" if own_dropout else f" Tables 5.5 and 5.6 are of {sk} as it is, trained without dropout."),
         "",
         (results / "architectures" / "accuracy.md").read_text(encoding="utf-8"),
         "## Which claims hold here",

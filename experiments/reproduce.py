@@ -31,6 +31,7 @@ class Plan:
       epochs: of each training.
       batch_size: of the training.
       score: by which the best epoch of each training is chosen.
+      own_dropout: whether the passes with dropout are by a network that was trained with it, or by ``sk`` as it is.
       limits: frames of the experiments that take long.
     """
 
@@ -41,27 +42,29 @@ class Plan:
     epochs: int
     batch_size: int
     score: str
+    own_dropout: bool
     limits: dict[str, int]
 
     @property
     def trainings(self) -> dict[str, tuple[str, ...]]:
         """By folder, the arguments that tell one training from the others."""
+        with_dropout = {"sk_dropout": ("--model", self.sk, "--dropout", "0.1")} if self.own_dropout else {}
         return {
             "other": ("--model", self.other),
             "plain": ("--model", self.plain),
             "sk": ("--model", self.sk),
-            "sk_dropout": ("--model", self.sk, "--dropout", "0.1"),
+            **with_dropout,
         }
 
 
 SMALL = Plan(
     "resnet18_narrow", "skresnet18_narrow", "resnet34_narrow",
-    ("--small", "--patients", "80", "--frames", "1920"), 12, 32, "loss",
+    ("--small", "--patients", "80", "--frames", "1920"), 12, 32, "loss", True,
     {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 48},
 )  # fmt: skip
 FULL = Plan(
     "resnext50_32x4d", "skresnext50_32x4d", "resnet50",
-    ("--small", "--patients", "80", "--frames", "1920"), 6, 16, "accuracy",
+    ("--small", "--patients", "80", "--frames", "1920"), 6, 16, "accuracy", False,
     {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 96},
 )  # fmt: skip
 
@@ -83,7 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for experiment, file in (("gallery", "layers_1.jpg"), ("gallery", "aggregation.jpg"), ("sanity", "*.jpg")):
         for path in sorted((work / "results" / experiment).glob(file)):
             shutil.copy(path, pictures / f"{experiment}_{path.name}")
-    text = reproduction(work / "results", plan.plain, plan.sk, plan.other, sorted(p.name for p in pictures.iterdir()))
+    text = reproduction(
+        work / "results", plan.plain, plan.sk, plan.other, sorted(p.name for p in pictures.iterdir()),
+        own_dropout=plan.own_dropout,
+    )  # fmt: skip
     write_whole(work / "reproduction.md", text.encode())
     print(f"\nSee {work / 'reproduction.md'} and {work / 'results' / 'report.html'}")
     return 0
@@ -102,7 +108,7 @@ def steps(plan: Plan, work: Path) -> list[list[str]]:
     outlines = ["--annotations", str(synthetic / "annotations.json")]
     experiments: dict[str, list[str]] = {
         "segmentation": ["other", "plain", "sk"],
-        "dropout": ["sk_dropout"],
+        "dropout": ["sk_dropout" if plan.own_dropout else "sk"],
         "confidence": ["sk"],
         "axioms": ["sk"],
         "sanity": ["other"],
