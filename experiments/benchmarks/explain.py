@@ -2,10 +2,10 @@
 
     xrcam benchmark explain --models resnet50,skresnext50_32x4d --batch-size 8 --peers torch,relevance-cam
 
-About five minutes on 2 cores. It times the forward pass, the gradient at the four layers, and at the four layers with
-maps: XRelevance-CAM, XRelevance-CAM with Grad-CAM, and all CAMs that need a single pass; and Relevance-CAM at layer1
-alone, for the peer that does it as its authors' PyTorch code does. Rates are by the work that XLA counts; the peak is
-that of a product of large matrices, which takes its turn among the rest.
+About eight minutes on 2 cores with these peers. It times the forward pass, the gradient at the four layers, and at the
+four layers with maps: XRelevance-CAM, XRelevance-CAM with Grad-CAM, and all CAMs that need a single pass; and
+Relevance-CAM at layer1 alone, for the peer that does it as its authors' PyTorch code does. Rates are by the work that
+XLA counts; the peak is that of a product of large matrices, which takes its turn among the rest.
 """
 
 import argparse
