@@ -32,7 +32,7 @@ class Plan:
       batch_size: of the training.
       score: by which the best epoch of each training is chosen.
       own_dropout: whether the passes with dropout are by a network that was trained with it, or by ``sk`` as it is.
-      limits: frames of the experiments that take long.
+      limits: options of the experiments that take long.
     """
 
     plain: str
@@ -43,7 +43,7 @@ class Plan:
     batch_size: int
     score: str
     own_dropout: bool
-    limits: dict[str, int]
+    limits: dict[str, tuple[str, ...]]
 
     @property
     def trainings(self) -> dict[str, tuple[str, ...]]:
@@ -57,15 +57,16 @@ class Plan:
         }
 
 
+LIMITS = {"axioms": ("--limit", "12"), "sanity": ("--limit", "12")}
 SMALL = Plan(
     "resnet18_narrow", "skresnet18_narrow", "resnet34_narrow",
     ("--small", "--patients", "80", "--frames", "1920"), 12, 32, "loss", True,
-    {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 48},
+    {**LIMITS, "confidence": ("--limit", "48"), "gallery": ("--limit", "48")},
 )  # fmt: skip
 FULL = Plan(
     "resnext50_32x4d", "skresnext50_32x4d", "resnet50",
     ("--small", "--patients", "80", "--frames", "1920"), 6, 16, "accuracy", False,
-    {"confidence": 48, "axioms": 12, "sanity": 12, "gallery": 96},
+    {**LIMITS, "confidence": ("--limit", "48", "--steps", "0"), "gallery": ("--limit", "96")},
 )  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def steps(plan: Plan, work: Path) -> list[list[str]]:
     }
     for experiment, networks in experiments.items():
         weights = [str(work / "runs" / name) for name in networks]
-        limit = ["--limit", str(plan.limits[experiment])] if experiment in plan.limits else []
+        limit = plan.limits.get(experiment, ())
         data = ["--data", str(prepared), *outlines, "--part", "test", "--out", str(results)]
         commands.append(["evaluate", experiment, *data, *limit, "--weights", *weights])
     return [*commands, ["report", str(results)]]
