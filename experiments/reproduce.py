@@ -1,7 +1,7 @@
 """The whole of chapter 5 on drawn recordings: train, run every experiment, set all tables beside the thesis's.
 
-    python -m experiments.reproduce work/ --small      # narrow networks; about half an hour on 2 cores
-    python -m experiments.reproduce work/              # resnet50, resnext50_32x4d, skresnext50_32x4d; about two hours
+    python -m experiments.reproduce work/ --small    # narrow networks; about half an hour on 2 cores
+    python -m experiments.reproduce work/            # resnet50, resnext50_32x4d, skresnext50_32x4d; an hour and a half
 
 Writes ``work/results/`` (one folder per experiment, and ``report.html``) and ``work/reproduction.md``, which says which
 of the thesis's claims hold on these data. Started again it goes on where it stopped. The data are drawn: they say
