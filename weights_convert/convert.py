@@ -119,12 +119,12 @@ def from_timm(
             f"{name}: weights for {found} classes, {wanted} wanted: the head is fresh and needs training",
             stacklevel=2,
         )
-    # A copy: on a CPU, asarray would share the memory of the tensors.
+    # Copies: on a CPU, JAX shares the memory of what it is given. NumPy makes them, which has nothing to compile.
     values = {
-        path: jnp.array(np.transpose(tensors[keys[path]], _TO_NNX[leaf.ndim]), leaf.dtype)
+        path: np.array(np.transpose(tensors[keys[path]], _TO_NNX[leaf.ndim]), leaf.dtype, order="C")
         for path, leaf in unset.items()
     }
-    nnx.update(model, nnx.from_flat_state(values))
+    nnx.update(model, nnx.from_flat_state(jax.device_put(values)))
     return model
 
 
