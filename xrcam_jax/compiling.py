@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from xrcam_jax.traced import fits, traced_once
+
 # jaxlib 0.10 sends convolutions on CPU to a library that leaves some shapes on one thread: without it the
 # models here are 1.3 to 1.5 times as fast.
 _CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
@@ -28,26 +30,28 @@ def _known_cpu_options() -> Mapping[str, Any]:
     return _CPU
 
 
-def compiled(*, static: Sequence[str] = ()) -> Callable[[Callable], Callable]:
+def compiled(*, static: Sequence[str] = (), keep_trace: bool = False) -> Callable[[Callable], Callable]:
     """Decorator: ``jax.jit`` with :func:`compiler_options`, looked up at the first call.
 
     Inside another transformation the function is traced into it as it is: options are for whole programs.
 
     Args:
       static: names of the arguments that are part of the program; hashable, and passed by name.
+      keep_trace: for functions that take long to trace, see :func:`xrcam_jax.traced.traced_once`.
     """
 
     def decorate(f: Callable) -> Callable:
         @cache
-        def jitted() -> Callable:
-            return jax.jit(f, static_argnames=tuple(static), compiler_options=dict(compiler_options()))
+        def jitted(keep: bool) -> Callable:
+            g = traced_once(f, tuple(static)) if keep else f
+            return jax.jit(g, static_argnames=tuple(static), compiler_options=dict(compiler_options()))
 
         @wraps(f)
         def call(*args: Any, **options: Any) -> Any:
             dynamic = [value for name, value in options.items() if name not in static]
             if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, dynamic))):
                 return f(*args, **options)
-            return jitted()(*args, **options)
+            return jitted(keep_trace and fits((args, dynamic)))(*args, **options)
 
         return call
 

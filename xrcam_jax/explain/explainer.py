@@ -201,7 +201,7 @@ def _with_rules(kind: Kind, composite: Composite | None) -> Kind:
     return kind
 
 
-@compiled(static=("function", "requests", "top_k", "relu"))
+@compiled(static=("function", "requests", "top_k", "relu"), keep_trace=True)
 def _explain(images: Array, parameters: Any, targets: Array | None, *, function, requests, top_k: int, relu: bool):
     logits, targets, found = single_pass(images, parameters, targets, function=function, requests=requests, top_k=top_k)
     maps = {

@@ -11,7 +11,7 @@ from functools import partial
 from inspect import signature
 from typing import Any, Literal, NamedTuple
 
-from jax import Array
+from jax import Array, export
 from jaxtyping import Float, Int
 
 from xrcam_jax.lrp.composites import Composite
@@ -83,6 +83,9 @@ class Found(NamedTuple):
     maps: Array | None = None
     values: Array | None = None
     error: Array | None = None
+
+
+export.register_namedtuple_serialization(Found, serialized_name="xrcam_jax.Found")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Single-pass methods: one forward pass and one backward pass for each signal, for all methods and layers together."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.transform import program_for, tap_program
 from xrcam_jax.marks import mark
 from xrcam_jax.reinterpret import marks_of, trace
+from xrcam_jax.traced import kept, name_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,18 @@ def is_behind_pooling(function: Function, images: Any, parameters: PyTree, layer
 
 @lru_cache(maxsize=32)
 def _outline(function: Function, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Outline:
+    def find() -> bytes:
+        found = _traced_outline(function, structure, leaves)
+        return json.dumps([found.outputs, found.marks]).encode()
+
+    name = name_of(outline, {"function": function}, structure, leaves)
+    if name is None:
+        return _traced_outline(function, structure, leaves)
+    outputs, marks = json.loads(kept(name, find))
+    return Outline(outputs and tuple(outputs), {mark: tuple(shape) for mark, shape in marks.items()})
+
+
+def _traced_outline(function: Function, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Outline:
     closed, output = trace(jax.jit(function), *jax.tree.unflatten(structure, leaves))
     marks = {name: aval.shape for name, aval in marks_of(program_for(closed, gradient())).items()}
     return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
