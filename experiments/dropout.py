@@ -77,8 +77,7 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
     @jax.jit
     def passes(parameters, batch: Batch, keys: Array):
         def one(key: Array):
-            with_key = nnx.merge_state(parameters, nnx.State({"key": nnx.Variable(key)}))
-            e = explain_noisily.explain(with_key, batch.images, batch.labels)
+            e = explain_noisily.explain(parameters | {"key": key}, batch.images, batch.labels)
             return _counts(measured(all_maps(e), batch.masks))
 
         return jax.lax.map(one, keys, batch_size=at_a_time)

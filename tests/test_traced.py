@@ -12,6 +12,7 @@ from flax import nnx
 
 import xrcam_jax as xr
 from xrcam_jax import traced
+from xrcam_jax.case import shapes
 from xrcam_jax.explain import passes
 from xrcam_jax.functional import as_function
 
@@ -140,10 +141,10 @@ def test_of_models_from_elsewhere_nothing_is_kept(folder, images):
 
 def test_the_networks_of_this_package_are_known(folder):
     function, parameters = as_function(nnx.eval_shape(lambda: xr.create_model("skresnet18_narrow")))
-    avals, structure = jax.tree.flatten(parameters)
-    name = traced.name_of(as_function, {"function": function}, structure, avals)
-    assert name == traced.name_of(as_function, {"function": function}, structure, avals)
-    assert name != traced.name_of(as_function, {"function": function}, structure, avals[:-1])
+    structure, leaves = shapes(parameters)
+    name = traced.name_of(as_function, {"function": function}, (structure, leaves))
+    assert name == traced.name_of(as_function, {"function": function}, (structure, leaves))
+    assert name != traced.name_of(as_function, {"function": function}, (structure, leaves[:-1]))
 
 
 def test_a_damaged_file_is_written_anew(known, images):

@@ -3,7 +3,7 @@
 What is changed is run in chunks: as many versions at a time as fit into memory, one compiled program for all.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -224,23 +224,31 @@ def _wait(result: PyTree) -> PyTree:
 
 def bytes_of_forward(function: Function, layer: str, images: Array, parameters: PyTree) -> int:
     """Estimate of what one run of the batch from ``layer`` on takes."""
-    return _bytes(function, layer, *shapes((images, parameters)), backward=False)
+    return _bytes(function, layer, shapes((images, parameters)), backward=False)
 
 
 def bytes_of_gradient(function: Function, layer: str, images: Array, parameters: PyTree) -> int:
     """Estimate of what one run of the batch from ``layer`` on, and back, takes."""
-    return _bytes(function, layer, *shapes((images, parameters)), backward=True)
+    return _bytes(function, layer, shapes((images, parameters)), backward=True)
 
 
-def shapes(tree: PyTree) -> tuple[Any, tuple[jax.ShapeDtypeStruct, ...]]:
+Shapes = tuple[Any, tuple[tuple[tuple[int, ...], Any], ...]]
+
+
+def shapes(tree: PyTree) -> Shapes:
     """The tree's structure, and shape and dtype of its leaves: what a cache of traces goes by."""
     leaves, structure = jax.tree.flatten(tree)
-    return structure, tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
+    return structure, tuple((a.shape, a.dtype) for a in leaves)
+
+
+def of_shapes(structure: Any, leaves: Sequence[tuple[tuple[int, ...], Any]]) -> PyTree:
+    """The tree again, of :class:`jax.ShapeDtypeStruct`."""
+    return jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in leaves])
 
 
 @lru_cache(maxsize=64)
-def _bytes(function: Function, layer: str, structure: Any, leaves: tuple, *, backward: bool) -> int:
-    images, parameters = jax.tree.unflatten(structure, leaves)
+def _bytes(function: Function, layer: str, known: Shapes, *, backward: bool) -> int:
+    images, parameters = of_shapes(*known)
     tail = onwards(function, layer, images, parameters)
     activation = jax.eval_shape(lambda i, p: _at(i, p, function=function, layer=layer), images, parameters)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import flax.linen as nn
@@ -13,8 +14,9 @@ from jaxtyping import PyTree
 def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree]:
     """Split ``model`` into (f, parameters) with f(x, parameters) = model(x) at inference.
 
-    Parameters become arguments because arrays that a function closes over are baked into its executable. f is
-    hashable, and equal for models that differ in their parameters only, so that they share an executable.
+    Parameters become arguments because arrays that a function closes over are baked into its executable. They are
+    nested in plain dictionaries, which JAX takes apart without running Python. f is hashable, and the same for models
+    that differ in their parameters only, so that they share an executable.
 
     Args:
       model: an NNX module (taken in inference mode; it is not changed), a Linen module bound to its
@@ -25,7 +27,7 @@ def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree
     """
     if isinstance(model, nnx.Module):
         definition, state = nnx.split(model)
-        return _Nnx(definition), state
+        return _nnx(definition), nnx.to_pure_dict(state)
     if isinstance(model, nn.Module):
         if model.scope is None:
             raise TypeError("a Linen module has no parameters of its own: give module.bind(variables)")
@@ -36,14 +38,20 @@ def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree
     return (_Plain if isinstance(model, Hashable) else _Unhashable)(model), ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Nnx:
     definition: Any
 
-    def __call__(self, x: Array, state: PyTree) -> Any:
-        model = nnx.merge(self.definition, state)
+    def __call__(self, x: Array, parameters: PyTree) -> Any:
+        model = nnx.merge(self.definition, parameters)
         model.eval()
         return model(x)
+
+
+@lru_cache(maxsize=256)
+def _nnx(definition: Any) -> _Nnx:
+    """The same function for equal definitions: to compare these takes milliseconds, in every call."""
+    return _Nnx(definition)
 
 
 @dataclass(frozen=True)

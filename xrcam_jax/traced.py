@@ -42,8 +42,7 @@ def traced_once(f: Callable, static: tuple[str, ...]) -> Callable:
         fixed = {name: value for name, value in options.items() if name in static}
         dynamic = {name: value for name, value in options.items() if name not in static}
         leaves, structure = jax.tree.flatten((args, dynamic))
-        avals = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves]
-        name = name_of(f, fixed, structure, avals)
+        name = name_of(f, fixed, (structure, [(a.shape, a.dtype) for a in leaves]))
         if name is None:
             return f(*args, **options)
 
@@ -51,6 +50,7 @@ def traced_once(f: Callable, static: tuple[str, ...]) -> Callable:
             args, dynamic = jax.tree.unflatten(structure, leaves)
             return f(*args, **dynamic, **fixed)
 
+        avals = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves]
         lowered = kept(name, lambda: bytes(export.export(jax.jit(flat))(*avals).serialize()))
         return export.deserialize(bytearray(lowered)).call(*leaves)
 
@@ -82,7 +82,7 @@ def kept(name: str, find: Callable[[], bytes]) -> bytes:
     return content
 
 
-def name_of(f: Callable, fixed: Mapping[str, Any], structure: Any, avals: Sequence[Any]) -> str | None:
+def name_of(f: Callable, fixed: Mapping[str, Any], shapes: tuple[Any, Sequence[tuple[Any, Any]]]) -> str | None:
     """A name for what is found out by tracing ``f``, by which to keep it.
 
     It stands for the arguments, JAX's settings, this package's code and the versions of those that it is written for.
@@ -90,8 +90,7 @@ def name_of(f: Callable, fixed: Mapping[str, Any], structure: Any, avals: Sequen
     Args:
       f: what is traced.
       fixed: its arguments that are not arrays, a model for example.
-      structure: of its arguments that are.
-      avals: shape and dtype of these.
+      shapes: of its arguments that are: their structure, and shape and dtype of each.
 
     Returns:
       None where JAX keeps nothing, or where a model's code lies outside this package: that may change, and nothing
@@ -101,9 +100,10 @@ def name_of(f: Callable, fixed: Mapping[str, Any], structure: Any, avals: Sequen
         return None
     written = BytesIO()
     pickler = _Pickler(written)
-    arrays = [(a.shape, str(a.dtype)) for a in avals]
+    structure, leaves = shapes
+    arrays = str(structure), [(shape, str(dtype)) for shape, dtype in leaves]
     try:
-        pickler.dump((f.__module__, f.__qualname__, fixed, str(structure), arrays, jax.default_backend()))
+        pickler.dump((f.__module__, f.__qualname__, fixed, arrays, jax.default_backend()))
     except (pickle.PicklingError, AttributeError, TypeError):
         return None
     if not pickler.modules <= _KNOWN:

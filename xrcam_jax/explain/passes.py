@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.cam.saliency import weighted_sum
-from xrcam_jax.case import INPUT, Function, over_targets, shapes
+from xrcam_jax.case import INPUT, Function, Shapes, of_shapes, over_targets, shapes
 from xrcam_jax.compiling import compiled
 from xrcam_jax.explain.kinds import Cam, Found, Propagation
 from xrcam_jax.lrp.composites import Composite, gradient, relevance_cam
@@ -46,38 +46,36 @@ class Outline:
 
 def outline(function: Function, images: Any, parameters: PyTree) -> Outline:
     """Trace the model; of ``images`` and ``parameters`` only shapes and dtypes count."""
-    return _outline(function, *shapes((images, parameters)))
+    return _outline(function, shapes((images, parameters)))
 
 
 def is_behind_pooling(function: Function, images: Any, parameters: PyTree, layer: str) -> bool:
     """Whether nothing but global pooling and a linear layer follows ``layer``."""
-    return _is_behind_pooling(function, layer, *shapes((images, parameters)))
+    return _is_behind_pooling(function, layer, shapes((images, parameters)))
 
 
 @lru_cache(maxsize=32)
-def _outline(function: Function, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Outline:
+def _outline(function: Function, known: Shapes) -> Outline:
     def find() -> bytes:
-        found = _traced_outline(function, structure, leaves)
+        found = _traced_outline(function, known)
         return json.dumps([found.outputs, found.marks]).encode()
 
-    name = name_of(outline, {"function": function}, structure, leaves)
+    name = name_of(outline, {"function": function}, known)
     if name is None:
-        return _traced_outline(function, structure, leaves)
+        return _traced_outline(function, known)
     outputs, marks = json.loads(kept(name, find))
     return Outline(outputs and tuple(outputs), {mark: tuple(shape) for mark, shape in marks.items()})
 
 
-def _traced_outline(function: Function, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Outline:
-    closed, output = trace(jax.jit(function), *jax.tree.unflatten(structure, leaves))
+def _traced_outline(function: Function, known: Shapes) -> Outline:
+    closed, output = trace(jax.jit(function), *of_shapes(*known))
     marks = {name: aval.shape for name, aval in marks_of(program_for(closed, gradient())).items()}
     return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
 
 
 @lru_cache(maxsize=128)
-def _is_behind_pooling(
-    function: Function, layer: str, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]
-) -> bool:
-    closed, _ = trace(jax.jit(function), *jax.tree.unflatten(structure, leaves))
+def _is_behind_pooling(function: Function, layer: str, known: Shapes) -> bool:
+    closed, _ = trace(jax.jit(function), *of_shapes(*known))
     rules = relevance_cam()
     explained = [i == 0 for i in range(len(closed.in_avals))]
     try:
