@@ -1,5 +1,6 @@
 """Eight virtual devices for the sharding tests, and float64 for those that ask for it."""
 
+import gc
 import os
 
 # Most of the suite's time is compilation, and a third of that is LLVM's optimisation of code that runs once.
@@ -11,10 +12,13 @@ import jax
 import pytest
 from hypothesis import settings
 
+# Traces make and drop objects by the million: to look through them all so often takes a tenth of the suite's time.
+gc.set_threshold(100_000, 50, 100)
+
 jax.config.update("jax_num_cpu_devices", 8)
 
 # Compilation is what takes the time, and it varies: a deadline would only make tests fail at random.
-settings.register_profile("suite", deadline=None, max_examples=15, derandomize=True)
+settings.register_profile("suite", deadline=None, max_examples=10, derandomize=True)
 settings.load_profile("suite")
 
 

@@ -75,11 +75,8 @@ def relevances(model, composite, x, targets, *, at_input=False):
     # Convolutions in double precision are plain loops: here it is running that takes the time, not compilation.
     @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 2})
     def run(x, parameters):
-        found = xr.taps(f, composite, x, parameters, seed=seed).relevances
-        if at_input:
-            out, pullback = jax.vjp(lambda x: xr.lrp(f, composite)(x, parameters), x)
-            found["input"] = pullback(seed(out))[0]
-        return found
+        g = (lambda x, parameters: f(xr.mark(x, "input"), parameters)) if at_input else f
+        return xr.taps(g, composite, x, parameters, seed=seed).relevances
 
     return jax.device_get(run(x, parameters))
 
