@@ -16,6 +16,7 @@ from xrcam_jax.case import shapes
 from xrcam_jax.explain import passes
 from xrcam_jax.functional import as_function
 
+METHODS = ("xrelevance_cam", "grad_cam", "eigen_cam", "gradient_x_input")
 PROGRAM = """
 import sys
 import jax, numpy
@@ -79,7 +80,7 @@ def images():
 
 
 def explained(model, images, **options):
-    return jax.device_get(xr.Explainer(model, **({"methods": ("xrelevance_cam", "grad_cam")} | options))(images))
+    return jax.device_get(xr.Explainer(model, **({"methods": METHODS} | options))(images))
 
 
 def same(a, b):
@@ -145,6 +146,25 @@ def test_the_networks_of_this_package_are_known(folder):
     name = traced.name_of(as_function, {"function": function}, (structure, leaves))
     assert name == traced.name_of(as_function, {"function": function}, (structure, leaves))
     assert name != traced.name_of(as_function, {"function": function}, (structure, leaves[:-1]))
+
+
+class Called(Small):
+    """A program with a callback to the host, which cannot be kept."""
+
+    def __call__(self, x):
+        one = jax.pure_callback(lambda: np.float32(1), jax.ShapeDtypeStruct((), np.float32))
+        return super().__call__(x) * one
+
+
+def test_what_cannot_be_kept_is_traced_each_time(known, images):
+    same(explained(Called(), images), explained(Small(), images))
+    names = {path.name for path in known.iterdir()}
+    assert len(names) == 3  # two outlines and one program
+
+
+def test_a_fault_of_the_model_is_told_as_ever(known, images):
+    with pytest.raises(TypeError, match=r"dot_general|shapes"):
+        explained(Small(), images[..., :2])
 
 
 def test_a_damaged_file_is_written_anew(known, images):

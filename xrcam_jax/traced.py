@@ -51,7 +51,11 @@ def traced_once(f: Callable, static: tuple[str, ...]) -> Callable:
             return f(*args, **dynamic, **fixed)
 
         avals = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves]
-        lowered = kept(name, lambda: bytes(export.export(jax.jit(flat))(*avals).serialize()))
+        try:
+            lowered = kept(name, lambda: bytes(export.export(jax.jit(flat))(*avals).serialize()))
+        except (ValueError, TypeError, NotImplementedError):
+            # Not all that can be compiled can be kept: callbacks to the host cannot. Faults of the model come up again.
+            return f(*args, **options)
         return export.deserialize(bytearray(lowered)).call(*leaves)
 
     return call
