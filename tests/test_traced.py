@@ -190,10 +190,12 @@ def test_across_devices_it_is_traced_as_ever(known, images):
     assert set(known.iterdir()) == before
 
 
-def test_what_fits(images):
-    assert traced.fits({"images": images, "parameters": [jax.numpy.zeros(2)], "targets": None})
+def test_what_can_be_kept(folder, images):
+    assert traced.can_be_kept({"images": images, "parameters": [jax.numpy.zeros(2)], "targets": None})
     with jax.default_device(jax.local_devices()[1]):
-        assert not traced.fits(images)
-    assert traced.fits(jax.device_put(images, jax.local_devices()[1]))
+        assert not traced.can_be_kept(images)
+    assert traced.can_be_kept(jax.device_put(images, jax.local_devices()[1]))
     across = jax.sharding.NamedSharding(jax.make_mesh((2,), ("a",)), jax.P("a"))
-    assert not traced.fits(jax.device_put(images, across))
+    assert not traced.can_be_kept(jax.device_put(images, across))
+    jax.config.update("jax_compilation_cache_dir", None)
+    assert not traced.can_be_kept(images)

@@ -27,6 +27,8 @@ MEMORY = 2**30
 
 Score = Literal["logit", "probability", "log_odds"]
 Function = Callable[[Array, PyTree], Array]
+#: Of a tree: its structure, and shape and dtype of each leaf.
+Shapes = tuple[Any, tuple[tuple[tuple[int, ...], Any], ...]]
 #: (iterable, how many there are, what they are for) -> the same items, perhaps with a bar on the screen.
 Progress = Callable[[Iterable, int, str], Iterable]
 
@@ -230,9 +232,6 @@ def bytes_of_forward(function: Function, layer: str, images: Array, parameters: 
 def bytes_of_gradient(function: Function, layer: str, images: Array, parameters: PyTree) -> int:
     """Estimate of what one run of the batch from ``layer`` on, and back, takes."""
     return _bytes(function, layer, shapes((images, parameters)), backward=True)
-
-
-Shapes = tuple[Any, tuple[tuple[tuple[int, ...], Any], ...]]
 
 
 def shapes(tree: PyTree) -> Shapes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from xrcam_jax.traced import fits, traced_once
+from xrcam_jax.traced import can_be_kept, traced_once
 
 # jaxlib 0.10 sends convolutions on CPU to a library that leaves some shapes on one thread: without it the
 # models here are 1.3 to 1.5 times as fast.
@@ -51,7 +51,7 @@ def compiled(*, static: Sequence[str] = (), keep_trace: bool = False) -> Callabl
             dynamic = [value for name, value in options.items() if name not in static]
             if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, dynamic))):
                 return f(*args, **options)
-            return jitted(keep_trace and fits((args, dynamic)))(*args, **options)
+            return jitted(keep_trace and can_be_kept((args, dynamic)))(*args, **options)
 
         return call
 

@@ -30,7 +30,7 @@ _KNOWN = {*sys.stdlib_module_names, *_KNOWN_BY_VERSION, "xrcam_jax"}
 def traced_once(f: Callable, static: tuple[str, ...]) -> Callable:
     """``f`` for ``jax.jit``, traced once for all processes where that is possible, see :func:`name_of`.
 
-    What is kept is for one device of the default kind, see :func:`fits`.
+    What is kept is for one device of the default kind, see :func:`can_be_kept`.
 
     Args:
       f: returns arrays, dictionaries of arrays, or what is registered with :mod:`jax.export`.
@@ -61,8 +61,10 @@ def traced_once(f: Callable, static: tuple[str, ...]) -> Callable:
     return call
 
 
-def fits(values: PyTree) -> bool:
-    """Whether a function of these arrays runs on one device of the default kind."""
+def can_be_kept(values: PyTree) -> bool:
+    """Whether JAX keeps what it compiles, and a function of these arrays runs on one device of the default kind."""
+    if not _folder():
+        return False
     shardings = {a.sharding for a in jax.tree.leaves(values) if isinstance(a, jax.Array)}
     devices: set[Any] = set().union(*(sharding.device_set for sharding in shardings))
     return (
