@@ -15,12 +15,13 @@ Value and derivatives close under differentiation. With the trilinear form ``T(x
 So there are two bilinear operations, and each one's rule names only these two, to any order.
 """
 
+import math
 from functools import partial
-from math import gcd
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Float
@@ -32,7 +33,7 @@ Operands = tuple[Array, Array]
 _MAX_SHIFTED_INPUTS = 8
 # Channels of a dense block: wide enough for a matrix product, narrow enough to waste little on zeros.
 _BLOCK_CHANNELS = 32
-# Places of an image, or of a few small ones, that a product of the weight gradient sums over at a time.
+# Places of an image, or of a few small ones, that are worked on at a time.
 _PLACES = 3136
 
 
@@ -136,7 +137,7 @@ def _thinned(axis: _Axis, pixels: int, taps: int) -> tuple[slice, _Axis]:
     Where stride and dilation share a factor, all but every factor-th pixel only meet zeros; without them
     the gradients run at the lower resolution too.
     """
-    factor = gcd(axis.stride, axis.dilation)
+    factor = math.gcd(axis.stride, axis.dilation)
     if factor == 1:
         return slice(None), axis
     first = -axis.before % factor
@@ -221,7 +222,7 @@ def _native_weight_gradient(geometry: _Geometry, taps: Pair, x: Array, g: Array)
 
 
 def _correlate_cpu(geometry: _Geometry, x: Array, kernel: Array) -> Array:
-    if geometry.groups == 1:
+    if geometry.groups == 1 or not x.size:
         return _native(geometry, x, kernel)
     if kernel.shape[2] <= _MAX_SHIFTED_INPUTS:
         return _shifted_products(geometry, x, kernel)
@@ -246,15 +247,6 @@ def _joined(groups: int, inputs: int) -> int:
     return max(n for n in range(1, max(1, _BLOCK_CHANNELS // inputs) + 1) if groups % n == 0)
 
 
-def _block_diagonal(kernel: Array, groups: int) -> Array:
-    """Filters of dense blocks of neighbouring groups, ``(kh, kw, c / blocks, o)``: zero between groups."""
-    kh, kw, inputs, outputs = kernel.shape
-    joined = _joined(groups, inputs)
-    diagonal = jnp.eye(joined, dtype=bool)[:, None, None, :, None]
-    by_group = kernel.reshape(kh, kw, 1, inputs, groups // joined, joined, outputs // groups)
-    return jnp.where(diagonal, by_group, 0).reshape(kh, kw, joined * inputs, outputs)
-
-
 # XLA would fuse the sums into every consumer, and evaluate them, and what they are computed from, many
 # times over. It does not look into a call that it may not inline.
 @set_xla_metadata(inlineable="false")
@@ -267,9 +259,13 @@ def _shifted_products(geometry: _Geometry, x: Array, kernel: Array) -> Array:
     weights = kernel.astype(accumulator).reshape(kh * kw, inputs, groups, outputs // groups)
     total = jnp.zeros((), accumulator)
     for pixels, filters in zip(_tapped(geometry, (kh, kw), x.astype(accumulator)), weights, strict=True):
-        by_group = pixels.reshape(*pixels.shape[:3], groups, inputs)
-        for k in range(inputs):
-            total += by_group[..., k : k + 1] * filters[k]
+        by_group = pixels.reshape(*pixels.shape[:3], groups, inputs, 1)
+        if math.prod(pixels.shape[:3]) <= _PLACES:
+            total += (by_group * filters.swapaxes(0, 1)).sum(-2)
+        else:
+            # Written out it takes XLA twice as long to compile, and over many places less time to run.
+            for k in range(inputs):
+                total += by_group[..., k, :] * filters[k]
     return total.reshape(*total.shape[:3], outputs).astype(x.dtype)
 
 
@@ -277,19 +273,25 @@ def _shifted_products(geometry: _Geometry, x: Array, kernel: Array) -> Array:
 @set_xla_metadata(inlineable="false")
 @partial(jax.jit, static_argnums=0)
 def _dense_blocks(geometry: _Geometry, x: Array, kernel: Array) -> Array:
-    """One dense convolution per block of channels."""
-    filters = _block_diagonal(kernel, geometry.groups)
-    kh, kw, channels, outputs = filters.shape
-    blocks = x.shape[3] // channels
-    by_block = jnp.moveaxis(filters.reshape(kh, kw, channels, blocks, outputs // blocks), 3, 0)
+    """One dense convolution per block of neighbouring groups, its filters zero between groups."""
+    kh, kw, inputs, outputs = kernel.shape
+    joined = _joined(geometry.groups, inputs)
+    blocks, channels = geometry.groups // joined, joined * inputs
+    features = outputs // blocks
+    own_group = np.eye(joined, dtype=bool)[:, None, :, None]
 
-    def convolved(block: Operands) -> Array:
-        number, dense = block
-        pixels = lax.dynamic_slice_in_dim(x, number * channels, channels, axis=3)
-        return _native(geometry._replace(groups=1), pixels, dense)
+    def convolve(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        block, z = state
+        pixels = lax.dynamic_slice_in_dim(x, block * channels, channels, axis=3)
+        own = lax.dynamic_slice_in_dim(kernel, block * features, features, axis=3)
+        dense = jnp.where(own_group, own.reshape(kh, kw, 1, inputs, joined, -1), 0)
+        part = _native(geometry._replace(groups=1), pixels, dense.reshape(kh, kw, channels, features))
+        return block + 1, lax.dynamic_update_slice_in_dim(z, part, block * features, axis=3)
 
-    parts = jnp.moveaxis(lax.map(convolved, (jnp.arange(blocks), by_block)), 0, 3)
-    return parts.reshape(*parts.shape[:3], outputs)
+    size = map(_outputs, geometry.axes, x.shape[1:3], (kh, kw))
+    # All of it is written over. Made of x, it lies on the devices as x does.
+    anything = jnp.broadcast_to(x[:, :1, :1, :1], (len(x), *size, outputs))
+    return lax.while_loop(lambda state: state[0] < blocks, convolve, (jnp.zeros((), jnp.uint32), anything))[1]
 
 
 # A convolution's weight gradient is a convolution with a filter as large as the image, which XLA's CPU
@@ -299,6 +301,8 @@ def _dense_blocks(geometry: _Geometry, x: Array, kernel: Array) -> Array:
 @partial(jax.jit, static_argnums=(0, 1))
 def _weight_products(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> Array:
     """Add up one matrix product per few images and block of channels: what all taps see, by the cotangent."""
+    if not x.size:
+        return _native_weight_gradient(geometry, taps, x, g)
     accumulator = jnp.promote_types(x.dtype, jnp.float32)
     batch, places = len(g), g.shape[1] * g.shape[2]
     inputs, outputs = x.shape[3] // geometry.groups, g.shape[3] // geometry.groups
