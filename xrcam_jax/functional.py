@@ -38,7 +38,8 @@ def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree
     return (_Plain if isinstance(model, Hashable) else _Unhashable)(model), ()
 
 
-@dataclass(frozen=True, eq=False)
+# JAX asks what it traces for its name, and a definition takes a third of a second to print.
+@dataclass(frozen=True, eq=False, repr=False)
 class _Nnx:
     definition: Any
 

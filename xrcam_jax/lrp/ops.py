@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, PyTree
 
-from xrcam_jax.lrp.rules import Bilinear, Loss, Rule, total
+from xrcam_jax.lrp.rules import Bilinear, Loss, Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,14 @@ def new_ledger() -> Float[Array, "6"]:
     return jnp.zeros(6)
 
 
+def total(a: Array) -> Array:
+    """Sum of all elements, one axis at a time: in float32 that keeps the error of long sums small."""
+    while jnp.ndim(a):
+        a = jnp.sum(a, axis=-1)
+    return a
+
+
 def _account(r: Array, r_in: PyTree, loss: Loss) -> Float[Array, "6"]:
     passed_on = sum(total(leaf) for leaf in jax.tree.leaves(r_in))
-    entries = (total(r), passed_on, *loss, total(jnp.abs(r)))
+    entries = (total(r), passed_on, *map(total, loss), total(jnp.abs(r)))
     return jnp.stack([jnp.asarray(entry, new_ledger().dtype) for entry in entries])

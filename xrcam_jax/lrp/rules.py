@@ -17,6 +17,7 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -47,7 +48,7 @@ class Bilinear:
 
 
 class Loss(NamedTuple):
-    """Relevance that a rule did not hand on, summed over the operation (scalars)."""
+    """Relevance that a rule did not hand on: arrays of any shape, of which the sum counts."""
 
     bias: Array
     stabiliser: Array
@@ -65,27 +66,22 @@ class Rule(Protocol):
         ...
 
 
-def total(a: Array) -> Array:
-    """Sum of all elements, one axis at a time: in float32 that keeps the error of long sums small."""
-    while a.ndim:
-        a = jnp.sum(a, axis=-1)
-    return a
-
-
 def no_loss(r: Array) -> Loss:
     """Of a rule that hands on all there is, or does not claim to."""
     nothing = jnp.zeros((), r.dtype)
     return Loss(nothing, nothing, nothing)
 
 
+# Most operations share their shape with others: jit traces the division once for all of these.
+@partial(jax.jit, static_argnames="eps")
 def _divide(r: Array, z: Array, b: Array | None, eps: float) -> tuple[Array, Loss]:
     """s = R / stab(z + b), and the relevance that s leaves with the bias, the stabiliser and z = 0."""
     z = z if b is None else z + b
     sign = jnp.where(z < 0, -1, 1).astype(z.dtype)
     # The inner where keeps the derivative of the division finite where it is not used.
     s = jnp.where(z == 0, 0, r / jnp.where(z == 0, 1, z + eps * sign)).astype(r.dtype)
-    bias = jnp.zeros((), r.dtype) if b is None else total(s * b)
-    return s, Loss(bias, total(eps * sign * s), total(jnp.where(z == 0, r, 0)))
+    bias = jnp.zeros((), r.dtype) if b is None else s * b
+    return s, Loss(bias, eps * sign * s, jnp.where(z == 0, r, 0))
 
 
 def _scale(loss: Loss, factor: float) -> Loss:
@@ -233,7 +229,7 @@ class Gamma:
         s_up, loss_up = _divide(jnp.where(z > 0, r, 0), z_up, b_up, self.eps)
         s_down, loss_down = _divide(jnp.where(z < 0, r, 0), z_down, b_down, self.eps)
         loss = _add(loss_up, loss_down)
-        loss = loss._replace(zero=loss.zero + total(jnp.where(z == 0, r, 0)))
+        loss = loss._replace(zero=loss.zero + jnp.where(z == 0, r, 0))
         return _plus(excite(s_up), inhibit(s_down)), loss
 
 
