@@ -4,6 +4,9 @@
 
 The batch is the same for all numbers of devices, which take turns. On a CPU the devices are virtual: they share its
 cores, and nothing can become faster; what is seen there is what dividing the work costs.
+
+Maps are compared with those of the first number of devices, and with those of one device that is given what each
+device gets, share after share. A batch of another size is summed in another order, and differs in rounding.
 """
 
 import argparse
@@ -38,7 +41,8 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     kind = "virtual, sharing the cores" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
     for name in options.models:
         explain = xr.Explainer(xr.create_model(name), ("xrelevance_cam",), LAYERS)
-        programs = {str(count): sharded(explain, count, options.batch_size, options.size) for count in counts}
+        images = pictures(options.batch_size, options.size)
+        programs = {str(count): sharded(explain, count, images) for count in counts}
         found = {label: jax.device_get(run().maps["xrelevance_cam"]) for label, run in programs.items()}
         medians = interleaved_medians(programs, options.repeats, name)
         one = str(counts[0])
@@ -52,15 +56,20 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
                 "ms": 1e3 * seconds,
                 "images_per_s": options.batch_size / seconds,
                 "speed_up": medians[one] / seconds,
-                "largest_difference": max(float(np.abs(maps[layer] - found[one][layer]).max()) for layer in LAYERS),
+                "largest_difference": largest_difference(maps, found[one]),
+                "difference_to_shares": largest_difference(maps, share_after_share(explain, count, images)),
                 "compile_s": programs[str(count)].compile_s,
             }
 
 
-def sharded(explain: xr.Explainer, count: int, batch: int, size: int) -> Program:
-    """XRelevance-CAM of random pictures, laid over the first ``count`` devices; the parameters are on all of them."""
+def pictures(batch: int, size: int) -> np.ndarray:
+    """Random ones."""
+    return np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype(np.float32)
+
+
+def sharded(explain: xr.Explainer, count: int, images: np.ndarray) -> Program:
+    """XRelevance-CAM, laid over the first ``count`` devices; the parameters are on all of them."""
     mesh = data_mesh(jax.devices()[:count])
-    images = np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype(np.float32)
     return program(
         explain.explain,
         jax.device_put(explain.parameters, NamedSharding(mesh, PartitionSpec())),
@@ -68,10 +77,22 @@ def sharded(explain: xr.Explainer, count: int, batch: int, size: int) -> Program
     )
 
 
+def share_after_share(explain: xr.Explainer, count: int, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The maps by layer that one device finds, given in turn what each of ``count`` devices would get."""
+    shares = [jax.device_get(explain(share).maps["xrelevance_cam"]) for share in np.split(images, count)]
+    return {layer: np.concatenate([share[layer] for share in shares]) for layer in LAYERS}
+
+
+def largest_difference(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    """Of two sets of maps."""
+    return max(float(np.abs(found[layer] - expected[layer]).max()) for layer in LAYERS)
+
+
 def _available(counts: list[int]) -> list[int]:
     """Those numbers for which there are devices; a CPU is made to have as many as it takes, if JAX has not started."""
     with suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", max(counts))
+        asked_for = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+        jax.config.update("jax_num_cpu_devices", max(asked_for, *counts))
     have = jax.device_count()
     if max(counts) > have:
         print(f"xrcam benchmark: --devices: there are {have}, larger numbers are left out", file=sys.stderr)

@@ -58,6 +58,13 @@ def test_eight_devices_find_what_one_does(on_one):
             assert {shard.data.shape[0] for shard in maps.addressable_shards} == {1}
 
 
+def test_each_device_finds_to_the_bit_what_one_finds_in_its_share():
+    images, explain = small.images(8), explainer(["xrelevance_cam"])
+    shares = [explain(share) for share in np.split(images, 8)]
+    expected = jax.tree.map(lambda *parts: np.concatenate(parts), *shares)
+    jax.tree.map(np.testing.assert_array_equal, explainer(["xrelevance_cam"], devices=jax.devices())(images), expected)
+
+
 def test_a_batch_that_does_not_go_up_is_padded_and_cut():
     """Five images on four devices, each with a class of its own."""
     images, targets = small.images(8)[:5], np.array([0, 1, 2, 0, 1])

@@ -143,6 +143,7 @@ def test_scaling_lays_the_batch_over_devices(measure):
     assert [row["devices"] for row in rows] == [1, 2]
     assert rows[0]["largest_difference"] == 0
     assert rows[1]["largest_difference"] < 1e-4
+    assert [row["difference_to_shares"] for row in rows] == [0, 0]
     assert rows[1]["speed_up"] == pytest.approx(rows[0]["ms"] / rows[1]["ms"])
     assert "virtual" in rows[1]["kind"]
 
@@ -151,7 +152,7 @@ def test_scaling_lays_the_batch_over_devices(measure):
 def test_scaling_puts_a_share_on_each_device(monkeypatch):
     asked = []
     monkeypatch.setattr(scaling, "program", lambda function, *arguments: asked.extend(arguments))
-    scaling.sharded(xr.Explainer(xr.create_model("tiny"), ("xrelevance_cam",)), 4, 8, 32)
+    scaling.sharded(xr.Explainer(xr.create_model("tiny"), ("xrelevance_cam",)), 4, scaling.pictures(8, 32))
     parameters, images = asked
     assert [shard.data.shape for shard in images.addressable_shards] == [(2, 32, 32, 3)] * 4
     assert all(leaf.is_fully_replicated and len(leaf.devices()) == 4 for leaf in jax.tree.leaves(parameters))
