@@ -264,8 +264,7 @@ def _shifted_products(geometry: _Geometry, x: Array, kernel: Array) -> Array:
             total += (by_group * filters.swapaxes(0, 1)).sum(-2)
         else:
             # Written out it takes XLA twice as long to compile, and over many places less time to run.
-            for k in range(inputs):
-                total += by_group[..., k, :] * filters[k]
+            total += sum(by_group[..., k, :] * filters[k] for k in range(inputs))
     return total.reshape(*total.shape[:3], outputs).astype(x.dtype)
 
 
