@@ -96,8 +96,9 @@ def batch_norm(features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> BatchNorm:
     """
     norm = BatchNorm(features, momentum=0.9, epsilon=1e-5, dtype=dtype, param_dtype=dtype, rngs=rngs)
     # Flax keeps the statistics in float32 whatever param_dtype says.
-    norm.mean = nnx.BatchStat(jnp.zeros(features, dtype))
-    norm.var = nnx.BatchStat(jnp.ones(features, dtype))
+    if dtype != jnp.float32:
+        norm.mean = nnx.BatchStat(jnp.zeros(features, dtype))
+        norm.var = nnx.BatchStat(jnp.ones(features, dtype))
     return norm
 
 
