@@ -14,6 +14,7 @@ from typing import NoReturn
 from xrcam_jax.commands import demo, explain, methods, models, prepare, report, synth, train
 from xrcam_jax.commands.checks import CommandError
 from xrcam_jax.compiling import keep_compiled
+from xrcam_jax.host_memory import keep_freed_memory
 
 # Commands with a door of their own, which parses what follows the command's name.
 FORWARDED = {
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     # FFmpeg writes its own lines about each damaged video; ours names the file.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    keep_freed_memory()
     command = argv[0]
     if command != "benchmark":  # which measures compilation
         keep_compiled()

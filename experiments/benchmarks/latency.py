@@ -23,6 +23,7 @@ import xrcam_jax as xr
 from experiments.benchmarks.shared import LAYERS, Row, fresh_process, leave_room_on_the_device, seconds
 from weights_convert.save import save_timm
 from xrcam_jax.compiling import keep_compiled
+from xrcam_jax.host_memory import keep_freed_memory
 
 DEFAULTS = {"models": ["resnet50", "skresnext50_32x4d"], "size": 224, "repeats": 7}
 PEERS = ()
@@ -51,6 +52,7 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
 
 def first_result(name: str, weights: Path, size: int, repeats: int, started: float) -> Row:
     """Seconds of each step since ``started`` (of ``time.time()``), and milliseconds of a picture afterwards."""
+    keep_freed_memory()
     keep_compiled()
     imported = time.time()
     explain = xr.Explainer(xr.load_model(name, weights), ("xrelevance_cam",), LAYERS)
