@@ -78,7 +78,7 @@ def _divide(r: Array, z: Array, b: Array | None, eps: float) -> tuple[Array, Los
     """s = R / stab(z + b), and the relevance that s leaves with the bias, the stabiliser and z = 0."""
     z = z if b is None else z + b
     sign = jnp.where(z < 0, -1, 1).astype(z.dtype)
-    # Not a where around the division: XLA would compute z anew for each reader of s, to compare it with 0.
+    # By infinity s and its derivative are 0. After the division a where would have each reader of s compute z anew.
     s = (r / jnp.where(z == 0, jnp.inf, z + eps * sign)).astype(r.dtype)
     bias = jnp.zeros((), r.dtype) if b is None else s * b
     return s, Loss(bias, eps * sign * s, jnp.where(z == 0, r, 0))

@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 @jax.jit
 def materialised(x: Array) -> Array:
-    """``x`` itself.
+    """``x`` itself, but for the sign of a zero.
 
     XLA's CPU backend fuses a chain of elementwise operations into everything that reads its end. In a
     stage of residual blocks each block would so add up all blocks before it anew, in the forward pass and
