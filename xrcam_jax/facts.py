@@ -22,7 +22,7 @@ NONLINEAR = frozenset({
     "cbrt", "cos", "exp", "exp2", "integer_pow", "log", "log1p", "pow", "rsqrt", "sin", "sqrt", "square",
 })  # fmt: skip
 SUMS = frozenset({"reduce_sum", "reduce_window_sum"})
-MAXIMA = frozenset({"reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min"})
+MAXIMA = frozenset({"reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min", "jit:max_pool"})
 PRODUCTS = frozenset({"conv_general_dilated", "dot_general", "jit:grouped_conv"})
 _ELEMENTWISE = ACTIVATIONS | AFFINE | NONLINEAR | {"select_n", "convert_element_type", "stop_gradient",
     "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "is_finite", "sign", "broadcast_in_dim"}  # fmt: skip

@@ -20,7 +20,7 @@ from xrcam_jax.reinterpret import Equation, Program, flatten
 def keep_operations(eqn: JaxprEqn) -> bool:
     """Keep whole what is one operation to a rule: the package's own, and activations with a derivative of their own."""
     if eqn.primitive.name in ("jit", "pjit"):
-        return f"jit:{eqn.params['name']}" in fact.PRODUCTS | fact.STRUCTURE
+        return f"jit:{eqn.params['name']}" in fact.PRODUCTS | fact.STRUCTURE | fact.MAXIMA
     return eqn.primitive.name == "custom_jvp_call" and fact.is_elementwise(flatten(eqn.params["call_jaxpr"]))
 
 
