@@ -26,6 +26,8 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Float
 
+from xrcam_jax.ops.placement import added_up, vary_alike
+
 Pair = tuple[int, int]
 Operands = tuple[Array, Array]
 
@@ -93,7 +95,7 @@ def grouped_conv(
     axes = [_Axis(*axis) for axis in zip(strides, dilation, *zip(*padding, strict=True), strict=True)]
     _check(x, kernel, axes, groups)
     (rows, height), (columns, width) = map(_thinned, axes, x.shape[1:3], kernel.shape[:2])
-    return _correlate(_Geometry((height, width), groups), *_varying_alike(x[:, rows, columns], kernel))
+    return _correlate(_Geometry((height, width), groups), *vary_alike(x[:, rows, columns], kernel))
 
 
 def _check(x: Array, kernel: Array, axes: list[_Axis], groups: int) -> None:
@@ -110,16 +112,6 @@ def _check(x: Array, kernel: Array, axes: list[_Axis], groups: int) -> None:
         )
     if min(map(_outputs, axes, x.shape[1:3], kernel.shape[:2])) < 1:
         raise ValueError(f"kernel of shape {kernel.shape}, dilated, exceeds the padded x of shape {x.shape}")
-
-
-def _varying_alike(x: Array, kernel: Array) -> Operands:
-    """Inside shard_map, let both vary over the same mesh axes: transposing that adds up over the devices.
-
-    A rule of ``jax.custom_vjp`` has to return cotangents that vary as the operands do.
-    """
-    of_x, of_kernel = (jax.typeof(operand).manual_axis_type.varying for operand in (x, kernel))
-    x = lax.pcast(x, tuple(of_kernel - of_x), to="varying")
-    return x, lax.pcast(kernel, tuple(of_x - of_kernel), to="varying")
 
 
 def _dilated(size: int, dilation: int) -> int:
@@ -178,10 +170,7 @@ _correlate.defvjp(_correlate_fwd, _correlate_bwd)
 @partial(jax.jit, static_argnums=(0, 1))
 def _weight_gradient(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> Array:
     cpu, default = partial(_weight_products, geometry, taps), partial(_native_weight_gradient, geometry, taps)
-    if any(jax.typeof(operand).sharding.spec[0] is not None for operand in (x, g)):
-        # On a mesh of explicit axes a batch that lies across devices could not be split by a reshape.
-        cpu = jax.sharding.auto_axes(cpu, out_sharding=jax.sharding.PartitionSpec(None, None, None, None))
-    return lax.platform_dependent(x, g, cpu=cpu, default=default)
+    return lax.platform_dependent(x, g, cpu=added_up(cpu, x, g), default=default)
 
 
 def _weight_gradient_fwd(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> tuple[Array, Operands]:
@@ -217,7 +206,7 @@ def _native(geometry: _Geometry, x: Array, kernel: Array) -> Array:
 
 def _native_weight_gradient(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> Array:
     shape = (*taps, x.shape[3] // geometry.groups, g.shape[3])
-    _, anywhere = _varying_alike(x, jnp.zeros(shape, x.dtype))
+    _, anywhere = vary_alike(x, jnp.zeros(shape, x.dtype))
     return jax.vjp(partial(_native, geometry, x), anywhere)[1](g)[0]
 
 
