@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from xrcam_jax.ops.batch_norm import normalise_batch
 from xrcam_jax.ops.grouped_conv import grouped_conv
+from xrcam_jax.ops.pointwise_conv import pointwise_conv
 
 
 def he_normal(key: jax.Array, shape: tuple[int, int, int, int], dtype: jnp.dtype) -> jax.Array:
@@ -69,6 +70,8 @@ class Conv(nnx.Module):
         dilation = (self.dilation, self.dilation)
         if self.groups > 1:
             return grouped_conv(x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups)
+        if kernel.shape[:2] == (1, 1):
+            return pointwise_conv(x, kernel, self.stride)
         return lax.conv_general_dilated(
             x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
