@@ -1,10 +1,11 @@
 """Batch normalisation by a batch's own statistics, for training.
 
-Sums over all places of all images are written as products with a vector of ones: XLA's CPU backend runs them,
-forwards and backwards, up to seven times faster than reductions over the same axes.
+Sums over all places of all images are written as sums of a few parts of each image, whose places are summed as
+products with a vector of ones: XLA's CPU backend runs them up to twenty times faster than reductions over the same
+axes, and products alone, which have to be given squares as an array, a third as fast.
 """
 
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 Vector = Float[Array, " c"]
+
+# Parts of an image that are added up: more of them take longer to compile, and no less time to run.
+_PARTS = 8
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -49,6 +53,9 @@ normalise_batch.defvjp(_forward, _backward)
 
 
 def _channel_means(a: Float[Array, "b h w c"]) -> Vector:
-    rows = a.reshape(-1, a.shape[-1])
+    batch, height, width, channels = a.shape
+    parts = max(n for n in range(1, _PARTS + 1) if height * width % n == 0)
+    split = a.reshape(batch, parts, -1, channels)
+    rows = reduce(jnp.add, [split[:, i] for i in range(parts)]).reshape(-1, channels)
     # In full precision everywhere: a GPU's fast products would cost the variance its digits.
-    return jnp.matmul(jnp.ones(len(rows), a.dtype), rows, precision=lax.Precision.HIGHEST) / len(rows)
+    return jnp.matmul(jnp.ones(len(rows), a.dtype), rows, precision=lax.Precision.HIGHEST) / (batch * height * width)
