@@ -138,7 +138,8 @@ def make_eval_step(
 
 
 def _norm(tree: PyTree) -> Array:
-    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
+    # On CPU a product takes a fraction of the time of a sum over all axes.
+    return jnp.sqrt(sum(jnp.vdot(leaf, leaf, precision=lax.Precision.HIGHEST) for leaf in jax.tree.leaves(tree)))
 
 
 def _forward(
