@@ -52,6 +52,10 @@ class _Axis(NamedTuple):
     spread: int = 1
 
 
+#: Of one tap, which meets each pixel once.
+_EACH = _Axis(stride=1, dilation=1, before=0, after=0)
+
+
 class _Geometry(NamedTuple):
     """All that is static about a correlation besides its shapes."""
 
@@ -288,7 +292,11 @@ def _dense_blocks(geometry: _Geometry, x: Array, kernel: Array) -> Array:
 @set_xla_metadata(inlineable="false")
 @partial(jax.jit, static_argnums=(0, 1))
 def _weight_products(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> Array:
-    """Add up one matrix product per few images and block of channels: what all taps see, by the cotangent."""
+    """Add up one matrix product per few images and block of channels: what taps see, by the cotangents they meet.
+
+    At stride 1 the taps of a row are laid beside each other on the side of ``x``, and those of a column on the side
+    of ``g``: for 3 x 3 taps six copies in place of nine, and a product of squarer matrices.
+    """
     if not x.size:
         return _native_weight_gradient(geometry, taps, x, g)
     accumulator = jnp.promote_types(x.dtype, jnp.float32)
@@ -297,21 +305,32 @@ def _weight_products(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> Arr
     joined = _joined(geometry.groups, inputs)
     blocks = geometry.groups // joined
     few = max(n for n in range(1, batch + 1) if batch % n == 0 and (n == 1 or n * places <= _PLACES))
+    parts = batch // few
 
-    def by_block(pixels: Array) -> Array:
-        """Blocks first, a block's channels last, and a few images at a time."""
-        split = pixels.reshape(batch // few, few, *pixels.shape[1:3], blocks, -1)
-        return jnp.moveaxis(split, 4, 0).reshape(-1, few, *pixels.shape[1:3], pixels.shape[3] // blocks)
+    height, width = geometry.axes
+    if height.stride == 1:
+        of_x, of_g = (1, taps[1]), (taps[0], 1)
+        axes_x, axes_g = (_EACH, width), (_transposed(height, x.shape[1], taps[0]), _EACH)
+    else:
+        of_x, of_g = taps, (1, 1)
+        axes_x, axes_g = (height, width), (_EACH, _EACH)
 
-    def product(part: Operands) -> Array:
-        pixels, cotangent = part
-        seen = jnp.concatenate(_tapped(geometry, taps, pixels), axis=-1)
-        return lax.dot_general(
-            seen.reshape(few * places, -1), cotangent.reshape(few * places, -1), (((0,), (0,)), ((), ()))
-        )
+    def product(index: Array) -> Array:
+        block, part = index // parts, index % parts
 
-    products = lax.map(product, (by_block(x.astype(accumulator)), by_block(g.astype(accumulator))))
-    total = products.reshape(blocks, batch // few, *taps, joined, inputs, joined, outputs).sum(1)
+        def rows(a: Array, axes: tuple[_Axis, _Axis], taps: Pair, channels: int) -> Array:
+            start, size = (part * few, 0, 0, block * channels), (few, *a.shape[1:3], channels)
+            here = lax.dynamic_slice(a, start, size).astype(accumulator)
+            beside = jnp.concatenate(_tapped(_Geometry(axes, groups=1), taps, here), axis=-1)
+            return beside.reshape(-1, beside.shape[3])
+
+        seen, met = rows(x, axes_x, of_x, joined * inputs), rows(g, axes_g, of_g, joined * outputs)
+        return lax.dot_general(seen, met, (((0,), (0,)), ((), ())))
+
+    products = lax.map(product, jnp.arange(blocks * parts))
+    total = products.reshape(blocks, parts, *of_x, joined, inputs, of_g[0], joined, outputs).sum(1)
     # Of a dense block, only what connects a group with itself is a weight.
-    own = jnp.diagonal(total, axis1=3, axis2=5)
-    return jnp.moveaxis(own, (0, 5), (3, 4)).reshape(*taps, inputs, -1).astype(x.dtype)
+    own = jnp.diagonal(total, axis1=3, axis2=6)
+    # Met by the cotangent, the taps of a column come in reverse.
+    by_tap = jnp.moveaxis(own[..., ::-1, :, :], (4, 0, 6), (1, 4, 5))
+    return by_tap.reshape(*taps, inputs, -1).astype(x.dtype)
