@@ -14,9 +14,10 @@ from xrcam_jax.reinterpret import flatten, marks_of, run, trace
 
 #: All that a network of the family is made of on the way from the pictures to the logits.
 PRIMITIVES = {
-    "add", "broadcast_in_dim", "concatenate", "conv_general_dilated", "custom_jvp_call", "div", "dot_general", "exp",
-    "jit:grouped_conv", "jit:materialised", "max", "mul", "name", "reduce_max", "reduce_sum", "jit:max_pool",
-    "reshape", "slice", "split", "squeeze", "stack", "stop_gradient", "sub", "convert_element_type", "transpose",
+    "add", "broadcast_in_dim", "concatenate", "conv_general_dilated", "convert_element_type", "custom_jvp_call", "div",
+    "dot_general", "exp", "jit:grouped_conv", "jit:materialised", "jit:max_pool", "jit:pointwise_conv", "max", "mul",
+    "name", "reduce_max", "reduce_sum", "reshape", "slice", "split", "squeeze", "stack", "stop_gradient", "sub",
+    "transpose",
 }  # fmt: skip
 
 

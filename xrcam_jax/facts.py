@@ -23,7 +23,8 @@ NONLINEAR = frozenset({
 })  # fmt: skip
 SUMS = frozenset({"reduce_sum", "reduce_window_sum"})
 MAXIMA = frozenset({"reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min", "jit:max_pool"})
-PRODUCTS = frozenset({"conv_general_dilated", "dot_general", "jit:grouped_conv"})
+CONVOLUTIONS = frozenset({"conv_general_dilated", "jit:grouped_conv", "jit:pointwise_conv"})
+PRODUCTS = CONVOLUTIONS | {"dot_general"}
 _ELEMENTWISE = ACTIVATIONS | AFFINE | NONLINEAR | {"select_n", "convert_element_type", "stop_gradient",
     "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "is_finite", "sign", "broadcast_in_dim"}  # fmt: skip
 

@@ -28,7 +28,7 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> Kind | None:
     """What ``equation`` does to the explained values among its operands; None where no rule is known."""
     name, explained = equation.primitive, [o.explained for o in operands]
     both = sum(explained) > 1
-    if name in ("conv_general_dilated", "jit:grouped_conv"):
+    if name in fact.CONVOLUTIONS:
         return "convolution" if explained == [True, False] else None
     if name == "dot_general":
         if both:  # values weighted by a gate, as by attention

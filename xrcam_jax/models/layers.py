@@ -71,7 +71,7 @@ class Conv(nnx.Module):
         if self.groups > 1:
             return grouped_conv(x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups)
         if kernel.shape[:2] == (1, 1):
-            return pointwise_conv(x, kernel, self.stride)
+            return pointwise_conv(x, kernel, stride=self.stride)
         return lax.conv_general_dilated(
             x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )

@@ -4,6 +4,8 @@ XLA's CPU backend makes a matrix product of the convolution itself, but not of i
 transposes both operands first, and it computes the cotangent twice, in one layout for each of the two.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -14,11 +16,15 @@ from xrcam_jax.ops.placement import added_up, vary_alike
 Operands = tuple[Array, Array]
 
 
-def pointwise_conv(x: Float[Array, "b h w i"], kernel: Float[Array, "1 1 i o"], stride: int) -> Float[Array, "b p q o"]:
+@partial(jax.jit, static_argnames="stride")
+def pointwise_conv(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "1 1 i o"], *, stride: int
+) -> Float[Array, "b p q o"]:
     """``z[b,p,q,o] = sum_i x[b, p * stride, q * stride, i] * kernel[0,0,i,o]``.
 
-    In a jaxpr it is a ``custom_vjp_call`` around ``conv_general_dilated``. Reverse mode to any order, vmap and
-    sharding work; forward mode does not.
+    In a jaxpr it is one ``jit`` equation named ``pointwise_conv`` with operands ``(x, kernel)``, so that a
+    transformation can treat it as the one bilinear operation that it is. Reverse mode to any order, vmap and sharding
+    work; forward mode does not (``jax.custom_vjp``).
 
     Args:
       x: inputs, channels last.
