@@ -1,14 +1,16 @@
-"""What programs compile is kept for later ones, where they are told, and the tests' is not."""
+"""How programs are compiled; what they compile is kept for later ones, where they are told, and the tests' is not."""
 
 import os
 import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import pytest
 
+import xrcam_jax as xr
 from xrcam_jax.cli import main
-from xrcam_jax.compiling import keep_compiled
+from xrcam_jax.compiling import _known_cpu_options, compiler_options, keep_compiled
 
 PROGRAM = """
 import jax
@@ -66,3 +68,29 @@ def test_a_program_is_kept(tmp_path):
 
 def test_the_suite_keeps_nothing():
     assert not jax.config.jax_compilation_cache_dir
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="options of the CPU backend")
+def test_positive_weights_of_all_layers_do_not_lie_in_memory_together():
+    layers, width = 12, 256
+    weights = [jax.random.normal(jax.random.key(i), (width, width)) for i in range(layers)]
+
+    def relevance(weights, x):
+        def network(x):
+            for w in weights:
+                x = jax.nn.relu(x @ w)
+            return x
+
+        out, pullback = jax.vjp(xr.lrp(network, xr.composites.relevance_cam()), x)
+        return pullback(out)
+
+    def held(options):
+        lowered = jax.jit(relevance, compiler_options=options).lower(weights, jnp.ones((1, width)))
+        return lowered.compile().memory_analysis().temp_size_in_bytes / (4 * width**2)
+
+    assert held(dict(compiler_options())) < 4 < layers <= held({})
+
+
+def test_options_that_are_not_known_are_left_out(monkeypatch):
+    monkeypatch.setattr("xrcam_jax.compiling._CPU", {"xla_no_such_option": 1, "xla_cpu_enable_fast_math": False})
+    assert _known_cpu_options.__wrapped__() == {"xla_cpu_enable_fast_math": False}
