@@ -22,8 +22,8 @@ NONLINEAR = frozenset({
     "cbrt", "cos", "exp", "exp2", "integer_pow", "log", "log1p", "pow", "rsqrt", "sin", "sqrt", "square",
 })  # fmt: skip
 SUMS = frozenset({"reduce_sum", "reduce_window_sum"})
-MAXIMA = frozenset({"reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min", "jit:max_pool"})
-CONVOLUTIONS = frozenset({"conv_general_dilated", "jit:grouped_conv", "jit:pointwise_conv"})
+MAXIMA = frozenset({"reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min", "jit:square_max_pool"})
+CONVOLUTIONS = frozenset({"conv_general_dilated", "jit:grouped_conv", "jit:strided_pointwise_conv"})
 PRODUCTS = CONVOLUTIONS | {"dot_general"}
 _ELEMENTWISE = ACTIVATIONS | AFFINE | NONLINEAR | {"select_n", "convert_element_type", "stop_gradient",
     "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "is_finite", "sign", "broadcast_in_dim"}  # fmt: skip

@@ -152,8 +152,8 @@ def test_layers_are_named_in_profiles():
     for name in (
         "conv1/conv_general_dilated",
         "layer1/0/conv1/paths/1/conv_general_dilated",
-        "layer2/0/downsample/jit(pointwise_conv)",
-        "layer4/1/conv1/attn/fc_select/jit(pointwise_conv)",
+        "layer2/0/downsample/jit(strided_pointwise_conv)",
+        "layer4/1/conv1/attn/fc_select/jit(strided_pointwise_conv)",
         "layer4/1/conv2/conv_general_dilated",
         "fc/dot_general",
     ):

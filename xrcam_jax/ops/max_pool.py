@@ -26,12 +26,12 @@ class _Windows(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("window", "stride", "padding"))
-def max_pool(x: Float[Array, "b h w c"], *, window: int, stride: int, padding: int) -> Float[Array, "b p q c"]:
+def square_max_pool(x: Float[Array, "b h w c"], *, window: int, stride: int, padding: int) -> Float[Array, "b p q c"]:
     """The maximum of each window, as PyTorch's layer of the same name computes it.
 
     The derivative goes to one pixel of each window: the first in reading order of those that are equal to the maximum.
 
-    In a jaxpr it is one ``jit`` equation named ``max_pool``, so that a transformation can treat it as the one
+    In a jaxpr it is one ``jit`` equation named ``square_max_pool``, so that a transformation can treat it as the one
     operation that it is. Reverse mode to any order, vmap and sharding along the batch work; forward mode does
     not (``jax.custom_vjp``).
 
