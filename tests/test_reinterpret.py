@@ -16,8 +16,8 @@ from xrcam_jax.reinterpret import flatten, marks_of, run, trace
 PRIMITIVES = {
     "add", "broadcast_in_dim", "concatenate", "conv_general_dilated", "convert_element_type", "custom_jvp_call", "div",
     "dot_general", "exp", "jit:grouped_conv", "jit:materialised", "jit:square_max_pool", "jit:strided_pointwise_conv",
-    "max", "mul", "name", "reduce_max", "reduce_sum", "reshape", "slice", "split", "squeeze", "stack", "stop_gradient", "sub",
-    "transpose",
+    "max", "mul", "name", "reduce_max", "reduce_sum", "reshape", "slice", "split", "squeeze", "stack", "stop_gradient",
+    "sub", "transpose",
 }  # fmt: skip
 
 
