@@ -11,7 +11,7 @@ STRUCTURE = frozenset({
     "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "dynamic_slice",
     "dynamic_update_slice", "expand_dims", "gather", "name", "optimization_barrier", "pad", "pbroadcast",
     "pcast", "pvary", "reduce_precision", "reshape", "rev", "select_n", "sharding_constraint", "slice",
-    "split", "squeeze", "stack", "transpose", "unstack", "reshard", "mesh_cast", "jit:materialised",
+    "split", "squeeze", "stack", "transpose", "unstack", "reshard", "mesh_cast", "xrcam_jax.materialised",
 })  # fmt: skip
 #: Elementwise functions of one value that the field calls activations.
 ACTIVATIONS = frozenset({"abs", "clamp", "erf", "expm1", "logistic", "max", "min", "tanh"})
@@ -22,8 +22,8 @@ NONLINEAR = frozenset({
     "cbrt", "cos", "exp", "exp2", "integer_pow", "log", "log1p", "pow", "rsqrt", "sin", "sqrt", "square",
 })  # fmt: skip
 SUMS = frozenset({"reduce_sum", "reduce_window_sum"})
-MAXIMA = frozenset({"reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min", "jit:square_max_pool"})
-CONVOLUTIONS = frozenset({"conv_general_dilated", "jit:grouped_conv", "jit:strided_pointwise_conv"})
+MAXIMA = frozenset({"reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min", "xrcam_jax.max_pool"})
+CONVOLUTIONS = frozenset({"conv_general_dilated", "xrcam_jax.grouped_conv", "xrcam_jax.pointwise_conv"})
 PRODUCTS = CONVOLUTIONS | {"dot_general"}
 _ELEMENTWISE = ACTIVATIONS | AFFINE | NONLINEAR | {"select_n", "convert_element_type", "stop_gradient",
     "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "is_finite", "sign", "broadcast_in_dim"}  # fmt: skip

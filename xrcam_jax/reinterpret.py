@@ -49,9 +49,9 @@ class Equation:
 
     @property
     def primitive(self) -> str:
-        """The primitive's name; a call that was kept closed is known as ``jit:NAME``."""
+        """The primitive's name; of a call that was kept closed, the function's."""
         name = self.eqn.primitive.name
-        return f"jit:{self.eqn.params['name']}" if name in ("jit", "pjit") else name
+        return self.eqn.params["name"] if name in ("jit", "pjit") else name
 
     @property
     def scope(self) -> str:

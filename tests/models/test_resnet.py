@@ -141,7 +141,7 @@ def test_every_stage_is_marked_once_after_a_relu(small):
     made_by = {equation.outvars[0]: equation for equation in jaxpr.eqns}
     for equation in marks:
         kept = made_by[equation.invars[0]]
-        assert kept.params["name"] == "materialised"
+        assert kept.params["name"] == "xrcam_jax.materialised"
         assert "relu" in str(made_by[kept.invars[0]])
 
 
@@ -152,8 +152,8 @@ def test_layers_are_named_in_profiles():
     for name in (
         "conv1/conv_general_dilated",
         "layer1/0/conv1/paths/1/conv_general_dilated",
-        "layer2/0/downsample/jit(strided_pointwise_conv)",
-        "layer4/1/conv1/attn/fc_select/jit(strided_pointwise_conv)",
+        "layer2/0/downsample/jit(xrcam_jax.pointwise_conv)",
+        "layer4/1/conv1/attn/fc_select/jit(xrcam_jax.pointwise_conv)",
         "layer4/1/conv2/conv_general_dilated",
         "fc/dot_general",
     ):

@@ -173,7 +173,7 @@ def test_is_one_equation_in_a_jaxpr(case):
     ours, _, x, kernel, _ = operands(case)
     (equation,) = jax.make_jaxpr(ours)(x, kernel).eqns
     assert equation.primitive.name == "jit"
-    assert equation.params["name"] == "grouped_conv"
+    assert equation.params["name"] == "xrcam_jax.grouped_conv"
     assert len(equation.invars) == 2
 
 

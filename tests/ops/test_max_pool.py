@@ -1,4 +1,4 @@
-"""square_max_pool against loops in numpy and against XLA's own windowed maximum."""
+"""max_pool against loops in numpy and against XLA's own windowed maximum."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from xrcam_jax.ops.max_pool import square_max_pool
+from xrcam_jax.ops.max_pool import max_pool
 
 # That of the models.
 POOL = {"window": 3, "stride": 2, "padding": 1}
@@ -59,7 +59,7 @@ def test_value_and_derivative_are_those_of_loops(size, window, stride, padding, 
     x = rng.integers(-2, 3, (2, *size, 3)).astype(np.float32)
     wanted, _ = loops(x, None, window, stride, padding)
     g = rng.integers(-9, 10, wanted.shape).astype(np.float32)
-    pool = partial(square_max_pool, window=window, stride=stride, padding=padding)
+    pool = partial(max_pool, window=window, stride=stride, padding=padding)
     found = value_and_derivative(pool)(x, g)
     for ours, theirs in zip(found, loops(x, g, window, stride, padding), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -82,14 +82,14 @@ def test_second_derivatives_are_those_of_xla(operands):
 
         return jax.jit(jax.grad(first, (0, 1)))(x, g)
 
-    for ours, theirs in zip(second(partial(square_max_pool, **POOL)), second(partial(native, **POOL)), strict=True):
+    for ours, theirs in zip(second(partial(max_pool, **POOL)), second(partial(native, **POOL)), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 def test_jit_and_vmap_change_nothing(operands, dtype):
     x, g = (jnp.asarray(a, dtype) for a in operands)
-    compute = value_and_derivative(partial(square_max_pool, **POOL))
+    compute = value_and_derivative(partial(max_pool, **POOL))
     wanted = compute(x, g)
     mapped = jax.vmap(lambda x, g: [a[0] for a in compute(x[None], g[None])])
     for found in (jax.jit(compute)(x, g), mapped(x, g)):
@@ -99,14 +99,14 @@ def test_jit_and_vmap_change_nothing(operands, dtype):
 
 
 def test_is_one_equation_in_a_jaxpr(operands):
-    (equation,) = jax.make_jaxpr(partial(square_max_pool, **POOL))(operands[0]).eqns
+    (equation,) = jax.make_jaxpr(partial(max_pool, **POOL))(operands[0]).eqns
     assert equation.primitive.name == "jit"
-    assert equation.params["name"] == "square_max_pool"
+    assert equation.params["name"] == "xrcam_jax.max_pool"
 
 
 @pytest.mark.parametrize(("platform", "own"), [("cpu", False), ("cuda", True), ("tpu", True)])
 def test_formulation_is_chosen_by_platform_at_lowering(operands, platform, own):
-    compute = jax.jit(value_and_derivative(partial(square_max_pool, **POOL)))
+    compute = jax.jit(value_and_derivative(partial(max_pool, **POOL)))
     text = compute.trace(*operands).lower(lowering_platforms=(platform,)).as_text()
     assert ("reduce_window" in text) == ("select_and_scatter" in text) == own
 
@@ -117,7 +117,7 @@ def test_formulation_is_chosen_by_platform_at_lowering(operands, platform, own):
     ids=["jit-auto", "jit-explicit", "shard_map"],
 )
 def test_batch_sharded_over_devices_is_not_gathered(operands, kind, mapped):
-    compute = jax.jit(value_and_derivative(partial(square_max_pool, **POOL)))
+    compute = jax.jit(value_and_derivative(partial(max_pool, **POOL)))
     expected = compute(*operands)
     mesh = jax.make_mesh((8,), ("b",), axis_types=(kind,))
     if mapped:
@@ -138,4 +138,4 @@ def test_batch_sharded_over_devices_is_not_gathered(operands, kind, mapped):
 )
 def test_what_does_not_fit_is_named(window, padding, message):
     with pytest.raises(ValueError, match=message):
-        square_max_pool(jnp.zeros((1, 5, 7, 2)), window=window, stride=1, padding=padding)
+        max_pool(jnp.zeros((1, 5, 7, 2)), window=window, stride=1, padding=padding)

@@ -1,4 +1,4 @@
-"""strided_pointwise_conv against its definition in numpy and against lax's own convolution."""
+"""pointwise_conv against its definition in numpy and against lax's own convolution."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from xrcam_jax.ops.pointwise_conv import strided_pointwise_conv
+from xrcam_jax.ops.pointwise_conv import pointwise_conv
 
 
 def native(x, kernel, stride):
@@ -46,7 +46,7 @@ def test_value_and_derivatives_are_those_of_the_definition(size, stride, batch):
     g_x = np.zeros_like(x)
     g_x[:, ::stride, ::stride] = g @ matrix.T
     with jax.enable_x64(True):
-        found = value_and_derivatives(strided_pointwise_conv, stride)(x, kernel, g)
+        found = value_and_derivatives(pointwise_conv, stride)(x, kernel, g)
     expected = seen @ matrix, g_x, np.einsum("bpqi,bpqo->io", seen, g)[None, None]
     assert_close(found, expected, 1e-13)
 
@@ -64,12 +64,12 @@ def test_second_derivatives(stride):
         return jax.jit(jax.grad(first, (0, 1)))
 
     x, kernel, _ = operands(stride, dtype=np.float64)
-    assert_close(of_the_gradient(strided_pointwise_conv)(x, kernel), of_the_gradient(native)(x, kernel), 1e-12)
+    assert_close(of_the_gradient(pointwise_conv)(x, kernel), of_the_gradient(native)(x, kernel), 1e-12)
 
 
 @pytest.mark.parametrize("axes", [(0, None, 0), (None, 0, 0), (0, 0, 0)], ids=["x", "kernel", "both"])
 def test_vmap_is_a_loop(axes):
-    arrays, f = operands(2), value_and_derivatives(strided_pointwise_conv, 2)
+    arrays, f = operands(2), value_and_derivatives(pointwise_conv, 2)
     stacked = [a if axis is None else jnp.stack([a, 2 * a]) for a, axis in zip(arrays, axes, strict=True)]
     loop = [f(*(a if axis is None else n * a for a, axis in zip(arrays, axes, strict=True))) for n in (1, 2)]
     expected = jax.tree.map(lambda *results: jnp.stack(results), *loop)
@@ -78,21 +78,21 @@ def test_vmap_is_a_loop(axes):
 
 def test_bfloat16():
     arrays = operands(2)
-    half = value_and_derivatives(strided_pointwise_conv, 2)(*(jnp.asarray(a, jnp.bfloat16) for a in arrays))
+    half = value_and_derivatives(pointwise_conv, 2)(*(jnp.asarray(a, jnp.bfloat16) for a in arrays))
     assert all(a.dtype == jnp.bfloat16 for a in half)
     assert_close([a.astype(jnp.float32) for a in half], value_and_derivatives(native, 2)(*arrays), 2e-2)
 
 
 @pytest.mark.parametrize(("platform", "products"), [("cpu", 2), ("cuda", 0), ("tpu", 0)])
 def test_formulation_is_chosen_by_platform_at_lowering(platform, products):
-    lowered = value_and_derivatives(strided_pointwise_conv, 1).trace(*operands(1)).lower(lowering_platforms=(platform,))
+    lowered = value_and_derivatives(pointwise_conv, 1).trace(*operands(1)).lower(lowering_platforms=(platform,))
     assert lowered.as_text().count("stablehlo.dot_general") == products
 
 
 def test_is_one_equation_in_a_jaxpr():
-    (equation,) = jax.make_jaxpr(partial(strided_pointwise_conv, stride=2))(*operands(2)[:2]).eqns
+    (equation,) = jax.make_jaxpr(partial(pointwise_conv, stride=2))(*operands(2)[:2]).eqns
     assert equation.primitive.name == "jit"
-    assert equation.params["name"] == "strided_pointwise_conv"
+    assert equation.params["name"] == "xrcam_jax.pointwise_conv"
     assert len(equation.invars) == 2
 
 
@@ -102,7 +102,7 @@ def test_is_one_equation_in_a_jaxpr():
     ids=["jit-auto", "jit-explicit", "shard_map"],
 )
 def test_batch_sharded_over_devices_is_not_gathered(kind, mapped):
-    arrays, compute = operands(2), value_and_derivatives(strided_pointwise_conv, 2)
+    arrays, compute = operands(2), value_and_derivatives(pointwise_conv, 2)
     expected = compute(*arrays)
     mesh, specs = jax.make_mesh((8,), ("b",), axis_types=(kind,)), (P("b"), P(), P("b"))
     if mapped:

@@ -14,13 +14,14 @@ from xrcam_jax.facts import Fact
 from xrcam_jax.lrp.composites import Kind
 from xrcam_jax.lrp.ops import Operation
 from xrcam_jax.lrp.rules import Bilinear
+from xrcam_jax.ops.operation import PREFIX
 from xrcam_jax.reinterpret import Equation, Program, flatten
 
 
 def keep_operations(eqn: JaxprEqn) -> bool:
     """Keep whole what is one operation to a rule: the package's own, and activations with a derivative of their own."""
     if eqn.primitive.name in ("jit", "pjit"):
-        return f"jit:{eqn.params['name']}" in fact.PRODUCTS | fact.STRUCTURE | fact.MAXIMA
+        return eqn.params["name"].startswith(PREFIX)
     return eqn.primitive.name == "custom_jvp_call" and fact.is_elementwise(flatten(eqn.params["call_jaxpr"]))
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from xrcam_jax.ops.batch_norm import normalise_batch
 from xrcam_jax.ops.grouped_conv import grouped_conv
-from xrcam_jax.ops.pointwise_conv import strided_pointwise_conv
+from xrcam_jax.ops.pointwise_conv import pointwise_conv
 
 
 def he_normal(key: jax.Array, shape: tuple[int, int, int, int], dtype: jnp.dtype) -> jax.Array:
@@ -71,7 +71,7 @@ class Conv(nnx.Module):
         if self.groups > 1:
             return grouped_conv(x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups)
         if kernel.shape[:2] == (1, 1):
-            return strided_pointwise_conv(x, kernel, stride=self.stride)
+            return pointwise_conv(x, kernel, stride=self.stride)
         return lax.conv_general_dilated(
             x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )

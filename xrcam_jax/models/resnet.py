@@ -19,7 +19,7 @@ from xrcam_jax.models.layers import ConvNorm, scoped
 from xrcam_jax.models.selective_kernel import SelectiveKernel
 from xrcam_jax.models.specs import Spec, find_spec
 from xrcam_jax.ops.materialised import materialised
-from xrcam_jax.ops.max_pool import square_max_pool
+from xrcam_jax.ops.max_pool import max_pool
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -151,7 +151,7 @@ class ResNet(nnx.Module):
                 f"{self.name} takes a batch of pictures, shape (batch, height, width, 3), got {jnp.shape(x)}"
             )
         x = scoped("conv1", self.conv1, jnp.asarray(x, self.dtype))
-        x = square_max_pool(x, window=3, stride=2, padding=1)
+        x = max_pool(x, window=3, stride=2, padding=1)
         for stage in STAGES:
             for i, block in enumerate(getattr(self, stage)):
                 x = self.dropout(scoped(f"{stage}/{i}", block, x), rngs=rngs)

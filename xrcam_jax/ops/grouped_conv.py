@@ -26,6 +26,7 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Float
 
+from xrcam_jax.ops.operation import operation
 from xrcam_jax.ops.placement import added_up, vary_alike
 
 Pair = tuple[int, int]
@@ -63,7 +64,7 @@ class _Geometry(NamedTuple):
     groups: int
 
 
-@partial(jax.jit, static_argnames=("strides", "padding", "dilation", "groups"))
+@partial(operation, static_argnames=("strides", "padding", "dilation", "groups"))
 def grouped_conv(
     x: Float[Array, "b h w c"],
     kernel: Float[Array, "kh kw k o"],
@@ -78,7 +79,7 @@ def grouped_conv(
     ``z[b,i,j,o] = sum_{m,n,k} x_padded[b, i*sh + m*dh, j*sw + n*dw, g(o)*K + k] * kernel[m,n,k,o]``, with
     ``K = c / groups`` inputs in each group and ``g(o) = o // (O / groups)`` the group of output ``o``.
 
-    In a jaxpr it is one ``jit`` equation named ``grouped_conv`` with operands ``(x, kernel)``, so that a
+    In a jaxpr it is one ``jit`` equation named ``xrcam_jax.grouped_conv`` with operands ``(x, kernel)``, so that a
     transformation can treat it as the one bilinear operation that it is. Reverse mode to any order, vmap
     and sharding work; forward mode does not (``jax.custom_vjp``).
 

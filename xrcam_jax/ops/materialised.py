@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from xrcam_jax.ops.operation import operation
 
-@jax.jit
+
+@operation
 def materialised(x: Array) -> Array:
     """``x`` itself, but for the sign of a zero.
 
@@ -15,7 +17,7 @@ def materialised(x: Array) -> Array:
     readers cannot take it in, as a convolution cannot; a ReLU reads one. So here zero is chosen where ``x``
     is zero, which XLA does not see through: it costs nothing, not even a copy.
 
-    In a jaxpr it is one ``jit`` equation named ``materialised``: a structural operation to a transformation.
+    In a jaxpr it is one ``jit`` equation named ``xrcam_jax.materialised``: a structural operation to a transformation.
     """
     return _identity(x)
 

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from xrcam_jax.ops.operation import operation
+
 Edges = tuple[int, int]
 
 
@@ -25,13 +27,13 @@ class _Windows(NamedTuple):
     padding: int
 
 
-@partial(jax.jit, static_argnames=("window", "stride", "padding"))
-def square_max_pool(x: Float[Array, "b h w c"], *, window: int, stride: int, padding: int) -> Float[Array, "b p q c"]:
+@partial(operation, static_argnames=("window", "stride", "padding"))
+def max_pool(x: Float[Array, "b h w c"], *, window: int, stride: int, padding: int) -> Float[Array, "b p q c"]:
     """The maximum of each window, as PyTorch's layer of the same name computes it.
 
     The derivative goes to one pixel of each window: the first in reading order of those that are equal to the maximum.
 
-    In a jaxpr it is one ``jit`` equation named ``square_max_pool``, so that a transformation can treat it as the one
+    In a jaxpr it is one ``jit`` equation named ``xrcam_jax.max_pool``, so that a transformation can treat it as the one
     operation that it is. Reverse mode to any order, vmap and sharding along the batch work; forward mode does
     not (``jax.custom_vjp``).
 

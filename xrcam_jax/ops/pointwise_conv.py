@@ -11,18 +11,19 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from xrcam_jax.ops.operation import operation
 from xrcam_jax.ops.placement import added_up, vary_alike
 
 Operands = tuple[Array, Array]
 
 
-@partial(jax.jit, static_argnames="stride")
-def strided_pointwise_conv(
+@partial(operation, static_argnames="stride")
+def pointwise_conv(
     x: Float[Array, "b h w i"], kernel: Float[Array, "1 1 i o"], *, stride: int
 ) -> Float[Array, "b p q o"]:
     """``z[b,p,q,o] = sum_i x[b, p * stride, q * stride, i] * kernel[0,0,i,o]``.
 
-    In a jaxpr it is one ``jit`` equation named ``strided_pointwise_conv`` with operands ``(x, kernel)``, so that a
+    In a jaxpr it is one ``jit`` equation named ``xrcam_jax.pointwise_conv`` with operands ``(x, kernel)``, so that a
     transformation can treat it as the one bilinear operation that it is. Reverse mode to any order, vmap and sharding
     work; forward mode does not (``jax.custom_vjp``).
 

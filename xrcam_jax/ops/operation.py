@@ -1,0 +1,24 @@
+"""Functions that stay one equation of a jaxpr and are known there by a name of the package's own."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import jax
+
+#: No function of a user's own has a name that begins so: Python allows no dot in one.
+PREFIX = "xrcam_jax."
+
+
+def operation(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """``jax.jit(f, **options)``, whose equation is named ``xrcam_jax.NAME``.
+
+    A transformation that finds the name can treat the call as the one operation that it is.
+    """
+
+    @wraps(f)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        return f(*args, **kwargs)
+
+    named.__name__ = PREFIX + f.__name__
+    return wraps(f)(jax.jit(named, **options))
