@@ -65,13 +65,13 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         kernel = self.kernel[...].astype(x.dtype)
+        if kernel.shape[:2] == (1, 1) and self.groups == 1:
+            return pointwise_conv(x, kernel, stride=self.stride)
         strides = (self.stride, self.stride)
         padding = ((self.padding, self.padding), (self.padding, self.padding))
         dilation = (self.dilation, self.dilation)
-        if self.groups > 1:
+        if self.groups > 1 or self.stride > 1:
             return grouped_conv(x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups)
-        if kernel.shape[:2] == (1, 1):
-            return pointwise_conv(x, kernel, stride=self.stride)
         return lax.conv_general_dilated(
             x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )

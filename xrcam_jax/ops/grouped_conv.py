@@ -16,6 +16,7 @@ So there are two bilinear operations, and each one's rule names only these two, 
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Float
 
+from xrcam_jax.ops.interleaved import interleaved
 from xrcam_jax.ops.operation import operation
 from xrcam_jax.ops.placement import added_up, vary_alike
 
@@ -152,6 +154,29 @@ def _transposed(axis: _Axis, pixels: int, taps: int) -> _Axis:
     return _Axis(axis.spread, axis.dilation, before, after, spread=axis.stride)
 
 
+class _Phase(NamedTuple):
+    """Every ``spread``-th output: the taps that meet pixels there, and the axis over which they do."""
+
+    taps: slice
+    axis: _Axis
+
+
+def _phases(axis: _Axis, pixels: int, taps: int) -> list[_Phase]:
+    """The phases of an axis, all of one length: the last outputs of some can be too many."""
+    if axis.spread == 1:
+        return [_Phase(slice(None), axis)]
+    outputs = -(-_outputs(axis, pixels, taps) // axis.spread)
+
+    def phase(offset: int) -> _Phase:
+        first = next(m for m in range(axis.spread) if (offset + m * axis.dilation - axis.before) % axis.spread == 0)
+        met = len(range(first, taps, axis.spread))
+        before = (axis.before - offset - first * axis.dilation) // axis.spread
+        after = outputs - 1 + _dilated(met, axis.dilation) - before - pixels
+        return _Phase(slice(first, None, axis.spread), _Axis(1, axis.dilation, before, after))
+
+    return [phase(offset) for offset in range(axis.spread)]
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 @partial(jax.jit, static_argnums=0)
 def _correlate(geometry: _Geometry, x: Array, kernel: Array) -> Array:
@@ -174,8 +199,11 @@ _correlate.defvjp(_correlate_fwd, _correlate_bwd)
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 @partial(jax.jit, static_argnums=(0, 1))
 def _weight_gradient(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> Array:
-    cpu, default = partial(_weight_products, geometry, taps), partial(_native_weight_gradient, geometry, taps)
-    return lax.platform_dependent(x, g, cpu=added_up(cpu, x, g), default=default)
+    default = partial(_native_weight_gradient, geometry, taps)
+    if geometry.groups == 1:
+        return default(x, g)
+    products = added_up(partial(_weight_products, geometry, taps), x, g)
+    return lax.platform_dependent(x, g, cpu=products, default=default)
 
 
 def _weight_gradient_fwd(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> tuple[Array, Operands]:
@@ -216,11 +244,44 @@ def _native_weight_gradient(geometry: _Geometry, taps: Pair, x: Array, g: Array)
 
 
 def _correlate_cpu(geometry: _Geometry, x: Array, kernel: Array) -> Array:
-    if geometry.groups == 1 or not x.size:
+    inputs, outputs = kernel.shape[2:]
+    # Phases save what only multiplies zeros. The blocks' convolutions, and those to few channels, cost more than that.
+    if geometry.groups == 1:
+        formulation, phases = _native, outputs >= _BLOCK_CHANNELS
+    elif inputs <= _MAX_SHIFTED_INPUTS:
+        formulation, phases = _shifted_products, True
+    else:
+        formulation, phases = _dense_blocks, False
+    if not x.size:
         return _native(geometry, x, kernel)
-    if kernel.shape[2] <= _MAX_SHIFTED_INPUTS:
-        return _shifted_products(geometry, x, kernel)
-    return _dense_blocks(geometry, x, kernel)
+    if phases and _has_phases(geometry, kernel.shape[:2]):
+        return _by_phase(formulation, geometry, x, kernel)
+    return formulation(geometry, x, kernel)
+
+
+def _has_phases(geometry: _Geometry, taps: tuple[int, ...]) -> bool:
+    """Whether zeros lie between the pixels, and each output of a row or column meets some pixel."""
+    each = [
+        axis.spread == 1 or axis.stride == 1 < axis.spread <= n for axis, n in zip(geometry.axes, taps, strict=True)
+    ]
+    return all(each) and any(axis.spread > 1 for axis in geometry.axes)
+
+
+def _by_phase(correlate: Callable[..., Array], geometry: _Geometry, x: Array, kernel: Array) -> Array:
+    """The correlation with an ``x`` spread by zeros, of which a tap meets every other pixel only.
+
+    Outputs as far apart as the pixels see the same taps: theirs is a correlation with ``x`` as it is.
+    """
+    sizes = [
+        _outputs(axis, *lengths) for axis, *lengths in zip(geometry.axes, x.shape[1:3], kernel.shape[:2], strict=True)
+    ]
+    rows, columns = map(_phases, geometry.axes, x.shape[1:3], kernel.shape[:2])
+
+    def phase(row: _Phase, column: _Phase) -> Array:
+        return correlate(_Geometry((row.axis, column.axis), geometry.groups), x, kernel[row.taps, column.taps])
+
+    z = interleaved([interleaved([phase(r, c) for c in columns], axis=2) for r in rows], axis=1)
+    return z[:, : sizes[0], : sizes[1]]
 
 
 def _tapped(geometry: _Geometry, taps: Pair, x: Array) -> list[Array]:

@@ -5,7 +5,6 @@ a window is its maximum can be kept as a small number instead, and then each pix
 lies in. Other backends have an operation of their own for it.
 """
 
-from collections.abc import Sequence
 from functools import partial, reduce
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from xrcam_jax.ops.interleaved import interleaved
 from xrcam_jax.ops.operation import operation
 
 Edges = tuple[int, int]
@@ -120,12 +120,6 @@ def _to_winners(windows: _Windows, x: Array, y: Array, g: Array) -> Array:
                 total += jnp.where(winner[there] == m * size + n, g[there], 0)
         return total
 
-    rows = [_interleaved([arriving(m, n) for n in range(stride)], axis=2) for m in range(stride)]
-    whole = _interleaved(rows, axis=1)
+    rows = [interleaved([arriving(m, n) for n in range(stride)], axis=2) for m in range(stride)]
+    whole = interleaved(rows, axis=1)
     return whole[:, padding : padding + x.shape[1], padding : padding + x.shape[2]]
-
-
-def _interleaved(parts: Sequence[Array], axis: int) -> Array:
-    shape = list(parts[0].shape)
-    shape[axis] *= len(parts)
-    return jnp.stack(parts, axis + 1).reshape(shape)
