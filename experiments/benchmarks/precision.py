@@ -5,7 +5,8 @@
 For XRelevance-CAM and Grad-CAM at each layer: Spearman's rank correlation of the pixels with the float64 map, mean
 and least over the pictures, and the largest difference of a pixel, of maps in [0, 1]. The network that comes with the
 package explains drawn frames; others get seeded weights and noise. TF32 is what GPUs multiply float32 in unless told
-not to; it is measured where there is one. All explain the class that float64 predicts.
+not to; where there is none, operands of products are rounded as a GPU rounds them. All explain the class that float64
+predicts.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy as np
 
 import xrcam_jax as xr
 from experiments.benchmarks.shared import LAYERS, Row
+from experiments.benchmarks.tensor_cores import with_rounded_operands
 from experiments.structures import network_input
 from weights_convert.convert import from_timm, to_timm
 from xrcam_jax.checkpoints import MODEL, WEIGHTS
@@ -27,10 +29,12 @@ from xrcam_jax.metrics.sanity import similarity
 DEFAULTS = {"models": [MODEL], "batch_size": 8, "size": 224}
 PEERS = ()
 METHODS = ("xrelevance_cam", "grad_cam")
+ROUNDED = "TF32 (operands rounded)"
 #: By name: what the network computes in, and how float32 matrices are multiplied.
 PRECISIONS = {
     "float32": ("float32", "float32"),
     "TF32": ("float32", "tensorfloat32"),
+    ROUNDED: ("float32", "tensorfloat32"),
     "bfloat16": ("bfloat16", "default"),
 }
 
@@ -47,12 +51,13 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
         import scipy.stats  # noqa: F401
     except ImportError:
         raise CommandError("rank correlation needs SciPy: pip install 'xrcam-jax[evaluate]'") from None
-    precisions = [name for name in PRECISIONS if name != "TF32" or jax.default_backend() == "gpu"]
+    elsewhere = ROUNDED if jax.default_backend() == "gpu" else "TF32"
     for name in options.models:
         tensors, images = network(name, options.batch_size, options.size)
         wanted, targets = maps(name, tensors, images, "float64", "float32", None)
-        for precision in precisions:
-            found, _ = maps(name, tensors, images, *PRECISIONS[precision], targets)
+        for precision in (name for name in PRECISIONS if name != elsewhere):
+            rounded = precision == ROUNDED
+            found, _ = maps(name, tensors, images, *PRECISIONS[precision], targets, rounded=rounded)
             for method in METHODS:
                 for layer in LAYERS:
                     row = {"model": name, "precision": precision, "method": method, "layer": layer}
@@ -70,12 +75,23 @@ def network(name: str, count: int, size: int) -> tuple[dict[str, np.ndarray], np
 
 
 def maps(
-    name: str, tensors: dict[str, np.ndarray], images: np.ndarray, dtype: str, products: str, targets: np.ndarray | None
+    name: str,
+    tensors: dict[str, np.ndarray],
+    images: np.ndarray,
+    dtype: str,
+    products: str,
+    targets: np.ndarray | None,
+    *,
+    rounded: bool = False,
 ) -> tuple[Maps, np.ndarray]:
     """By method and layer, of a network that computes in ``dtype``; and the classes that were explained."""
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(products):
         explain = xr.Explainer(from_timm(name, tensors, dtype=dtype), METHODS, LAYERS)
-        e = explain(images.astype("float64" if dtype == "float64" else "float32"), targets)
+        images = images.astype("float64" if dtype == "float64" else "float32")
+        if rounded:
+            e = jax.jit(with_rounded_operands(explain.explain))(explain.parameters, images, targets)
+        else:
+            e = explain(images, targets)
         found, chosen = jax.device_get((e.maps, e.targets))
     return found, chosen.astype(np.int32)
 
