@@ -33,6 +33,9 @@ VARIABLES = ("XLA_FLAGS", "GLIBC_TUNABLES")
 MATRIX = {"cpu": 2048}
 LARGE_MATRIX = 8192
 
+# After a run PyTorch's threads keep their cores busy for some 5 ms, at the cost of whoever runs next.
+_REST_S = 0.05
+
 #: What a suite yields: its table's cells by heading.
 Row = dict[str, Any]
 Run = Callable[[], Any]
@@ -116,6 +119,7 @@ def interleaved_medians(runs: Mapping[str, Run], repeats: int, label: str, *, wa
             run()
     for _ in tqdm(range(repeats), desc=label, leave=False, disable=None):
         for name, run in runs.items():
+            time.sleep(_REST_S)
             times[name].append(seconds(run))
     return {name: statistics.median(values) for name, values in times.items()}
 
