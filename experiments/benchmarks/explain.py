@@ -4,12 +4,14 @@
 
 About eight minutes on 2 cores with these peers. It times the forward pass, the gradient at the four layers, and at the
 four layers with maps: XRelevance-CAM, XRelevance-CAM with Grad-CAM, and all CAMs that need a single pass; and
-Relevance-CAM at layer1 alone, for the peer that does it as its authors' PyTorch code does. Rates are by the work that
-XLA counts; the peak is that of a product of large matrices, which takes its turn among the rest.
+Relevance-CAM at layer1 alone, which a peer does as its authors' PyTorch code does. What other peers do is measured of
+ours too where they are asked for: Grad-CAM at the four layers, and EpsilonPlus at the input. Rates are by the work
+that XLA counts; the peak is that of a product of large matrices, which takes its turn among the rest.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 
@@ -41,6 +43,15 @@ PEERS = ("torch", "relevance-cam", "pytorch-grad-cam", "zennit", "captum")
 #: What one forward pass, one gradient and one relevance give.
 SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if isinstance(method.kind, Cam))
 PEAK = "matrix product"
+#: By the run of a peer, ours that answers the same question.
+SAME_WORK = {
+    "torch forward": "forward",
+    "torch gradient": "gradient",
+    "torch relevance_cam layer1": "relevance_cam layer1",
+    "pytorch-grad-cam grad_cam": "grad_cam",
+    "captum grad_cam": "grad_cam",
+    "zennit epsilon_plus": "epsilon_plus input",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +67,7 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
             "with grad_cam": xr.Explainer(model, ("xrelevance_cam", "grad_cam"), LAYERS),
             f"all {len(SINGLE_PASS)} cams": xr.Explainer(model, SINGLE_PASS, LAYERS),
             "relevance_cam layer1": xr.Explainer(model, ("relevance_cam",), ("layer1",)),
+            **_beside(model, options.peers),
         }
         batch = options.batch_size
         if batch == "auto":
@@ -78,14 +90,25 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
                 "run": label,
                 "batch": None if label == PEAK else batch,
                 "ms": 1e3 * seconds,
-                **({} if label == PEAK else _ratios(seconds, batch, medians)),
+                **({} if label == PEAK else _ratios(label, seconds, batch, medians)),
                 **({"compile_s": ours[label].compile_s} if label in ours else {}),
                 **(achieved(ours[label].gflop, seconds, peak) if label in ours else {}),
             }
 
 
-def _ratios(seconds: float, batch: int, medians: dict[str, float]) -> Row:
-    def per(run: str) -> float | None:
+def _beside(model: Any, peers: Sequence[str]) -> dict[str, xr.Explainer]:
+    """What only a comparison with these peers needs."""
+    explainers = {}
+    if "pytorch-grad-cam" in peers or "captum" in peers:
+        explainers["grad_cam"] = xr.Explainer(model, ("grad_cam",), LAYERS)
+    if "zennit" in peers:
+        composite = {"lrp": {"composite": xr.composites.epsilon_plus()}}
+        explainers["epsilon_plus input"] = xr.Explainer(model, ("lrp",), options=composite)
+    return explainers
+
+
+def _ratios(label: str, seconds: float, batch: int, medians: dict[str, float]) -> Row:
+    def per(run: str | None) -> float | None:
         return seconds / medians[run] if run in medians else None
 
     return {
@@ -93,4 +116,5 @@ def _ratios(seconds: float, batch: int, medians: dict[str, float]) -> Row:
         "per_gradient": per("gradient"),
         "per_torch_gradient": per("torch gradient"),
         "per_torch_relevance_cam": per("torch relevance_cam layer1"),
+        "per_ours": per(SAME_WORK.get(label)),
     }

@@ -77,13 +77,21 @@ def test_explain_beside_a_peer(measure, monkeypatch):
 
     monkeypatch.setitem(peers.SUITES["explain"], "torch", partial(peer, "torch gradient"))
     monkeypatch.setitem(peers.SUITES["explain"], "relevance-cam", partial(peer, "torch relevance_cam layer1"))
-    rows = measure("explain", *TINY, "--batch-size", "2", "--repeats", "1", "--peers", "torch,relevance-cam")
-    assert asked == [("tiny", 2, 32, shared.cores())] * 2
+    monkeypatch.setitem(peers.SUITES["explain"], "captum", partial(peer, "captum grad_cam"))
+    monkeypatch.setitem(peers.SUITES["explain"], "zennit", partial(peer, "zennit epsilon_plus"))
+    names = "torch,relevance-cam,captum,zennit"
+    rows = measure("explain", *TINY, "--batch-size", "2", "--repeats", "1", "--peers", names)
+    assert asked == [("tiny", 2, 32, shared.cores())] * 4
     found = {row["run"]: row for row in rows}
     assert list(found) == [
         "forward", "gradient", "xrelevance_cam", "with grad_cam", "all 1 cams", "relevance_cam layer1",
-        "matrix product", "torch gradient", "torch relevance_cam layer1",
+        "grad_cam", "epsilon_plus input", "matrix product",
+        "torch gradient", "torch relevance_cam layer1", "captum grad_cam", "zennit epsilon_plus",
     ]  # fmt: skip
+    for label, ours in explain.SAME_WORK.items():
+        if label in found:
+            assert found[label]["per_ours"] == pytest.approx(found[label]["ms"] / found[ours]["ms"])
+    assert found["grad_cam"]["per_ours"] is None
     peak = found["matrix product"]
     assert peak["share_of_peak"] == 1
     assert peak["gflop"] == pytest.approx(2 * 64**3 / 1e9)
