@@ -151,10 +151,10 @@ def test_layers_are_named_in_profiles():
     text = jax.jit(lambda state, x: nnx.merge(graph, state)(x)).lower(state, x).as_text(debug_info=True)
     for name in (
         "conv1/jit(xrcam_jax.grouped_conv)",
-        "layer1/0/conv1/paths/1/conv_general_dilated",
+        "layer1/0/conv1/paths/1/jit(xrcam_jax.grouped_conv)",
         "layer2/0/downsample/jit(xrcam_jax.pointwise_conv)",
         "layer4/1/conv1/attn/fc_select/jit(xrcam_jax.pointwise_conv)",
-        "layer4/1/conv2/conv_general_dilated",
+        "layer4/1/conv2/jit(xrcam_jax.grouped_conv)",
         "fc/dot_general",
     ):
         assert f"/{name}" in text, name

@@ -67,14 +67,9 @@ class Conv(nnx.Module):
         kernel = self.kernel[...].astype(x.dtype)
         if kernel.shape[:2] == (1, 1) and self.groups == 1:
             return pointwise_conv(x, kernel, stride=self.stride)
-        strides = (self.stride, self.stride)
+        strides, dilation = (self.stride, self.stride), (self.dilation, self.dilation)
         padding = ((self.padding, self.padding), (self.padding, self.padding))
-        dilation = (self.dilation, self.dilation)
-        if self.groups > 1 or self.stride > 1:
-            return grouped_conv(x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups)
-        return lax.conv_general_dilated(
-            x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        return grouped_conv(x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups)
 
 
 class BatchNorm(nnx.BatchNorm):

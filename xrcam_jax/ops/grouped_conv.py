@@ -220,12 +220,27 @@ _weight_gradient.defvjp(_weight_gradient_fwd, _weight_gradient_bwd)
 
 def _input_gradient(geometry: _Geometry, x: Array, kernel: Array, g: Array) -> Array:
     """The cotangent of ``x``, of which only the shape counts: a correlation, and differentiable as one."""
+    height, width = map(_transposed, geometry.axes, x.shape[1:3], kernel.shape[:2])
+    return _correlate(_Geometry((height, width), geometry.groups), g, _exchanged(geometry.groups, kernel))
+
+
+def _exchanged(groups: int, kernel: Array) -> Array:
+    """The filters with their taps in reverse, and inputs and outputs of each group exchanged."""
+    flipped = kernel[::-1, ::-1]
+    if groups == 1:
+        return lax.platform_dependent(flipped, cpu=_swapped_alone, default=_swapped)
     kh, kw, inputs, outputs = kernel.shape
-    per_group = outputs // geometry.groups
-    by_group = kernel[::-1, ::-1].reshape(kh, kw, inputs, geometry.groups, per_group)
-    flipped = by_group.swapaxes(2, 4).reshape(kh, kw, per_group, geometry.groups * inputs)
-    height, width = map(_transposed, geometry.axes, x.shape[1:3], (kh, kw))
-    return _correlate(_Geometry((height, width), geometry.groups), g, flipped)
+    by_group = flipped.reshape(kh, kw, inputs, groups, outputs // groups)
+    return by_group.swapaxes(2, 4).reshape(kh, kw, outputs // groups, groups * inputs)
+
+
+def _swapped(kernel: Array) -> Array:
+    return kernel.swapaxes(2, 3)
+
+
+# Made one loop with the reversal of the taps, this takes XLA's CPU backend twice as long. It does not look into a call
+# that it may not inline.
+_swapped_alone = set_xla_metadata(inlineable="false")(jax.jit(_swapped))
 
 
 def _native(geometry: _Geometry, x: Array, kernel: Array) -> Array:
@@ -302,8 +317,8 @@ def _joined(groups: int, inputs: int) -> int:
     return max(n for n in range(1, max(1, _BLOCK_CHANNELS // inputs) + 1) if groups % n == 0)
 
 
-# XLA would fuse the sums into every consumer, and evaluate them, and what they are computed from, many
-# times over. It does not look into a call that it may not inline.
+# Here XLA would fuse the sums into every consumer, and evaluate them, and what they are computed from, many
+# times over.
 @set_xla_metadata(inlineable="false")
 @partial(jax.jit, static_argnums=0)
 def _shifted_products(geometry: _Geometry, x: Array, kernel: Array) -> Array:
