@@ -15,6 +15,7 @@ from xrcam_jax.reinterpret import Equation, Program, Step, flatten, run, trace
 
 MANTISSA_BITS = 10
 _EXPONENT_BITS = 8
+_PRODUCTS = ("conv_general_dilated", "dot_general")
 
 
 def with_rounded_operands(f: Callable[..., Any], mantissa_bits: int = MANTISSA_BITS) -> Callable[..., Any]:
@@ -25,6 +26,9 @@ def with_rounded_operands(f: Callable[..., Any], mantissa_bits: int = MANTISSA_B
     Args:
       f: of arrays and trees of them.
       mantissa_bits: that operands keep, to the nearest; ties go to the even one.
+
+    Raises:
+      NotImplementedError: when called, if products are inside a loop, remat or a branch that values choose.
     """
 
     def rounded(*args: Any) -> Any:
@@ -39,12 +43,18 @@ def with_rounded_operands(f: Callable[..., Any], mantissa_bits: int = MANTISSA_B
 def _steps(program: Program, mantissa_bits: int) -> dict[int, Step | None]:
     steps: dict[int, Step | None] = {}
     for position, equation in enumerate(program.equations):
-        if equation.primitive in ("conv_general_dilated", "dot_general"):
+        if equation.primitive in _PRODUCTS:
             if equation.eqn.params["precision"] != (lax.Precision.HIGHEST, lax.Precision.HIGHEST):
                 steps[position] = _rounded_product(equation, mantissa_bits)
         elif equation.eqn.params.get("branches_platforms"):
             steps[position] = _default_branch(equation, mantissa_bits)
+        elif equation.primitive == "while" or any(map(_has_products, equation.bodies)):
+            raise NotImplementedError(f"products inside {equation.primitive} are not rounded: {equation.source}")
     return steps
+
+
+def _has_products(program: Program) -> bool:
+    return any(e.primitive in _PRODUCTS or any(map(_has_products, e.bodies)) for e in program.equations)
 
 
 def _rounded_product(equation: Equation, mantissa_bits: int) -> Step:

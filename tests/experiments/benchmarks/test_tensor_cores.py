@@ -42,6 +42,19 @@ def test_what_asks_for_the_highest_precision_has_it(operands):
     np.testing.assert_array_equal(with_rounded_operands(f)(*operands), f(*operands))
 
 
+@pytest.mark.parametrize(
+    ("f", "primitive"),
+    [
+        (lambda a, b: jax.lax.map(lambda row: row @ b, a), "scan"),
+        (lambda a, b: lax.fori_loop(0, a[0, 0].astype(int), lambda i, c: c @ b, a), "while"),
+        (lambda a, b: lax.cond(a[0, 0] > 0, jnp.matmul, jnp.add, a, b), "cond"),
+    ],
+)
+def test_what_would_not_be_rounded_is_refused(f, primitive, operands):
+    with pytest.raises(NotImplementedError, match=f"products inside {primitive} are not rounded: .*test_tensor_cores"):
+        with_rounded_operands(f)(*operands)
+
+
 def test_convolutions_and_their_input_gradients():
     x = jax.random.normal(jax.random.key(0), (2, 9, 9, 8))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 4, 8))
