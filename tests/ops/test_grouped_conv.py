@@ -188,6 +188,16 @@ def test_formulation_is_chosen_by_platform_at_lowering(case, platform, native):
     assert (sign in lowered.as_text()) == native
 
 
+@pytest.mark.parametrize(("platform", "native"), [("cpu", False), ("cuda", True), ("tpu", True)])
+def test_elsewhere_the_input_gradient_has_the_form_that_xla_knows(platform, native):
+    """A convolution with reversed filters whose inputs and outputs change places by name, not by a transposition."""
+    ours, _, x, kernel, g = operands((32, 1, PLAIN))
+    lowered = jax.jit(lambda x, g: jax.vjp(lambda x: ours(x, kernel), x)[1](g)).trace(x, g)
+    text = lowered.lower(lowering_platforms=(platform,)).as_text()
+    assert ("x[0, 1, o, i]->" in text) == native
+    assert ("stablehlo.transpose" in text) != native
+
+
 def test_input_gradient_alone_does_not_compute_the_weight_gradient():
     ours, _, x, kernel, g = operands(BLOCKS)
     lowered = jax.jit(lambda x: jax.vjp(lambda x: ours(x, kernel), x)[1](g)).lower(x).as_text()

@@ -221,26 +221,30 @@ _weight_gradient.defvjp(_weight_gradient_fwd, _weight_gradient_bwd)
 def _input_gradient(geometry: _Geometry, x: Array, kernel: Array, g: Array) -> Array:
     """The cotangent of ``x``, of which only the shape counts: a correlation, and differentiable as one."""
     height, width = map(_transposed, geometry.axes, x.shape[1:3], kernel.shape[:2])
-    return _correlate(_Geometry((height, width), geometry.groups), g, _exchanged(geometry.groups, kernel))
+
+    def correlation(x: Array, kernel: Array, g: Array) -> Array:
+        return _correlate(_Geometry((height, width), geometry.groups), g, _exchanged(geometry.groups, kernel))
+
+    # Elsewhere XLA knows its own derivative by its form, and has operations for it.
+    return lax.platform_dependent(x, kernel, g, cpu=correlation, default=partial(_native_input_gradient, geometry))
 
 
 def _exchanged(groups: int, kernel: Array) -> Array:
     """The filters with their taps in reverse, and inputs and outputs of each group exchanged."""
     flipped = kernel[::-1, ::-1]
     if groups == 1:
-        return lax.platform_dependent(flipped, cpu=_swapped_alone, default=_swapped)
+        return _swapped(flipped)
     kh, kw, inputs, outputs = kernel.shape
     by_group = flipped.reshape(kh, kw, inputs, groups, outputs // groups)
     return by_group.swapaxes(2, 4).reshape(kh, kw, outputs // groups, groups * inputs)
 
 
-def _swapped(kernel: Array) -> Array:
-    return kernel.swapaxes(2, 3)
-
-
 # Made one loop with the reversal of the taps, this takes XLA's CPU backend twice as long. It does not look into a call
 # that it may not inline.
-_swapped_alone = set_xla_metadata(inlineable="false")(jax.jit(_swapped))
+@set_xla_metadata(inlineable="false")
+@jax.jit
+def _swapped(kernel: Array) -> Array:
+    return kernel.swapaxes(2, 3)
 
 
 def _native(geometry: _Geometry, x: Array, kernel: Array) -> Array:
@@ -250,6 +254,10 @@ def _native(geometry: _Geometry, x: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(
         x, kernel, stride, padding, spread, dilation, dimensions, feature_group_count=geometry.groups
     )
+
+
+def _native_input_gradient(geometry: _Geometry, x: Array, kernel: Array, g: Array) -> Array:
+    return jax.vjp(lambda x: _native(geometry, x, kernel), x)[1](g)[0]
 
 
 def _native_weight_gradient(geometry: _Geometry, taps: Pair, x: Array, g: Array) -> Array:
