@@ -28,7 +28,8 @@ def with_rounded_operands(f: Callable[..., Any], mantissa_bits: int = MANTISSA_B
       mantissa_bits: that operands keep, to the nearest; ties go to the even one.
 
     Raises:
-      NotImplementedError: when called, if products are inside a loop, remat or a branch that values choose.
+      NotImplementedError: when called, if products are inside remat, scan or a branch that values choose, or if there
+        is a while loop, whatever it holds.
     """
 
     def rounded(*args: Any) -> Any:
@@ -49,7 +50,7 @@ def _steps(program: Program, mantissa_bits: int) -> dict[int, Step | None]:
         elif equation.eqn.params.get("branches_platforms"):
             steps[position] = _default_branch(equation, mantissa_bits)
         elif equation.primitive == "while" or any(map(_has_products, equation.bodies)):
-            raise NotImplementedError(f"products inside {equation.primitive} are not rounded: {equation.source}")
+            raise NotImplementedError(f"what is inside {equation.primitive} is not rounded: {equation.source}")
     return steps
 
 

@@ -1,4 +1,4 @@
-"""The grouped two-dimensional convolution, in a formulation that XLA compiles well on CPU too.
+"""The two-dimensional convolution, of one group or many, in formulations that XLA compiles well on CPU too.
 
 XLA's CPU backend runs a convolution with many groups up to a hundred times slower than other
 formulations of the same sum, its weight gradient above all; other backends do well. So the formulation
@@ -9,7 +9,7 @@ Value and derivatives close under differentiation. With the trilinear form ``T(x
 
 - ``dT/dg = x * w`` is a correlation;
 - ``dT/dx`` is the correlation of ``g`` with the flipped, in-group transposed ``w``, stride and input
-  dilation exchanged;
+  dilation exchanged (elsewhere than on CPU, XLA's own derivative);
 - ``dT/dw`` is the weight gradient, whose own two derivatives are the correlations above.
 
 So there are two bilinear operations, and each one's rule names only these two, to any order.

@@ -45,13 +45,13 @@ def test_what_asks_for_the_highest_precision_has_it(operands):
 @pytest.mark.parametrize(
     ("f", "primitive"),
     [
-        (lambda a, b: jax.lax.map(lambda row: row @ b, a), "scan"),
+        (lambda a, b: lax.map(lambda row: row @ b, a), "scan"),
         (lambda a, b: lax.fori_loop(0, a[0, 0].astype(int), lambda i, c: c @ b, a), "while"),
         (lambda a, b: lax.cond(a[0, 0] > 0, jnp.matmul, jnp.add, a, b), "cond"),
     ],
 )
 def test_what_would_not_be_rounded_is_refused(f, primitive, operands):
-    with pytest.raises(NotImplementedError, match=f"products inside {primitive} are not rounded: .*test_tensor_cores"):
+    with pytest.raises(NotImplementedError, match=f"inside {primitive} is not rounded: .*test_tensor_cores"):
         with_rounded_operands(f)(*operands)
 
 
