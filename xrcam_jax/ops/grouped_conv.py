@@ -30,6 +30,7 @@ from jaxtyping import Array, Float
 from xrcam_jax.ops.interleaved import interleaved
 from xrcam_jax.ops.operation import operation
 from xrcam_jax.ops.placement import added_up, vary_alike
+from xrcam_jax.ops.winograd import winograd, winograd_pays
 
 Pair = tuple[int, int]
 Operands = tuple[Array, Array]
@@ -270,7 +271,7 @@ def _correlate_cpu(geometry: _Geometry, x: Array, kernel: Array) -> Array:
     inputs, outputs = kernel.shape[2:]
     # Phases save what only multiplies zeros. The blocks' convolutions, and those to few channels, cost more than that.
     if geometry.groups == 1:
-        formulation, phases = _native, outputs >= _BLOCK_CHANNELS
+        formulation, phases = _dense, outputs >= _BLOCK_CHANNELS
     elif inputs <= _MAX_SHIFTED_INPUTS:
         formulation, phases = _shifted_products, True
     else:
@@ -280,6 +281,22 @@ def _correlate_cpu(geometry: _Geometry, x: Array, kernel: Array) -> Array:
     if phases and _has_phases(geometry, kernel.shape[:2]):
         return _by_phase(formulation, geometry, x, kernel)
     return formulation(geometry, x, kernel)
+
+
+def _dense(geometry: _Geometry, x: Array, kernel: Array) -> Array:
+    height, width = map(_outputs, geometry.axes, x.shape[1:3], kernel.shape[:2])
+    plain = all((axis.stride, axis.dilation, axis.spread) == (1, 1, 1) for axis in geometry.axes)
+    if plain and x.dtype == jnp.float32 and winograd_pays(kernel.shape, len(x), (height, width)):
+        return _fewer_products(geometry, x, kernel)
+    return _native(geometry, x, kernel)
+
+
+# XLA compiles it once for all layers of a shape.
+@set_xla_metadata(inlineable="false")
+@partial(jax.jit, static_argnums=0)
+def _fewer_products(geometry: _Geometry, x: Array, kernel: Array) -> Array:
+    height, width = geometry.axes
+    return winograd(x, kernel, ((height.before, height.after), (width.before, width.after)))
 
 
 def _has_phases(geometry: _Geometry, taps: tuple[int, ...]) -> bool:
