@@ -286,7 +286,7 @@ def _correlate_cpu(geometry: _Geometry, x: Array, kernel: Array) -> Array:
 def _dense(geometry: _Geometry, x: Array, kernel: Array) -> Array:
     height, width = map(_outputs, geometry.axes, x.shape[1:3], kernel.shape[:2])
     plain = all((axis.stride, axis.dilation, axis.spread) == (1, 1, 1) for axis in geometry.axes)
-    if plain and x.dtype == jnp.float32 and winograd_pays(kernel.shape, len(x), (height, width)):
+    if plain and x.dtype == jnp.float32 and winograd_pays(kernel.shape, (height, width)):
         return _fewer_products(geometry, x, kernel)
     return _native(geometry, x, kernel)
 

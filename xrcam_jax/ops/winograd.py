@@ -21,19 +21,17 @@ _OF_PIXELS = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _OF_TAPS = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 _OF_OUTPUTS = ((1, 1, 1, 0), (0, 1, -1, -1))
 
-# With fewer channels or tiles the sums take longer than the products that they save, and so they do where the tiles'
-# values (16 of each channel) need more memory than a cache has: 32 MB.
-_MIN_CHANNELS = 64
-_MIN_TILES = 96
-_MAX_TILES_BY_CHANNELS = 2**19
+# With fewer channels or tiles, the sums take longer than the products that they save. The batch does not count, so that
+# pictures get the same maps in every share of a batch.
+_MIN_CHANNELS = 128
+_MIN_TILES = 49
 
 
-def winograd_pays(kernel: tuple[int, ...], batch: int, size: Pair) -> bool:
-    """Whether :func:`winograd` is the faster way on CPU: for the shapes of ``kernel`` and of the outputs."""
+def winograd_pays(kernel: tuple[int, ...], size: Pair) -> bool:
+    """Whether :func:`winograd` is the faster way on CPU: for the shape of ``kernel`` and outputs of ``size``."""
     *taps, inputs, outputs = kernel
-    tiles = batch * _tiles(size[0]) * _tiles(size[1])
-    fits = _MIN_TILES <= tiles <= _MAX_TILES_BY_CHANNELS // max(inputs, outputs)
-    return taps == [3, 3] and fits and min(inputs, outputs) >= _MIN_CHANNELS
+    tiles = _tiles(size[0]) * _tiles(size[1])
+    return taps == [3, 3] and min(inputs, outputs) >= _MIN_CHANNELS and tiles >= _MIN_TILES
 
 
 def winograd(
