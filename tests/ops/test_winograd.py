@@ -53,7 +53,7 @@ def test_four_products_for_each_output_and_channel():
 
 
 @pytest.mark.parametrize("positive", [False, True], ids=["both signs", "as in the z+ rule"])
-def test_rounds_no_more_than_the_plain_sum(positive):
+def test_rounds_about_as_the_plain_sum_does(positive):
     """Of float32 against float64, by the largest output."""
     x, kernel = normal(0, (2, 14, 14, 128), jnp.float32), normal(1, (3, 3, 128, 128), jnp.float32)
     if positive:
