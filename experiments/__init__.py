@@ -1,1 +1,1 @@
-"""Scripts over the library: one file per experiment, whose docstring is the command and the time it takes."""
+"""What is the reproduction of the thesis, and what compares with other libraries: scripts over the library."""

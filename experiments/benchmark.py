@@ -1,144 +1,15 @@
-"""The project's instrument: what explanations cost on this machine, in time and memory, and how exact they are.
+"""``xrcam benchmark`` with other libraries measured beside, where they are installed.
 
-    xrcam benchmark [SUITE] [options]     # or python -m experiments.benchmark; explain by default
-    xrcam benchmark table                 # the newest figures of each suite in benchmarks/, as Markdown
+    python -m experiments.benchmark --models resnet50 --peers torch,relevance-cam
 
-Each suite is a file in ``experiments/benchmarks/``. Runs that are compared take turns in one process and medians are
-reported: bare times depend on the machine, ratios much less. Compilation is measured without the persistent cache.
+The suites and their options are those of ``xrcam benchmark``; ``peers.py`` has the same work by other libraries.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
-from datetime import datetime
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
-from typing import Any, NoReturn
 
-import xrcam_jax as xr
-from experiments.benchmarks import report
-from experiments.benchmarks.shared import machine, peak_memory_mb
-from xrcam_jax.commands.checks import CommandError, batch_size, check_at_least_one, check_names, prepare_folder
-
-SUITES = {
-    "explain": "forward pass, gradient at four layers, XRelevance-CAM, all CAMs of a single pass",
-    "train": "one step of training",
-    "evaluate": "maps and figures of seven methods, per picture",
-    "channels": "Score-CAM and Ablation-CAM of a layer with many channels",
-    "scaling": "XRelevance-CAM with the batch laid over 1, 2, 4, 8 devices",
-    "latency": "one picture: steady state, and time to the first result of a fresh process",
-    "memory": "peak of the gradient and of XRelevance-CAM by batch and picture size",
-    "precision": "maps in float32, TF32 and bfloat16 against float64",
-}
-FOLDER = Path("benchmarks")
-USAGE = """usage: xrcam benchmark [SUITE] [options]
-       xrcam benchmark table [--folder DIR]
-
-{suites}
-
-xrcam benchmark SUITE --help says more of each; without a name it is explain. Reports go to benchmarks/, and table
-makes Markdown of the newest ones."""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measures, writes the report and prints its table; returns the exit status.
-
-    Raises:
-      CommandError: an argument is wrong.
-    """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if argv[:1] in (["-h"], ["--help"]):
-        print(USAGE.format(suites="\n".join(f"  {name:10} {what}" for name, what in SUITES.items())))
-        return 0
-    name, rest = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("explain", argv)
-    if name == "table" or "--table" in argv:
-        return _table([argument for argument in rest if argument != "--table"])
-    check_names("SUITE", [name], SUITES)
-    suite = import_module(f"experiments.benchmarks.{name}")
-    options = _checked(name, suite, _parser(name, suite).parse_args(rest))
-    return _run(name, suite, options)
-
-
-def _run(name: str, suite: ModuleType, options: argparse.Namespace) -> int:
-    """Writes after each row, so that what was measured stays if the rest fails or is interrupted."""
-    date, path, rows = datetime.now().isoformat(timespec="seconds"), options.out, []
-    settings = {key: value for key, value in vars(options).items() if key != "out" and value not in (None, [])}
-    for row in suite.measure(options):
-        rows.append(row)
-        path = path or report.free_path(FOLDER, name, date, machine())
-        report.write(path, report.Report(name, date, machine(), settings, peak_memory_mb(), rows))
-    print(report.table(rows))
-    print(f"\npeak memory {peak_memory_mb():.0f} MB; figures in {path}")
-    return 0
-
-
-def _table(argv: Sequence[str]) -> int:
-    options = _Parser(prog="xrcam benchmark table", description="Markdown of the newest report of each suite.")
-    options.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR", help=f"of reports ({FOLDER})")
-    print(report.document(report.newest(options.parse_args(argv).folder, tuple(SUITES))))
-    return 0
-
-
-class _Parser(argparse.ArgumentParser):
-    """Complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise CommandError(f"{message} (see {self.prog} --help)")
-
-
-def _parser(name: str, suite: ModuleType) -> argparse.ArgumentParser:
-    """The suite's options: those shared ones that it has defaults for, and its own."""
-    parser = _Parser(
-        prog=f"xrcam benchmark {name}",
-        description=suite.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    shared: dict[str, dict[str, Any]] = {
-        "models": {"type": _names, "metavar": "M[,M]", "help": "networks, see xrcam models"},
-        "batch_size": {"type": batch_size, "metavar": "N", "help": "pictures at a time"},
-        "size": {"type": int, "metavar": "N", "help": "height and width of the pictures"},
-        "dtype": {"choices": ("float32", "bfloat16"), "help": "what networks compute in"},
-        "repeats": {"type": int, "metavar": "N", "help": "of each run"},
-    }
-    for key, default in suite.DEFAULTS.items():
-        given = shared[key]
-        text = ",".join(default) if isinstance(default, list) else default
-        help_ = f"{given['help']} ({text})"
-        parser.add_argument(f"--{key.replace('_', '-')}", **{**given, "default": default, "help": help_})
-    if suite.PEERS:
-        among = ", ".join(suite.PEERS)
-        parser.add_argument(
-            "--peers", type=_names, default=[], metavar="P[,P]", help=f"what to measure beside, if installed: {among}"
-        )
-    suite.add_arguments(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help=f"the report ({FOLDER}/DATE_DEVICE_{name}.json)")
-    return parser
-
-
-def _checked(name: str, suite: ModuleType, options: argparse.Namespace) -> argparse.Namespace:
-    """Refuses what can be refused before anything is compiled."""
-    given = vars(options)
-    if "models" in given:
-        check_names("--models", options.models, xr.list_models())
-    if given.get("peers"):
-        check_names("--peers", options.peers, suite.PEERS)
-    for key in ("batch_size", "repeats", "chunk_size"):
-        if isinstance(given.get(key), int):
-            check_at_least_one(f"--{key.replace('_', '-')}", given[key])
-    if given.get("batch_size") == "auto" and name != "explain":
-        raise CommandError("--batch-size: auto is for the suite explain")
-    if given.get("size", 32) < 32:
-        raise CommandError(f"--size: {options.size} is less than 32")
-    prepare_folder("--out", options.out.parent if options.out else FOLDER)
-    return options
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
+from experiments import peers
+from xrcam_jax.cli import exit_status
+from xrcam_jax.commands import benchmark
 
 if __name__ == "__main__":
-    from xrcam_jax.cli import main as xrcam
-
-    raise SystemExit(xrcam(["benchmark", *sys.argv[1:]]))
+    raise SystemExit(exit_status("benchmark", lambda: benchmark.main(sys.argv[1:], peers.SUITES)))

@@ -17,11 +17,11 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 import xrcam_jax as xr
-from experiments.structures import find_structures
-from xrcam_jax.checkpoints import MODEL, WEIGHTS
+from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
 from xrcam_jax.cli import main as xrcam
 from xrcam_jax.data.cohort import Cohort, draw_frames
-from xrcam_jax.files import write_whole
+from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.studies.structures import find_structures
 
 SYNTH = ["--small", "--patients", "80", "--frames", "1920"]
 TRAIN = f"--model {MODEL} --epochs 16 --patience 8 --score loss".split()

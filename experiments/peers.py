@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from experiments.benchmarks.shared import LAYERS, Run
+from xrcam_jax.benchmark.runs import LAYERS, Run
 from xrcam_jax.models.specs import find_spec
 
 

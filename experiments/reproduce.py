@@ -16,7 +16,7 @@ from pathlib import Path
 
 from experiments.comparison import reproduction
 from xrcam_jax.cli import main as xrcam
-from xrcam_jax.files import write_whole
+from xrcam_jax.runtime.files import write_whole
 
 
 @dataclass(frozen=True)

@@ -7,37 +7,38 @@ Exit status: 0 all done; 1 some files could not be read or written; 2 nothing wa
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import NoReturn
 
+from xrcam_jax.arguments.parser import Parser
 from xrcam_jax.commands import demo, explain, methods, models, prepare, report, synth, train
-from xrcam_jax.commands.checks import CommandError
-from xrcam_jax.compiling import keep_compiled
-from xrcam_jax.host_memory import keep_freed_memory
+from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.compiling import keep_compiled
+from xrcam_jax.runtime.host_memory import keep_freed_memory
 
 # Commands with a door of their own, which parses what follows the command's name.
 FORWARDED = {
-    "convert": ("weights_convert.__main__", "timm checkpoints to Orbax directories, and back"),
+    "convert": ("xrcam_jax.commands.convert", "timm checkpoints to Orbax directories, and back"),
     "evaluate": ("xrcam_jax.commands.evaluate", "the experiments of the thesis: tables, plots and pictures"),
-    "benchmark": ("experiments.benchmark", "measure speed, memory and precision on this machine, beside peers"),
+    "benchmark": ("xrcam_jax.commands.benchmark", "measure speed, memory and precision on this machine, beside peers"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status; ``--help`` leaves by SystemExit, as argparse does."""
     argv = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    return exit_status(argv[0], lambda: _run(argv))
+
+
+def exit_status(command: str, run: Callable[[], int]) -> int:
+    """Returns the exit status of ``run``, and says in one line why it stopped early if it did."""
     # FFmpeg writes its own lines about each damaged video; ours names the file.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     keep_freed_memory()
-    command = argv[0]
     if command != "benchmark":  # which measures compilation
         keep_compiled()
     try:
-        if command in FORWARDED:
-            return import_module(FORWARDED[command][0]).main(argv[1:])
-        options = _parser().parse_args(argv)
-        return options.run(options)
+        return run()
     except CommandError as error:
         print(f"xrcam {command}: error: {error}", file=sys.stderr)
         return 2
@@ -49,15 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser that complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise CommandError(f"{message} (see {self.prog} --help)")
+def _run(argv: Sequence[str]) -> int:
+    if argv[0] in FORWARDED:
+        return import_module(FORWARDED[argv[0]][0]).main(argv[1:])
+    options = _parser().parse_args(argv)
+    return options.run(options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="xrcam", description="Where does a network look? XRelevance-CAM and its relatives.")
+    parser = Parser(prog="xrcam", description="Where does a network look? XRelevance-CAM and its relatives.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in (explain, demo, prepare, models, methods, synth, train, report):
         command = commands.add_parser(

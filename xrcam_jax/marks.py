@@ -8,6 +8,8 @@ T = TypeVar("T")
 
 #: Name of the primitive that :func:`mark` leaves in a jaxpr; its ``name`` parameter is the mark's name.
 MARK_PRIMITIVE = "name"
+#: Begins the names of functions that stay one equation of a jaxpr. A user's own have none such: Python allows no dot.
+PREFIX = "xrcam_jax."
 
 
 def mark(x: T, name: str) -> T:

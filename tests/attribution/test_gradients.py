@@ -4,9 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import networks
 import numpy as np
-import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,9 +12,11 @@ from jax import lax
 from scipy.special import roots_legendre
 
 import xrcam_jax as xr
+from tests import oracle
+from tests.lrp import networks
+from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.gradients import deep_lift, deep_lift_from_zero, integrated_gradients
-from xrcam_jax.case import Case
-from xrcam_jax.functional import as_function
+from xrcam_jax.explain.functional import as_function
 
 TARGETS = np.array([[0, 2], [1, 0]])
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.lime import Visible, lime
-from xrcam_jax.case import Case
 
 SIDE = 16
 #: Whether pixels are lighter or darker than their block.

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.perturbations import RandomMasks, Windows, occlusion, rise
-from xrcam_jax.case import Case
 
 TARGETS = np.array([[2, 0], [1, 1]])
 

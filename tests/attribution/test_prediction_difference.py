@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.perturbations import Windows
 from xrcam_jax.attribution.prediction_difference import Resampled, _fit, prediction_difference
-from xrcam_jax.case import Case
 
 TARGETS = np.array([[1, 0], [2, 2]])
 SMALL = {"window": 3, "border": 1, "stride": 2, "samples": 3}

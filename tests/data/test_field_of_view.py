@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recordings import disc
 
+from tests.recordings import disc
 from xrcam_jax.data.field_of_view import Circle, Square, find_view, fit_circle, inscribed_square, spread
 
 SHAPE, CENTRE, RADIUS = (120, 160), (78, 61), 50

@@ -7,13 +7,13 @@ import tracemalloc
 import numpy as np
 import pytest
 from PIL import Image
-from recordings import disc, textured, write_by_ffmpeg, write_pictures, write_video
 
+from tests.recordings import disc, textured, write_by_ffmpeg, write_pictures, write_video
 from xrcam_jax.data import frames as module
 from xrcam_jax.data.field_of_view import find_view
 from xrcam_jax.data.frames import collate, extract_all, picture_names, same_content
 from xrcam_jax.data.manifest import read_split, write_split
-from xrcam_jax.data.video import Recording, find_recordings
+from xrcam_jax.data.recordings import Recording, find_recordings
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
 
 import xrcam_jax as xr
-from weights_convert.convert import from_timm
+from tests import oracle
+from xrcam_jax.checkpoints.convert import from_timm
 
 NAME = "resnet50"
 

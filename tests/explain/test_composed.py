@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 import xrcam_jax as xr
+from tests.explain import small
 
 pytestmark = pytest.mark.usefixtures("float64")
 RANGES = (1.0, 20.0, 0.1)

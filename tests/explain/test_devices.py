@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import xrcam_jax as xr
-from xrcam_jax.devices import data_mesh, lay, replicate
+from tests.explain import small
 from xrcam_jax.models.resnet import Block
 from xrcam_jax.models.specs import SelectiveKernelSpec, Spec
-from xrcam_jax.preprocessing import Preprocessing
+from xrcam_jax.pictures.preprocessing import Preprocessing
+from xrcam_jax.runtime.devices import data_mesh, lay, replicate
 
 # A single pass, versions of the image, and versions of the layer.
 METHODS = ("xrelevance_cam", "occlusion", "ablation_cam")

@@ -2,14 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-import networks
 import numpy as np
-import oracle
 import pytest
 from flax import nnx
 
 import xrcam_jax as xr
-from weights_convert.convert import from_timm
+from tests import oracle
+from tests.lrp import networks
+from xrcam_jax.checkpoints.convert import from_timm
 
 METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
 

@@ -2,12 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import networks
 import numpy as np
 import pytest
-import small
 
 import xrcam_jax as xr
+from tests.explain import small
+from tests.lrp import networks
 from xrcam_jax.lrp.composites import LAYERS, Assign, Composite
 from xrcam_jax.lrp.rules import Epsilon, Gradient
 

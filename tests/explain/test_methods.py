@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 import xrcam_jax as xr
+from tests.explain import small
 from xrcam_jax.explain.kinds import is_single_pass, where
 
 NAMES = tuple(reversed(xr.METHODS))

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
 from jax import lax
 
 import xrcam_jax as xr
+from tests import oracle
 from xrcam_jax.lrp.composites import KINDS, LAYERS, Assign, Composite, Site
 from xrcam_jax.lrp.rules import Epsilon, Flat, Gate, Gradient, Pass, ZPlus
 

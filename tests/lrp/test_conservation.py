@@ -1,14 +1,14 @@
 """The account of relevance: it adds up, names what took relevance away, and holds on the largest network."""
 
 import jax.numpy as jnp
-import networks
 import numpy as np
-import oracle
 import pytest
 
 import xrcam_jax as xr
-from weights_convert.convert import from_timm
-from xrcam_jax.functional import as_function
+from tests import oracle
+from tests.lrp import networks
+from xrcam_jax.checkpoints.convert import from_timm
+from xrcam_jax.explain.functional import as_function
 
 
 def seed_of(out):

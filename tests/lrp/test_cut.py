@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import networks
 import numpy as np
 import pytest
 
 import xrcam_jax as xr
+from tests.lrp import networks
 from xrcam_jax.lrp.cut import cut
 
 

@@ -6,13 +6,13 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
 from flax import nnx
 
 import xrcam_jax as xr
-from weights_convert.convert import from_timm
-from xrcam_jax.functional import as_function
+from tests import oracle
+from xrcam_jax.checkpoints.convert import from_timm
+from xrcam_jax.explain.functional import as_function
 from xrcam_jax.lrp.composites import Assign, Composite
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")

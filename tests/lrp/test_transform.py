@@ -5,7 +5,6 @@ from functools import partial
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
-import networks
 import numpy as np
 import pytest
 from flax import nnx
@@ -15,6 +14,7 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 import xrcam_jax as xr
+from tests.lrp import networks
 from xrcam_jax.lrp.composites import Assign, Composite
 from xrcam_jax.lrp.rules import Epsilon, Gradient, Pass, ZPlus
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from xrcam_jax.case import Case
+from xrcam_jax.attribution.case import Case
 from xrcam_jax.metrics import faithfulness
 from xrcam_jax.metrics.faithfulness import Hidden, Kept, Ordered
 

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
-from weights_convert.convert import to_timm
+from xrcam_jax.checkpoints.convert import to_timm
 from xrcam_jax.metrics.sanity import SIMILARITIES, randomised, similarity
 from xrcam_jax.models import create_model
 

@@ -1,11 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import oracle
 import pytest
 from flax import nnx
 
-from weights_convert.convert import from_timm
+from tests import oracle
+from xrcam_jax.checkpoints.convert import from_timm
 from xrcam_jax.marks import MARK_PRIMITIVE
 from xrcam_jax.models import create_model, resnet
 

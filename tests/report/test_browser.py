@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from report import results as made
-from report.results import LAYERS, METHODS, SIZE, annotation, levels, picture, text, write_json, write_results
 
+from tests.report import results as made
+from tests.report.results import LAYERS, METHODS, SIZE, annotation, levels, picture, text, write_json, write_results
 from xrcam_jax.cam import saliency
 from xrcam_jax.commands import report
 from xrcam_jax.metrics.overlap import salient
-from xrcam_jax.plot import outlined, overlay
+from xrcam_jax.pictures.plot import outlined, overlay
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402

@@ -8,10 +8,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from report.results import HOSTILE, viewer, write_json, write_results
 
+from tests.report.results import HOSTILE, viewer, write_json, write_results
 from xrcam_jax.commands import report
-from xrcam_jax.commands.checks import CommandError
+from xrcam_jax.errors import CommandError
 
 
 def run(*arguments):

@@ -7,9 +7,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from train import tiny
-from train.tiny import Tiny, learner, make_run
 
+from tests.train import tiny
+from tests.train.tiny import Tiny, learner, make_run
 from xrcam_jax.train.checkpoint import Checkpoints
 
 

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from train import tiny
-from train.tiny import Endless, Tiny, examples, make_run
 
+from tests.train import tiny
+from tests.train.tiny import Endless, Tiny, examples, make_run
 from xrcam_jax.train.checkpoint import Checkpoints
 from xrcam_jax.train.loop import Diverged, Observer, Schedule, fit
 from xrcam_jax.train.report import Predictions

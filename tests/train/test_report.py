@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.train.report import (
     Board,
     Predictions,
@@ -17,7 +18,6 @@ from xrcam_jax.train.report import (
     markdown,
     mean_loss,
     plot_curves,
-    write_rows,
 )
 
 HISTORY = [

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from train.tiny import Tiny, evaluation, examples, learner, prepare_eval, prepare_train
 
-from xrcam_jax.devices import place
+from tests.train.tiny import Tiny, evaluation, examples, learner, prepare_eval, prepare_train
+from xrcam_jax.runtime.devices import place
 from xrcam_jax.train.loop import predict
 
 BATCH = examples(32)

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from xrcam_jax.devices import data_mesh
+from xrcam_jax.runtime.devices import data_mesh
 from xrcam_jax.train.checkpoint import Checkpoints
 from xrcam_jax.train.loop import Run, Schedule, fit, predict
 from xrcam_jax.train.step import initial_state, make_eval_step, make_train_step

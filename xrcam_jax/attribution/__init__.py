@@ -1,1 +1,1 @@
-"""Explanations by propagation and by perturbation: pure functions of a :class:`xrcam_jax.case.Case`."""
+"""Explanations by propagation and by perturbation: pure functions of a :class:`xrcam_jax.attribution.case.Case`."""

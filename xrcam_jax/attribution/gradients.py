@@ -19,7 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
-from xrcam_jax.case import (
+from xrcam_jax.attribution.case import (
     Case,
     Function,
     bytes_of_gradient,
@@ -29,10 +29,10 @@ from xrcam_jax.case import (
     target_scores,
     versions_onwards,
 )
-from xrcam_jax.compiling import compiled
 from xrcam_jax.lrp import seeds
 from xrcam_jax.lrp.composites import deep_lift as deep_lift_composite
 from xrcam_jax.lrp.transform import lrp
+from xrcam_jax.runtime.compiling import compiled
 
 Baseline = Float[ArrayLike, "#b #h #w #c"]
 

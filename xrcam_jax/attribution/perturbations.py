@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from xrcam_jax.attribution.case import Case, Score, changed_scores, summed, target_scores
 from xrcam_jax.attribution.gradients import Baseline, baseline_images
-from xrcam_jax.case import Case, Score, changed_scores, summed, target_scores
-from xrcam_jax.compiling import compiled
+from xrcam_jax.runtime.compiling import compiled
 
 
 def occlusion(

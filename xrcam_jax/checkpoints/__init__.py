@@ -1,6 +1,1 @@
-"""The trained network that comes with the package; see MODEL_CARD.md beside it."""
-
-from pathlib import Path
-
-MODEL = "skresnet18_narrow"
-WEIGHTS = Path(__file__).with_name(f"{MODEL}.safetensors")
+"""Checkpoints to models and back: the safetensors and .pth files of timm, hub names, Orbax directories."""

@@ -1,13 +1,16 @@
 """``xrcam demo``: the whole way once, with nothing to download."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
-from xrcam_jax.commands import explain
-from xrcam_jax.commands.checks import prepare_folder
+from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.parser import Parser
+from xrcam_jax.commands import explain, prepare, synth, train
 
 NAME = "demo"
 SUMMARY = "Draw frames of new patients, classify and explain them with the network that comes along"
@@ -32,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
     prepare_folder("--out", options.out)
 
     import xrcam_jax as xr
-    from experiments.structures import find_structures
-    from xrcam_jax.checkpoints import MODEL, WEIGHTS
+    from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
     from xrcam_jax.data.cohort import SMALL, draw_frames
+    from xrcam_jax.studies.structures import find_structures
 
     weights = _train(options.out) if options.full else WEIGHTS
     print("Drawing frames of 8 patients that the network has never seen ...", flush=True)
@@ -63,41 +66,42 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _train(out: Path) -> Path:
-    from xrcam_jax.checkpoints import MODEL
-    from xrcam_jax.cli import main
+    from xrcam_jax.checkpoints.packaged import MODEL
 
     print("Draw, prepare, train, explain: 5 to 10 minutes on 2 cores.", flush=True)
     prepared, trained = str(out / "prepared"), out / "run"
+    commands = {"synth": synth, "prepare": prepare, "train": train}
     for command in (
         ["synth", str(out / "synthetic"), "--small"],
         ["prepare", str(out / "synthetic" / "recordings"), prepared],
         ["train", prepared, "--model", MODEL, "--epochs", "10", "--patience", "4", "--out", str(trained)],
     ):
         print(f"\n$ xrcam {' '.join(command)}", flush=True)
-        status = main(command)
+        status = _run(commands[command[0]], command[1:])
         if status:
             raise SystemExit(status)
     return trained / "best.safetensors"
 
 
 def _explain(frames, chosen, weights: Path, out: Path) -> int:
-    from xrcam_jax.checkpoints import MODEL
+    from xrcam_jax.checkpoints.packaged import MODEL
     from xrcam_jax.data.synthetic import LABELS
-    from xrcam_jax.files import write_whole
-    from xrcam_jax.plot import save_picture
+    from xrcam_jax.pictures.plot import save_picture
+    from xrcam_jax.runtime.files import write_whole
 
     pictures, labels = out / "pictures", out / "labels.txt"
     for index in chosen:
         save_picture(pictures / f"{frames.names[index]}.png", _rgb(frames.pictures[index]))
     write_whole(labels, "".join(f"{label}\n" for label in LABELS).encode())
     arguments = f"--model {MODEL} --method {','.join(METHODS)} --batch-size {len(chosen)}".split()
-    parser = argparse.ArgumentParser()
-    explain.add_arguments(parser)
-    return explain.run(
-        parser.parse_args([
-            *arguments, "--weights", str(weights), "--labels", str(labels), "--out", str(out), str(pictures),
-        ])
-    )  # fmt: skip
+    files = ["--weights", str(weights), "--labels", str(labels), "--out", str(out), str(pictures)]
+    return _run(explain, [*arguments, *files])
+
+
+def _run(command: ModuleType, arguments: Sequence[str]) -> int:
+    parser = Parser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(arguments))
 
 
 def _rgb(grey: np.ndarray) -> np.ndarray:
@@ -106,7 +110,7 @@ def _rgb(grey: np.ndarray) -> np.ndarray:
 
 def _sheet(pictures: np.ndarray, structures: np.ndarray, maps: dict[str, np.ndarray], shown: np.ndarray) -> np.ndarray:
     """One row per frame: what was drawn, outlined, then the map of each layer."""
-    from xrcam_jax.plot import contact_sheet, outlined, overlay
+    from xrcam_jax.pictures.plot import contact_sheet, outlined, overlay
 
     rows = [
         [_rgb(picture), outlined(_rgb(picture), mask), *(overlay(_rgb(picture), m[i]) for m in maps.values())]

@@ -1,9 +1,10 @@
-"""``xrcam evaluate NAME``: the experiments of the thesis, one file each in ``experiments/``."""
+"""``xrcam evaluate NAME``: the experiments of the thesis, one file each in ``xrcam_jax/studies/``."""
 
 from collections.abc import Sequence
 from importlib import import_module
 
-from xrcam_jax.commands.checks import CommandError, check_names
+from xrcam_jax.arguments.checks import check_names
+from xrcam_jax.errors import CommandError
 
 EXPERIMENTS = {
     "segmentation": "overlap of saliency and outlines (Tables 5.1 to 5.4)",
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     check_names("NAME", argv[:1], EXPERIMENTS)
     try:
-        return import_module(f"experiments.{argv[0]}").main(argv[1:])
+        return import_module(f"xrcam_jax.studies.{argv[0]}").main(argv[1:])
     except (ImportError, ValueError) as error:
         # What the library says of bad input names it.
         raise CommandError(str(error)) from error

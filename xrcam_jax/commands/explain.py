@@ -10,9 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xrcam_jax.commands import processes
-from xrcam_jax.commands.checks import (
-    CommandError,
+from xrcam_jax.arguments import processes
+from xrcam_jax.arguments.checks import (
     batch_size,
     check_at_least_one,
     check_inputs,
@@ -21,14 +20,16 @@ from xrcam_jax.commands.checks import (
     prepare_folder,
     read_labels,
 )
+from xrcam_jax.arguments.parser import names
+from xrcam_jax.errors import CommandError
 
 if TYPE_CHECKING:
     from xrcam_jax import Explanation
     from xrcam_jax.commands.overlay_video import OverlayVideo
     from xrcam_jax.commands.pace import Pace
     from xrcam_jax.commands.results import Result, Results
-    from xrcam_jax.images import Picture
-    from xrcam_jax.preprocessing import Preprocessing
+    from xrcam_jax.pictures.preprocessing import Preprocessing
+    from xrcam_jax.pictures.read import Picture
 
 NAME = "explain"
 SUMMARY = "Show where a network looks: overlays, maps and contact sheets of pictures and videos"
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-classes", type=int, metavar="N", help="refuse weights of another number")
     parser.add_argument(
         "--method",
-        type=_names,
+        type=names,
         default=["xrelevance_cam"],
         metavar="M[,M]",
         help="see xrcam methods; also fast (all that one pass forth and back gives), activation, propagation, "
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--layers",
-        type=_names,
+        type=names,
         metavar="L[,L]",
         help=f"of {', '.join(LAYERS)}, input; by default the four, and the input for methods that work there",
     )
@@ -97,11 +98,11 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     import xrcam_jax as xr
-    from xrcam_jax.ahead import map_ahead
-    from xrcam_jax.batch_size import largest_batch_size
     from xrcam_jax.commands.pace import Pace
-    from xrcam_jax.devices import is_first, summed_over_processes
-    from xrcam_jax.images import count, stream
+    from xrcam_jax.explain.batch_size import largest_batch_size
+    from xrcam_jax.pictures.read import count, stream
+    from xrcam_jax.runtime.devices import is_first, summed_over_processes
+    from xrcam_jax.runtime.prefetch import map_ahead
 
     pace = Pace()
     model = _load(options)
@@ -198,7 +199,7 @@ def _check(options: argparse.Namespace) -> list[str] | None:
 
 
 def _is_video(out: Path) -> bool:
-    from xrcam_jax.images import VIDEO_SUFFIXES
+    from xrcam_jax.pictures.read import VIDEO_SUFFIXES
 
     return out.suffix.lower() in (*VIDEO_SUFFIXES, ".gif")
 
@@ -283,8 +284,8 @@ def _with_aggregate(e: "Explanation", method: str) -> dict:
 
 def _prepared(pictures: Iterable["Picture"], config: "Preprocessing", size: int) -> Iterator[tuple]:
     """Batches and what the network is fed of them; files are read two batches ahead."""
-    from xrcam_jax.ahead import read_ahead
-    from xrcam_jax.preprocessing import preprocess
+    from xrcam_jax.pictures.preprocessing import preprocess
+    from xrcam_jax.runtime.prefetch import read_ahead
 
     batches = _batches(pictures, size)
     return read_ahead(((batch, preprocess([picture.pixels for picture in batch], config)) for batch in batches), 2)
@@ -329,10 +330,6 @@ def _bar(items: Iterable, total: int, name: str) -> Iterable:
     from tqdm import tqdm
 
     return tqdm(items, total=total, desc=name, unit="chunk", leave=False, disable=None)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _target(text: str) -> int | None:

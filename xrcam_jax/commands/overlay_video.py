@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from xrcam_jax import plot
 from xrcam_jax.commands.results import Result
-from xrcam_jax.images import Picture, frame_rate
-from xrcam_jax.preprocessing import Preprocessing, crop_box
-from xrcam_jax.video_file import PCLE_FRAME_RATE, VideoFile
+from xrcam_jax.pictures import plot
+from xrcam_jax.pictures.preprocessing import Preprocessing, crop_box
+from xrcam_jax.pictures.read import Picture, frame_rate
+from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE, VideoFile
 
 # In pixels: panels that are smaller have no room for words, frames that are wider suit neither screen nor encoder.
 _SMALLEST, _WIDEST = 256, 3840
@@ -29,7 +29,7 @@ class OverlayVideo:
     """The video of one run. It gets its name when it is whole; until then its name says that it is unfinished.
 
     Args:
-      path: its suffix is a key of ``xrcam_jax.video_file.CODECS``.
+      path: its suffix is a key of ``xrcam_jax.pictures.write_video.CODECS``.
       config: the checkpoint's.
       labels: of the classes.
       every: the share of a video's frames that come, one in so many.

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xrcam_jax.commands.checks import CommandError, check_at_least_one, prepare_folder
+from xrcam_jax.arguments.checks import check_at_least_one, prepare_folder
+from xrcam_jax.errors import CommandError
 
 if TYPE_CHECKING:
     from xrcam_jax.data.frames import Extracted
     from xrcam_jax.data.manifest import Prepared
-    from xrcam_jax.data.video import Recordings
+    from xrcam_jax.data.recordings import Recordings
 
 NAME = "prepare"
 SUMMARY = "Turn recordings into frames to train on, split by patient"
@@ -88,8 +89,8 @@ def _check(options: argparse.Namespace) -> "Recordings":
 
     from xrcam_jax.data.frames import patients_of
     from xrcam_jax.data.manifest import SPLIT, read_split
+    from xrcam_jax.data.recordings import find_recordings
     from xrcam_jax.data.split import split_patients
-    from xrcam_jax.data.video import find_recordings
 
     recordings = find_recordings(options.recordings)
     if not recordings.found:

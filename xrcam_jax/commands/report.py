@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from xrcam_jax.commands.checks import CommandError
+from xrcam_jax.errors import CommandError
 
 NAME = "report"
 SUMMARY = "Make one HTML page of experiments: their figures, pictures and frames to look through"
@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes the page; returns the exit status."""
-    from xrcam_jax.files import write_whole
     from xrcam_jax.report.page import page
     from xrcam_jax.report.read import read_experiments
+    from xrcam_jax.runtime.files import write_whole
 
     path = options.out or options.results / PAGE
     if path.is_dir():

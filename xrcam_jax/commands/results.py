@@ -26,12 +26,12 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from xrcam_jax import plot
-from xrcam_jax.devices import gather_bytes, is_first
-from xrcam_jax.files import write_whole
-from xrcam_jax.images import Picture
 from xrcam_jax.metrics.overlap import salient
-from xrcam_jax.preprocessing import Box, Preprocessing, crop_box
+from xrcam_jax.pictures import plot
+from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box
+from xrcam_jax.pictures.read import Picture
+from xrcam_jax.runtime.devices import gather_bytes, is_first
+from xrcam_jax.runtime.files import write_whole
 
 SUMMARY = "summary.csv"
 COLUMNS = ("file", "name", "predicted", "label", "score", "target", "target_score")

@@ -4,7 +4,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from xrcam_jax.commands.checks import CommandError, check_at_least_one, prepare_folder
+from xrcam_jax.arguments.checks import check_at_least_one, prepare_folder
+from xrcam_jax.errors import CommandError
 
 NAME = "synth"
 SUMMARY = "Draw stand-in recordings: patients, videos and annotations, none of them real"

@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xrcam_jax.commands import processes
-from xrcam_jax.commands.checks import CommandError, check_at_least_one, check_names, prepare_folder
+from xrcam_jax.arguments import processes
+from xrcam_jax.arguments.checks import check_at_least_one, check_names, prepare_folder
+from xrcam_jax.errors import CommandError
 
 if TYPE_CHECKING:
     from xrcam_jax.commands.training import Task
@@ -69,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     processes.join(options)
 
     from xrcam_jax.commands.training import train
-    from xrcam_jax.devices import is_first
+    from xrcam_jax.runtime.devices import is_first
     from xrcam_jax.train.loop import Diverged
 
     task = _task(options)
@@ -167,8 +168,8 @@ def _settings(
 
 def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
     """Refuses to go on with a run of other settings; writes down those of a new one."""
-    from xrcam_jax.devices import is_first
-    from xrcam_jax.files import write_whole
+    from xrcam_jax.runtime.devices import is_first
+    from xrcam_jax.runtime.files import write_whole
 
     path = out / SETTINGS
     if path.is_file() and any((out / "last").glob("[0-9]*")):

@@ -16,19 +16,19 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 import xrcam_jax as xr
-from weights_convert.save import save_timm
-from xrcam_jax.commands.checks import CommandError
+from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.data.augment import Augmentation, augment, normalise, sheet
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_epoch, training_batches
-from xrcam_jax.devices import data_mesh, first_alone, is_first
-from xrcam_jax.files import write_whole
+from xrcam_jax.errors import CommandError
 from xrcam_jax.models.resnet import ResNet
-from xrcam_jax.plot import save_picture
-from xrcam_jax.preprocessing import Preprocessing
+from xrcam_jax.pictures.plot import save_picture
+from xrcam_jax.pictures.preprocessing import Preprocessing
+from xrcam_jax.runtime.devices import data_mesh, first_alone, is_first
+from xrcam_jax.runtime.files import write_rows, write_whole
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
 from xrcam_jax.train.loop import Observer, Progress, Run, Schedule, finished, fit, predict
-from xrcam_jax.train.report import Board, Predictions, markdown, plot_curves, write_rows
+from xrcam_jax.train.report import Board, Predictions, markdown, plot_curves
 from xrcam_jax.train.step import (
     Static,
     TrainState,

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, PRNGKeyArray, UInt8
 
-from xrcam_jax import plot
 from xrcam_jax.data.manifest import Statistics
+from xrcam_jax.pictures import plot
 
 Grey = UInt8[Array, "b h w 1"] | Float[Array, "b h w 1"]
 

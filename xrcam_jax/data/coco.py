@@ -40,7 +40,7 @@ from pycocotools import mask as coco
 
 from xrcam_jax.data.coco_format import Annotation, Polygon, parsed
 from xrcam_jax.data.manifest import Frame
-from xrcam_jax.preprocessing import Box
+from xrcam_jax.pictures.preprocessing import Box
 
 OUTCOMES = ("used", "duplicate", "dropped frame", "unknown image", "size mismatch", "empty", "outside the crop")
 REMARKS = ("polygon", "RLE", "box", "clipped to the crop", "self-crossing", "renumbered", "crowd")

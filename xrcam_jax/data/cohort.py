@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from xrcam_jax.data.manifest import ORIGIN
 from xrcam_jax.data.synthetic import LABELS, View, draw_look, draw_tissue, frame_shape, record
-from xrcam_jax.files import write_whole
-from xrcam_jax.video_file import CODECS, PCLE_FRAME_RATE
+from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE
+from xrcam_jax.runtime.files import write_whole
 
 RECORDINGS, ANNOTATIONS = "recordings", "annotations.json"
 # A structure of fewer pixels would be annotated by nobody.

@@ -29,9 +29,9 @@ from xrcam_jax.data.manifest import (
     write_split,
     write_statistics,
 )
+from xrcam_jax.data.recordings import Recording, files_of, read_grey
 from xrcam_jax.data.split import kept_or_drawn
-from xrcam_jax.data.video import Recording, files_of, read_grey
-from xrcam_jax.files import write_whole
+from xrcam_jax.runtime.files import write_whole
 
 FRAMES, PROGRESS = "frames", ".progress"
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from xrcam_jax.files import write_whole
+from xrcam_jax.runtime.files import write_whole
 
 MANIFEST, SPLIT, STATISTICS, ORIGIN = "manifest.csv", "split.csv", "statistics.json", "origin.txt"
 PARTS = ("train", "validation", "test")

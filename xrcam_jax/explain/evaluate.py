@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from xrcam_jax.cam.channels import noisy
+from xrcam_jax.attribution.case import INPUT, Case, Function, bytes_of_gradient, summed
+from xrcam_jax.cam.channel_cams import noisy
 from xrcam_jax.cam.saliency import min_max, upsample
-from xrcam_jax.case import INPUT, Case, Function, bytes_of_gradient, summed
-from xrcam_jax.compiling import compiled
+from xrcam_jax.errors import unknown
 from xrcam_jax.explain.kinds import Found, Guided, Kind, Propagation, Search, Signal, Smooth, is_single_pass, where
 from xrcam_jax.explain.passes import Outline, Request, single_pass
 from xrcam_jax.lrp import seeds
 from xrcam_jax.lrp.composites import guided_backprop
-from xrcam_jax.names import unknown
+from xrcam_jax.runtime.compiling import compiled
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,19 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from xrcam_jax.attribution.case import Case, Progress, no_progress
 from xrcam_jax.cam.saliency import saliency
-from xrcam_jax.case import Case, Progress, no_progress
-from xrcam_jax.compiling import compiled
-from xrcam_jax.devices import data_mesh, lay, partitioned_by_compiler, replicate
+from xrcam_jax.errors import unknown
 from xrcam_jax.explain import kinds
 from xrcam_jax.explain.evaluate import Task, assign_layers, requests, search
 from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.kinds import Cam, Found, Kind, Propagation
 from xrcam_jax.explain.methods import RELEVANCE, configure
 from xrcam_jax.explain.passes import is_behind_pooling, outline, single_pass
-from xrcam_jax.functional import as_function
 from xrcam_jax.lrp.composites import Composite
-from xrcam_jax.names import unknown
+from xrcam_jax.runtime.compiling import compiled
+from xrcam_jax.runtime.devices import data_mesh, lay, partitioned_by_compiler, replicate
 
 
 class Explainer:

@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from xrcam_jax.cam.saliency import aggregate
-from xrcam_jax.names import unknown
+from xrcam_jax.errors import unknown
 
 
 @partial(

@@ -5,17 +5,18 @@ from typing import Any
 
 from jaxtyping import Array
 
-from xrcam_jax.attribution import gradients, path_cams, perturbations
+from xrcam_jax.attribution import gradients, perturbations
+from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.lime import lime
 from xrcam_jax.attribution.prediction_difference import prediction_difference
-from xrcam_jax.cam import channels, weights
+from xrcam_jax.cam import channel_cams as channels
+from xrcam_jax.cam import path_cams, weights
 from xrcam_jax.cam.components import centred
-from xrcam_jax.case import Case
+from xrcam_jax.errors import unknown
 from xrcam_jax.explain import kinds
 from xrcam_jax.explain.evaluate import GUIDED_BACKPROP
 from xrcam_jax.explain.kinds import Cam, Found, Guided, Kind, Method, Propagation, Search, Signal, Smooth
 from xrcam_jax.lrp import composites, seeds
-from xrcam_jax.names import unknown
 
 GRADIENT = Signal(composites.gradient(), seeds.unit)
 # A map does not change with the seed's scale, and the contrastive one explains the target even where its

@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from xrcam_jax.attribution.case import INPUT, Function, Shapes, of_shapes, over_targets, shapes
 from xrcam_jax.cam.saliency import weighted_sum
-from xrcam_jax.case import INPUT, Function, Shapes, of_shapes, over_targets, shapes
-from xrcam_jax.compiling import compiled
 from xrcam_jax.explain.kinds import Cam, Found, Propagation
 from xrcam_jax.lrp.composites import Composite, gradient, relevance_cam
 from xrcam_jax.lrp.plan import make_plan
+from xrcam_jax.lrp.program import marks_of, trace
 from xrcam_jax.lrp.transform import program_for, tap_program
 from xrcam_jax.marks import mark
-from xrcam_jax.reinterpret import marks_of, trace
-from xrcam_jax.traced import kept, name_of
+from xrcam_jax.runtime.compiling import compiled
+from xrcam_jax.runtime.trace_cache import kept, name_of
 
 
 @dataclass(frozen=True)

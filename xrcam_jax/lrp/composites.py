@@ -17,7 +17,7 @@ References:
   montavon2019: Montavon et al., Layer-wise relevance propagation: an overview, LNCS 11700, 2019.
   lee2021: Lee et al., Relevance-CAM: your model already knows where to look, CVPR 2021.
 
-Those of guided backprop, DeconvNet and DeepLIFT are here too; :mod:`xrcam_jax.lrp.backpropagation` has their
+Those of guided backprop, DeconvNet and DeepLIFT are here too; :mod:`xrcam_jax.lrp.gradient_rules` has their
 sources.
 """
 
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-from xrcam_jax.lrp.backpropagation import Deconvnet, Guided, MeanGradient, Rescale, RescaledMaximum
+from xrcam_jax.lrp.gradient_rules import Deconvnet, Guided, MeanGradient, Rescale, RescaledMaximum
 from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Gate, Gradient, Pass, Rule, ZBox, ZPlus
 
 Kind = Literal[

@@ -11,10 +11,10 @@ from jax import Array
 from jaxtyping import PyTree
 
 from xrcam_jax.lrp.composites import Composite, Site
-from xrcam_jax.lrp.ops import new_ledger, total
 from xrcam_jax.lrp.plan import make_plan
+from xrcam_jax.lrp.program import marks_of, trace
+from xrcam_jax.lrp.propagate import new_ledger, total
 from xrcam_jax.lrp.transform import Seed, check_seed, explained_leaves, program_for, zeros_for
-from xrcam_jax.reinterpret import marks_of, trace
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import jax
 from jax import Array
 from jaxtyping import PyTree
 
+from xrcam_jax.errors import unknown
 from xrcam_jax.lrp.composites import gradient
+from xrcam_jax.lrp.program import Equation, Program, run, trace
 from xrcam_jax.lrp.transform import program_for
-from xrcam_jax.names import unknown
-from xrcam_jax.reinterpret import Equation, Program, run, trace
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 from jax import Array, lax
 
-from xrcam_jax import facts
-from xrcam_jax.facts import Fact
-from xrcam_jax.lrp.backpropagation import MeanGradient
+from xrcam_jax.lrp import facts
 from xrcam_jax.lrp.composites import LAYERS, Composite, Site
-from xrcam_jax.lrp.handlers import Group, Grouper, innermost, operation
-from xrcam_jax.lrp.ops import propagate
+from xrcam_jax.lrp.facts import Fact
+from xrcam_jax.lrp.gradient_rules import MeanGradient
+from xrcam_jax.lrp.operations import Group, Grouper, innermost, operation
+from xrcam_jax.lrp.program import REMAT, Equation, Program, Step, run
+from xrcam_jax.lrp.propagate import propagate
 from xrcam_jax.lrp.rules import (
     AlphaBeta,
     Flat,
@@ -27,7 +28,6 @@ from xrcam_jax.lrp.rules import (
     ZPlus,
     uses_bias,
 )
-from xrcam_jax.reinterpret import REMAT, Equation, Program, Step, run
 
 #: Rules that look at weights, and so are for operations that have some.
 _WEIGHTED = (AlphaBeta, Flat, Gamma, WSquare, ZBox, ZPlus)
@@ -44,7 +44,7 @@ class Plan:
     steps: dict[int, Step | None] = field(default_factory=dict)
 
     def run(self, values: Sequence[Any], probes: dict[Any, Array]) -> tuple[list[Any], dict[str, Array]]:
-        """The program's outputs and the tapped activations; see :func:`xrcam_jax.reinterpret.run`."""
+        """The program's outputs and the tapped activations; see :func:`xrcam_jax.lrp.program.run`."""
         return run(self.program, self.steps, values, probes)
 
 

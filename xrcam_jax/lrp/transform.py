@@ -10,11 +10,11 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
+from xrcam_jax.errors import unknown
 from xrcam_jax.lrp.composites import Composite, gradient
-from xrcam_jax.lrp.handlers import keep_operations
+from xrcam_jax.lrp.operations import keep_operations
 from xrcam_jax.lrp.plan import make_plan
-from xrcam_jax.names import unknown
-from xrcam_jax.reinterpret import Program, flatten, marks_of, trace
+from xrcam_jax.lrp.program import Program, flatten, marks_of, trace
 
 Seed = Array | Callable[[Any], Any]
 

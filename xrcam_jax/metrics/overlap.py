@@ -8,6 +8,7 @@ References:
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 
@@ -59,3 +60,11 @@ def pooled(counts: Overlap) -> Overlap:
 
 def _ratio(part: Num[Array, "*b"], whole: Num[Array, "*b"]) -> Float[Array, "*b"]:
     return part / jnp.maximum(whole, 1)
+
+
+def centred_discs(masks: Bool[np.ndarray, "b h w"]) -> Bool[Array, "b h w"]:
+    """For each mask a disc of the same area in the middle of the picture."""
+    height, width = masks.shape[1:]
+    rows, across = np.ogrid[:height, :width]
+    distance = (rows - (height - 1) / 2) ** 2 + (across - (width - 1) / 2) ** 2
+    return jnp.asarray(distance <= masks.sum((1, 2), keepdims=True) / np.pi)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from xrcam_jax.names import unknown
+from xrcam_jax.errors import unknown
 
 EXTRA = "pip install 'xrcam-jax[evaluate]'"
 SIMILARITIES = ("ssim", "rank", "rank_abs", "hog")
@@ -27,7 +27,7 @@ def randomised(
     Biases, and all of batch norm, stay as they are.
 
     Args:
-      parameters: of a model, nested by name, as :func:`xrcam_jax.functional.as_function` gives them.
+      parameters: of a model, nested by name, as :func:`xrcam_jax.explain.functional.as_function` gives them.
       parts: names of modules at the top, such as ``"layer4"`` or ``"fc"``.
       key: of the draw. What is drawn for one part does not depend on the others.
       draw: ``"normal"`` for N(0, 1), as the thesis; ``"own"`` for the normal distribution that the layers here

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from xrcam_jax.names import unknown
-from xrcam_jax.preprocessing import Preprocessing
+from xrcam_jax.errors import unknown
+from xrcam_jax.pictures.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from typing import Any
 
 import jax
 
-#: No function of a user's own has a name that begins so: Python allows no dot in one.
-PREFIX = "xrcam_jax."
+from xrcam_jax.marks import PREFIX
 
 
 def operation(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xrcam_jax.plot import colour
+from xrcam_jax.pictures.plot import colour
 from xrcam_jax.report.read import Experiment, Figure, Picture, Table
 
 METHOD_NAMES = {

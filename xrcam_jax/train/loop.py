@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from xrcam_jax.devices import place
+from xrcam_jax.runtime.devices import place
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
 from xrcam_jax.train.report import Predictions, confusion_matrix, figures, mean_loss
 from xrcam_jax.train.step import Sums, TrainState

@@ -3,7 +3,6 @@
 Everything here works on the host, in NumPy.
 """
 
-import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
 
-from xrcam_jax.files import write_whole
+from xrcam_jax.runtime.files import write_whole
 
 EXTRA = "pip install 'xrcam-jax[train]'"
 
@@ -154,15 +153,6 @@ def markdown(title: str, predictions: Predictions, classes: Sequence[str], patie
         ),
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def write_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV file with the first row's keys as its header, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
 
 
 def plot_curves(path: str | os.PathLike[str], history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:

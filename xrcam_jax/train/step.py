@@ -16,8 +16,8 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
-from xrcam_jax.compiling import compiler_options
-from xrcam_jax.devices import replicate
+from xrcam_jax.runtime.compiling import compiler_options
+from xrcam_jax.runtime.devices import replicate
 
 Batch = Mapping[str, Array]
 PrepareTrain = Callable[[Key[Array, ""], UInt8[Array, "b h w 1"]], Float[Array, "b h w 3"]]
@@ -98,8 +98,8 @@ def make_train_step(
       static: from :func:`initial_state`, of a model that is called as ``model(pictures, rngs=...)``.
       optimiser: what the state was made for.
       prepare: from a key and the batch's ``"image"`` to what the model takes.
-      mesh: from :func:`xrcam_jax.devices.data_mesh`. The batch size has to be a multiple of ``accumulate`` times
-        its size.
+      mesh: from :func:`xrcam_jax.runtime.devices.data_mesh`. The batch size has to be a multiple of ``accumulate``
+        times its size.
       seed: of the noise.
       class_weights: by class; the loss is the weighted mean, as PyTorch's. None: all 1.
       accumulate: number of microbatches into which a batch is split, to save memory. The gradient is that

@@ -1,1 +1,0 @@
-"""What experiments have in common: what is looked at, figures of each picture, tables, plots."""

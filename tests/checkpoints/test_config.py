@@ -1,0 +1,34 @@
+import json
+
+import pytest
+from flax import nnx
+
+from xrcam_jax.checkpoints import config
+from xrcam_jax.models import create_model
+from xrcam_jax.pictures.preprocessing import Preprocessing
+
+WANTS = Preprocessing((0.5, 0.4, 0.3), (0.1, 0.2, 0.3), (230, 240), 1.0, "bilinear")
+
+
+def test_description_is_read_back():
+    model = nnx.eval_shape(lambda: create_model("resnet18", num_classes=2))
+    model.preprocessing = WANTS
+    described = json.loads(json.dumps(config.describe(model)))
+    assert (described["architecture"], described["num_classes"]) == ("resnet18", 2)
+    assert config.preprocessing(described, Preprocessing()) == WANTS
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_both_layouts_of_timm_are_read(nested):
+    fields = {"mean": [0.5, 0.5, 0.5], "input_size": [3, 288, 256], "test_input_size": [3, 320, 320]}
+    found = config.preprocessing({"pretrained_cfg": fields} if nested else fields, WANTS)
+    assert found == Preprocessing((0.5, 0.5, 0.5), WANTS.std, (288, 256), 1.0, "bilinear")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"mean": 0.5}, {"std": [1, 2]}, {"input_size": 224}, {"crop_pct": 3}, {"interpolation": "best"}, []],
+)
+def test_nonsense_is_refused(fields):
+    with pytest.raises(ValueError, match="preprocessing config makes no sense"):
+        config.preprocessing({"pretrained_cfg": fields}, WANTS)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests import oracle
+from xrcam_jax.checkpoints.convert import to_timm
+from xrcam_jax.checkpoints.load import load_model
+from xrcam_jax.checkpoints.verify import digest
+from xrcam_jax.commands.convert import main
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("command") / "resnet18.safetensors"
+    save_file(oracle.seeded_state("resnet18"), path)
+    return path
+
+
+def test_there_and_back_is_bit_exact(file, tmp_path, capsys):
+    expected = oracle.digests()["resnet18_nc1000.json"]["sha256_seed0"]
+    assert main(["resnet18", str(file), str(tmp_path / "orbax")]) == 0
+    assert main(["resnet18", str(tmp_path / "orbax"), str(tmp_path / "back.safetensors")]) == 0
+    out, err = capsys.readouterr()
+    assert out.count(expected) == 2
+    assert not err
+    assert (tmp_path / "orbax" / "config.json").is_file()
+    assert digest(to_timm(load_model("resnet18", tmp_path / "back.safetensors"))) == expected
+
+
+def test_kind_can_be_chosen_and_head_replaced(file, tmp_path, capsys):
+    arguments = ["resnet18", str(file), str(tmp_path / "two.safetensors"), "--num-classes", "2"]
+    with pytest.warns(UserWarning, match="head is fresh"):
+        assert main(arguments) == 0
+    assert "2 classes" in capsys.readouterr().out
+    assert main(["resnet18", str(tmp_path / "two.safetensors"), str(tmp_path / "two"), "--to", "orbax"]) == 0
+    assert load_model("resnet18", tmp_path / "two").num_classes == 2
+    assert main(["resnet18", str(file), str(tmp_path / "three"), "--to", "safetensors"]) == 1
+    assert "three: has to end in .safetensors" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def reference(file):
+    images = oracle.seeded_images(0, 1, 32)
+    return {"images": images, "logits": np.asarray(load_model("resnet18", file)(images))}
+
+
+@pytest.mark.parametrize(("off", "status"), [(0.0, 0), (0.01, 1)])
+def test_reference_decides(file, reference, tmp_path, capsys, off, status):
+    logits = reference["logits"] * (1 + off)
+    np.savez(tmp_path / "reference.npz", images=reference["images"], logits=logits)
+    arguments = ["resnet18", str(file), str(tmp_path / "out"), "--reference", str(tmp_path / "reference.npz")]
+    assert main(arguments) == status
+    assert ("not the same network" in capsys.readouterr().err) == bool(status)
+
+
+def test_errors_are_short_and_without_traceback(file, tmp_path, capsys):
+    assert main(["resnet18", str(tmp_path / "nowhere.safetensors"), str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}/nowhere.safetensors: no such weights\n"
+    assert main(["skresnet18", str(file), str(tmp_path / "out")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert "not the weights of skresnet18" in lines[0]
+    assert len(lines) == 11
+    assert lines[-1].endswith("more")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_usage_is_status_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["resnet18"])
+    assert caught.value.code == 2
+    assert "required: WEIGHTS, OUT" in capsys.readouterr().err
+
+
+def test_help_has_an_example(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    assert "xrcam convert skresnext50_32x4d" in capsys.readouterr().out

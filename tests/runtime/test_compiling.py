@@ -1,0 +1,97 @@
+"""How programs are compiled; what they compile is kept for later ones, where they are told, and the tests' is not."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import xrcam_jax as xr
+from xrcam_jax.cli import main
+from xrcam_jax.runtime import compiling
+from xrcam_jax.runtime.compiling import _known_cpu_options, compiler_options, keep_compiled
+
+PROGRAM = """
+import jax
+from xrcam_jax.runtime.compiling import keep_compiled
+keep_compiled()
+jax.jit(lambda x: x * 3 + 1)(2.0)
+"""
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """Reads the folder that JAX is set to, after variables have been set; all is as before in the end."""
+    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def read(run=keep_compiled, **variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, str(value))
+        run()
+        return jax.config.jax_compilation_cache_dir
+
+    yield read
+    jax.config.update("jax_compilation_cache_dir", before[0])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
+
+
+def test_in_the_users_cache_by_default(configured, tmp_path):
+    assert configured(HOME=tmp_path) == str(tmp_path / ".cache" / "xrcam_jax")
+    assert configured(XDG_CACHE_HOME=tmp_path / "other") == str(tmp_path / "other" / "xrcam_jax")
+
+
+def test_the_standard_variable_moves_it_or_switches_it_off(configured, tmp_path):
+    assert configured(HOME=tmp_path, JAX_COMPILATION_CACHE_DIR=tmp_path / "here") == str(tmp_path / "here")
+    assert configured(JAX_COMPILATION_CACHE_DIR="") is None
+    assert not (tmp_path / ".cache").exists()
+
+
+def test_a_folder_that_cannot_be_written(configured, tmp_path):
+    (tmp_path / "file").touch()
+    assert configured(XDG_CACHE_HOME=tmp_path / "file") is None
+
+
+def test_the_command_line_keeps_and_the_benchmark_does_not(configured, tmp_path, capsys):
+    assert not configured(lambda: main(["benchmark", "--help"]), XDG_CACHE_HOME=tmp_path)
+    assert configured(lambda: main(["methods"])) == str(tmp_path / "xrcam_jax")
+
+
+def test_a_program_is_kept(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True)
+    assert any(path.name.startswith("jit_") for path in (tmp_path / "xrcam_jax").iterdir())
+
+
+def test_the_suite_keeps_nothing():
+    assert not jax.config.jax_compilation_cache_dir
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="options of the CPU backend")
+def test_positive_weights_of_all_layers_do_not_lie_in_memory_together():
+    layers, width = 12, 256
+    weights = [jax.random.normal(jax.random.key(i), (width, width)) for i in range(layers)]
+
+    def relevance(weights, x):
+        def network(x):
+            for w in weights:
+                x = jax.nn.relu(x @ w)
+            return x
+
+        out, pullback = jax.vjp(xr.lrp(network, xr.composites.relevance_cam()), x)
+        return pullback(out)
+
+    def held(options):
+        lowered = jax.jit(relevance, compiler_options=options).lower(weights, jnp.ones((1, width)))
+        return lowered.compile().memory_analysis().temp_size_in_bytes / (4 * width**2)
+
+    assert held(dict(compiler_options())) < 4 < layers <= held({})
+
+
+def test_options_that_are_not_known_are_left_out(monkeypatch):
+    monkeypatch.setattr(compiling, "_CPU", {"xla_no_such_option": 1, "xla_cpu_enable_fast_math": False})
+    assert _known_cpu_options.__wrapped__() == {"xla_cpu_enable_fast_math": False}

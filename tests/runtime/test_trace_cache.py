@@ -1,0 +1,201 @@
+"""What was traced is found again by later processes, and only where it is still right."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import xrcam_jax as xr
+from xrcam_jax.attribution.case import shapes
+from xrcam_jax.explain import passes
+from xrcam_jax.explain.functional import as_function
+from xrcam_jax.runtime import trace_cache as traced
+
+METHODS = ("xrelevance_cam", "grad_cam", "eigen_cam", "gradient_x_input")
+PROGRAM = """
+import sys
+import jax, numpy
+import xrcam_jax as xr
+from xrcam_jax.runtime import trace_cache as traced
+from xrcam_jax.explain import passes
+from tests.runtime.test_trace_cache import Small
+
+jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+traced._KNOWN.add("tests")
+if sys.argv[2:]:
+    passes.tap_program = passes.program_for = None
+print(float(xr.Explainer(Small())(numpy.ones((1, 6, 6, 3), numpy.float32)).raw["xrelevance_cam"]["first"].sum()))
+"""
+
+
+class Small(nnx.Module):
+    """Of code that the fixture below declares to be known."""
+
+    def __init__(self, classes=2, seed=0):
+        keys = jax.random.split(jax.random.key(seed), 2)
+        self.kernel = nnx.Param(jax.random.normal(keys[0], (3, 4)))
+        self.head = nnx.Param(jax.random.normal(keys[1], (4, classes)))
+
+    def __call__(self, x):
+        x = xr.mark(nnx.relu(x @ self.kernel[...]), "first")
+        return x.mean((1, 2)) @ self.head[...]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """JAX's compilation cache, for a test; what other tests have traced is forgotten before and after it."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    forget()
+    yield tmp_path / "traced"
+    jax.config.update("jax_compilation_cache_dir", before)
+    forget()
+
+
+def forget():
+    """As in a process that has just begun."""
+    jax.clear_caches()
+    passes._outline.cache_clear()
+
+
+def never(*args, **options):
+    raise AssertionError("traced again")
+
+
+@pytest.fixture
+def known(folder, monkeypatch):
+    """The folder, for models whose code counts as known."""
+    monkeypatch.setattr(traced, "_KNOWN", {*traced._KNOWN, __name__.partition(".")[0]})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).standard_normal((2, 6, 6, 3)).astype(np.float32)
+
+
+def explained(model, images, **options):
+    return jax.device_get(xr.Explainer(model, **({"methods": METHODS} | options))(images))
+
+
+def same(a, b):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-5 * (1e-3 + np.abs(y).max())), a, b)
+
+
+def test_what_was_kept_is_not_traced_again_and_says_the_same(known, images, monkeypatch):
+    first = explained(Small(), images)
+    assert len(list(known.iterdir())) == 2  # the program, and the outline of the model
+    forget()
+    monkeypatch.setattr(passes, "tap_program", never)
+    monkeypatch.setattr(passes, "program_for", never)
+    same(explained(Small(), images), first)
+    jax.config.update("jax_compilation_cache_dir", None)
+    forget()
+    with pytest.raises(AssertionError, match="traced again"):
+        explained(Small(), images)
+    monkeypatch.undo()
+    same(explained(Small(), images), first)
+
+
+def test_another_process_finds_it_again(tmp_path):
+    def run(*argv, seed):
+        environment = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": str(Path(__file__).parents[2])}
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path), *argv]
+        return float(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+
+    assert run(seed=1) == pytest.approx(run("without tracing", seed=2), rel=1e-5)
+
+
+def test_other_models_shapes_rules_and_settings_are_others(known, images):
+    seen = set()
+
+    def found():
+        new = {path.name for path in known.iterdir()} - seen
+        seen.update(new)
+        return len(new)
+
+    explained(Small(), images)
+    assert found() == 2
+    explained(Small(), images[:1])
+    assert found() == 2
+    explained(Small(classes=3), images)
+    assert found() == 2
+    explained(Small(), images, composite=xr.composites.epsilon_plus())
+    assert found() == 1
+    with jax.default_matmul_precision("float32"):
+        explained(Small(), images)
+    assert found() == 1  # nothing of the outline is a product
+    explained(Small(seed=1), images)
+    assert found() == 0
+
+
+def test_of_models_from_elsewhere_nothing_is_kept(folder, images):
+    assert np.isfinite(explained(Small(), images).logits).all()
+    explained(lambda x: x.mean((1, 2)), images, layers=("input",), methods=("gradient",))
+    assert not folder.exists()
+
+
+def test_the_networks_of_this_package_are_known(folder):
+    function, parameters = as_function(nnx.eval_shape(lambda: xr.create_model("skresnet18_narrow")))
+    structure, leaves = shapes(parameters)
+    name = traced.name_of(as_function, {"function": function}, (structure, leaves))
+    assert name == traced.name_of(as_function, {"function": function}, (structure, leaves))
+    assert name != traced.name_of(as_function, {"function": function}, (structure, leaves[:-1]))
+
+
+class Called(Small):
+    """A program with a callback to the host, which cannot be kept."""
+
+    def __call__(self, x):
+        one = jax.pure_callback(lambda: np.float32(1), jax.ShapeDtypeStruct((), np.float32))
+        return super().__call__(x) * one
+
+
+def test_what_cannot_be_kept_is_traced_each_time(known, images):
+    same(explained(Called(), images), explained(Small(), images))
+    names = {path.name for path in known.iterdir()}
+    assert len(names) == 3  # two outlines and one program
+
+
+def test_a_fault_of_the_model_is_told_as_ever(known, images):
+    with pytest.raises(TypeError, match=r"dot_general|shapes"):
+        explained(Small(), images[..., :2])
+
+
+def test_a_damaged_file_is_written_anew(known, images):
+    first = explained(Small(), images)
+    contents = {path: path.read_bytes() for path in known.iterdir()}
+    for damage in (lambda content: b"", lambda content: content[:-7], lambda content: content[:90] + b"x" * 200):
+        for path, content in contents.items():
+            path.write_bytes(damage(content))
+        forget()
+        same(explained(Small(), images), first)
+        assert all(path.stat().st_size == len(content) for path, content in contents.items())
+
+
+def test_a_folder_that_cannot_be_written(known, images):
+    known.touch()
+    assert np.isfinite(explained(Small(), images).logits).all()
+
+
+def test_across_devices_it_is_traced_as_ever(known, images):
+    one = explained(Small(), images)
+    before = set(known.iterdir())
+    same(explained(Small(), images, devices=jax.local_devices()[:2]), one)
+    assert set(known.iterdir()) == before
+
+
+def test_what_can_be_kept(folder, images):
+    assert traced.can_be_kept({"images": images, "parameters": [jax.numpy.zeros(2)], "targets": None})
+    with jax.default_device(jax.local_devices()[1]):
+        assert not traced.can_be_kept(images)
+    assert traced.can_be_kept(jax.device_put(images, jax.local_devices()[1]))
+    across = jax.sharding.NamedSharding(jax.make_mesh((2,), ("a",)), jax.P("a"))
+    assert not traced.can_be_kept(jax.device_put(images, across))
+    jax.config.update("jax_compilation_cache_dir", None)
+    assert not traced.can_be_kept(images)

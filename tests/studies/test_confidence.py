@@ -1,0 +1,88 @@
+"""Scores with salient pixels hidden, alone or in order: against changed pictures, one by one."""
+
+import csv
+
+import jax
+import numpy as np
+import pytest
+
+import xrcam_jax as xr
+from xrcam_jax.explain.functional import as_function
+
+OPTIONS = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", 2, "--limit", 4)
+STEPS = 2
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def probabilities(weights):
+    """(pictures, labels) -> softmax scores, of any number of them, two at a time; and the maps at layer 4."""
+    # A head that does not saturate: hidden pixels have to show in the probability.
+    model = xr.load_model("tiny", weights("unsure", seed=3, scale=0.1) / "best.safetensors")
+    function, parameters = as_function(model)
+    forward = jax.jit(function)
+    explain = xr.Explainer(model, "grad_cam", "layer4")
+
+    def score(images, labels):
+        pairs = zip(images[::2], images[1::2], strict=True)
+        logits = np.concatenate([np.asarray(forward(np.stack(pair).astype(np.float32), parameters)) for pair in pairs])
+        shares = np.exp(logits.astype(np.float64))
+        return (shares / shares.sum(1, keepdims=True))[np.arange(len(labels)), labels]
+
+    def maps(images, labels):
+        parts = [explain(images[i : i + 2], targets=labels[i : i + 2]) for i in (0, 2)]
+        return np.concatenate([np.asarray(e.maps["grad_cam"]["layer4"]) for e in parts]).astype(np.float64)
+
+    return score, maps
+
+
+def test_every_figure(drawn, evaluate, weights, probabilities, tmp_path):
+    run, (score, maps_of) = weights("unsure", seed=3, scale=0.1), probabilities
+    assert evaluate("confidence", *OPTIONS, "--steps", STEPS, runs=[run]) == 0
+    found = rows(tmp_path / "confidence" / "images.csv")
+    files = [row["file"] for row in found]
+    assert files == [list(drawn.frames)[i] for i in (0, 2, 5, 8)]
+    images = drawn.images(files).astype(np.float64)
+    labels = np.array([("ill", "well").index(row["class"]) for row in found])
+    assert set(labels) == {0, 1}
+    maps = maps_of(images.astype(np.float32), labels)
+    intact = score(images, labels)
+    expected = {}
+    for suffix, shown in (("", maps), ("_mask", np.stack([one > one.mean() + one.std() for one in maps]))):
+        # The mean intensity is 0 in a normalised picture.
+        hidden, kept = score(images * (1 - shown[..., None]), labels), score(images * shown[..., None], labels)
+        expected[f"drop{suffix}"] = (intact - hidden) / intact
+        expected[f"average_drop{suffix}"] = np.maximum(0, intact - kept) / intact
+        expected[f"increase{suffix}"] = kept > intact
+    half = images.copy()
+    for picture, one in zip(half, maps, strict=True):
+        order = sorted(np.ndindex(one.shape), key=lambda place, one=one: (-one[place], place))
+        for place in order[: one.size // 2]:
+            picture[place] = 0
+    deleted, empty = score(half, labels), score(np.zeros_like(images), labels)
+    expected["deletion"] = (intact + 2 * deleted + empty) / 4
+    expected["insertion"] = (empty + 2 * score(images - half, labels) + intact) / 4
+    assert set(found[0]) - set(expected) == {"file", "patient", "class", "network", "predicted", "method", "column"}
+    for name, values in expected.items():
+        np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-3, atol=1e-4, err_msg=name)
+        (row,) = rows(tmp_path / "confidence" / f"{name}.csv")
+        assert float(row["layer4"]) == pytest.approx(100 * np.mean(values), rel=1e-3, abs=0.01)
+    # Else much of this would hold of any map.
+    assert np.ptp(expected["drop"]) > 0.01
+    assert np.ptp(expected["deletion"] - expected["insertion"]) > 0.01
+
+
+def test_without_curves(evaluate, weights, tmp_path):
+    assert evaluate("confidence", *OPTIONS, "--steps", 0, runs=[weights("unsure", seed=3, scale=0.1)]) == 0
+    assert not list((tmp_path / "confidence").glob("deletion*"))
+    assert "insertion" not in rows(tmp_path / "confidence" / "images.csv")[0]
+    assert (tmp_path / "confidence" / "increase_mask.csv").exists()
+
+
+def test_steps_below_zero(evaluate, weights, capsys):
+    assert evaluate("confidence", "--steps", -1, runs=[weights("unsure", seed=3, scale=0.1)]) == 2
+    assert capsys.readouterr().err == "xrcam evaluate: error: --steps: -1 is less than 0\n"

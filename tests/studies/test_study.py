@@ -1,0 +1,421 @@
+"""What all experiments share, by the first of them: going on where one stopped, refusals, and what a batch holds."""
+
+import csv
+import json
+import shutil
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from xrcam_jax.cli import main
+from xrcam_jax.data.coco import read_annotations
+from xrcam_jax.data.manifest import read_prepared
+from xrcam_jax.pictures.preprocessing import Preprocessing
+from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.studies.study import Study, read_batch
+
+OPTIONS = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", 2)
+LABEL = "tiny"
+
+
+@pytest.fixture
+def segmentation(evaluate):
+    return lambda *options, **where: evaluate("segmentation", *OPTIONS, *options, **where)
+
+
+@pytest.fixture(scope="module")
+def whole(drawn, weights, tmp_path_factory):
+    """Results of a run that nothing came between."""
+    out = tmp_path_factory.mktemp("whole")
+    arguments = ["--data", drawn.folder, "--annotations", drawn.annotations, "--weights", weights("plain")]
+    assert main(["evaluate", "segmentation", *map(str, (*arguments, "--part", "all", "--out", out, *OPTIONS))]) == 0
+    return out
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "segmentation"
+
+
+def texts(folder):
+    """All that is written at the end, byte by byte."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".csv", ".md", ".json")}
+
+
+def batches(folder):
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "batches").iterdir()}
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def refused(capsys, status):
+    """The one line that says why; whatever goes wrong, no traceback."""
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert out == ""
+    assert err.startswith("xrcam evaluate: error: ")
+    assert err.count("\n") == 1, err
+    return err.removeprefix("xrcam evaluate: error: ").rstrip("\n")
+
+
+def test_going_on_after_files_are_lost(whole, copied, segmentation, weights):
+    """The batches that are there are not computed again, and the tables come out the same to the byte."""
+    for name in ("per_layer.csv", "images.csv", "contents.json", f"batches/{LABEL}_000002.npz"):
+        (copied / name).unlink()
+    before = batches(copied)
+    assert len(before) == 2
+    assert segmentation(runs=[weights("plain")]) == 0
+    assert texts(copied) == texts(whole / "segmentation")
+    after = batches(copied)
+    assert {name: after[name] for name in before} == before
+    assert set(after) == set(batches(whole / "segmentation"))
+
+
+def test_what_is_there_is_read(whole, copied, segmentation, weights):
+    """Not computed: who changes a batch changes the tables."""
+    path = copied / "batches" / f"{LABEL}_000000.npz"
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    content["both/grad_cam/layer4"] += 1
+    np.savez(path, **content)
+    assert segmentation(runs=[weights("plain")]) == 0
+    changed, as_it_was = (rows(folder / "images.csv") for folder in (copied, whole / "segmentation"))
+    differ = [int(a["both"]) - int(b["both"]) for a, b in zip(changed, as_it_was, strict=True)]
+    assert sorted(differ) == [0] * (len(differ) - 2) + [1, 1]
+
+
+@pytest.mark.parametrize("when", ["computing", "writing"])
+def test_interrupted(whole, segmentation, weights, tmp_path, monkeypatch, capsys, when):
+    """At the third batch, or with half of the tables written."""
+    count = 0
+
+    def interrupted(path, content):
+        nonlocal count
+        count += path.suffix == (".npz" if when == "computing" else ".csv")
+        if count == 3:
+            raise KeyboardInterrupt
+        write_whole(path, content)
+
+    module = "xrcam_jax.studies.study" if when == "computing" else "xrcam_jax.studies.tables"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{module}.write_whole", interrupted)
+        assert segmentation(runs=[weights("plain")]) == 130
+    assert capsys.readouterr().err.endswith("interrupted; what was written is whole and stays\n")
+    folder = tmp_path / "segmentation"
+    before = batches(folder)
+    assert sorted(before) == [f"{LABEL}_{start:06d}.npz" for start in ((0, 2) if when == "computing" else (0, 2, 4))]
+    assert not (folder / "contents.json").exists()
+    assert segmentation(runs=[weights("plain")]) == 0
+    assert texts(folder) == texts(whole / "segmentation")
+    after = batches(folder)
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.fixture
+def elsewhere(drawn, tmp_path_factory):
+    """A copy of the prepared folder that may be changed."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(drawn.folder, folder, dirs_exist_ok=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--seed", 1), "seed: 0, now 1"),
+        (("--methods", "layer_cam"), "methods: ['grad_cam'], now ['layer_cam']"),
+        (("--layers", "layer3,layer4"), "layers: ['layer4'], now ['layer3', 'layer4']"),
+        (("--batch-size", 3), "batch_size: 2, now 3"),
+        (("--limit", 4), "data: "),
+    ],
+)
+def test_other_settings_are_refused(copied, segmentation, weights, capsys, options, named):
+    before = texts(copied)
+    line = refused(capsys, segmentation(*options, runs=[weights("plain")]))
+    assert line.startswith(f"--out: {copied} holds results of other settings ({named}")
+    assert line.endswith("; give another folder")
+    assert texts(copied) == before
+
+
+def test_other_weights_are_refused(copied, segmentation, weights, capsys):
+    line = refused(capsys, segmentation(runs=[weights("another", seed=5)]))
+    assert f"{copied} holds results of other settings (networks: {{'{LABEL}': " in line
+
+
+@pytest.mark.parametrize("what", ["a pixel", "an outline", "a patient's name"])
+def test_other_data_are_refused(drawn, copied, elsewhere, segmentation, weights, capsys, what):
+    file, outlines = drawn.annotated[1], elsewhere / drawn.annotations.name
+    if what == "a pixel":
+        picture = drawn.pictures[file].copy()
+        picture[0, 0] ^= 1
+        cv2.imwrite(str(elsewhere / file), picture)
+    elif what == "an outline":
+        content = json.loads(outlines.read_text())
+        content["annotations"][0]["segmentation"][0][0] += 1
+        outlines.write_text(json.dumps(content))
+    else:
+        for name in ("manifest.csv", "split.csv"):
+            path = elsewhere / name
+            path.write_text(path.read_text().replace(",p1,", ",p9,").replace("p1,train", "p9,train"))
+    line = refused(capsys, segmentation(runs=[weights("plain")], data=elsewhere, annotations=outlines))
+    assert f"{copied} holds results of other settings (data: " in line
+
+
+def test_the_same_data_elsewhere_go_on(whole, copied, elsewhere, segmentation, weights):
+    """What counts is what is in the files, not where they lie."""
+    outlines = elsewhere / "outlines.json"
+    assert segmentation(runs=[weights("plain")], data=elsewhere, annotations=outlines) == 0
+    assert texts(copied) == texts(whole / "segmentation")
+
+
+def test_other_settings_are_fine_while_nothing_is_done(copied, segmentation, weights, tmp_path):
+    shutil.rmtree(copied / "batches")
+    assert segmentation("--seed", 3, runs=[weights("plain")]) == 0
+    assert json.loads((copied / "settings.json").read_text())["seed"] == 3
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", '{"seed": NaN}'])
+def test_damaged_settings(copied, segmentation, weights, capsys, content):
+    (copied / "settings.json").write_text(content)
+    line = refused(capsys, segmentation(runs=[weights("plain")]))
+    assert line.startswith("--out: ")
+
+
+def test_batches_without_their_settings(copied, segmentation, weights, capsys):
+    """Nothing says what they are of, so they are not taken for what is wanted now."""
+    (copied / "settings.json").unlink()
+    line = refused(capsys, segmentation("--seed", 3, runs=[weights("another", seed=5)]))
+    assert line.startswith("--out: ")
+
+
+def test_a_damaged_batch(whole, copied, segmentation, weights, capsys):
+    """It is named, or computed again."""
+    path = copied / "batches" / f"{LABEL}_000002.npz"
+    path.write_bytes(path.read_bytes()[:200])
+    if segmentation(runs=[weights("plain")]):
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert str(path) in err
+    else:
+        assert texts(copied) == texts(whole / "segmentation")
+
+
+WRONG = {
+    "--methods grad_can": "--methods: unknown name 'grad_can'; did you mean 'grad_cam'? known: ",
+    "--methods grad_cam,grad_cam": "--methods: a name is given twice in grad_cam,grad_cam",
+    "--methods ,": "--methods: no name is given",
+    "--layers layer5": "--layers: unknown name 'layer5'; did you mean 'layer4'?",
+    "--batch-size 0": "--batch-size: 0 is less than 1",
+    "--limit 0": "--limit: 0 is less than 1",
+    "--model tiny tiny": "--model: 2 names for 1 weights",
+    "--model sktiny": "--weights: {}: a checkpoint of tiny, not of sktiny",
+    "--model resnet": "--weights: unknown model 'resnet'",
+    "--annotations gone.json": "gone.json: No such file or directory",
+    "--data gone": "gone/manifest.csv: there is no such file; 'xrcam prepare' makes it",
+}
+
+
+@pytest.mark.parametrize("options", WRONG)
+def test_wrong_arguments(segmentation, weights, capsys, monkeypatch, tmp_path, options):
+    monkeypatch.chdir(tmp_path)
+    run = weights("plain")
+    line = refused(capsys, segmentation(*options.split(), runs=[run]))
+    assert line.startswith(WRONG[options].format(run / "best.safetensors"))
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_wrong_weights(segmentation, weights, capsys, tmp_path):
+    three = weights("three", classes=3)
+    line = refused(capsys, segmentation(runs=[three]))
+    assert line.startswith(f"--weights: {three / 'best.safetensors'} is for 3 classes, but ")
+    assert line.endswith("has 2: ill, well")
+    line = refused(capsys, segmentation(runs=[tmp_path / "gone.safetensors"]))
+    assert line == f"--weights: {tmp_path / 'gone.safetensors'}: no such weights"
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes((weights("plain") / "best.safetensors").read_bytes()[:1000])
+    assert str(damaged) in refused(capsys, segmentation(runs=[damaged]))
+    same = weights("plain")
+    line = refused(capsys, segmentation(runs=[same, same]))
+    assert line.startswith("--weights: the same name twice, tiny-plain, tiny-plain; ")
+
+
+def test_without_annotations(segmentation, weights, capsys):
+    assert refused(capsys, segmentation(runs=[weights("plain")], annotations=None)) == (
+        "--annotations: needed, to compare with"
+    )
+
+
+@pytest.mark.parametrize("what", ["of other frames", "outside the crop", "without area", "none"])
+def test_annotations_that_mark_nothing(drawn, segmentation, weights, capsys, tmp_path, what):
+    content = json.loads(drawn.annotations.read_text())
+    if what == "of other frames":
+        for image in content["images"]:
+            image["file_name"] = f"other_{image['file_name']}"
+    elif what == "none":
+        content["annotations"] = []
+    else:
+        for annotation in content["annotations"]:
+            far = [60, 60, 80, 60, 80, 80] if what == "outside the crop" else [5, 5, 20, 20, 9, 9]
+            annotation["segmentation"] = [far]
+    outlines = tmp_path / "outlines.json"
+    outlines.write_text(json.dumps(content))
+    assert segmentation(runs=[weights("plain")], annotations=outlines) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(
+        f"xrcam evaluate: error: --annotations: {outlines} has no usable annotation of a frame in the part 'all'."
+    )
+    # What became of each is a table.
+    counts = {line[:24].strip(): int(line[24:]) for line in err.splitlines()[1:]}
+    assert counts["annotations"] == (0 if what == "none" else 8)
+    assert counts["used"] == 0
+    reason = {"of other frames": "unknown image", "outside the crop": what, "without area": "empty", "none": "used"}
+    assert counts[reason[what]] == counts["annotations"]
+
+
+def test_a_part_without_frames(segmentation, weights, drawn, elsewhere, capsys):
+    path = elsewhere / "split.csv"
+    path.write_text(path.read_text().replace("test", "train"))
+    line = refused(capsys, segmentation("--part", "test", runs=[weights("plain")], data=elsewhere))
+    assert line == f"--part: {elsewhere} has no frames in 'test'"
+
+
+@pytest.mark.parametrize("what", ["gone", "damaged"])
+def test_a_frame_that_cannot_be_read(drawn, segmentation, weights, elsewhere, capsys, what):
+    file = elsewhere / drawn.annotated[3]
+    file.unlink()
+    if what == "damaged":
+        file.write_bytes(b"not a picture")
+    status = segmentation(runs=[weights("plain")], data=elsewhere)
+    err = capsys.readouterr().err
+    assert status in (1, 2)
+    assert err.count("\n") == 1
+    assert str(file) in err
+
+
+def test_a_class_that_is_never_predicted(segmentation, weights, tmp_path):
+    """Then no frame counts: tables of dashes, and the figures of each picture are there all the same."""
+    assert segmentation(runs=[weights("blind", bias=(-1000, 1000))]) == 0
+    folder = tmp_path / "segmentation"
+    (row, baseline) = rows(folder / "per_layer.csv")
+    assert (row["method"], baseline["method"]) == ("grad_cam", "(centred disc)")
+    assert {value for name, value in row.items() if name not in ("method", "network")} == {""}
+    assert f"| grad_cam | {LABEL} | – | – |" in (folder / "per_layer.md").read_text()
+    assert f"correctly count: {LABEL} 0." in json.loads((folder / "contents.json").read_text())["text"]
+    figures = rows(folder / "images.csv")
+    assert len(figures) == 2 * 5
+    assert {row["predicted"] for row in figures} == {"well"}
+    assert not rows(folder / "tests.csv")
+
+
+@pytest.mark.parametrize("limit", [1, 3, 99])
+def test_limit_is_spread(drawn, segmentation, weights, tmp_path, limit):
+    """From the first frame on, at equal distances; the last batch repeats its last picture, and nothing shows of it."""
+    assert segmentation("--limit", limit, runs=[weights("plain")]) == 0
+    files = [row["file"] for row in rows(tmp_path / "segmentation" / "images.csv") if row["method"] == "grad_cam"]
+    chosen = {1: [0], 3: [0, 2, 4], 99: range(5)}[limit]
+    assert files == [drawn.annotated[i] for i in chosen]
+
+
+def test_another_batch_size(whole, segmentation, weights, tmp_path):
+    """The same to rounding, which may move a pixel or two across the threshold."""
+    assert segmentation("--batch-size", 3, runs=[weights("plain")]) == 0
+    ours, theirs = (rows(folder / "segmentation" / "images.csv") for folder in (tmp_path, whole))
+    for row, other in zip(ours, theirs, strict=True):
+        for name in ("file", "predicted", "method", "column", "truth", "pointing"):
+            assert row[name] == other[name]
+        for name in ("both", "found"):
+            assert abs(int(row[name]) - int(other[name])) <= 2
+        assert float(row["iou"]) == pytest.approx(float(other["iou"]), abs=0.01)
+    ours, theirs = (rows(folder / "segmentation" / "per_layer.csv") for folder in (tmp_path, whole))
+    for row, other in zip(ours, theirs, strict=True):
+        assert float(row["layer4"]) == pytest.approx(float(other["layer4"]), abs=0.5)
+
+
+def test_layers_in_any_order(whole, segmentation, weights, tmp_path):
+    """Tables are of the same maps, whatever order the layers are asked for in."""
+    orders = ("layer4,layer3", "layer3,layer4")
+    for order in orders:
+        assert segmentation("--layers", order, runs=[weights("plain")], out=tmp_path / order) == 0
+    one, other = (rows(tmp_path / order / "segmentation" / "images.csv") for order in orders)
+
+    def by_place(found):
+        return {(row["file"], row["method"], row["column"]): row["iou"] for row in found}
+
+    assert by_place(one) == by_place(other)
+    assert {row["column"] for row in one} == {"layer3", "layer4", "layer4+3"}
+
+
+def test_a_method_that_a_layer_does_not_have(segmentation, weights, capsys):
+    """CAM is defined at the last layer only: elsewhere it cannot be asked for."""
+    line = refused(capsys, segmentation("--methods", "cam", "--layers", "layer3", runs=[weights("plain")]))
+    assert "cam is defined for a layer that only global pooling and a linear layer follow" in line
+
+
+@pytest.fixture
+def study(drawn):
+    """Of the ill frames, three at a time."""
+    prepared = read_prepared(drawn.folder)
+    frames = tuple(frame for frame in prepared.frames if frame.label == "ill")
+    annotations = read_annotations(drawn.annotations, prepared.frames)
+    return Study("name", drawn.folder, (), prepared, frames, annotations, (), (), 4, 0, {})
+
+
+def network(**wants):
+    wants = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "interpolation": "bilinear", **wants}
+    return SimpleNamespace(model=SimpleNamespace(preprocessing=Preprocessing(**wants)))
+
+
+def test_a_batch_at_the_frames_own_size(drawn, study):
+    batch = read_batch(study, network(input_size=(40, 40), crop_pct=1.0), 4)
+    files = [study.frames[i].file for i in (4, 5, 5, 5)]
+    assert batch.start == 4
+    np.testing.assert_array_equal(batch.pictures, [drawn.pictures[file] for file in files])
+    np.testing.assert_allclose(batch.images, drawn.images(files), rtol=1e-6)
+    np.testing.assert_array_equal(batch.masks, [drawn.masks[file] for file in files])
+    np.testing.assert_array_equal(batch.labels, 0)
+    for boxes, file in zip(batch.boxes, files, strict=True):
+        rest = [(0, 0, 0, 0)] * (3 - len(drawn.boxes[file]))
+        np.testing.assert_array_equal(boxes, [*drawn.boxes[file], *rest])
+
+
+def test_a_batch_of_the_middle(drawn, study):
+    """A network that crops sees the outlines of its crop only."""
+    batch = read_batch(study, network(input_size=(20, 20), crop_pct=0.5), 0)
+    for i, frame in enumerate(study.frames[:4]):
+        middle = np.s_[10:30, 10:30]
+        np.testing.assert_array_equal(batch.pictures[i], drawn.pictures[frame.file][middle])
+        np.testing.assert_array_equal(batch.masks[i], drawn.masks[frame.file][middle])
+        for found, box in zip(batch.boxes[i], drawn.boxes[frame.file], strict=False):
+            inside = np.zeros((40, 40), bool)
+            inside[box[0] : box[2], box[1] : box[3]] = True
+            painted = np.zeros((20, 20), bool)
+            painted[found[0] : found[2], found[1] : found[3]] = True
+            np.testing.assert_array_equal(painted, inside[middle])
+
+
+def test_a_batch_of_half_the_size(drawn, study):
+    """Where a structure's edges lie on whole pixels of the smaller picture, that is what comes out."""
+    batch = read_batch(study, network(input_size=(20, 20), crop_pct=1.0), 2)
+    assert study.frames[2].file == "ill/ill_p1_clip_000004.png"
+    box = (11, 2, 19, 15)
+    frame = study.frames[3].file
+    assert drawn.boxes[frame] == [(22, 5, 38, 30)]
+    expected = np.zeros((20, 20), bool)
+    expected[box[0] : box[2], box[1] : box[3]] = True
+    # Column 2 is half covered, which is enough.
+    np.testing.assert_array_equal(batch.masks[1], expected)
+    np.testing.assert_array_equal(batch.boxes[1][0], box)
+
+
+def test_units_and_annotated(study):
+    assert [frame.patient for frame in study.frames] == ["p1", "p1", "p1", "p2", "p2", "p3"]
+    assert study.units.tolist() == [0, 0, 0, 1, 1, 2]
+    assert study.annotated.tolist() == [True, True, False, True, True, True]
+    assert study.labels.tolist() == [0] * 6

@@ -1,0 +1,51 @@
+"""Score-CAM and Ablation-CAM of a layer with many channels.
+
+    xrcam benchmark channels --models resnet50 --layer layer4 --peers pytorch-grad-cam     # ten minutes on 2 cores
+
+One picture, each method after a first call that compiles it, ours and theirs in turns.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+
+import xrcam_jax as xr
+from xrcam_jax.benchmark.runs import LAYERS, Peer, Row, Run, cores, interleaved_medians, peer_runs, seconds
+
+DEFAULTS = {"models": ["resnet50"], "size": 224, "repeats": 1}
+METHODS = ("score_cam", "ablation_cam")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The layer, and how much at a time."""
+    parser.add_argument("--layer", default="layer4", choices=LAYERS, help="(layer4)")
+    parser.add_argument("--chunk-size", type=int, metavar="N", help="as many as fit into 1 GiB by default")
+
+
+def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+    """A row for each method of each model."""
+    images = np.random.default_rng(0).standard_normal((1, options.size, options.size, 3)).astype(np.float32)
+    for name in options.models:
+        model = xr.create_model(name)
+        others = peer_runs(peers, name, options.layer, options.size, cores())
+        for method in METHODS:
+            explain = xr.Explainer(model, method, [options.layer], chunk_size=options.chunk_size)
+
+            def ours(explain=explain) -> None:
+                jax.block_until_ready(explain(images).maps)
+
+            first = seconds(ours)
+            theirs = {label: run[method] for label, run in others.items()}
+            runs: dict[str, Run] = {"xrcam_jax": ours, **theirs}
+            medians = interleaved_medians(runs, options.repeats, f"{name} {method}", warm_up=False)
+            for label, median in medians.items():
+                yield {
+                    "model": name,
+                    "method": method,
+                    "run": label,
+                    "s": median,
+                    "first_call_s": first if label == "xrcam_jax" else None,
+                    "per_xrcam_jax": median / medians["xrcam_jax"],
+                }

@@ -1,0 +1,120 @@
+"""What relevance costs, in units of the gradient.
+
+    xrcam benchmark explain --models resnet50,skresnext50_32x4d --batch-size 8 --peers torch,relevance-cam
+
+About eight minutes on 2 cores with these peers. It times the forward pass, the gradient at the four layers, and at the
+four layers with maps: XRelevance-CAM, XRelevance-CAM with Grad-CAM, and all CAMs that need a single pass; and
+Relevance-CAM at layer1 alone, which a peer does as its authors' PyTorch code does. What other peers do is measured of
+ours too where they are asked for: Grad-CAM at the four layers, and EpsilonPlus at the input. Rates are by the work
+that XLA counts; the peak is that of a product of large matrices, which takes its turn among the rest.
+"""
+
+import argparse
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import jax
+
+import xrcam_jax as xr
+from xrcam_jax.benchmark.runs import (
+    LAYERS,
+    Peer,
+    Row,
+    achieved,
+    cores,
+    gradient,
+    interleaved_medians,
+    matrix_product,
+    peer_runs,
+    program,
+)
+from xrcam_jax.explain.batch_size import largest_batch_size
+from xrcam_jax.explain.functional import as_function
+from xrcam_jax.explain.kinds import Cam
+
+DEFAULTS = {
+    "models": ["resnet50", "skresnext50_32x4d"],
+    "batch_size": 8,
+    "size": 224,
+    "dtype": "float32",
+    "repeats": 7,
+}
+
+#: What one forward pass, one gradient and one relevance give.
+SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if isinstance(method.kind, Cam))
+PEAK = "matrix product"
+#: By the run of a peer, ours that answers the same question.
+SAME_WORK = {
+    "torch forward": "forward",
+    "torch gradient": "gradient",
+    "torch relevance_cam layer1": "relevance_cam layer1",
+    "pytorch-grad-cam grad_cam": "grad_cam",
+    "captum grad_cam": "grad_cam",
+    "zennit epsilon_plus": "epsilon_plus input",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+    """A row for each run of each model."""
+    for name in options.models:
+        model = xr.create_model(name, dtype=options.dtype)
+        explainers = {
+            "xrelevance_cam": xr.Explainer(model, ("xrelevance_cam",), LAYERS),
+            "with grad_cam": xr.Explainer(model, ("xrelevance_cam", "grad_cam"), LAYERS),
+            f"all {len(SINGLE_PASS)} cams": xr.Explainer(model, SINGLE_PASS, LAYERS),
+            "relevance_cam layer1": xr.Explainer(model, ("relevance_cam",), ("layer1",)),
+            **_beside(model, peers),
+        }
+        batch = options.batch_size
+        if batch == "auto":
+            batch = largest_batch_size(explainers[f"all {len(SINGLE_PASS)} cams"], (options.size, options.size))
+        f, parameters = as_function(model)
+        functions = {
+            "forward": lambda parameters, images, f=f: f(images, parameters),
+            "gradient": gradient(model)[0],
+            **{label: explain.explain for label, explain in explainers.items()},
+        }
+        images = jax.random.normal(jax.random.key(0), (batch, options.size, options.size, 3), options.dtype)
+        ours = {label: program(function, parameters, images) for label, function in functions.items()}
+        ours[PEAK] = matrix_product(options.dtype)
+        theirs = peer_runs(peers, name, batch, options.size, cores())
+        medians = interleaved_medians({**ours, **theirs}, options.repeats, name)
+        peak = (ours[PEAK].gflop or float("nan")) / medians[PEAK]
+        for label, seconds in medians.items():
+            yield {
+                "model": name,
+                "run": label,
+                "batch": None if label == PEAK else batch,
+                "ms": 1e3 * seconds,
+                **({} if label == PEAK else _ratios(label, seconds, batch, medians)),
+                **({"compile_s": ours[label].compile_s} if label in ours else {}),
+                **(achieved(ours[label].gflop, seconds, peak) if label in ours else {}),
+            }
+
+
+def _beside(model: Any, peers: Collection[str]) -> dict[str, xr.Explainer]:
+    """What only a comparison with these peers needs."""
+    explainers = {}
+    if "pytorch-grad-cam" in peers or "captum" in peers:
+        explainers["grad_cam"] = xr.Explainer(model, ("grad_cam",), LAYERS)
+    if "zennit" in peers:
+        composite = {"lrp": {"composite": xr.composites.epsilon_plus()}}
+        explainers["epsilon_plus input"] = xr.Explainer(model, ("lrp",), options=composite)
+    return explainers
+
+
+def _ratios(label: str, seconds: float, batch: int, medians: dict[str, float]) -> Row:
+    def per(run: str | None) -> float | None:
+        return seconds / medians[run] if run in medians else None
+
+    return {
+        "images_per_s": batch / seconds,
+        "per_gradient": per("gradient"),
+        "per_torch_gradient": per("torch gradient"),
+        "per_torch_relevance_cam": per("torch relevance_cam layer1"),
+        "per_ours": per(SAME_WORK.get(label)),
+    }

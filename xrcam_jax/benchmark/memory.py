@@ -1,0 +1,104 @@
+"""Peak memory of the gradient at the four layers and of XRelevance-CAM there, by batch and picture size.
+
+    xrcam benchmark memory --models resnet50 --batch-sizes 1,8,32 --sizes 224,448     # six minutes on 2 cores
+
+In megabytes: what XLA counts (arguments, results and all in between), and the measured peak, each program in a process
+of its own: that of the device's allocator or, on a CPU under Linux, by how much the process grows in a run, and its
+arguments. XRelevance-CAM's is to be at most 1.5 times the gradient's.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from tqdm import tqdm
+
+import xrcam_jax as xr
+from xrcam_jax.benchmark.runs import (
+    LAYERS,
+    Peer,
+    Row,
+    Run,
+    fresh_process,
+    gradient,
+    leave_room_on_the_device,
+    numbers,
+    program,
+)
+
+DEFAULTS = {"models": ["resnet50", "skresnext50_32x4d"], "dtype": "float32"}
+RUNS = ("gradient", "xrelevance_cam")
+GOAL = 1.5
+MB = 2**20
+CLEAR = Path("/proc/self/clear_refs")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Batch sizes and picture sizes."""
+    parser.add_argument("--batch-sizes", type=numbers, default=[1, 8], metavar="N[,N]", help="(1,8)")
+    parser.add_argument("--sizes", type=partial(numbers, least=32), default=[224], metavar="N[,N]", help="(224)")
+
+
+def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+    """A row for each model, batch size and picture size."""
+    leave_room_on_the_device()
+    cases = list(product(options.models, options.sizes, options.batch_sizes))
+    for name, size, batch in tqdm(cases, desc="memory", leave=False, disable=None):
+        found = {run: fresh_process(__name__, name, run, batch, size, options.dtype) for run in RUNS}
+        row: Row = {"model": name, "size": size, "batch": batch}
+        for kind in ("compiled_mb", "measured_mb"):
+            values = {run: found[run][kind] for run in RUNS}
+            row |= {f"{run}_{kind}": value for run, value in values.items()}
+            known = None not in values.values()
+            row[f"ratio_{kind.removesuffix('_mb')}"] = values[RUNS[1]] / values[RUNS[0]] if known else None
+        yield {**row, "goal": GOAL}
+
+
+def peak(name: str, run: str, batch: int, size: int, dtype: str) -> Row:
+    """Of one program, compiled and run once in this process: megabytes by XLA's count, and measured."""
+    model = xr.create_model(name, dtype=dtype)
+    gradients, parameters = gradient(model)
+    function = gradients if run == "gradient" else xr.Explainer(model, (run,), LAYERS).explain
+    images = jnp.zeros((batch, size, size, 3), dtype)
+    once = program(function, parameters, images)
+    arguments = sum(leaf.nbytes for leaf in jax.tree.leaves((parameters, images)))
+    most = measured(once, arguments)
+    return {"compiled_mb": once.memory / MB, "measured_mb": None if most is None else most / MB}
+
+
+def measured(run: Run, arguments: int) -> int | None:
+    """Bytes that ``run`` takes at its peak, with as many in its arguments; None where it cannot be had."""
+    of_device = jax.local_devices()[0].memory_stats()
+    if of_device:
+        run()
+        return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    try:
+        # Linux forgets the process's highest mark when it is told to.
+        CLEAR.write_text("5")
+        before = _resident("VmRSS")
+        run()
+        return _resident("VmHWM") - before + arguments
+    except OSError:
+        return None
+
+
+def _resident(field: str) -> int:
+    """Bytes that the process holds (VmRSS), or held at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+def result(argv: Sequence[str]) -> Row:
+    """What each process finds out: MODEL RUN BATCH SIZE DTYPE."""
+    name, run, batch, size, dtype = argv
+    return peak(name, run, int(batch), int(size), dtype)
+
+
+if __name__ == "__main__":
+    print(json.dumps(result(sys.argv[1:])))

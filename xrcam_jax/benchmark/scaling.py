@@ -1,0 +1,101 @@
+"""Images per second of XRelevance-CAM with a batch laid over 1, 2, 4, 8 devices, and whether the maps stay the same.
+
+    xrcam benchmark scaling --models resnet50 --batch-size 8     # three minutes on 2 cores
+
+The batch is the same for all numbers of devices, which take turns. On a CPU the devices are virtual: they share its
+cores, and nothing can become faster; what is seen there is what dividing the work costs.
+
+Maps are compared with those of the first number of devices, and with those of one device that is given what each
+device gets, share after share. A batch of another size is summed in another order, and differs in rounding.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+import xrcam_jax as xr
+from xrcam_jax.benchmark.runs import LAYERS, Peer, Program, Row, interleaved_medians, numbers, program
+from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.devices import AXIS, data_mesh
+
+DEFAULTS = {"models": ["resnet50"], "batch_size": 8, "size": 224, "repeats": 5}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The numbers of devices."""
+    parser.add_argument("--devices", type=numbers, default=[1, 2, 4, 8], metavar="N[,N]", help="(1,2,4,8)")
+
+
+def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+    """A row for each number of devices and model; the first number is what the others are compared with."""
+    for count in options.devices:
+        if options.batch_size % count:
+            raise CommandError(f"--devices: {count} does not divide the batch of {options.batch_size}")
+    counts = _available(options.devices)
+    kind = "virtual, sharing the cores" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
+    for name in options.models:
+        explain = xr.Explainer(xr.create_model(name), ("xrelevance_cam",), LAYERS)
+        images = pictures(options.batch_size, options.size)
+        programs = {str(count): sharded(explain, count, images) for count in counts}
+        found = {label: jax.device_get(run().maps["xrelevance_cam"]) for label, run in programs.items()}
+        medians = interleaved_medians(programs, options.repeats, name)
+        one = str(counts[0])
+        for count in counts:
+            maps = found[str(count)]
+            seconds = medians[str(count)]
+            yield {
+                "model": name,
+                "devices": count,
+                "kind": kind,
+                "ms": 1e3 * seconds,
+                "images_per_s": options.batch_size / seconds,
+                "speed_up": medians[one] / seconds,
+                "largest_difference": largest_difference(maps, found[one]),
+                "difference_to_shares": largest_difference(maps, share_after_share(explain, count, images)),
+                "compile_s": programs[str(count)].compile_s,
+            }
+
+
+def pictures(batch: int, size: int) -> np.ndarray:
+    """Random ones."""
+    return np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype(np.float32)
+
+
+def sharded(explain: xr.Explainer, count: int, images: np.ndarray) -> Program:
+    """XRelevance-CAM, laid over the first ``count`` devices; the parameters are on all of them."""
+    mesh = data_mesh(jax.devices()[:count])
+    return program(
+        explain.explain,
+        jax.device_put(explain.parameters, NamedSharding(mesh, PartitionSpec())),
+        jax.device_put(images, NamedSharding(mesh, PartitionSpec(AXIS))),
+    )
+
+
+def share_after_share(explain: xr.Explainer, count: int, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The maps by layer that one device finds, given in turn what each of ``count`` devices would get."""
+    shares = [jax.device_get(explain(share).maps["xrelevance_cam"]) for share in np.split(images, count)]
+    return {layer: np.concatenate([share[layer] for share in shares]) for layer in LAYERS}
+
+
+def largest_difference(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    """Of two sets of maps."""
+    return max(float(np.abs(found[layer] - expected[layer]).max()) for layer in LAYERS)
+
+
+def _available(counts: list[int]) -> list[int]:
+    """Those numbers for which there are devices; a CPU is made to have as many as it takes, if JAX has not started."""
+    with suppress(RuntimeError):
+        asked_for = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+        jax.config.update("jax_num_cpu_devices", max(asked_for, *counts))
+    have = jax.device_count()
+    if max(counts) > have:
+        print(f"xrcam benchmark: --devices: there are {have}, larger numbers are left out", file=sys.stderr)
+    fitting = [count for count in counts if count <= have]
+    if not fitting:
+        raise CommandError(f"--devices: there are only {have}")
+    return fitting

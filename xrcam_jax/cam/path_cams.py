@@ -1,0 +1,142 @@
+"""CAMs that need more than one forward and one backward pass: Integrated Grad-CAM, Smooth Grad-CAM++, LIFT-CAM.
+
+References:
+  sattarzadeh2021: Sattarzadeh et al., Integrated Grad-CAM: sensitivity-aware visual explanation of deep
+    convolutional networks via integrated gradient-based scoring, ICASSP 2021.
+  omeiza2019: Omeiza et al., Smooth Grad-CAM++, arXiv:1908.01224.
+  jung2021: Jung and Oh, Towards better explanations of class activation mapping (LIFT-CAM), ICCV 2021.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from xrcam_jax.attribution.case import Case, Function, bytes_of_gradient, onwards, over_targets, summed
+from xrcam_jax.attribution.gradients import Baseline, baseline_images, deep_lift_from_zero
+from xrcam_jax.cam import weights
+from xrcam_jax.cam.channel_cams import noisy
+from xrcam_jax.cam.saliency import weighted_sum
+from xrcam_jax.lrp import seeds
+from xrcam_jax.lrp.cut import cut
+from xrcam_jax.runtime.compiling import compiled
+
+
+def integrated_grad_cam(
+    case: Case, layer: str, *, baseline: Baseline = 0.0, steps: int = 20
+) -> Float[Array, "b t p q"]:
+    """mean_α ReLU(sum_k mean_hw G_k(α) · (A_k(α) - A_k(0))) on the way x⁰ + α (x - x⁰) (sattarzadeh2021, eq. 6).
+
+    Args:
+      case: what is explained.
+      layer: a mark.
+      baseline: x⁰, broadcast to the images.
+      steps: points on the way.
+
+    Raises:
+      ValueError: no steps.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1; got {steps}")
+    start = baseline_images(case, baseline)
+    a0, _ = case.at(layer, start)
+
+    def step(indices: Array, real: Array) -> Array:
+        # Integers divided would be float32.
+        shares = (indices + 1).astype(case.images.dtype) / steps
+        return _path_maps(
+            case.images, case.parameters, case.targets, start, a0, shares, real / steps,
+            function=case.function, layer=layer,
+        )  # fmt: skip
+
+    each = bytes_of_gradient(case.function, "input", case.images, case.parameters)
+    return jnp.moveaxis(summed(step, steps, case, each, f"Integrated Grad-CAM {layer}"), 0, 1)
+
+
+@compiled(static=("function", "layer"))
+def _path_maps(
+    images: Array, parameters: PyTree, targets: Array, start: Array, a0: Array, shares: Array, weight: Array,
+    *, function: Function, layer: str,
+) -> Float[Array, "t b p q"]:  # fmt: skip
+    points = jax.vmap(lambda share: start + share * (images - start), out_axes=1)(shares)
+    a, gradients = _gradients(function, layer, points, parameters, targets)
+    change = a - jnp.repeat(a0, len(shares), axis=0)
+    maps = jax.vmap(lambda g: jax.nn.relu(weighted_sum(change, weights.grad_cam(a, g))))(gradients)
+    return _weighted(maps, weight)
+
+
+def smooth_grad_cam_pp(
+    case: Case, layer: str, *, samples: int = 16, noise: float = 0.15, eps: float = 1e-6
+) -> Float[Array, "b t p q"]:
+    """sum_k w_k A_k with the weights :func:`xrcam_jax.cam.weights.smooth_grad_cam_pp` (omeiza2019).
+
+    Args:
+      case: what is explained.
+      layer: a mark.
+      samples: noisy copies of the image.
+      noise: standard deviation of the noise, as a share of the image's range.
+      eps: of Grad-CAM++.
+
+    Raises:
+      ValueError: no samples.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1; got {samples}")
+    a, _ = case.at(layer)
+    key = jax.random.key(case.seed)
+
+    def step(indices: Array, real: Array) -> tuple[Array, Array, Array]:
+        return _gradient_powers(
+            case.images, case.parameters, case.targets, key, indices, real / samples,
+            function=case.function, layer=layer, noise=noise,
+        )  # fmt: skip
+
+    each = bytes_of_gradient(case.function, "input", case.images, case.parameters)
+    powers = summed(step, samples, case, each, f"Smooth Grad-CAM++ {layer}")
+    return jax.vmap(lambda g, g2, g3: weighted_sum(a, weights.smooth_grad_cam_pp(a, g, g2, g3, eps=eps)), out_axes=1)(
+        *powers
+    )
+
+
+@compiled(static=("function", "layer", "noise"))
+def _gradient_powers(
+    images: Array, parameters: PyTree, targets: Array, key: Array, indices: Array, weight: Array,
+    *, function: Function, layer: str, noise: float,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    copies = jax.vmap(lambda index: noisy(images, jax.random.fold_in(key, index), noise), out_axes=1)(indices)
+    _, g = _gradients(function, layer, copies, parameters, targets)
+    return _weighted(g, weight), _weighted(g**2, weight), _weighted(g**3, weight)
+
+
+def _gradients(
+    function: Function, layer: str, versions: Float[Array, "b n h w c"], parameters: PyTree, targets: Array
+) -> tuple[Float[Array, "b*n p q k"], Float[Array, "t b*n p q k"]]:
+    """Activation at ``layer`` of versions of each image, and the gradient of each target's logit there."""
+    images = versions.reshape(-1, *versions.shape[2:])
+    a, rest = cut(function, layer, images, parameters).head(images, parameters)
+    tail = onwards(function, layer, images, parameters)
+    logits, pullback = jax.vjp(lambda a: tail(a, rest), a)
+    repeated = jnp.repeat(targets, versions.shape[1], axis=0)
+    return a, over_targets(lambda t: pullback(seeds.unit(logits, t))[0], repeated)
+
+
+def _weighted(found: Float[Array, "t b*n *rest"], weight: Float[Array, " n"]) -> Float[Array, "t b *rest"]:
+    """The sum over each image's versions."""
+    each = found.reshape(len(found), -1, len(weight), *found.shape[2:])
+    return jnp.tensordot(each, weight.astype(found.dtype), axes=(2, 0))
+
+
+def lift_cam(
+    case: Case, layer: str, *, max_pool: Literal["rescale", "gradient"] = "rescale"
+) -> Float[Array, "b t p q"]:
+    """sum_k w_k A_k, w_k = sum_hw of DeepLIFT's contributions, against a layer of zeros (jung2021, section 3.3).
+
+    Args:
+      case: what is explained.
+      layer: a mark.
+      max_pool: see :func:`xrcam_jax.lrp.composites.deep_lift`.
+    """
+    a, _ = case.at(layer)
+    contributions = deep_lift_from_zero(case, layer, max_pool=max_pool).values
+    return jnp.sum(a[:, None] * contributions.sum((2, 3), keepdims=True), axis=-1)

@@ -1,0 +1,75 @@
+"""``xrcam convert``: one checkpoint into another."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from xrcam_jax.checkpoints.convert import to_timm
+from xrcam_jax.checkpoints.load import load_model
+from xrcam_jax.checkpoints.save import save_orbax, save_timm
+from xrcam_jax.checkpoints.verify import digest, logits_error
+
+#: What float32 rounding may do to logits, and a wrong conversion exceeds by far.
+TOLERANCE = 1e-4
+
+EXAMPLE = """example:
+  xrcam convert skresnext50_32x4d timm/skresnext50_32x4d.ra_in1k skresnext50 --num-classes 2
+  xrcam convert skresnext50_32x4d skresnext50 skresnext50.safetensors
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Converts, reads back what it wrote, compares, and returns the exit status."""
+    options = _parser().parse_args(argv)
+    try:
+        return convert(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {_shortened(str(error))}", file=sys.stderr)
+        return 1
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Does what the command line asks for; raises what goes wrong."""
+    model = load_model(options.name, options.weights, num_classes=options.num_classes)
+    target = options.to or ("safetensors" if options.out.suffix == ".safetensors" else "orbax")
+    save = save_timm if target == "safetensors" else save_orbax
+    save(model, options.out)
+
+    written, wanted = digest(to_timm(load_model(options.name, options.out))), digest(to_timm(model))
+    if written != wanted:
+        raise ValueError(f"{options.out}: reads back differently, sha256 {written}, expected {wanted}")
+    print(f"{options.out}: {options.name}, {model.num_classes} classes, sha256 {written}")
+    if options.reference:
+        with np.load(options.reference) as reference:
+            error = logits_error(model, reference["images"], reference["logits"])
+        print(f"logits differ from {options.reference} by {error:.1e}, relative to the largest")
+        if not error <= TOLERANCE:
+            raise ValueError(f"that is more than {TOLERANCE:.0e}: not the same network")
+    return 0
+
+
+def _shortened(message: str, limit: int = 10) -> str:
+    lines = message.splitlines()
+    more = [f"  and {len(lines) - limit} more"] if len(lines) > limit else []
+    return "\n".join(lines[:limit] + more)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="xrcam convert",
+        description="Convert a checkpoint, exactly or not at all, and read back what was written.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="the model; `xrcam models` lists them")
+    parser.add_argument("weights", metavar="WEIGHTS", help="file, directory or hub name to read")
+    parser.add_argument("out", metavar="OUT", type=Path, help="file or directory to write")
+    parser.add_argument("--num-classes", type=int, metavar="N", help="put a fresh head with N classes on")
+    parser.add_argument("--to", choices=("orbax", "safetensors"), help="by default as OUT's suffix says")
+    parser.add_argument(
+        "--reference", type=Path, metavar="NPZ", help="compare with its `logits` of its `images` (NHWC)"
+    )
+    return parser

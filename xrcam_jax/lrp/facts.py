@@ -1,0 +1,181 @@
+"""What is known of each value of a program before it runs: static facts, carried through the jaxpr."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xrcam_jax.lrp.program import Equation, Program
+
+#: Rearrange, copy or select values: linear, with weights 0 and 1, so their transpose rearranges relevance.
+STRUCTURE = frozenset({
+    "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "dynamic_slice",
+    "dynamic_update_slice", "expand_dims", "gather", "name", "optimization_barrier", "pad", "pbroadcast",
+    "pcast", "pvary", "reduce_precision", "reshape", "rev", "select_n", "sharding_constraint", "slice",
+    "split", "squeeze", "stack", "transpose", "unstack", "reshard", "mesh_cast", "xrcam_jax.materialised",
+})  # fmt: skip
+#: Elementwise functions of one value that the field calls activations.
+ACTIVATIONS = frozenset({"abs", "clamp", "erf", "expm1", "logistic", "max", "min", "tanh"})
+#: Elementwise and linear in the explained operand when the other one is constant.
+AFFINE = frozenset({"add", "add_any", "sub", "mul", "div", "neg"})
+#: Other elementwise functions: no rule is known for them, but their value can be a gate.
+NONLINEAR = frozenset({
+    "cbrt", "cos", "exp", "exp2", "integer_pow", "log", "log1p", "pow", "rsqrt", "sin", "sqrt", "square",
+})  # fmt: skip
+SUMS = frozenset({"reduce_sum", "reduce_window_sum"})
+MAXIMA = frozenset({"reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min", "xrcam_jax.max_pool"})
+CONVOLUTIONS = frozenset({"conv_general_dilated", "xrcam_jax.grouped_conv", "xrcam_jax.pointwise_conv"})
+PRODUCTS = CONVOLUTIONS | {"dot_general"}
+_ELEMENTWISE = ACTIVATIONS | AFFINE | NONLINEAR | {"select_n", "convert_element_type", "stop_gradient",
+    "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "is_finite", "sign", "broadcast_in_dim"}  # fmt: skip
+
+#: How surely a value is a gate: a factor that says how much of a signal passes.
+NO_GATE, CLIPPED, SQUASHED, GATE = range(4)
+_GATES = {"clamp": CLIPPED, "tanh": SQUASHED, "erf": SQUASHED, "logistic": GATE}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is known of one value.
+
+    Attributes:
+      explained: it depends on the explained input and can carry relevance.
+      nonnegative: it is known to be >= 0 wherever it is read.
+      gate: how surely it is a gate, ``NO_GATE`` to ``GATE``.
+      depth: how many convolutions and dense layers lie between the explained input and it.
+      seen: it depends on a chosen mark (or on the input, when that is what is explained).
+    """
+
+    explained: bool = False
+    nonnegative: bool = False
+    gate: int = NO_GATE
+    depth: int = 0
+    seen: bool = False
+
+
+def is_elementwise(program: Program) -> bool:
+    """Whether every equation of ``program`` works element by element, as the body of ``jax.nn.relu`` does."""
+    return all(e.primitive in _ELEMENTWISE for e in program.equations)
+
+
+def infer(program: Program, inputs: list[Fact], marks: frozenset[str]) -> list[Fact]:
+    """Facts of every value, given those of the inputs; values from a mark in ``marks`` on are ``seen``."""
+    facts = [Fact() for _ in program.avals]
+    for number, array in program.constants.items():
+        # Only literals are looked at: other constants can be tracers, or large.
+        if number in program.literals:
+            facts[number] = Fact(nonnegative=bool(np.all(np.asarray(array) >= 0)))
+    for number, fact in zip(program.inputs, inputs, strict=True):
+        facts[number] = fact
+    for equation in program.equations:
+        operands = [facts[i] for i in equation.inputs]
+        for number, fact in zip(equation.outputs, infer_equation(equation, operands, marks), strict=True):
+            facts[number] = fact if program.is_floating(number) else replace(fact, explained=False, seen=False)
+    return facts
+
+
+def infer_equation(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:
+    """Facts of the outputs of one equation."""
+    if equation.bodies:
+        return _through_bodies(equation, operands, marks)
+    name = equation.primitive
+    carried = [o for o in operands if o.explained] if name != "stop_gradient" else []
+    fact = Fact(
+        explained=bool(carried),
+        nonnegative=_is_nonnegative(equation, operands),
+        gate=_gate(name, carried, operands),
+        depth=max((o.depth for o in carried), default=0) + (name in PRODUCTS),
+        seen=any(o.seen for o in carried) or (equation.mark in marks and bool(carried)),
+    )
+    return [fact] * len(equation.outputs)
+
+
+def _is_nonnegative(equation: Equation, operands: list[Fact]) -> bool:
+    name, each = equation.primitive, [o.nonnegative for o in operands]
+    if name in ("exp", "exp2", "logistic", "square", "abs", "sqrt", "rsqrt"):
+        return True
+    if name == "integer_pow":
+        return equation.eqn.params["y"] % 2 == 0 or all(each)
+    if name == "mul" and equation.inputs[0] == equation.inputs[1]:
+        return True
+    if name == "max":
+        return any(each)
+    if name == "clamp":
+        return each[0]
+    if name in ("select_n", "dynamic_slice", "gather"):
+        return all(each[1:]) if name == "select_n" else each[0]
+    if name == "dynamic_update_slice":
+        return all(each[:2])
+    elementwise = (
+        "add",
+        "add_any",
+        "mul",
+        "div",
+        "min",
+        "erf",
+        "expm1",
+        "tanh",
+        "log1p",
+        "cbrt",
+        "stop_gradient",
+    )
+    return (name in elementwise or name in STRUCTURE or name in SUMS or name in MAXIMA) and all(each)
+
+
+def _gate(name: str, carried: list[Fact], operands: list[Fact]) -> int:
+    if not carried:
+        return NO_GATE
+    if name in _GATES:
+        return max(_GATES[name], *(o.gate for o in carried))
+    if name in NONLINEAR or (name == "div" and not operands[0].explained):
+        return GATE
+    if name == "min" and any(o.nonnegative for o in carried):
+        return CLIPPED  # 0 <= x <= c
+    if name == "mul" and len(carried) == 2:
+        return min(o.gate for o in carried)  # a gated signal is a signal
+    if name in STRUCTURE or name in AFFINE or name in SUMS:
+        return min(o.gate for o in carried)
+    return NO_GATE
+
+
+def _through_bodies(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:
+    """Facts that hold whatever a body does: the weakest over the branches, over the turns of a loop."""
+    return [_weakest(list(each)) for each in zip(*(o for _, o in body_facts(equation, operands, marks)), strict=True)]
+
+
+def body_inputs(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:
+    """Facts of a body's inputs: the operands', and for a loop's carry what holds at every turn."""
+    if equation.eqn.primitive.name == "cond":
+        return operands[1:]
+    if equation.eqn.primitive.name != "scan":
+        return operands
+    consts, carries = (equation.eqn.params[k] for k in ("num_consts", "num_carry"))
+    body, facts = equation.bodies[0], list(operands)
+    while True:
+        outputs = _outputs(body, infer(body, facts, marks))[:carries]
+        before = facts[consts : consts + carries]
+        after = [_weakest([b, o]) for b, o in zip(before, outputs, strict=True)]
+        # depth would grow for ever: one turn tells all that is asked of it
+        after = [replace(a, depth=b.depth) for a, b in zip(after, before, strict=True)]
+        if after == before:
+            return facts
+        facts[consts : consts + carries] = after
+
+
+def body_facts(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[tuple[list[Fact], list[Fact]]]:
+    """For each body its inputs' facts and its outputs'."""
+    inputs = body_inputs(equation, operands, marks)
+    return [(inputs, _outputs(body, infer(body, inputs, marks))) for body in equation.bodies]
+
+
+def _outputs(program: Program, facts: list[Fact]) -> list[Fact]:
+    return [facts[i] for i in program.outputs]
+
+
+def _weakest(facts: list[Fact]) -> Fact:
+    return Fact(
+        explained=any(f.explained for f in facts),
+        nonnegative=all(f.nonnegative for f in facts),
+        gate=min(f.gate for f in facts),
+        depth=max(f.depth for f in facts),
+        seen=any(f.seen for f in facts),
+    )

@@ -1,0 +1,214 @@
+"""Pictures of explanations: a map laid over its picture, a sheet that sets many side by side.
+
+Pictures are uint8 (H, W, 3) RGB arrays, maps are floats in [0, 1]. Nothing here opens a window.
+"""
+
+import io
+import os
+from collections.abc import Sequence
+from functools import cache, lru_cache
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from xrcam_jax.pictures.preprocessing import Box
+from xrcam_jax.runtime.files import write_whole
+
+COLORMAPS = ("turbo", "jet", "viridis", "inferno", "magma", "hot", "bone")
+
+PAPER, INK, FAINT_INK = (255, 255, 255), (32, 32, 32), (112, 112, 112)
+MARGIN, GAP, LINE = 16, 8, 22
+
+RGB = UInt8[np.ndarray, "h w 3"]
+Map = Float[np.ndarray, "map_h map_w"]
+
+
+def overlay(
+    image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"],
+    saliency: Map,
+    *,
+    alpha: float = 0.5,
+    colormap: str = "turbo",
+    box: Box | None = None,
+) -> RGB:
+    """Lays a map over its picture, resized to fit.
+
+    Args:
+      image: uint8, or floats in [0, 1].
+      saliency: in [0, 1], of any resolution.
+      alpha: weight of the map's colours, in [0, 1]; the picture has the rest.
+      colormap: one of ``COLORMAPS``.
+      box: the part of the picture that the map is of (``crop_box``), all of it by default.
+
+    Raises:
+      ValueError: naming the argument whose shape or value is wrong.
+    """
+    pixels, saliency = _uint8(image), np.asarray(saliency, np.float32)
+    _check_map(saliency)
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha: {alpha} is not in [0, 1]")
+    height, width = pixels.shape[:2]
+    box = box or Box(0, 0, height, width)
+    if not (0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width):
+        raise ValueError(f"box: {tuple(box)} does not lie in a picture of {height} x {width}")
+    colours = colour(_resized(saliency, box.bottom - box.top, box.right - box.left), colormap)
+    laid, inside = pixels.copy(), np.s_[box.top : box.bottom, box.left : box.right]
+    laid[inside] = cv2.addWeighted(pixels[inside], 1 - alpha, colours, alpha, 0)
+    return laid
+
+
+def colour(saliency: Map, colormap: str = "turbo") -> RGB:
+    """The map in false colours, each pixel one of the colormap's 256.
+
+    Raises:
+      ValueError: where ``colormap`` is none of ``COLORMAPS``.
+    """
+    if colormap not in COLORMAPS:
+        raise ValueError(f"colormap: {colormap!r} is none of {', '.join(COLORMAPS)}")
+    levels = np.rint(255 * np.clip(saliency, 0, 1)).astype(np.uint8)
+    coloured = cv2.applyColorMap(levels, getattr(cv2, f"COLORMAP_{colormap.upper()}"))
+    return cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB)
+
+
+def outlined(
+    image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"],
+    mask: Bool[np.ndarray, "h w"],
+    *,
+    ink: tuple[int, int, int] = (255, 214, 0),
+) -> RGB:
+    """Draws the borders of a mask onto its picture, one pixel wide.
+
+    Raises:
+      ValueError: where picture and mask differ in size.
+    """
+    pixels = _uint8(image).copy()
+    if mask.shape != pixels.shape[:2]:
+        raise ValueError(f"mask: expected the picture's {pixels.shape[:2]}, got shape {mask.shape}")
+    borders, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(pixels, borders, -1, ink, 1)
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[RGB]],
+    *,
+    columns: Sequence[str] = (),
+    row_labels: Sequence[str] = (),
+    title: str = "",
+    cell: int = 224,
+) -> RGB:
+    """Sets pictures side by side on white paper, each shrunk or grown to fit its cell and centred in it.
+
+    Args:
+      rows: pictures of any sizes; each row has as many.
+      columns: what to write above the columns.
+      row_labels: what to write, upwards, beside the rows.
+      title: what to write on top.
+      cell: the longer side of a cell in pixels.
+
+    Raises:
+      ValueError: where rows or labels do not agree in number.
+    """
+    across = _check_sheet(rows, columns, row_labels)
+    fitted = [[_fitted(picture, cell) for picture in row] for row in rows]
+    height = max(picture.height for row in fitted for picture in row)
+    width = max(picture.width for row in fitted for picture in row)
+
+    left = MARGIN + (LINE if row_labels else 0)
+    top = MARGIN + (LINE + GAP // 2 if title else 0) + (LINE if columns else 0)
+    xs = [left + index * (width + GAP) for index in range(across)]
+    ys = [top + index * (height + GAP) for index in range(len(rows))]
+    sheet = Image.new("RGB", (xs[-1] + width + MARGIN, ys[-1] + height + MARGIN), PAPER)
+    if title:
+        sheet.paste(_line(title, sheet.width - 2 * MARGIN, size=16, ink=INK), (MARGIN, MARGIN))
+    for x, label in zip(xs, columns, strict=False):
+        _paste_centred(sheet, _line(label, width, size=14, ink=FAINT_INK), (x, top - LINE), (width, LINE))
+    for y, label in zip(ys, row_labels, strict=False):
+        upright = _line(label, height, size=14, ink=FAINT_INK).transpose(Image.Transpose.ROTATE_90)
+        _paste_centred(sheet, upright, (MARGIN, y), (LINE, height))
+    for y, row in zip(ys, fitted, strict=True):
+        for x, picture in zip(xs, row, strict=True):
+            _paste_centred(sheet, picture, (x, y), (width, height))
+    return np.array(sheet)
+
+
+def save_picture(path: str | os.PathLike[str], picture: RGB) -> None:
+    """Writes a PNG or JPEG picture, as the path's suffix says; it is there whole or not at all.
+
+    Raises:
+      ValueError: where the suffix is another.
+    """
+    kind = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(os.path.splitext(path)[1].lower())
+    if kind is None:
+        raise ValueError(f"path: {path} ends neither in .png nor in .jpg")
+    encoded = io.BytesIO()
+    # At its usual strength PNG would take most of a run's time; this costs a third more bytes.
+    Image.fromarray(picture).save(encoded, format=kind, quality=92, compress_level=1)
+    write_whole(path, encoded.getvalue())
+
+
+def _paste_centred(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], room: tuple[int, int]) -> None:
+    x, y = corner[0] + (room[0] - picture.width) // 2, corner[1] + (room[1] - picture.height) // 2
+    sheet.paste(picture, (x, y))
+
+
+@lru_cache(maxsize=256)
+def _line(text: str, width: int, *, size: int, ink: tuple[int, int, int]) -> Image.Image:
+    """One line of text, ``LINE`` high and as wide as it needs, shortened with dots to fit ``width``."""
+    font = _font(size)
+    if font.getlength(text) > width:
+        while text and font.getlength(f"{text}...") > width:
+            text = text[:-1]
+        text = f"{text}..."
+    line = Image.new("RGB", (max(1, min(width, int(font.getlength(text)) + 1)), LINE), PAPER)
+    ImageDraw.Draw(line).text((0, LINE - 7), text, fill=ink, font=font, anchor="ls")
+    return line
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _fitted(picture: RGB, cell: int) -> Image.Image:
+    height, width = picture.shape[:2]
+    scale = cell / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
+
+
+def _resized(saliency: Map, height: int, width: int) -> Map:
+    """Bilinear where the picture is finer than the map, area means where it is coarser."""
+    shrinks = height < saliency.shape[0] and width < saliency.shape[1]
+    return cv2.resize(saliency, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _uint8(image: np.ndarray) -> RGB:
+    pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"image: expected (height, width, 3), got shape {pixels.shape}")
+    if pixels.dtype == np.uint8:
+        return pixels
+    if not np.issubdtype(pixels.dtype, np.floating) or not (pixels.min() >= 0 and pixels.max() <= 1):
+        raise ValueError(f"image: expected uint8 or floats in [0, 1], got {pixels.dtype}")
+    return np.rint(255 * pixels).astype(np.uint8)
+
+
+def _check_map(saliency: np.ndarray) -> None:
+    if saliency.ndim != 2 or 0 in saliency.shape:
+        raise ValueError(f"saliency: expected (height, width), got shape {saliency.shape}")
+    if not (saliency.min() >= 0 and saliency.max() <= 1):
+        raise ValueError(f"saliency: expected [0, 1], got [{saliency.min():.3g}, {saliency.max():.3g}]")
+
+
+def _check_sheet(rows: Sequence[Sequence], columns: Sequence[str], row_labels: Sequence[str]) -> int:
+    """Returns how many pictures a row has."""
+    across = len(rows[0]) if rows else 0
+    if across == 0 or any(len(row) != across for row in rows):
+        raise ValueError(f"rows: expected rows of equal length, got lengths {[len(row) for row in rows]}")
+    if columns and len(columns) != across:
+        raise ValueError(f"columns: {len(columns)} labels for {across} columns")
+    if row_labels and len(row_labels) != len(rows):
+        raise ValueError(f"row_labels: {len(row_labels)} labels for {len(rows)} rows")
+    return across

@@ -1,0 +1,1 @@
+"""How programs run: compilation, devices and processes, memory, threads, and files that are never half written."""

@@ -1,0 +1,93 @@
+"""How functions are compiled: what XLA is asked for on each kind of device, and once for all models of a shape."""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from xrcam_jax.runtime.trace_cache import can_be_kept, traced_once
+
+_CPU = {
+    # jaxlib 0.10 sends convolutions on CPU to a library that leaves some shapes on one thread: without it the
+    # models here are 1.3 to 1.5 times as fast.
+    "xla_cpu_experimental_ynn_fusion_type": "",
+    # The order that jaxlib 0.10 chooses on CPU begins with all that needs no picture, so that the positive weights of
+    # all layers lie in memory together: relevance takes 1.5 times the memory, and no less time.
+    "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+}
+
+
+def compiler_options() -> Mapping[str, Any]:
+    """Options for ``jax.jit(..., compiler_options=)`` on the default device; only those that this jaxlib knows."""
+    return _known_cpu_options() if jax.default_backend() == "cpu" else {}
+
+
+@cache
+def _known_cpu_options() -> Mapping[str, Any]:
+    return {name: value for name, value in _CPU.items() if _is_known({name: value})}
+
+
+def _is_known(options: Mapping[str, Any]) -> bool:
+    try:
+        jax.jit(lambda x: x, compiler_options=dict(options)).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def compiled(*, static: Sequence[str] = (), keep_trace: bool = False) -> Callable[[Callable], Callable]:
+    """Decorator: ``jax.jit`` with :func:`compiler_options`, looked up at the first call.
+
+    Inside another transformation the function is traced into it as it is: options are for whole programs.
+
+    Args:
+      static: names of the arguments that are part of the program; hashable, and passed by name.
+      keep_trace: for functions that take long to trace, see :func:`xrcam_jax.runtime.trace_cache.traced_once`.
+    """
+
+    def decorate(f: Callable) -> Callable:
+        @cache
+        def jitted(keep: bool) -> Callable:
+            g = traced_once(f, tuple(static)) if keep else f
+            return jax.jit(g, static_argnames=tuple(static), compiler_options=dict(compiler_options()))
+
+        @wraps(f)
+        def call(*args: Any, **options: Any) -> Any:
+            dynamic = [value for name, value in options.items() if name not in static]
+            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, dynamic))):
+                return f(*args, **options)
+            return jitted(keep_trace and can_be_kept((args, dynamic)))(*args, **options)
+
+        return call
+
+    return decorate
+
+
+def keep_compiled() -> None:
+    """Has JAX keep what it compiles in ``~/.cache/xrcam_jax`` (or ``$XDG_CACHE_HOME/xrcam_jax``), for later processes.
+
+    For programs, not for libraries: it changes JAX's configuration. The standard variable
+    ``JAX_COMPILATION_CACHE_DIR`` names another folder, or none at all where it is empty. Where the folder cannot be
+    written, nothing is kept.
+    """
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if chosen is None:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xrcam_jax"
+        chosen = str(folder) if _is_writable(folder) else ""
+    jax.config.update("jax_compilation_cache_dir", chosen or None)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        # By default only what took a second: around each large program there are many small ones that take less.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,33 @@
+"""Does Selective Kernel help the explanation (Table 5.1, Figure 5.2)?
+
+    xrcam evaluate architectures --data prepared --annotations annotations.json --weights resnext/ skresnext/ --part all
+
+Accuracy of each network, pooled IoU of all methods at all layers, and their maps at the last layer side by side. Each
+network costs what ``segmentation`` does.
+"""
+
+from collections.abc import Sequence
+
+from xrcam_jax.errors import CommandError
+from xrcam_jax.studies.networks import compare
+from xrcam_jax.studies.study import add_arguments, open_study, parser
+
+NAME = "architectures"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the experiment; returns the exit status."""
+    arguments = parser(__doc__, NAME)
+    add_arguments(arguments)
+    options = arguments.parse_args(argv)
+    if len(options.weights) < 2:
+        raise CommandError("--weights: two networks or more are to be compared")
+    study = open_study(NAME, options)
+    compare(
+        study,
+        title="Architectures side by side",
+        text="The same frames and methods, networks of different architecture.",
+        order=6,
+        shown=[(method, study.layers[-1]) for method in study.methods],
+    )
+    return 0

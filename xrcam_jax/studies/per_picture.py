@@ -1,0 +1,75 @@
+"""Per-picture figures of an experiment: the CSV file of all of them, and what they come to together."""
+
+import csv
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool
+
+from xrcam_jax.metrics.uncertainty import Estimate, estimate, mean, paired_p_value
+from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.studies.study import Arrays, Study
+
+IMAGES = "images.csv"
+
+
+def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
+    """``images.csv``: a row for each picture, network, method and column, with all figures ``FIGURE/METHOD/COLUMN``."""
+    arrays = next(iter(found.values()))
+    places: dict[tuple[str, str], list[str]] = {}
+    for name in arrays:
+        figure, _, place = name.partition("/")
+        if place:
+            method, _, column = place.partition("/")
+            places.setdefault((method, column), []).append(figure)
+    figures = list(dict.fromkeys(figure for some in places.values() for figure in some))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "patient", "class", "network", "predicted", "method", "column", *figures])
+    classes = study.prepared.classes
+    for label, arrays in found.items():
+        predicted = arrays["logits"].argmax(1)
+        for (method, column), some in places.items():
+            values = [arrays[f"{figure}/{method}/{column}"].tolist() if figure in some else None for figure in figures]
+            for i, frame in enumerate(study.frames):
+                row = [frame.file, frame.patient, frame.label, label, classes[predicted[i]], method, column]
+                writer.writerow([*row, *("" if v is None else f"{v[i]:.7g}" for v in values)])
+    write_whole(study.folder / IMAGES, text.getvalue().encode())
+
+
+def correct(study: Study, arrays: Arrays) -> Bool[np.ndarray, " n"]:
+    """Which frames the network classifies correctly."""
+    return arrays["logits"].argmax(1) == study.labels
+
+
+def counted(study: Study, arrays: Arrays) -> Bool[np.ndarray, " n"]:
+    """Which frames the overlap is measured on: classified correctly, and with an outline in what the network sees."""
+    truth = next(values for name, values in arrays.items() if name.startswith("truth/"))
+    return correct(study, arrays) & (truth > 0)
+
+
+def accuracy(study: Study, arrays: Arrays) -> Estimate:
+    """Share of the frames that are classified correctly."""
+    return mean(correct(study, arrays), study.units, seed=study.seed)
+
+
+def pooled_iou(study: Study, arrays: Arrays, place: str, chosen: Bool[np.ndarray, " n"]) -> Estimate:
+    """Sum of intersections over sum of unions of the chosen frames, for a ``METHOD/COLUMN``."""
+    return estimate(*_iou_parts(arrays, place, chosen), study.units[chosen], seed=study.seed)
+
+
+def mean_figure(study: Study, arrays: Arrays, name: str, chosen: Bool[np.ndarray, " n"]) -> Estimate:
+    """Mean of ``FIGURE/METHOD/COLUMN`` over the chosen frames."""
+    return mean(arrays[name][chosen], study.units[chosen], seed=study.seed)
+
+
+def iou_p_value(study: Study, arrays: Arrays, a: str, b: str, chosen: Bool[np.ndarray, " n"]) -> float:
+    """Of the difference in pooled IoU between two ``METHOD/COLUMN``."""
+    parts = [_iou_parts(arrays, place, chosen) for place in (a, b)]
+    return paired_p_value(parts[0], parts[1], study.units[chosen], seed=study.seed)
+
+
+def _iou_parts(arrays: Arrays, place: str, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    both, found, truth = (arrays[f"{name}/{place}"][chosen].astype(np.int64) for name in ("both", "found", "truth"))
+    return both, found + truth - both

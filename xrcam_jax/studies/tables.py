@@ -1,0 +1,144 @@
+"""Tables of figures with their intervals, as CSV and Markdown, and what a report has to know of them."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from xrcam_jax.metrics.uncertainty import Estimate
+from xrcam_jax.runtime.files import write_whole
+
+CONTENTS = "contents.json"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures in rows and columns.
+
+    Attributes:
+      file: its name, without suffix.
+      title: one line.
+      rows: by the row's labels, a tuple of names, one figure for each column.
+      columns: their names.
+      labels: names of the rows' labels.
+      best: whether the largest or the smallest of a column is the best one; None where neither is.
+      unit: of all figures.
+      decimals: of the Markdown; the CSV has all digits.
+      interval: what the two figures beside each are.
+    """
+
+    file: str
+    title: str
+    rows: Mapping[Any, Sequence[Estimate]]
+    columns: Sequence[str]
+    labels: Sequence[str] = ("method",)
+    best: Literal["max", "min"] | None = "max"
+    unit: str = "%"
+    decimals: int = 2
+    interval: str = "95 % confidence interval"
+
+    def csv(self) -> str:
+        """Three columns for each: the figure, and the ends of its interval; empty where there is none."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*self.labels, *(f"{c}{end}" for c in self.columns for end in ("", " low", " high"))])
+        for labels, figures in self.rows.items():
+            writer.writerow([*labels, *("" if math.isnan(v) else repr(float(v)) for figure in figures for v in figure)])
+        return text.getvalue()
+
+    def markdown(self) -> str:
+        """The best of each column in bold, intervals in brackets, a dash where there is no figure."""
+        best = [self._best([figures[i].value for figures in self.rows.values()]) for i in range(len(self.columns))]
+        lines = [
+            f"**{self.title}** ({self.unit})" if self.unit else f"**{self.title}**",
+            "",
+            "| " + " | ".join([*self.labels, *self.columns]) + " |",
+            "|" + "---|" * len(self.labels) + "---:|" * len(self.columns),
+        ]
+        for labels, figures in self.rows.items():
+            cells = [self._cell(figure, most) for figure, most in zip(figures, best, strict=True)]
+            lines.append("| " + " | ".join([*labels, *cells]) + " |")
+        return "\n".join(lines) + "\n"
+
+    def _best(self, values: Sequence[float]) -> float:
+        finite = [value for value in values if math.isfinite(value)]
+        if not finite or self.best is None:
+            return math.nan
+        return max(finite) if self.best == "max" else min(finite)
+
+    def _cell(self, figure: Estimate, best: float) -> str:
+        if math.isnan(figure.value):
+            return "–"
+        text = self._number(figure.value)
+        # As good as it can be told apart in print.
+        text = f"**{text}**" if math.isfinite(best) and text == self._number(best) else text
+        if math.isnan(figure.low):
+            return text
+        return f"{text} [{self._number(figure.low)}, {self._number(figure.high)}]"
+
+    def _number(self, value: float) -> str:
+        small = value != 0 and abs(value) < 10**-self.decimals
+        return f"{value:.1e}" if small else f"{value:.{self.decimals}f}"
+
+
+def scaled(figure: Estimate, factor: float = 100.0) -> Estimate:
+    """The figure and its interval times ``factor``: per cent by default."""
+    return Estimate(*(factor * value for value in figure))
+
+
+def mean_of(figures: Sequence[Estimate]) -> Estimate:
+    """The mean of some figures, without an interval: they are not independent."""
+    return Estimate(sum(figure.value for figure in figures) / len(figures))
+
+
+def write_contents(
+    folder: Path,
+    *,
+    title: str,
+    text: str,
+    order: int,
+    tables: Sequence[Table] = (),
+    pictures: Sequence[tuple[str, str]] = (),
+    viewer: str | None = None,
+) -> None:
+    """Writes the tables of an experiment, and ``contents.json``: what ``xrcam report`` shows, and in which order.
+
+    Args:
+      folder: of the experiment.
+      title: one line.
+      text: what was done and what came out, a paragraph.
+      order: of the experiment among others.
+      tables: to be written.
+      pictures: files in the folder, each with its caption.
+      viewer: a file in the folder, with pictures and maps to page through.
+    """
+    for table in tables:
+        write_whole(folder / f"{table.file}.csv", table.csv().encode())
+        write_whole(folder / f"{table.file}.md", table.markdown().encode())
+    contents: dict[str, Any] = {
+        "title": title,
+        "text": text,
+        "order": order,
+        "tables": [
+            {
+                "file": f"{table.file}.csv",
+                "title": table.title,
+                "unit": table.unit,
+                "best": table.best,
+                "labels": len(table.labels),
+                "decimals": table.decimals,
+                "interval": table.interval,
+            }
+            for table in tables
+        ],
+        "pictures": [{"file": file, "caption": caption} for file, caption in pictures],
+        "viewer": viewer,
+    }
+    write_whole(folder / CONTENTS, (json.dumps(contents, indent=1) + "\n").encode())
+    # The first two are what the thesis prints; all of them are in the folder.
+    print("\n".join(table.markdown() for table in tables[:2]))
+    print(f"{text}\nSee {folder}")

@@ -1,0 +1,35 @@
+"""Does a network that was pre-trained look at something else than one trained from scratch (Figures 4.1 and 4.2)?
+
+    xrcam train prepared --model skresnext50_32x4d --out scratch
+    xrcam train prepared --model skresnext50_32x4d --weights timm/skresnext50_32x4d.ra_in1k --out pretrained
+    xrcam evaluate transfer --data prepared --annotations annotations.json --weights scratch/ pretrained/ --part all
+
+Accuracy of each network, pooled IoU at all layers, and Relevance-CAM of each layer side by side. Each network costs
+what ``segmentation`` does with one method.
+"""
+
+from collections.abc import Sequence
+
+from xrcam_jax.errors import CommandError
+from xrcam_jax.studies.networks import compare
+from xrcam_jax.studies.study import add_arguments, open_study, parser
+
+NAME = "transfer"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the experiment; returns the exit status."""
+    arguments = parser(__doc__, NAME)
+    add_arguments(arguments, methods=("relevance_cam", "xrelevance_cam"))
+    options = arguments.parse_args(argv)
+    if len(options.weights) < 2:
+        raise CommandError("--weights: at least two are to be compared, such as from scratch and pre-trained")
+    study = open_study(NAME, options)
+    compare(
+        study,
+        title="From scratch against pre-trained",
+        text="The same frames, networks that started from different weights.",
+        order=7,
+        shown=[(study.methods[0], layer) for layer in study.layers],
+    )
+    return 0
