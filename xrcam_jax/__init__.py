@@ -1,17 +1,23 @@
 """Layer-wise Relevance Propagation as a JAX transformation, and the explanation methods built on it."""
 
-from xrcam_jax.checkpoints.load import load_model
-from xrcam_jax.explain.explainer import Explainer, attribute
-from xrcam_jax.explain.explanation import Explanation
-from xrcam_jax.explain.methods import METHODS
-from xrcam_jax.lrp import composites, rules, seeds
-from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# Before anything else of the folder lrp, whose name would otherwise take the function's place.
 from xrcam_jax.lrp.transform import Taps, lrp, taps
-from xrcam_jax.marks import mark
-from xrcam_jax.models import create_model, list_models
-from xrcam_jax.pictures import plot
-from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
-from xrcam_jax.pictures.read import load_images
+
+if TYPE_CHECKING:
+    from xrcam_jax.checkpoints.load import load_model
+    from xrcam_jax.explain.explainer import Explainer, attribute
+    from xrcam_jax.explain.explanation import Explanation
+    from xrcam_jax.explain.methods import METHODS
+    from xrcam_jax.lrp import composites, rules, seeds
+    from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
+    from xrcam_jax.marks import mark
+    from xrcam_jax.models import create_model, list_models
+    from xrcam_jax.pictures import plot
+    from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
+    from xrcam_jax.pictures.read import load_images
 
 __all__ = [
     "METHODS",
@@ -21,6 +27,7 @@ __all__ = [
     "Explanation",
     "Preprocessing",
     "Taps",
+    "__version__",
     "attribute",
     "composites",
     "conservation",
@@ -36,3 +43,41 @@ __all__ = [
     "seeds",
     "taps",
 ]
+
+# Modules of the public names that are imported when a name is first asked for. Flax and OpenCV among them would make
+# the import half as long again for a program that only wants the relevance of a function of its own.
+_LATER = {
+    "METHODS": "explain.methods",
+    "Balance": "lrp.conservation",
+    "Conservation": "lrp.conservation",
+    "Explainer": "explain.explainer",
+    "Explanation": "explain.explanation",
+    "Preprocessing": "pictures.preprocessing",
+    "attribute": "explain.explainer",
+    "composites": "lrp.composites",
+    "conservation": "lrp.conservation",
+    "create_model": "models",
+    "list_models": "models",
+    "load_images": "pictures.read",
+    "load_model": "checkpoints.load",
+    "mark": "marks",
+    "plot": "pictures.plot",
+    "preprocess": "pictures.preprocessing",
+    "rules": "lrp.rules",
+    "seeds": "lrp.seeds",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("xrcam-jax")
+    if name not in _LATER:
+        raise AttributeError(f"module 'xrcam_jax' has no attribute {name!r}")
+    module = import_module(f"xrcam_jax.{_LATER[name]}")
+    return globals().setdefault(name, getattr(module, name, module))
+
+
+def __dir__() -> list[str]:
+    return __all__

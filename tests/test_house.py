@@ -1,0 +1,100 @@
+"""The house: which room may know which, what the library shows of itself, and what its files have in common."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xrcam_jax as xr
+
+PACKAGE = Path(xr.__file__).parent
+#: Each room may import from those before it, never from those beside or behind it.
+LAYERS = (
+    ("errors", "marks"),
+    ("runtime",),
+    ("ops", "lrp", "pictures"),
+    ("models", "attribution", "data", "report", "train"),
+    ("checkpoints", "cam", "metrics"),
+    ("explain",),
+    ("__init__",),
+    ("arguments",),
+    ("studies",),
+    ("benchmark",),
+    ("commands",),
+    ("cli",),
+)
+LEVELS = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+
+def room_of(module):
+    """The room of a module of the package: the first part of its name, or the face of the package."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in LEVELS else "__init__"
+
+
+def imports(path):
+    """The modules that a file imports; names that it takes from the package itself count as its face."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "xrcam_jax":
+            yield from (f"xrcam_jax.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_arrow_points_down(path):
+    module = ".".join(("xrcam_jax", *path.relative_to(PACKAGE).with_suffix("").parts))
+    here = room_of(module)
+    for found in imports(path):
+        assert found.partition(".")[0] not in ("experiments", "weights_convert", "tests"), found
+        if found.partition(".")[0] == "xrcam_jax" and room_of(found) != here:
+            # The face shows what the rooms have, and is read from outside.
+            assert here == "__init__" or LEVELS[room_of(found)] < LEVELS[here], f"{here} imports {found}"
+
+
+def test_no_file_imports_itself_in_a_circle():
+    modules = {".".join(("xrcam_jax", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in FILES}
+    known = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    arrows = {
+        name: {found for found in imports(path) if found in known and found != name} for name, path in known.items()
+    }
+    arrows.pop("xrcam_jax")
+    while arrows:
+        ends = {name for name, to in arrows.items() if not to & arrows.keys()}
+        assert ends, f"these import one another in a circle: {sorted(arrows)}"
+        arrows = {name: to for name, to in arrows.items() if name not in ends}
+
+
+def test_every_room_has_its_place():
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"} - {"__pycache__"}
+    assert rooms == set(LEVELS)
+
+
+def test_the_face_shows_the_public_names_alone():
+    assert dir(xr) == sorted(xr.__all__)
+    assert all(getattr(xr, name) is not None for name in xr.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'explainer'"):
+        _ = xr.explainer
+
+
+def test_type_checkers_see_the_names_that_are_loaded_later():
+    tree = ast.parse(Path(xr.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.name: node.module for node in block.body for alias in node.names}
+    assert set(seen) == set(xr._LATER)
+    for name, place in xr._LATER.items():
+        assert f"xrcam_jax.{place}" in (seen[name], f"{seen[name]}.{name}")
+
+
+def test_the_import_brings_neither_flax_nor_opencv():
+    code = "import sys, xrcam_jax; assert not {'flax', 'cv2', 'PIL', 'optax'} & set(sys.modules); print(xrcam_jax.lrp)"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert shown.startswith("<function lrp")
