@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -115,20 +116,18 @@ def docstrings(path):
 def cited(docstring):
     """The keys in the section ``References:``, which ends at the first line that is not indented."""
     _, _, section = f"\n{docstring}\n".partition("\nReferences:\n")
-    lines = []
-    for line in section.splitlines():
-        if line and not line.startswith(" "):
-            break
-        lines.append(line)
-    # Some lists still say beside a key what it stands for: what follows the colon, and further lines of that.
-    text = re.sub(r":.*(\n {3,}.*)*", "", "\n".join(lines))
-    return re.findall(r"[\w-]+", text)
+    lines = takewhile(lambda line: not line or line.startswith(" "), section.splitlines())
+    return re.findall(r"\b[a-z]+\d{4}\b", "\n".join(lines))
 
 
 def test_the_bibliography_has_what_is_cited_and_nothing_else():
     entries = re.findall(r"^@\w+\{(\w+),$", BIBLIOGRAPHY.read_text(), flags=re.MULTILINE)
     assert len(entries) == len(set(entries))
-    keys = {key: path.name for path in FILES for text in docstrings(path) for key in cited(text)}
+    keys: dict[str, str] = {}
+    for path in FILES:
+        for text in docstrings(path):
+            assert cited(text) or "References:" not in text, f"{path.name} has references that name no key"
+            keys.update(dict.fromkeys(cited(text), path.name))
     assert not {key: name for key, name in keys.items() if key not in entries}, "cited, but not in docs/references.bib"
     assert not set(entries) - set(keys), "in docs/references.bib, but never cited"
 
