@@ -115,6 +115,25 @@ def test_the_table_of_rooms_is_that_of_the_house():
     assert [tuple(re.findall(r"`(\w+)`", rooms)) for _, rooms in rows] == list(reversed(LAYERS))
 
 
+def test_the_names_beside_paths_are_in_those_files():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    found = re.findall(r"`(xrcam_jax/[\w/]+)\.py`[,:] ((?:`\w+`(?: and )?)+)", page)
+    assert len(found) > 2
+    for path, names in found:
+        module = importlib.import_module(path.replace("/", "."))
+        assert all(hasattr(module, name) for name in re.findall(r"`(\w+)`", names)), names
+
+
+def test_the_readmes_table_has_all_methods():
+    rows = re.findall(
+        r"^\| (activation|propagation|perturbation) \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    listed = [
+        (family, name) for family, names in rows for name in re.findall(r"`(\w+)`", names) if name != "perturbation"
+    ]
+    assert listed == [(method.family, name) for name, method in xr.METHODS.items()]
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A folder with what the README's code reads; the network that it names is one that compiles in no time."""
