@@ -1,1 +1,1 @@
-"""How programs run: compilation, devices and processes, memory, threads, and files that are never half written."""
+"""What programs need to run well: compilation, devices and processes, memory, threads, and files written whole."""
