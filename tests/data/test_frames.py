@@ -129,8 +129,8 @@ def test_an_interrupted_run_goes_on(tmp_path, cohort, monkeypatch, written):
     assert not (out / "manifest.csv").exists()
 
     opened = []
-    read_grey = module.read_grey
-    monkeypatch.setattr(module, "read_grey", lambda r, every: opened.append(r.video) or read_grey(r, every=every))
+    grey_frames = module.grey_frames
+    monkeypatch.setattr(module, "grey_frames", lambda r, every: opened.append(r.video) or grey_frames(r, every=every))
     prepare(cohort, out)
     assert contents(out) == contents(undisturbed)
     # Three frames a recording: those that were whole are not opened again, the others twice.

@@ -29,7 +29,7 @@ from xrcam_jax.data.manifest import (
     write_split,
     write_statistics,
 )
-from xrcam_jax.data.recordings import Recording, files_of, read_grey
+from xrcam_jax.data.recordings import Recording, files_of, grey_frames
 from xrcam_jax.data.split import kept_or_drawn
 from xrcam_jax.runtime.files import write_whole
 
@@ -143,7 +143,7 @@ def extract(recording: Recording, name: str, out: Path, every: int) -> Extracted
     empty = Extracted(
         recording.label, recording.patient, recording.video, name, fingerprint, numbers, 0, *place, 0, 0, ""
     )
-    for number, pixels in read_grey(recording, every=every):
+    for number, pixels in grey_frames(recording, every=every):
         crop = pixels[rows, columns]
         digest = hashlib.sha256(crop.tobytes()).digest()
         if digest in seen:
@@ -247,7 +247,7 @@ def _fingerprint(recording: Recording, every: int) -> str:
 
 def _view(recording: Recording, every: int) -> tuple[Square, tuple[int, int]]:
     """The square to crop, and height and width of the frames."""
-    samples = spread(pixels for _, pixels in read_grey(recording, every=every))
+    samples = spread(pixels for _, pixels in grey_frames(recording, every=every))
     try:
         return find_view(samples), (samples[0].shape[0], samples[0].shape[1])
     except ValueError as error:
