@@ -66,13 +66,13 @@ def test_pixels_are_those_of_the_recording(tmp_path, cohort):
             pixels = np.asarray(picture)
         # The circle about (62, 44) of radius 36 has room for 25 pixels to each side.
         assert abs(frame.size - 51) <= 2
-        assert abs(frame.left + frame.size / 2 - 62.5) <= 1
-        assert abs(frame.top + frame.size / 2 - 44.5) <= 1
-        assert (frame.width, frame.height) == (120, 90)
+        assert abs(frame.crop.left + frame.size / 2 - 62.5) <= 1
+        assert abs(frame.crop.top + frame.size / 2 - 44.5) <= 1
+        assert (frame.crop.width, frame.crop.height) == (120, 90)
         seed = {"p3": 3, "q2": 4, "q3": 5}.get(frame.patient)
         if seed is not None:
             drawn = textured(6, seed)[frame.number]
-            square = drawn[frame.top : frame.top + frame.size, frame.left : frame.left + frame.size]
+            square = drawn[frame.crop.box.slices]
             np.testing.assert_array_equal(pixels, square)
             assert square.min() >= 40
 

@@ -143,7 +143,7 @@ def test_the_format_and_size_of_encoded_pictures():
         with pytest.raises(ValueError, match=r"[Tt]runcated"):
             format_and_size(encoded(kind)[:-200], [kind])
     for other in (encoded("GIF"), b""):
-        with pytest.raises(ValueError, match="^no picture in PNG or JPEG$"):
+        with pytest.raises(ValueError, match=r"^no picture in PNG or JPEG$"):
             format_and_size(other, ["PNG", "JPEG"])
     two = encoded("MPO", save_all=True, append_images=[Image.fromarray(smooth(seed=1))])
     with pytest.raises(ValueError, match="a picture in MPO"):
