@@ -1,6 +1,6 @@
 """From equations to operations: what kind each one is, which belong together, and how rules see them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,10 @@ from jax import Array
 from jax.extend.core import JaxprEqn
 
 from xrcam_jax.lrp import facts as fact
-from xrcam_jax.lrp.composites import Kind
 from xrcam_jax.lrp.facts import Fact
 from xrcam_jax.lrp.program import Equation, Program, flatten
 from xrcam_jax.lrp.propagate import Operation
-from xrcam_jax.lrp.rules import Bilinear
+from xrcam_jax.lrp.protocol import Bilinear, OperationKind
 from xrcam_jax.marks import PREFIX
 
 
@@ -25,7 +24,7 @@ def keep_operations(eqn: JaxprEqn) -> bool:
     return eqn.primitive.name == "custom_jvp_call" and fact.is_elementwise(flatten(eqn.params["call_jaxpr"]))
 
 
-def kind_of(equation: Equation, operands: Sequence[Fact]) -> Kind | None:
+def kind_of(equation: Equation, operands: Sequence[Fact]) -> OperationKind | None:
     """What ``equation`` does to the explained values among its operands; None where no rule is known."""
     name, explained = equation.primitive, [o.explained for o in operands]
     both = sum(explained) > 1
@@ -68,7 +67,7 @@ class Group:
       constants: all other values that the equations read.
     """
 
-    kind: Kind
+    kind: OperationKind
     positions: tuple[int, ...]
     x: tuple[int, ...]
     constants: tuple[int, ...]
@@ -84,7 +83,7 @@ class Grouper:
         for value in [*program.outputs, *(v for e in program.equations for v in e.inputs)]:
             self.readers[value] = self.readers.get(value, 0) + 1
 
-    def kind(self, position: int) -> Kind | None:
+    def kind(self, position: int) -> OperationKind | None:
         """Kind of the equation at ``position`` taken alone."""
         equation = self.program.equations[position]
         return kind_of(equation, [self.facts[i] for i in equation.inputs])
@@ -93,6 +92,11 @@ class Grouper:
         """The equation at ``position`` as an operation; None where no rule is known for it."""
         kind = self.kind(position)
         return None if kind is None else self._group(kind, (position,))
+
+    def of_several(self, position: int, *, fold: bool) -> Iterator[Group]:
+        """The operations of several equations that end at ``position``."""
+        found = self.softmax(position), self.layer(position, fold=fold), self.mean(position)
+        yield from (group for group in found if group is not None)
 
     def softmax(self, position: int) -> Group | None:
         """exp(x) / sum(exp(x)), if the equation at ``position`` is that division."""
@@ -150,7 +154,7 @@ class Grouper:
                 return None
             chain.insert(0, above)
 
-    def _group(self, kind: Kind, positions: tuple[int, ...]) -> Group:
+    def _group(self, kind: OperationKind, positions: tuple[int, ...]) -> Group:
         equations = [self.program.equations[p] for p in positions]
         made = {v for e in equations for v in e.outputs}
         read = dict.fromkeys(v for e in equations for v in e.inputs if v not in made)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, PyTree
 
-from xrcam_jax.lrp.rules import Bilinear, Loss, Rule
+from xrcam_jax.lrp.protocol import Bilinear, Loss, Rule
 
 
 @dataclass(frozen=True, eq=False)
