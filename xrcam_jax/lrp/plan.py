@@ -11,7 +11,7 @@ from jax import Array, lax
 from xrcam_jax.lrp import facts
 from xrcam_jax.lrp.composites import Composite, Site
 from xrcam_jax.lrp.facts import Fact
-from xrcam_jax.lrp.operations import Group, Grouper, innermost, operation
+from xrcam_jax.lrp.operations import Grouper, Operation, innermost
 from xrcam_jax.lrp.program import REMAT, Equation, Program, Step, run
 from xrcam_jax.lrp.propagate import propagate
 from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule, fits, keeps_derivative, receives, wants_bias
@@ -77,7 +77,7 @@ class _Planner:
     ):
         self.program, self.composite, self.marks, self.sites = program, composite, marks, sites
         self.facts = facts.infer(program, inputs, marks)
-        self.groups = Grouper(program, self.facts)
+        self.operations = Grouper(program, self.facts)
         self.below: dict[int, _Downstream] = {}
         self.steps: dict[int, Step | None] = {}
 
@@ -114,14 +114,14 @@ class _Planner:
 
     def _assign(self, position: int, equation: Equation, below: _Downstream) -> None:
         """Put a rule in the place of the largest operation ending here for which the composite has one."""
-        for group in self.groups.of_several(position, fold=self.composite.fold):
-            site = self._site(group, below)
+        for several in self.operations.of_several(position, fold=self.composite.fold):
+            site = self._site(several, below)
             rule = self.composite.rule(site)
-            if rule is not None and self._is_wanted(group, rule):
-                self._replace(position, group, site, rule, below)
+            if rule is not None and self._is_wanted(several, rule):
+                self._replace(several, site, rule, below)
                 return
         # Of an equation about which nothing is known, only the derivative can be taken.
-        alone = self.groups.alone(position)
+        alone = self.operations.alone(position)
         known = None if alone is None else self._site(alone, below)
         rule = self.composite.default if known is None else self.composite.rule(known)
         if rule is not None and keeps_derivative(rule, known.kind if known else None):
@@ -129,52 +129,51 @@ class _Planner:
         elif alone is None or known is None or rule is None or self._is_ambiguous(alone, rule):
             raise _no_rule(equation, known)
         else:
-            self._replace(position, alone, known, rule, below)
+            self._replace(alone, known, rule, below)
 
-    def _is_wanted(self, group: Group, rule: Rule) -> bool:
-        """Whether ``rule`` is to see ``group`` as one operation, not its equations one by one."""
-        if keeps_derivative(rule, group.kind):
+    def _is_wanted(self, operation: Operation, rule: Rule) -> bool:
+        """Whether ``rule`` is to see ``operation`` as one operation, not its equations one by one."""
+        if keeps_derivative(rule, operation.kind):
             return False
-        return group.kind not in WEIGHTED_KINDS or self.composite.fold or wants_bias(rule)
+        return operation.kind not in WEIGHTED_KINDS or self.composite.fold or wants_bias(rule)
 
-    def _is_ambiguous(self, group: Group, rule: Rule) -> bool:
+    def _is_ambiguous(self, operation: Operation, rule: Rule) -> bool:
         """Whether ``rule`` treats signal and gate differently, and nothing tells the one from the other."""
-        last = self.program.equations[group.positions[-1]]
-        gates = [self.facts[v].gate for v in group.x]
-        unknown = last.primitive == "mul" and (len(gates) < 2 or gates[0] == gates[1])
-        return group.kind == "gate" and unknown and not all(receives(rule, len(gates)))
+        gates = [self.facts[v].gate for v in operation.x]
+        unknown = operation.equations[-1].primitive == "mul" and (len(gates) < 2 or gates[0] == gates[1])
+        return operation.kind == "gate" and unknown and not all(receives(rule, len(gates)))
 
-    def _replace(self, position: int, group: Group, site: Site, rule: Rule, below: _Downstream) -> None:
-        """Let ``rule`` propagate through ``group``, and walk on above it."""
-        _check(rule, site, len(group.x))
+    def _replace(self, operation: Operation, site: Site, rule: Rule, below: _Downstream) -> None:
+        """Let ``rule`` propagate through ``operation``, and walk on above it."""
+        _check(rule, site, len(operation.x))
         above = _Downstream(below.stage, below.layers + (site.kind in WEIGHTED_KINDS))
-        for value, receiving in zip(group.x, receives(rule, len(group.x)), strict=True):
+        for value, receiving in zip(operation.x, receives(rule, len(operation.x)), strict=True):
             if receiving:
                 self._receive(value, above)
-        for member in group.positions:
-            self.steps[member] = None
-        self.steps[position] = self._step(group, rule, len(self.sites))
+        *parts, last = operation.positions
+        self.steps.update(dict.fromkeys(parts))
+        self.steps[last] = self._step(operation, rule, len(self.sites))
         self.sites.append(site)
 
-    def _site(self, group: Group, below: _Downstream) -> Site:
-        first = self.program.equations[group.positions[0]]
+    def _site(self, operation: Operation, below: _Downstream) -> Site:
+        first = operation.equations[0]
         return Site(
-            kind=group.kind,
+            kind=operation.kind,
             primitive=innermost(first),
             scope=first.scope,
             stage=below.stage,
-            first=max(self.facts[v].depth for v in group.x) == 0,
+            first=max(self.facts[v].depth for v in operation.x) == 0,
             last=below.layers == 0,
             source=first.source,
         )
 
-    def _step(self, group: Group, rule: Rule, number: int) -> Step:
-        op, n = operation(self.program, group, self.facts), len(group.x)
+    def _step(self, operation: Operation, rule: Rule, number: int) -> Step:
+        n = len(operation.x)
 
         def step(values: Sequence[Any], probes: dict[Any, Array]) -> tuple[Sequence[Any], dict[str, Array]]:
-            return [propagate(op, rule, tuple(values[:n]), tuple(values[n:]), probes.get(number))], {}
+            return [propagate(operation, rule, tuple(values[:n]), tuple(values[n:]), probes.get(number))], {}
 
-        return Step((*group.x, *group.constants), step)
+        return Step((*operation.x, *operation.constants), step)
 
     def _enter(self, position: int, equation: Equation, below: _Downstream) -> None:
         """Plan the bodies of remat, scan and cond, and rebuild the construct around them."""
