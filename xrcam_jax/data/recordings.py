@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from xrcam_jax.pictures.read import PICTURE_FORMATS, VIDEO_SUFFIXES, read_picture, stream
+from xrcam_jax.pictures.read import PICTURE_FORMATS, is_video, read_picture, stream
 
 # A patient's folder also holds notes and thumbnail databases: what counts as a picture is told by suffix.
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -62,10 +62,10 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
     found: dict[str, Recording] = {}
     misplaced, others = [], []
     for file in _files(Path(folder)):
-        if not _is_video(file) and not _is_picture(file):
+        if not is_video(file) and not _is_picture(file):
             others.append(file)
             continue
-        path = file if _is_video(file) else file.parent
+        path = file if is_video(file) else file.parent
         place = path.relative_to(folder)
         if len(file.relative_to(folder).parts) < 3:
             misplaced.append(file)
@@ -132,10 +132,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _natural(path: Path) -> list[str | int]:
     return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _is_picture(path: Path) -> bool:

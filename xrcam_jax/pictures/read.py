@@ -114,19 +114,36 @@ def list_files(paths: Iterable[PathLike]) -> list[Path]:
     return [file for path in map(Path, paths) for file in (_listed(path) if path.is_dir() else [path])]
 
 
+def is_video(path: PathLike) -> bool:
+    """Returns whether a file is taken for a video, which its suffix tells.
+
+    Args:
+      path: of the file, which need not exist.
+
+    Returns:
+      Whether its suffix is one of ``VIDEO_SUFFIXES``, in small letters or capitals.
+
+    Example:
+      >>> from xrcam_jax.pictures.read import is_video
+      >>> is_video("clip.MP4"), is_video("scan.png")
+      (True, False)
+    """
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
 def count(paths: Iterable[PathLike], *, every: int = 1) -> int:
     """How many pictures ``stream`` will give if all can be read, as the videos' headers say."""
-    return sum(-(-_frames(path) // every) if _is_video(path) else 1 for path in list_files(paths))
+    return sum(-(-_frames(path) // every) if is_video(path) else 1 for path in list_files(paths))
 
 
 def frame_rate(path: Path) -> float | None:
     """Frames per second of a video, as its header says: some say 0; None of a picture."""
-    return _header(path, cv2.CAP_PROP_FPS) if _is_video(path) else None
+    return _header(path, cv2.CAP_PROP_FPS) if is_video(path) else None
 
 
 def _pictures(path: Path, every: int) -> Iterator[tuple[int | None, Callable[[], RGB]]]:
     """Of each picture in a file the number, if it is a frame, and what reads it; before the next one is asked for."""
-    if _is_video(path):
+    if is_video(path):
         yield from _frames_of_video(path, every)
     else:
         with _opened(path) as file:
@@ -198,10 +215,6 @@ def _header(path: Path, field: int) -> float:
         capture.release()
 
 
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
 def _listed(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
@@ -227,7 +240,7 @@ class _Taken:
     def unique(self, path: Path) -> str:
         """The file's stem, or ``stem_2``, ``stem_3``, ... where pictures or frames would share a name."""
         stem, number = path.stem, 1
-        while not self._take(stem, _is_video(path)):
+        while not self._take(stem, is_video(path)):
             number += 1
             stem = f"{path.stem}_{number}"
         return stem
