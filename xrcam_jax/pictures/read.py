@@ -41,11 +41,6 @@ class Picture:
     number: int = 0
 
 
-def is_video(path: PathLike) -> bool:
-    """Whether a file is read as a video, which its suffix says."""
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
-
-
 def load_images(paths: PathLike | Iterable[PathLike]) -> list[RGB]:
     """Reads a file, several, or the files of a folder, each picture (or frame of a video) of its own size.
 
@@ -169,6 +164,23 @@ def _tell(error: ValueError, report: Callable[[str], None] | None) -> None:
 def list_files(paths: Iterable[PathLike]) -> list[Path]:
     """Replaces each folder by its files in order of name, without hidden ones and those of its folders."""
     return [file for path in map(Path, paths) for file in (_listed(path) if path.is_dir() else [path])]
+
+
+def is_video(path: PathLike) -> bool:
+    """Returns whether a file is taken for a video, which its suffix tells.
+
+    Args:
+      path: of the file, which need not exist.
+
+    Returns:
+      Whether its suffix is one of ``VIDEO_SUFFIXES``, in small letters or capitals.
+
+    Example:
+      >>> from xrcam_jax.pictures.read import is_video
+      >>> is_video("clip.MP4"), is_video("scan.png")
+      (True, False)
+    """
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def count(paths: Iterable[PathLike], *, every: int = 1) -> int:
