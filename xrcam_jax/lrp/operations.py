@@ -193,31 +193,31 @@ def operation(program: Program, group: Group, facts: Sequence[Fact]) -> Operatio
     equations = [program.equations[p] for p in group.positions]
     nonnegative = all(facts[v].nonnegative for v in group.x)
 
-    def values(x: Sequence[Array], constants: Sequence[Array]) -> dict[int, Array]:
+    def values(x: Sequence[Any], constants: Sequence[Any]) -> dict[int, Any]:
         return {**dict(zip(group.constants, constants, strict=True)), **dict(zip(group.x, x, strict=True))}
 
-    def forward(x: Sequence[Array], constants: Sequence[Array]) -> Array:
+    def forward(x: Sequence[Any], constants: Sequence[Any]) -> Array:
         return _replay(equations, values(x, constants))
 
-    def bilinear(x: Sequence[Array], constants: Sequence[Array]) -> Bilinear:
+    def bilinear(x: Sequence[Any], constants: Sequence[Any]) -> Bilinear:
         view = _VIEWS.get(group.kind, _nonlinear)
         return view(equations, group.x, values(x, constants), nonnegative)
 
     return Operation(forward, bilinear)
 
 
-def _replay(equations: Sequence[Equation], env: dict[int, Array]) -> Array:
+def _replay(equations: Sequence[Equation], env: dict[int, Any]) -> Array:
     env = dict(env)
     for equation in equations:
         env.update(zip(equation.outputs, equation.bind(*(env[i] for i in equation.inputs)), strict=True))
     return env[equations[-1].outputs[0]]
 
 
-def _layer(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
+def _layer(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Any], nonnegative: bool) -> Bilinear:
     product, *affine = equations
     weights = next(v for v in product.inputs if v not in x)
 
-    def apply(inputs: tuple[Array], w: Array) -> Array:
+    def apply(inputs: tuple[Array], w: Any) -> Array:
         return _replay([product], {x[0]: inputs[0], weights: w})
 
     def after(z: Array) -> Array:
@@ -250,30 +250,30 @@ def _feature_axes(product: Equation) -> tuple[int, int]:
     return weights.ndim - 1, out.ndim - 1
 
 
-def _add(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
+def _add(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Any], nonnegative: bool) -> Bilinear:
     sign = -1 if equations[0].primitive == "sub" else 1
     one = jnp.ones((), env[x[0]].dtype)
 
-    def apply(inputs: tuple[Array, Array], w: tuple[Array, Array]) -> Array:
+    def apply(inputs: tuple[Array, Array], w: tuple[Any, Any]) -> Array:
         return inputs[0] * w[0] + inputs[1] * w[1]
 
     return Bilinear(apply, tuple(env[v] for v in x), (one, sign * one), None, nonnegative)
 
 
-def _sum(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
-    def apply(inputs: tuple[Array], w: Array) -> Array:
+def _sum(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Any], nonnegative: bool) -> Bilinear:
+    def apply(inputs: tuple[Array], w: Any) -> Array:
         return _replay(equations, {**env, x[0]: inputs[0]}) * w
 
     return Bilinear(apply, (env[x[0]],), jnp.ones((), env[x[0]].dtype), None, nonnegative)
 
 
-def _scale(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
+def _scale(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Any], nonnegative: bool) -> Bilinear:
     value = env[x[0]]
     factor = _replay(equations, {**env, x[0]: jnp.ones_like(value)})
     return Bilinear(lambda inputs, w: inputs[0] * w, (value,), factor, None, nonnegative)
 
 
-def _shift(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
+def _shift(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Any], nonnegative: bool) -> Bilinear:
     value = env[x[0]]
     b = _replay(equations, {**env, x[0]: jnp.zeros_like(value)})
     w = jnp.asarray(-1 if equations[0].primitive == "sub" and equations[0].inputs[1] == x[0] else 1, value.dtype)

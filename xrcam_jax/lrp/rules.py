@@ -18,7 +18,7 @@ References:
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,7 @@ class Loss(NamedTuple):
     zero: Array
 
 
+@runtime_checkable
 class Rule(Protocol):
     """Hands relevance from an operation's output to its explained input."""
 
