@@ -42,6 +42,10 @@ class Linen(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        with jax.numpy_dtype_promotion("standard"):  # Flax initialises parameters of float64 in float32.
+            return self.net(x)
+
+    def net(self, x):
         x = nn.relu(nn.BatchNorm(use_running_average=True)(nn.Conv(6, (3, 3), bias_init=nn.initializers.ones)(x)))
         x = xr.mark(nn.max_pool(x, (2, 2), strides=(2, 2)), "first")
         x = nn.relu(x + nn.Conv(6, (3, 3))(x))
