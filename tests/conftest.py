@@ -2,6 +2,7 @@
 
 import gc
 import os
+from contextlib import contextmanager
 from importlib.metadata import version
 
 # Most of the suite's time is compilation. A third of that is LLVM's optimisation of code that runs once, and a quarter
@@ -18,11 +19,20 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 import jax
 import pytest
 from hypothesis import settings
+from jaxtyping import config as checks
+from jaxtyping import install_import_hook
+
+from tests import typechecker
+
+# Each annotation of the package is checked at every call, so that no shape in a signature is mere decoration.
+install_import_hook("xrcam_jax", f"{typechecker.__name__}.{typechecker.check.__name__}")
 
 # Traces make and drop objects by the million: looking through them all so often took 7 % of the time.
 gc.set_threshold(100_000, 50, 100)
 
 jax.config.update("jax_num_cpu_devices", 8)
+# A dtype that changes by mixing two is a mistake until it is written down.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Compilation is what takes the time, and it varies: a deadline would only make tests fail at random.
 settings.register_profile("suite", deadline=None, max_examples=10, derandomize=True)
@@ -34,3 +44,18 @@ def float64():
     """Computes in double precision while the test runs."""
     with jax.enable_x64(True):
         yield
+
+
+@contextmanager
+def _unchecked_raises(*expected, _raises=pytest.raises, **options):
+    """``pytest.raises`` without checks of annotations: what is to be refused there breaks them on purpose."""
+    checked = checks.jaxtyping_disable
+    checks.update("jaxtyping_disable", True)
+    try:
+        with _raises(*expected, **options) as caught:
+            yield caught
+    finally:
+        checks.update("jaxtyping_disable", checked)
+
+
+pytest.raises = _unchecked_raises

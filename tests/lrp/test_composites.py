@@ -65,7 +65,7 @@ def test_composite_equals_zennit(name, net, fold, reference):
     found["R_in_conv2"] = xr.taps(small_cnn, rules, x, p, seed=seed).relevances["in_conv2"]
     for name_in_file, relevance in found.items():
         wanted = reference[key + name_in_file].transpose(0, 2, 3, 1)
-        error = np.linalg.norm(relevance - wanted) / np.linalg.norm(wanted)
+        error = np.linalg.norm(np.asarray(relevance) - wanted) / np.linalg.norm(wanted)
         assert error < tolerance, (name_in_file, error)
 
 
