@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -22,6 +22,7 @@ class Diverged(ArithmeticError):
     """The loss or its gradient is no longer a number; the checkpoints are those of before."""
 
 
+@runtime_checkable
 class Batches(Protocol):
     """An endless iterator over batches whose place can be noted, as what JSON can hold, and returned to."""
 
