@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ _TO_NNX = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 _TO_TIMM = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
 
-def flat_state(model: ResNet) -> dict[NnxPath, jax.Array | jax.ShapeDtypeStruct]:
+def flat_state(model: ResNet) -> dict[NnxPath, Any]:
     """Returns a model's parameters and statistics, without the random state of a dropout layer.
 
     Args:

@@ -141,13 +141,13 @@ class ResNet(nnx.Module):
             raise ValueError(
                 f"{self.name} takes a batch of pictures, shape (batch, height, width, 3), got {jnp.shape(x)}"
             )
-        x = scoped("conv1", self.conv1, jnp.asarray(x, self.dtype))
-        x = max_pool(x, window=3, stride=2, padding=1)
+        y = scoped("conv1", self.conv1, jnp.asarray(x, self.dtype))
+        y = max_pool(y, window=3, stride=2, padding=1)
         for stage in STAGES:
             for i, block in enumerate(getattr(self, stage)):
-                x = self.dropout(scoped(f"{stage}/{i}", block, x), rngs=rngs)
-            x = mark(x, stage)
-        return scoped("fc", self.fc, x.mean(axis=(1, 2)))
+                y = self.dropout(scoped(f"{stage}/{i}", block, y), rngs=rngs)
+            y = mark(y, stage)
+        return scoped("fc", self.fc, y.mean(axis=(1, 2)))
 
 
 def create_model(
