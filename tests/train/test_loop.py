@@ -15,7 +15,7 @@ from tests.train import tiny
 from tests.train.tiny import Endless, Tiny, examples, make_run
 from xrcam_jax.train.checkpoint import Checkpoints
 from xrcam_jax.train.loop import Diverged, Observer, Schedule, fit
-from xrcam_jax.train.report import Predictions
+from xrcam_jax.train.predictions import Predictions
 
 HASTE = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 

@@ -1,34 +1,11 @@
-"""Figures against plain loops, and the files that they end up in."""
+"""Figures against plain loops."""
 
 import math
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from xrcam_jax.train.report import (
-    Board,
-    Predictions,
-    by_patient,
-    confusion_matrix,
-    figures,
-    markdown,
-    mean_loss,
-    plot_curves,
-)
-
-HISTORY = [
-    {
-        "epoch": epoch,
-        "step": 5 * epoch,
-        "train_loss": 1 / epoch,
-        "validation_loss": 1.1 / epoch,
-        "train_accuracy": 0.5,
-        "validation_accuracy": 0.4,
-        "images_per_second": 9.0,
-    }
-    for epoch in (1, 2, 3)
-]
+from xrcam_jax.train.predictions import Predictions, by_patient, confusion_matrix, figures, mean_loss
 
 
 def some(count=50, classes=4, seed=0):
@@ -96,26 +73,3 @@ def test_patients_against_a_loop():
         assert row.examples == len(mine)
         assert row.correct == sum(int(np.argmax(found.logits[i])) == label for i in mine)
         assert row.predicted == int(np.argmax(sum(found.probabilities[i] for i in mine)))
-
-
-def test_the_report_names_classes_and_patients():
-    text = markdown("Part: test", some(), ["a|b", "b", "c", "d"], ["anna", "bert"] * 25)
-    assert "50 pictures of 2 patients" in text
-    assert "| anna | a\\|b |" in text
-    assert "| d | 0 | 0.0000 | - |" in text
-
-
-def test_curves_are_a_picture_and_the_log_starts_afresh(tmp_path):
-    pytest.importorskip("matplotlib")
-    pytest.importorskip("tensorboardX")
-    plot_curves(tmp_path / "curves.png", HISTORY, best_epoch=2)
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size == (1200, 480)
-
-    for rows in (HISTORY[:1], HISTORY[:2]):
-        board = Board(tmp_path / "board", rows)
-        board.add(HISTORY[2])
-        board.close()
-    (log,) = (tmp_path / "board").iterdir()
-    content = log.read_bytes()
-    assert content.count(b"loss/validation") == content.count(b"images_per_second") == 3

@@ -1,0 +1,58 @@
+"""What a training is judged by ends up in text, in a picture and in a log."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xrcam_jax.train.predictions import Predictions
+from xrcam_jax.train.report import Board, markdown, plot_curves
+
+HISTORY = [
+    {
+        "epoch": epoch,
+        "step": 5 * epoch,
+        "train_loss": 1 / epoch,
+        "validation_loss": 1.1 / epoch,
+        "train_accuracy": 0.5,
+        "validation_accuracy": 0.4,
+        "images_per_second": 9.0,
+    }
+    for epoch in (1, 2, 3)
+]
+
+
+def test_the_report_says_what_is_right_by_class_and_by_patient():
+    label, predicted = np.int32([0, 0, 0, 1]), [0, 0, 1, 1]
+    found = Predictions(np.arange(4, dtype=np.int32), label, np.eye(3, dtype=np.float32)[predicted])
+    lines = markdown("Part: test", found, ["a|b", "b", "c"], ["anna", "anna", "anna", "bert"]).splitlines()
+    assert lines[0] == "## Part: test"
+    assert lines[2] == (
+        "4 pictures of 2 patients. Accuracy 0.7500, balanced accuracy 0.8333, mean accuracy over patients 0.8333; "
+        "2 of 2 patients right by their mean probabilities."
+    )
+    for row in (
+        "| a\\|b | 2 | 1 | 0 |",
+        "| b | 0 | 1 | 0 |",
+        "| a\\|b | 3 | 1.0000 | 0.6667 |",
+        "| b | 1 | 0.5000 | 1.0000 |",
+        "| c | 0 | - | - |",
+        "| anna | a\\|b | 3 | 0.6667 | a\\|b |",
+        "| bert | b | 1 | 1.0000 | b |",
+    ):
+        assert row in lines
+
+
+def test_curves_are_a_picture_and_the_log_starts_afresh(tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("tensorboardX")
+    plot_curves(tmp_path / "curves.png", HISTORY, best_epoch=2)
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size == (1200, 480)
+
+    for rows in (HISTORY[:1], HISTORY[:2]):
+        board = Board(tmp_path / "board", rows)
+        board.add(HISTORY[2])
+        board.close()
+    (log,) = (tmp_path / "board").iterdir()
+    content = log.read_bytes()
+    assert content.count(b"loss/validation") == content.count(b"images_per_second") == 3
