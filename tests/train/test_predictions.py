@@ -10,7 +10,8 @@ from xrcam_jax.train.predictions import Predictions, by_patient, confusion_matri
 
 def some(count=50, classes=4, seed=0):
     random = np.random.default_rng(seed)
-    label = random.integers(0, classes - 1, count).astype(np.int32)  # the last class has no examples
+    # The last class has no examples.
+    label = random.integers(0, classes - 1, count).astype(np.int32)
     return Predictions(np.arange(count, dtype=np.int32), label, random.normal(size=(count, classes)).astype(np.float32))
 
 

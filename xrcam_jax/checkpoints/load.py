@@ -26,7 +26,7 @@ _TORCH_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a file of weights.
+    """Holds the content of a file of weights.
 
     Attributes:
       tensors: tensors under timm's keys and in its layout.

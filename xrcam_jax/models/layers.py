@@ -37,7 +37,7 @@ def scoped(name: str, layer: Callable[[Array], Array], x: Array) -> Array:
 
 
 class Conv(nnx.Module):
-    """A 2-D convolution without bias, whose input is padded alike on both sides, as PyTorch pads it.
+    """Convolves pictures without bias, and pads them alike on both sides, as PyTorch does.
 
     At stride 2, XLA's ``"SAME"`` pads an even-sized picture on one side only, which would shift it by a pixel.
 
@@ -81,7 +81,7 @@ class Conv(nnx.Module):
 
 
 class BatchNorm(nnx.BatchNorm):
-    """Flax's batch normalisation of the last axis, which in training calls :func:`normalise_batch`."""
+    """Normalises the last axis as Flax does; in training it calls :func:`normalise_batch`."""
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         if self.use_running_average:
@@ -124,7 +124,7 @@ def batch_norm(features: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> BatchNorm:
 
 
 class ConvNorm(nnx.Module):
-    """A convolution, its batch normalisation and a ReLU.
+    """Convolves, normalises the batch and applies a ReLU.
 
     Args:
       features_in: as for :class:`Conv`.

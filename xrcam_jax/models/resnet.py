@@ -29,7 +29,7 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class Block(nnx.Module):
-    """A residual block: convolutions in a row, plus the input, then a ReLU.
+    """Applies convolutions in a row, adds the input and ends in a ReLU: a residual block.
 
     Args:
       features_in: input channels.
@@ -79,7 +79,7 @@ class Block(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """A network from pictures to class logits; :func:`create_model` builds it.
+    """Maps pictures to class logits; :func:`create_model` builds it.
 
     The output of each stage is marked ``"layer1"`` to ``"layer4"`` (see :func:`xrcam_jax.mark`). That is what the next
     stage sees, after the dropout of the last block. For stochastic passes without training,

@@ -38,7 +38,7 @@ def attention_width(channels: int, spec: SelectiveKernelSpec) -> int:
 
 
 class Attention(nnx.Module):
-    """The weight of each path, per picture and channel; over the paths the weights sum to one.
+    """Weights the paths, per picture and channel; over the paths the weights sum to one.
 
     Args:
       channels: number of channels of each path.
@@ -61,7 +61,7 @@ class Attention(nnx.Module):
 
 
 class SelectiveKernel(nnx.Module):
-    """A 3x3 and a dilated 3x3 convolution side by side, each with norm and ReLU, summed under attention.
+    """Sums a 3x3 and a dilated 3x3 convolution, each with norm and ReLU, under attention.
 
     Args:
       features_in: input channels, even where ``spec.split_input``.

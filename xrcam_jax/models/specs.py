@@ -8,7 +8,7 @@ from xrcam_jax.pictures.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class SelectiveKernelSpec:
-    """The proportions of a Selective Kernel.
+    """Holds the proportions of a Selective Kernel.
 
     Attributes:
       reduction: the attention's width is ``channels / reduction``, rounded to a multiple of ``divisor``.
@@ -26,7 +26,7 @@ class SelectiveKernelSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """The shape of one network, and the pictures that its ImageNet checkpoint was trained on.
+    """Describes a network, and the pictures that its ImageNet checkpoint was trained on.
 
     Attributes:
       depths: number of blocks in each of the four stages.
@@ -51,7 +51,7 @@ class Spec:
 
     @property
     def expansion(self) -> int:
-        """Number of a block's output channels per plane."""
+        """Returns the number of a block's output channels per plane."""
         return 4 if self.bottleneck else 1
 
 

@@ -19,7 +19,7 @@ LAST, BEST = "last", "best"
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """Writes and reads the checkpoints of one run.
 
     Args:
       folder: folder of the run; ``last`` and ``best`` are made in it.

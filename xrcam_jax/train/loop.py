@@ -24,16 +24,21 @@ class Diverged(ArithmeticError):
 
 @runtime_checkable
 class Batches(Protocol):
-    """An endless iterator over batches, whose place can be noted as JSON and returned to."""
+    """Iterates over batches without end, from a place that can be noted and returned to."""
 
-    def __next__(self) -> Mapping[str, Any]: ...
-    def get_state(self) -> dict[str, Any]: ...
-    def set_state(self, state: dict[str, Any], /) -> None: ...
+    def __next__(self) -> Mapping[str, Any]:
+        """Returns the next batch: arrays by name."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the place, as JSON can hold it."""
+
+    def set_state(self, state: dict[str, Any], /) -> None:
+        """Returns to a place."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The schedule of a run: when there is a validation or a checkpoint, and when it ends.
+    """Says when a run has a validation or a checkpoint, and when it ends.
 
     Attributes:
       steps_per_epoch: number of steps between validations.
@@ -65,7 +70,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Totals:
-    """What the steps of an unfinished epoch add up to.
+    """Holds what the steps of an unfinished epoch add up to.
 
     Attributes:
       loss: sum of the weighted losses.
@@ -84,7 +89,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. Together with the arrays of its state it is all that is needed to go on.
+    """Says how far a run is; with the arrays of its state, that is all that is needed to go on.
 
     Attributes:
       step: number of steps taken.
@@ -104,12 +109,12 @@ class Progress:
 
     @property
     def epoch(self) -> int:
-        """Number of finished epochs."""
+        """Returns the number of finished epochs."""
         return len(self.history)
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> "Progress":
-        """Makes a progress of what ``dataclasses.asdict`` made of it."""
+        """Reads back what ``dataclasses.asdict`` made of a progress."""
         totals, history = Totals(**content["totals"]), tuple(content["history"])
         return Progress(**{**content, "totals": totals, "history": history})
 
@@ -150,7 +155,7 @@ def finished(progress: Progress, schedule: Schedule) -> str | None:
 
 @dataclass(frozen=True)
 class Run:
-    """All that a training run is made of, besides its state.
+    """Holds all that a training run is made of, besides its state.
 
     Attributes:
       train_step: from :func:`xrcam_jax.train.step.make_train_step`.

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Int, Int32
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network says of the examples of a part, in the part's order.
+    """Holds what a network says of the examples of a part, in the part's order.
 
     Attributes:
       index: places in the part, ascending.
@@ -27,18 +27,18 @@ class Predictions:
 
     @property
     def predicted(self) -> Int[np.ndarray, " m"]:
-        """Class numbers of the largest logits."""
+        """Returns the class numbers of the largest logits."""
         return self.logits.argmax(axis=1)
 
     @property
     def log_probabilities(self) -> Float[np.ndarray, "m n"]:
-        """Natural logarithms of the softmax, float64."""
+        """Returns the natural logarithms of the softmax, float64."""
         shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
     @property
     def probabilities(self) -> Float[np.ndarray, "m n"]:
-        """The softmax, float64."""
+        """Returns the softmax, float64."""
         return np.exp(self.log_probabilities)
 
 
@@ -65,7 +65,7 @@ def confusion_matrix(
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of a confusion matrix, in [0, 1]; NaN where there is nothing to divide by.
+    """Holds figures of a confusion matrix, in [0, 1]; NaN where there is nothing to divide by.
 
     Attributes:
       examples: number of examples of each class.
@@ -126,7 +126,7 @@ def mean_loss(predictions: Predictions, class_weights: Sequence[float] | None = 
 
 @dataclass(frozen=True)
 class Patient:
-    """Figures of one patient's examples of one class.
+    """Holds figures of one patient's examples of one class.
 
     Attributes:
       name: name of the patient.

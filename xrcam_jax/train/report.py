@@ -86,7 +86,7 @@ def plot_curves(path: str | os.PathLike[str], history: Sequence[Mapping[str, flo
 
 
 class Board:
-    """A TensorBoard log that says what the history says, even after an interruption.
+    """Keeps a TensorBoard log that says what the history says, even after an interruption.
 
     Args:
       folder: folder of the log; the logs of earlier starts that lie there are replaced.

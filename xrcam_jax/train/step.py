@@ -26,7 +26,7 @@ PrepareEval = Callable[[UInt8[Array, "b h w 1"]], Float[Array, "b h w 3"]]
 
 
 class TrainState(NamedTuple):
-    """All that training changes.
+    """Holds all that training changes.
 
     Attributes:
       step: number of steps taken, an int32 scalar.
@@ -42,7 +42,7 @@ class TrainState(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What a step saw, as scalars; sums, so that steps can be added up.
+    """Holds what a step saw, as scalars; they are sums, so that steps can be added up.
 
     Attributes:
       loss: sum of the class-weighted cross-entropies.
@@ -58,7 +58,7 @@ class Sums(NamedTuple):
 
 
 class Static(NamedTuple):
-    """What training leaves alone of a model.
+    """Holds what training leaves alone of a model.
 
     Attributes:
       definition: the module's structure.
