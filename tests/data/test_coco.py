@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from pycocotools import mask as pycoco
 
 from xrcam_jax.data.coco import OUTCOMES, REMARKS, read_annotations
+from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame
 
 # A crop of 20 pixels at column 7, row 4 of a recording of 40 x 30.
 LEFT, TOP, SIZE, WIDTH, HEIGHT = 7, 4, 20, 40, 30
-FRAME = Frame("sick/sick_p1_clip_a_000012.png", "sick", "p1", "sick/p1/clip_a.avi", 12, LEFT, TOP, SIZE, WIDTH, HEIGHT)
-OTHER = Frame("sick/sick_p1_clip_a_000024.png", "sick", "p1", "sick/p1/clip_a.avi", 24, LEFT, TOP, SIZE, WIDTH, HEIGHT)
+CROP = Crop(LEFT, TOP, SIZE, WIDTH, HEIGHT)
+FRAME = Frame("sick/sick_p1_clip_a_000012.png", "sick", "p1", "sick/p1/clip_a.avi", 12, CROP)
+OTHER = Frame("sick/sick_p1_clip_a_000024.png", "sick", "p1", "sick/p1/clip_a.avi", 24, CROP)
 NAME = "sick_p1_clip_a_000012.png"
 SQUARE = [2, 3, 9, 3, 9, 8, 2, 8]
 
@@ -175,7 +177,7 @@ def test_folders_of_the_file_name_do_not_matter(read, name):
 
 
 def test_a_crop_that_is_the_whole_frame_is_the_same_either_way(read):
-    whole = Frame(FRAME.file, "sick", "p1", FRAME.video, 12, 0, 0, SIZE, SIZE, SIZE)
+    whole = Frame(FRAME.file, "sick", "p1", FRAME.video, 12, Crop(0, 0, SIZE, SIZE, SIZE))
     np.testing.assert_array_equal(
         read([marked()], frames=[whole]).masks(FRAME.file), read([marked()]).masks(FRAME.file)
     )

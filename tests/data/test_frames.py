@@ -66,13 +66,13 @@ def test_pixels_are_those_of_the_recording(tmp_path, cohort):
             pixels = np.asarray(picture)
         # The circle about (62, 44) of radius 36 has room for 25 pixels to each side.
         assert abs(frame.size - 51) <= 2
-        assert abs(frame.left + frame.size / 2 - 62.5) <= 1
-        assert abs(frame.top + frame.size / 2 - 44.5) <= 1
-        assert (frame.width, frame.height) == (120, 90)
+        assert abs(frame.crop.left + frame.size / 2 - 62.5) <= 1
+        assert abs(frame.crop.top + frame.size / 2 - 44.5) <= 1
+        assert (frame.crop.width, frame.crop.height) == (120, 90)
         seed = {"p3": 3, "q2": 4, "q3": 5}.get(frame.patient)
         if seed is not None:
             drawn = textured(6, seed)[frame.number]
-            square = drawn[frame.top : frame.top + frame.size, frame.left : frame.left + frame.size]
+            square = drawn[frame.crop.box.slices]
             np.testing.assert_array_equal(pixels, square)
             assert square.min() >= 40
 
@@ -129,8 +129,8 @@ def test_an_interrupted_run_goes_on(tmp_path, cohort, monkeypatch, written):
     assert not (out / "manifest.csv").exists()
 
     opened = []
-    read_grey = module.read_grey
-    monkeypatch.setattr(module, "read_grey", lambda r, every: opened.append(r.video) or read_grey(r, every=every))
+    grey_frames = module.grey_frames
+    monkeypatch.setattr(module, "grey_frames", lambda r, every: opened.append(r.video) or grey_frames(r, every=every))
     prepare(cohort, out)
     assert contents(out) == contents(undisturbed)
     # Three frames a recording: those that were whole are not opened again, the others twice.

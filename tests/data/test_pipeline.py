@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xrcam_jax.data import pipeline
+from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Prepared, Statistics
 from xrcam_jax.data.pipeline import common_size, evaluation_batches, steps_per_epoch, training_batches
 
@@ -23,7 +24,7 @@ small = st.integers(1, 5)
 def frame(number: int, *, size: int = SIDE, patient: str = "p", label: str | None = None) -> Frame:
     label = label or ("sick", "healthy")[number % 2]
     file = f"{label}/{label}_{patient}_v_{number:06d}.png"
-    return Frame(file, label, patient, f"{label}/{patient}/v.mp4", number, 0, 0, size, size, size)
+    return Frame(file, label, patient, f"{label}/{patient}/v.mp4", number, Crop(0, 0, size, size, size))
 
 
 def written(folder: Path, frame: Frame, pixels: np.ndarray) -> Frame:

@@ -1,5 +1,6 @@
 """Whatever a file holds, RGB comes out; what is damaged is named."""
 
+import io
 import tracemalloc
 
 import cv2
@@ -7,7 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xrcam_jax.pictures.read import count, load_images, read_picture, stream
+from xrcam_jax.pictures.read import (
+    count,
+    format_and_size,
+    has_all_frames,
+    is_video,
+    load_images,
+    read_grey,
+    read_picture,
+    read_single,
+    stream,
+)
 
 
 def smooth(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
@@ -93,6 +104,58 @@ def test_other_files_are_named(tmp_path):
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(ValueError, match=r"float\.tif: 32-bit pixels have no known range"):
         load_images(tmp_path / "float.tif")
+
+
+def test_videos_are_told_by_suffix():
+    assert [is_video(name) for name in ("a.mp4", "a.MOV", "a.gif", "a.png", "mp4", "a.mp4.png")] == [True] * 2 + [
+        False
+    ] * 4
+
+
+def test_a_single_picture_has_no_others_in_its_file(tmp_path):
+    np.testing.assert_array_equal(read_single(save(tmp_path / "a.png")), smooth())
+    first, second = (Image.fromarray(smooth(seed=seed)) for seed in range(2))
+    first.save(tmp_path / "two.tif", save_all=True, append_images=[second])
+    np.testing.assert_array_equal(read_picture(tmp_path / "two.tif"), smooth())
+    with pytest.raises(ValueError, match=r"two\.tif: holds 2 pictures; expected one each, or a video"):
+        read_single(tmp_path / "two.tif")
+
+
+def test_grey_pictures_come_back_exactly(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (9, 7), dtype=np.uint8)
+    np.testing.assert_array_equal(read_grey(save(tmp_path / "a.png", grey)), grey)
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"b\.png: expected a PNG picture, found 10 bytes that are none"):
+        read_grey(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"gone\.png: No such file or directory"):
+        read_grey(tmp_path / "gone.png")
+
+
+def encoded(kind, **options):
+    content = io.BytesIO()
+    Image.fromarray(smooth()).save(content, format=kind, **options)
+    return content.getvalue()
+
+
+def test_the_format_and_size_of_encoded_pictures():
+    for kind in ("PNG", "JPEG"):
+        assert format_and_size(encoded(kind), ["PNG", "JPEG"]) == (kind, (64, 48))
+        with pytest.raises(ValueError, match=r"[Tt]runcated"):
+            format_and_size(encoded(kind)[:-200], [kind])
+    for other in (encoded("GIF"), b""):
+        with pytest.raises(ValueError, match=r"^no picture in PNG or JPEG$"):
+            format_and_size(other, ["PNG", "JPEG"])
+    two = encoded("MPO", save_all=True, append_images=[Image.fromarray(smooth(seed=1))])
+    with pytest.raises(ValueError, match="a picture in MPO"):
+        format_and_size(two, ["JPEG"])
+
+
+def test_a_video_has_as_many_frames_as_were_written(tmp_path):
+    path = write_video(tmp_path / "clip.avi", frames=20)
+    assert has_all_frames(path, 20)
+    assert not has_all_frames(path, 40)
+    assert not has_all_frames(cut(path, 0.5), 20)
+    assert not has_all_frames(tmp_path / "gone.avi", 20)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("clip.avi", "MJPG"), ("clip.mp4", "mp4v"), ("clip.mov", "mp4v")])

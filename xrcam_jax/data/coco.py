@@ -120,7 +120,7 @@ class Annotations:
         side = self.frames[file].size
         mask = np.zeros((side, side), bool)
         for instance in self.instances[file]:
-            mask[_inside(instance.box)] |= instance.inside
+            mask[instance.box.slices] |= instance.inside
         return mask if size is None else resized(mask, (size, size))
 
 
@@ -179,7 +179,7 @@ def _judged(
         return ("duplicate" if annotation.duplicate else str(place)), None, []
     regions = annotation.regions
     mask = _mask(annotation, place)
-    cropped = mask[_inside(place.crop)]
+    cropped = mask[place.crop.slices]
     leaves = any(
         polygon.min() < 0 or (polygon.max(axis=0) > (place.width, place.height)).any() for polygon in regions.polygons
     )
@@ -194,7 +194,7 @@ def _judged(
     }
     box = _bounds(cropped)
     category = categories[annotation.category]
-    instance = Instance(annotation.number, category, annotation.crowd, box, cropped[_inside(box)].copy())
+    instance = Instance(annotation.number, category, annotation.crowd, box, cropped[box.slices].copy())
     return "used", instance, [name for name, applies in remarkable.items() if applies]
 
 
@@ -208,8 +208,8 @@ def _place(image: dict[str, Any], by_name: dict[str, Frame], recordings: set[str
         return "dropped frame" if is_frame else "unknown image"
     if (width, height) == (frame.size, frame.size):
         return _Place(frame, height, width, Box(0, 0, frame.size, frame.size))
-    if (width, height) == (frame.width, frame.height):
-        return _Place(frame, height, width, Box(frame.top, frame.left, frame.top + frame.size, frame.left + frame.size))
+    if (width, height) == (frame.crop.width, frame.crop.height):
+        return _Place(frame, height, width, frame.crop.box)
     return "size mismatch"
 
 
@@ -259,10 +259,6 @@ def _side(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> Float[np.nda
 def _bounds(mask: Bool[np.ndarray, "h w"]) -> Box:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
-
-
-def _inside(box: Box) -> tuple[slice, slice]:
-    return np.s_[box.top : box.bottom, box.left : box.right]
 
 
 def resized(mask: Bool[np.ndarray, "p q"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from xrcam_jax.data.manifest import ORIGIN
 from xrcam_jax.data.synthetic import LABELS, View, draw_look, draw_tissue, frame_shape, record
-from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE
+from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE, open_writer
 from xrcam_jax.runtime.files import write_whole
 
 RECORDINGS, ANNOTATIONS = "recordings", "annotations.json"
@@ -122,10 +122,7 @@ def _write_video(path: Path, frames: Iterable[View], side: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frame_shape(side)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
-    writer = cv2.VideoWriter(str(aside), codec, PCLE_FRAME_RATE, (width, height), isColor=True)
-    if not writer.isOpened():
-        raise OSError(f"{path}: OpenCV cannot write such a video here")
+    writer = open_writer(aside, PCLE_FRAME_RATE, height, width)
     try:
         for view in frames:
             writer.write(cv2.cvtColor(view.picture, cv2.COLOR_GRAY2BGR))

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from xrcam_jax.data.crop import Crop
+
 Grey = UInt8[np.ndarray, "h w"]
 Points = Float[np.ndarray, "n 2"]
 
@@ -32,15 +34,6 @@ class Circle:
     radius: float
 
 
-@dataclass(frozen=True)
-class Square:
-    """First column, first row and side in pixels."""
-
-    left: int
-    top: int
-    size: int
-
-
 def spread(frames: Iterable[Grey], at_most: int = SAMPLES) -> list[Grey]:
     """Frames at equal distances over the whole of a stream of unknown length, between half and all of ``at_most``."""
     kept: list[Grey] = []
@@ -53,7 +46,7 @@ def spread(frames: Iterable[Grey], at_most: int = SAMPLES) -> list[Grey]:
     return kept
 
 
-def find_view(frames: Sequence[Grey]) -> Square:
+def find_view(frames: Sequence[Grey]) -> Crop:
     """The square to crop: the largest in the round view, about its centre; of a view that fills the frame, or
     a rectangle of it, the largest about the middle.
 
@@ -101,7 +94,7 @@ def fit_circle(points: Points, shape: tuple[int, ...]) -> Circle | None:
     return circle if _arc_is_seen(circle, inliers, shape) else None
 
 
-def inscribed_square(circle: Circle, shape: tuple[int, ...]) -> Square:
+def inscribed_square(circle: Circle, shape: tuple[int, ...]) -> Crop:
     """The largest square about the centre of the circle, to half a pixel, whose pixels are in it and in the frame.
 
     Its size is 0 where the centre is outside of the frame.
@@ -113,8 +106,8 @@ def inscribed_square(circle: Circle, shape: tuple[int, ...]) -> Square:
             max(circle.x - left, left + size - 1 - circle.x), max(circle.y - top, top + size - 1 - circle.y)
         )
         if min(left, top) >= 0 and left + size <= width and top + size <= height and corner <= circle.radius:
-            return Square(left, top, size)
-    return Square(0, 0, 0)
+            return Crop(left, top, size, width, height)
+    return Crop(0, 0, 0, width, height)
 
 
 def _view(lit: Grey) -> Bool[np.ndarray, "h w"]:
@@ -200,18 +193,19 @@ def _is_large(view: Bool[np.ndarray, "h w"]) -> bool:
     return bool(view.mean() >= SMALLEST_SHARE)
 
 
-def _middle_of_rectangle(views: Sequence[Bool[np.ndarray, "h w"]]) -> Square:
+def _middle_of_rectangle(views: Sequence[Bool[np.ndarray, "h w"]]) -> Crop:
     """Of the first large view."""
     view = next((view for view in views if _is_large(view)), None)
     if view is None:
         raise ValueError(f"found no view: no bright piece has {SMALLEST_SHARE:.0%} of the frame; is all of it dark?")
     rows, columns = np.flatnonzero(view.any(axis=1)), np.flatnonzero(view.any(axis=0))
-    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
     lit = view.sum() / (height * width)
     if lit < 0.9:
         raise ValueError(
             "found no round view: expected one bright disc on black, or frames that are filled; "
             f"found a shape that fills {lit:.0%} of a box of {width}x{height} pixels"
         )
-    size = int(min(height, width))
-    return Square(int(columns[0] + (width - size) // 2), int(rows[0] + (height - size) // 2), size)
+    size = min(height, width)
+    left, top = int(columns[0]) + (width - size) // 2, int(rows[0]) + (height - size) // 2
+    return Crop(left, top, size, view.shape[1], view.shape[0])

@@ -11,12 +11,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
-from xrcam_jax.data.field_of_view import Square, find_view, spread
+from xrcam_jax.data.crop import Crop, columns, flattened, gathered
+from xrcam_jax.data.field_of_view import find_view, spread
 from xrcam_jax.data.manifest import (
     MANIFEST,
     PARTS,
@@ -29,7 +30,7 @@ from xrcam_jax.data.manifest import (
     write_split,
     write_statistics,
 )
-from xrcam_jax.data.recordings import Recording, files_of, read_grey
+from xrcam_jax.data.recordings import Recording, files_of, grey_frames
 from xrcam_jax.data.split import kept_or_drawn
 from xrcam_jax.runtime.files import write_whole
 
@@ -52,7 +53,7 @@ class Extracted:
       fingerprint: of its files and of the settings.
       numbers: of the frames kept.
       duplicates: how many frames are left out, since an earlier one has the same pixels.
-      left, top, size, width, height: as in ``Frame``.
+      crop: as in ``Frame``.
       total: sum of the intensities, in [0, 255], of all pixels kept.
       squares: sum of their squares.
       content: digest of all pixels kept.
@@ -65,23 +66,18 @@ class Extracted:
     fingerprint: str
     numbers: list[int]
     duplicates: int
-    left: int
-    top: int
-    size: int
-    width: int
-    height: int
+    crop: Crop
     total: int
     squares: int
     content: str
 
     def frames(self) -> list[Frame]:
         """Its lines of the manifest."""
-        place = (self.left, self.top, self.size, self.width, self.height)
-        return [Frame(self.file(n), self.label, self.patient, self.video, n, *place) for n in self.numbers]
+        return [Frame(self.file(n), self.label, self.patient, self.video, n, self.crop) for n in self.numbers]
 
     def file(self, number: int) -> str:
         """The picture of a frame, relative to the prepared folder."""
-        return f"{FRAMES}/{self.label}/{self.patient}/{self.name}_{number:06d}.png"
+        return _file(self.label, self.patient, self.name, number)
 
 
 def extract_all(
@@ -132,31 +128,37 @@ def extract(recording: Recording, name: str, out: Path, every: int) -> Extracted
       ValueError: names the recording that is damaged or has no view; no frame of it is written.
       OSError: a file cannot be written.
     """
-    fingerprint = _fingerprint(recording, every)
-    square, (height, width) = _view(recording, every)
-    rows, columns = slice(square.top, square.top + square.size), slice(square.left, square.left + square.size)
-    place = (square.left, square.top, square.size, width, height)
+    fingerprint, crop = _fingerprint(recording, every), _view(recording, every)
     numbers: list[int] = []
     seen: set[bytes] = set()
     content = hashlib.sha256()
     duplicates = total = squares = 0
-    empty = Extracted(
-        recording.label, recording.patient, recording.video, name, fingerprint, numbers, 0, *place, 0, 0, ""
-    )
-    for number, pixels in read_grey(recording, every=every):
-        crop = pixels[rows, columns]
-        digest = hashlib.sha256(crop.tobytes()).digest()
+    for number, frame in grey_frames(recording, every=every):
+        pixels = frame[crop.box.slices]
+        digest = hashlib.sha256(pixels.tobytes()).digest()
         if digest in seen:
             duplicates += 1
             continue
         seen.add(digest)
-        write_whole(out / empty.file(number), cv2.imencode(".png", crop)[1].tobytes())
+        encoded = cv2.imencode(".png", pixels)[1].tobytes()
+        write_whole(out / _file(recording.label, recording.patient, name, number), encoded)
         numbers.append(number)
         content.update(digest)
-        total += int(crop.sum(dtype="int64"))
-        squares += int((crop.astype("int64") ** 2).sum())
-    sums = {"duplicates": duplicates, "total": total, "squares": squares, "content": content.hexdigest()}
-    return Extracted(**{**asdict(empty), **sums})
+        total += int(pixels.sum(dtype="int64"))
+        squares += int((pixels.astype("int64") ** 2).sum())
+    return Extracted(
+        label=recording.label,
+        patient=recording.patient,
+        video=recording.video,
+        name=name,
+        fingerprint=fingerprint,
+        numbers=numbers,
+        duplicates=duplicates,
+        crop=crop,
+        total=total,
+        squares=squares,
+        content=content.hexdigest(),
+    )
 
 
 def collate(
@@ -214,6 +216,10 @@ def picture_names(recordings: Iterable[Recording]) -> dict[str, str]:
     }
 
 
+def _file(label: str, patient: str, name: str, number: int) -> str:
+    return f"{FRAMES}/{label}/{patient}/{name}_{number:06d}.png"
+
+
 def _marked(name: str, video: str) -> str:
     shortened = os.fsencode(name)[: LONGEST_NAME - 9].decode(errors="ignore")
     return f"{shortened}-{_digest(video)[:8]}"
@@ -229,7 +235,7 @@ def _extract_if_changed(recording: Recording, name: str, out: Path, every: int, 
         return known
     _remove(out, recording.label, recording.patient, name, recording.video)
     extracted = extract(recording, name, out, every)
-    write_whole(_note(out, recording.video), json.dumps(asdict(extracted)).encode())
+    write_whole(_note(out, recording.video), json.dumps(flattened(extracted)).encode())
     return extracted
 
 
@@ -245,11 +251,10 @@ def _fingerprint(recording: Recording, every: int) -> str:
     return _digest(json.dumps([VERSION, every, files]))
 
 
-def _view(recording: Recording, every: int) -> tuple[Square, tuple[int, int]]:
-    """The square to crop, and height and width of the frames."""
-    samples = spread(pixels for _, pixels in read_grey(recording, every=every))
+def _view(recording: Recording, every: int) -> Crop:
+    samples = spread(pixels for _, pixels in grey_frames(recording, every=every))
     try:
-        return find_view(samples), (samples[0].shape[0], samples[0].shape[1])
+        return find_view(samples)
     except ValueError as error:
         raise ValueError(f"{recording.path}: {error}") from None
 
@@ -264,8 +269,8 @@ def _read_progress(out: Path) -> dict[str, Extracted]:
     for path in sorted((out / PROGRESS).glob("*.json")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if set(content) == {field.name for field in fields(Extracted)}:
-                known[content["video"]] = Extracted(**content)
+            if set(content) == set(columns(Extracted)):
+                known[content["video"]] = Extracted(**gathered(content))
         except (TypeError, ValueError):
             continue
     return known
@@ -285,7 +290,7 @@ def _remove(out: Path, label: str, patient: str, name: str, video: str) -> None:
 
 def _statistics(extracted: Sequence[Extracted]) -> Statistics:
     """Exact sums in, so that neither order nor number of recordings tells in the last digit."""
-    count = sum(len(entry.numbers) * entry.size**2 for entry in extracted)
+    count = sum(len(entry.numbers) * entry.crop.size**2 for entry in extracted)
     if not count:
         raise ValueError(f"the part {PARTS[0]} has no frames")
     total, squares = sum(entry.total for entry in extracted), sum(entry.squares for entry in extracted)

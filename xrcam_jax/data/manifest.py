@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from xrcam_jax.data.crop import Crop, columns, flattened, gathered
 from xrcam_jax.runtime.files import write_whole
 
 MANIFEST, SPLIT, STATISTICS, ORIGIN = "manifest.csv", "split.csv", "statistics.json", "origin.txt"
@@ -30,11 +31,7 @@ class Frame:
       patient: name of the patient's folder. The same name under two classes is the same patient.
       video: the recording, relative to the folder of recordings, with ``/`` between folders.
       number: of the frame in the recording, from 0.
-      left: first column of the crop in the recording's frame, in pixels.
-      top: first row of the crop.
-      size: side of the square crop, in pixels.
-      width: of the recording's frames, in pixels.
-      height: of the recording's frames, in pixels.
+      crop: the part of the recording's frame that the picture shows.
     """
 
     file: str
@@ -42,11 +39,12 @@ class Frame:
     patient: str
     video: str
     number: int
-    left: int
-    top: int
-    size: int
-    width: int
-    height: int
+    crop: Crop
+
+    @property
+    def size(self) -> int:
+        """Side of the picture, in pixels."""
+        return self.crop.size
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,9 @@ class Prepared:
 
 def _table(names: Sequence[str], rows: Sequence[dict]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    # The writer only quotes line ends of its own kind, but the reader takes a bare carriage return for one too.
+    bare = any("\r" in str(value) for row in rows for value in row.values())
+    writer = csv.DictWriter(text, names, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL)
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
@@ -93,7 +93,7 @@ def _table(names: Sequence[str], rows: Sequence[dict]) -> bytes:
 
 def write_manifest(folder: str | os.PathLike[str], frames: Sequence[Frame]) -> None:
     """Writes ``manifest.csv``, whole or not at all."""
-    write_whole(Path(folder) / MANIFEST, _table([f.name for f in fields(Frame)], [asdict(f) for f in frames]))
+    write_whole(Path(folder) / MANIFEST, _table(columns(Frame), [flattened(frame) for frame in frames]))
 
 
 def write_split(folder: str | os.PathLike[str], parts: dict[str, str]) -> None:
@@ -139,12 +139,11 @@ def read_manifest(folder: str | os.PathLike[str]) -> list[Frame]:
       ValueError: names the file and the line that is not as ``write_manifest`` writes it.
     """
     path = Path(folder) / MANIFEST
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(Frame)}
+    types: dict[str, Any] = {field.name: field.type for field in (*fields(Frame), *fields(Crop))}
     frames = []
-    for line, row in enumerate(_rows(path, list(kinds)), start=2):
+    for line, row in enumerate(_rows(path, columns(Frame)), start=2):
         try:
-            values: dict[str, Any] = {name: kind(row[name]) for name, kind in kinds.items()}
-            frames.append(Frame(**values))
+            frames.append(Frame(**gathered({name: types[name](row[name]) for name in columns(Frame)})))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}, line {line}: {error}") from None
     return frames

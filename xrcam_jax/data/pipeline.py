@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
 from xrcam_jax.data.manifest import MANIFEST, PARTS, Frame, Prepared
+from xrcam_jax.pictures.read import read_grey
 
 # Each holds one batch: enough that a slow file is made up for, few enough that memory does not notice.
 BATCHES_AHEAD = 8
@@ -196,12 +197,9 @@ def read_picture(folder: Path, frame: Frame, size: int) -> UInt8[np.ndarray, "si
     """
     path = folder / frame.file
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; {MANIFEST} lists it") from None
-    picture = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
-    if picture is None:
-        raise ValueError(f"{path}: expected a PNG picture, found {content.size} bytes that are none")
+        picture = read_grey(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {MANIFEST} lists it") from None
     if picture.shape != (frame.size, frame.size):
         raise ValueError(f"{path}: expected {frame.size} x {frame.size} as in {MANIFEST}, found {picture.shape}")
     if size == frame.size:

@@ -9,14 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
-from xrcam_jax.pictures.read import PICTURE_FORMATS, VIDEO_SUFFIXES, read_picture, stream
+from xrcam_jax.pictures.read import Grey, is_video, read_single, stream
 
 # A patient's folder also holds notes and thumbnail databases: what counts as a picture is told by suffix.
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-
-Grey = UInt8[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,10 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
     found: dict[str, Recording] = {}
     misplaced, others = [], []
     for file in _files(Path(folder)):
-        if not _is_video(file) and not _is_picture(file):
+        if not is_video(file) and not _is_picture(file):
             others.append(file)
             continue
-        path = file if _is_video(file) else file.parent
+        path = file if is_video(file) else file.parent
         place = path.relative_to(folder)
         if len(file.relative_to(folder).parts) < 3:
             misplaced.append(file)
@@ -75,7 +72,7 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
     return Recordings(tuple(found[video] for video in sorted(found)), tuple(misplaced), tuple(others))
 
 
-def read_grey(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, Grey]]:
+def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, Grey]]:
     """Numbers and intensities, in [0, 255], of the frames 0, every, 2 * every, ...; one is in memory at a time.
 
     Pictures are taken in order of their names, in which numbers count as numbers.
@@ -105,19 +102,10 @@ def _read(path: Path, every: int) -> Iterator[tuple[int, Path, UInt8[np.ndarray,
     if path.is_dir():
         pictures = files_of(Recording("", "", path, ""))
         for number in range(0, len(pictures), every):
-            yield number, pictures[number], _read_single(pictures[number])
+            yield number, pictures[number], read_single(pictures[number])
     else:
         for index, picture in enumerate(stream([path], every=every)):
             yield index * every, path, picture.pixels
-
-
-def _read_single(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    pixels = read_picture(path)
-    with Image.open(path, formats=PICTURE_FORMATS) as file:
-        count = getattr(file, "n_frames", 1)
-    if count > 1:
-        raise ValueError(f"{path}: holds {count} pictures; expected one each, or a video")
-    return pixels
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -132,10 +120,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _natural(path: Path) -> list[str | int]:
     return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _is_picture(path: Path) -> bool:

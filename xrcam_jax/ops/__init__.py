@@ -1,5 +1,8 @@
-"""Operations in formulations that XLA compiles well on CPU; elsewhere they are XLA's own.
+"""Operations with derivatives of their own, because XLA's CPU backend is slow at the usual ones.
 
-The models call them, and nothing needs them but for speed. Those that other parts of the package look for in a program
-(see :mod:`xrcam_jax.ops.operation`) are known there by name alone.
+Each gives the value that its counterpart in :mod:`jax.lax` or Flax gives, on every kind of device. Each stays one
+equation of a traced program (see :mod:`xrcam_jax.ops.operation`), so that relevance takes it for one operation.
+
+References:
+  ioffe2015, lavin2016
 """

@@ -54,8 +54,8 @@ def overlay(
     if not (0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width):
         raise ValueError(f"box: {tuple(box)} does not lie in a picture of {height} x {width}")
     colours = colour(_resized(saliency, box.bottom - box.top, box.right - box.left), colormap)
-    laid, inside = pixels.copy(), np.s_[box.top : box.bottom, box.left : box.right]
-    laid[inside] = cv2.addWeighted(pixels[inside], 1 - alpha, colours, alpha, 0)
+    laid = pixels.copy()
+    laid[box.slices] = cv2.addWeighted(pixels[box.slices], 1 - alpha, colours, alpha, 0)
     return laid
 
 

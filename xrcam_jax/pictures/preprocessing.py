@@ -53,6 +53,11 @@ class Box(NamedTuple):
     bottom: int
     right: int
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """What cuts the box out of an array of rows and columns."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
 
 def preprocess(
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]] | UInt8[np.ndarray, "b _ _ 3"], config: Preprocessing
@@ -90,8 +95,7 @@ def crop_box(height: int, width: int, config: Preprocessing) -> Box:
 def _crop(image: UInt8[np.ndarray, "_ _ 3"], config: Preprocessing) -> UInt8[np.ndarray, "h w 3"]:
     height, width = _resized(image.shape[0], image.shape[1], config)
     resized = Image.fromarray(image).resize((width, height), INTERPOLATIONS[config.interpolation])
-    box = _centre(height, width, config)
-    return np.asarray(resized)[box.top : box.bottom, box.left : box.right]
+    return np.asarray(resized)[_centre(height, width, config).slices]
 
 
 def _resized(height: int, width: int, config: Preprocessing) -> tuple[int, int]:

@@ -4,9 +4,10 @@ Whatever a file holds (grey, 16 bits, a palette, transparency, a camera held sid
 comes out. What cannot be read is named and never silently half read.
 """
 
+import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count as count_from
@@ -27,6 +28,7 @@ FRAMES_MISSING_AT_MOST = 2
 
 PathLike = str | os.PathLike[str]
 RGB = UInt8[np.ndarray, "h w 3"]
+Grey = UInt8[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,56 @@ def read_picture(path: PathLike) -> RGB:
     """
     with _opened(path) as file:
         return _decoded(path, file)
+
+
+def read_single(path: PathLike) -> RGB:
+    """Reads a picture as ``read_picture`` does, from a file that holds no other.
+
+    Raises:
+      ValueError: naming the file that is missing, damaged, not a picture or of several pictures.
+    """
+    pixels = read_picture(path)
+    with _opened(path) as file:
+        held = getattr(file, "n_frames", 1)
+    if held > 1:
+        raise ValueError(f"{path}: holds {held} pictures; expected one each, or a video")
+    return pixels
+
+
+def read_grey(path: PathLike) -> Grey:
+    """Reads a PNG picture in grey by OpenCV, which lets other threads go on while it decodes.
+
+    Raises:
+      ValueError: naming the file that is missing, damaged or not a picture.
+    """
+    try:
+        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    picture = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    if picture is None:
+        raise ValueError(f"{path}: expected a PNG picture, found {content.size} bytes that are none")
+    return picture
+
+
+def format_and_size(content: bytes, formats: Sequence[str]) -> tuple[str, tuple[int, int]]:
+    """The format of an encoded picture, and its width and height; all of it is decoded to see that it is whole.
+
+    Raises:
+      ValueError: the content is damaged or in none of ``formats``, some of ``PICTURE_FORMATS``.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=list(formats)) as picture:
+            picture.load()
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"no picture in {' or '.join(formats)}") from None
+    except Exception as error:
+        # Pillow's decoders raise anything on damaged content, from SyntaxError to struct.error.
+        raise ValueError(str(error)) from error
+    # A camera's MPO, which is several JPEG pictures in one file, is opened where JPEG is asked for.
+    if picture.format is None or picture.format not in formats:
+        raise ValueError(f"a picture in {picture.format}")
+    return picture.format, picture.size
 
 
 def stream(
@@ -114,19 +166,47 @@ def list_files(paths: Iterable[PathLike]) -> list[Path]:
     return [file for path in map(Path, paths) for file in (_listed(path) if path.is_dir() else [path])]
 
 
+def is_video(path: PathLike) -> bool:
+    """Returns whether a file is taken for a video, which its suffix tells.
+
+    Args:
+      path: of the file, which need not exist.
+
+    Returns:
+      Whether its suffix is one of ``VIDEO_SUFFIXES``, in small letters or capitals.
+
+    Example:
+      >>> from xrcam_jax.pictures.read import is_video
+      >>> is_video("clip.MP4"), is_video("scan.png")
+      (True, False)
+    """
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
 def count(paths: Iterable[PathLike], *, every: int = 1) -> int:
     """How many pictures ``stream`` will give if all can be read, as the videos' headers say."""
-    return sum(-(-_frames(path) // every) if _is_video(path) else 1 for path in list_files(paths))
+    return sum(-(-_frames(path) // every) if is_video(path) else 1 for path in list_files(paths))
 
 
 def frame_rate(path: Path) -> float | None:
     """Frames per second of a video, as its header says: some say 0; None of a picture."""
-    return _header(path, cv2.CAP_PROP_FPS) if _is_video(path) else None
+    return _header(path, cv2.CAP_PROP_FPS) if is_video(path) else None
+
+
+def has_all_frames(path: Path, frames: int) -> bool:
+    """Whether a video's header counts so many frames, which is written last in some formats, and the last is there."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        capture.set(cv2.CAP_PROP_POS_FRAMES, frames - 1)
+        return abs(counted - frames) <= FRAMES_MISSING_AT_MOST and capture.grab()
+    finally:
+        capture.release()
 
 
 def _pictures(path: Path, every: int) -> Iterator[tuple[int | None, Callable[[], RGB]]]:
     """Of each picture in a file the number, if it is a frame, and what reads it; before the next one is asked for."""
-    if _is_video(path):
+    if is_video(path):
         yield from _frames_of_video(path, every)
     else:
         with _opened(path) as file:
@@ -198,10 +278,6 @@ def _header(path: Path, field: int) -> float:
         capture.release()
 
 
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
 def _listed(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
@@ -227,7 +303,7 @@ class _Taken:
     def unique(self, path: Path) -> str:
         """The file's stem, or ``stem_2``, ``stem_3``, ... where pictures or frames would share a name."""
         stem, number = path.stem, 1
-        while not self._take(stem, _is_video(path)):
+        while not self._take(stem, is_video(path)):
             number += 1
             stem = f"{path.stem}_{number}"
         return stem

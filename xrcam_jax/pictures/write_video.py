@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from xrcam_jax.pictures.read import FRAMES_MISSING_AT_MOST
+from xrcam_jax.pictures.read import has_all_frames
 
 #: By suffix, what OpenCV's wheels can write and its own reader and common players can read.
 CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v"}
@@ -80,7 +80,7 @@ class VideoFile:
           OSError: not all frames have arrived on the disk; what did is in ``unfinished(path)``.
         """
         aside = self.close()
-        if not _has_all(aside, self.frames):
+        if not has_all_frames(aside, self.frames):
             raise OSError(f"{aside}: not all of {self.frames} frames could be written; is the disk full?")
         aside.replace(self.path)
 
@@ -89,14 +89,3 @@ class VideoFile:
         with self._lock:
             self._writer.release()
         return unfinished(self.path)
-
-
-def _has_all(path: Path, frames: int) -> bool:
-    """Whether the header counts them, which is written last in some formats, and the last one is there."""
-    capture = cv2.VideoCapture(str(path))
-    try:
-        counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        capture.set(cv2.CAP_PROP_POS_FRAMES, frames - 1)
-        return abs(counted - frames) <= FRAMES_MISSING_AT_MOST and capture.grab()
-    finally:
-        capture.release()

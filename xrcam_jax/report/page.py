@@ -40,8 +40,8 @@ NOTHING = "–"
 def page(experiments: Sequence[Experiment]) -> bytes:
     """The whole page, in UTF-8."""
     looked_at = [(number, one) for number, one in enumerate(experiments, 1) if one.frames is not None]
-    style, script = _part("page.css"), _part("viewer.js") if looked_at else ""
-    content = Template(_part("page.html")).substitute(
+    style, script = _parts("page.css", "viewer.css"), _parts("maps.js", "viewer.js") if looked_at else ""
+    content = Template(_parts("page.html")).substitute(
         # The browser itself then refuses all that is not of this page, whatever its texts may say.
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
         style=style,
@@ -55,8 +55,8 @@ def page(experiments: Sequence[Experiment]) -> bytes:
     return content.encode("utf-8", "replace")
 
 
-def _part(name: str) -> str:
-    return files("xrcam_jax.report").joinpath(name).read_text(encoding="utf-8")
+def _parts(*names: str) -> str:
+    return "\n".join(files("xrcam_jax.report").joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
 def _hash(text: str) -> str:
@@ -224,7 +224,7 @@ def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
     }
     return "\n".join(
         [
-            _part("viewer.html"),
+            _parts("viewer.html"),
             _json("viewer-shared", shared),
             *(_json(f"frames-{number}", one.frames) for number, one in experiments),
             f"<script>{script}</script>",

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from xrcam_jax.pictures.read import format_and_size
 from xrcam_jax.report.checked import expect, is_index, is_number, read_bytes, read_object, read_text
 from xrcam_jax.report.frames import read_frames
 
@@ -213,9 +212,7 @@ def _read_picture(contents: Path, entry: dict[str, Any]) -> Picture:
     path, expected = _beside(contents, entry["file"]), "a PNG or JPEG picture"
     content = read_bytes(path, expected)
     try:
-        with Image.open(io.BytesIO(content), formats=list(MIMES)) as picture:
-            mime, (width, height) = MIMES[picture.format or ""], picture.size
-            picture.load()
-    except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError) as error:
+        kind, (width, height) = format_and_size(content, list(MIMES))
+    except ValueError as error:
         raise ValueError(f"{path}: expected {expected}, found something else ({error})") from error
-    return Picture(caption, mime, width, height, content)
+    return Picture(caption, MIMES[kind], width, height, content)

@@ -1,1 +1,4 @@
-"""What programs need to run well: compilation, devices and processes, memory, threads, and files written whole."""
+"""How programs run: compilation, devices and processes, memory, threads, and files that are never half written.
+
+Nothing here knows what is computed.
+"""
