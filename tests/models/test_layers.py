@@ -1,3 +1,5 @@
+"""Layers against PyTorch's definitions, written out in NumPy."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from xrcam_jax.models.layers import Conv, ConvNorm, batch_norm, scoped
 
 
 def slow_convolution(x, kernel, *, stride, dilation, groups):
-    """PyTorch's convolution with ``padding=dilation * (size // 2)``, place by place."""
+    """Computes PyTorch's convolution with ``padding=dilation * (size // 2)``, place by place."""
     size, features_out = kernel.shape[0], kernel.shape[-1]
     pad = dilation * (size // 2)
     padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
