@@ -85,8 +85,7 @@ def _table(names: Sequence[str], rows: Sequence[dict]) -> bytes:
     text = io.StringIO()
     # The writer only quotes line ends of its own kind, but the reader takes a bare carriage return for one too.
     bare = any("\r" in str(value) for row in rows for value in row.values())
-    quoting = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
-    writer = csv.DictWriter(text, names, lineterminator="\n", quoting=quoting)
+    writer = csv.DictWriter(text, names, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL)
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()

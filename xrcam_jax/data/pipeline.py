@@ -174,7 +174,7 @@ class EvaluationBatches:
         places[len(frames) :] = -1
         mine = places.reshape(steps, processes, batch_size)[:, process].ravel()
         read = functools.partial(_weighted_example, prepared.folder, frames, _labels(prepared, frames), size)
-        self._batches = _grain().MapDataset.source(mine).map(read).batch(batch_size)
+        self._batches = _grain().MapDataset.source(mine.tolist()).map(read).batch(batch_size)
 
     def __len__(self) -> int:
         return len(self._batches)

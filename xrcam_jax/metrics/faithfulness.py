@@ -14,13 +14,14 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from xrcam_jax.attribution.case import Case, Score, changed_scores
 
-Maps = Float[Array, "m b h w"]
+Maps = Float[Array | np.ndarray, "m b h w"]
 Ranks = Int[Array, "m b h w"]
-Scores = Float[Array, "*m b"]
+Scores = Float[Array, "*#m b"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Ordered:
         return jnp.where((first == self.insert)[..., None], images, jnp.asarray(self.fill, images.dtype))
 
 
-def ranks(maps: Float[Array, "b h w"]) -> Int[Array, "b h w"]:
+def ranks(maps: Float[Array | np.ndarray, "b h w"]) -> Int[Array, "b h w"]:
     """0 for the most salient pixel of each map, h · w - 1 for the least; equal ones in order of rows and columns."""
     flat = maps.reshape(len(maps), -1)
     return jnp.argsort(jnp.argsort(-flat, axis=1), axis=1).reshape(maps.shape).astype(jnp.int32)

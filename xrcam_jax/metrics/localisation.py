@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 Boxes = Int[Array, "*b 4"]
+Masks = Bool[Array | np.ndarray, "*b h w"]
 
 
 def largest_part(masks: Bool[np.ndarray, "*b h w"]) -> Bool[np.ndarray, "*b h w"]:
@@ -35,18 +36,19 @@ def _largest_part(mask: np.ndarray) -> np.ndarray:
     return labels == 1 + np.lexsort((left + width, top + height, area))[-1]
 
 
-def bounding_box(masks: Bool[Array, "*b h w"]) -> Boxes:
+def bounding_box(masks: Masks) -> Boxes:
     """Top, left, bottom, right (the ends excluded) of the pixels of each mask; four zeros for an empty one."""
 
     def ends(along: Bool[Array, "*b n"]) -> tuple[Array, Array]:
         return jnp.argmax(along, -1), along.shape[-1] - jnp.argmax(along[..., ::-1], -1)
 
+    masks = jnp.asarray(masks)
     (top, bottom), (left, right) = ends(masks.any(-1)), ends(masks.any(-2))
     boxes = jnp.stack([top, left, bottom, right], axis=-1)
     return jnp.where(masks.any((-2, -1))[..., None], boxes, 0)
 
 
-def box_iou(a: Boxes, b: Boxes) -> Float[Array, "*b"]:
+def box_iou(a: Int[Array, "*#b 4"], b: Int[Array, "*#b 4"]) -> Float[Array, "*b"]:
     """Area of intersection over area of union, in [0, 1]; 0 where a box is empty. The arguments broadcast."""
     sides = jnp.minimum(a[..., 2:], b[..., 2:]) - jnp.maximum(a[..., :2], b[..., :2])
     both = jnp.prod(jnp.maximum(sides, 0), axis=-1)
@@ -71,7 +73,9 @@ def _best_fit(parts: Bool[Array, "*p b h w"], boxes: Int[Array, "b n 4"]) -> Flo
     return jnp.max(box_iou(bounding_box(parts)[..., None, :], boxes), axis=-1, initial=0)
 
 
-def points_at(maps: Float[Array, "*b h w"], truth: Bool[Array, "*b h w"]) -> Bool[Array, "*b"]:
+def points_at(
+    maps: Float[Array | np.ndarray, "*#b h w"], truth: Bool[Array | np.ndarray, "*#b h w"]
+) -> Bool[Array, "*b"]:
     """The pointing game (zhang2018): whether the map is largest in the outline. A constant map points nowhere.
 
     Of several equal maxima the first counts, row by row.

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 
-def salient(maps: Float[Array, "*b h w"]) -> Bool[Array, "*b h w"]:
+def salient(maps: Float[Array | np.ndarray, "*b h w"]) -> Bool[Array, "*b h w"]:
     """The pixels above mean + standard deviation of their map (the thesis's eq. 5.1, population deviation)."""
+    maps = jnp.asarray(maps)
     mean = jnp.mean(maps, axis=(-2, -1), keepdims=True)
     return maps > mean + jnp.std(maps, axis=(-2, -1), keepdims=True)
 
@@ -32,7 +33,7 @@ class Overlap(NamedTuple):
     truth: Int[Array, "*b"]
 
 
-def overlap(found: Bool[Array, "*b h w"], truth: Bool[Array, "*b h w"]) -> Overlap:
+def overlap(found: Bool[Array | np.ndarray, "*#b h w"], truth: Bool[Array | np.ndarray, "*#b h w"]) -> Overlap:
     """Counts for each picture; the masks broadcast against each other."""
     found, truth = jnp.broadcast_arrays(found, truth)
     return Overlap((found & truth).sum((-2, -1)), found.sum((-2, -1)), truth.sum((-2, -1)))

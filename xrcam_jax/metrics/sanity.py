@@ -54,7 +54,7 @@ def _name(entry: Any) -> str:
     return str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", entry))))
 
 
-def _drawn(kernel: Array, key: Array, draw: str) -> Array:
+def _drawn(kernel: Array | np.ndarray, key: Array, draw: str) -> Array:
     values = jax.random.normal(key, kernel.shape, kernel.dtype)
     if draw == "normal":
         return values

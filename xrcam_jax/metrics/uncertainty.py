@@ -35,7 +35,9 @@ def sampling_units(patients: Sequence[str]) -> np.ndarray:
 def by_unit(values: Num[np.ndarray, " n"], units: np.ndarray) -> Float[np.ndarray, " u"]:
     """Sums over the pictures of each unit."""
     numbers, places = np.unique(units, return_inverse=True)
-    return np.bincount(places, weights=np.asarray(values, np.float64), minlength=len(numbers))
+    sums = np.bincount(places, weights=np.asarray(values, np.float64), minlength=len(numbers))
+    # Of no values at all NumPy makes integers.
+    return sums.astype(np.float64)
 
 
 def estimate(

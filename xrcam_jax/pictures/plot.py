@@ -10,10 +10,11 @@ from functools import cache, lru_cache
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from xrcam_jax.pictures.preprocessing import Box
+from xrcam_jax.pictures.read import RGB
 from xrcam_jax.runtime.files import write_whole
 
 COLORMAPS = ("turbo", "jet", "viridis", "inferno", "magma", "hot", "bone")
@@ -21,18 +22,17 @@ COLORMAPS = ("turbo", "jet", "viridis", "inferno", "magma", "hot", "bone")
 PAPER, INK, FAINT_INK = (255, 255, 255), (32, 32, 32), (112, 112, 112)
 MARGIN, GAP, LINE = 16, 8, 22
 
-RGB = UInt8[np.ndarray, "h w 3"]
-Map = Float[np.ndarray, "map_h map_w"]
+Pixels = UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]
 
 
 def overlay(
-    image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"],
-    saliency: Map,
+    image: Pixels,
+    saliency: Float[Array | np.ndarray, "_ _"],
     *,
     alpha: float = 0.5,
     colormap: str = "turbo",
     box: Box | None = None,
-) -> RGB:
+) -> UInt8[np.ndarray, "h w 3"]:
     """Lays a map over its picture, resized to fit.
 
     Args:
@@ -59,7 +59,7 @@ def overlay(
     return laid
 
 
-def colour(saliency: Map, colormap: str = "turbo") -> RGB:
+def colour(saliency: Float[np.ndarray, "h w"], colormap: str = "turbo") -> UInt8[np.ndarray, "h w 3"]:
     """The map in false colours, each pixel one of the colormap's 256.
 
     Raises:
@@ -73,11 +73,11 @@ def colour(saliency: Map, colormap: str = "turbo") -> RGB:
 
 
 def outlined(
-    image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"],
+    image: Pixels,
     mask: Bool[np.ndarray, "h w"],
     *,
     ink: tuple[int, int, int] = (255, 214, 0),
-) -> RGB:
+) -> UInt8[np.ndarray, "h w 3"]:
     """Draws the borders of a mask onto its picture, one pixel wide.
 
     Raises:
@@ -178,13 +178,13 @@ def _fitted(picture: RGB, cell: int) -> Image.Image:
     return Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
 
 
-def _resized(saliency: Map, height: int, width: int) -> Map:
+def _resized(saliency: Float[np.ndarray, "_ _"], height: int, width: int) -> Float[np.ndarray, "{height} {width}"]:
     """Bilinear where the picture is finer than the map, area means where it is coarser."""
     shrinks = height < saliency.shape[0] and width < saliency.shape[1]
     return cv2.resize(saliency, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _uint8(image: np.ndarray) -> RGB:
+def _uint8(image: Pixels) -> UInt8[np.ndarray, "h w 3"]:
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"image: expected (height, width, 3), got shape {pixels.shape}")

@@ -27,8 +27,9 @@ PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 FRAMES_MISSING_AT_MOST = 2
 
 PathLike = str | os.PathLike[str]
-RGB = UInt8[np.ndarray, "h w 3"]
-Grey = UInt8[np.ndarray, "h w"]
+# Of any size each: a name in place of "_" would ask for the same size of all that one function handles.
+RGB = UInt8[np.ndarray, "_ _ 3"]
+Grey = UInt8[np.ndarray, "_ _"]
 
 
 @dataclass(frozen=True)
