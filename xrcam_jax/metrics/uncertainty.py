@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Int, Num
 
+Values = Num[np.ndarray, " n"] | Bool[np.ndarray, " n"]
+Units = Int[np.ndarray, " n"]
 EXTRA = "pip install 'xrcam-jax[evaluate]'"
 
 
@@ -26,13 +28,13 @@ class Estimate(NamedTuple):
     high: float = math.nan
 
 
-def sampling_units(patients: Sequence[str]) -> np.ndarray:
+def sampling_units(patients: Sequence[str]) -> Int[np.ndarray, " n"]:
     """For each picture the number of its unit: its patient, or the picture itself where all are of one patient."""
     names, units = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     return units if len(names) > 1 else np.arange(len(patients))
 
 
-def by_unit(values: Num[np.ndarray, " n"], units: np.ndarray) -> Float[np.ndarray, " u"]:
+def by_unit(values: Values, units: Units) -> Float[np.ndarray, " u"]:
     """Sums over the pictures of each unit."""
     numbers, places = np.unique(units, return_inverse=True)
     sums = np.bincount(places, weights=np.asarray(values, np.float64), minlength=len(numbers))
@@ -41,7 +43,7 @@ def by_unit(values: Num[np.ndarray, " n"], units: np.ndarray) -> Float[np.ndarra
 
 
 def estimate(
-    parts: Num[np.ndarray, " n"], wholes: Num[np.ndarray, " n"], units: np.ndarray, *, seed: int = 0, draws: int = 2000
+    parts: Values, wholes: Values, units: Units, *, seed: int = 0, draws: int = 2000
 ) -> Estimate:
     """sum parts / sum wholes with its percentile bootstrap interval over units (efron1993, chapter 13).
 
@@ -67,16 +69,16 @@ def estimate(
     return Estimate(value, float(low), float(high))
 
 
-def mean(values: Num[np.ndarray, " n"], units: np.ndarray, *, seed: int = 0) -> Estimate:
+def mean(values: Values, units: Units, *, seed: int = 0) -> Estimate:
     """The mean over pictures; infinite and undefined values are left out."""
     finite = np.isfinite(values)
     return estimate(np.where(finite, values, 0), finite.astype(float), units, seed=seed)
 
 
 def paired_p_value(
-    a: tuple[Num[np.ndarray, " n"], Num[np.ndarray, " n"]],
-    b: tuple[Num[np.ndarray, " n"], Num[np.ndarray, " n"]],
-    units: np.ndarray,
+    a: tuple[Values, Values],
+    b: tuple[Values, Values],
+    units: Units,
     *,
     seed: int = 0,
 ) -> float:
