@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
 from xrcam_jax.data.manifest import MANIFEST, PARTS, Frame, Prepared
-from xrcam_jax.pictures.read import read_grey
+from xrcam_jax.pictures.decode import read_grey
 
 # Each holds one batch: enough that a slow file is made up for, few enough that memory does not notice.
 BATCHES_AHEAD = 8
