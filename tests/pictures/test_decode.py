@@ -13,34 +13,34 @@ from xrcam_jax.pictures.decode import (
     frames_of_video,
     has_all_frames,
     read_grey,
-    read_picture,
+    read_rgb,
     video_header,
 )
 
 
 def test_lossless_formats_come_back_exactly(tmp_path):
     for suffix in ("png", "bmp", "tif", "ppm"):
-        np.testing.assert_array_equal(read_picture(save(tmp_path / f"a.{suffix}")), smooth())
+        np.testing.assert_array_equal(read_rgb(save(tmp_path / f"a.{suffix}")), smooth())
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1"])
 def test_other_modes_become_rgb(tmp_path, mode):
     image = Image.fromarray(smooth()).convert(mode)
     image.save(tmp_path / "a.png")
-    pixels = read_picture(tmp_path / "a.png")
+    pixels = read_rgb(tmp_path / "a.png")
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, np.asarray(image.convert("RGB")))
 
 
 def test_transparent_palette_becomes_rgb(tmp_path):
     Image.fromarray(smooth()).convert("P").save(tmp_path / "a.png", transparency=bytes([0] * 100))
-    assert read_picture(tmp_path / "a.png").shape == (48, 64, 3)
+    assert read_rgb(tmp_path / "a.png").shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_16_bits_are_scaled_not_clipped(tmp_path, suffix):
     grey = np.linspace(0, 65535, 256).reshape(16, 16).astype(np.uint16)
-    pixels = read_picture(save(tmp_path / f"a.{suffix}", grey))
+    pixels = read_rgb(save(tmp_path / f"a.{suffix}", grey))
     np.testing.assert_array_equal(pixels[..., 0], np.arange(256).reshape(16, 16))
     np.testing.assert_array_equal(pixels[..., 1:], pixels[..., :1].repeat(2, axis=2))
 
@@ -48,7 +48,7 @@ def test_16_bits_are_scaled_not_clipped(tmp_path, suffix):
 def test_a_camera_held_sideways_is_turned(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    pixels = read_picture(save(tmp_path / "a.png", exif=exif))
+    pixels = read_rgb(save(tmp_path / "a.png", exif=exif))
     np.testing.assert_array_equal(pixels, np.rot90(smooth(), -1))
 
 
@@ -57,27 +57,27 @@ def test_a_camera_held_sideways_is_turned(tmp_path):
 def test_truncated_pictures_are_named(tmp_path, suffix, share):
     path = cut(save(tmp_path / f"a.{suffix}"), share)
     with pytest.raises(ValueError, match=rf"a\.{suffix}: (damaged or truncated|neither a) picture"):
-        read_picture(path)
+        read_rgb(path)
 
 
 def test_other_files_are_named(tmp_path):
     (tmp_path / "notes.txt").write_text("not a picture")
     with pytest.raises(ValueError, match=r"notes\.txt: neither a picture \(BMP, .*\) nor a video"):
-        read_picture(tmp_path / "notes.txt")
+        read_rgb(tmp_path / "notes.txt")
     with pytest.raises(ValueError, match=r"gone\.png: no such file"):
-        read_picture(tmp_path / "gone.png")
+        read_rgb(tmp_path / "gone.png")
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(ValueError, match=r"float\.tif: 32-bit pixels have no known range"):
-        read_picture(tmp_path / "float.tif")
+        read_rgb(tmp_path / "float.tif")
 
 
 def test_a_single_picture_has_no_others_in_its_file(tmp_path):
-    np.testing.assert_array_equal(read_picture(save(tmp_path / "a.png"), single=True), smooth())
+    np.testing.assert_array_equal(read_rgb(save(tmp_path / "a.png"), single=True), smooth())
     first, second = (Image.fromarray(smooth(seed=seed)) for seed in range(2))
     first.save(tmp_path / "two.tif", save_all=True, append_images=[second])
-    np.testing.assert_array_equal(read_picture(tmp_path / "two.tif"), smooth())
+    np.testing.assert_array_equal(read_rgb(tmp_path / "two.tif"), smooth())
     with pytest.raises(ValueError, match=r"two\.tif: holds 2 pictures; expected one each, or a video"):
-        read_picture(tmp_path / "two.tif", single=True)
+        read_rgb(tmp_path / "two.tif", single=True)
 
 
 def test_grey_pictures_come_back_exactly(tmp_path):

@@ -29,7 +29,7 @@ RGB = UInt8[np.ndarray, "_ _ 3"]
 Grey = UInt8[np.ndarray, "_ _"]
 
 
-def read_picture(path: PathLike, *, single: bool = False) -> RGB:
+def read_rgb(path: PathLike, *, single: bool = False) -> RGB:
     """Reads one picture upright in RGB.
 
     Args:
@@ -45,10 +45,10 @@ def read_picture(path: PathLike, *, single: bool = False) -> RGB:
     Example:
       >>> import tempfile
       >>> from PIL import Image
-      >>> from xrcam_jax.pictures.decode import read_picture
+      >>> from xrcam_jax.pictures.decode import read_rgb
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     Image.new("RGB", (2, 1), "red").save(f"{folder}/red.png")
-      ...     read_picture(f"{folder}/red.png").tolist()
+      ...     read_rgb(f"{folder}/red.png").tolist()
       [[[255, 0, 0], [255, 0, 0]]]
     """
     with opened(path) as file:
