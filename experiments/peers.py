@@ -14,7 +14,8 @@ from typing import Any
 
 import jax
 
-from xrcam_jax.benchmark.runs import LAYERS, Run
+from xrcam_jax.benchmark.runs import Run
+from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.models.specs import find_spec
 
 
@@ -56,7 +57,7 @@ def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
     model = _network(name, threads).to(memory_format=torch.channels_last)
     images = torch.randn(batch, 3, size, size, device=_device()).to(memory_format=torch.channels_last)
     outputs: dict[str, Any] = {}
-    for layer in LAYERS:
+    for layer in STAGES:
         getattr(model, layer).register_forward_hook(lambda _, __, output, layer=layer: outputs.update({layer: output}))
 
     def forward() -> Any:
@@ -65,7 +66,7 @@ def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
 
     def gradient() -> Any:
         logits = model(images)
-        return _done(torch.autograd.grad(logits.amax(1).sum(), [outputs[layer] for layer in LAYERS]))
+        return _done(torch.autograd.grad(logits.amax(1).sum(), [outputs[layer] for layer in STAGES]))
 
     return {"torch forward": forward, "torch gradient": gradient}
 
@@ -94,7 +95,7 @@ def grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
     images = torch.randn(batch, 3, size, size, device=_device())
 
     def run() -> Any:
-        with GradCAM(model=model, target_layers=[getattr(model, layer) for layer in LAYERS]) as explain:
+        with GradCAM(model=model, target_layers=[getattr(model, layer) for layer in STAGES]) as explain:
             return explain(input_tensor=images, targets=None)
 
     return {"pytorch-grad-cam grad_cam": run}
@@ -129,7 +130,7 @@ def captum_grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str,
     targets = torch.zeros(batch, dtype=torch.long, device=_device())
 
     def run() -> Any:
-        explainers = [LayerGradCam(model, getattr(model, layer)) for layer in LAYERS]
+        explainers = [LayerGradCam(model, getattr(model, layer)) for layer in STAGES]
         return _done([explain.attribute(images, target=targets) for explain in explainers])
 
     return {"captum grad_cam": run}
@@ -167,7 +168,7 @@ def layer_cams(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
     def run() -> Any:
         maps = []
         for cam in (GradCAM, GradCAMPlusPlus, XGradCAM, HiResCAM, LayerCAM, GradCAMElementWise):
-            for layer in LAYERS:
+            for layer in STAGES:
                 with cam(model=model, target_layers=[getattr(model, layer)]) as explain:
                     maps.append(explain(input_tensor=images, targets=targets))
         return maps

@@ -1,8 +1,10 @@
 """The house: which room may know which, what the library shows of itself, and what its files have in common."""
 
 import ast
+import re
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,42 @@ def test_the_import_brings_neither_flax_nor_opencv():
     code = "import sys, xrcam_jax; assert not {'flax', 'cv2', 'PIL', 'optax'} & set(sys.modules); print(xrcam_jax.lrp)"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert shown.startswith("<function lrp")
+
+
+ROOT = PACKAGE.parent
+BIBLIOGRAPHY = ROOT / "docs" / "references.bib"
+
+
+def docstrings(path):
+    """All docstrings of a file: of the module, its classes and its functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (text := ast.get_docstring(node)):
+            yield text
+
+
+def cited(docstring):
+    """The keys in the section ``References:``, which ends at the first line that is not indented."""
+    _, _, section = f"\n{docstring}\n".partition("\nReferences:\n")
+    lines = takewhile(lambda line: not line or line.startswith(" "), section.splitlines())
+    return re.findall(r"\b[a-z]+\d{4}\b", "\n".join(lines))
+
+
+def test_the_bibliography_has_what_is_cited_and_nothing_else():
+    entries = re.findall(r"^@\w+\{(\w+),$", BIBLIOGRAPHY.read_text(), flags=re.MULTILINE)
+    assert len(entries) == len(set(entries))
+    keys: dict[str, str] = {}
+    for path in FILES:
+        for text in docstrings(path):
+            assert cited(text) or "References:" not in text, f"{path.name} has references that name no key"
+            keys.update(dict.fromkeys(cited(text), path.name))
+    assert not {key: name for key, name in keys.items() if key not in entries}, "cited, but not in docs/references.bib"
+    assert not set(entries) - set(keys), "in docs/references.bib, but never cited"
+
+
+def test_every_entry_says_who_wrote_what_and_when():
+    entries = re.findall(r"^@\w+\{(\w+),\n(.*?)^\}$", BIBLIOGRAPHY.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert entries
+    for key, fields in entries:
+        names = re.findall(r"^  (\w+) +=", fields, flags=re.MULTILINE)
+        assert {"author", "title", "year"} <= set(names), key
+        assert re.search(r"year += \{(\d+)\}", fields)[1] == key[-4:]

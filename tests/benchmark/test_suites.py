@@ -14,12 +14,13 @@ from jax import lax
 
 import xrcam_jax as xr
 from experiments import peers
-from xrcam_jax.benchmark import evaluate, explain, latency, memory, precision, scaling
-from xrcam_jax.benchmark import runs as shared
+from xrcam_jax.benchmark import compiled_calls, evaluate, explain, latency, memory, precision, scaling
+from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.report import read, table
 from xrcam_jax.cli import main
 from xrcam_jax.commands import benchmark
 from xrcam_jax.errors import CommandError
+from xrcam_jax.models.resnet import STAGES
 
 
 class FourLayers(nnx.Module):
@@ -36,7 +37,7 @@ class FourLayers(nnx.Module):
 
     def __call__(self, x, rngs=None):
         x = jnp.asarray(x, self.dtype)
-        for layer, kernel in zip(shared.LAYERS, self.kernels, strict=True):
+        for layer, kernel in zip(STAGES, self.kernels, strict=True):
             x = lax.conv_general_dilated(x, kernel[...], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
             x = xr.mark(jax.nn.relu(x), layer)
         return x.mean((1, 2)) @ self.head[...]
@@ -54,7 +55,7 @@ TINY = ("--models", "tiny", "--size", "32")
 @pytest.fixture
 def measure(tmp_path, monkeypatch, capsys):
     """Runs a suite: its rows, as they were written and as the table has them."""
-    monkeypatch.setitem(shared.MATRIX, "cpu", 64)
+    monkeypatch.setitem(compiled_calls.MATRIX, "cpu", 64)
 
     def run(suite, *options):
         path = tmp_path / f"{suite}.json"
@@ -83,7 +84,7 @@ def test_explain_beside_a_peer(measure, monkeypatch):
     monkeypatch.setitem(peers.SUITES["explain"], "zennit", partial(peer, "zennit epsilon_plus"))
     names = "torch,relevance-cam,captum,zennit"
     rows = measure("explain", *TINY, "--batch-size", "2", "--repeats", "1", "--peers", names)
-    assert asked == [("tiny", 2, 32, shared.cores())] * 4
+    assert asked == [("tiny", 2, 32, cores())] * 4
     found = {row["run"]: row for row in rows}
     assert list(found) == [
         "forward", "gradient", "xrelevance_cam", "with grad_cam", "all 1 cams", "relevance_cam layer1",
@@ -161,7 +162,7 @@ def test_scaling_lays_the_batch_over_devices(measure):
 @pytest.mark.usefixtures("four_layers")
 def test_scaling_puts_a_share_on_each_device(monkeypatch):
     asked = []
-    monkeypatch.setattr(scaling, "program", lambda function, *arguments: asked.extend(arguments))
+    monkeypatch.setattr(scaling, "compile_call", lambda function, *arguments: asked.extend(arguments))
     scaling.sharded(xr.Explainer(xr.create_model("tiny"), ("xrelevance_cam",)), 4, scaling.pictures(8, 32))
     parameters, images = asked
     assert [shard.data.shape for shard in images.addressable_shards] == [(2, 32, 32, 3)] * 4

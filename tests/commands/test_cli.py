@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 import xrcam_jax as xr
 from tests import oracle
 from xrcam_jax.cli import main
+from xrcam_jax.commands import explaining
 from xrcam_jax.commands.explain import _expanded
-from xrcam_jax.explain import batch_size
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
 from xrcam_jax.pictures.read import load_images
 
@@ -193,7 +193,7 @@ def test_batches_have_one_size(tmp_path, pretend):
 
 def test_batch_size_found_automatically(tmp_path, pretend, capsys, monkeypatch):
     asked = []
-    monkeypatch.setattr(batch_size, "largest_batch_size", lambda *arguments: asked.append(arguments) or 2)
+    monkeypatch.setattr(explaining, "largest_batch_size", lambda *arguments: asked.append(arguments) or 2)
     pictures = [draw(tmp_path / f"{i}.png") for i in range(3)]
     assert explain(tmp_path, *pictures, "--batch-size", "auto") == 0
     assert [shape[0] for shape in pretend.shapes] == [2, 2]

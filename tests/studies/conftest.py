@@ -17,6 +17,7 @@ from xrcam_jax.data import manifest
 from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Statistics
 from xrcam_jax.models import create_model
+from xrcam_jax.pictures.preprocessing import Preprocessing
 
 SIDE, MEAN, STD = 40, 0.5, 0.25
 #: Of the outlined structures of a frame: top, left, bottom, right.

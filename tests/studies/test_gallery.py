@@ -119,6 +119,15 @@ def test_sheets(results):
             assert np.ptp(np.asarray(sheet)) == 255
 
 
+def test_one_layer_is_its_own_aggregate(evaluate, run, tmp_path):
+    options = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", BATCH, "--shown", 1)
+    assert evaluate("gallery", *options, "--limit", 2, runs=[run]) == 0
+    frames = json.loads((tmp_path / "gallery" / "viewer.json").read_text())["frames"]
+    ious = [frame["iou"]["grad_cam"] for frame in frames if frame["iou"]]
+    assert ious
+    assert all(list(by) == ["layer4", "aggregate"] and by["layer4"] == by["aggregate"] for by in ious)
+
+
 @pytest.mark.parametrize("shown", [0, -1])
 def test_no_frames_to_be_shown(evaluate, run, capsys, shown):
     assert evaluate("gallery", *OPTIONS, "--limit", 2, "--shown", shown, runs=[run]) == 2

@@ -14,7 +14,8 @@ from xrcam_jax.data.coco import read_annotations
 from xrcam_jax.data.manifest import read_prepared
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.files import write_whole
-from xrcam_jax.studies.study import Study, read_batch
+from xrcam_jax.studies.batches import read_batch
+from xrcam_jax.studies.study import Study
 
 OPTIONS = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", 2)
 LABEL = "tiny"
@@ -102,7 +103,7 @@ def test_interrupted(whole, segmentation, weights, tmp_path, monkeypatch, capsys
             raise KeyboardInterrupt
         write_whole(path, content)
 
-    module = "xrcam_jax.studies.study" if when == "computing" else "xrcam_jax.studies.tables"
+    module = "xrcam_jax.studies.batches" if when == "computing" else "xrcam_jax.studies.tables"
     with monkeypatch.context() as patch:
         patch.setattr(f"{module}.write_whole", interrupted)
         assert segmentation(runs=[weights("plain")]) == 130

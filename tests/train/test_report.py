@@ -1,14 +1,11 @@
 """Figures against plain loops, and the files that they end up in."""
 
-import csv
-import io
 import math
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.train.report import (
     Board,
     Predictions,
@@ -106,12 +103,6 @@ def test_the_report_names_classes_and_patients():
     assert "50 pictures of 2 patients" in text
     assert "| anna | a\\|b |" in text
     assert "| d | 0 | 0.0000 | - |" in text
-
-
-def test_rows_come_back_as_written(tmp_path):
-    write_rows(tmp_path / "m.csv", HISTORY)
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "m.csv").read_text())))
-    assert [{name: float(value) for name, value in row.items()} for row in rows] == HISTORY
 
 
 def test_curves_are_a_picture_and_the_log_starts_afresh(tmp_path):

@@ -17,3 +17,11 @@ class Parser(argparse.ArgumentParser):
 def names(text: str) -> list[str]:
     """Returns the names in ``text``, which has commas between them."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def numbers(text: str, least: int = 1) -> list[int]:
+    """Returns the value of an option: whole numbers with commas between, none below ``least``."""
+    found = [int(part) for part in text.split(",")]
+    if min(found) < least:
+        raise argparse.ArgumentTypeError(f"{min(found)} is less than {least}")
+    return found

@@ -12,7 +12,9 @@ import jax
 import numpy as np
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import LAYERS, Peer, Row, Run, cores, interleaved_medians, peer_runs, seconds
+from xrcam_jax.benchmark.machine import cores
+from xrcam_jax.benchmark.runs import Peer, Row, Run, interleaved_medians, peer_runs, seconds
+from xrcam_jax.models.resnet import STAGES
 
 DEFAULTS = {"models": ["resnet50"], "size": 224, "repeats": 1}
 METHODS = ("score_cam", "ablation_cam")
@@ -20,7 +22,7 @@ METHODS = ("score_cam", "ablation_cam")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The layer, and how much at a time."""
-    parser.add_argument("--layer", default="layer4", choices=LAYERS, help="(layer4)")
+    parser.add_argument("--layer", default="layer4", choices=STAGES, help="(layer4)")
     parser.add_argument("--chunk-size", type=int, metavar="N", help="as many as fit into 1 GiB by default")
 
 

@@ -15,9 +15,12 @@ import jax
 import numpy as np
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import LAYERS, Peer, Row, Run, cores, interleaved_medians, peer_runs
+from xrcam_jax.benchmark.machine import cores
+from xrcam_jax.benchmark.runs import Peer, Row, Run, interleaved_medians, peer_runs
+from xrcam_jax.models.resnet import STAGES
+from xrcam_jax.studies.arguments import SEVEN
+from xrcam_jax.studies.batches import Batch
 from xrcam_jax.studies.segmentation import figures
-from xrcam_jax.studies.study import SEVEN, Batch
 
 DEFAULTS = {"models": ["resnet50"], "batch_size": 8, "size": 224, "repeats": 5}
 
@@ -31,13 +34,13 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
     batch = random_batch(options.batch_size, options.size)
     for name in options.models:
         model = xr.create_model(name)
-        evaluate = figures(model, SEVEN, LAYERS)
+        evaluate = figures(model, SEVEN, STAGES)
 
         def evaluation(evaluate=evaluate) -> Any:
             return jax.device_get(dict(evaluate(batch)))
 
         def pass_of(method: str, model=model) -> Run:
-            explain = xr.Explainer(model, method, LAYERS)
+            explain = xr.Explainer(model, method, STAGES)
             return lambda: jax.block_until_ready(explain(batch.images, targets=batch.labels).maps)
 
         runs: dict[str, Run] = {

@@ -16,21 +16,13 @@ from typing import Any
 import jax
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import (
-    LAYERS,
-    Peer,
-    Row,
-    achieved,
-    cores,
-    gradient,
-    interleaved_medians,
-    matrix_product,
-    peer_runs,
-    program,
-)
+from xrcam_jax.benchmark.compiled_calls import achieved, compile_call, gradient, matrix_product
+from xrcam_jax.benchmark.machine import cores
+from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians, peer_runs
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.kinds import Cam
+from xrcam_jax.models.resnet import STAGES
 
 DEFAULTS = {
     "models": ["resnet50", "skresnext50_32x4d"],
@@ -63,9 +55,9 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
     for name in options.models:
         model = xr.create_model(name, dtype=options.dtype)
         explainers = {
-            "xrelevance_cam": xr.Explainer(model, ("xrelevance_cam",), LAYERS),
-            "with grad_cam": xr.Explainer(model, ("xrelevance_cam", "grad_cam"), LAYERS),
-            f"all {len(SINGLE_PASS)} cams": xr.Explainer(model, SINGLE_PASS, LAYERS),
+            "xrelevance_cam": xr.Explainer(model, ("xrelevance_cam",), STAGES),
+            "with grad_cam": xr.Explainer(model, ("xrelevance_cam", "grad_cam"), STAGES),
+            f"all {len(SINGLE_PASS)} cams": xr.Explainer(model, SINGLE_PASS, STAGES),
             "relevance_cam layer1": xr.Explainer(model, ("relevance_cam",), ("layer1",)),
             **_beside(model, peers),
         }
@@ -79,7 +71,7 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
             **{label: explain.explain for label, explain in explainers.items()},
         }
         images = jax.random.normal(jax.random.key(0), (batch, options.size, options.size, 3), options.dtype)
-        ours = {label: program(function, parameters, images) for label, function in functions.items()}
+        ours = {label: compile_call(function, parameters, images) for label, function in functions.items()}
         ours[PEAK] = matrix_product(options.dtype)
         theirs = peer_runs(peers, name, batch, options.size, cores())
         medians = interleaved_medians({**ours, **theirs}, options.repeats, name)
@@ -100,7 +92,7 @@ def _beside(model: Any, peers: Collection[str]) -> dict[str, xr.Explainer]:
     """What only a comparison with these peers needs."""
     explainers = {}
     if "pytorch-grad-cam" in peers or "captum" in peers:
-        explainers["grad_cam"] = xr.Explainer(model, ("grad_cam",), LAYERS)
+        explainers["grad_cam"] = xr.Explainer(model, ("grad_cam",), STAGES)
     if "zennit" in peers:
         composite = {"lrp": {"composite": xr.composites.epsilon_plus()}}
         explainers["epsilon_plus input"] = xr.Explainer(model, ("lrp",), options=composite)

@@ -20,8 +20,10 @@ import jax
 import numpy as np
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import LAYERS, Peer, Row, fresh_process, leave_room_on_the_device, seconds
+from xrcam_jax.benchmark.fresh_process import fresh_process, leave_room_on_the_device
+from xrcam_jax.benchmark.runs import Peer, Row, seconds
 from xrcam_jax.checkpoints.save import save_timm
+from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.runtime.compiling import keep_compiled
 from xrcam_jax.runtime.host_memory import keep_freed_memory
 
@@ -54,7 +56,7 @@ def first_result(name: str, weights: Path, size: int, repeats: int, started: flo
     keep_freed_memory()
     keep_compiled()
     imported = time.time()
-    explain = xr.Explainer(xr.load_model(name, weights), ("xrelevance_cam",), LAYERS)
+    explain = xr.Explainer(xr.load_model(name, weights), ("xrelevance_cam",), STAGES)
     loaded = time.time()
     image = np.random.default_rng(0).standard_normal((1, size, size, 3)).astype(np.float32)
 

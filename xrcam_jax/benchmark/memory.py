@@ -20,17 +20,11 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import (
-    LAYERS,
-    Peer,
-    Row,
-    Run,
-    fresh_process,
-    gradient,
-    leave_room_on_the_device,
-    numbers,
-    program,
-)
+from xrcam_jax.arguments.parser import numbers
+from xrcam_jax.benchmark.compiled_calls import compile_call, gradient
+from xrcam_jax.benchmark.fresh_process import fresh_process, leave_room_on_the_device
+from xrcam_jax.benchmark.runs import Peer, Row, Run
+from xrcam_jax.models.resnet import STAGES
 
 DEFAULTS = {"models": ["resnet50", "skresnext50_32x4d"], "dtype": "float32"}
 RUNS = ("gradient", "xrelevance_cam")
@@ -64,9 +58,9 @@ def peak(name: str, run: str, batch: int, size: int, dtype: str) -> Row:
     """Of one program, compiled and run once in this process: megabytes by XLA's count, and measured."""
     model = xr.create_model(name, dtype=dtype)
     gradients, parameters = gradient(model)
-    function = gradients if run == "gradient" else xr.Explainer(model, (run,), LAYERS).explain
+    function = gradients if run == "gradient" else xr.Explainer(model, (run,), STAGES).explain
     images = jnp.zeros((batch, size, size, 3), dtype)
-    once = program(function, parameters, images)
+    once = compile_call(function, parameters, images)
     arguments = sum(leaf.nbytes for leaf in jax.tree.leaves((parameters, images)))
     most = measured(once, arguments)
     return {"compiled_mb": once.memory / MB, "measured_mb": None if most is None else most / MB}

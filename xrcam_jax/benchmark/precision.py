@@ -17,13 +17,14 @@ import jax
 import numpy as np
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import LAYERS, Peer, Row
+from xrcam_jax.benchmark.runs import Peer, Row
 from xrcam_jax.benchmark.tensor_cores import with_rounded_operands
 from xrcam_jax.checkpoints.convert import from_timm, to_timm
 from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
 from xrcam_jax.data.cohort import SMALL, draw_frames
 from xrcam_jax.errors import CommandError
 from xrcam_jax.metrics.sanity import similarity
+from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.studies.structures import network_input
 
 DEFAULTS = {"models": [MODEL], "batch_size": 8, "size": 224}
@@ -58,7 +59,7 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
             rounded = precision == ROUNDED
             found, _ = maps(name, tensors, images, *PRECISIONS[precision], targets, rounded=rounded)
             for method in METHODS:
-                for layer in LAYERS:
+                for layer in STAGES:
                     row = {"model": name, "precision": precision, "method": method, "layer": layer}
                     yield {**row, **compared(found[method][layer], wanted[method][layer])}
 
@@ -85,7 +86,7 @@ def maps(
 ) -> tuple[Maps, np.ndarray]:
     """By method and layer, of a network that computes in ``dtype``; and the classes that were explained."""
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(products):
-        explain = xr.Explainer(from_timm(name, tensors, dtype=dtype), METHODS, LAYERS)
+        explain = xr.Explainer(from_timm(name, tensors, dtype=dtype), METHODS, STAGES)
         images = images.astype("float64" if dtype == "float64" else "float32")
         if rounded:
             e = jax.jit(with_rounded_operands(explain.explain))(explain.parameters, images, targets)

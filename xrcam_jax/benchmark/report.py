@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from xrcam_jax.benchmark.runs import Row, device_name
+from xrcam_jax.benchmark.machine import device_name
+from xrcam_jax.benchmark.runs import Row
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.files import write_whole
 

@@ -19,8 +19,11 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import LAYERS, Peer, Program, Row, interleaved_medians, numbers, program
+from xrcam_jax.arguments.parser import numbers
+from xrcam_jax.benchmark.compiled_calls import CompiledCall, compile_call
+from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians
 from xrcam_jax.errors import CommandError
+from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.runtime.devices import AXIS, data_mesh
 
 DEFAULTS = {"models": ["resnet50"], "batch_size": 8, "size": 224, "repeats": 5}
@@ -39,7 +42,7 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
     counts = _available(options.devices)
     kind = "virtual, sharing the cores" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
     for name in options.models:
-        explain = xr.Explainer(xr.create_model(name), ("xrelevance_cam",), LAYERS)
+        explain = xr.Explainer(xr.create_model(name), ("xrelevance_cam",), STAGES)
         images = pictures(options.batch_size, options.size)
         programs = {str(count): sharded(explain, count, images) for count in counts}
         found = {label: jax.device_get(run().maps["xrelevance_cam"]) for label, run in programs.items()}
@@ -66,10 +69,10 @@ def pictures(batch: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype(np.float32)
 
 
-def sharded(explain: xr.Explainer, count: int, images: np.ndarray) -> Program:
+def sharded(explain: xr.Explainer, count: int, images: np.ndarray) -> CompiledCall:
     """XRelevance-CAM, laid over the first ``count`` devices; the parameters are on all of them."""
     mesh = data_mesh(jax.devices()[:count])
-    return program(
+    return compile_call(
         explain.explain,
         jax.device_put(explain.parameters, NamedSharding(mesh, PartitionSpec())),
         jax.device_put(images, NamedSharding(mesh, PartitionSpec(AXIS))),
@@ -79,12 +82,12 @@ def sharded(explain: xr.Explainer, count: int, images: np.ndarray) -> Program:
 def share_after_share(explain: xr.Explainer, count: int, images: np.ndarray) -> dict[str, np.ndarray]:
     """The maps by layer that one device finds, given in turn what each of ``count`` devices would get."""
     shares = [jax.device_get(explain(share).maps["xrelevance_cam"]) for share in np.split(images, count)]
-    return {layer: np.concatenate([share[layer] for share in shares]) for layer in LAYERS}
+    return {layer: np.concatenate([share[layer] for share in shares]) for layer in STAGES}
 
 
 def largest_difference(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
     """Of two sets of maps."""
-    return max(float(np.abs(found[layer] - expected[layer]).max()) for layer in LAYERS)
+    return max(float(np.abs(found[layer] - expected[layer]).max()) for layer in STAGES)
 
 
 def _available(counts: list[int]) -> list[int]:

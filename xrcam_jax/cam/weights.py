@@ -3,7 +3,7 @@
 Every function takes a layer's activation A and what the method propagates to it, the gradient G of the
 target's logit or the relevance R, all of shape (b, h, w, k), and returns weights that broadcast to that
 shape. The map is sum_k weight · A_k (see :func:`xrcam_jax.cam.saliency.weighted_sum`). Methods that have to run
-the network again find their weights in :mod:`xrcam_jax.cam.channel_cams` and :mod:`xrcam_jax.cam.paths`.
+the network again find their weights in :mod:`xrcam_jax.cam.channel_cams` and :mod:`xrcam_jax.cam.path_cams`.
 
 References:
   zhou2016: Zhou et al., Learning deep features for discriminative localization, CVPR 2016.

@@ -19,7 +19,8 @@ import xrcam_jax as xr
 from xrcam_jax.arguments.checks import batch_size, check_at_least_one, check_names, prepare_folder
 from xrcam_jax.arguments.parser import Parser, names
 from xrcam_jax.benchmark import report
-from xrcam_jax.benchmark.runs import Peer, machine, peak_memory_mb
+from xrcam_jax.benchmark.machine import machine, peak_memory_mb
+from xrcam_jax.benchmark.runs import Peer
 from xrcam_jax.errors import CommandError
 
 SUITES = {

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return convert(options)
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {_shortened(str(error))}", file=sys.stderr)
+        print(f"error: {shortened(str(error))}", file=sys.stderr)
         return 1
 
 
@@ -51,7 +51,7 @@ def convert(options: argparse.Namespace) -> int:
     return 0
 
 
-def _shortened(message: str, limit: int = 10) -> str:
+def shortened(message: str, limit: int = 10) -> str:
     lines = message.splitlines()
     more = [f"  and {len(lines) - limit} more"] if len(lines) > limit else []
     return "\n".join(lines[:limit] + more)

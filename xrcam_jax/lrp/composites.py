@@ -3,7 +3,7 @@
 A composite is a list of assignments; the first that fits an operation names its rule. To write one's own::
 
     composite = Composite((
-        Assign(Flat(), kinds=LAYERS, first=True),
+        Assign(Flat(), kinds=WEIGHTED_KINDS, first=True),
         Assign(Gamma(0.5), kinds=("convolution",), name="layer[12]*"),
         Assign(Epsilon(), kinds=("convolution", "dense", "add", "sum")),
         Assign(Pass(), kinds=("activation", "scale", "shift")),
@@ -23,27 +23,11 @@ sources.
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from typing import Literal
 
 from xrcam_jax.lrp.gradient_rules import Deconvnet, Guided, MeanGradient, Rescale, RescaledMaximum
-from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Gate, Gradient, Pass, Rule, ZBox, ZPlus
-
-Kind = Literal[
-    "convolution",  # constant kernel
-    "dense",  # product with a constant matrix
-    "add",  # sum or difference of two explained values: residual connections
-    "sum",  # over axes or windows; means, average pooling and sums weighted by attention too
-    "max_pool",  # maximum over axes or windows, or of two values
-    "activation",  # elementwise: relu, tanh, clamp, ...
-    "scale",  # times or divided by a constant: batch norm at inference
-    "shift",  # plus a constant: biases, batch norm at inference
-    "gate",  # an explained signal times an explained gate
-    "softmax",
-    "nonlinear",  # other elementwise functions, such as exp or sqrt: no composite of relevance has a rule for them
-]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-#: The kinds that have weights of their own.
-LAYERS: tuple[Kind, ...] = ("convolution", "dense")
+from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, OperationKind, Rule, check_kinds, check_rule
+from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Gate, Gradient, Pass, ZBox, ZPlus
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ class Site:
       source: the user's line, ``file:line (function)``.
     """
 
-    kind: Kind
+    kind: OperationKind
     primitive: str
     scope: str
     stage: str
@@ -84,16 +68,15 @@ class Assign:
     """
 
     rule: Rule
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[OperationKind, ...] = ()
     name: str = "*"
     first: bool = False
     last: bool = False
     primitives: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for kind in self.kinds:
-            if kind not in KINDS:
-                raise ValueError(f"kinds must be among {', '.join(KINDS)}; got {kind!r}")
+        check_rule(self.rule)
+        check_kinds("kinds", self.kinds)
 
     def fits(self, site: Site) -> bool:
         """Whether ``site`` meets every condition."""
@@ -118,6 +101,10 @@ class Composite:
     assignments: tuple[Assign, ...] = ()
     default: Rule | None = None
     fold: bool = False
+
+    def __post_init__(self) -> None:
+        if self.default is not None:
+            check_rule(self.default)
 
     def rule(self, site: Site) -> Rule | None:
         """The rule for ``site``, or None."""
@@ -198,7 +185,7 @@ def relevance_cam(
     return Composite(
         (
             Assign(ZBox(eps=eps), kinds=("convolution",), first=True),
-            Assign(AlphaBeta(alpha, beta, eps), kinds=LAYERS),
+            Assign(AlphaBeta(alpha, beta, eps), kinds=WEIGHTED_KINDS),
             Assign(Epsilon(eps), kinds=("add", "sum", "softmax")),
             Assign(Gradient(), kinds=("max_pool",)),
             Assign(scales[batch_norm], kinds=("scale",)),
@@ -241,7 +228,7 @@ def epsilon_plus(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) ->
 def epsilon_plus_flat(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:
     """As :func:`epsilon_plus`, with the flat rule for the first layer (montavon2019)."""
     plus = epsilon_plus(eps=eps, bias=bias, fold=fold)
-    return Composite((Assign(Flat(eps), kinds=LAYERS, first=True), *plus.assignments), fold=fold)
+    return Composite((Assign(Flat(eps), kinds=WEIGHTED_KINDS, first=True), *plus.assignments), fold=fold)
 
 
 def epsilon_alpha2_beta1(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:

@@ -22,12 +22,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import PyTree
 
-from xrcam_jax.lrp.rules import Bilinear, Loss, no_loss
+from xrcam_jax.lrp.protocol import Bilinear, Loss, no_loss
 
 
 @dataclass(frozen=True)
 class Guided:
     """R_in = f'(x) · max(R, 0) for an activation z = f(x) (springenberg2015)."""
+
+    fits = frozenset({"activation", "nonlinear"})
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """See :class:`xrcam_jax.lrp.rules.Rule`."""
@@ -37,6 +39,8 @@ class Guided:
 @dataclass(frozen=True)
 class Deconvnet:
     """R_in = max(R, 0) for an activation, whatever its input was (zeiler2014)."""
+
+    fits = frozenset({"activation", "nonlinear"})
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """See :class:`xrcam_jax.lrp.rules.Rule`."""
@@ -51,6 +55,8 @@ class Rescale:
       least: where |x - x⁰| is no more than this share of the values, the derivative at x takes the quotient's
         place, which would be rounding errors.
     """
+
+    fits = frozenset({"activation", "nonlinear"})
 
     least: float = 1e-7
 
@@ -75,6 +81,8 @@ class RescaledMaximum:
     Attributes:
       minimum: whether it is a minimum: then min(y, y⁰) lies between the two parts.
     """
+
+    fits = frozenset({"max_pool"})
 
     minimum: bool = False
 

@@ -1,6 +1,6 @@
 """From equations to operations: what kind each one is, which belong together, and how rules see them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,9 @@ from jax import Array
 from jax.extend.core import JaxprEqn
 
 from xrcam_jax.lrp import facts as fact
-from xrcam_jax.lrp.composites import Kind
 from xrcam_jax.lrp.facts import Fact
 from xrcam_jax.lrp.program import Equation, Program, flatten
-from xrcam_jax.lrp.propagate import Operation
-from xrcam_jax.lrp.rules import Bilinear
+from xrcam_jax.lrp.protocol import Bilinear, OperationKind
 from xrcam_jax.marks import PREFIX
 
 
@@ -25,7 +23,7 @@ def keep_operations(eqn: JaxprEqn) -> bool:
     return eqn.primitive.name == "custom_jvp_call" and fact.is_elementwise(flatten(eqn.params["call_jaxpr"]))
 
 
-def kind_of(equation: Equation, operands: Sequence[Fact]) -> Kind | None:
+def kind_of(equation: Equation, operands: Sequence[Fact]) -> OperationKind | None:
     """What ``equation`` does to the explained values among its operands; None where no rule is known."""
     name, explained = equation.primitive, [o.explained for o in operands]
     both = sum(explained) > 1
@@ -58,20 +56,35 @@ def innermost(equation: Equation) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """Equations that count as one operation.
+class Operation:
+    """One equation, or a few that count as one, as a function that runs them and as what a rule sees.
 
     Attributes:
-      kind: what they do together.
-      positions: of the equations in the program, ascending; the last one's output is the operation's.
-      x: the explained values, in the order in which the operation takes them.
+      kind: what the equations do together.
+      positions: where they are in the program, ascending.
+      equations: themselves; the last one's output is the operation's.
+      x: the explained values, in the order in which a rule sees them.
       constants: all other values that the equations read.
+      nonnegative: whether all of ``x`` is known to be >= 0.
     """
 
-    kind: Kind
+    kind: OperationKind
     positions: tuple[int, ...]
+    equations: tuple[Equation, ...]
     x: tuple[int, ...]
     constants: tuple[int, ...]
+    nonnegative: bool
+
+    def forward(self, x: Sequence[Any], constants: Sequence[Any]) -> Array:
+        """Returns the operation's output, exactly as the model computes it."""
+        return _replay(self.equations, self._values(x, constants))
+
+    def bilinear(self, x: Sequence[Any], constants: Sequence[Any]) -> Bilinear:
+        """Returns the operation at these values as a rule sees it."""
+        return _VIEWS.get(self.kind, _nonlinear)(self, self._values(x, constants))
+
+    def _values(self, x: Sequence[Any], constants: Sequence[Any]) -> dict[int, Any]:
+        return {**dict(zip(self.constants, constants, strict=True)), **dict(zip(self.x, x, strict=True))}
 
 
 class Grouper:
@@ -84,17 +97,22 @@ class Grouper:
         for value in [*program.outputs, *(v for e in program.equations for v in e.inputs)]:
             self.readers[value] = self.readers.get(value, 0) + 1
 
-    def kind(self, position: int) -> Kind | None:
+    def kind(self, position: int) -> OperationKind | None:
         """Kind of the equation at ``position`` taken alone."""
         equation = self.program.equations[position]
         return kind_of(equation, [self.facts[i] for i in equation.inputs])
 
-    def alone(self, position: int) -> Group | None:
+    def alone(self, position: int) -> Operation | None:
         """The equation at ``position`` as an operation; None where no rule is known for it."""
         kind = self.kind(position)
-        return None if kind is None else self._group(kind, (position,))
+        return None if kind is None else self._operation(kind, (position,))
 
-    def softmax(self, position: int) -> Group | None:
+    def of_several(self, position: int, *, fold: bool) -> Iterator[Operation]:
+        """The operations of several equations that end at ``position``."""
+        found = self.softmax(position), self.layer(position, fold=fold), self.mean(position)
+        yield from (several for several in found if several is not None)
+
+    def softmax(self, position: int) -> Operation | None:
         """exp(x) / sum(exp(x)), if the equation at ``position`` is that division."""
         equation = self.program.equations[position]
         if equation.primitive != "div" or self.kind(position) != "gate":
@@ -113,10 +131,10 @@ class Grouper:
         exponent = self.program.equations[exp].inputs[0]
         shift = self.producer.get(exponent)
         if shift is not None and self.kind(shift) == "shift" and self.readers[exponent] == 1:
-            return self._group("softmax", (shift, exp, *above, position))
-        return self._group("softmax", (exp, *above, position))
+            return self._operation("softmax", (shift, exp, *above, position))
+        return self._operation("softmax", (exp, *above, position))
 
-    def mean(self, position: int) -> Group | None:
+    def mean(self, position: int) -> Operation | None:
         """A sum divided by a count, if the equation at ``position`` is that division."""
         equation = self.program.equations[position]
         if self.kind(position) != "scale" or len(equation.inputs) != 2:
@@ -125,9 +143,9 @@ class Grouper:
         above = self._climb(value, fact.STRUCTURE)
         if not above or self.kind(above[0]) != "sum" or not self.facts[count].nonnegative:
             return None
-        return self._group("sum", (*above, position))
+        return self._operation("sum", (*above, position))
 
-    def layer(self, position: int, *, fold: bool) -> Group | None:
+    def layer(self, position: int, *, fold: bool) -> Operation | None:
         """A convolution or dense layer and what scales and shifts its output up to ``position``.
 
         Without ``fold``, only the addition of a bias right after it counts.
@@ -145,13 +163,13 @@ class Grouper:
             if kind in ("convolution", "dense"):
                 is_bias = len(chain) == 1 and equation.primitive == "add"
                 folds = fold and self._per_feature(self.program.equations[above], chain)
-                return self._group(kind, (above, *chain)) if is_bias or folds else None
+                return self._operation(kind, (above, *chain)) if is_bias or folds else None
             if kind not in ("scale", "shift"):
                 return None
             chain.insert(0, above)
 
-    def _group(self, kind: Kind, positions: tuple[int, ...]) -> Group:
-        equations = [self.program.equations[p] for p in positions]
+    def _operation(self, kind: OperationKind, positions: tuple[int, ...]) -> Operation:
+        equations = tuple(self.program.equations[p] for p in positions)
         made = {v for e in equations for v in e.outputs}
         read = dict.fromkeys(v for e in equations for v in e.inputs if v not in made)
         x = [v for v in read if self.facts[v].explained]
@@ -162,7 +180,9 @@ class Grouper:
         if kind == "add" and len(x) == 1:
             x = x * 2  # x + x
         taken = x[:1] if kind == "sum" else x
-        return Group(kind, positions, tuple(taken), tuple(v for v in read if v not in taken))
+        constants = tuple(v for v in read if v not in taken)
+        nonnegative = all(self.facts[v].nonnegative for v in taken)
+        return Operation(kind, positions, equations, tuple(taken), constants, nonnegative)
 
     def _climb(self, value: int, through: frozenset[str]) -> tuple[int, ...]:
         """Positions from the first equation above ``value`` that is not in ``through``; each read only once."""
@@ -188,37 +208,19 @@ class Grouper:
         return True
 
 
-def operation(program: Program, group: Group, facts: Sequence[Fact]) -> Operation:
-    """``group`` as a function that runs it and a view of it for the rules."""
-    equations = [program.equations[p] for p in group.positions]
-    nonnegative = all(facts[v].nonnegative for v in group.x)
-
-    def values(x: Sequence[Array], constants: Sequence[Array]) -> dict[int, Array]:
-        return {**dict(zip(group.constants, constants, strict=True)), **dict(zip(group.x, x, strict=True))}
-
-    def forward(x: Sequence[Array], constants: Sequence[Array]) -> Array:
-        return _replay(equations, values(x, constants))
-
-    def bilinear(x: Sequence[Array], constants: Sequence[Array]) -> Bilinear:
-        view = _VIEWS.get(group.kind, _nonlinear)
-        return view(equations, group.x, values(x, constants), nonnegative)
-
-    return Operation(forward, bilinear)
-
-
-def _replay(equations: Sequence[Equation], env: dict[int, Array]) -> Array:
+def _replay(equations: Sequence[Equation], env: dict[int, Any]) -> Array:
     env = dict(env)
     for equation in equations:
         env.update(zip(equation.outputs, equation.bind(*(env[i] for i in equation.inputs)), strict=True))
     return env[equations[-1].outputs[0]]
 
 
-def _layer(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
-    product, *affine = equations
-    weights = next(v for v in product.inputs if v not in x)
+def _layer(op: Operation, env: dict[int, Any]) -> Bilinear:
+    product, *affine = op.equations
+    weights = next(v for v in product.inputs if v not in op.x)
 
-    def apply(inputs: tuple[Array], w: Array) -> Array:
-        return _replay([product], {x[0]: inputs[0], weights: w})
+    def apply(inputs: tuple[Array], w: Any) -> Array:
+        return _replay([product], {op.x[0]: inputs[0], weights: w})
 
     def after(z: Array) -> Array:
         return _replay(affine, {**env, product.outputs[0]: z})
@@ -230,7 +232,7 @@ def _layer(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Arr
         zero = jnp.zeros([n if axis == out_axis else 1 for axis, n in enumerate(shape)], w.dtype)
         b, scale = jax.jvp(after, (zero,), (jnp.ones_like(zero),))
         w = w * scale.reshape([-1 if axis == in_axis else 1 for axis in range(w.ndim)])
-    return Bilinear(apply, (env[x[0]],), w, b, nonnegative)
+    return Bilinear(apply, (env[op.x[0]],), w, b, op.nonnegative)
 
 
 def _output(equation: Equation) -> Any:
@@ -250,57 +252,58 @@ def _feature_axes(product: Equation) -> tuple[int, int]:
     return weights.ndim - 1, out.ndim - 1
 
 
-def _add(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
-    sign = -1 if equations[0].primitive == "sub" else 1
-    one = jnp.ones((), env[x[0]].dtype)
+def _add(op: Operation, env: dict[int, Any]) -> Bilinear:
+    sign = -1 if op.equations[0].primitive == "sub" else 1
+    one = jnp.ones((), env[op.x[0]].dtype)
 
-    def apply(inputs: tuple[Array, Array], w: tuple[Array, Array]) -> Array:
+    def apply(inputs: tuple[Array, Array], w: tuple[Any, Any]) -> Array:
         return inputs[0] * w[0] + inputs[1] * w[1]
 
-    return Bilinear(apply, tuple(env[v] for v in x), (one, sign * one), None, nonnegative)
+    return Bilinear(apply, tuple(env[v] for v in op.x), (one, sign * one), None, op.nonnegative)
 
 
-def _sum(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
-    def apply(inputs: tuple[Array], w: Array) -> Array:
-        return _replay(equations, {**env, x[0]: inputs[0]}) * w
+def _sum(op: Operation, env: dict[int, Any]) -> Bilinear:
+    def apply(inputs: tuple[Array], w: Any) -> Array:
+        return _replay(op.equations, {**env, op.x[0]: inputs[0]}) * w
 
-    return Bilinear(apply, (env[x[0]],), jnp.ones((), env[x[0]].dtype), None, nonnegative)
-
-
-def _scale(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
-    value = env[x[0]]
-    factor = _replay(equations, {**env, x[0]: jnp.ones_like(value)})
-    return Bilinear(lambda inputs, w: inputs[0] * w, (value,), factor, None, nonnegative)
+    return Bilinear(apply, (env[op.x[0]],), jnp.ones((), env[op.x[0]].dtype), None, op.nonnegative)
 
 
-def _shift(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Array], nonnegative: bool) -> Bilinear:
-    value = env[x[0]]
-    b = _replay(equations, {**env, x[0]: jnp.zeros_like(value)})
-    w = jnp.asarray(-1 if equations[0].primitive == "sub" and equations[0].inputs[1] == x[0] else 1, value.dtype)
-    shape = _output(equations[-1]).shape
-    return Bilinear(lambda inputs, w: jnp.broadcast_to(inputs[0] * w, shape), (value,), w, b, nonnegative)
+def _scale(op: Operation, env: dict[int, Any]) -> Bilinear:
+    value = env[op.x[0]]
+    factor = _replay(op.equations, {**env, op.x[0]: jnp.ones_like(value)})
+    return Bilinear(lambda inputs, w: inputs[0] * w, (value,), factor, None, op.nonnegative)
 
 
-def _nonlinear(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Any], nonnegative: bool) -> Bilinear:
+def _shift(op: Operation, env: dict[int, Any]) -> Bilinear:
+    value = env[op.x[0]]
+    b = _replay(op.equations, {**env, op.x[0]: jnp.zeros_like(value)})
+    (equation,) = op.equations
+    sign = -1 if equation.primitive == "sub" and equation.inputs[1] == op.x[0] else 1
+    w, shape = jnp.asarray(sign, value.dtype), _output(equation).shape
+    return Bilinear(lambda inputs, w: jnp.broadcast_to(inputs[0] * w, shape), (value,), w, b, op.nonnegative)
+
+
+def _nonlinear(op: Operation, env: dict[int, Any]) -> Bilinear:
     def apply(inputs: tuple[Array, ...], w: tuple[()]) -> Array:
-        return _replay(equations, {**env, **dict(zip(x, inputs, strict=True))})
+        return _replay(op.equations, {**env, **dict(zip(op.x, inputs, strict=True))})
 
-    return Bilinear(apply, tuple(env[v] for v in x), (), None, nonnegative)
+    return Bilinear(apply, tuple(env[v] for v in op.x), (), None, op.nonnegative)
 
 
-def _softmax(equations: Sequence[Equation], x: tuple[int, ...], env: dict[int, Any], nonnegative: bool) -> Bilinear:
-    exp = next(i for i, e in enumerate(equations) if e.primitive == "exp")
-    shift, rest, exponent = equations[:exp], equations[exp:], equations[exp].inputs[0]
+def _softmax(op: Operation, env: dict[int, Any]) -> Bilinear:
+    exp = next(i for i, e in enumerate(op.equations) if e.primitive == "exp")
+    shift, rest, exponent = op.equations[:exp], op.equations[exp:], op.equations[exp].inputs[0]
     axes = rest[1].eqn.params["axes"]
 
     def apply(inputs: tuple[Array], w: tuple[()]) -> Array:
-        values = {**env, x[0]: inputs[0]}
+        values = {**env, op.x[0]: inputs[0]}
         shifted = _replay(shift, values) if shift else inputs[0]
         # What the model subtracts is the maximum of its own input: exp of another one could overflow.
         highest = jax.lax.stop_gradient(jnp.max(shifted, axis=axes, keepdims=True))
         return _replay(rest, {**values, exponent: shifted - highest})
 
-    return Bilinear(apply, (env[x[0]],), (), None, nonnegative)
+    return Bilinear(apply, (env[op.x[0]],), (), None, op.nonnegative)
 
 
 _VIEWS = {

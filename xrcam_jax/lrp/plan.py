@@ -9,28 +9,12 @@ import jax
 from jax import Array, lax
 
 from xrcam_jax.lrp import facts
-from xrcam_jax.lrp.composites import LAYERS, Composite, Site
+from xrcam_jax.lrp.composites import Composite, Site
 from xrcam_jax.lrp.facts import Fact
-from xrcam_jax.lrp.gradient_rules import MeanGradient
-from xrcam_jax.lrp.operations import Group, Grouper, innermost, operation
+from xrcam_jax.lrp.operations import Grouper, Operation, innermost
 from xrcam_jax.lrp.program import REMAT, Equation, Program, Step, run
 from xrcam_jax.lrp.propagate import propagate
-from xrcam_jax.lrp.rules import (
-    AlphaBeta,
-    Flat,
-    Gamma,
-    Gate,
-    Gradient,
-    Pass,
-    Rule,
-    WSquare,
-    ZBox,
-    ZPlus,
-    uses_bias,
-)
-
-#: Rules that look at weights, and so are for operations that have some.
-_WEIGHTED = (AlphaBeta, Flat, Gamma, WSquare, ZBox, ZPlus)
+from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule, fits, keeps_derivative, receives, wants_bias
 
 
 @dataclass(eq=False)
@@ -93,7 +77,7 @@ class _Planner:
     ):
         self.program, self.composite, self.marks, self.sites = program, composite, marks, sites
         self.facts = facts.infer(program, inputs, marks)
-        self.groups = Grouper(program, self.facts)
+        self.operations = Grouper(program, self.facts)
         self.below: dict[int, _Downstream] = {}
         self.steps: dict[int, Step | None] = {}
 
@@ -129,77 +113,67 @@ class _Planner:
             self._receive(value, below)
 
     def _assign(self, position: int, equation: Equation, below: _Downstream) -> None:
-        group, site, rule = self._choose(position, below)
-        if rule is None:
-            raise NotImplementedError(
-                f"no relevance rule for the primitive {equation.primitive!r} at {equation.source}"
-                + (f" (as {site.kind}, in {site.scope or site.stage})" if site else "")
-                + "; give the composite an assignment or a default for it, or explain from a mark after it"
-            )
-        if isinstance(rule, Gradient) or (isinstance(rule, Pass) and site is not None and site.kind == "shift"):
+        """Put a rule in the place of the largest operation ending here for which the composite has one."""
+        for several in self.operations.of_several(position, fold=self.composite.fold):
+            site = self._site(several, below)
+            rule = self.composite.rule(site)
+            if rule is not None and self._is_wanted(several, rule):
+                self._replace(several, site, rule, below)
+                return
+        # Of an equation about which nothing is known, only the derivative can be taken.
+        alone = self.operations.alone(position)
+        known = None if alone is None else self._site(alone, below)
+        rule = self.composite.default if known is None else self.composite.rule(known)
+        if rule is not None and keeps_derivative(rule, known.kind if known else None):
             self._pass_through(equation, below)
-            return
-        assert group is not None
-        assert site is not None
-        _check(rule, site)
-        receivers = group.x[:1] if isinstance(rule, Gate) and rule.gate == 0 else group.x
-        for value in receivers:
-            self._receive(value, _Downstream(below.stage, below.layers + (site.kind in LAYERS)))
-        for member in group.positions:
-            self.steps[member] = None
-        self.steps[position] = self._step(group, rule, len(self.sites))
+        elif alone is None or known is None or rule is None or self._is_ambiguous(alone, rule):
+            raise _no_rule(equation, known)
+        else:
+            self._replace(alone, known, rule, below)
+
+    def _is_wanted(self, operation: Operation, rule: Rule) -> bool:
+        """Whether ``rule`` is to see ``operation`` as one operation, not its equations one by one."""
+        if keeps_derivative(rule, operation.kind):
+            return False
+        return operation.kind not in WEIGHTED_KINDS or self.composite.fold or wants_bias(rule)
+
+    def _is_ambiguous(self, operation: Operation, rule: Rule) -> bool:
+        """Whether ``rule`` treats signal and gate differently, and nothing tells the one from the other."""
+        gates = [self.facts[v].gate for v in operation.x]
+        unknown = operation.equations[-1].primitive == "mul" and (len(gates) < 2 or gates[0] == gates[1])
+        return operation.kind == "gate" and unknown and not all(receives(rule, len(gates)))
+
+    def _replace(self, operation: Operation, site: Site, rule: Rule, below: _Downstream) -> None:
+        """Let ``rule`` propagate through ``operation``, and walk on above it."""
+        _check(rule, site, len(operation.x))
+        above = _Downstream(below.stage, below.layers + (site.kind in WEIGHTED_KINDS))
+        for value, receiving in zip(operation.x, receives(rule, len(operation.x)), strict=True):
+            if receiving:
+                self._receive(value, above)
+        *parts, last = operation.positions
+        self.steps.update(dict.fromkeys(parts))
+        self.steps[last] = self._step(operation, rule, len(self.sites))
         self.sites.append(site)
 
-    def _choose(self, position: int, below: _Downstream) -> tuple[Group | None, Site | None, Rule | None]:
-        """The operation that ends at ``position`` and its rule: the largest group that the composite wants."""
-        fold = self.composite.fold
-        for group in (
-            self.groups.softmax(position),
-            self.groups.layer(position, fold=fold),
-            self.groups.mean(position),
-        ):
-            if group is None:
-                continue
-            site = self._site(group, below)
-            rule = self.composite.rule(site)
-            wanted = fold or uses_bias(rule) if group.kind in LAYERS else rule is not None
-            if wanted and not isinstance(rule, Gradient):
-                return group, site, rule
-        group = self.groups.alone(position)
-        if group is None:
-            # Of an operation about which nothing is known, only the derivative can be taken.
-            default = self.composite.default
-            return None, None, default if isinstance(default, Gradient) else None
-        site = self._site(group, below)
-        if site.kind == "gate" and self._is_ambiguous(group) and self.composite.rule(site) == Gate(1, 0):
-            return group, site, None
-        return group, site, self.composite.rule(site)
-
-    def _is_ambiguous(self, group: Group) -> bool:
-        """Whether nothing tells the gate from the signal."""
-        last = self.program.equations[group.positions[-1]]
-        gates = [self.facts[v].gate for v in group.x]
-        return last.primitive == "mul" and (len(gates) < 2 or gates[0] == gates[1])
-
-    def _site(self, group: Group, below: _Downstream) -> Site:
-        first = self.program.equations[group.positions[0]]
+    def _site(self, operation: Operation, below: _Downstream) -> Site:
+        first = operation.equations[0]
         return Site(
-            kind=group.kind,
+            kind=operation.kind,
             primitive=innermost(first),
             scope=first.scope,
             stage=below.stage,
-            first=max(self.facts[v].depth for v in group.x) == 0,
+            first=max(self.facts[v].depth for v in operation.x) == 0,
             last=below.layers == 0,
             source=first.source,
         )
 
-    def _step(self, group: Group, rule: Rule, number: int) -> Step:
-        op, n = operation(self.program, group, self.facts), len(group.x)
+    def _step(self, operation: Operation, rule: Rule, number: int) -> Step:
+        n = len(operation.x)
 
         def step(values: Sequence[Any], probes: dict[Any, Array]) -> tuple[Sequence[Any], dict[str, Array]]:
-            return [propagate(op, rule, tuple(values[:n]), tuple(values[n:]), probes.get(number))], {}
+            return [propagate(operation, rule, tuple(values[:n]), tuple(values[n:]), probes.get(number))], {}
 
-        return Step((*group.x, *group.constants), step)
+        return Step((*operation.x, *operation.constants), step)
 
     def _enter(self, position: int, equation: Equation, below: _Downstream) -> None:
         """Plan the bodies of remat, scan and cond, and rebuild the construct around them."""
@@ -213,16 +187,22 @@ class _Planner:
         self._pass_through(equation, _Downstream(below.stage, below.layers + 1))
 
 
-def _check(rule: Rule, site: Site) -> None:
-    weighted = site.kind in (*LAYERS, "add", "sum", "scale", "shift")
-    misfit = (
-        (isinstance(rule, _WEIGHTED) and not weighted)
-        or (isinstance(rule, Gate) and site.kind != "gate")
-        or (isinstance(rule, Pass) and site.kind not in ("activation", "scale", "shift"))
-        or (site.kind == "gate" and not isinstance(rule, (Gate, MeanGradient)))
+def _no_rule(equation: Equation, site: Site | None) -> NotImplementedError:
+    return NotImplementedError(
+        f"no relevance rule for the primitive {equation.primitive!r} at {equation.source}"
+        + (f" (as {site.kind}, in {site.scope or site.stage})" if site else "")
+        + "; give the composite an assignment or a default for it, or explain from a mark after it"
     )
-    if misfit:
-        raise ValueError(f"the rule {rule} cannot be used for kind {site.kind!r} ({site.primitive} at {site.source})")
+
+
+def _check(rule: Rule, site: Site, inputs: int) -> None:
+    """Refuse a rule that says that it is not for ``site``."""
+    where = f"kind {site.kind!r} ({site.primitive} at {site.source})"
+    if not fits(rule, site.kind):
+        raise ValueError(f"the rule {rule} cannot be used for {where}")
+    found = receives(rule, inputs)
+    if len(found) != inputs:
+        raise ValueError(f"the rule {rule} says which of {len(found)} inputs receive relevance, of {inputs} of {where}")
 
 
 def _run_remat(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: dict) -> Any:

@@ -1,7 +1,5 @@
 """An operation whose backward pass is a rule: the one ``jax.custom_vjp`` behind every rule."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,20 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, PyTree
 
-from xrcam_jax.lrp.rules import Bilinear, Loss, Rule
-
-
-@dataclass(frozen=True, eq=False)
-class Operation:
-    """An equation, or a few that count as one, as a function of what is explained and of the rest.
-
-    Attributes:
-      forward: (x, constants) -> z, exactly what the model computes.
-      bilinear: (x, constants) -> the same as a :class:`Bilinear` for the rules to look at.
-    """
-
-    forward: Callable[[PyTree, PyTree], Array]
-    bilinear: Callable[[PyTree, PyTree], Bilinear]
+from xrcam_jax.lrp.operations import Operation
+from xrcam_jax.lrp.protocol import Loss, Rule
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -16,60 +16,16 @@ References:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import PyTree
 
-
-@dataclass(frozen=True, eq=False)
-class Bilinear:
-    """One operation at the values it ran with: z = apply(x, w) + b, bilinear in x and w.
-
-    A sum, a mean or a residual add is one too, with weights 1 (or -1).
-
-    Attributes:
-      apply: the map from (x, w) to z without b.
-      x: the explained input or inputs.
-      w: the weights, constants as far as relevance is concerned.
-      b: the bias, broadcastable to z, or None.
-      nonnegative: whether x is known to be >= 0.
-    """
-
-    apply: Callable[[PyTree, PyTree], Array]
-    x: PyTree
-    w: PyTree
-    b: Array | None = None
-    nonnegative: bool = False
-
-
-class Loss(NamedTuple):
-    """Relevance that a rule did not hand on: arrays of any shape, of which the sum counts."""
-
-    bias: Array
-    stabiliser: Array
-    zero: Array
-
-
-class Rule(Protocol):
-    """Hands relevance from an operation's output to its explained input."""
-
-    def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """Relevance of ``op.x`` (its shape) given the relevance ``r`` of z, and what was lost.
-
-        Where ``op.x`` is several, None stands for a relevance of zero that is not to be walked back.
-        """
-        ...
-
-
-def no_loss(r: Array) -> Loss:
-    """Of a rule that hands on all there is, or does not claim to."""
-    nothing = jnp.zeros((), r.dtype)
-    return Loss(nothing, nothing, nothing)
+from xrcam_jax.lrp.protocol import KINDS, LINEAR_KINDS, Bilinear, Loss, OperationKind, no_loss
+from xrcam_jax.lrp.protocol import Rule as Rule
 
 
 # Most operations share their shape with others: jit traces the division once for all of these.
@@ -131,6 +87,8 @@ class Epsilon:
       bias: whether z holds the bias, which then absorbs its share of the relevance.
     """
 
+    fits = frozenset(KINDS) - {"gate"}
+
     eps: float = 1e-6
     bias: bool = False
 
@@ -154,6 +112,8 @@ class AlphaBeta:
       eps: the stabiliser ε >= 0.
       bias: whether z+ holds max(b, 0) and z- holds min(b, 0).
     """
+
+    fits = LINEAR_KINDS
 
     alpha: float = 1.0
     beta: float = 0.0
@@ -189,6 +149,8 @@ class ZPlus:
       bias: whether z holds max(b, 0).
     """
 
+    fits = LINEAR_KINDS
+
     eps: float = 1e-9
     bias: bool = False
 
@@ -210,6 +172,8 @@ class Gamma:
       eps: the stabiliser ε >= 0.
       bias: whether z, z₊ and z₋ hold the bias (treated like a weight).
     """
+
+    fits = LINEAR_KINDS
 
     gamma: float = 0.25
     eps: float = 1e-6
@@ -244,6 +208,8 @@ class Flat:
       eps: the stabiliser ε >= 0.
     """
 
+    fits = LINEAR_KINDS
+
     eps: float = 1e-6
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
@@ -263,6 +229,8 @@ class WSquare:
     Attributes:
       eps: the stabiliser ε >= 0.
     """
+
+    fits = LINEAR_KINDS
 
     eps: float = 1e-6
 
@@ -287,6 +255,8 @@ class ZBox:
       high: h, likewise; None takes each example's maximum.
       eps: the stabiliser ε >= 0.
     """
+
+    fits = LINEAR_KINDS
 
     low: float | tuple[float, ...] | None = None
     high: float | tuple[float, ...] | None = None
@@ -320,9 +290,15 @@ class Pass:
     Where x was broadcast, its relevance is the sum over the copies.
     """
 
+    fits = frozenset({"activation", "scale", "shift"})
+
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """See :class:`Rule`."""
         return jax.tree.map(lambda x: _sum_to(r, x), op.x), no_loss(r)
+
+    def keeps_derivative(self, kind: OperationKind | None) -> bool:
+        """That of a shift is the identity."""
+        return kind == "shift"
 
 
 @dataclass(frozen=True)
@@ -335,8 +311,15 @@ class Gate:
         conserves.
     """
 
+    fits = frozenset({"gate"})
+
     signal: float = 1.0
     gate: float = 0.0
+
+    @property
+    def receives(self) -> tuple[bool, bool]:
+        """A factor without a share is not walked back."""
+        return bool(self.signal), bool(self.gate)
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """See :class:`Rule`; ``op.x`` is (signal, gate), and None is what one gets that has no share."""
@@ -357,7 +340,6 @@ class Gradient:
         """See :class:`Rule`."""
         return jax.vjp(lambda x: op.apply(x, op.w), op.x)[1](r)[0], no_loss(r)
 
-
-def uses_bias(rule: Any) -> bool:
-    """Whether ``rule`` wants the bias in z."""
-    return any(f.name == "bias" for f in fields(rule)) and rule.bias
+    def keeps_derivative(self, kind: OperationKind | None) -> bool:
+        """Returns True: the derivative is known even where nothing else is known of an operation."""
+        return True

@@ -1,1 +1,1 @@
-"""Measures of how good an explanation is; they know of maps and masks, not of models or files."""
+"""Measures of how good an explanation is, and of how sure such a figure is."""

@@ -170,7 +170,7 @@ def create_model(
     """A freshly initialised network in inference mode; training code calls ``.train()`` on it.
 
     Args:
-      name: one of :func:`list_models`.
+      name: one of :func:`xrcam_jax.list_models`.
       num_classes: number of logits.
       dropout_rate: of a dropout layer after each block, active in training mode.
       dtype: what the network computes in. Parameters and statistics are kept in float32, or in float64 for

@@ -82,7 +82,7 @@ SPECS: dict[str, Spec] = {
 
 
 def list_models() -> list[str]:
-    """Names that :func:`create_model` and :func:`load_model` know, sorted."""
+    """Names that :func:`xrcam_jax.create_model` and :func:`xrcam_jax.load_model` know, sorted."""
     return sorted(SPECS)
 
 

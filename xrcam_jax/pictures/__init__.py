@@ -1,1 +1,1 @@
-"""Pictures and videos: reading, preparing, drawing and writing them; nothing here knows of models or methods."""
+"""Pictures and videos: read from files, prepared for a network, drawn on, and written."""

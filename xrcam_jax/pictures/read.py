@@ -33,23 +33,6 @@ class Picture:
     number: int = 0
 
 
-def is_video(path: PathLike) -> bool:
-    """Tells whether a file is read as a video, which its suffix says.
-
-    Args:
-      path: of a file, which need not exist.
-
-    Returns:
-      Whether the suffix, in any case, is one of ``VIDEO_SUFFIXES``.
-
-    Example:
-      >>> from xrcam_jax.pictures.read import is_video
-      >>> is_video("clip.MP4"), is_video("frame.png")
-      (True, False)
-    """
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
-
-
 def load_images(paths: PathLike | Iterable[PathLike]) -> list[RGB]:
     """Reads pictures and all frames of videos.
 
@@ -156,6 +139,23 @@ def list_files(paths: Iterable[PathLike]) -> list[Path]:
       ['b.png', 'a.png']
     """
     return [file for path in map(Path, paths) for file in (_listed(path) if path.is_dir() else [path])]
+
+
+def is_video(path: PathLike) -> bool:
+    """Returns whether a file is taken for a video, which its suffix tells.
+
+    Args:
+      path: of the file, which need not exist.
+
+    Returns:
+      Whether its suffix is one of ``VIDEO_SUFFIXES``, in small letters or capitals.
+
+    Example:
+      >>> from xrcam_jax.pictures.read import is_video
+      >>> is_video("clip.MP4"), is_video("scan.png")
+      (True, False)
+    """
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def count(paths: Iterable[PathLike], *, every: int = 1) -> int:

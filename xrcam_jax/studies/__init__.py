@@ -1,1 +1,4 @@
-"""The studies of ``xrcam evaluate``, one a file, and what they have in common: settings, batches, tables, plots."""
+"""The experiments of ``xrcam evaluate``, one a file, and what they share: settings, batches, tables, plots.
+
+Each writes a folder of results that :mod:`xrcam_jax.report` can show.
+"""

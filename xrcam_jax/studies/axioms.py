@@ -28,8 +28,11 @@ from xrcam_jax.metrics import axioms
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.compiling import compiled
 from xrcam_jax.runtime.devices import first_alone
+from xrcam_jax.studies.arguments import SEVEN, add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import mean_figure, write_figures
-from xrcam_jax.studies.study import SEVEN, Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, mean_of, write_contents
 
 NAME = "axioms"

@@ -28,9 +28,12 @@ from xrcam_jax.metrics.faithfulness import Hidden, Kept
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, mean_figure, write_figures
-from xrcam_jax.studies.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, scaled, write_contents
 
 NAME = "confidence"

@@ -25,10 +25,13 @@ from xrcam_jax.explain.functional import as_function
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.models import ResNet
 from xrcam_jax.runtime.devices import first_alone
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import counted, pooled_iou, write_figures
 from xrcam_jax.studies.segmentation import by_place, measured
-from xrcam_jax.studies.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, scaled, write_contents
 
 NAME = "dropout"

@@ -9,7 +9,8 @@ from jaxtyping import Bool
 
 from xrcam_jax.metrics.uncertainty import Estimate, estimate, mean, paired_p_value
 from xrcam_jax.runtime.files import write_whole
-from xrcam_jax.studies.study import Arrays, Study
+from xrcam_jax.studies.batches import Arrays
+from xrcam_jax.studies.study import Study
 
 IMAGES = "images.csv"
 

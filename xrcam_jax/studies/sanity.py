@@ -26,18 +26,11 @@ from xrcam_jax.explain.functional import as_function
 from xrcam_jax.metrics.sanity import SIMILARITIES, randomised, similarity
 from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch, read_batch
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import mean_figure, write_figures
-from xrcam_jax.studies.study import (
-    Arrays,
-    Batch,
-    Network,
-    Study,
-    add_arguments,
-    each_batch,
-    open_study,
-    parser,
-    read_batch,
-)
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, write_contents
 
 NAME = "sanity"

@@ -27,9 +27,11 @@ from xrcam_jax.models import ResNet
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.studies import plots
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns
 from xrcam_jax.studies.per_picture import counted, iou_p_value, mean_figure, pooled_iou, write_figures
-from xrcam_jax.studies.study import Arrays, Batch, Study, add_arguments, each_batch, open_study, parser
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
 
 NAME = "segmentation"

@@ -19,9 +19,8 @@ from xrcam_jax.data.synthetic import LABELS
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.metrics import overlap
 from xrcam_jax.metrics.overlap import salient
-from xrcam_jax.models import ResNet
+from xrcam_jax.models.resnet import STAGES, ResNet
 
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
 AGGREGATE = "aggregate"
 MENINGIOMA = LABELS.index("Meningioma")
 
@@ -46,7 +45,7 @@ class Found:
 
     def table(self) -> str:
         """As Markdown, in percent."""
-        columns = [*LAYERS, AGGREGATE]
+        columns = [*STAGES, AGGREGATE]
         lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
         for method, values in self.iou.items():
             lines.append(f"| {method} | " + " | ".join(f"{100 * values[c]:.1f}" for c in columns) + " |")
@@ -64,7 +63,7 @@ def find_structures(
     model: ResNet, frames: Frames, methods: tuple[str, ...], *, batch_size: int = 32
 ) -> tuple[Found, list[Explanation]]:
     """Explain the true class of every frame and compare with what was drawn; the explanations come in batches."""
-    explain = xr.Explainer(model, methods, LAYERS)
+    explain = xr.Explainer(model, methods, STAGES)
     images = network_input(frames, model)
     starts = range(0, len(images), batch_size)
     batches = [explain(images[i : i + batch_size], targets=frames.labels[i : i + batch_size]) for i in starts]
@@ -83,7 +82,7 @@ def find_structures(
     return Found(
         accuracy=float(right.mean()),
         frames=int(chosen.sum()),
-        iou={method: {layer: found_by(method, layer) for layer in (*LAYERS, AGGREGATE)} for method in methods},
+        iou={method: {layer: found_by(method, layer) for layer in (*STAGES, AGGREGATE)} for method in methods},
         disc=iou(overlap.centred_discs(truth)),
         noise=iou(salient(jnp.asarray(np.random.default_rng(0).random(truth.shape)))),
     ), batches

@@ -11,8 +11,9 @@ what ``segmentation`` does with one method.
 from collections.abc import Sequence
 
 from xrcam_jax.errors import CommandError
-from xrcam_jax.studies.networks import compare
-from xrcam_jax.studies.study import add_arguments, open_study, parser
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.compare import compare
+from xrcam_jax.studies.study import open_study
 
 NAME = "transfer"
 
