@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from xrcam_jax.cli import main
-from xrcam_jax.data.cohort import ANNOTATIONS, Cohort, draw_frames, recordings, views, write_cohort
+from xrcam_jax.data.cohort import ANNOTATIONS, Cohort, draw_frames, scans, views, write_cohort
 from xrcam_jax.data.field_of_view import find_view
 from xrcam_jax.data.manifest import ORIGIN
 from xrcam_jax.data.synthetic import LABELS, frame_shape, view_circle
@@ -51,9 +51,9 @@ def test_same_seed_same_bytes(tmp_path):
 def test_videos_show_what_was_drawn(tmp_path, suffix):
     cohort = replace(TINY, gbm=1, meningioma=1, side=96, suffix=suffix)
     write_cohort(tmp_path, cohort, progress=False)
-    for recording in recordings(cohort):
-        drawn = np.stack([view.picture for view in views(cohort, recording)])
-        path = tmp_path / "recordings" / recording.label / recording.patient / f"{recording.stem}{suffix}"
+    for scan in scans(cohort):
+        drawn = np.stack([view.picture for view in views(cohort, scan)])
+        path = tmp_path / "recordings" / scan.label / scan.patient / f"{scan.stem}{suffix}"
         seen = read(path)
         assert seen.shape == (*drawn.shape, 3)
         assert np.abs(seen - drawn[..., None].astype(float)).mean() < 8
@@ -61,7 +61,7 @@ def test_videos_show_what_was_drawn(tmp_path, suffix):
 
 def test_round_view_on_black_with_a_logo_and_repeated_neighbours():
     side = 96
-    seen = list(views(replace(TINY, side=side), recordings(TINY)[0]))
+    seen = list(views(replace(TINY, side=side), scans(TINY)[0]))
     column, row, radius = view_circle(side)
     height, width = frame_shape(side)
     rows, columns = np.ogrid[:height, :width]
@@ -79,8 +79,8 @@ def test_round_view_on_black_with_a_logo_and_repeated_neighbours():
 
 @pytest.mark.parametrize("side", [48, 97, 230])
 def test_preparing_finds_the_square_that_was_drawn(side):
-    for recording in recordings(TINY):
-        pictures = [view.picture for view in views(replace(TINY, side=side), recording)]
+    for scan in scans(TINY):
+        pictures = [view.picture for view in views(replace(TINY, side=side), scan)]
         height, width = pictures[0].shape
         square = find_view(pictures)
         assert abs(square.left - (width - side) / 2) <= 1
@@ -107,7 +107,7 @@ def test_annotations_outline_the_structures(tmp_path):
     coco = json.loads((tmp_path / ANNOTATIONS).read_text())
     drawn = {
         f"{r.label}_{r.patient}_{r.stem}_{number:06d}.png": view.structures > 0
-        for r in recordings(cohort)
+        for r in scans(cohort)
         for number, view in enumerate(views(cohort, r))
     }
     assert [image["file_name"] for image in coco["images"]] == [

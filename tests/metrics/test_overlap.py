@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from xrcam_jax.metrics.overlap import dice, iou, iou_eq_2_22, overlap, pooled, salient
+from xrcam_jax.metrics.overlap import centred_discs, dice, iou, iou_eq_2_22, overlap, pooled, salient
 
 MASKS = st.tuples(*[arrays(bool, (3, 4, 5))] * 2)
 
@@ -64,3 +64,15 @@ def test_one_outline_serves_all_methods(found, truth):
     np.testing.assert_array_equal(counts.truth, [[mask.sum() for mask in truth]] * 2)
     alone = overlap(found[0], truth[0])
     np.testing.assert_array_equal(alone.both, [(mask & truth[0]).sum() for mask in found[0]])
+
+
+@given(arrays(bool, (2, 9, 12)))
+def test_centred_discs_have_the_areas_of_the_masks_about_the_middle(masks):
+    """No pixel outside is nearer to the middle than one inside, and the area is right but for the last ring."""
+    rows, columns = np.indices(masks.shape[1:])
+    distance = np.hypot(rows - 4, columns - 5.5)
+    for disc, mask in zip(np.asarray(centred_discs(masks)), masks, strict=True):
+        assert distance[disc].max(initial=0) <= distance[~disc].min(initial=np.inf)
+        # Within the frame, a circle of 4 pixels' radius has its area up to the pixels that its arc passes through.
+        if mask.sum() < 50:
+            assert abs(int(disc.sum()) - int(mask.sum())) <= 2 * np.pi * np.sqrt(mask.sum() / np.pi) + 1

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32, PRNGKeyArray, UInt8
 
 from xrcam_jax.data.manifest import Statistics
 from xrcam_jax.pictures import plot
 
-Grey = UInt8[Array, "b h w 1"] | Float[Array, "b h w 1"]
+Grey = UInt8[Array | np.ndarray, "b h w 1"] | Float[Array | np.ndarray, "b h w 1"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def normalise(images: Grey, statistics: Statistics) -> Float32[Array, "b h w 3"]
     return jnp.repeat((_unit(images) - statistics.mean) / statistics.std, 3, axis=-1)
 
 
-def rotate(image: Float[Array, "h w"], angle: Float[Array, ""]) -> Float[Array, "h w"]:
+def rotate(image: Float[Array | np.ndarray, "h w"], angle: Float[Array, ""]) -> Float[Array, "h w"]:
     """Turns a picture about its centre, counterclockwise for a positive angle, and keeps its size.
 
     Bilinear; what is turned in from outside is the picture reflected at its edges, the edge pixels repeated.
@@ -82,8 +83,9 @@ def rotate(image: Float[Array, "h w"], angle: Float[Array, ""]) -> Float[Array, 
       angle: in radians.
     """
     # dm_pix.rotate also interpolates across the channels: here it took six times as long, and more with other fillings.
+    image = jnp.asarray(image)
     height, width = image.shape
-    down, right = jnp.meshgrid(_about_centre(height), _about_centre(width), indexing="ij")
+    down, right = jnp.meshgrid(_about_centre(height, image.dtype), _about_centre(width, image.dtype), indexing="ij")
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rows = cos * down + sin * right + (height - 1) / 2
     columns = cos * right - sin * down + (width - 1) / 2
@@ -129,8 +131,8 @@ def _augment_one(key: PRNGKeyArray, image: Float32[Array, "h w 1"], settings: Au
     return jnp.clip(image, 0, 1).astype(jnp.float32)
 
 
-def _about_centre(length: int) -> Float[Array, "length"]:
-    return jnp.arange(length) - (length - 1) / 2
+def _about_centre(length: int, dtype: DTypeLike) -> Float[Array, "{length}"]:
+    return jnp.arange(length, dtype=dtype) - (length - 1) / 2
 
 
 def _unit(images: Grey) -> Float32[Array, "b h w 1"]:

@@ -4,7 +4,7 @@ An image of the file belongs to the frame with its base name; folders in ``file_
 height are those of the crop, its coordinates are the crop's. Where they are those of the recording's frames, they are
 shifted and clipped to the crop. Any other size is left out and not scaled, as nothing says what was cut or stretched.
 
-Every annotation has one outcome, which ``Report`` counts:
+Every annotation has one outcome, which ``Tally`` counts:
 
 - used: it marks at least one pixel of the crop.
 - duplicate: as another with the same id in every respect, which is kept.
@@ -69,7 +69,7 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Report:
+class Tally:
     """How many annotations had each of ``OUTCOMES`` and, of those that are used, each of ``REMARKS``.
 
     Printed, it is a table.
@@ -97,7 +97,7 @@ class Annotations:
 
     frames: dict[str, Frame]
     instances: dict[str, tuple[Instance, ...]]
-    report: Report
+    report: Tally
 
     @property
     def annotated(self) -> list[str]:
@@ -155,7 +155,7 @@ def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> A
         raise ValueError(f"{path}: expected COCO annotations, found JSON nested too deep") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    counts = Report({name: outcomes[name] for name in OUTCOMES}, {name: remarks[name] for name in REMARKS})
+    counts = Tally({name: outcomes[name] for name in OUTCOMES}, {name: remarks[name] for name in REMARKS})
     by_file = {file: tuple(marked) for file, marked in instances.items()}
     return Annotations({frame.file: frame for frame in frames}, by_file, counts)
 

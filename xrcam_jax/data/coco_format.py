@@ -81,7 +81,7 @@ def _regions(where: str, fields: dict) -> Regions:
         return Regions("polygon", [one for one in polygons if _has_area(one)], None)
     left, top, width, height = _numbers(f"{where}.bbox", _value(where, fields, "bbox", list), 4)
     right, bottom = left + width, top + height
-    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
     return Regions("box", [corners] if width > 0 and height > 0 else [], None)
 
 

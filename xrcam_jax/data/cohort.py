@@ -69,7 +69,7 @@ SMALL = Cohort(gbm=10, meningioma=10, videos=2, frames=48, side=96, annotate_eve
 
 
 @dataclass(frozen=True)
-class Recording:
+class Scan:
     """One video of a cohort, not drawn yet."""
 
     label: str
@@ -82,17 +82,17 @@ class Recording:
         return f"scan{self.video + 1}"
 
 
-def recordings(cohort: Cohort) -> list[Recording]:
+def scans(cohort: Cohort) -> list[Scan]:
     """All videos of ``cohort``, in the order in which they are drawn."""
-    return [Recording(label, patient, v) for label, patient in cohort.patients for v in range(cohort.videos)]
+    return [Scan(label, patient, v) for label, patient in cohort.patients for v in range(cohort.videos)]
 
 
-def views(cohort: Cohort, recording: Recording) -> Iterator[View]:
+def views(cohort: Cohort, scan: Scan) -> Iterator[View]:
     """The frames of one video; they do not depend on which others are drawn."""
-    number = int(recording.patient[1:])
+    number = int(scan.patient[1:])
     look = draw_look(np.random.default_rng((cohort.seed, number)))
-    rng = np.random.default_rng((cohort.seed, number, 1 + recording.video))
-    return record(rng, draw_tissue(rng, recording.label, cohort.side, look), cohort.side, look, cohort.frames)
+    rng = np.random.default_rng((cohort.seed, number, 1 + scan.video))
+    return record(rng, draw_tissue(rng, scan.label, cohort.side, look), cohort.side, look, cohort.frames)
 
 
 def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool = True) -> Path:
@@ -107,13 +107,13 @@ def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool 
       OSError: a video cannot be written; names it.
     """
     out = Path(out)
-    coco = Coco()
-    # Hidden: it is no recording.
+    coco = _Coco()
+    # It is hidden, since it is no recording.
     write_whole(out / RECORDINGS / f".{ORIGIN}", f"drawn by xrcam synth, seed {cohort.seed}\n".encode())
-    for recording in tqdm(recordings(cohort), desc="draw", unit="video", disable=None if progress else True):
-        folder = out / RECORDINGS / recording.label / recording.patient
-        annotated = _annotating(views(cohort, recording), cohort, recording, coco)
-        _write_video(folder / f"{recording.stem}{cohort.suffix}", annotated, cohort.side)
+    for scan in tqdm(scans(cohort), desc="draw", unit="video", disable=None if progress else True):
+        folder = out / RECORDINGS / scan.label / scan.patient
+        annotated = _annotating(views(cohort, scan), cohort, scan, coco)
+        _write_video(folder / f"{scan.stem}{cohort.suffix}", annotated, cohort.side)
     write_whole(out / ANNOTATIONS, json.dumps(coco.content()).encode())
     return out / RECORDINGS
 
@@ -133,14 +133,14 @@ def _write_video(path: Path, frames: Iterable[View], side: int) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _annotating(frames: Iterable[View], cohort: Cohort, recording: Recording, coco: "Coco") -> Iterator[View]:
+def _annotating(frames: Iterable[View], cohort: Cohort, scan: Scan, coco: "_Coco") -> Iterator[View]:
     for number, view in enumerate(frames):
-        if recording.label == "Meningioma" and number % (2 * cohort.annotate_every) == 0:
-            coco.add(f"{recording.label}_{recording.patient}_{recording.stem}_{number:06d}.png", view)
+        if scan.label == "Meningioma" and number % (2 * cohort.annotate_every) == 0:
+            coco.add(f"{scan.label}_{scan.patient}_{scan.stem}_{number:06d}.png", view)
         yield view
 
 
-class Coco:
+class _Coco:
     """Annotations in the layout that MakeSense.ai exports: a polygon and its box per structure."""
 
     def __init__(self) -> None:
@@ -205,7 +205,7 @@ def draw_frames(cohort: Cohort) -> Frames:
     height, width = frame_shape(cohort.side)
     top, left = (height - cohort.side) // 2, (width - cohort.side) // 2
     square = np.s_[top : top + cohort.side, left : left + cohort.side]
-    seen = [(r, number, view) for r in recordings(cohort) for number, view in enumerate(views(cohort, r))]
+    seen = [(r, number, view) for r in scans(cohort) for number, view in enumerate(views(cohort, r))]
     seen = [(r, number, view) for r, number, view in seen if number % 2 == 0]
     return Frames(
         np.stack([view.picture[square] for _, _, view in seen]),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from xrcam_jax.data.crop import Crop
 
+Frame = TypeVar("Frame")
 Grey = UInt8[np.ndarray, "h w"]
 Points = Float[np.ndarray, "n 2"]
 
@@ -34,9 +36,9 @@ class Circle:
     radius: float
 
 
-def spread(frames: Iterable[Grey], at_most: int = SAMPLES) -> list[Grey]:
+def spread(frames: Iterable[Frame], at_most: int = SAMPLES) -> list[Frame]:
     """Frames at equal distances over the whole of a stream of unknown length, between half and all of ``at_most``."""
-    kept: list[Grey] = []
+    kept: list[Frame] = []
     stride = 1
     for number, frame in enumerate(frames):
         if number % stride == 0:
@@ -177,7 +179,7 @@ def _arc_is_seen(circle: Circle, points: Points, shape: tuple[int, ...]) -> bool
     arc = np.stack([circle.x + circle.radius * np.cos(angles), circle.y + circle.radius * np.sin(angles)], axis=1)
     turns = np.arctan2(points[:, 1] - circle.y, points[:, 0] - circle.x) / (2 * np.pi) % 1
     seen = len(np.unique((turns * directions).astype(int)))
-    return seen >= ARC_SEEN * directions and seen >= ARC_IN_FRAME_SEEN * _within(arc, shape).sum()
+    return bool(seen >= ARC_SEEN * directions and seen >= ARC_IN_FRAME_SEEN * _within(arc, shape).sum())
 
 
 def _agree(circle: Circle, view: Bool[np.ndarray, "h w"]) -> bool:

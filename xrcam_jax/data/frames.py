@@ -121,7 +121,7 @@ def extract_all(
     return done
 
 
-def extract(recording: Recording, name: str, out: Path, every: int) -> Extracted:
+def _extract(recording: Recording, name: str, out: Path, every: int) -> Extracted:
     """Writes the frames of one recording, which is read twice: first for the view, then for the frames.
 
     Raises:
@@ -234,7 +234,7 @@ def _extract_if_changed(recording: Recording, name: str, out: Path, every: int, 
     if known and unchanged and all((out / known.file(number)).is_file() for number in known.numbers):
         return known
     _remove(out, recording.label, recording.patient, name, recording.video)
-    extracted = extract(recording, name, out, every)
+    extracted = _extract(recording, name, out, every)
     write_whole(_note(out, recording.video), json.dumps(flattened(extracted)).encode())
     return extracted
 

@@ -22,21 +22,21 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
 from xrcam_jax.data.manifest import MANIFEST, PARTS, Frame, Prepared
-from xrcam_jax.pictures.read import read_grey
+from xrcam_jax.pictures.decode import read_grey
 
 # Each holds one batch: enough that a slow file is made up for, few enough that memory does not notice.
 BATCHES_AHEAD = 8
 THREADS = max(2, min(BATCHES_AHEAD, os.cpu_count() or 1))
 
 
-class Batch(TypedDict):
+class TrainingBatch(TypedDict):
     """What a training step takes; ``label`` is the place in ``Prepared.classes``."""
 
     image: UInt8[np.ndarray, "b h w 1"]
     label: Int32[np.ndarray, "b"]
 
 
-class EvaluationBatch(Batch):
+class EvaluationBatch(TrainingBatch):
     """``weight`` is 1, or 0 for padding; ``index`` is the place in ``Prepared.part(part)``, or -1 for padding."""
 
     weight: Float32[np.ndarray, "b"]
@@ -78,7 +78,7 @@ def training_batches(
     return TrainingBatches(prepared, frames, batch_size, size or common_size(prepared), seed, process, processes)
 
 
-class TrainingBatches(Iterator[Batch]):
+class TrainingBatches(Iterator[TrainingBatch]):
     """The endless iterator that ``training_batches`` returns; its state says which frames have been seen."""
 
     def __init__(
@@ -100,7 +100,7 @@ class TrainingBatches(Iterator[Batch]):
         read = functools.partial(_example, prepared.folder, frames, _labels(prepared, frames), size)
         self._batches = iter(_ahead(order.map(read).batch(batch_size, drop_remainder=True)))
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> TrainingBatch:
         return next(self._batches)
 
     def get_state(self) -> dict[str, int]:
@@ -174,7 +174,7 @@ class EvaluationBatches:
         places[len(frames) :] = -1
         mine = places.reshape(steps, processes, batch_size)[:, process].ravel()
         read = functools.partial(_weighted_example, prepared.folder, frames, _labels(prepared, frames), size)
-        self._batches = _grain().MapDataset.source(mine).map(read).batch(batch_size)
+        self._batches = _grain().MapDataset.source(mine.tolist()).map(read).batch(batch_size)
 
     def __len__(self) -> int:
         return len(self._batches)

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from xrcam_jax.pictures.read import Grey, is_video, read_single, stream
+from xrcam_jax.pictures.decode import Grey, read_rgb
+from xrcam_jax.pictures.read import is_video, stream
 
 # A patient's folder also holds notes and thumbnail databases: what counts as a picture is told by suffix.
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -102,7 +103,7 @@ def _read(path: Path, every: int) -> Iterator[tuple[int, Path, UInt8[np.ndarray,
     if path.is_dir():
         pictures = files_of(Recording("", "", path, ""))
         for number in range(0, len(pictures), every):
-            yield number, pictures[number], read_single(pictures[number])
+            yield number, pictures[number], read_rgb(pictures[number], single=True)
     else:
         for index, picture in enumerate(stream([path], every=every)):
             yield index * every, path, picture.pixels

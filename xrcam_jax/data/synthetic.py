@@ -159,11 +159,11 @@ def _path(rng: np.random.Generator, frames: int, reach: float) -> Float32[np.nda
 
 def frame_shape(side: int) -> tuple[int, int]:
     """Height and width of a frame whose round view has an inscribed square of ``side`` pixels."""
-    diameter = view_diameter(side)
+    diameter = _view_diameter(side)
     return diameter + 2 * (diameter // 24) + 2, diameter + 2 * (diameter // 6)
 
 
-def view_diameter(side: int) -> int:
+def _view_diameter(side: int) -> int:
     """Diameter of the round view, in pixels: the least whose largest square has ``side`` pixels."""
     return math.ceil(side * math.sqrt(2))
 
@@ -171,7 +171,7 @@ def view_diameter(side: int) -> int:
 def view_circle(side: int) -> tuple[float, float, float]:
     """Centre (column, row) and radius of the round view in the frame, in pixels."""
     height, width = frame_shape(side)
-    return (width - 1) / 2, (height - 1) / 2, view_diameter(side) / 2
+    return (width - 1) / 2, (height - 1) / 2, _view_diameter(side) / 2
 
 
 def _inside(side: int) -> Bool[np.ndarray, "h w"]:
@@ -204,7 +204,7 @@ def record(rng: np.random.Generator, tissue: Tissue, side: int, look: Look, fram
     inside, middle = _inside(side), (tissue.intensity.shape[0] - 1) / 2
     comb = _honeycomb(max(height, width), look)[:height, :width]
     views = -(-frames // 2)
-    path = _path(rng, views, middle - view_diameter(side) / 2 - 1)
+    path = _path(rng, views, middle - _view_diameter(side) / 2 - 1)
     exposure = 1 + look.drift * np.sin(np.linspace(0, rng.uniform(1, 2) * np.pi, views) + rng.uniform(0, 2 * np.pi))
     for number in range(frames):
         if number % 2 == 0:

@@ -5,7 +5,7 @@ import binascii
 from pathlib import Path
 from typing import Any
 
-from xrcam_jax.pictures.read import format_and_size
+from xrcam_jax.pictures.decode import format_and_size
 from xrcam_jax.report.checked import expect, is_index, is_names, is_number, read_object
 
 AGGREGATE = "aggregate"

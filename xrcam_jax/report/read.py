@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xrcam_jax.pictures.read import format_and_size
+from xrcam_jax.pictures.decode import format_and_size
 from xrcam_jax.report.checked import expect, is_index, is_number, read_bytes, read_object, read_text
 from xrcam_jax.report.frames import read_frames
 
