@@ -1,1 +1,1 @@
-"""What the command line, the studies and the benchmark ask of their arguments, and how they refuse them."""
+"""The command line, the studies and the benchmark parse and check their arguments with what is here."""
