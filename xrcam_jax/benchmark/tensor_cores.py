@@ -1,4 +1,4 @@
-"""What TF32 does to a program, computed on any device.
+"""Computes on any device what TF32 does to a program.
 
 A GPU's tensor cores take float32 operands with 10 of their 23 bits of mantissa and add the products up in float32
 (NVIDIA A100 architecture, 2020). So a program whose convolutions and matrix products round their operands has TF32's
@@ -19,13 +19,13 @@ _PRODUCTS = ("conv_general_dilated", "dot_general")
 
 
 def with_rounded_operands(f: Callable[..., Any], mantissa_bits: int = MANTISSA_BITS) -> Callable[..., Any]:
-    """``f`` as a GPU would run it with TF32: products that ask for the highest precision stay as they are.
+    """Returns ``f`` as a GPU would run it with TF32; products that ask for the highest precision stay as they are.
 
     Where ``f`` has formulations by platform, the one for all other platforms is taken.
 
     Args:
-      f: of arrays and trees of them.
-      mantissa_bits: that operands keep, to the nearest; ties go to the even one.
+      f: a function of arrays and trees of them.
+      mantissa_bits: how many bits operands keep, rounded to the nearest; ties go to the even one.
 
     Raises:
       NotImplementedError: when called, if products are inside remat, scan or a branch that values choose, or if there

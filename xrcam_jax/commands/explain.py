@@ -1,4 +1,4 @@
-"""``xrcam explain``: pictures in, overlays out."""
+"""``xrcam explain``: takes pictures and shows where a network looks."""
 
 import argparse
 from importlib.util import find_spec

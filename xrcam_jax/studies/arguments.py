@@ -1,4 +1,4 @@
-"""The options that all studies have, and what can be refused of them before anything is read."""
+"""All studies have these options; what is wrong with them is refused before anything is read."""
 
 import argparse
 from collections.abc import Sequence
