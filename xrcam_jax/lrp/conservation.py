@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from xrcam_jax.lrp.composites import Composite, Site
 from xrcam_jax.lrp.plan import make_plan
-from xrcam_jax.lrp.program import marks_of, trace
+from xrcam_jax.lrp.program import Probes, marks_of, trace
 from xrcam_jax.lrp.propagate import new_ledger, total
 from xrcam_jax.lrp.transform import Seed, check_seed, explained_leaves, program_for, zeros_for
 
@@ -123,24 +123,24 @@ def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, se
     program = program_for(closed, composite)
     plan, sites = make_plan(program, composite, explained_leaves(x, args), None)
     marks = marks_of(program)
-    probes = {number: new_ledger() for number in range(len(sites))}
+    ledgers = {number: new_ledger() for number in range(len(sites))}
 
     @jax.jit
     def account(leaves: list[Any], rest: list[Any]) -> tuple[dict[str, Any], dict[int, Any]]:
-        def forward(leaves: list[Any], taps: dict[str, Any], ledgers: dict[int, Any]) -> list[Any]:
-            return plan.run([*leaves, *rest], {**taps, **ledgers})[0]
+        def forward(leaves: list[Any], probes: Probes) -> list[Any]:
+            return plan.run([*leaves, *rest], probes)[0]
 
         zeros = {name: zeros_for(aval) for name, aval in marks.items()}
-        outputs, pullback = jax.vjp(forward, leaves, zeros, probes)
+        outputs, pullback = jax.vjp(forward, leaves, Probes(zeros, ledgers))
         output = jax.tree.unflatten(structure, outputs)
         relevance = seed(output) if callable(seed) else seed
         check_seed(relevance, output)
-        reached, at_marks, ledgers = pullback(jax.tree.leaves(relevance))
-        levels = {"output": relevance, **dict(reversed(at_marks.items())), "": reached}
-        return {name: _sums(level) for name, level in levels.items()}, ledgers
+        reached, found = pullback(jax.tree.leaves(relevance))
+        levels = {"output": relevance, **found.taps, "": reached}
+        return {name: _sums(level) for name, level in levels.items()}, found.ledgers
 
-    levels, ledgers = jax.device_get(account(jax.tree.leaves(x), jax.tree.leaves(args)))
-    balances = [Balance(*map(float, ledgers[number])) for number in range(len(sites))]
+    levels, accounts = jax.device_get(account(jax.tree.leaves(x), jax.tree.leaves(args)))
+    balances = [Balance(*map(float, accounts[number])) for number in range(len(sites))]
     order = ["output", *reversed(marks), ""]
     stages = {
         stage: _stage(

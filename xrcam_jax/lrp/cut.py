@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from xrcam_jax.errors import unknown
 from xrcam_jax.lrp.composites import gradient
-from xrcam_jax.lrp.program import Equation, Program, run, trace
+from xrcam_jax.lrp.program import Equation, Probes, Program, run, trace
 from xrcam_jax.lrp.transform import program_for
 
 
@@ -81,4 +81,4 @@ def _everywhere(program: Program) -> Iterator[Equation]:
 
 
 def _run(program: Program, values: list[Any]) -> list[Any]:
-    return run(program, {}, values, {})[0]
+    return run(program, {}, values, Probes())[0]

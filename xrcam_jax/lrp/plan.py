@@ -12,22 +12,19 @@ from xrcam_jax.lrp import facts
 from xrcam_jax.lrp.composites import Composite, Site
 from xrcam_jax.lrp.facts import Fact
 from xrcam_jax.lrp.operations import Grouper, Operation, innermost
-from xrcam_jax.lrp.program import REMAT, Equation, Program, Step, run
+from xrcam_jax.lrp.program import REMAT, Equation, Probes, Program, Step, run
 from xrcam_jax.lrp.propagate import propagate
 from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule, fits, keeps_derivative, receives, wants_bias
 
 
 @dataclass(eq=False)
 class Plan:
-    """What runs in place of which equation of ``program``; ``sites`` are the operations under a rule.
-
-    Probes given to :meth:`run` under a mark's name are taps, under a site's number its ledger.
-    """
+    """What runs in place of which equation of ``program``; a site's number is that of its ledger."""
 
     program: Program
     steps: dict[int, Step | None] = field(default_factory=dict)
 
-    def run(self, values: Sequence[Any], probes: dict[Any, Array]) -> tuple[list[Any], dict[str, Array]]:
+    def run(self, values: Sequence[Any], probes: Probes) -> tuple[list[Any], dict[str, Array]]:
         """The program's outputs and the tapped activations; see :func:`xrcam_jax.lrp.program.run`."""
         return run(self.program, self.steps, values, probes)
 
@@ -170,8 +167,8 @@ class _Planner:
     def _step(self, operation: Operation, rule: Rule, number: int) -> Step:
         n = len(operation.x)
 
-        def step(values: Sequence[Any], probes: dict[Any, Array]) -> tuple[Sequence[Any], dict[str, Array]]:
-            return [propagate(operation, rule, tuple(values[:n]), tuple(values[n:]), probes.get(number))], {}
+        def step(values: Sequence[Any], probes: Probes) -> tuple[Sequence[Any], dict[str, Array]]:
+            return [propagate(operation, rule, tuple(values[:n]), tuple(values[n:]), probes.ledgers.get(number))], {}
 
         return Step((*operation.x, *operation.constants), step)
 
@@ -205,16 +202,16 @@ def _check(rule: Rule, site: Site, inputs: int) -> None:
         raise ValueError(f"the rule {rule} says which of {len(found)} inputs receive relevance, of {inputs} of {where}")
 
 
-def _run_remat(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: dict) -> Any:
+def _run_remat(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: Probes) -> Any:
     params = equation.eqn.params
     body = jax.checkpoint(plans[0].run, prevent_cse=params["prevent_cse"], policy=params["policy"])
     return body(list(values), probes)
 
 
-def _run_scan(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: dict) -> Any:
+def _run_scan(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: Probes) -> Any:
     params = equation.eqn.params
     consts, carries = params["num_consts"], params["num_carry"]
-    ledgers = {key: probe for key, probe in probes.items() if isinstance(key, int)}
+    ledgers = Probes(ledgers=probes.ledgers)
 
     def turn(carry: list[Any], xs: list[Any]) -> tuple[list[Any], list[Any]]:
         outputs, _ = plans[0].run([*values[:consts], *carry, *xs], ledgers)
@@ -227,8 +224,8 @@ def _run_scan(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], 
     return [*carry, *ys], {}
 
 
-def _run_cond(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: dict) -> Any:
-    ledgers = {key: probe for key, probe in probes.items() if isinstance(key, int)}
+def _run_cond(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: Probes) -> Any:
+    ledgers = Probes(ledgers=probes.ledgers)
     branches = [lambda *operands, plan=plan: plan.run(operands, ledgers)[0] for plan in plans]
     return lax.switch(values[0], branches, *values[1:]), {}
 

@@ -5,7 +5,8 @@ neighbours; loops, branches and remat keep their bodies as programs of their own
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -192,27 +193,41 @@ def tappable(program: Program) -> Iterator[Equation]:
             yield equation
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=("taps", "ledgers"), meta_fields=())
+@dataclass(frozen=True)
+class Probes:
+    """Zeros that a run takes in beside its values: their cotangents tell what a backward pass finds.
+
+    Attributes:
+      taps: by mark, zeros that are added there; their cotangent is what arrives at the mark.
+      ledgers: by the number of a step, an empty account; its cotangent is what the step writes there.
+    """
+
+    taps: dict[str, Any] = field(default_factory=dict)
+    ledgers: dict[int, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """What runs in place of an equation.
 
     Attributes:
       inputs: the values it takes.
-      run: from these values and the taps to the equation's outputs and the activations found inside.
+      run: from these values and the probes to the equation's outputs and the activations found inside.
     """
 
     inputs: tuple[int, ...]
-    run: Callable[[Sequence[Any], dict[str, Any]], tuple[Sequence[Any], dict[str, Any]]]
+    run: Callable[[Sequence[Any], Probes], tuple[Sequence[Any], dict[str, Any]]]
 
 
-_PLAIN = Step((), lambda values, taps: ((), {}))
+_PLAIN = Step((), lambda values, probes: ((), {}))
 
 
 def run(
     program: Program,
     steps: Mapping[int, Step | None],
     values: Sequence[Any],
-    taps: dict[Any, Any],
+    probes: Probes,
 ) -> tuple[list[Any], dict[str, Any]]:
     """Run ``program`` with some equations replaced.
 
@@ -221,7 +236,7 @@ def run(
       steps: by an equation's position, what runs in its place; ``None`` leaves it out, since its result is
         part of a later step.
       values: one array for each of the program's inputs.
-      taps: by mark, zeros to add there; the cotangent of the zeros is what arrives at the mark.
+      probes: what the backward pass is to tell.
 
     Returns:
       The outputs, and the activation at each tapped mark.
@@ -236,10 +251,10 @@ def run(
         if step is _PLAIN:
             outputs: Sequence[Any] = equation.bind(*(env[i] for i in equation.inputs))
         else:
-            outputs, inside = step.run([env[i] for i in step.inputs], taps)
+            outputs, inside = step.run([env[i] for i in step.inputs], probes)
             activations.update(inside)
-        if equation.mark is not None and equation.mark in taps:
-            outputs = (outputs[0] + taps[equation.mark],)
+        if equation.mark is not None and equation.mark in probes.taps:
+            outputs = (outputs[0] + probes.taps[equation.mark],)
             activations[equation.mark] = outputs[0]
         env.update(zip(equation.outputs, outputs, strict=True))
     return [env[i] for i in program.outputs], activations

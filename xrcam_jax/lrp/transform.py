@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from xrcam_jax.errors import unknown
 from xrcam_jax.lrp.composites import Composite, gradient
 from xrcam_jax.lrp.operations import keep_operations
 from xrcam_jax.lrp.plan import make_plan
-from xrcam_jax.lrp.program import Program, flatten, marks_of, trace
+from xrcam_jax.lrp.program import Probes, Program, flatten, marks_of, trace
 
 Seed = Array | Callable[[Any], Any]
 
@@ -52,7 +52,7 @@ def lrp(f: Callable, composite: Composite) -> Callable:
     def explained(x: PyTree, *args: PyTree) -> PyTree:
         closed, structure = trace(f, x, *args)
         plan, _ = make_plan(program_for(closed, composite), composite, explained_leaves(x, args), None)
-        outputs, _ = plan.run(jax.tree.leaves((x, *args)), {})
+        outputs, _ = plan.run(jax.tree.leaves((x, *args)), Probes())
         return jax.tree.unflatten(structure, outputs)
 
     return explained
@@ -103,16 +103,31 @@ def taps(
     """
     closed, structure = trace(f, x, *args)
     values = jax.tree.leaves((x, *args))
-    outputs, activations, pullback = tap_program(closed, composite, explained_leaves(x, args), values, marks)
-    output = jax.tree.unflatten(structure, outputs)
+    tapped = tap_program(closed, composite, explained_leaves(x, args), values, marks)
+    output = jax.tree.unflatten(structure, tapped.outputs)
     relevance = seed(output) if callable(seed) else seed
     check_seed(relevance, output)
-    return Taps(output, activations, pullback(jax.tree.leaves(relevance)))
+    return Taps(output, tapped.activations, tapped.pullback(jax.tree.leaves(relevance)))
 
 
 def explained_leaves(x: PyTree, args: PyTree) -> list[bool]:
     """For each leaf of (x, *args), whether it is explained: those of ``x`` are."""
     return [True] * len(jax.tree.leaves(x)) + [False] * len(jax.tree.leaves(args))
+
+
+class Tapped(NamedTuple):
+    """A traced model that has run forward.
+
+    Attributes:
+      outputs: the leaves of what it returns.
+      activations: by mark.
+      pullback: from the relevance of the outputs to that at each mark; map it over several to explain several
+        targets.
+    """
+
+    outputs: list[Array]
+    activations: dict[str, Array]
+    pullback: Callable[[list[Array]], dict[str, Array]]
 
 
 def tap_program(
@@ -121,11 +136,8 @@ def tap_program(
     explained: Sequence[bool],
     values: Sequence[Array],
     marks: Sequence[str] | None,
-) -> tuple[list[Array], dict[str, Array], Callable[[list[Array]], dict[str, Array]]]:
-    """:func:`taps` for a traced model: its outputs, the activations, and the pullback to the marks.
-
-    The pullback takes the relevance of the outputs; map it over several to explain several targets.
-    """
+) -> Tapped:
+    """:func:`taps` for a traced model, before a seed is chosen."""
     program = program_for(closed, composite)
     found = marks_of(program)
     names = tuple(found) if marks is None else tuple(marks)
@@ -134,11 +146,11 @@ def tap_program(
             raise unknown("mark", name, found)
     plan, _ = make_plan(program, composite, explained, frozenset(names))
 
-    def tapped(zeros: dict[Any, Array]) -> tuple[list[Array], dict[str, Array]]:
-        return plan.run(values, zeros)
+    def forward(zeros: dict[str, Array]) -> tuple[list[Array], dict[str, Array]]:
+        return plan.run(values, Probes(zeros))
 
-    outputs, pullback, activations = jax.vjp(tapped, {name: zeros_for(found[name]) for name in names}, has_aux=True)
-    return outputs, activations, lambda relevance: pullback(relevance)[0]
+    outputs, pullback, activations = jax.vjp(forward, {name: zeros_for(found[name]) for name in names}, has_aux=True)
+    return Tapped(outputs, activations, lambda relevance: pullback(relevance)[0])
 
 
 def zeros_for(aval: Any) -> Array:
