@@ -39,7 +39,7 @@ class Site:
       primitive: its JAX primitive; of a function with a derivative of its own, such as ``jax.nn.relu``, what
         it consists of if that is one primitive (``"max"``).
       scope: path of named scopes around it (Linen modules set it, so do the models here), maybe empty.
-      stage: the next mark downstream, or ``"output"``.
+      mark: the next mark downstream, or ``"output"``.
       first: whether no layer lies between the explained input and it.
       last: whether no layer lies between it and the output.
       source: the user's line, ``file:line (function)``.
@@ -48,10 +48,15 @@ class Site:
     kind: OperationKind
     primitive: str
     scope: str
-    stage: str
+    mark: str
     first: bool
     last: bool
     source: str
+
+    @property
+    def stage(self) -> str:
+        """The part of the model that a :class:`~xrcam_jax.lrp.conservation.Conservation` counts it to: its mark's."""
+        return self.mark
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Assign:
     Attributes:
       rule: what they get.
       kinds: which kinds; empty means all.
-      name: glob for the stage (``"layer3"``) or the scope (``"layer3/0/*"``).
+      name: glob for the mark (``"layer3"``) or the scope (``"layer3/0/*"``).
       first: only those with no layer before them.
       last: only those with no layer after them.
       primitives: which primitives; empty means all.
@@ -80,7 +85,7 @@ class Assign:
 
     def fits(self, site: Site) -> bool:
         """Whether ``site`` meets every condition."""
-        named = fnmatchcase(site.stage, self.name) or fnmatchcase(site.scope, self.name)
+        named = fnmatchcase(site.mark, self.name) or fnmatchcase(site.scope, self.name)
         depth = (site.first or not self.first) and (site.last or not self.last)
         kind = not self.kinds or site.kind in self.kinds
         return kind and named and depth and (not self.primitives or site.primitive in self.primitives)

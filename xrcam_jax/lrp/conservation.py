@@ -88,7 +88,7 @@ class Conservation:
     def table(self) -> str:
         """The same, operation by operation."""
         head = f"{'operation':40}" + "".join(f"{name:>14}" for name in _COLUMNS)
-        names = [f"{site.stage}: {site.scope or site.primitive} {site.kind}" for site, _ in self.operations]
+        names = [f"{site.mark}: {site.scope or site.primitive} {site.kind}" for site, _ in self.operations]
         rows = [_row(name, b, 40) for name, (_, b) in zip(names, self.operations, strict=True)]
         return "\n".join([head, *rows])
 
@@ -146,7 +146,7 @@ def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, se
         stage: _stage(
             levels[stage],
             levels[below],
-            [b for s, b in zip(sites, balances, strict=True) if s.stage == stage],
+            [b for s, b in zip(sites, balances, strict=True) if s.mark == stage],
         )
         for stage, below in pairwise(order)
     }

@@ -33,7 +33,7 @@ class Plan:
 class _Downstream:
     """What is known of a value from what reads it."""
 
-    stage: str
+    mark: str
     layers: int
 
 
@@ -86,14 +86,14 @@ class _Planner:
             equation = self.program.equations[position]
             below = [self.below[v] for v in equation.outputs if v in self.below]
             if below and position not in self.steps:
-                self._visit(position, equation, _Downstream(below[0].stage, max(b.layers for b in below)))
+                self._visit(position, equation, _Downstream(below[0].mark, max(b.layers for b in below)))
         return Plan(self.program, self.steps)
 
     def _receive(self, value: int, below: _Downstream) -> None:
         """Note that relevance reaches ``value``."""
         if self.facts[value].seen:
             before = self.below.get(value, below)
-            self.below[value] = _Downstream(before.stage, max(before.layers, below.layers))
+            self.below[value] = _Downstream(before.mark, max(before.layers, below.layers))
 
     def _visit(self, position: int, equation: Equation, below: _Downstream) -> None:
         if equation.eqn.primitive.name in (*REMAT, "scan", "cond"):
@@ -143,7 +143,7 @@ class _Planner:
     def _replace(self, operation: Operation, site: Site, rule: Rule, below: _Downstream) -> None:
         """Let ``rule`` propagate through ``operation``, and walk on above it."""
         _check(rule, site, len(operation.x))
-        above = _Downstream(below.stage, below.layers + (site.kind in WEIGHTED_KINDS))
+        above = _Downstream(below.mark, below.layers + (site.kind in WEIGHTED_KINDS))
         for value, receiving in zip(operation.x, receives(rule, len(operation.x)), strict=True):
             if receiving:
                 self._receive(value, above)
@@ -158,7 +158,7 @@ class _Planner:
             kind=operation.kind,
             primitive=innermost(first),
             scope=first.scope,
-            stage=below.stage,
+            mark=below.mark,
             first=max(self.facts[v].depth for v in operation.x) == 0,
             last=below.layers == 0,
             source=first.source,
@@ -181,13 +181,13 @@ class _Planner:
             planner = _Planner(body, self.composite, inputs, self.marks, self.sites)
             plans.append(planner.plan([below] * len(body.outputs)))
         self.steps[position] = Step(equation.inputs, partial(_BODIES[equation.eqn.primitive.name], equation, plans))
-        self._pass_through(equation, _Downstream(below.stage, below.layers + 1))
+        self._pass_through(equation, _Downstream(below.mark, below.layers + 1))
 
 
 def _no_rule(equation: Equation, site: Site | None) -> NotImplementedError:
     return NotImplementedError(
         f"no relevance rule for the primitive {equation.primitive!r} at {equation.source}"
-        + (f" (as {site.kind}, in {site.scope or site.stage})" if site else "")
+        + (f" (as {site.kind}, in {site.scope or site.mark})" if site else "")
         + "; give the composite an assignment or a default for it, or explain from a mark after it"
     )
 
