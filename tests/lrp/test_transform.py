@@ -352,3 +352,20 @@ def test_a_default_takes_what_no_assignment_fits():
     x = jnp.array([[0.5, 1.0]])
     out, pullback = jax.vjp(xr.lrp(lambda x: jnp.sin(x @ jnp.eye(2)), own), x)
     np.testing.assert_allclose(pullback(jnp.ones_like(out))[0], jnp.cos(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("f", [lambda x: -x, lambda x: 1 - x, lambda x: x - 1, lambda x: 2 * (1 - 3 * x)])
+def test_what_turns_its_input_round_passes_relevance_on(f):
+    x, r = jnp.array([0.5, 3.0]), jnp.array([2.0, -5.0])
+    np.testing.assert_array_equal(jax.vjp(xr.lrp(f, COMPOSITES["relevance_cam"]), x)[1](r)[0], r)
+    np.testing.assert_array_equal(f(x), xr.lrp(f, COMPOSITES["relevance_cam"])(x))
+
+
+def test_a_difference_from_a_constant_under_rules_that_look_at_it(float64):
+    """ε with and without the bias, by hand: z = 3 - 2 = 1, of which -2 are the input's."""
+    x, r = jnp.array([2.0]), jnp.array([4.0])
+    for bias, wanted in ((True, -8), (False, 4)):
+        own = Composite(default=Epsilon(0, bias))
+        np.testing.assert_allclose(jax.vjp(xr.lrp(lambda x: 3 - x, own), x)[1](r)[0], [wanted])
+        report = xr.conservation(lambda x: 3 - x.sum(keepdims=True), own, x, seed=r)
+        assert [site.kind for site, _ in report.operations] == ["scale", "sum"]

@@ -34,7 +34,8 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> OperationKind | Non
             return None if operands[0].gate == operands[1].gate else "sum"
         return "dense"
     if name in ("add", "add_any", "sub"):
-        return "add" if both else "shift"
+        # c - x turns x round, as its negative does.
+        return "add" if both else "scale" if name == "sub" and explained[1] else "shift"
     if name == "div":
         return "nonlinear" if not explained[0] else "gate" if both else "scale"
     if name in ("mul", "neg"):
@@ -137,7 +138,7 @@ class Grouper:
     def mean(self, position: int) -> Operation | None:
         """A sum divided by a count, if the equation at ``position`` is that division."""
         equation = self.program.equations[position]
-        if self.kind(position) != "scale" or len(equation.inputs) != 2:
+        if self.kind(position) != "scale" or equation.primitive not in ("mul", "div"):
             return None
         value, count = self._explained_first(equation)
         above = self._climb(value, fact.STRUCTURE)
@@ -270,6 +271,8 @@ def _sum(op: Operation, env: dict[int, Array]) -> Bilinear:
 
 
 def _scale(op: Operation, env: dict[int, Array]) -> Bilinear:
+    if op.equations[0].primitive == "sub":
+        return _shift(op, env)
     value = env[op.x[0]]
     factor = _replay(op.equations, {**env, op.x[0]: jnp.ones_like(value)})
     return Bilinear(lambda inputs, w: inputs[0] * w, (value,), factor, None, op.nonnegative)
@@ -278,9 +281,8 @@ def _scale(op: Operation, env: dict[int, Array]) -> Bilinear:
 def _shift(op: Operation, env: dict[int, Array]) -> Bilinear:
     value = env[op.x[0]]
     b = _replay(op.equations, {**env, op.x[0]: jnp.zeros_like(value)})
-    (equation,) = op.equations
-    sign = -1 if equation.primitive == "sub" and equation.inputs[1] == op.x[0] else 1
-    w, shape = jnp.asarray(sign, value.dtype), _output(equation).shape
+    w = jnp.asarray(-1 if op.kind == "scale" else 1, value.dtype)
+    shape = _output(op.equations[0]).shape
     return Bilinear(lambda inputs, w: jnp.broadcast_to(inputs[0] * w, shape), (value,), w, b, op.nonnegative)
 
 

@@ -15,8 +15,8 @@ OperationKind = Literal[
     "sum",  # over axes or windows; means, average pooling and sums weighted by attention too
     "max_pool",  # maximum over axes or windows, or of two values
     "activation",  # elementwise: relu, tanh, clamp, ...
-    "scale",  # times or divided by a constant: batch norm at inference
-    "shift",  # plus a constant: biases, batch norm at inference
+    "scale",  # times or divided by a constant, or taken from one: batch norm at inference
+    "shift",  # plus or minus a constant: biases, batch norm at inference
     "gate",  # an explained signal times an explained gate
     "softmax",
     "nonlinear",  # other elementwise functions, such as exp or sqrt: no composite of relevance has a rule for them
