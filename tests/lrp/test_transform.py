@@ -369,3 +369,16 @@ def test_a_difference_from_a_constant_under_rules_that_look_at_it(float64):
         np.testing.assert_allclose(jax.vjp(xr.lrp(lambda x: 3 - x, own), x)[1](r)[0], [wanted])
         report = xr.conservation(lambda x: 3 - x.sum(keepdims=True), own, x, seed=r)
         assert [site.kind for site, _ in report.operations] == ["scale", "sum"]
+
+
+@pytest.mark.parametrize(("gate", "share"), [("half", 1), ("published", 2)])
+def test_a_value_times_itself_is_a_product_of_two(gate, share):
+    x, r = jnp.array([0.5, -3.0]), jnp.array([2.0, -5.0])
+    found = jax.vjp(xr.lrp(lambda x: x * x, COMPOSITES[gate]), x)[1](r)[0]
+    np.testing.assert_array_equal(found, share * r)
+
+
+def test_deep_lift_of_a_square_is_the_slope_of_its_chord():
+    x = jnp.array([[0.5, -3.0], [1.0, 2.0]])
+    found = jax.vjp(xr.lrp(lambda x: x * x, xr.composites.deep_lift()), x)[1](jnp.ones((2, 2)))[0]
+    np.testing.assert_array_equal(found, [[1.5, -1.0], [0, 0]])

@@ -178,8 +178,8 @@ class Grouper:
             x.sort(key=lambda v: self.facts[v].gate)
             if equations[-1].primitive == "div":
                 x = list(equations[-1].inputs)
-        if kind == "add" and len(x) == 1:
-            x = x * 2  # x + x
+        if kind in ("add", "gate") and len(x) == 1:
+            x = x * 2  # x + x or x * x
         taken = x[:1] if kind == "sum" else x
         constants = tuple(v for v in read if v not in taken)
         nonnegative = all(self.facts[v].nonnegative for v in taken)
@@ -286,6 +286,16 @@ def _shift(op: Operation, env: dict[int, Array]) -> Bilinear:
     return Bilinear(lambda inputs, w: jnp.broadcast_to(inputs[0] * w, shape), (value,), w, b, op.nonnegative)
 
 
+def _gate(op: Operation, env: dict[int, Array]) -> Bilinear:
+    (equation,) = op.equations
+
+    def apply(inputs: tuple[Array, Array], w: tuple[()]) -> Array:
+        # By its inputs, not by their numbers, which are the same where a value is multiplied by itself.
+        return inputs[0] / inputs[1] if equation.primitive == "div" else inputs[0] * inputs[1]
+
+    return Bilinear(apply, tuple(env[v] for v in op.x), (), None, op.nonnegative)
+
+
 def _nonlinear(op: Operation, env: dict[int, Array]) -> Bilinear:
     def apply(inputs: tuple[Array, ...], w: tuple[()]) -> Array:
         return _replay(op.equations, {**env, **dict(zip(op.x, inputs, strict=True))})
@@ -313,6 +323,7 @@ _VIEWS = {
     "dense": _layer,
     "add": _add,
     "sum": _sum,
+    "gate": _gate,
     "softmax": _softmax,
     "scale": _scale,
     "shift": _shift,

@@ -137,7 +137,7 @@ class _Planner:
     def _is_ambiguous(self, operation: Operation, rule: Rule) -> bool:
         """Whether ``rule`` treats signal and gate differently, and nothing tells the one from the other."""
         gates = [self.facts[v].gate for v in operation.x]
-        unknown = operation.equations[-1].primitive == "mul" and (len(gates) < 2 or gates[0] == gates[1])
+        unknown = operation.equations[-1].primitive == "mul" and gates[0] == gates[-1]
         return operation.kind == "gate" and unknown and not all(receives(rule, len(gates)))
 
     def _replace(self, operation: Operation, site: Site, rule: Rule, below: _Downstream) -> None:
