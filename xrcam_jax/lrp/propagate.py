@@ -28,11 +28,24 @@ def _forward(operation: Operation, rule: Rule, x: PyTree, constants: PyTree, led
 
 def _backward(operation: Operation, rule: Rule, residuals: Any, r: Array) -> tuple[PyTree, None, Any]:
     x, constants, ledger = residuals
-    r_in, loss = rule.relevance(operation.bilinear(x, constants), r)
+    found = rule.relevance(operation.bilinear(x, constants), r)
+    _check(found, rule, x)
+    r_in, loss = found
     return r_in, None, None if ledger is None else _account(r, r_in, loss)
 
 
 propagate.defvjp(_forward, _backward)
+
+
+def _check(found: Any, rule: Rule, x: tuple[Array, ...]) -> None:
+    """Refuse what is not the relevance of each input, or None for it, and a loss: JAX would take some of it."""
+    match found:
+        case (tuple() as r_in, Loss()) if len(r_in) == len(x):
+            if all(part is None or jnp.shape(part) == value.shape for part, value in zip(r_in, x, strict=True)):
+                return
+    wanted = tuple(value.shape for value in x)
+    shapes = jax.tree.map(lambda leaf: getattr(leaf, "shape", leaf), found)
+    raise ValueError(f"the rule {rule} must return relevances of the shapes {wanted} and a Loss, got {shapes}")
 
 
 def new_ledger() -> Float[Array, "6"]:
