@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import PyTree
 
-from xrcam_jax.lrp.composites import Composite, Site
+from xrcam_jax.lrp.assignments import Composite, Site
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import Probes, marks_of, trace
 from xrcam_jax.lrp.propagate import new_ledger, total

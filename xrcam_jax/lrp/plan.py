@@ -9,7 +9,7 @@ import jax
 from jax import Array, lax
 
 from xrcam_jax.lrp import facts
-from xrcam_jax.lrp.composites import Composite, Site
+from xrcam_jax.lrp.assignments import Composite, Site
 from xrcam_jax.lrp.facts import Fact
 from xrcam_jax.lrp.operations import Grouper, Operation, innermost
 from xrcam_jax.lrp.program import REMAT, Equation, Probes, Program, Step, run
