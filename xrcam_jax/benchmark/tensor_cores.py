@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jax import Array, lax
 
-from xrcam_jax.lrp.program import Equation, Program, Step, flatten, run, trace
+from xrcam_jax.lrp.program import Equation, Probes, Program, Step, flatten, run, trace
 
 MANTISSA_BITS = 10
 _EXPONENT_BITS = 8
@@ -35,7 +35,7 @@ def with_rounded_operands(f: Callable[..., Any], mantissa_bits: int = MANTISSA_B
     def rounded(*args: Any) -> Any:
         closed, structure = trace(f, *args)
         program = flatten(closed)
-        outputs, _ = run(program, _steps(program, mantissa_bits), jax.tree.leaves(args), {})
+        outputs, _ = run(program, _steps(program, mantissa_bits), jax.tree.leaves(args), Probes())
         return jax.tree.unflatten(structure, outputs)
 
     return rounded

@@ -16,7 +16,7 @@ from xrcam_jax.explain.kinds import Cam, Found, Propagation
 from xrcam_jax.lrp.composites import Composite, gradient, relevance_cam
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import marks_of, trace
-from xrcam_jax.lrp.transform import program_for, tap_program
+from xrcam_jax.lrp.transform import Tapped, program_for, tap_program
 from xrcam_jax.marks import mark
 from xrcam_jax.runtime.compiling import compiled
 from xrcam_jax.runtime.trace_cache import kept, name_of
@@ -106,7 +106,7 @@ def single_pass(
       top_k: how many classes, without ``targets``.
     """
     taps = _taps(images, parameters, function, requests)
-    logits = next(iter(taps.values()))[0][0] if taps else function(images, parameters)
+    logits = next(iter(taps.values())).outputs[0] if taps else function(images, parameters)
     if targets is None:
         # Where a batch is laid across devices, top_k gathers it.
         targets = logits.argmax(1, keepdims=True) if top_k == 1 else jax.lax.top_k(logits, top_k)[1]
@@ -114,11 +114,13 @@ def single_pass(
     signals = dict.fromkeys(request.kind.signal for request in requests)
 
     def find(target: Int[Array, " b"]) -> dict[str, dict[str, Found]]:
-        arriving = {s: taps[s.composite][2]([s.seed(logits, target)]) for s in signals}
+        arriving = {s: taps[s.composite].pullback([s.seed(logits, target)]) for s in signals}
         return {
             request.name: {
                 layer: _found(
-                    request.kind, taps[request.kind.signal.composite][1][layer], arriving[request.kind.signal][layer]
+                    request.kind,
+                    taps[request.kind.signal.composite].activations[layer],
+                    arriving[request.kind.signal][layer],
                 )
                 for layer in request.layers
             }
@@ -130,7 +132,7 @@ def single_pass(
 
 def _taps(
     images: Array, parameters: PyTree, function: Function, requests: Sequence[Request]
-) -> dict[Composite, tuple[list[Array], dict[str, Array], Any]]:
+) -> dict[Composite, Tapped]:
     """By composite: the outputs, the activations, and the pullback to all layers that its signals are wanted at."""
     wanted: dict[Composite, dict[str, None]] = {}
     for request in requests:
