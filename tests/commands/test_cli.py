@@ -49,7 +49,9 @@ class PretendExplainer:
 @pytest.fixture
 def pretend(monkeypatch):
     monkeypatch.setattr(PretendExplainer, "shapes", [])
-    method = SimpleNamespace(summary="a summary", source="a source", family="activation", kind=None)
+    method = SimpleNamespace(
+        summary="a summary", source="a source", family="activation", kind=SimpleNamespace(single_pass=True)
+    )
     replacements = {
         "list_models": lambda: ["resnet18", "skresnext50_32x4d"],
         "METHODS": {"xrelevance_cam": method, "grad_cam": method},

@@ -30,7 +30,7 @@ from xrcam_jax.benchmark.runs import (
 )
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.functional import as_function
-from xrcam_jax.explain.kinds import Cam
+from xrcam_jax.explain.passes import Cam
 
 DEFAULTS = {
     "models": ["resnet50", "skresnext50_32x4d"],

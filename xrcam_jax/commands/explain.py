@@ -310,9 +310,8 @@ def _one_ahead(items: Iterable) -> Iterator:
 def _expanded(names: list[str]) -> list[str]:
     """Groups of methods in place of their names; each method once if a group is named."""
     import xrcam_jax as xr
-    from xrcam_jax.explain.kinds import is_single_pass
 
-    groups = {"all": list(xr.METHODS), "fast": [n for n, m in xr.METHODS.items() if is_single_pass(m.kind)]}
+    groups = {"all": list(xr.METHODS), "fast": [n for n, m in xr.METHODS.items() if m.kind.single_pass]}
     for name, method in xr.METHODS.items():
         groups.setdefault(method.family, []).append(name)
     expanded = [method for name in names for method in groups.get(name, [name])]

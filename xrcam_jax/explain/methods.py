@@ -1,27 +1,53 @@
 """The methods by name: the thesis's table 2.1 and what has come since."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from jaxtyping import Array
 
 from xrcam_jax.attribution import gradients, perturbations
-from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.lime import lime
 from xrcam_jax.attribution.prediction_difference import prediction_difference
-from xrcam_jax.cam import channel_cams as channels
-from xrcam_jax.cam import path_cams, weights
+from xrcam_jax.cam import channel_cams, path_cams, weights
 from xrcam_jax.cam.components import centred
 from xrcam_jax.errors import unknown
-from xrcam_jax.explain import kinds
-from xrcam_jax.explain.evaluate import GUIDED_BACKPROP
-from xrcam_jax.explain.kinds import Cam, Found, Guided, Kind, Method, Propagation, Search, Signal, Smooth
+from xrcam_jax.explain import multi_pass
+from xrcam_jax.explain.composed import GUIDED_BACKPROP, Guided, Smooth
+from xrcam_jax.explain.kinds import Kind
+from xrcam_jax.explain.multi_pass import MultiPass
+from xrcam_jax.explain.passes import Cam, Propagation, Signal
 from xrcam_jax.lrp import composites, seeds
+from xrcam_jax.lrp.composites import Composite
+
+Family = Literal["activation", "propagation", "perturbation"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table of methods.
+
+    Attributes:
+      summary: one line.
+      family: of the thesis's table 2.1.
+      source: where it comes from.
+      kind: what it consists of.
+    """
+
+    summary: str
+    family: Family
+    source: str
+    kind: Kind
+
 
 GRADIENT = Signal(composites.gradient(), seeds.unit)
 # A map does not change with the seed's scale, and the contrastive one explains the target even where its
 # logit is negative.
-RELEVANCE = Signal(composites.relevance_cam(), seeds.contrastive)
+RELEVANCE = Signal(composites.relevance_cam(), seeds.contrastive, is_relevance=True)
+
+
+def _lrp(seed: Callable[[Array, Array], Array]) -> Propagation:
+    return Propagation(Signal(composites.relevance_cam(), seed, is_relevance=True))
 
 
 def _centred_product(a: Array, g: Array) -> Array:
@@ -30,32 +56,6 @@ def _centred_product(a: Array, g: Array) -> Array:
 
 def _centred(a: Array, g: Array) -> Array:
     return centred(a)
-
-
-def _channel_weights(find: Callable[..., Array]) -> Search:
-    """A CAM whose weights (b, t, 1, 1, k) are found by running the model again."""
-
-    def run(case: Case, layer: str, **options: Any) -> Found:
-        activation, _ = case.at(layer)
-        return Found(maps=(find(case, layer, **options) * activation[:, None]).sum(-1))
-
-    return Search(run, find, "marks")
-
-
-def _layer_maps(find: Callable[..., Array]) -> Search:
-    return Search(lambda case, layer, **options: Found(maps=find(case, layer, **options)), find, "marks")
-
-
-def _contributions(find: Callable[..., gradients.Contributions]) -> Search:
-    def run(case: Case, layer: str, **options: Any) -> Found:
-        contributions = find(case, layer, **options)
-        return Found(values=contributions.values, error=contributions.error)
-
-    return Search(run, find, "both")
-
-
-def _pixel_maps(find: Callable[..., Array]) -> Search:
-    return Search(lambda case, _, **options: Found(maps=find(case, **options)), find, "input")
 
 
 _GRAD_CAM = Cam(GRADIENT, weights.grad_cam)
@@ -125,32 +125,32 @@ METHODS: dict[str, Method] = {
     "smooth_grad_cam_pp": Method(
         "Grad-CAM++ with gradients averaged over noisy images",
         "activation", "Omeiza et al., Smooth Grad-CAM++, 2019",
-        _layer_maps(path_cams.smooth_grad_cam_pp),
+        MultiPass(path_cams.smooth_grad_cam_pp),
     ),
     "integrated_grad_cam": Method(
         "Grad-CAM averaged on the way from a baseline",
         "activation", "Sattarzadeh et al., Integrated Grad-CAM, ICASSP 2021",
-        _layer_maps(path_cams.integrated_grad_cam),
+        MultiPass(path_cams.integrated_grad_cam),
     ),
     "lift_cam": Method(
         "DeepLIFT's contribution of a channel",
         "activation", "Jung and Oh, LIFT-CAM, ICCV 2021",
-        _layer_maps(path_cams.lift_cam),
+        MultiPass(path_cams.lift_cam),
     ),
     "ablation_cam": Method(
         "drop of the score when a channel is set to zero",
         "activation", "Desai and Ramaswamy, Ablation-CAM, WACV 2020",
-        _channel_weights(channels.ablation_cam),
+        MultiPass(channel_cams.ablation_cam, gives=multi_pass.weights),
     ),
     "score_cam": Method(
         "score of the image seen through a channel",
         "activation", "Wang et al., Score-CAM, CVPRW 2020",
-        _channel_weights(channels.score_cam),
+        MultiPass(channel_cams.score_cam, gives=multi_pass.weights),
     ),
     "smoothed_score_cam": Method(
         "Score-CAM averaged over noise",
         "activation", "Naidu and Michael, SS-CAM, 2020",
-        _channel_weights(channels.smoothed_score_cam),
+        MultiPass(channel_cams.smoothed_score_cam, gives=multi_pass.weights),
     ),
     "gradient": Method(
         "derivative of the logit",
@@ -165,7 +165,7 @@ METHODS: dict[str, Method] = {
     "guided_backprop": Method(
         "gradient that passes ReLUs only where it is positive",
         "propagation", "Springenberg et al., Striving for simplicity, 2015",
-        GUIDED_BACKPROP.kind,
+        GUIDED_BACKPROP,
     ),
     "deconvnet": Method(
         "gradient with a ReLU on the way back",
@@ -180,68 +180,72 @@ METHODS: dict[str, Method] = {
     "integrated_gradients": Method(
         "gradients integrated from a baseline; sums to the difference of the logits",
         "propagation", "Sundararajan et al., ICML 2017",
-        _contributions(gradients.integrated_gradients),
+        MultiPass(gradients.integrated_gradients, gives=multi_pass.contributions, where="both"),
     ),
     "deep_lift": Method(
         "rescaled differences from a baseline; sums to the difference of the logits",
         "propagation", "Shrikumar et al., DeepLIFT, ICML 2017",
-        _contributions(gradients.deep_lift),
+        MultiPass(gradients.deep_lift, gives=multi_pass.contributions, where="both"),
     ),
     "lrp": Method(
         "layer-wise relevance, by the rules of any composite",
         "propagation", "Bach et al., PLOS ONE 2015",
-        Propagation(Signal(composites.relevance_cam(), seeds.one_hot)),
+        _lrp(seeds.one_hot),
     ),
     "clrp": Method(
         "relevance of the class against all others",
         "propagation", "Gu et al., ACCV 2018",
-        Propagation(Signal(composites.relevance_cam(), seeds.clrp)),
+        _lrp(seeds.clrp),
     ),
     "sglrp": Method(
         "relevance of the class against the others, each by its probability",
         "propagation", "Iwana et al., ICCVW 2019",
-        Propagation(Signal(composites.relevance_cam(), seeds.sglrp)),
+        _lrp(seeds.sglrp),
     ),
     "occlusion": Method(
         "drop of the score when a window is hidden",
         "perturbation", "Zeiler and Fergus, ECCV 2014",
-        _pixel_maps(perturbations.occlusion),
+        MultiPass(perturbations.occlusion, where="input"),
     ),
     "rise": Method(
         "mean of random masks, weighted by the score of what they leave",
         "perturbation", "Petsiuk et al., RISE, BMVC 2018",
-        _pixel_maps(perturbations.rise),
+        MultiPass(perturbations.rise, where="input"),
     ),
     "lime": Method(
         "linear model of the score on visible superpixels",
         "perturbation", "Ribeiro et al., LIME, KDD 2016",
-        _pixel_maps(lime),
+        MultiPass(lime, where="input"),
     ),
     "prediction_difference": Method(
         "weight of evidence of a patch against patches that would fit there",
         "perturbation", "Zintgraf et al., ICLR 2017",
-        _pixel_maps(prediction_difference),
+        MultiPass(prediction_difference, where="input"),
     ),
 }  # fmt: skip
 
 
-def configure(name: str, options: Mapping[str, Any]) -> Kind:
-    """What the method ``name`` consists of, with ``options``; ``base=`` and ``cam=`` name another method inside it.
+def configure(name: str, options: Mapping[str, Any], composite: Composite | None = None) -> Kind:
+    """What the method ``name`` consists of, with ``options``.
+
+    Args:
+      name: of a method.
+      options: its own; ``base=`` and ``cam=`` name another method inside it, whose options it has too.
+      composite: the rules of all that is relevance, unless the options name others.
 
     Raises:
       ValueError: a method or an option that there is not.
     """
     if name not in METHODS:
         raise unknown("method", name, METHODS)
-    kind, rest = METHODS[name].kind, dict(options)
-    if isinstance(kind, Smooth) and "base" in rest:
-        kind = Smooth(configure(rest.pop("base"), {}))
-    if isinstance(kind, Guided) and "cam" in rest:
-        kind = Guided(configure(rest.pop("cam"), {}))
-        if kinds.where(kind.cam) != "marks":
-            raise ValueError(f"cam must name a class activation map; got {options['cam']!r}")
-    known = kinds.option_names(kind)
-    for option in rest:
+    kind, options = METHODS[name].kind, dict(options)
+    if kind.inside in options:
+        chosen = options.pop(kind.inside)
+        kind = kind.around(chosen, configure(chosen, {}))
+    if composite is not None and kind.is_relevance:
+        options = {"composite": composite, **options}
+    known = kind.option_names()
+    for option in options:
         if option not in known:
             raise unknown(f"option of {name}", option, known)
-    return kinds.configured(kind, rest)
+    return kind.configured(options)

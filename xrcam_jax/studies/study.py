@@ -34,7 +34,6 @@ from xrcam_jax.data.coco import Annotations, read_annotations, resized
 from xrcam_jax.data.manifest import PARTS, Frame, Prepared, read_origin, read_prepared
 from xrcam_jax.data.pipeline import read_picture
 from xrcam_jax.errors import CommandError
-from xrcam_jax.explain.kinds import where
 from xrcam_jax.metrics.uncertainty import sampling_units
 from xrcam_jax.models.resnet import STAGES, ResNet
 from xrcam_jax.pictures.preprocessing import Box, crop_box, preprocess
@@ -180,7 +179,7 @@ def open_study(
         check_at_least_one("--limit", options.limit)
     check_names("--methods", options.methods, xr.METHODS)
     check_names("--layers", options.layers, STAGES)
-    without_layers = [method for method in options.methods if where(xr.METHODS[method].kind) == "input"]
+    without_layers = [method for method in options.methods if xr.METHODS[method].kind.where == "input"]
     if without_layers:
         raise CommandError(f"--methods: no maps of layers are to be had from {', '.join(without_layers)}")
     processes.check(options)
