@@ -36,6 +36,10 @@ class Composed(Kind):
     inner: Kind
 
     @property
+    def behind_pooling(self) -> bool:
+        return self.inner.behind_pooling
+
+    @property
     def is_relevance(self) -> bool:
         return self.inner.is_relevance
 
