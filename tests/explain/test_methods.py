@@ -36,6 +36,13 @@ def test_every_method_says_what_it_is():
         assert method.family in ("activation", "propagation", "perturbation")
 
 
+def test_every_method_has_a_title_of_its_own():
+    titles = [method.title for method in xr.METHODS.values()]
+    assert len(set(titles)) == len(titles) == 32
+    assert all(title[0].isupper() and "_" not in title for title in titles)
+    assert [xr.METHODS[name].title for name in ("x_grad_cam", "lrp", "lift_cam")] == ["XGrad-CAM", "LRP", "LIFT-CAM"]
+
+
 def test_methods_keep_their_order(two, one):
     for e in (two, one):
         assert tuple(e.maps) == tuple(e.raw) == NAMES
