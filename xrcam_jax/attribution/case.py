@@ -49,7 +49,7 @@ class Case:
       chunk_size: how many changed versions of the batch run at a time; as many as fit into
         ``MEMORY`` of each device by default.
       progress: is told of long loops.
-      seed: of all that is random.
+      random_seed: of all that is random.
     """
 
     function: Function
@@ -58,7 +58,7 @@ class Case:
     targets: Int[Array, "b t"]
     chunk_size: int | None = None
     progress: Progress = no_progress
-    seed: int = 0
+    random_seed: int = 0
 
     def at(self, layer: str, images: Float[Array, "b h w c"] | None = None) -> tuple[Array, list[Array]]:
         """The activation at ``layer`` (a mark, or ``"input"``), and what else :func:`onwards` needs."""

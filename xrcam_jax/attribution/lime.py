@@ -52,7 +52,7 @@ def lime(
             f"samples and segments must be at least 2 and kernel_width positive; got {samples}, {segments} and "
             f"{kernel_width}"
         )
-    key = jax.random.key(case.seed)
+    key = jax.random.key(case.random_seed)
     if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((case.images, case.parameters, case.targets, key))):
         raise ValueError("lime finds superpixels on the host: it cannot run inside jit, vmap or shard_map")
     regions = _superpixels(np.asarray(case.images, np.float32), segments)

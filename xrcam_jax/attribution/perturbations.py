@@ -138,7 +138,7 @@ def rise(
             f"samples and grid must be at least 1 and keep between 0 and 1; got {samples}, {grid} and {keep}"
         )
     masks = RandomMasks(grid, keep)
-    state = (jax.random.key(case.seed), baseline_images(case, baseline))
+    state = (jax.random.key(case.random_seed), baseline_images(case, baseline))
     scores = changed_scores(case, masks, samples, state, score=score, name="RISE")
 
     def step(indices: Array, real: Array) -> Array:

@@ -88,7 +88,7 @@ def _scored(case: Case, layer: str, change: "Masked", samples: int, weights: str
         raise ValueError(f"weights must be difference or softmax; got {weights!r}")
     activation, _ = case.at(layer)
     channels = activation.shape[-1]
-    state = (activation, jax.random.key(case.seed))
+    state = (activation, jax.random.key(case.random_seed))
     # One more, of no channel at all, is the baseline.
     scores = changed_scores(case, change, channels * samples + 1, state, score=score, name=f"{name} {layer}")
     means = scores[:-1].reshape(channels, samples, *scores.shape[1:]).mean(1)

@@ -84,7 +84,7 @@ def smooth_grad_cam_pp(
     if samples < 1:
         raise ValueError(f"samples must be at least 1; got {samples}")
     a, _ = case.at(layer)
-    key = jax.random.key(case.seed)
+    key = jax.random.key(case.random_seed)
 
     def step(indices: Array, real: Array) -> tuple[Array, Array, Array]:
         return _gradient_powers(

@@ -117,7 +117,7 @@ class Smooth(Composed):
         return replace(super().configured(of_inner), **own)
 
     def run(self, case: Case, layers: tuple[str, ...]) -> dict[str, Found]:
-        key = jax.random.key(case.seed)
+        key = jax.random.key(case.random_seed)
 
         def many_copies(indices: Array, real: Array) -> dict[str, Found]:
             return _sum_over_copies(
