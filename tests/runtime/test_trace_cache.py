@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 import xrcam_jax as xr
-from xrcam_jax.attribution.case import shapes
+from xrcam_jax.attribution.shapes import shapes
 from xrcam_jax.explain import outline, passes
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.runtime import trace_cache as traced

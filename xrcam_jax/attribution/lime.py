@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from xrcam_jax.attribution.case import Case, Score, changed_scores
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.scores import changed_scores
+from xrcam_jax.attribution.targets import Score
 
 # The number of superpixels is rounded up to this, so that images share a program.
 _ROUND = 32

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from xrcam_jax.attribution.case import Case, changed_scores
-from xrcam_jax.attribution.perturbations import Windows, intact_scores
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.perturbations import Windows
+from xrcam_jax.attribution.scores import changed_scores, intact_scores
 from xrcam_jax.runtime.compiling import compiled
 
 #: Patches that the Gaussian is fitted to.

@@ -16,15 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from xrcam_jax.attribution.case import (
-    Case,
-    Score,
-    bytes_of_forward,
-    changed_scores,
-    stacked,
-    target_scores,
-    versions_onwards,
-)
+from xrcam_jax.attribution.case import Case, versions_onwards
+from xrcam_jax.attribution.chunks import bytes_of_forward, stacked
+from xrcam_jax.attribution.scores import changed_scores
+from xrcam_jax.attribution.targets import Score, target_scores
 from xrcam_jax.cam.saliency import min_max, upsample
 from xrcam_jax.runtime.compiling import compiled
 

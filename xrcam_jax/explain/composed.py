@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from xrcam_jax.attribution.case import INPUT, Case, Function, bytes_of_gradient, summed
+from xrcam_jax.attribution.case import INPUT, Case, Function
+from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
 from xrcam_jax.cam.channel_cams import noisy
 from xrcam_jax.cam.saliency import min_max, upsample
 from xrcam_jax.explain.kinds import Channels, Found, Kind, Where, split

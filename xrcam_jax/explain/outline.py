@@ -9,7 +9,8 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from xrcam_jax.attribution.case import INPUT, Function, Shapes, of_shapes, shapes
+from xrcam_jax.attribution.case import INPUT, Function
+from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.lrp.composites import gradient, relevance_cam

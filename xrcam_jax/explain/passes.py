@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from xrcam_jax.attribution.case import INPUT, Case, Function, over_targets
+from xrcam_jax.attribution.case import INPUT, Case, Function
+from xrcam_jax.attribution.targets import over_targets
 from xrcam_jax.cam.saliency import weighted_sum
 from xrcam_jax.explain.kinds import Channels, Found, Kind, Where, keywords, split
 from xrcam_jax.lrp.composites import Composite

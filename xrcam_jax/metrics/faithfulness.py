@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from xrcam_jax.attribution.case import Case, Score, changed_scores
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.scores import changed_scores
+from xrcam_jax.attribution.targets import Score
 
 Maps = Float[Array, "m b h w"]
 Ranks = Int[Array, "m b h w"]
@@ -123,7 +125,7 @@ def ordered_scores(
       order: ``"deletion"`` starts from the picture, ``"insertion"`` from nothing but ``fill``.
       steps: number of equal shares.
       fill: what a pixel that is not there is replaced by.
-      score: see :func:`xrcam_jax.attribution.case.target_scores`.
+      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
 
     Raises:
       ValueError: less than one step, or an order that is neither.
