@@ -49,7 +49,8 @@ class PretendExplainer:
 @pytest.fixture
 def pretend(monkeypatch):
     monkeypatch.setattr(PretendExplainer, "shapes", [])
-    method = SimpleNamespace(summary="a summary", source="a source", family="activation", kind=None)
+    kind = SimpleNamespace(single_pass=True)
+    method = SimpleNamespace(title="A title", summary="a summary", source="a source", family="activation", kind=kind)
     replacements = {
         "list_models": lambda: ["resnet18", "skresnext50_32x4d"],
         "METHODS": {"xrelevance_cam": method, "grad_cam": method},
@@ -302,7 +303,7 @@ def test_lists(pretend, capsys):
     assert main(["methods"]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
         "activation-driven",
-        "  xrelevance_cam         a summary [a source]",
+        "  xrelevance_cam         A title: a summary [a source]",
     ]
 
 

@@ -118,6 +118,14 @@ def test_what_is_guided_can_be_smoothed(network):
     np.testing.assert_allclose(e.raw["smooth_grad"]["last"], np.abs(wanted).max(-1), atol=1e-12)
 
 
+@pytest.mark.parametrize(("method", "inside"), [("smooth_grad", "base"), ("guided_grad_cam", "cam")])
+def test_the_cam_of_2016_inside_another_method_is_at_the_last_layer_only_too(method, inside, network):
+    images, options = small.images(dtype=np.float64), {method: {inside: "cam"}}
+    assert tuple(xr.Explainer(network, method, options=options)(images).maps[method]) == ("last",)
+    with pytest.raises(ValueError, match=f"{method} is defined for a layer that only global pooling"):
+        xr.Explainer(network, method, "first", options=options)(images)
+
+
 def test_the_composite_of_the_explainer_reaches_the_methods_inside(network):
     images, plus = small.images(dtype=np.float64), xr.composites.epsilon_plus()
     options = {

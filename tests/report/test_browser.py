@@ -337,7 +337,7 @@ def test_frames_of_another_experiment_are_chosen(page):
     boxes = page["methods"].find_elements(By.TAG_NAME, "input")
     ticked = {name.text: box.is_selected() for name, box in zip(names, boxes, strict=True)}
     # Of the methods that a reader looks for first only one is there; the others are the first of the rest.
-    assert ticked == {"lift_cam": True, "XRelevance-CAM": True, "Grad-CAM++": True, "my_cam": False}
+    assert ticked == {"LIFT-CAM": True, "XRelevance-CAM": True, "Grad-CAM++": True, "my_cam": False}
     page.tick("methods", "my_cam")
     page.tick("methods", "grad_cam_pp")
     assert "No map at these layers." in page["maps"].text

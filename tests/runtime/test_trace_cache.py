@@ -11,8 +11,8 @@ import pytest
 from flax import nnx
 
 import xrcam_jax as xr
-from xrcam_jax.attribution.case import shapes
-from xrcam_jax.explain import passes
+from xrcam_jax.attribution.shapes import shapes
+from xrcam_jax.explain import outline, passes
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.runtime import trace_cache as traced
 
@@ -22,13 +22,13 @@ import sys
 import jax, numpy
 import xrcam_jax as xr
 from xrcam_jax.runtime import trace_cache as traced
-from xrcam_jax.explain import passes
+from xrcam_jax.explain import outline, passes
 from tests.runtime.test_trace_cache import Small
 
 jax.config.update("jax_compilation_cache_dir", sys.argv[1])
 traced._KNOWN.add("tests")
 if sys.argv[2:]:
-    passes.tap_program = passes.program_for = None
+    passes.tap_program = outline.program_for = None
 print(float(xr.Explainer(Small())(numpy.ones((1, 6, 6, 3), numpy.float32)).raw["xrelevance_cam"]["first"].sum()))
 """
 
@@ -60,7 +60,7 @@ def folder(tmp_path):
 def forget():
     """Forgets what was traced, as in a process that has just begun."""
     jax.clear_caches()
-    passes._outline.cache_clear()
+    outline._outline.cache_clear()
 
 
 def never(*args, **options):
@@ -93,7 +93,7 @@ def test_what_was_kept_is_not_traced_again_and_says_the_same(known, images, monk
     assert len(list(known.iterdir())) == 2
     forget()
     monkeypatch.setattr(passes, "tap_program", never)
-    monkeypatch.setattr(passes, "program_for", never)
+    monkeypatch.setattr(outline, "program_for", never)
     same(explained(Small(), images), first)
     jax.config.update("jax_compilation_cache_dir", None)
     forget()

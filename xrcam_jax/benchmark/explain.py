@@ -21,7 +21,7 @@ from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians, peer_runs
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.functional import as_function
-from xrcam_jax.explain.kinds import Cam
+from xrcam_jax.explain.passes import Cam
 from xrcam_jax.models.resnet import STAGES
 
 DEFAULTS = {

@@ -55,7 +55,7 @@ class Site:
 
     @property
     def stage(self) -> str:
-        """Returns the name of its stage in :class:`~xrcam_jax.lrp.conservation.Conservation`, which is that of its mark."""
+        """Returns the name of its stage in a report of conservation, which is that of its mark."""
         return self.mark
 
 

@@ -1,4 +1,4 @@
-"""Conservation is accounted for: what arrives at every operation, what is handed on, and what is lost to which cause."""
+"""Conservation is accounted for: what arrives at each operation, what is handed on, what is lost to which cause."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
