@@ -179,7 +179,11 @@ def looped(x):
     return jax.lax.fori_loop(0, 2, lambda _, x: jnp.sin(jnp.broadcast_to(x[..., None], (10, 30))).sum(-1), x)
 
 
-@pytest.mark.parametrize("function", [wide, jax.jit(wide), jax.checkpoint(wide), looped, jax.jit(looped)])
+def awaited(x):
+    return jax.lax.while_loop(lambda x: wide(x).sum() < 0, jnp.sin, x)
+
+
+@pytest.mark.parametrize("function", [wide, jax.jit(wide), jax.checkpoint(wide), looped, jax.jit(looped), awaited])
 def test_what_a_model_wraps_in_a_call_or_a_loop_takes_memory_all_the_same(function):
     x = jax.ShapeDtypeStruct((10,), jnp.float32)
     # two arrays of 10 x 30, and at most one of 10

@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+from jax.extend.core import ClosedJaxpr, Jaxpr
 from jax.extend.core import Literal as JaxprLiteral
 from jaxtyping import Float, Int, PyTree
 
+from xrcam_jax import jaxprs
 from xrcam_jax.compiling import compiled
 from xrcam_jax.devices import shards
 from xrcam_jax.lrp.cut import cut
@@ -259,18 +260,14 @@ def _bytes(function: Function, layer: str, known: Shapes, *, backward: bool) -> 
     return peak_bytes(jax.make_jaxpr(run)(*activation, parameters))
 
 
-def peak_bytes(closed: ClosedJaxpr) -> int:
-    """Upper bound of what intermediate values of a jaxpr take at any one time, if none is computed in place."""
-    return _peak_bytes(closed.jaxpr)
-
-
-def _peak_bytes(jaxpr: Jaxpr) -> int:
+def peak_bytes(jaxpr: ClosedJaxpr | Jaxpr) -> int:
+    """Upper bound of what intermediate values of ``jaxpr`` take at any one time, if none is computed in place."""
     last = {v: i for i, e in enumerate(jaxpr.eqns) for v in e.invars if not isinstance(v, JaxprLiteral)}
     last |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, JaxprLiteral)}
     sizes: dict[Any, int] = {}
     most = now = 0
     for i, equation in enumerate(jaxpr.eqns):
-        most = max([most, *(now + _peak_bytes(body) for body in _bodies(equation))])
+        most = max([most, *(now + peak_bytes(body) for body in jaxprs.all_bodies(equation))])
         for v in equation.outvars:
             aval: Any = v.aval
             sizes[v] = aval.size * aval.dtype.itemsize
@@ -280,9 +277,3 @@ def _peak_bytes(jaxpr: Jaxpr) -> int:
             if last.get(v, -1) <= i:
                 now -= sizes.pop(v, 0)
     return most
-
-
-def _bodies(equation: JaxprEqn) -> list[Jaxpr]:
-    """Of a call, a loop or a branch."""
-    found = [p for p in jax.tree.leaves(list(equation.params.values())) if isinstance(p, (ClosedJaxpr, Jaxpr))]
-    return [body.jaxpr if isinstance(body, ClosedJaxpr) else body for body in found]

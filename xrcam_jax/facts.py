@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from xrcam_jax import jaxprs
 from xrcam_jax.reinterpret import Equation, Program
 
 #: Rearrange, copy or select values: linear, with weights 0 and 1, so their transpose rearranges relevance.
@@ -144,21 +145,21 @@ def _through_bodies(equation: Equation, operands: list[Fact], marks: frozenset[s
 
 def body_inputs(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:
     """Facts of a body's inputs: the operands', and for a loop's carry what holds at every turn."""
-    if equation.eqn.primitive.name == "cond":
+    if equation.eqn.primitive.name == jaxprs.COND:
         return operands[1:]
-    if equation.eqn.primitive.name != "scan":
+    if equation.eqn.primitive.name != jaxprs.SCAN:
         return operands
-    consts, carries = (equation.eqn.params[k] for k in ("num_consts", "num_carry"))
-    body, facts = equation.bodies[0], list(operands)
+    scan, body, facts = jaxprs.scan(equation.eqn), equation.bodies[0], list(operands)
+    carried = slice(scan.consts, scan.consts + scan.carries)
     while True:
-        outputs = _outputs(body, infer(body, facts, marks))[:carries]
-        before = facts[consts : consts + carries]
+        outputs = _outputs(body, infer(body, facts, marks))[: scan.carries]
+        before = facts[carried]
         after = [_weakest([b, o]) for b, o in zip(before, outputs, strict=True)]
         # depth would grow for ever: one turn tells all that is asked of it
         after = [replace(a, depth=b.depth) for a, b in zip(after, before, strict=True)]
         if after == before:
             return facts
-        facts[consts : consts + carries] = after
+        facts[carried] = after
 
 
 def body_facts(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[tuple[list[Fact], list[Fact]]]:

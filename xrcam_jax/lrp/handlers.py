@@ -10,6 +10,7 @@ from jax import Array
 from jax.extend.core import JaxprEqn
 
 from xrcam_jax import facts as fact
+from xrcam_jax import jaxprs
 from xrcam_jax.facts import Fact
 from xrcam_jax.lrp.composites import Kind
 from xrcam_jax.lrp.ops import Operation
@@ -20,9 +21,10 @@ from xrcam_jax.reinterpret import Equation, Program, flatten
 
 def keep_operations(eqn: JaxprEqn) -> bool:
     """Keep whole what is one operation to a rule: the package's own, and activations with a derivative of their own."""
-    if eqn.primitive.name in ("jit", "pjit"):
-        return eqn.params["name"].startswith(PREFIX)
-    return eqn.primitive.name == "custom_jvp_call" and fact.is_elementwise(flatten(eqn.params["call_jaxpr"]))
+    function = jaxprs.jitted(eqn)
+    if function is not None:
+        return function.startswith(PREFIX)
+    return eqn.primitive.name == jaxprs.CUSTOM_JVP and fact.is_elementwise(flatten(jaxprs.bodies(eqn)[0]))
 
 
 def kind_of(equation: Equation, operands: Sequence[Fact]) -> Kind | None:
@@ -45,14 +47,14 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> Kind | None:
         return "sum"
     if name in fact.MAXIMA or (name in ("max", "min") and both):
         return "max_pool"
-    if name in fact.ACTIVATIONS or name == "custom_jvp_call":
+    if name in fact.ACTIVATIONS or name == jaxprs.CUSTOM_JVP:
         return None if both else "activation"
     return "nonlinear" if name in fact.NONLINEAR and not both else None
 
 
 def innermost(equation: Equation) -> str:
     """The primitive, or the only one in the body of a function with a derivative of its own."""
-    if equation.primitive == "custom_jvp_call" and len(equation.bodies[0].equations) == 1:
+    if equation.primitive == jaxprs.CUSTOM_JVP and len(equation.bodies[0].equations) == 1:
         return equation.bodies[0].equations[0].primitive
     return equation.primitive
 

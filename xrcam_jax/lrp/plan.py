@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax import Array, lax
 
-from xrcam_jax import facts
+from xrcam_jax import facts, jaxprs
 from xrcam_jax.facts import Fact
 from xrcam_jax.lrp.backpropagation import MeanGradient
 from xrcam_jax.lrp.composites import LAYERS, Composite, Site
@@ -27,7 +27,7 @@ from xrcam_jax.lrp.rules import (
     ZPlus,
     uses_bias,
 )
-from xrcam_jax.reinterpret import REMAT, Equation, Program, Step, run
+from xrcam_jax.reinterpret import Equation, Program, Step, run
 
 #: Rules that look at weights, and so are for operations that have some.
 _WEIGHTED = (AlphaBeta, Flat, Gamma, WSquare, ZBox, ZPlus)
@@ -115,7 +115,7 @@ class _Planner:
             self.below[value] = _Downstream(before.stage, max(before.layers, below.layers))
 
     def _visit(self, position: int, equation: Equation, below: _Downstream) -> None:
-        if equation.eqn.primitive.name in (*REMAT, "scan", "cond"):
+        if equation.eqn.primitive.name in _BODIES:
             self._enter(position, equation, below)
         elif equation.mark is not None:
             self._receive(equation.inputs[0], _Downstream(equation.mark, below.layers))
@@ -226,14 +226,13 @@ def _check(rule: Rule, site: Site) -> None:
 
 
 def _run_remat(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: dict) -> Any:
-    params = equation.eqn.params
-    body = jax.checkpoint(plans[0].run, prevent_cse=params["prevent_cse"], policy=params["policy"])
+    body = jax.checkpoint(plans[0].run, **jaxprs.remat_options(equation.eqn))
     return body(list(values), probes)
 
 
 def _run_scan(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: dict) -> Any:
-    params = equation.eqn.params
-    consts, carries = params["num_consts"], params["num_carry"]
+    scan = jaxprs.scan(equation.eqn)
+    consts, carries = scan.consts, scan.carries
     ledgers = {key: probe for key, probe in probes.items() if isinstance(key, int)}
 
     def turn(carry: list[Any], xs: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -241,9 +240,7 @@ def _run_scan(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], 
         return outputs[:carries], outputs[carries:]
 
     start, xs = list(values[consts : consts + carries]), list(values[consts + carries :])
-    carry, ys = lax.scan(
-        turn, start, xs, length=params["length"], reverse=params["reverse"], unroll=params["unroll"]
-    )  # fmt: skip
+    carry, ys = lax.scan(turn, start, xs, length=scan.length, reverse=scan.reverse, unroll=scan.unroll)
     return [*carry, *ys], {}
 
 
@@ -253,4 +250,4 @@ def _run_cond(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], 
     return lax.switch(values[0], branches, *values[1:]), {}
 
 
-_BODIES = {**dict.fromkeys(REMAT, _run_remat), "scan": _run_scan, "cond": _run_cond}
+_BODIES = {jaxprs.REMAT: _run_remat, jaxprs.SCAN: _run_scan, jaxprs.COND: _run_cond}
