@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xrcam_jax.lrp.program import Equation, Program
+from xrcam_jax.runtime import jaxprs
 
 #: These rearrange, copy or select values: linear with weights 0 and 1, so that their transpose rearranges relevance.
 STRUCTURE = frozenset({
@@ -198,21 +199,21 @@ def body_inputs(equation: Equation, operands: list[Fact], marks: frozenset[str])
       >>> [fact.nonnegative for fact in body_inputs(loop, operands, frozenset())]
       [True, False]
     """
-    if equation.eqn.primitive.name == "cond":
+    if equation.eqn.primitive.name == jaxprs.COND:
         return operands[1:]
-    if equation.eqn.primitive.name != "scan":
+    if equation.eqn.primitive.name != jaxprs.SCAN:
         return operands
-    consts, carries = (equation.eqn.params[k] for k in ("num_consts", "num_carry"))
-    body, facts = equation.bodies[0], list(operands)
+    scan, body, facts = jaxprs.scan(equation.eqn), equation.bodies[0], list(operands)
+    carried = slice(scan.consts, scan.consts + scan.carries)
     while True:
-        outputs = _outputs(body, infer(body, facts, marks))[:carries]
-        before = facts[consts : consts + carries]
+        outputs = _outputs(body, infer(body, facts, marks))[: scan.carries]
+        before = facts[carried]
         after = [_weakest([b, o]) for b, o in zip(before, outputs, strict=True)]
         # The depth would grow for ever. One turn tells all that is asked of it.
         after = [replace(a, depth=b.depth) for a, b in zip(after, before, strict=True)]
         if after == before:
             return facts
-        facts[consts : consts + carries] = after
+        facts[carried] = after
 
 
 def body_facts(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[tuple[list[Fact], list[Fact]]]:

@@ -14,6 +14,7 @@ from xrcam_jax.lrp.facts import Fact
 from xrcam_jax.lrp.program import Equation, Program, flatten
 from xrcam_jax.lrp.protocol import Bilinear, OperationKind
 from xrcam_jax.marks import PREFIX
+from xrcam_jax.runtime import jaxprs
 
 
 def keep_operations(eqn: JaxprEqn) -> bool:
@@ -30,9 +31,10 @@ def keep_operations(eqn: JaxprEqn) -> bool:
       >>> keep_operations(user.eqns[0])
       False
     """
-    if eqn.primitive.name in ("jit", "pjit"):
-        return eqn.params["name"].startswith(PREFIX)
-    return eqn.primitive.name == "custom_jvp_call" and fact.is_elementwise(flatten(eqn.params["call_jaxpr"]))
+    function = jaxprs.jitted(eqn)
+    if function is not None:
+        return function.startswith(PREFIX)
+    return eqn.primitive.name == jaxprs.CUSTOM_JVP and fact.is_elementwise(flatten(jaxprs.bodies(eqn)[0]))
 
 
 def kind_of(equation: Equation, operands: Sequence[Fact]) -> OperationKind | None:
@@ -73,7 +75,7 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> OperationKind | Non
         return "sum"
     if name in fact.MAXIMA or (name in ("max", "min") and both):
         return "max_pool"
-    if name in fact.ACTIVATIONS or name == "custom_jvp_call":
+    if name in fact.ACTIVATIONS or name == jaxprs.CUSTOM_JVP:
         return None if both else "activation"
     return "nonlinear" if name in fact.NONLINEAR and not both else None
 
@@ -93,7 +95,7 @@ def innermost(equation: Equation) -> str:
       >>> innermost(relu)
       'max'
     """
-    if equation.primitive == "custom_jvp_call" and len(equation.bodies[0].equations) == 1:
+    if equation.primitive == jaxprs.CUSTOM_JVP and len(equation.bodies[0].equations) == 1:
         return equation.bodies[0].equations[0].primitive
     return equation.primitive
 

@@ -12,9 +12,10 @@ from xrcam_jax.lrp import facts
 from xrcam_jax.lrp.assignments import Composite, Site
 from xrcam_jax.lrp.facts import Fact
 from xrcam_jax.lrp.operations import Grouper, Operation, innermost
-from xrcam_jax.lrp.program import REMAT, Equation, Probes, Program, Step, run
+from xrcam_jax.lrp.program import Equation, Probes, Program, Step, run
 from xrcam_jax.lrp.propagate import propagate
 from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule, fits, keeps_derivative, receives, wants_bias
+from xrcam_jax.runtime import jaxprs
 
 
 @dataclass(eq=False)
@@ -116,7 +117,7 @@ class _Planner:
             self.below[value] = _Downstream(before.mark, max(before.layers, below.layers))
 
     def _visit(self, position: int, equation: Equation, below: _Downstream) -> None:
-        if equation.eqn.primitive.name in (*REMAT, "scan", "cond"):
+        if equation.eqn.primitive.name in _BODIES:
             self._enter(position, equation, below)
         elif equation.mark is not None:
             self._receive(equation.inputs[0], _Downstream(equation.mark, below.layers))
@@ -223,14 +224,13 @@ def _check(rule: Rule, site: Site, inputs: int) -> None:
 
 
 def _run_remat(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: Probes) -> Any:
-    params = equation.eqn.params
-    body = jax.checkpoint(plans[0].run, prevent_cse=params["prevent_cse"], policy=params["policy"])
+    body = jax.checkpoint(plans[0].run, **jaxprs.remat_options(equation.eqn))
     return body(list(values), probes)
 
 
 def _run_scan(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: Probes) -> Any:
-    params = equation.eqn.params
-    consts, carries = params["num_consts"], params["num_carry"]
+    scan = jaxprs.scan(equation.eqn)
+    consts, carries = scan.consts, scan.carries
     ledgers = Probes(ledgers=probes.ledgers)
 
     def turn(carry: list[Any], xs: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -238,9 +238,7 @@ def _run_scan(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], 
         return outputs[:carries], outputs[carries:]
 
     start, xs = list(values[consts : consts + carries]), list(values[consts + carries :])
-    carry, ys = lax.scan(
-        turn, start, xs, length=params["length"], reverse=params["reverse"], unroll=params["unroll"]
-    )  # fmt: skip
+    carry, ys = lax.scan(turn, start, xs, length=scan.length, reverse=scan.reverse, unroll=scan.unroll)
     return [*carry, *ys], {}
 
 
@@ -250,4 +248,4 @@ def _run_cond(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], 
     return lax.switch(values[0], branches, *values[1:]), {}
 
 
-_BODIES = {**dict.fromkeys(REMAT, _run_remat), "scan": _run_scan, "cond": _run_cond}
+_BODIES = {jaxprs.REMAT: _run_remat, jaxprs.SCAN: _run_scan, jaxprs.COND: _run_cond}

@@ -15,20 +15,7 @@ from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 
 from xrcam_jax.marks import MARK_PRIMITIVE
-
-#: Calls whose body replaces them, and the parameter that holds it.
-_CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "custom_vjp_call_jaxpr": "fun_jaxpr",
-}
-#: Control flow whose bodies become programs of their own.
-REMAT = ("remat2", "checkpoint", "remat")
-_BODIES = (*REMAT, "scan", "cond")
+from xrcam_jax.runtime import jaxprs
 
 # Its frames are on the way to every equation, so none of them is the user's line.
 source_info_util.register_exclusion(__file__)
@@ -57,8 +44,7 @@ class Equation:
     @property
     def primitive(self) -> str:
         """Returns the name of the primitive, or that of the function if this is a call that was kept closed."""
-        name = self.eqn.primitive.name
-        return self.eqn.params["name"] if name in ("jit", "pjit") else name
+        return jaxprs.jitted(self.eqn) or self.eqn.primitive.name
 
     @property
     def scope(self) -> str:
@@ -128,8 +114,8 @@ class _Flattener:
 
     def add(self, closed: ClosedJaxpr, inputs: Sequence[int], name_stack: Any, caller: str) -> list[int]:
         """Appends the equations of ``closed`` applied to the values ``inputs``, and returns its outputs."""
-        numbers: dict[Var, int] = dict(zip(closed.jaxpr.invars, inputs, strict=True))
-        for var, array in zip(closed.jaxpr.constvars, closed.consts, strict=True):
+        numbers: dict[Var, int] = dict(zip(closed.invars, inputs, strict=True))
+        for var, array in zip(closed.constvars, closed.consts, strict=True):
             numbers[var] = self.constant(var.aval, array)
 
         def read(atom: Var | Literal) -> int:
@@ -139,30 +125,19 @@ class _Flattener:
                 return number
             return numbers[atom]
 
-        for eqn in closed.jaxpr.eqns:
+        for eqn in closed.eqns:
             operands = [read(atom) for atom in eqn.invars]
             stack = name_stack + eqn.source_info.name_stack
-            name, source = eqn.primitive.name, source_info_util.summarize(eqn.source_info) or caller
-            if name in _CALLS and not self.keep(eqn):
-                outputs = self.add(_closed(eqn.params[_CALLS[name]]), operands, stack, source)
+            source = source_info_util.summarize(eqn.source_info) or caller
+            called = jaxprs.called(eqn)
+            if called is not None and not self.keep(eqn):
+                outputs = self.add(called, operands, stack, source)
             else:
                 outputs = [self.value(var.aval) for var in eqn.outvars]
-                bodies = tuple(flatten(body, self.keep) for body in _body_jaxprs(eqn))
+                bodies = tuple(flatten(body, self.keep) for body in jaxprs.bodies(eqn))
                 self.equations.append(Equation(eqn, tuple(operands), tuple(outputs), stack, source, bodies))
             numbers.update(zip(eqn.outvars, outputs, strict=True))
-        return [read(atom) for atom in closed.jaxpr.outvars]
-
-
-def _closed(jaxpr: Any) -> ClosedJaxpr:
-    return jaxpr if isinstance(jaxpr, ClosedJaxpr) else ClosedJaxpr(jaxpr, ())
-
-
-def _body_jaxprs(eqn: JaxprEqn) -> tuple[ClosedJaxpr, ...]:
-    if eqn.primitive.name == "cond":
-        return tuple(_closed(branch) for branch in eqn.params["branches"])
-    if eqn.primitive.name == "custom_jvp_call":
-        return (_closed(eqn.params["call_jaxpr"]),)
-    return (_closed(eqn.params["jaxpr"]),) if eqn.primitive.name in _BODIES else ()
+        return [read(atom) for atom in closed.outvars]
 
 
 def flatten(closed: ClosedJaxpr, keep: Callable[[JaxprEqn], bool] = lambda eqn: False) -> Program:
@@ -184,7 +159,7 @@ def flatten(closed: ClosedJaxpr, keep: Callable[[JaxprEqn], bool] = lambda eqn: 
       ['tanh', 'mul']
     """
     flat = _Flattener(keep)
-    inputs = [flat.value(var.aval) for var in closed.jaxpr.invars]
+    inputs = [flat.value(var.aval) for var in closed.invars]
     outputs = flat.add(closed, inputs, source_info_util.new_name_stack(), "")
     literals, avals = frozenset(flat.literals), tuple(flat.avals)
     return Program(tuple(flat.equations), tuple(inputs), tuple(outputs), flat.constants, literals, avals)
@@ -257,7 +232,7 @@ def tappable(program: Program) -> Iterator[Equation]:
       ['tanh', 'mul']
     """
     for equation in program.equations:
-        if equation.eqn.primitive.name in REMAT:
+        if equation.eqn.primitive.name == jaxprs.REMAT:
             yield from tappable(equation.bodies[0])
         else:
             yield equation
