@@ -1,4 +1,4 @@
-"""Assignments of rules to the operations of a model, by their kind, their name and their depth.
+"""Assignments give rules to the operations of a model, by their kind, their name and their depth.
 
 A composite is a tuple of assignments, of which the first that fits an operation names its rule. An operation that none
 fits is an error, unless the composite has a ``default``. docs/rules.md shows how to write a rule of one's own.
@@ -55,7 +55,7 @@ class Site:
 
     @property
     def stage(self) -> str:
-        """The stage of :class:`~xrcam_jax.lrp.conservation.Conservation` that counts it, which has its mark's name."""
+        """Returns the stage that conservation counts it to, which has the name of its mark."""
         return self.mark
 
 

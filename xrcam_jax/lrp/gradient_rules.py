@@ -1,4 +1,4 @@
-"""Rules that change the gradient: guided backprop, DeconvNet, and DeepLIFT's multipliers.
+"""These rules change the gradient: guided backprop, DeconvNet, and DeepLIFT's multipliers.
 
 They follow the protocol of :mod:`xrcam_jax.lrp.rules`, and are for composites whose default is ``Gradient()``. What
 they propagate is a gradient or a multiplier, not relevance, so they make no claim to conserve.

@@ -17,24 +17,53 @@ from xrcam_jax.marks import PREFIX
 
 
 def keep_operations(eqn: JaxprEqn) -> bool:
-    """Keep whole what is one operation to a rule: the package's own, and activations with a derivative of their own."""
+    """Returns whether a call is one operation to a rule: one of the package's own, or an activation with a derivative.
+
+    Args:
+      eqn: an equation of a jaxpr.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.operations import keep_operations
+      >>> user = jax.make_jaxpr(lambda x: jax.jit(lambda x: x.sum() * x)(x))(jnp.ones(3))
+      >>> keep_operations(user.eqns[0])
+      False
+    """
     if eqn.primitive.name in ("jit", "pjit"):
         return eqn.params["name"].startswith(PREFIX)
     return eqn.primitive.name == "custom_jvp_call" and fact.is_elementwise(flatten(eqn.params["call_jaxpr"]))
 
 
 def kind_of(equation: Equation, operands: Sequence[Fact]) -> OperationKind | None:
-    """What ``equation`` does to the explained values among its operands; None where no rule is known."""
+    """Returns what an equation does to the explained values among its operands.
+
+    Args:
+      equation: any equation that has some.
+      operands: the facts of its inputs.
+
+    Returns:
+      The kind of operation, or None if no rule is known for what it does.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact
+      >>> from xrcam_jax.lrp.operations import kind_of
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> (product,) = flatten(trace(jnp.multiply, jnp.ones(3), jnp.ones(3))[0]).equations
+      >>> kind_of(product, [Fact(explained=True), Fact()]), kind_of(product, [Fact(explained=True)] * 2)
+      ('scale', 'gate')
+    """
     name, explained = equation.primitive, [o.explained for o in operands]
     both = sum(explained) > 1
     if name in fact.CONVOLUTIONS:
         return "convolution" if explained == [True, False] else None
     if name == "dot_general":
-        if both:  # values weighted by a gate, as by attention
+        if both:  # Values are weighted by a gate, as by attention.
             return None if operands[0].gate == operands[1].gate else "sum"
         return "dense"
     if name in ("add", "add_any", "sub"):
-        # c - x turns x round, as its negative does.
+        # A constant minus x has the derivative -1, as the negative of x has.
         return "add" if both else "scale" if name == "sub" and explained[1] else "shift"
     if name == "div":
         return "nonlinear" if not explained[0] else "gate" if both else "scale"
@@ -50,7 +79,20 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> OperationKind | Non
 
 
 def innermost(equation: Equation) -> str:
-    """The primitive, or the only one in the body of a function with a derivative of its own."""
+    """Returns the primitive of an equation, or the only one in the body of a function with a derivative of its own.
+
+    Args:
+      equation: any equation.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.operations import innermost, keep_operations
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> (relu,) = flatten(trace(jax.nn.relu, jnp.ones(3))[0], keep_operations).equations
+      >>> innermost(relu)
+      'max'
+    """
     if equation.primitive == "custom_jvp_call" and len(equation.bodies[0].equations) == 1:
         return equation.bodies[0].equations[0].primitive
     return equation.primitive
@@ -58,14 +100,14 @@ def innermost(equation: Equation) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One equation, or a few that count as one, as a function that runs them and as what a rule sees.
+    """An operation is one equation, or a few that count as one, with the values that it reads.
 
     Attributes:
       kind: what the equations do together.
-      positions: where they are in the program, ascending.
-      equations: themselves; the last one's output is the operation's.
-      x: the explained values, in the order in which a rule sees them.
-      constants: all other values that the equations read.
+      positions: their positions in the program, ascending.
+      equations: the equations. The output of the last one is that of the operation.
+      x: the numbers of the explained values, in the order in which a rule sees them.
+      constants: the numbers of all other values that the equations read.
       nonnegative: whether all of ``x`` is known to be >= 0.
     """
 
@@ -89,7 +131,7 @@ class Operation:
 
 
 class Grouper:
-    """Finds the operations of a program."""
+    """A grouper finds the operations of a program: which equations count as one, and what they read."""
 
     def __init__(self, program: Program, facts: Sequence[Fact]):
         self.program, self.facts = program, facts
@@ -99,22 +141,22 @@ class Grouper:
             self.readers[value] = self.readers.get(value, 0) + 1
 
     def kind(self, position: int) -> OperationKind | None:
-        """Kind of the equation at ``position`` taken alone."""
+        """Returns the kind of the equation at ``position``, taken alone."""
         equation = self.program.equations[position]
         return kind_of(equation, [self.facts[i] for i in equation.inputs])
 
     def alone(self, position: int) -> Operation | None:
-        """The equation at ``position`` as an operation; None where no rule is known for it."""
+        """Returns the equation at ``position`` as an operation, or None if no rule is known for it."""
         kind = self.kind(position)
         return None if kind is None else self._operation(kind, (position,))
 
     def of_several(self, position: int, *, fold: bool) -> Iterator[Operation]:
-        """The operations of several equations that end at ``position``."""
+        """Yields the operations of several equations that end at ``position``."""
         found = self.softmax(position), self.layer(position, fold=fold), self.mean(position)
         yield from (several for several in found if several is not None)
 
     def softmax(self, position: int) -> Operation | None:
-        """exp(x) / sum(exp(x)), if the equation at ``position`` is that division."""
+        """Returns exp(x) / sum(exp(x)), if the equation at ``position`` is that division."""
         equation = self.program.equations[position]
         if equation.primitive != "div" or self.kind(position) != "gate":
             return None
@@ -128,7 +170,7 @@ class Grouper:
             return None
         if self.readers[numerator] != 2:
             return None
-        # The maximum that is subtracted before exp is part of it: its input is what the model gives it.
+        # The subtraction of the maximum before exp is part of the softmax, whose input is what the model gives it.
         exponent = self.program.equations[exp].inputs[0]
         shift = self.producer.get(exponent)
         if shift is not None and self.kind(shift) == "shift" and self.readers[exponent] == 1:
@@ -136,7 +178,7 @@ class Grouper:
         return self._operation("softmax", (exp, *above, position))
 
     def mean(self, position: int) -> Operation | None:
-        """A sum divided by a count, if the equation at ``position`` is that division."""
+        """Returns a sum divided by a count, if the equation at ``position`` is that division."""
         equation = self.program.equations[position]
         if self.kind(position) != "scale" or equation.primitive not in ("mul", "div"):
             return None
@@ -147,7 +189,7 @@ class Grouper:
         return self._operation("sum", (*above, position))
 
     def layer(self, position: int, *, fold: bool) -> Operation | None:
-        """A convolution or dense layer and what scales and shifts its output up to ``position``.
+        """Returns a convolution or dense layer with what scales and shifts its output up to ``position``.
 
         Without ``fold``, only the addition of a bias right after it counts.
         """
@@ -179,14 +221,14 @@ class Grouper:
             if equations[-1].primitive == "div":
                 x = list(equations[-1].inputs)
         if kind in ("add", "gate") and len(x) == 1:
-            x = x * 2  # x + x or x * x
+            x = x * 2  # A value that is added to itself, or multiplied by itself, is read twice.
         taken = x[:1] if kind == "sum" else x
         constants = tuple(v for v in read if v not in taken)
         nonnegative = all(self.facts[v].nonnegative for v in taken)
         return Operation(kind, positions, equations, tuple(taken), constants, nonnegative)
 
     def _climb(self, value: int, through: frozenset[str]) -> tuple[int, ...]:
-        """Positions from the first equation above ``value`` that is not in ``through``; each read only once."""
+        """Returns the positions from the first equation above ``value`` that is not in ``through``; each read once."""
         path: list[int] = []
         while value in self.producer and self.readers[value] == 1:
             path.insert(0, self.producer[value])
@@ -200,7 +242,7 @@ class Grouper:
         return sorted(equation.inputs, key=lambda v: not self.facts[v].explained)
 
     def _per_feature(self, product: Equation, chain: Sequence[int]) -> bool:
-        """Whether the constants in ``chain`` have one number for all, or one per feature of ``product``."""
+        """Returns whether each constant in ``chain`` is one number, or has one for each feature of ``product``."""
         feature = _feature_axes(product)[1]
         for equation in (self.program.equations[p] for p in chain):
             for value in self._explained_first(equation)[1:]:
@@ -237,12 +279,12 @@ def _layer(op: Operation, env: dict[int, Array]) -> Bilinear:
 
 
 def _output(equation: Equation) -> Any:
-    """Shape and dtype of the only output."""
+    """Returns the shape and dtype of the only output."""
     return equation.eqn.outvars[0].aval
 
 
 def _feature_axes(product: Equation) -> tuple[int, int]:
-    """Where the output features are: the axis of the weights, and the axis of the output."""
+    """Returns where the output features are: the axis of the weights, and the axis of the output."""
     params, out = product.eqn.params, _output(product)
     weights: Any = product.eqn.invars[1].aval
     if product.primitive == "conv_general_dilated":
@@ -290,7 +332,7 @@ def _gate(op: Operation, env: dict[int, Array]) -> Bilinear:
     (equation,) = op.equations
 
     def apply(inputs: tuple[Array, Array], w: tuple[()]) -> Array:
-        # By its inputs, not by their numbers, which are the same where a value is multiplied by itself.
+        # The equation is not replayed, because both inputs are one value of it where a value is multiplied by itself.
         return inputs[0] / inputs[1] if equation.primitive == "div" else inputs[0] * inputs[1]
 
     return Bilinear(apply, tuple(env[v] for v in op.x), (), None, op.nonnegative)
@@ -311,7 +353,7 @@ def _softmax(op: Operation, env: dict[int, Array]) -> Bilinear:
     def apply(inputs: tuple[Array], w: tuple[()]) -> Array:
         values = {**env, op.x[0]: inputs[0]}
         shifted = _replay(shift, values) if shift else inputs[0]
-        # What the model subtracts is the maximum of its own input: exp of another one could overflow.
+        # The model subtracts the maximum of its own input. For another input, exp could overflow.
         highest = jax.lax.stop_gradient(jnp.max(shifted, axis=axes, keepdims=True))
         return _replay(rest, {**values, exponent: shifted - highest})
 

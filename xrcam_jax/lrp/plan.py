@@ -1,4 +1,4 @@
-"""The plan of a relevance pass: which equations of a program run under which rule. Made once per trace."""
+"""The plan of a relevance pass, made once per trace: which equations of a program run under which rule."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,19 +19,24 @@ from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule, fits, keeps_derivative,
 
 @dataclass(eq=False)
 class Plan:
-    """What runs in place of which equation of ``program``; a site's number is that of its ledger."""
+    """A plan says what runs in place of which equation of a program; a site's number is that of its ledger.
+
+    Attributes:
+      program: the program.
+      steps: by an equation's position, what runs in its place.
+    """
 
     program: Program
     steps: dict[int, Step | None] = field(default_factory=dict)
 
     def run(self, values: Sequence[Any], probes: Probes) -> tuple[list[Any], dict[str, Array]]:
-        """The program's outputs and the tapped activations; see :func:`xrcam_jax.lrp.program.run`."""
+        """Returns the outputs and the tapped activations, as :func:`xrcam_jax.lrp.program.run` does."""
         return run(self.program, self.steps, values, probes)
 
 
 @dataclass(frozen=True)
 class _Downstream:
-    """What is known of a value from what reads it."""
+    """Holds what is known of a value from what reads it: the next mark downstream, and the layers up to the output."""
 
     mark: str
     layers: int
@@ -40,17 +45,32 @@ class _Downstream:
 def make_plan(
     program: Program, composite: Composite, explained: Sequence[bool], marks: frozenset[str] | None
 ) -> tuple[Plan, list[Site]]:
-    """Assign a rule to every operation that relevance passes on its way to the input or to the chosen marks.
+    """Assigns a rule to every operation that relevance passes on its way to the input or to the chosen marks.
 
     Args:
       program: the model.
       composite: the rules.
       explained: for each of the program's inputs, whether it is explained.
-      marks: where relevance is wanted; None means at the explained inputs.
+      marks: where relevance is wanted. None means at the explained inputs.
+
+    Returns:
+      The plan, and every operation under a rule, from the output down.
 
     Raises:
       NotImplementedError: a primitive on that way has no rule; names it and the user's line.
       ValueError: a rule does not fit the operation that it was assigned to.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.composites import relevance_cam
+      >>> from xrcam_jax.lrp.plan import make_plan
+      >>> from xrcam_jax.lrp.program import trace
+      >>> from xrcam_jax.lrp.transform import program_for
+      >>> closed, _ = trace(lambda x: jax.nn.relu(x @ jnp.ones((3, 2))).mean(1), jnp.ones((1, 3)))
+      >>> _, sites = make_plan(program_for(closed, relevance_cam()), relevance_cam(), [True], None)
+      >>> [site.kind for site in sites]
+      ['sum', 'activation', 'dense']
     """
     inputs = [
         Fact(explained=e and program.is_floating(i), seen=e and marks is None)
@@ -62,7 +82,7 @@ def make_plan(
 
 
 class _Planner:
-    """Walks a program backwards, from its outputs to what is explained."""
+    """A planner walks a program backwards, from its outputs to what is explained."""
 
     def __init__(
         self,
@@ -79,7 +99,7 @@ class _Planner:
         self.steps: dict[int, Step | None] = {}
 
     def plan(self, outputs: Sequence[_Downstream]) -> Plan:
-        """Steps for all equations whose outputs receive relevance; ``outputs`` is what follows the program's."""
+        """Plans all equations whose outputs receive relevance; ``outputs`` is what follows those of the program."""
         for value, downstream in zip(self.program.outputs, outputs, strict=True):
             self._receive(value, downstream)
         for position in reversed(range(len(self.program.equations))):
@@ -90,7 +110,7 @@ class _Planner:
         return Plan(self.program, self.steps)
 
     def _receive(self, value: int, below: _Downstream) -> None:
-        """Note that relevance reaches ``value``."""
+        """Notes that relevance reaches ``value``."""
         if self.facts[value].seen:
             before = self.below.get(value, below)
             self.below[value] = _Downstream(before.mark, max(before.layers, below.layers))
@@ -110,14 +130,14 @@ class _Planner:
             self._receive(value, below)
 
     def _assign(self, position: int, equation: Equation, below: _Downstream) -> None:
-        """Put a rule in the place of the largest operation ending here for which the composite has one."""
+        """Puts a rule in the place of the largest operation ending here for which the composite has one."""
         for several in self.operations.of_several(position, fold=self.composite.fold):
             site = self._site(several, below)
             rule = self.composite.rule(site)
             if rule is not None and self._is_wanted(several, rule):
                 self._replace(several, site, rule, below)
                 return
-        # Of an equation about which nothing is known, only the derivative can be taken.
+        # All that can be taken of an equation about which nothing is known is its derivative.
         alone = self.operations.alone(position)
         known = None if alone is None else self._site(alone, below)
         rule = self.composite.default if known is None else self.composite.rule(known)
@@ -129,19 +149,19 @@ class _Planner:
             self._replace(alone, known, rule, below)
 
     def _is_wanted(self, operation: Operation, rule: Rule) -> bool:
-        """Whether ``rule`` is to see ``operation`` as one operation, not its equations one by one."""
+        """Returns whether ``rule`` is to see ``operation`` as one, rather than its equations one by one."""
         if keeps_derivative(rule, operation.kind):
             return False
         return operation.kind not in WEIGHTED_KINDS or self.composite.fold or wants_bias(rule)
 
     def _is_ambiguous(self, operation: Operation, rule: Rule) -> bool:
-        """Whether ``rule`` treats signal and gate differently, and nothing tells the one from the other."""
+        """Returns whether ``rule`` treats signal and gate differently, and nothing tells the one from the other."""
         gates = [self.facts[v].gate for v in operation.x]
         unknown = operation.equations[-1].primitive == "mul" and gates[0] == gates[-1]
         return operation.kind == "gate" and unknown and not all(receives(rule, len(gates)))
 
     def _replace(self, operation: Operation, site: Site, rule: Rule, below: _Downstream) -> None:
-        """Let ``rule`` propagate through ``operation``, and walk on above it."""
+        """Lets ``rule`` propagate through ``operation``, and walks on above it."""
         _check(rule, site, len(operation.x))
         above = _Downstream(below.mark, below.layers + (site.kind in WEIGHTED_KINDS))
         for value, receiving in zip(operation.x, receives(rule, len(operation.x)), strict=True):
@@ -173,7 +193,7 @@ class _Planner:
         return Step((*operation.x, *operation.constants), step)
 
     def _enter(self, position: int, equation: Equation, below: _Downstream) -> None:
-        """Plan the bodies of remat, scan and cond, and rebuild the construct around them."""
+        """Plans the bodies of remat, scan and cond, and builds the construct around them anew."""
         operands = [self.facts[v] for v in equation.inputs]
         inputs = facts.body_inputs(equation, operands, self.marks)
         plans = []
@@ -193,7 +213,7 @@ def _no_rule(equation: Equation, site: Site | None) -> NotImplementedError:
 
 
 def _check(rule: Rule, site: Site, inputs: int) -> None:
-    """Refuse a rule that says that it is not for ``site``."""
+    """Refuses a rule that says that it is not for ``site``."""
     where = f"kind {site.kind!r} ({site.primitive} at {site.source})"
     if not fits(rule, site.kind):
         raise ValueError(f"the rule {rule} cannot be used for {where}")

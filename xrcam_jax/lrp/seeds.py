@@ -1,4 +1,4 @@
-"""Seeds: the relevance that is put at the logits, for the chosen class and against the others.
+"""Seeds are the relevance that is put at the logits, for the chosen class and against the others.
 
 In the descriptions L_t is the logit of the target, N the number of classes, and p their probabilities by softmax.
 """

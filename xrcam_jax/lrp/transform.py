@@ -1,4 +1,4 @@
-"""Relevance as a transformation of functions: ``lrp``, and ``taps`` for what is inside."""
+"""Relevance is a transformation of functions: ``lrp``, and ``taps`` for what is inside."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
