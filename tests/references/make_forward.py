@@ -2,7 +2,7 @@
 
     PYTHONPATH=.:tests python tests/references/make_forward.py [--check] [--out FOLDER]
 
-torch 2.13.0 on CPU, timm 1.0.31.
+torch 2.13.0 on CPU, timm 1.0.31. Takes 15 seconds of one core.
 
 Keys, for images b, classes n and channels c, computed in float64 and stored in float32 unless said:
   ``logits_f64`` and ``logits_f32`` (b, n) in these precisions, the second computed in float32.

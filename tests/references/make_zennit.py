@@ -2,7 +2,8 @@
 
     PYTHONPATH=.:tests python tests/references/make_zennit.py [--check] [--out FOLDER]
 
-torch 2.13.0 on CPU, zennit 0.5.1 (called, not copied: its licence is the LGPL). timm 1.0.31 is imported.
+torch 2.13.0 on CPU, zennit 0.5.1 (called, not copied: its licence is the LGPL). timm 1.0.31 is imported. Takes
+five seconds of one core.
 
 Keys; NET is ``plain`` or ``bn``, which has a batch norm after each convolution:
   ``images`` (2, 3, 32, 32), and ``low`` and ``high`` (1, 3, 1, 1), the bounds that epsilon_gamma_box is given.
