@@ -1,6 +1,6 @@
 """Writes ``cam_NETWORK_ncCLASSES.npz``: class activation maps by pytorch_grad_cam, in float64.
 
-    PYTHONPATH=.:tests python tests/references/make_cam.py [--check] [--out FOLDER]
+    PYTHONPATH=. python tests/references/make_cam.py [--check] [--out FOLDER]
 
 torch 2.13.0 on CPU, timm 1.0.31, grad-cam 1.5.7, opencv 5.0.0. Takes a minute and a half of one core.
 

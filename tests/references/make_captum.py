@@ -1,6 +1,6 @@
 """Writes ``captum_resnet50.npz`` and ``captum_smallcnn.npz``: attributions by captum, in float64.
 
-    PYTHONPATH=.:tests python tests/references/make_captum.py [--check] [--out FOLDER]
+    PYTHONPATH=. python tests/references/make_captum.py [--check] [--out FOLDER]
 
 torch 2.13.0 on CPU, timm 1.0.31, captum 0.9.0. Takes a minute of one core.
 

@@ -1,6 +1,6 @@
 """Writes ``forward_NETWORK_ncCLASSES.npz``: what timm's networks put out, in float64 and float32.
 
-    PYTHONPATH=.:tests python tests/references/make_forward.py [--check] [--out FOLDER]
+    PYTHONPATH=. python tests/references/make_forward.py [--check] [--out FOLDER]
 
 torch 2.13.0 on CPU, timm 1.0.31. Takes 15 seconds of one core.
 
@@ -12,10 +12,11 @@ Keys, for images b, classes n and channels c, computed in float64 and stored in 
 
 from functools import partial
 
-import oracle
 import torch
 from networks import LAYERS, images, network, single, targets
 from writing import Arrays, main
+
+from tests import oracle
 
 
 @torch.no_grad()

@@ -1,14 +1,15 @@
 """Draws ``images.npz``, the pictures of all networks but the small one: noise, as if preprocessed.
 
-    PYTHONPATH=.:tests python tests/references/make_images.py [--check] [--out FOLDER]
+    PYTHONPATH=. python tests/references/make_images.py [--check] [--out FOLDER]
 
 Needs numpy alone (2.4.6 made the stored file). Takes a second.
 
 Keys: ``images`` (2, 3, 64, 64) float32.
 """
 
-import oracle
 from writing import Arrays, main
+
+from tests import oracle
 
 
 def drawn() -> Arrays:

@@ -1,6 +1,6 @@
 """Writes ``lrp_NETWORK.npz`` anew: relevance by the rules of the official Relevance-CAM code, in float64.
 
-    PYTHONPATH=.:tests python tests/references/make_lrp.py [--check] [--out FOLDER]
+    PYTHONPATH=. python tests/references/make_lrp.py [--check] [--out FOLDER]
 
 The stored numbers are NOT from this script. They came from the official code itself, at commit
 49b03bd3c19a77a5f2db97efe32e809a8c9f543f, under torch 2.13.0 on CPU, with one line changed to take the dtype of its

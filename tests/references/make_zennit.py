@@ -1,6 +1,6 @@
 """Writes ``zennit_smallcnn.npz``: relevances by zennit's composites on two small networks, in float64.
 
-    PYTHONPATH=.:tests python tests/references/make_zennit.py [--check] [--out FOLDER]
+    PYTHONPATH=. python tests/references/make_zennit.py [--check] [--out FOLDER]
 
 torch 2.13.0 on CPU, zennit 0.5.1 (called, not copied: its licence is the LGPL). timm 1.0.31 is imported. Takes
 five seconds of one core.

@@ -7,10 +7,11 @@ for biases and canonizers it shows: three convolutions, the second with stride 2
 from collections import OrderedDict
 
 import numpy as np
-import oracle
 import timm
 import torch
 from torch import Tensor, nn
+
+from tests import oracle
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 

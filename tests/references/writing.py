@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import oracle
+
+from tests import oracle
 
 Arrays = dict[str, np.ndarray]
 #: What rounding leaves of a sum that is zero, where no share of the largest value can be asked for.
