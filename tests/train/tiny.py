@@ -35,7 +35,9 @@ class Tiny(nnx.Module):
     def __call__(self, x, *, rngs=None):
         x = self.conv(x.astype(self.dtype))
         if self.norm is not None:
-            x = self.norm(x).astype(self.dtype)
+            # Flax promotes the dtypes of input and statistics here.
+            with jax.numpy_dtype_promotion("standard"):
+                x = self.norm(x).astype(self.dtype)
         # Dropout comes after the mean, since random bits of four axes take XLA seconds to compile.
         return self.fc(self.dropout(nnx.relu(x).mean((1, 2)), rngs=rngs))
 
@@ -49,7 +51,7 @@ def examples(count, seed=0):
 
 
 def prepare_eval(images):
-    return jnp.repeat(images / 128.0 - 1.0, 3, axis=-1)
+    return jnp.repeat(images.astype(jnp.float32) / 128.0 - 1.0, 3, axis=-1)
 
 
 def prepare_eval_only(_, images):
@@ -90,9 +92,20 @@ def evaluation(data, batch_size):
         }
 
 
+def adamax(rate):
+    """Returns Optax's AdaMax, which promotes the dtypes of numbers and counters."""
+    optimiser = optax.adamax(rate)
+
+    def update(*arguments):
+        with jax.numpy_dtype_promotion("standard"):
+            return optimiser.update(*arguments)
+
+    return optax.GradientTransformation(optimiser.init, update)
+
+
 def learner(model, *, devices=1, rate=1e-2, prepare=prepare_eval_only, **step):
     """Returns mesh, fresh state, train step and eval step; without noise, which takes XLA seconds more to compile."""
-    mesh, optimiser = data_mesh(jax.devices()[:devices]), optax.adamax(rate)
+    mesh, optimiser = data_mesh(jax.devices()[:devices]), adamax(rate)
     static, state = initial_state(model, optimiser, mesh)
     return (
         mesh,

@@ -197,7 +197,7 @@ def _shifted_products(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
     """Adds up one product per filter tap and input of a group, each vectorised over all channels."""
     kh, kw, inputs, outputs = kernel.shape
     groups = geometry.groups
-    accumulator = jnp.promote_types(x.dtype, jnp.float32)
+    accumulator = np.promote_types(x.dtype, np.float32)
     weights = kernel.astype(accumulator).reshape(kh * kw, inputs, groups, outputs // groups)
     total = jnp.zeros((), accumulator)
     for pixels, filters in zip(_tapped(geometry.axes, (kh, kw), x.astype(accumulator)), weights, strict=True):
@@ -287,7 +287,7 @@ def weight_products(geometry: Geometry, taps: Pair, x: Image, g: Output) -> Kern
     """
     if not x.size:
         return native_weight_gradient(geometry, taps, x, g)
-    accumulator = jnp.promote_types(x.dtype, jnp.float32)
+    accumulator = np.promote_types(x.dtype, np.float32)
     batch, places = len(g), g.shape[1] * g.shape[2]
     inputs, outputs = x.shape[3] // geometry.groups, g.shape[3] // geometry.groups
     joined = _joined(geometry.groups, inputs)

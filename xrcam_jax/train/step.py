@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax import lax
@@ -238,7 +239,7 @@ def _forward(
     model.train()
     logits = model(images, rngs=nnx.Rngs(dropout=key))
     # The softmax of bfloat16 logits is taken in float32, where it is exact enough to learn from.
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    logits = logits.astype(np.promote_types(logits.dtype, np.float32))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     weights = jnp.ones_like(losses) if class_weights is None else class_weights[labels]
     correct = (logits.argmax(axis=-1) == labels).sum()
