@@ -47,10 +47,7 @@ def run(options: argparse.Namespace) -> int:
     model = xr.load_model(MODEL, weights)
     found, batches = find_structures(model, frames, METHODS)
     shown = np.flatnonzero(frames.labels == 1)[:: max(1, len(frames.labels) // 2 // SHOWN)][:SHOWN]
-    maps = {
-        layer: np.concatenate([np.asarray(e.maps["xrelevance_cam"][layer]) for e in batches])
-        for layer in STAGES
-    }
+    maps = {layer: np.concatenate([np.asarray(e.maps["xrelevance_cam"][layer]) for e in batches]) for layer in STAGES}
     maps["aggregate"] = np.concatenate([np.asarray(e.aggregate("xrelevance_cam")) for e in batches])
     sheet = options.out / "structures.jpg"
     xr.plot.save_picture(sheet, _sheet(frames.pictures[shown], frames.structures[shown], maps, shown))
