@@ -65,10 +65,13 @@ def test_two_processes_do_what_one_does(commands, one, tmp_path):
     both = [
         subprocess.Popen(
             [sys.executable, str(JOINED), port, process, json.dumps(commands(tmp_path))],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for process in "01"
-    ]  # fmt: skip
+    ]
     outputs = [process.communicate(timeout=240) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert tables(tmp_path) == tables(one)

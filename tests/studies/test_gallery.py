@@ -110,9 +110,14 @@ def test_sheets(results):
     contents = json.loads((results / "contents.json").read_text())
     files = [each["file"] for each in contents["pictures"]]
     assert files == [
-        "layers_1.jpg", "layers_2.jpg", "masks_layer3.png", "masks_layer4.png", "aggregation.jpg", "aggregated.jpg",
+        "layers_1.jpg",
+        "layers_2.jpg",
+        "masks_layer3.png",
+        "masks_layer4.png",
+        "aggregation.jpg",
+        "aggregated.jpg",
         "masks_aggregated.png",
-    ]  # fmt: skip
+    ]
     assert contents["viewer"] == "viewer.json"
     for file in files:
         with Image.open(results / file) as sheet:
