@@ -1,4 +1,4 @@
-"""Drawn recordings as files: one folder per class, one per patient, videos inside, and COCO annotations."""
+"""Drawn recordings as files: a folder for each class, in it one for each patient with videos, and COCO annotations."""
 
 import json
 import os
@@ -18,20 +18,20 @@ from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE, open_writer
 from xrcam_jax.runtime.files import write_whole
 
 RECORDINGS, ANNOTATIONS = "recordings", "annotations.json"
-# A structure of fewer pixels would be annotated by nobody.
+# Nobody would outline a structure of fewer pixels.
 _LEAST_AREA = 12
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """How much is drawn.
+    """Says how much is drawn.
 
     Attributes:
-      gbm: number of patients with a glioblastoma.
-      meningioma: number of patients with a meningioma.
-      videos: per patient.
-      frames: per video; every other one repeats its neighbour.
-      side: of the square in the round view, in pixels.
+      gbm: number of patients with a glioblastoma, from 1.
+      meningioma: number of patients with a meningioma, from 1.
+      videos: of each patient, from 1.
+      frames: of each video, from 2; every other one repeats its neighbour.
+      side: of the square in the round view, in pixels, from 32.
       annotate_every: one of so many different frames with a meningioma is annotated.
       suffix: of the video files, ``".avi"`` (Motion JPEG), ``".mp4"``, ``".mov"`` or ``".mkv"`` (MPEG-4).
       seed: the same seed gives the same recordings.
@@ -59,18 +59,24 @@ class Cohort:
 
     @property
     def patients(self) -> list[tuple[str, str]]:
-        """Label and name of each patient."""
+        """Class and name of each patient."""
         labels = [LABELS[0]] * self.gbm + [LABELS[1]] * self.meningioma
         return [(label, f"P{number:02}") for number, label in enumerate(labels, start=1)]
 
 
-#: A cohort for the demo: 20 patients, 960 different frames of 96 x 96.
+#: The cohort of the demo: 20 patients, 960 different frames of 96 x 96 pixels.
 SMALL = Cohort(gbm=10, meningioma=10, videos=2, frames=48, side=96, annotate_every=4)
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One video of a cohort, not drawn yet."""
+    """One video of a cohort, which need not be drawn yet.
+
+    Attributes:
+      label: the class of its patient.
+      patient: name of the patient.
+      video: its number among the patient's videos, from 0.
+    """
 
     label: str
     patient: str
@@ -83,12 +89,38 @@ class Scan:
 
 
 def scans(cohort: Cohort) -> list[Scan]:
-    """All videos of ``cohort``, in the order in which they are drawn."""
+    """Lists all videos of a cohort.
+
+    Args:
+      cohort: how much is drawn.
+
+    Returns:
+      The videos, in the order in which they are drawn.
+
+    Example:
+      >>> from xrcam_jax.data.cohort import Cohort, scans
+      >>> [(scan.patient, scan.stem) for scan in scans(Cohort(gbm=1, meningioma=1, videos=2))]
+      [('P01', 'scan1'), ('P01', 'scan2'), ('P02', 'scan1'), ('P02', 'scan2')]
+    """
     return [Scan(label, patient, v) for label, patient in cohort.patients for v in range(cohort.videos)]
 
 
 def views(cohort: Cohort, scan: Scan) -> Iterator[View]:
-    """The frames of one video; they do not depend on which others are drawn."""
+    """Draws the frames of one video; they do not depend on which others are drawn.
+
+    Args:
+      cohort: what the video belongs to.
+      scan: one of its :func:`scans`.
+
+    Returns:
+      The frames, one after the other.
+
+    Example:
+      >>> from xrcam_jax.data.cohort import Cohort, scans, views
+      >>> cohort = Cohort(gbm=1, meningioma=1, frames=2, side=32)
+      >>> [view.picture.shape for view in views(cohort, scans(cohort)[0])]
+      [(50, 60), (50, 60)]
+    """
     number = int(scan.patient[1:])
     look = draw_look(np.random.default_rng((cohort.seed, number)))
     rng = np.random.default_rng((cohort.seed, number, 1 + scan.video))
@@ -96,15 +128,29 @@ def views(cohort: Cohort, scan: Scan) -> Iterator[View]:
 
 
 def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool = True) -> Path:
-    """Draws ``cohort`` into ``out/recordings/CLASS/PATIENT/*`` and ``out/annotations.json``.
+    """Draws a cohort into ``out/recordings/CLASS/PATIENT/*`` and ``out/annotations.json``.
 
-    A video is written aside and renamed, so that an interrupted run leaves whole videos only.
+    Each video is written under a hidden name and then renamed, so that an interrupted run leaves whole videos only.
+
+    Args:
+      out: folder that is made where it is missing.
+      cohort: how much is drawn.
+      progress: whether to show a bar on a terminal.
 
     Returns:
       The folder of recordings.
 
     Raises:
-      OSError: a video cannot be written; names it.
+      OSError: names the video that cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> from xrcam_jax.data.cohort import Cohort, write_cohort
+      >>> cohort = Cohort(gbm=1, meningioma=1, videos=1, frames=2, side=32)
+      >>> with tempfile.TemporaryDirectory() as out:
+      ...     folder = write_cohort(out, cohort, progress=False)
+      ...     sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.avi"))
+      ['GBM/P01/scan1.avi', 'Meningioma/P02/scan1.avi']
     """
     out = Path(out)
     coco = _Coco()
@@ -141,14 +187,14 @@ def _annotating(frames: Iterable[View], cohort: Cohort, scan: Scan, coco: "_Coco
 
 
 class _Coco:
-    """Annotations in the layout that MakeSense.ai exports: a polygon and its box per structure."""
+    """Collects annotations in the layout that MakeSense.ai exports: a polygon and its box for each structure."""
 
     def __init__(self) -> None:
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
 
     def add(self, name: str, view: View) -> None:
-        """Outline every structure of ``view`` that is large enough to see."""
+        """Outlines every structure of a view that is large enough to see."""
         height, width = view.picture.shape
         image = len(self.images) + 1
         self.images.append({"id": image, "width": width, "height": height, "file_name": name})
@@ -163,7 +209,7 @@ class _Coco:
         if area < _LEAST_AREA:
             return
         left, top, width, height = cv2.boundingRect(outline)
-        self.annotations.append({
+        annotation = {
             "id": len(self.annotations) + 1,
             "iscrowd": 0,
             "image_id": image,
@@ -171,10 +217,11 @@ class _Coco:
             "segmentation": [outline.reshape(-1).tolist()],
             "bbox": [left, top, width, height],
             "area": area,
-        })  # fmt: skip
+        }
+        self.annotations.append(annotation)
 
     def content(self) -> dict[str, Any]:
-        """What the JSON file holds."""
+        """Returns what the JSON file holds."""
         return {
             "info": {"description": "drawn structures, not tissue"},
             "images": self.images,
@@ -188,10 +235,10 @@ class Frames:
     """The squares that ``xrcam prepare`` would cut out, with what was drawn in them.
 
     Attributes:
-      pictures: grey.
-      structures: whether a pixel shows a structure.
-      labels: class numbers, places in ``LABELS``.
-      names: one for each, of patient and frame.
+      pictures: grey pictures.
+      structures: whether each pixel shows a structure.
+      labels: numbers of the classes, their places in ``LABELS``.
+      names: of each square, made of class, patient, video and frame.
     """
 
     pictures: UInt8[np.ndarray, "n side side"]
@@ -201,7 +248,20 @@ class Frames:
 
 
 def draw_frames(cohort: Cohort) -> Frames:
-    """All different frames of ``cohort``, without a video in between."""
+    """Draws all different frames of a cohort, without videos in between.
+
+    Args:
+      cohort: how much is drawn.
+
+    Returns:
+      The squares in their round views.
+
+    Example:
+      >>> from xrcam_jax.data.cohort import Cohort, draw_frames
+      >>> frames = draw_frames(Cohort(gbm=1, meningioma=1, videos=1, frames=4, side=32))
+      >>> frames.pictures.shape, frames.labels.tolist(), frames.names[-1]
+      ((4, 32, 32), [0, 0, 1, 1], 'Meningioma_P02_scan1_000002')
+    """
     height, width = frame_shape(cohort.side)
     top, left = (height - cohort.side) // 2, (width - cohort.side) // 2
     square = np.s_[top : top + cohort.side, left : left + cohort.side]
