@@ -56,7 +56,7 @@ def test_primitives_of_the_models(name):
     assert all(known[e.inputs[0]].nonnegative for e in others)
 
 
-def test_running_again_changes_nothing_and_opens_calls():
+def test_running_again_changes_nothing_but_rounding_and_opens_calls():
     def f(x, w):
         y = jax.jit(lambda a: jnp.tanh(a) @ w)(x)
         return jax.nn.softmax(jax.lax.scan(lambda c, a: (c + a, c * a), y[0], y)[1])
@@ -65,7 +65,7 @@ def test_running_again_changes_nothing_and_opens_calls():
     program = flatten(trace(f, x, w)[0])
     assert "jit" not in {e.eqn.primitive.name for e in program.equations}
     (out,), _ = run(program, {}, [x, w], Probes())
-    np.testing.assert_array_equal(out, f(x, w))
+    np.testing.assert_allclose(out, f(x, w), rtol=1e-5)
 
 
 def nonnegative(f, *shapes):

@@ -65,7 +65,7 @@ def close(a, b, tolerance):
 def test_value_is_unchanged_and_jit_changes_nothing(name, network, float64):
     f, args, x = networks.functions(jnp.float64)[network]
     out, r = uncompiled_relevance(f, COMPOSITES[name], x, *args)
-    np.testing.assert_array_equal(out, f(x, *args))
+    close(out, f(x, *args), 1e-13)
     compiled_out, compiled = relevance(f, COMPOSITES[name], x, *args)
     close(compiled_out, out, 1e-13)
     close(compiled, r, 1e-11)

@@ -138,7 +138,7 @@ def test_any_small_shape_in_float64(groups, inputs, outputs, size, taps, strides
 def test_taps_that_only_meet_padding(inputs):
     options = {"strides": (4, 4), "padding": ((1, 7), (1, 7)), "dilation": (4, 4)}
     ours, theirs, x, kernel, g = operands((2 * inputs, 2, options), size=1)
-    assert_close(value_and_derivatives(ours)(x, kernel, g), value_and_derivatives(theirs)(x, kernel, g), 0)
+    assert_close(value_and_derivatives(ours)(x, kernel, g), value_and_derivatives(theirs)(x, kernel, g), 1e-6)
 
 
 @formulations
