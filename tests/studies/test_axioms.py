@@ -5,9 +5,9 @@ import csv
 import jax
 import numpy as np
 import pytest
-from rounding import assert_same_but_for_rounding
 
 import xrcam_jax as xr
+from tests.rounding import assert_same_but_for_rounding
 from xrcam_jax.models.resnet import STAGES
 
 METHODS = ("grad_cam", "hires_cam", "xrelevance_cam")

@@ -10,9 +10,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from rounding import assert_same_but_for_rounding
 
 import xrcam_jax as xr
+from tests.rounding import assert_same_but_for_rounding
 from xrcam_jax.cli import main
 
 JOINED = Path(__file__).with_name("joined.py")
