@@ -118,15 +118,15 @@ class Operation:
     constants: tuple[int, ...]
     nonnegative: bool
 
-    def forward(self, x: Sequence[Array], constants: Sequence[Array]) -> Array:
+    def forward(self, x: Sequence[Array], constants: Sequence[Any]) -> Array:
         """Returns the operation's output, exactly as the model computes it."""
         return _replay(self.equations, self._values(x, constants))
 
-    def bilinear(self, x: Sequence[Array], constants: Sequence[Array]) -> Bilinear:
+    def bilinear(self, x: Sequence[Array], constants: Sequence[Any]) -> Bilinear:
         """Returns the operation at these values as a rule sees it."""
         return _VIEWS.get(self.kind, _nonlinear)(self, self._values(x, constants))
 
-    def _values(self, x: Sequence[Array], constants: Sequence[Array]) -> dict[int, Array]:
+    def _values(self, x: Sequence[Array], constants: Sequence[Any]) -> dict[int, Any]:
         return {**dict(zip(self.constants, constants, strict=True)), **dict(zip(self.x, x, strict=True))}
 
 
@@ -251,14 +251,14 @@ class Grouper:
         return True
 
 
-def _replay(equations: Sequence[Equation], env: dict[int, Array]) -> Array:
+def _replay(equations: Sequence[Equation], env: dict[int, Any]) -> Array:
     env = dict(env)
     for equation in equations:
         env.update(zip(equation.outputs, equation.bind(*(env[i] for i in equation.inputs)), strict=True))
     return env[equations[-1].outputs[0]]
 
 
-def _layer(op: Operation, env: dict[int, Array]) -> Bilinear:
+def _layer(op: Operation, env: dict[int, Any]) -> Bilinear:
     product, *affine = op.equations
     weights = next(v for v in product.inputs if v not in op.x)
 
@@ -268,7 +268,7 @@ def _layer(op: Operation, env: dict[int, Array]) -> Bilinear:
     def after(z: Array) -> Array:
         return _replay(affine, {**env, product.outputs[0]: z})
 
-    w, b = env[weights], None
+    w, b = jnp.asarray(env[weights]), None
     if affine:
         in_axis, out_axis = _feature_axes(product)
         shape = _output(product).shape
@@ -295,7 +295,7 @@ def _feature_axes(product: Equation) -> tuple[int, int]:
     return weights.ndim - 1, out.ndim - 1
 
 
-def _add(op: Operation, env: dict[int, Array]) -> Bilinear:
+def _add(op: Operation, env: dict[int, Any]) -> Bilinear:
     sign = -1 if op.equations[0].primitive == "sub" else 1
     one = jnp.ones((), env[op.x[0]].dtype)
 
@@ -305,14 +305,14 @@ def _add(op: Operation, env: dict[int, Array]) -> Bilinear:
     return Bilinear(apply, tuple(env[v] for v in op.x), (one, sign * one), None, op.nonnegative)
 
 
-def _sum(op: Operation, env: dict[int, Array]) -> Bilinear:
+def _sum(op: Operation, env: dict[int, Any]) -> Bilinear:
     def apply(inputs: tuple[Array], w: Array) -> Array:
         return _replay(op.equations, {**env, op.x[0]: inputs[0]}) * w
 
     return Bilinear(apply, (env[op.x[0]],), jnp.ones((), env[op.x[0]].dtype), None, op.nonnegative)
 
 
-def _scale(op: Operation, env: dict[int, Array]) -> Bilinear:
+def _scale(op: Operation, env: dict[int, Any]) -> Bilinear:
     if op.equations[0].primitive == "sub":
         return _shift(op, env)
     value = env[op.x[0]]
@@ -320,7 +320,7 @@ def _scale(op: Operation, env: dict[int, Array]) -> Bilinear:
     return Bilinear(lambda inputs, w: inputs[0] * w, (value,), factor, None, op.nonnegative)
 
 
-def _shift(op: Operation, env: dict[int, Array]) -> Bilinear:
+def _shift(op: Operation, env: dict[int, Any]) -> Bilinear:
     value = env[op.x[0]]
     b = _replay(op.equations, {**env, op.x[0]: jnp.zeros_like(value)})
     w = jnp.asarray(-1 if op.kind == "scale" else 1, value.dtype)
@@ -328,7 +328,7 @@ def _shift(op: Operation, env: dict[int, Array]) -> Bilinear:
     return Bilinear(lambda inputs, w: jnp.broadcast_to(inputs[0] * w, shape), (value,), w, b, op.nonnegative)
 
 
-def _gate(op: Operation, env: dict[int, Array]) -> Bilinear:
+def _gate(op: Operation, env: dict[int, Any]) -> Bilinear:
     (equation,) = op.equations
 
     def apply(inputs: tuple[Array, Array], w: tuple[()]) -> Array:
@@ -338,14 +338,14 @@ def _gate(op: Operation, env: dict[int, Array]) -> Bilinear:
     return Bilinear(apply, tuple(env[v] for v in op.x), (), None, op.nonnegative)
 
 
-def _nonlinear(op: Operation, env: dict[int, Array]) -> Bilinear:
+def _nonlinear(op: Operation, env: dict[int, Any]) -> Bilinear:
     def apply(inputs: tuple[Array, ...], w: tuple[()]) -> Array:
         return _replay(op.equations, {**env, **dict(zip(op.x, inputs, strict=True))})
 
     return Bilinear(apply, tuple(env[v] for v in op.x), (), None, op.nonnegative)
 
 
-def _softmax(op: Operation, env: dict[int, Array]) -> Bilinear:
+def _softmax(op: Operation, env: dict[int, Any]) -> Bilinear:
     exp = next(i for i, e in enumerate(op.equations) if e.primitive == "exp")
     shift, rest, exponent = op.equations[:exp], op.equations[exp:], op.equations[exp].inputs[0]
     axes = rest[1].eqn.params["axes"]
