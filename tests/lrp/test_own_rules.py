@@ -107,7 +107,7 @@ def test_the_explainer_takes_a_rule_of_a_users_own(method):
     maps = []
     for rule in (rules.Epsilon(0, bias=True), ShareWithBias()):
         own = Composite((Assign(rule, kinds=("convolution", "dense", "sum")),), default=Gradient())
-        maps.append(xr.attribute(model, images, method, composite=own, targets=[0, 1]).raw[method])
+        maps.append(xr.attribute(model, images, method, composite=own, targets=np.array([0, 1])).raw[method])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), *maps)
 
 

@@ -120,15 +120,15 @@ class Operation:
     constants: tuple[int, ...]
     nonnegative: bool
 
-    def forward(self, x: Sequence[Any], constants: Sequence[Any]) -> Array:
+    def forward(self, x: Sequence[Array], constants: Sequence[Any]) -> Array:
         """Returns the operation's output, exactly as the model computes it."""
         return _replay(self.equations, self._values(x, constants))
 
-    def bilinear(self, x: Sequence[Any], constants: Sequence[Any]) -> Bilinear:
+    def bilinear(self, x: Sequence[Array], constants: Sequence[Any]) -> Bilinear:
         """Returns the operation at these values as a rule sees it."""
         return _VIEWS.get(self.kind, _nonlinear)(self, self._values(x, constants))
 
-    def _values(self, x: Sequence[Any], constants: Sequence[Any]) -> dict[int, Any]:
+    def _values(self, x: Sequence[Array], constants: Sequence[Any]) -> dict[int, Any]:
         return {**dict(zip(self.constants, constants, strict=True)), **dict(zip(self.x, x, strict=True))}
 
 
@@ -270,7 +270,7 @@ def _layer(op: Operation, env: dict[int, Any]) -> Bilinear:
     def after(z: Array) -> Array:
         return _replay(affine, {**env, product.outputs[0]: z})
 
-    w, b = env[weights], None
+    w, b = jnp.asarray(env[weights]), None
     if affine:
         in_axis, out_axis = _feature_axes(product)
         shape = _output(product).shape
@@ -308,7 +308,7 @@ def _add(op: Operation, env: dict[int, Any]) -> Bilinear:
 
 
 def _sum(op: Operation, env: dict[int, Any]) -> Bilinear:
-    def apply(inputs: tuple[Array], w: Any) -> Array:
+    def apply(inputs: tuple[Array], w: Array) -> Array:
         return _replay(op.equations, {**env, op.x[0]: inputs[0]}) * w
 
     return Bilinear(apply, (env[op.x[0]],), jnp.ones((), env[op.x[0]].dtype), None, op.nonnegative)
