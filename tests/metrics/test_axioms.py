@@ -78,7 +78,8 @@ def test_behind_pooling_and_a_linear_layer(activation, head, bias):
     places = HEIGHT * WIDTH
     lost = head * activation.mean((1, 2), dtype=np.float64)
     score = lost.sum(1) + bias
-    gradient = np.broadcast_to(head / places, activation.shape)
+    gradient = jnp.broadcast_to(head / places, activation.shape)
+    activation = jnp.asarray(activation)
     tolerances = {"rtol": 1e-4, "atol": 1e-5}
     for method in (weights.grad_cam, weights.x_grad_cam, weights.hires_cam):
         claimed = contributions(activation, method(activation, gradient))
@@ -94,6 +95,6 @@ def test_behind_pooling_and_a_linear_layer(activation, head, bias):
 @given(ACTIVATIONS, arrays(np.float32, (BATCH, HEIGHT, WIDTH, CHANNELS), elements=st.floats(-2, 2, width=32)))
 def test_xrelevance_cam_conserves_what_arrives(activation, relevance):
     """Its claim is sum R by construction, whatever R is, wherever there is any activation to weigh."""
-    activation = activation + np.float32(0.5)
-    claimed = contributions(activation, weights.xrelevance_cam(activation, relevance))
+    activation = jnp.asarray(activation + np.float32(0.5))
+    claimed = contributions(activation, weights.xrelevance_cam(activation, jnp.asarray(relevance)))
     np.testing.assert_allclose(claimed, relevance.sum((1, 2), dtype=np.float64), rtol=1e-4, atol=1e-4)

@@ -23,7 +23,7 @@ def network():
     """The narrow network, all of whose weights are 7: no draw gives that."""
     model = nnx.eval_shape(lambda: create_model("skresnet18_narrow", num_classes=2))
     definition, state = nnx.split(model)
-    return definition, jax.tree.map(lambda leaf: np.full(leaf.shape, 7, leaf.dtype), state)
+    return definition, jax.tree.map(lambda leaf: jnp.full(leaf.shape, 7, leaf.dtype), state)
 
 
 def by_timms_name(network, parameters):

@@ -148,7 +148,7 @@ def test_the_whole_way_from_raw_maps_is_the_librarys_but_for_the_bytes(page):
     raws = [
         np.random.default_rng(seed).normal(size=side).astype(np.float32) for seed, side in enumerate([(7, 9), (5, 4)])
     ]
-    maps = [stored(np.rint(255 * np.asarray(saliency.min_max(np.maximum(raw, 0)))).astype(np.uint8)) for raw in raws]
+    maps = [stored(np.rint(255 * np.asarray(saliency.min_max(jnp.maximum(raw, 0)))).astype(np.uint8)) for raw in raws]
     values = page.run("return Array.from(xrcam.aggregate(...arguments))", maps, list(SIZE))
     expected = saliency.aggregate([jnp.asarray(raw) for raw in raws], SIZE)
     np.testing.assert_allclose(np.reshape(values, SIZE), expected, atol=1 / 255)

@@ -6,7 +6,7 @@
 const xrcam = (() => {
   const bytes = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 
-  // For each of `to` pixels the two of `from` that it lies between, and its share of the second.
+  // Returns for each of `to` pixels the two of `from` that it lies between, and its share of the second.
   function neighbours(from, to) {
     return Array.from({ length: to }, (_, index) => {
       const centre = ((index + 0.5) * from) / to - 0.5;
@@ -15,7 +15,7 @@ const xrcam = (() => {
     });
   }
 
-  // Bilinear with half-pixel centres; `height` and `width` are no less than `rows` and `columns`.
+  // Enlarges a map bilinearly with half-pixel centres; `height` and `width` are no less than `rows` and `columns`.
   function upsample(values, rows, columns, height, width) {
     const wide = new Float64Array(rows * width);
     neighbours(columns, width).forEach(({ low, high, share }, x) => {
@@ -34,7 +34,7 @@ const xrcam = (() => {
     return grown;
   }
 
-  // Scaled to [0, 1]; a constant map gives zeros.
+  // Scales a map to [0, 1]; a constant one gives zeros.
   function minMax(values) {
     let [low, high] = [Infinity, -Infinity];
     for (let index = 0; index < values.length; index += 1) {
@@ -62,7 +62,7 @@ const xrcam = (() => {
 
   const aggregate = (maps, size) => minMax(mean(maps.map((map) => upsampled(map, size))));
 
-  // The pixels above mean + standard deviation (of the population) as ones.
+  // Marks the pixels above mean + standard deviation (of the population) with ones.
   function salient(values) {
     let [sum, squares] = [0, 0];
     for (let index = 0; index < values.length; index += 1) sum += values[index];
@@ -74,14 +74,14 @@ const xrcam = (() => {
     return inside;
   }
 
-  // Numbers in [0, 1] as numbers of one of 256 colours.
+  // Turns values in [0, 1] into numbers of 256 colours.
   function levels(values) {
     const rounded = new Uint8Array(values.length);
     for (let index = 0; index < values.length; index += 1) rounded[index] = Math.round(255 * values[index]);
     return rounded;
   }
 
-  // The places of those pixels of a mask that have a neighbour outside of it.
+  // Lists the places of those pixels of a mask that have a neighbour outside of it.
   function border(mask, height, width) {
     const within = (y, x) => y >= 0 && y < height && x >= 0 && x < width && mask[y * width + x];
     const places = [];

@@ -81,7 +81,7 @@
     return [...frames].sort((one, other) => {
       const byName = inOrder(one.name, other.name);
       if (by === "name") return byName;
-      // Frames without a figure come last, whichever way round.
+      // Frames without a figure come last in either direction.
       if (!known(one) || !known(other)) return known(other) - known(one) || byName;
       const difference = values[by](one) - values[by](other);
       return (direction === "low" ? difference : -difference) || byName;
@@ -107,7 +107,7 @@
 
   // ---- One frame ----
 
-  // The brightness of each pixel of a PNG picture.
+  // Decodes a PNG picture and returns the brightness of each pixel.
   async function brightness(base64, [height, width]) {
     const image = new Image();
     image.src = `data:image/png;base64,${base64}`;
@@ -137,7 +137,7 @@
     }
     const picture = await brightness(frame.picture, size);
     const annotation = frame.annotation == null ? null : await brightness(frame.annotation, size);
-    // Whoever pages fast has already moved on.
+    // A reader who pages fast has already asked for another frame.
     if (turn !== state.turn) return;
     const mask = annotation?.map((value) => (value > 127 ? 1 : 0));
     Object.assign(state, { shown: frame, picture, border: mask ? xrcam.border(mask, ...size) : null });
@@ -186,7 +186,7 @@
       const maps = [...grown].map(([layer, values]) => [layer, xrcam.minMax(values)]);
       if (together && grown.size) maps.push([AGGREGATE, xrcam.minMax(xrcam.mean([...grown.values()]))]);
       const tiles = maps.map(([layer, values]) => {
-        // What was measured is the mean of all layers that the method has, not of some.
+        // The overlap was measured with the mean of all layers that the method has, not of some.
         const measured = layer !== AGGREGATE || grown.size === Object.keys(frame.maps[method]).length;
         return tile(frame, method, layer, values, measured ? frame.iou?.[method]?.[layer] : null);
       });
@@ -215,8 +215,8 @@
 
   // ---- Pixels ----
 
-  // Draws the frame, on it colours, and on them an outline. `entries` are places in the palette, pixel by pixel;
-  // of each entry `covers` says how much of the frame it covers.
+  // Draws the frame, colours on it, and an outline on these. `entries` are places in the palette, pixel by pixel;
+  // `covers` says how much of the frame each place of the palette covers.
   function draw(canvas, alt, { palette, covers, entries }, outline) {
     const [height, width] = state.content.size;
     const image = new ImageData(width, height);
