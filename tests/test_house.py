@@ -140,3 +140,57 @@ def test_every_entry_says_who_wrote_what_and_when():
         names = re.findall(r"^  (\w+) +=", fields, flags=re.MULTILINE)
         assert {"author", "title", "year"} <= set(names), key
         assert re.search(r"year += \{(\d+)\}", fields)[1] == key[-4:]
+
+
+#: Rooms whose functions others build on; those of commands and studies are for the command line.
+LIBRARY = ("lrp", "cam", "attribution", "explain", "metrics", "models", "ops", "checkpoints", "data", "train", "report")
+LIBRARY += ("pictures", "runtime")
+
+
+def public_functions(path):
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node
+
+
+def missing_sections(function):
+    """The sections that the docstring of a public function ought to have and has not."""
+    text = ast.get_docstring(function) or ""
+    if (function.args.args or function.args.kwonlyargs) and "Args:" not in text:
+        yield "Args"
+    gives_nothing = isinstance(function.returns, ast.Constant) and function.returns.value is None
+    if not gives_nothing and not re.search(r"^Returns|^Yields", text, flags=re.MULTILINE):
+        yield "Returns"
+    if ">>>" not in text:
+        yield "Example"
+
+
+@pytest.mark.parametrize("room", LIBRARY)
+def test_public_functions_say_what_they_take_and_return_and_show_it(room):
+    missing = {
+        f"{path.name}: {function.name}": found
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+        for function in public_functions(path)
+        if (found := list(missing_sections(function)))
+    }
+    assert not missing
+
+
+def test_files_and_functions_are_short():
+    scripts = [path for folder in ("experiments", "weights_convert") for path in (ROOT / folder).rglob("*.py")]
+    viewer = list(PACKAGE.rglob("*.js"))
+    assert {path.name: lines for path in [*FILES, *scripts, *viewer] if (lines := len(text(path))) > 400} == {}
+    assert {name: lines for path in [*FILES, *scripts] for name, lines in lengths(path) if lines > 40} == {}
+
+
+def text(path):
+    return path.read_text().splitlines()
+
+
+def lengths(path):
+    """The functions of a file and how many lines they have, without their docstrings."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[0]
+            docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) is not None else 0
+            yield f"{path.name}: {node.name}", node.end_lineno - node.lineno + 1 - docstring

@@ -151,7 +151,7 @@ def taps(
 
 
 def explained_leaves(x: PyTree, args: PyTree) -> list[bool]:
-    """Tells for each leaf of (x, *args) whether it is explained: those of ``x`` are.
+    """Returns for each leaf of (x, *args) whether it is explained: those of ``x`` are.
 
     Args:
       x: what is explained, a pytree.

@@ -28,13 +28,41 @@ _CALLS = {
 
 
 def called(eqn: JaxprEqn) -> ClosedJaxpr | None:
-    """The body that a call can be replaced by; None where ``eqn`` is no call."""
+    """Returns the body that a call can be replaced by.
+
+    Args:
+      eqn: any equation of a jaxpr.
+
+    Returns:
+      The body, or None if the equation is no call.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from xrcam_jax.runtime import jaxprs
+      >>> (call,) = jax.make_jaxpr(jax.jit(jnp.tanh))(1.0).eqns
+      >>> [eqn.primitive.name for eqn in jaxprs.called(call).eqns]
+      ['tanh']
+    """
     name = eqn.primitive.name
     return _closed(eqn.params[_CALLS[name]]) if name in _CALLS else None
 
 
 def bodies(eqn: JaxprEqn) -> tuple[ClosedJaxpr, ...]:
-    """The bodies of remat, scan and cond, and of a function with a ``jax.custom_jvp``; other equations have none."""
+    """Returns the bodies of remat, scan and cond, and of a function with a ``jax.custom_jvp``.
+
+    Args:
+      eqn: any equation of a jaxpr.
+
+    Returns:
+      One body, or one for each branch of a cond; none of other equations.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from xrcam_jax.runtime import jaxprs
+      >>> choice = jax.make_jaxpr(lambda x: jax.lax.cond(x > 0, jnp.sin, jnp.cos, x))(1.0).eqns[-1]
+      >>> sorted(body.eqns[0].primitive.name for body in jaxprs.bodies(choice))
+      ['cos', 'sin']
+    """
     name = eqn.primitive.name
     if name == COND:
         return tuple(map(_closed, eqn.params["branches"]))
@@ -44,21 +72,56 @@ def bodies(eqn: JaxprEqn) -> tuple[ClosedJaxpr, ...]:
 
 
 def all_bodies(eqn: JaxprEqn) -> list[ClosedJaxpr | Jaxpr]:
-    """Every jaxpr among the parameters of ``eqn``, whatever they are called: a while loop's condition and body too."""
+    """Returns every jaxpr among the parameters of an equation, whatever they are called.
+
+    Args:
+      eqn: any equation of a jaxpr.
+
+    Returns:
+      The jaxprs: those of :func:`bodies`, a called function, the condition and the body of a while loop.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from xrcam_jax.runtime import jaxprs
+      >>> (loop,) = jax.make_jaxpr(lambda x: jax.lax.while_loop(lambda c: c < 9, lambda c: c * 2, x))(1.0).eqns
+      >>> sorted(body.eqns[-1].primitive.name for body in jaxprs.all_bodies(loop))
+      ['lt', 'mul']
+    """
     parameters = jax.tree.leaves(list(eqn.params.values()))
     return [parameter for parameter in parameters if isinstance(parameter, (ClosedJaxpr, Jaxpr))]
 
 
 def jitted(eqn: JaxprEqn) -> str | None:
-    """The name of the function that ``eqn`` calls under ``jax.jit``; None where it is no such call."""
+    """Returns the name of the function that an equation calls under ``jax.jit``.
+
+    Args:
+      eqn: any equation of a jaxpr.
+
+    Returns:
+      The name, or None if the equation is no such call.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from xrcam_jax.runtime import jaxprs
+      >>> jaxprs.jitted(jax.make_jaxpr(jax.jit(jnp.tanh))(1.0).eqns[0])
+      'tanh'
+    """
     return eqn.params["name"] if eqn.primitive.name == _JIT else None
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan's layout: its operands are ``consts`` constants, ``carries`` carried values, and what is scanned over.
+    """The layout of a scan says which of its operands are what, and how it runs.
 
-    Its outputs are the carried values and what each turn put out.
+    The operands are constants, carried values, and arrays that are scanned over, in this order. The outputs are the
+    carried values and what the turns have put out.
+
+    Attributes:
+      consts: number of constants.
+      carries: number of carried values.
+      length: number of turns.
+      reverse: whether the last turn comes first.
+      unroll: how many turns are written out at a time.
     """
 
     consts: int
@@ -69,9 +132,24 @@ class Scan:
 
 
 def scan(eqn: JaxprEqn) -> Scan:
-    """The layout of the scan ``eqn``.
+    """Returns the layout of a scan.
 
-    The counts come from the shapes: what is scanned over, and what is stacked, has an axis more than in the body.
+    The counts come from the shapes: what is scanned over, and what is stacked, has one axis more than in the body.
+
+    Args:
+      eqn: an equation of the primitive ``SCAN``.
+
+    Returns:
+      The layout.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from xrcam_jax.runtime import jaxprs
+      >>> turn = lambda carry, x: (carry + x, carry)
+      >>> (loop,) = jax.make_jaxpr(lambda xs: jax.lax.scan(turn, 0.0, xs))(jnp.ones(4)).eqns
+      >>> layout = jaxprs.scan(loop)
+      >>> layout.consts, layout.carries, layout.length
+      (0, 1, 4)
     """
     (body,) = bodies(eqn)
     whole = _same_rank(eqn.invars, body.invars)
@@ -81,12 +159,40 @@ def scan(eqn: JaxprEqn) -> Scan:
 
 
 def remat_options(eqn: JaxprEqn) -> dict[str, Any]:
-    """Keyword arguments for ``jax.checkpoint``, to do with another body what the remat ``eqn`` does with its own."""
+    """Returns the keyword arguments with which ``jax.checkpoint`` does what a remat does.
+
+    Args:
+      eqn: an equation of the primitive ``REMAT``.
+
+    Returns:
+      ``prevent_cse`` and ``policy``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from xrcam_jax.runtime import jaxprs
+      >>> (remat,) = jax.make_jaxpr(jax.checkpoint(jnp.tanh))(1.0).eqns
+      >>> jaxprs.remat_options(remat)
+      {'prevent_cse': True, 'policy': None}
+    """
     return {key: eqn.params[key] for key in ("prevent_cse", "policy")}
 
 
 def default_branch(eqn: JaxprEqn) -> int | None:
-    """Which branch is for all other platforms; None where it is not the platform that chooses among branches."""
+    """Returns which branch is for all platforms that have none of their own.
+
+    Args:
+      eqn: any equation of a jaxpr.
+
+    Returns:
+      The place of the branch, or None if it is not the platform that chooses among branches.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from xrcam_jax.runtime import jaxprs
+      >>> sine = lambda x: jax.lax.platform_dependent(x, tpu=jnp.sin, default=jnp.cos)
+      >>> jaxprs.default_branch(jax.make_jaxpr(sine)(1.0).eqns[-1])
+      1
+    """
     platforms = eqn.params.get("branches_platforms")
     return platforms.index(None) if platforms else None
 

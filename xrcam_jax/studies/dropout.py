@@ -108,7 +108,7 @@ def _counts(found: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
 def write(study: Study, found: Mapping[str, Arrays]) -> None:
     """Writes the figures of each picture, and the tables."""
     write_figures(study, found)
-    names = list(dict.fromkeys([*study.layers, columns(study.layers)[-1]]))
+    names, labels = list(dict.fromkeys([*study.layers, columns(study.layers)[-1]])), ("method", "network")
     rows = [(method, label) for method in study.methods for label in found]
     chosen = {label: counted(study, arrays) for label, arrays in found.items()}
 
@@ -121,12 +121,11 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         mean, deviation = float(np.mean(values)), float(np.std(values))
         return Estimate(mean, mean - deviation, mean + deviation)
 
-    labels = ("method", "network")
+    right = ", ".join(f"{label} {int(mask.sum())}" for label, mask in chosen.items())
     write_contents(
         study.folder,
         title="Segmentation with dropout switched on",
-        text=f"{len(study.frames)} annotated frames; those that are classified correctly without dropout count: "
-        f"{', '.join(f'{label} {int(mask.sum())}' for label, mask in chosen.items())}. "
+        text=f"{len(study.frames)} annotated frames; those classified correctly without dropout count: {right}. "
         f"{study.settings['passes']} passes with dropout of {study.settings['rate']} after each block.",
         order=2,
         tables=[
