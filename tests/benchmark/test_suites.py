@@ -170,11 +170,9 @@ def test_scaling_lays_the_batch_over_devices(measure):
 
 
 @pytest.mark.usefixtures("four_layers")
-def test_scaling_puts_a_share_on_each_device(monkeypatch):
-    asked = []
-    monkeypatch.setattr(scaling, "compile_call", lambda function, *arguments: asked.extend(arguments))
-    scaling.sharded(xr.Explainer(xr.create_model("tiny"), ("xrelevance_cam",)), 4, scaling.pictures(8, 32))
-    parameters, images = asked
+def test_scaling_puts_a_share_on_each_device():
+    call = scaling.sharded(xr.Explainer(xr.create_model("tiny"), ("xrelevance_cam",)), 4, scaling.pictures(8, 32))
+    parameters, images = call.arguments
     assert [shard.data.shape for shard in images.addressable_shards] == [(2, 32, 32, 3)] * 4
     assert all(leaf.is_fully_replicated and len(leaf.devices()) == 4 for leaf in jax.tree.leaves(parameters))
 

@@ -3,7 +3,6 @@
 import csv
 import json
 from types import SimpleNamespace
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -13,35 +12,14 @@ from safetensors.numpy import save_file
 
 import xrcam_jax as xr
 from tests import oracle
+from tests.commands.stand_ins import CONFIG, PretendExplainer, network
 from xrcam_jax.cli import main
 from xrcam_jax.commands import explaining
 from xrcam_jax.commands.explain import _expanded
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
 from xrcam_jax.pictures.read import load_images
 
-CONFIG = Preprocessing(input_size=(32, 32))
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
-
-
-class PretendExplainer:
-    """Finds brightness salient, and predicts class 1 always."""
-
-    shapes: ClassVar[list[tuple[int, ...]]] = []
-
-    def __init__(self, model, *, methods, layers, **options):
-        self.methods, self.layers = methods, layers or ("layer1", "layer2", "layer3", "layer4")
-
-    def __call__(self, images, targets=None):
-        self.shapes.append(images.shape)
-        grey = images.mean(axis=-1)
-        low, high = grey.min(axis=(1, 2), keepdims=True), grey.max(axis=(1, 2), keepdims=True)
-        saliency = (grey - low) / np.maximum(high - low, 1e-6)
-        return SimpleNamespace(
-            logits=np.tile(np.float32([0, 2, 1]), (len(images), 1)),
-            targets=np.ones(len(images), int) if targets is None else targets,
-            maps={method: dict.fromkeys(sorted(self.layers), saliency) for method in sorted(self.methods)},
-            aggregate=lambda method: saliency,
-        )
 
 
 @pytest.fixture
@@ -52,7 +30,7 @@ def pretend(monkeypatch):
     replacements = {
         "list_models": lambda: ["resnet18", "skresnext50_32x4d"],
         "METHODS": {"xrelevance_cam": method, "grad_cam": method},
-        "load_model": lambda name, weights: SimpleNamespace(preprocessing=CONFIG, num_classes=3),
+        "load_model": lambda name, weights: network(),
         "Explainer": PretendExplainer,
     }
     for name, replacement in replacements.items():

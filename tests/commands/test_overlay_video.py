@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 import xrcam_jax as xr
+from tests.commands.stand_ins import PretendExplainer, network
 from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.commands.overlay_video import compose
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.pictures import plot
-from xrcam_jax.pictures.preprocessing import Preprocessing, crop_box, preprocess
+from xrcam_jax.pictures.preprocessing import crop_box, preprocess
 from xrcam_jax.pictures.write_video import CODECS, VideoFile
 
 HEIGHT, WIDTH = 260, 300
@@ -75,30 +76,10 @@ def picture(path, pixels):
     return path
 
 
-class PretendExplainer:
-    """Finds nothing salient, and predicts class 1 always."""
-
-    calls = 0
-
-    def __init__(self, model, *, methods, **options):
-        self.methods = methods
-
-    def __call__(self, images, targets=None):
-        type(self).calls += 1
-        nothing = np.zeros(images.shape[:3], np.float32)
-        return SimpleNamespace(
-            logits=np.tile(np.float32([0, 2, 1]), (len(images), 1)),
-            targets=np.ones(len(images), int),
-            maps={method: {"layer4": nothing} for method in self.methods},
-            aggregate=lambda method: nothing,
-        )
-
-
 @pytest.fixture
 def pretend(monkeypatch):
-    model = SimpleNamespace(preprocessing=Preprocessing(input_size=(32, 32)), num_classes=3)
-    monkeypatch.setattr(xr, "load_model", lambda name, weights: model)
-    monkeypatch.setattr(PretendExplainer, "calls", 0)
+    monkeypatch.setattr(xr, "load_model", lambda name, weights: network())
+    monkeypatch.setattr(PretendExplainer, "shapes", [])
     monkeypatch.setattr(xr, "Explainer", PretendExplainer)
     return PretendExplainer
 
@@ -207,7 +188,7 @@ def test_the_next_batch_is_computed_while_the_last_is_encoded(tmp_path, pretend,
     third, call, write = threading.Event(), PretendExplainer.__call__, VideoFile.write
 
     def called(self, images, targets=None):
-        if self.calls == 2:
+        if len(self.shapes) == 2:
             third.set()
         return call(self, images, targets)
 
@@ -226,7 +207,7 @@ def test_interrupted_what_was_encoded_is_kept_aside(tmp_path, pretend, capsys, m
     call = PretendExplainer.__call__
 
     def interrupted_at_fourth(self, images, targets=None):
-        if self.calls == 3:
+        if len(self.shapes) == 3:
             raise KeyboardInterrupt
         return call(self, images, targets)
 

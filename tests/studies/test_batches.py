@@ -1,14 +1,18 @@
 """A batch holds the frames as networks of other sizes want them; a study knows which frames belong together."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from flax import nnx
 
+from tests.tiny_networks import PLAIN
 from xrcam_jax.data.coco import read_annotations
 from xrcam_jax.data.manifest import read_prepared
+from xrcam_jax.models import create_model
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.studies.batches import read_batch
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.study import Study
 
 
@@ -22,8 +26,10 @@ def study(drawn):
 
 
 def network(**wants):
-    wants = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "interpolation": "bilinear", **wants}
-    return SimpleNamespace(model=SimpleNamespace(preprocessing=Preprocessing(**wants)))
+    """Returns a network that wants such pictures, with shapes in the place of weights."""
+    model = nnx.eval_shape(lambda: create_model(PLAIN, num_classes=2))
+    model.preprocessing = Preprocessing((0.5,) * 3, (0.25,) * 3, interpolation="bilinear", **wants)
+    return Network(PLAIN, model, Path(), "")
 
 
 def test_a_batch_at_the_frames_own_size(drawn, study):

@@ -5,13 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import Row
 from xrcam_jax.errors import CommandError
 
 
-def fresh_process(module: str, *arguments: object, **environment: str) -> Row:
+def fresh_process(module: str, *arguments: object, **environment: str) -> Any:
     """Runs ``python -m module arguments`` and returns what it prints as JSON in its last line.
 
     Args:

@@ -7,7 +7,6 @@ The first picture settles the size of the panels and the frame rate; pictures of
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import cv2
 import numpy as np
@@ -39,7 +38,7 @@ class OverlayVideo:
         self.path, self.config, self.labels, self.every = path, config, labels, every
         self._file: VideoFile | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "OverlayVideo":
         return self
 
     def __exit__(self, kind: type | None, *_) -> None:

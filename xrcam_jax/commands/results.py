@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +84,7 @@ class Results:
         self._together = jax.process_count()
         self._rows: list[tuple[int, str]] = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Results":
         # Of several processes the first one keeps the summary. The rows of the others come at the end.
         path = self.folder / SUMMARY if is_first() else os.devnull
         self._file = Path(path).open("w", newline="", encoding="utf-8")

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from tqdm import tqdm
 
 from xrcam_jax.data.coco import resized
@@ -30,7 +30,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Batch(NamedTuple):
-    """Holds frames as a network wants them.
+    """Holds frames as a network wants them, on the host as they are read; what computes gets them on the devices.
 
     Attributes:
       pictures: grey, at the network's resolution.
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
       start: place of the first frame among those of the study.
     """
 
-    pictures: np.ndarray
+    pictures: UInt8[np.ndarray, "b h w"]
     images: Float[np.ndarray, "b h w 3"]
     labels: Int[np.ndarray, " b"]
     masks: Bool[np.ndarray, "b h w"]

@@ -13,17 +13,17 @@ Seven methods at four layers cost one forward and two backward passes: 0.4 s for
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 import xrcam_jax as xr
 from xrcam_jax.metrics import localisation, overlap
 from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.models import ResNet
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.studies import plots
@@ -56,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def figures(model: ResNet, methods: Sequence[str], layers: Sequence[str]) -> Callable[[Batch], Mapping[str, Array]]:
+def figures(
+    model: Callable[..., Any], methods: Sequence[str], layers: Sequence[str]
+) -> Callable[[Batch], Mapping[str, Array]]:
     """Returns a function that measures a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
     explain = xr.Explainer(model, methods, layers)
 
@@ -72,7 +74,7 @@ def figures(model: ResNet, methods: Sequence[str], layers: Sequence[str]) -> Cal
 @jax.jit
 def measured(
     maps: Mapping[str, Float[Array, "b h w"]], masks: Bool[Array, "b h w"]
-) -> dict[str, dict[str, Float[Array, " b"]]]:
+) -> dict[str, dict[str, Num[Array, " b"]]]:
     """Returns all figures but those of boxes, by the maps' names."""
     return {
         place: {
@@ -84,7 +86,7 @@ def measured(
 
 
 def boxed(
-    maps: Mapping[str, Float[Array, "b h w"]], boxes: Int[np.ndarray, "b n 4"]
+    maps: Mapping[str, Float[Array, "b h w"]], boxes: Int[Array | np.ndarray, "b n 4"]
 ) -> dict[str, dict[str, Float[Array, " b"]]]:
     """Returns the figures of boxes, by the maps' names."""
     found = localisation.localised(_salient(list(maps.values())), boxes)
