@@ -142,6 +142,8 @@ def test_unknown_options_are_refused():
         xr.composites.relevance_cam(batch_norm="other")
     with pytest.raises(ValueError, match=f"kinds must be among {KINDS[0]}"):
         Assign(Pass(), kinds=("convolutions",))
+    with pytest.raises(TypeError, match=r"assignments must be a tuple of Assign, got Assign\(rule=Pass\(\)"):
+        Composite(Assign(Pass()))
 
 
 def test_a_rule_that_does_not_fit_is_refused():
