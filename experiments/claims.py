@@ -1,4 +1,4 @@
-"""The thesis's main claims, each held against the figures of a reproduction."""
+"""Holds each of the thesis's main claims against the figures of a reproduction."""
 
 from dataclasses import dataclass
 

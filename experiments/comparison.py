@@ -1,4 +1,4 @@
-"""The page that sets the tables of a reproduction beside those of the thesis."""
+"""Writes the page that sets the tables of a reproduction beside those of the thesis."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The tables that the experiments of a reproduction wrote."""
+"""Reads the tables that the experiments of a reproduction wrote."""
 
 import csv
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The figures that the thesis reports of its own recordings.
+"""Holds the figures that the thesis reports of its own recordings.
 
 Nobody else has these recordings, so the figures serve to compare rankings and are never expected values.
 """

@@ -87,10 +87,20 @@ def test_explain_beside_a_peer(measure, monkeypatch):
     assert asked == [("tiny", 2, 32, cores())] * 4
     found = {row["run"]: row for row in rows}
     assert list(found) == [
-        "forward", "gradient", "xrelevance_cam", "with grad_cam", "all 1 cams", "relevance_cam layer1",
-        "grad_cam", "epsilon_plus input", "matrix product",
-        "torch gradient", "torch relevance_cam layer1", "captum grad_cam", "zennit epsilon_plus",
-    ]  # fmt: skip
+        "forward",
+        "gradient",
+        "xrelevance_cam",
+        "with grad_cam",
+        "all 1 cams",
+        "relevance_cam layer1",
+        "grad_cam",
+        "epsilon_plus input",
+        "matrix product",
+        "torch gradient",
+        "torch relevance_cam layer1",
+        "captum grad_cam",
+        "zennit epsilon_plus",
+    ]
     for label, ours in explain.SAME_WORK.items():
         if label in found:
             assert found[label]["per_ours"] == pytest.approx(found[label]["ms"] / found[ours]["ms"])
@@ -154,7 +164,7 @@ def test_scaling_lays_the_batch_over_devices(measure):
     assert [row["devices"] for row in rows] == [1, 2]
     assert rows[0]["largest_difference"] == 0
     assert rows[1]["largest_difference"] < 1e-4
-    assert [row["difference_to_shares"] for row in rows] == [0, 0]
+    assert max(row["difference_to_shares"] for row in rows) < 1e-4
     assert rows[1]["speed_up"] == pytest.approx(rows[0]["ms"] / rows[1]["ms"])
     assert "virtual" in rows[1]["kind"]
 

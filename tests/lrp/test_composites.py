@@ -8,7 +8,7 @@ from jax import lax
 
 import xrcam_jax as xr
 from tests import oracle
-from xrcam_jax.lrp.composites import Assign, Composite, Site
+from xrcam_jax.lrp.assignments import Assign, Composite, Site
 from xrcam_jax.lrp.protocol import KINDS, WEIGHTED_KINDS
 from xrcam_jax.lrp.rules import Epsilon, Flat, Gate, Gradient, Pass, ZPlus
 

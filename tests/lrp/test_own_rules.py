@@ -107,7 +107,7 @@ def test_the_explainer_takes_a_rule_of_a_users_own(method):
     maps = []
     for rule in (rules.Epsilon(0, bias=True), ShareWithBias()):
         own = Composite((Assign(rule, kinds=("convolution", "dense", "sum")),), default=Gradient())
-        maps.append(xr.attribute(model, images, method, composite=own, targets=[0, 1]).raw[method])
+        maps.append(xr.attribute(model, images, method, composite=own, targets=np.array([0, 1])).raw[method])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), *maps)
 
 
@@ -261,3 +261,27 @@ def test_what_is_no_rule_is_refused_when_the_composite_is_made(make):
 
     with pytest.raises(ValueError, match=r"fits must be among convolution, dense, .*; got 'convolutions'"):
         make(Misspelt())
+
+
+@pytest.mark.parametrize(
+    ("returned", "got"),
+    [
+        (lambda op, r: r, r"\(2, 4\)"),
+        (lambda op, r: (op.x[0], rules.no_loss(r)), r"\(\(2, 6\), Loss"),
+        (lambda op, r: ((r,), rules.no_loss(r)), r"\(\(\(2, 4\),\), Loss"),
+        (lambda op, r: (op.x, None), r"\(\(\(2, 6\),\), None\)"),
+        (lambda op, r: ((*op.x, None), rules.no_loss(r)), r"\(\(\(2, 6\), None\), Loss"),
+    ],
+    ids=["no_pair", "no_tuple", "wrong_shape", "no_loss", "too_many"],
+)
+def test_what_a_rule_returns_has_to_be_relevances_and_a_loss(returned, got):
+    class Wrong:
+        def __repr__(self):
+            return "Wrong()"
+
+        def relevance(self, op, r):
+            return returned(op, r)
+
+    wanted = r"the rule Wrong\(\) must return relevances of the shapes \(\(2, 6\),\) and a Loss, got "
+    with pytest.raises(ValueError, match=wanted + got):
+        relevance(lambda x: x @ W, Composite(default=Wrong()), drawn(9), jnp.ones((2, 4)))

@@ -16,7 +16,7 @@ INPUTS, OUTPUTS = 3, 2
 
 
 def meetings(geometry):
-    """For each output place and tap the pixel they meet, where there is one."""
+    """Yields each output place and tap that meet a pixel, and that pixel."""
     for place in np.ndindex(*geometry.outputs(SIZE, TAPS)):
         for tap in np.ndindex(*TAPS):
             at = [i * a.stride + m * a.dilation - a.before for i, m, a in zip(place, tap, geometry.axes, strict=True)]
@@ -42,12 +42,12 @@ def arrays(geometry):
 
 
 def channels(groups):
-    """The inputs and the outputs of each group."""
+    """Returns the inputs and the outputs of each group."""
     return [(slice(i * INPUTS, (i + 1) * INPUTS), slice(i * OUTPUTS, (i + 1) * OUTPUTS)) for i in range(groups)]
 
 
 def loops(geometry, x, kernel, g):
-    """The sums, and the cotangents of inputs and filters."""
+    """Computes the sums, and the cotangents of inputs and filters."""
     z, of_x, of_kernel = np.zeros_like(g), np.zeros_like(x), np.zeros_like(kernel)
     for place, tap, pixel in meetings(geometry):
         for i, o in channels(geometry.groups):

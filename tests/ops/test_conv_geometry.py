@@ -8,7 +8,7 @@ from xrcam_jax.ops.conv_geometry import Axis, Geometry
 
 
 def table(axis, pixels, taps):
-    """1 where output i and tap m meet pixel p, 0 elsewhere, from the definition; as many outputs as fit."""
+    """Returns 1 where output i and tap m meet pixel p, by the definition, for as many outputs as fit."""
     length = (pixels - 1) * axis.spread + 1 + axis.before + axis.after
     starts = [start for start in range(0, length, axis.stride) if start + (taps - 1) * axis.dilation < length]
     met = np.zeros((len(starts), taps, pixels), int)

@@ -28,7 +28,7 @@ def mesh():
 
 
 def kernel_gradient(mesh, together):
-    """The gradient of a kernel that all devices share, for a batch of which each has a part."""
+    """Computes the gradient of a kernel that all devices share, for a batch of which each has a part."""
 
     def loss(x, kernel):
         return lax.psum(scaled(*together(x, kernel)).sum(), "b")

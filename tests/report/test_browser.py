@@ -187,8 +187,11 @@ def test_regions_are_painted_instead_of_colours(page):
     assert page["mode-mask"].is_selected()
     assert page["legend-mask"].is_displayed()
     assert not page["legend-overlay"].is_displayed()
-    found, truth = page.map("XRelevance-CAM, Layer 1"), np.asarray(salient(maps_of(0, "xrelevance_cam")["layer1"]))
-    np.testing.assert_array_equal((found != rgb(0)).any(axis=-1), truth)
+    found, one = page.map("XRelevance-CAM, Layer 1"), np.asarray(maps_of(0, "xrelevance_cam")["layer1"])
+    # The browser rounds otherwise: at the threshold itself a pixel may fall to either side.
+    clear = abs(one - one.mean() - one.std()) > 1e-5
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal((found != rgb(0)).any(axis=-1)[clear], np.asarray(salient(one))[clear])
     page.press("m")
     assert page["mode-overlay"].is_selected()
 
@@ -337,7 +340,7 @@ def test_frames_of_another_experiment_are_chosen(page):
     boxes = page["methods"].find_elements(By.TAG_NAME, "input")
     ticked = {name.text: box.is_selected() for name, box in zip(names, boxes, strict=True)}
     # Of the methods that a reader looks for first only one is there; the others are the first of the rest.
-    assert ticked == {"lift_cam": True, "XRelevance-CAM": True, "Grad-CAM++": True, "my_cam": False}
+    assert ticked == {"LIFT-CAM": True, "XRelevance-CAM": True, "Grad-CAM++": True, "my_cam": False}
     page.tick("methods", "my_cam")
     page.tick("methods", "grad_cam_pp")
     assert "No map at these layers." in page["maps"].text

@@ -35,7 +35,7 @@ open(path + process, "w").write(known)
 
 
 def parts(a):
-    """The rows that each device has."""
+    """Returns the rows that each device has."""
     return {shard.device: np.asarray(shard.data).tolist() for shard in a.addressable_shards}
 
 
@@ -74,7 +74,7 @@ def test_a_mesh_is_of_all_devices_unless_some_are_given():
 
 @pytest.fixture
 def explicit():
-    """An array along explicit axes of a mesh of 2 x 4 devices."""
+    """Makes an array along explicit axes of a mesh of 2 x 4 devices."""
     mesh = jax.make_mesh((2, 4), ("a", "b"), axis_types=(AxisType.Explicit,) * 2)
     return jax.device_put(jnp.arange(16.0).reshape(4, 4), NamedSharding(mesh, PartitionSpec("a", None)))
 

@@ -16,9 +16,7 @@ from xrcam_jax.studies import dropout, segmentation
 from xrcam_jax.studies.study import Study
 
 RATE, PASSES, BATCH, SEED = 0.5, 2, 2, 4
-OPTIONS = (
-    "--methods", "grad_cam", "--layers", "layer4", "--batch-size", BATCH, "--passes", PASSES, "--rate", RATE,
-)  # fmt: skip
+OPTIONS = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", BATCH, *("--passes", PASSES, "--rate", RATE))
 
 
 def rows(path):

@@ -38,10 +38,12 @@ def table(*rows, columns=("a",), **options):
 
 def test_markdown_to_the_letter():
     shown = Table(
-        "iou", "Overlap",
+        "iou",
+        "Overlap",
         {("x", "net"): [Estimate(31.827, 30.1, 33.449), Estimate(5.0)], ("y", "net"): [NOTHING, Estimate(7.004, 7, 8)]},
-        ["layer1", "layer2"], ("method", "network"),
-    )  # fmt: skip
+        ["layer1", "layer2"],
+        ("method", "network"),
+    )
     assert shown.markdown() == (
         "**Overlap** (%)\n"
         "\n"
@@ -136,8 +138,9 @@ def test_contents(tmp_path, capsys):
         viewer="v",
     )
     assert {path.name for path in tmp_path.iterdir()} == {
-        "contents.json", *(f"{name}.{kind}" for name in ("one", "two", "three") for kind in ("csv", "md"))
-    }  # fmt: skip
+        "contents.json",
+        *(f"{name}.{kind}" for name in ("one", "two", "three") for kind in ("csv", "md")),
+    }
     contents = json.loads((tmp_path / "contents.json").read_text())
     said = {"file": "two.csv", "title": "Title two", "unit": "", "best": "min", "labels": 2, "decimals": 3}
     assert contents["tables"][1].items() >= said.items()

@@ -16,25 +16,16 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
-from xrcam_jax.attribution.case import (
-    Case,
-    Function,
-    bytes_of_gradient,
-    onwards,
-    over_targets,
-    summed,
-    target_scores,
-    versions_onwards,
-)
+from xrcam_jax.attribution.baseline import Baseline, baseline_images
+from xrcam_jax.attribution.case import Case, Function, onwards, versions_onwards
+from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
+from xrcam_jax.attribution.targets import over_targets, target_scores
 from xrcam_jax.lrp import seeds
 from xrcam_jax.lrp.composites import deep_lift as deep_lift_composite
 from xrcam_jax.lrp.transform import lrp
 from xrcam_jax.runtime.compiling import compiled
-
-Baseline = Float[ArrayLike, "#b #h #w #c"]
 
 
 class Contributions(NamedTuple):
@@ -168,19 +159,6 @@ def _multipliers(
         return pullback(jnp.concatenate([seed, jnp.zeros_like(seed)]))[0][: len(target)]
 
     return over_targets(multipliers, targets), logits
-
-
-def baseline_images(case: Case, baseline: Baseline) -> Float[Array, "b h w c"]:
-    """``baseline`` as a batch like the images.
-
-    Raises:
-      ValueError: it cannot be broadcast to their shape.
-    """
-    try:
-        return jnp.broadcast_to(jnp.asarray(baseline, case.images.dtype), case.images.shape)
-    except ValueError as error:
-        shapes = f"{jnp.shape(baseline)} does not fit images {case.images.shape}"
-        raise ValueError(f"baseline must be a number or an array like the images; shape {shapes}") from error
 
 
 @compiled(static=("function", "layer"))

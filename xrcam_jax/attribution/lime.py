@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from xrcam_jax.attribution.case import Case, Score, changed_scores
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.scores import changed_scores
+from xrcam_jax.attribution.targets import Score
 
 # The number of superpixels is rounded up to this, so that images share a program.
 _ROUND = 32
@@ -52,7 +54,7 @@ def lime(
             f"samples and segments must be at least 2 and kernel_width positive; got {samples}, {segments} and "
             f"{kernel_width}"
         )
-    key = jax.random.key(case.seed)
+    key = jax.random.key(case.random_seed)
     if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((case.images, case.parameters, case.targets, key))):
         raise ValueError("lime finds superpixels on the host: it cannot run inside jit, vmap or shard_map")
     regions = _superpixels(np.asarray(case.images, np.float32), segments)

@@ -7,14 +7,16 @@ References:
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from xrcam_jax.attribution.case import Case, Score, changed_scores, summed, target_scores
-from xrcam_jax.attribution.gradients import Baseline, baseline_images
+from xrcam_jax.attribution.baseline import Baseline, baseline_images
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.chunks import summed
+from xrcam_jax.attribution.scores import changed_scores, intact_scores
+from xrcam_jax.attribution.targets import Score
 from xrcam_jax.runtime.compiling import compiled
 
 
@@ -138,7 +140,7 @@ def rise(
             f"samples and grid must be at least 1 and keep between 0 and 1; got {samples}, {grid} and {keep}"
         )
     masks = RandomMasks(grid, keep)
-    state = (jax.random.key(case.seed), baseline_images(case, baseline))
+    state = (jax.random.key(case.random_seed), baseline_images(case, baseline))
     scores = changed_scores(case, masks, samples, state, score=score, name="RISE")
 
     def step(indices: Array, real: Array) -> Array:
@@ -176,16 +178,6 @@ def _weighted_masks(
 ) -> Float[Array, "b t h w"]:
     drawn = jax.vmap(partial(masks.mask, key, shape=shape))(indices).astype(scores.dtype)
     return jnp.einsum("nbt,nhw->bthw", scores[indices] * real[:, None, None].astype(scores.dtype), drawn)
-
-
-def intact_scores(case: Case, score: Score) -> Float[Array, "b t"]:
-    """The targets' scores on the images themselves."""
-    return _intact_scores(case.images, case.parameters, case.targets, function=case.function, score=score)
-
-
-@compiled(static=("function", "score"))
-def _intact_scores(images: Array, parameters: Any, targets: Array, *, function: Any, score: Score) -> Array:
-    return target_scores(function(images, parameters), targets, score)
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from xrcam_jax.attribution.case import Case, changed_scores
-from xrcam_jax.attribution.perturbations import Windows, intact_scores
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.perturbations import Windows
+from xrcam_jax.attribution.scores import changed_scores, intact_scores
 from xrcam_jax.runtime.compiling import compiled
 
 #: Patches that the Gaussian is fitted to.
@@ -56,10 +57,10 @@ def prediction_difference(
         )
     windows = Windows((window, window), (stride, stride), inside=True)
     windows.check(case.images.shape[1:3])
-    gaussian = _fit(known, jax.random.key(case.seed), window=window, border=border)
+    gaussian = _fit(known, jax.random.key(case.random_seed), window=window, border=border)
     rows, columns = (windows.covered(axis, case.images.shape[1 + axis]) for axis in (0, 1))
     count = len(rows) * len(columns)
-    state = (jax.random.key(case.seed + 1), gaussian)
+    state = (jax.random.key(case.random_seed + 1), gaussian)
     change = Resampled(windows, border, samples)
     drawn = changed_scores(
         case, change, count * samples, state, score="log_odds", name="prediction difference analysis"

@@ -14,7 +14,7 @@ from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.runtime.compiling import compiler_options
 from xrcam_jax.runtime.memory import compiled_bytes
 
-#: Rows and columns of the matrices whose product tells what the device can do; a second of work for a slow one.
+#: Rows and columns of the matrices whose product tells what the device can do. Larger ones would take a CPU too long.
 MATRIX = {"cpu": 2048}
 LARGE_MATRIX = 8192
 

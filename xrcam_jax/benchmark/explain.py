@@ -1,12 +1,12 @@
-"""What relevance costs, in units of the gradient.
+"""What does relevance cost, in units of the gradient?
 
     xrcam benchmark explain --models resnet50,skresnext50_32x4d --batch-size 8 --peers torch,relevance-cam
 
-About eight minutes on 2 cores with these peers. It times the forward pass, the gradient at the four layers, and at the
-four layers with maps: XRelevance-CAM, XRelevance-CAM with Grad-CAM, and all CAMs that need a single pass; and
-Relevance-CAM at layer1 alone, which a peer does as its authors' PyTorch code does. What other peers do is measured of
-ours too where they are asked for: Grad-CAM at the four layers, and EpsilonPlus at the input. Rates are by the work
-that XLA counts; the peak is that of a product of large matrices, which takes its turn among the rest.
+The suite times the forward pass, the gradient at the four layers, and the maps at the four layers of XRelevance-CAM, of
+XRelevance-CAM with Grad-CAM, and of all CAMs that need a single pass; and Relevance-CAM at layer1 alone, which a peer
+does as its authors' PyTorch code does. If other peers are asked for, what they do is timed of ours too: Grad-CAM at the
+four layers, and EpsilonPlus at the input. Rates are by the work that XLA counts. The peak is the rate of a product of
+large matrices, which takes its turn among the rest. With these peers it takes about eight minutes on 2 cores.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians, peer_runs
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.functional import as_function
-from xrcam_jax.explain.kinds import Cam
+from xrcam_jax.explain.passes import Cam
 from xrcam_jax.models.resnet import STAGES
 
 DEFAULTS = {
@@ -32,10 +32,10 @@ DEFAULTS = {
     "repeats": 7,
 }
 
-#: What one forward pass, one gradient and one relevance give.
+#: The CAMs that one forward pass, one gradient and one relevance give.
 SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if isinstance(method.kind, Cam))
 PEAK = "matrix product"
-#: By the run of a peer, ours that answers the same question.
+#: For the run of a peer, the run of ours that answers the same question.
 SAME_WORK = {
     "torch forward": "forward",
     "torch gradient": "gradient",
@@ -47,11 +47,11 @@ SAME_WORK = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """Adds nothing: this suite has no options of its own."""
 
 
 def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
-    """A row for each run of each model."""
+    """Yields a row for each run of each model."""
     for name in options.models:
         model = xr.create_model(name, dtype=options.dtype)
         explainers = {
@@ -89,7 +89,7 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
 
 
 def _beside(model: Any, peers: Collection[str]) -> dict[str, xr.Explainer]:
-    """What only a comparison with these peers needs."""
+    """Returns the explainers that only a comparison with these peers needs."""
     explainers = {}
     if "pytorch-grad-cam" in peers or "captum" in peers:
         explainers["grad_cam"] = xr.Explainer(model, ("grad_cam",), STAGES)

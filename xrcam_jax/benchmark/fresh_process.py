@@ -22,7 +22,7 @@ def fresh_process(module: str, *arguments: object, **environment: str) -> Row:
     Raises:
       CommandError: the process fails; the message ends with its last line.
     """
-    # The process finds this package, whichever one is installed.
+    # The process is to import this very package, whichever one is installed.
     root = str(Path(xr.__file__).parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     finished = subprocess.run(

@@ -8,13 +8,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-# After a run PyTorch's threads keep their cores busy for some 5 ms, at the cost of whoever runs next.
+# After a run PyTorch's threads keep their cores busy for some 5 ms, which would slow the next run down.
 _REST_S = 0.05
 
-#: What a suite yields: its table's cells by heading.
+#: A row of a suite's table: its cells by heading.
 Row = dict[str, Any]
 Run = Callable[[], Any]
-#: Given what a suite measures, the runs of another library by their labels.
+#: Takes what a suite measures, and returns the runs of another library by their labels.
 Peer = Callable[..., dict[str, Any]]
 
 

@@ -1,4 +1,4 @@
-"""Images per second of XRelevance-CAM with a batch laid over 1, 2, 4, 8 devices, and whether the maps stay the same.
+"""How much faster is XRelevance-CAM with a batch laid over several devices, and do the maps stay the same?
 
     xrcam benchmark scaling --models resnet50 --batch-size 8     # three minutes on 2 cores
 
@@ -30,12 +30,12 @@ DEFAULTS = {"models": ["resnet50"], "batch_size": 8, "size": 224, "repeats": 5}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The numbers of devices."""
+    """Adds the numbers of devices."""
     parser.add_argument("--devices", type=numbers, default=[1, 2, 4, 8], metavar="N[,N]", help="(1,2,4,8)")
 
 
 def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
-    """A row for each number of devices and model; the first number is what the others are compared with."""
+    """Yields a row for each model and number of devices; the first number is what the others are compared with."""
     for count in options.devices:
         if options.batch_size % count:
             raise CommandError(f"--devices: {count} does not divide the batch of {options.batch_size}")
@@ -65,12 +65,12 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
 
 
 def pictures(batch: int, size: int) -> np.ndarray:
-    """Random ones."""
+    """Returns ``batch`` pictures of noise, (batch, size, size, 3)."""
     return np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype(np.float32)
 
 
 def sharded(explain: xr.Explainer, count: int, images: np.ndarray) -> CompiledCall:
-    """XRelevance-CAM, laid over the first ``count`` devices; the parameters are on all of them."""
+    """Compiles XRelevance-CAM for a batch laid over the first ``count`` devices, with the parameters on all of them."""
     mesh = data_mesh(jax.devices()[:count])
     return compile_call(
         explain.explain,
@@ -80,18 +80,18 @@ def sharded(explain: xr.Explainer, count: int, images: np.ndarray) -> CompiledCa
 
 
 def share_after_share(explain: xr.Explainer, count: int, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The maps by layer that one device finds, given in turn what each of ``count`` devices would get."""
+    """Returns the maps by layer that one device finds, given in turn what each of ``count`` devices would get."""
     shares = [jax.device_get(explain(share).maps["xrelevance_cam"]) for share in np.split(images, count)]
     return {layer: np.concatenate([share[layer] for share in shares]) for layer in STAGES}
 
 
 def largest_difference(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
-    """Of two sets of maps."""
+    """Returns the largest difference between two sets of maps, over all layers."""
     return max(float(np.abs(found[layer] - expected[layer]).max()) for layer in STAGES)
 
 
 def _available(counts: list[int]) -> list[int]:
-    """Those numbers for which there are devices; a CPU is made to have as many as it takes, if JAX has not started."""
+    """Returns the numbers for which there are devices; a CPU gets as many as it takes, if JAX has not started."""
     with suppress(RuntimeError):
         asked_for = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
         jax.config.update("jax_num_cpu_devices", max(asked_for, *counts))

@@ -1,8 +1,8 @@
-"""Images per second in training.
+"""How many images per second does training take in?
 
     xrcam benchmark train --models skresnext50_32x4d --peers torch     # two minutes on 2 cores
 
-A step of ours includes the augmentation, which PyTorch's does without.
+A step of ours includes the augmentation, which PyTorch's step does not.
 """
 
 import argparse
@@ -29,11 +29,11 @@ PEAK = "matrix product"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """Adds nothing: this suite has no options of its own."""
 
 
 def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
-    """A row for each library and model."""
+    """Yields a row for each library and model."""
     if options.batch_size % jax.device_count():
         raise CommandError(f"--batch-size: {options.batch_size} is no multiple of {jax.device_count()}, the devices")
     for name in options.models:
@@ -55,7 +55,7 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
 
 
 def training(name: str, batch: int, size: int) -> CompiledCall:
-    """One training step of our model ``name`` after another, on random pictures of two classes."""
+    """Compiles a training step of our model ``name`` on random pictures of two classes; each call does the next."""
     mesh, optimiser = data_mesh(), optax.adamax(1e-3)
     static, state = initial_state(xr.create_model(name, num_classes=2), optimiser, mesh)
     settings, statistics = Augmentation(), Statistics(0.5, 0.25)

@@ -16,15 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from xrcam_jax.attribution.case import (
-    Case,
-    Score,
-    bytes_of_forward,
-    changed_scores,
-    stacked,
-    target_scores,
-    versions_onwards,
-)
+from xrcam_jax.attribution.case import Case, versions_onwards
+from xrcam_jax.attribution.chunks import bytes_of_forward, stacked
+from xrcam_jax.attribution.scores import changed_scores
+from xrcam_jax.attribution.targets import Score, target_scores
 from xrcam_jax.cam.saliency import min_max, upsample
 from xrcam_jax.runtime.compiling import compiled
 
@@ -88,7 +83,7 @@ def _scored(case: Case, layer: str, change: "Masked", samples: int, weights: str
         raise ValueError(f"weights must be difference or softmax; got {weights!r}")
     activation, _ = case.at(layer)
     channels = activation.shape[-1]
-    state = (activation, jax.random.key(case.seed))
+    state = (activation, jax.random.key(case.random_seed))
     # One more, of no channel at all, is the baseline.
     scores = changed_scores(case, change, channels * samples + 1, state, score=score, name=f"{name} {layer}")
     means = scores[:-1].reshape(channels, samples, *scores.shape[1:]).mean(1)

@@ -13,8 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from xrcam_jax.attribution.case import Case, Function, bytes_of_gradient, onwards, over_targets, summed
-from xrcam_jax.attribution.gradients import Baseline, baseline_images, deep_lift_from_zero
+from xrcam_jax.attribution.baseline import Baseline, baseline_images
+from xrcam_jax.attribution.case import Case, Function, onwards
+from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
+from xrcam_jax.attribution.gradients import deep_lift_from_zero
+from xrcam_jax.attribution.targets import over_targets
 from xrcam_jax.cam import weights
 from xrcam_jax.cam.channel_cams import noisy
 from xrcam_jax.cam.saliency import weighted_sum
@@ -84,7 +87,7 @@ def smooth_grad_cam_pp(
     if samples < 1:
         raise ValueError(f"samples must be at least 1; got {samples}")
     a, _ = case.at(layer)
-    key = jax.random.key(case.seed)
+    key = jax.random.key(case.random_seed)
 
     def step(indices: Array, real: Array) -> tuple[Array, Array, Array]:
         return _gradient_powers(

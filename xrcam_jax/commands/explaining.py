@@ -1,4 +1,4 @@
-"""What ``xrcam explain`` does once its arguments are in order: pictures go in, and what is found is written."""
+"""Does the work of ``xrcam explain`` once its arguments are in order."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""``xrcam methods``."""
+"""``xrcam methods``: lists the explanation methods."""
 
 import argparse
 
@@ -8,7 +8,7 @@ EXAMPLE = "example:\n  xrcam methods"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It has none."""
+    """Adds nothing: the command has no options."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -20,5 +20,5 @@ def run(options: argparse.Namespace) -> int:
         if method.family != family:
             family = method.family
             print(f"{family}-driven")
-        print(f"  {name:22} {method.summary} [{method.source}]")
+        print(f"  {name:22} {method.title}: {method.summary} [{method.source}]")
     return 0

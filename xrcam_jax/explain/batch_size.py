@@ -1,12 +1,11 @@
 """How many pictures at a time the device's memory is enough for."""
 
 from collections.abc import Callable
-from copy import copy
+from functools import partial
 
 import jax
 
 from xrcam_jax.explain.explainer import Explainer
-from xrcam_jax.explain.kinds import is_single_pass
 from xrcam_jax.runtime.compiling import compiler_options
 from xrcam_jax.runtime.memory import compiled_bytes, free_bytes
 
@@ -21,11 +20,10 @@ def largest_batch_size(explain: Explainer, size: tuple[int, int], devices: int =
     that need no changed versions of the batch: the others run in chunks. It is compiled for a few batch sizes, for one
     device, whose share of the batch takes as much on each of several.
     """
-    single = copy(explain)
-    single.kinds = {name: kind for name, kind in explain.kinds.items() if is_single_pass(kind)}
+    methods = [name for name, kind in explain.kinds.items() if kind.single_pass]
     # Shapes alone, as parameters that lie on several devices would have it compiled for all of them.
     parameters = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), explain.parameters)
-    program = jax.jit(single.explain, compiler_options=dict(compiler_options()))
+    program = jax.jit(partial(explain.explain, methods=methods), compiler_options=dict(compiler_options()))
 
     def needed(batch: int) -> int:
         images = jax.ShapeDtypeStruct((batch, *size, 3), "float32")

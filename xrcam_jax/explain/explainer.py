@@ -1,7 +1,6 @@
 """The Explainer: saliency maps of several methods at several layers for a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,15 +11,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import Case, Progress, no_progress
-from xrcam_jax.cam.saliency import saliency
 from xrcam_jax.errors import unknown
-from xrcam_jax.explain import kinds
-from xrcam_jax.explain.evaluate import Task, assign_layers, requests, search
-from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.explain.explanation import Explanation, collect, with_maps
 from xrcam_jax.explain.functional import as_function
-from xrcam_jax.explain.kinds import Cam, Found, Kind, Propagation
-from xrcam_jax.explain.methods import RELEVANCE, configure
-from xrcam_jax.explain.passes import is_behind_pooling, outline, single_pass
+from xrcam_jax.explain.methods import configure
+from xrcam_jax.explain.outline import layers_of, outline
+from xrcam_jax.explain.passes import requests, single_pass
 from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.runtime.compiling import compiled
 from xrcam_jax.runtime.devices import data_mesh, lay, partitioned_by_compiler, replicate
@@ -78,7 +74,7 @@ class Explainer:
         for name in options:
             if name not in self.methods:
                 raise unknown("method in options", name, self.methods)
-        self.kinds = {name: _kind(name, options.get(name, {}), composite) for name in self.methods}
+        self.kinds = {name: configure(name, options.get(name, {}), composite) for name in self.methods}
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
         self.relu, self.check_finite = relu, check_finite
@@ -134,43 +130,37 @@ class Explainer:
         targets: Int[Array | np.ndarray, "b *t"] | None = None,
         *,
         top_k: int | None = None,
+        methods: Sequence[str] | None = None,
     ) -> Explanation:
-        """The pure function behind the call, to be used inside jit, vmap or shard_map; checks no values."""
-        images = jnp.asarray(images)
-        tasks = self._tasks(images, parameters)
-        single = targets.ndim == 1 if targets is not None else top_k is None
-        logits, chosen, maps, found = _explain(
-            images, parameters, targets[:, None] if targets is not None and single else targets,
-            function=self._function, requests=requests(tasks), top_k=top_k or 1, relu=self.relu,
-        )  # fmt: skip
-        case = Case(
-            self._function, parameters, images, chosen, self.chunk_size, self.progress, self.random_seed
-        )  # fmt: skip
-        for task in tasks:
-            if not kinds.is_single_pass(task.kind):
-                found[task.name] = search(task, case)
-                maps[task.name] = _maps(
-                    found[task.name], size=images.shape[1:3], relu=self.relu, channels=kinds.channels(task.kind)
-                )
-        if single:
-            chosen, maps, found = _only_target((chosen, maps, found))
-        return _explanation(logits, chosen, _in_order(maps, tasks), _in_order(found, tasks), relu=self.relu)
+        """The pure function behind the call, to be used inside jit, vmap or shard_map; checks no values.
 
-    def _tasks(self, images: Array, parameters: Any) -> list[Task]:
-        model = outline(self._function, images, parameters)
-        tasks = []
-        for name, kind in self.kinds.items():
-            layers = assign_layers(name, kind, self.layers, model)
-            if isinstance(kind, Cam) and kind.behind_pooling:
-                fitting = [x for x in layers if is_behind_pooling(self._function, images, parameters, x)]
-                if not fitting:
-                    raise ValueError(
-                        f"{name} is defined for a layer that only global pooling and a linear layer follow; none of "
-                        f"{', '.join(layers)} is one"
-                    )
-                layers = tuple(fitting)
-            tasks.append(Task(name, kind, layers))
-        return tasks
+        Args:
+          parameters: of the model.
+          images: as for the call.
+          targets: likewise.
+          top_k: likewise.
+          methods: which of the Explainer's; all by default.
+        """
+        images = jnp.asarray(images)
+        kinds = {name: self.kinds[name] for name in (self.methods if methods is None else methods)}
+        layers = {
+            name: layers_of(name, kind, self.layers, self._function, images, parameters) for name, kind in kinds.items()
+        }
+        single = targets.ndim == 1 if targets is not None else top_k is None
+        logits, chosen, shown = _shown_by_single_pass(
+            images, parameters, targets[:, None] if targets is not None and single else targets,
+            function=self._function, requests=requests(kinds, layers), top_k=top_k or 1, relu=self.relu,
+        )  # fmt: skip
+        case = Case(self._function, parameters, images, chosen, self.chunk_size, self.progress, self.random_seed)
+        for name, kind in kinds.items():
+            if not kind.single_pass:
+                found = kind.run(case, layers[name])
+                shown[name] = with_maps(found, size=images.shape[1:3], relu=self.relu, channels=kind.channels)
+        if single:
+            chosen, shown = _only_target((chosen, shown))
+        # As they were asked for: compiled functions return dictionaries sorted by name.
+        in_order = {name: {layer: shown[name][layer] for layer in layers[name]} for name in kinds}
+        return collect(logits, chosen, in_order, relu=self.relu)
 
     def _checked(self, images: ArrayLike) -> Array | np.ndarray:
         images = images if isinstance(images, (jax.Array, np.ndarray)) else np.asarray(images)
@@ -183,80 +173,21 @@ class Explainer:
         return partitioned_by_compiler(images) if isinstance(images, jax.Array) else images
 
 
-def _kind(name: str, options: Mapping[str, Any], composite: Composite | None) -> Kind:
-    kind = configure(name, options)
-    return kind if "composite" in options else _with_rules(kind, composite)
-
-
-def _with_rules(kind: Kind, composite: Composite | None) -> Kind:
-    """``kind`` with ``composite`` for its relevance, if it propagates any by the default rules."""
-    if composite is None:
-        return kind
-    if isinstance(kind, kinds.Smooth):
-        return replace(kind, base=_with_rules(kind.base, composite))
-    if isinstance(kind, kinds.Guided):
-        return replace(kind, cam=_with_rules(kind.cam, composite))
-    if isinstance(kind, (Cam, Propagation)) and kind.signal.composite == RELEVANCE.composite:
-        return replace(kind, signal=replace(kind.signal, composite=composite))
-    return kind
-
-
 @compiled(static=("function", "requests", "top_k", "relu"), keep_trace=True)
-def _explain(images: Array, parameters: Any, targets: Array | None, *, function, requests, top_k: int, relu: bool):
+def _shown_by_single_pass(
+    images: Array, parameters: Any, targets: Array | None, *, function, requests, top_k: int, relu: bool
+):
     logits, targets, found = single_pass(images, parameters, targets, function=function, requests=requests, top_k=top_k)
-    maps = {
-        r.name: _maps(found[r.name], size=images.shape[1:3], relu=relu, channels=kinds.channels(r.kind))
-        for r in requests
+    shown = {
+        r.name: with_maps(found[r.name], size=images.shape[1:3], relu=relu, channels=r.kind.channels) for r in requests
     }
-    return logits, targets, maps, found
-
-
-@compiled(static=("size", "relu", "channels"))
-def _maps(
-    found: dict[str, Found], *, size: tuple[int, int], relu: bool, channels: str
-) -> dict[str, tuple[Array, Array]]:
-    """By layer: the signed map at the layer's size, and the saliency map."""
-
-    def raw(at_layer: Found) -> Array:
-        if at_layer.maps is not None:
-            return at_layer.maps
-        assert at_layer.values is not None
-        return at_layer.values.sum(-1) if channels == "sum" else jnp.abs(at_layer.values).max(-1)
-
-    raws = {layer: raw(at_layer) for layer, at_layer in found.items()}
-    return {layer: (r, saliency(r, size, relu=relu)) for layer, r in raws.items()}
+    return logits, targets, shown
 
 
 @compiled()
-def _only_target(found: PyTree) -> PyTree:
-    """Without the axis of the targets, where there is one."""
-    return jax.tree.map(lambda a: a[:, 0], found)
-
-
-def _explanation(
-    logits: Array, targets: Array, maps: dict, found: dict[str, dict[str, Found]], *, relu: bool
-) -> Explanation:
-    def collect(part: str) -> dict[str, dict[str, Array]]:
-        collected = {
-            name: {layer: value for layer, at in by_layer.items() if (value := getattr(at, part)) is not None}
-            for name, by_layer in found.items()
-        }
-        return {name: by_layer for name, by_layer in collected.items() if by_layer}
-
-    return Explanation(
-        logits,
-        targets,
-        {name: {layer: pair[1] for layer, pair in by_layer.items()} for name, by_layer in maps.items()},
-        {name: {layer: pair[0] for layer, pair in by_layer.items()} for name, by_layer in maps.items()},
-        relu,
-        collect("values"),
-        collect("error"),
-    )
-
-
-def _in_order(found: dict[str, dict[str, Any]], tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
-    """As the methods and layers were asked for: compiled functions return dictionaries sorted by name."""
-    return {task.name: {layer: found[task.name][layer] for layer in task.layers} for task in tasks}
+def _only_target(shown: PyTree) -> PyTree:
+    """Without the axis of the targets."""
+    return jax.tree.map(lambda a: a[:, 0], shown)
 
 
 @partial(jax.jit, static_argnums=1)

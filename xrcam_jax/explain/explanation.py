@@ -1,14 +1,19 @@
-"""What an explanation holds."""
+"""What an explanation holds, and the maps that are made of what methods find."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax import export
 from jaxtyping import Array, Float, Int
 
-from xrcam_jax.cam.saliency import aggregate
+from xrcam_jax.cam.saliency import aggregate, saliency
 from xrcam_jax.errors import unknown
+from xrcam_jax.explain.kinds import Channels, Found
+from xrcam_jax.runtime.compiling import compiled
 
 
 @partial(
@@ -56,3 +61,49 @@ class Explanation:
 
 
 _aggregate = jax.jit(aggregate, static_argnums=1, static_argnames="relu")
+
+
+class Shown(NamedTuple):
+    """What an explanation has of a method at a layer, for t targets of each image.
+
+    Attributes:
+      map: in [0, 1], at the picture's size (b, t, h, w).
+      raw: signed, at the layer's own size (b, t, p, q).
+      values: see :class:`xrcam_jax.explain.kinds.Found`.
+      error: likewise.
+    """
+
+    map: Array
+    raw: Array
+    values: Array | None
+    error: Array | None
+
+
+export.register_namedtuple_serialization(Shown, serialized_name="xrcam_jax.Shown")
+
+
+@compiled(static=("size", "relu", "channels"))
+def with_maps(found: dict[str, Found], *, size: tuple[int, int], relu: bool, channels: Channels) -> dict[str, Shown]:
+    """What a method finds, by layer, with the maps of it; see :class:`Explanation` for ``relu``."""
+
+    def show(at: Found) -> Shown:
+        raw = at.maps
+        if raw is None:
+            assert at.values is not None
+            raw = at.values.sum(-1) if channels == "sum" else jnp.abs(at.values).max(-1)
+        return Shown(saliency(raw, size, relu=relu), raw, at.values, at.error)
+
+    return {layer: show(at) for layer, at in found.items()}
+
+
+def collect(logits: Array, targets: Array, shown: dict[str, dict[str, Shown]], *, relu: bool) -> Explanation:
+    """The explanation that holds what is shown, by method and layer."""
+
+    def parts(name: str) -> dict[str, dict[str, Array]]:
+        found = {
+            method: {layer: part for layer, at in by_layer.items() if (part := getattr(at, name)) is not None}
+            for method, by_layer in shown.items()
+        }
+        return {method: by_layer for method, by_layer in found.items() if by_layer}
+
+    return Explanation(logits, targets, parts("map"), parts("raw"), relu, parts("values"), parts("error"))

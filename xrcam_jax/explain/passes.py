@@ -1,25 +1,127 @@
 """Single-pass methods: one forward pass and one backward pass for each signal, for all methods and layers together."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, TypeGuard
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from xrcam_jax.attribution.case import INPUT, Function, Shapes, of_shapes, over_targets, shapes
+from xrcam_jax.attribution.case import INPUT, Case, Function
+from xrcam_jax.attribution.targets import over_targets
 from xrcam_jax.cam.saliency import weighted_sum
-from xrcam_jax.explain.kinds import Cam, Found, Propagation
-from xrcam_jax.lrp.composites import Composite, gradient, relevance_cam
-from xrcam_jax.lrp.plan import make_plan
-from xrcam_jax.lrp.program import marks_of, trace
-from xrcam_jax.lrp.transform import program_for, tap_program
+from xrcam_jax.explain.kinds import Channels, Found, Kind, Where, keywords, split
+from xrcam_jax.lrp.composites import Composite
+from xrcam_jax.lrp.program import trace
+from xrcam_jax.lrp.transform import Tapped, tap_program
 from xrcam_jax.marks import mark
 from xrcam_jax.runtime.compiling import compiled
-from xrcam_jax.runtime.trace_cache import kept, name_of
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What is propagated from the logits to the layers: all methods of equal signal share one backward pass.
+
+    Attributes:
+      composite: the rules.
+      seed: (logits, targets) -> what is put at the logits.
+      is_relevance: whether it is relevance, so that the Explainer's ``composite`` takes the place of these rules.
+    """
+
+    composite: Composite
+    seed: Callable[[Float[Array, "b n"], Int[Array, " b"]], Float[Array, "b n"]]
+    is_relevance: bool = False
+
+
+@dataclass(frozen=True)
+class SinglePass(Kind):
+    """A method that one forward and one backward pass are enough for.
+
+    Attributes:
+      signal: what arrives at the layer.
+    """
+
+    single_pass: ClassVar[bool] = True
+
+    signal: Signal
+
+    @property
+    def is_relevance(self) -> bool:
+        return self.signal.is_relevance
+
+    def find(self, value: Array, signal: Array) -> Found:
+        """Returns what the method makes of a layer's values and of the signal that arrives there."""
+        raise NotImplementedError
+
+    def option_names(self) -> tuple[str, ...]:
+        return "composite", "seed"
+
+    def configured(self, options: Mapping[str, Any]) -> Self:
+        return replace(self, signal=replace(self.signal, **options))
+
+    def run(self, case: Case, layers: tuple[str, ...]) -> dict[str, Found]:
+        return run_together((Request("", self, layers),), case)[""]
+
+
+def is_single_pass(kind: Kind) -> TypeGuard[SinglePass]:
+    """Whether one forward pass and shared backward passes are all that a method needs."""
+    return kind.single_pass
+
+
+def unchanged(a: Array, s: Array) -> Array:
+    """A itself."""
+    return a
+
+
+@dataclass(frozen=True)
+class Cam(SinglePass):
+    """A class activation map: sum_k weight · A_k, weights from the activation and a signal.
+
+    Attributes:
+      weights: (activation, signal, **options) -> weights, see :mod:`xrcam_jax.cam.weights`.
+      weighed: (activation, signal) -> what the weights are of, A itself but for Eigen-CAM.
+      behind_pooling: whether it is defined only where nothing but global pooling and a linear layer follows.
+      options: of ``weights``, by name.
+    """
+
+    weights: Callable[..., Array]
+    weighed: Callable[[Array, Array], Array] = unchanged
+    behind_pooling: bool = False
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def option_names(self) -> tuple[str, ...]:
+        return *super().option_names(), *keywords(self.weights)
+
+    def configured(self, options: Mapping[str, Any]) -> Self:
+        of_signal, of_weights = split(options, super().option_names())
+        return replace(super().configured(of_signal), options=tuple(sorted(of_weights.items())))
+
+    def find(self, value: Array, signal: Array) -> Found:
+        # Half precision would lose the small terms of the sums over space.
+        dtype = jnp.promote_types(value.dtype, jnp.float32)
+        a, s = value.astype(dtype), signal.astype(dtype)
+        return Found(maps=weighted_sum(self.weighed(a, s), self.weights(a, s, **dict(self.options))))
+
+
+@dataclass(frozen=True)
+class Propagation(SinglePass):
+    """The signal itself, at a mark or at the input, element by element.
+
+    Attributes:
+      times_value: whether it is multiplied with the layer's values.
+      channels: how a map is made of it, see :class:`Kind`.
+    """
+
+    times_value: bool = False
+    channels: Channels = "sum"
+
+    @property
+    def where(self) -> Where:
+        return "both"
+
+    def find(self, value: Array, signal: Array) -> Found:
+        return Found(values=signal * value if self.times_value else signal)
 
 
 @dataclass(frozen=True)
@@ -27,62 +129,18 @@ class Request:
     """A single-pass method and the layers where it is wanted."""
 
     name: str
-    kind: Cam | Propagation
+    kind: SinglePass
     layers: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Outline:
-    """What can be known of a model without running it.
-
-    Attributes:
-      outputs: shape of what it returns, and None if that is no array.
-      marks: shape of the activation at each mark.
-    """
-
-    outputs: tuple[int, ...] | None
-    marks: dict[str, tuple[int, ...]]
+def requests(kinds: Mapping[str, Kind], layers: Mapping[str, tuple[str, ...]]) -> tuple[Request, ...]:
+    """Those of the methods that share one forward pass."""
+    return tuple(Request(name, kind, layers[name]) for name, kind in kinds.items() if is_single_pass(kind))
 
 
-def outline(function: Function, images: Any, parameters: PyTree) -> Outline:
-    """Trace the model; of ``images`` and ``parameters`` only shapes and dtypes count."""
-    return _outline(function, shapes((images, parameters)))
-
-
-def is_behind_pooling(function: Function, images: Any, parameters: PyTree, layer: str) -> bool:
-    """Whether nothing but global pooling and a linear layer follows ``layer``."""
-    return _is_behind_pooling(function, layer, shapes((images, parameters)))
-
-
-@lru_cache(maxsize=32)
-def _outline(function: Function, known: Shapes) -> Outline:
-    def find() -> bytes:
-        found = _traced_outline(function, known)
-        return json.dumps([found.outputs, found.marks]).encode()
-
-    name = name_of(outline, {"function": function}, known)
-    if name is None:
-        return _traced_outline(function, known)
-    outputs, marks = json.loads(kept(name, find))
-    return Outline(outputs and tuple(outputs), {mark: tuple(shape) for mark, shape in marks.items()})
-
-
-def _traced_outline(function: Function, known: Shapes) -> Outline:
-    closed, output = trace(jax.jit(function), *of_shapes(*known))
-    marks = {name: aval.shape for name, aval in marks_of(program_for(closed, gradient())).items()}
-    return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
-
-
-@lru_cache(maxsize=128)
-def _is_behind_pooling(function: Function, layer: str, known: Shapes) -> bool:
-    closed, _ = trace(jax.jit(function), *of_shapes(*known))
-    rules = relevance_cam()
-    explained = [i == 0 for i in range(len(closed.in_avals))]
-    try:
-        _, sites = make_plan(program_for(closed, rules), rules, explained, frozenset({layer}))
-    except NotImplementedError:
-        return False
-    return sorted(site.kind for site in sites) == ["dense", "sum"]
+def run_together(requests: tuple[Request, ...], case: Case) -> dict[str, dict[str, Found]]:
+    """What the requests find in one pass, by name and layer."""
+    return single_pass(case.images, case.parameters, case.targets, function=case.function, requests=requests)[2]
 
 
 @compiled(static=("function", "requests", "top_k"))
@@ -106,31 +164,26 @@ def single_pass(
       top_k: how many classes, without ``targets``.
     """
     taps = _taps(images, parameters, function, requests)
-    logits = next(iter(taps.values()))[0][0] if taps else function(images, parameters)
+    logits = next(iter(taps.values())).outputs[0] if taps else function(images, parameters)
     if targets is None:
         # Where a batch is laid across devices, top_k gathers it.
         targets = logits.argmax(1, keepdims=True) if top_k == 1 else jax.lax.top_k(logits, top_k)[1]
         targets = targets.astype(jnp.int32)
-    signals = dict.fromkeys(request.kind.signal for request in requests)
 
     def find(target: Int[Array, " b"]) -> dict[str, dict[str, Found]]:
-        arriving = {s: taps[s.composite][2]([s.seed(logits, target)]) for s in signals}
-        return {
-            request.name: {
-                layer: _found(
-                    request.kind, taps[request.kind.signal.composite][1][layer], arriving[request.kind.signal][layer]
-                )
-                for layer in request.layers
-            }
-            for request in requests
-        }
+        arrived = {}
+        for signal in dict.fromkeys(request.kind.signal for request in requests):
+            tapped = taps[signal.composite]
+            arriving = tapped.pullback([signal.seed(logits, target)])
+            arrived[signal] = {layer: (tapped.activations[layer], arriving[layer]) for layer in arriving}
+        return {r.name: {layer: r.kind.find(*arrived[r.kind.signal][layer]) for layer in r.layers} for r in requests}
 
     return logits, targets, over_targets(find, targets, axis=1)
 
 
 def _taps(
     images: Array, parameters: PyTree, function: Function, requests: Sequence[Request]
-) -> dict[Composite, tuple[list[Array], dict[str, Array], Any]]:
+) -> dict[Composite, Tapped]:
     """By composite: the outputs, the activations, and the pullback to all layers that its signals are wanted at."""
     wanted: dict[Composite, dict[str, None]] = {}
     for request in requests:
@@ -146,12 +199,3 @@ def _taps(
         composite: tap_program(closed, composite, explained, values, tuple(layers))
         for composite, layers in wanted.items()
     }
-
-
-def _found(kind: Cam | Propagation, value: Array, signal: Array) -> Found:
-    if isinstance(kind, Propagation):
-        return Found(values=signal * value if kind.times_value else signal)
-    # Half precision would lose the small terms of the sums over space.
-    dtype = jnp.promote_types(value.dtype, jnp.float32)
-    a, s = value.astype(dtype), signal.astype(dtype)
-    return Found(maps=weighted_sum(kind.weighed(a, s), kind.weights(a, s, **dict(kind.options))))

@@ -14,27 +14,59 @@ from xrcam_jax.lrp.facts import Fact
 from xrcam_jax.lrp.program import Equation, Program, flatten
 from xrcam_jax.lrp.protocol import Bilinear, OperationKind
 from xrcam_jax.marks import PREFIX
+from xrcam_jax.runtime import jaxprs
 
 
 def keep_operations(eqn: JaxprEqn) -> bool:
-    """Keep whole what is one operation to a rule: the package's own, and activations with a derivative of their own."""
-    if eqn.primitive.name in ("jit", "pjit"):
-        return eqn.params["name"].startswith(PREFIX)
-    return eqn.primitive.name == "custom_jvp_call" and fact.is_elementwise(flatten(eqn.params["call_jaxpr"]))
+    """Returns whether a call is one operation to a rule: one of the package's own, or an activation with a derivative.
+
+    Args:
+      eqn: an equation of a jaxpr.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.operations import keep_operations
+      >>> user = jax.make_jaxpr(lambda x: jax.jit(lambda x: x.sum() * x)(x))(jnp.ones(3))
+      >>> keep_operations(user.eqns[0])
+      False
+    """
+    function = jaxprs.jitted(eqn)
+    if function is not None:
+        return function.startswith(PREFIX)
+    return eqn.primitive.name == jaxprs.CUSTOM_JVP and fact.is_elementwise(flatten(jaxprs.bodies(eqn)[0]))
 
 
 def kind_of(equation: Equation, operands: Sequence[Fact]) -> OperationKind | None:
-    """What ``equation`` does to the explained values among its operands; None where no rule is known."""
+    """Returns what an equation does to the explained values among its operands.
+
+    Args:
+      equation: any equation that has some.
+      operands: the facts of its inputs.
+
+    Returns:
+      The kind of operation, or None if no rule is known for what it does.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact
+      >>> from xrcam_jax.lrp.operations import kind_of
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> (product,) = flatten(trace(jnp.multiply, jnp.ones(3), jnp.ones(3))[0]).equations
+      >>> kind_of(product, [Fact(explained=True), Fact()]), kind_of(product, [Fact(explained=True)] * 2)
+      ('scale', 'gate')
+    """
     name, explained = equation.primitive, [o.explained for o in operands]
     both = sum(explained) > 1
     if name in fact.CONVOLUTIONS:
         return "convolution" if explained == [True, False] else None
     if name == "dot_general":
-        if both:  # values weighted by a gate, as by attention
+        if both:  # Values are weighted by a gate, as by attention.
             return None if operands[0].gate == operands[1].gate else "sum"
         return "dense"
     if name in ("add", "add_any", "sub"):
-        return "add" if both else "shift"
+        # A constant minus x has the derivative -1, as the negative of x has.
+        return "add" if both else "scale" if name == "sub" and explained[1] else "shift"
     if name == "div":
         return "nonlinear" if not explained[0] else "gate" if both else "scale"
     if name in ("mul", "neg"):
@@ -43,28 +75,41 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> OperationKind | Non
         return "sum"
     if name in fact.MAXIMA or (name in ("max", "min") and both):
         return "max_pool"
-    if name in fact.ACTIVATIONS or name == "custom_jvp_call":
+    if name in fact.ACTIVATIONS or name == jaxprs.CUSTOM_JVP:
         return None if both else "activation"
     return "nonlinear" if name in fact.NONLINEAR and not both else None
 
 
 def innermost(equation: Equation) -> str:
-    """The primitive, or the only one in the body of a function with a derivative of its own."""
-    if equation.primitive == "custom_jvp_call" and len(equation.bodies[0].equations) == 1:
+    """Returns the primitive of an equation, or the only one in the body of a function with a derivative of its own.
+
+    Args:
+      equation: any equation.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.operations import innermost, keep_operations
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> (relu,) = flatten(trace(jax.nn.relu, jnp.ones(3))[0], keep_operations).equations
+      >>> innermost(relu)
+      'max'
+    """
+    if equation.primitive == jaxprs.CUSTOM_JVP and len(equation.bodies[0].equations) == 1:
         return equation.bodies[0].equations[0].primitive
     return equation.primitive
 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One equation, or a few that count as one, as a function that runs them and as what a rule sees.
+    """An operation is one equation, or a few that count as one, with the values that it reads.
 
     Attributes:
       kind: what the equations do together.
-      positions: where they are in the program, ascending.
-      equations: themselves; the last one's output is the operation's.
-      x: the explained values, in the order in which a rule sees them.
-      constants: all other values that the equations read.
+      positions: their positions in the program, ascending.
+      equations: the equations. The output of the last one is that of the operation.
+      x: the numbers of the explained values, in the order in which a rule sees them.
+      constants: the numbers of all other values that the equations read.
       nonnegative: whether all of ``x`` is known to be >= 0.
     """
 
@@ -75,20 +120,20 @@ class Operation:
     constants: tuple[int, ...]
     nonnegative: bool
 
-    def forward(self, x: Sequence[Any], constants: Sequence[Any]) -> Array:
+    def forward(self, x: Sequence[Array], constants: Sequence[Any]) -> Array:
         """Returns the operation's output, exactly as the model computes it."""
         return _replay(self.equations, self._values(x, constants))
 
-    def bilinear(self, x: Sequence[Any], constants: Sequence[Any]) -> Bilinear:
+    def bilinear(self, x: Sequence[Array], constants: Sequence[Any]) -> Bilinear:
         """Returns the operation at these values as a rule sees it."""
         return _VIEWS.get(self.kind, _nonlinear)(self, self._values(x, constants))
 
-    def _values(self, x: Sequence[Any], constants: Sequence[Any]) -> dict[int, Any]:
+    def _values(self, x: Sequence[Array], constants: Sequence[Any]) -> dict[int, Any]:
         return {**dict(zip(self.constants, constants, strict=True)), **dict(zip(self.x, x, strict=True))}
 
 
 class Grouper:
-    """Finds the operations of a program."""
+    """A grouper finds the operations of a program: which equations count as one, and what they read."""
 
     def __init__(self, program: Program, facts: Sequence[Fact]):
         self.program, self.facts = program, facts
@@ -98,22 +143,22 @@ class Grouper:
             self.readers[value] = self.readers.get(value, 0) + 1
 
     def kind(self, position: int) -> OperationKind | None:
-        """Kind of the equation at ``position`` taken alone."""
+        """Returns the kind of the equation at ``position``, taken alone."""
         equation = self.program.equations[position]
         return kind_of(equation, [self.facts[i] for i in equation.inputs])
 
     def alone(self, position: int) -> Operation | None:
-        """The equation at ``position`` as an operation; None where no rule is known for it."""
+        """Returns the equation at ``position`` as an operation, or None if no rule is known for it."""
         kind = self.kind(position)
         return None if kind is None else self._operation(kind, (position,))
 
     def of_several(self, position: int, *, fold: bool) -> Iterator[Operation]:
-        """The operations of several equations that end at ``position``."""
+        """Yields the operations of several equations that end at ``position``."""
         found = self.softmax(position), self.layer(position, fold=fold), self.mean(position)
         yield from (several for several in found if several is not None)
 
     def softmax(self, position: int) -> Operation | None:
-        """exp(x) / sum(exp(x)), if the equation at ``position`` is that division."""
+        """Returns exp(x) / sum(exp(x)), if the equation at ``position`` is that division."""
         equation = self.program.equations[position]
         if equation.primitive != "div" or self.kind(position) != "gate":
             return None
@@ -127,7 +172,7 @@ class Grouper:
             return None
         if self.readers[numerator] != 2:
             return None
-        # The maximum that is subtracted before exp is part of it: its input is what the model gives it.
+        # The subtraction of the maximum before exp is part of the softmax, whose input is what the model gives it.
         exponent = self.program.equations[exp].inputs[0]
         shift = self.producer.get(exponent)
         if shift is not None and self.kind(shift) == "shift" and self.readers[exponent] == 1:
@@ -135,9 +180,9 @@ class Grouper:
         return self._operation("softmax", (exp, *above, position))
 
     def mean(self, position: int) -> Operation | None:
-        """A sum divided by a count, if the equation at ``position`` is that division."""
+        """Returns a sum divided by a count, if the equation at ``position`` is that division."""
         equation = self.program.equations[position]
-        if self.kind(position) != "scale" or len(equation.inputs) != 2:
+        if self.kind(position) != "scale" or equation.primitive not in ("mul", "div"):
             return None
         value, count = self._explained_first(equation)
         above = self._climb(value, fact.STRUCTURE)
@@ -146,7 +191,7 @@ class Grouper:
         return self._operation("sum", (*above, position))
 
     def layer(self, position: int, *, fold: bool) -> Operation | None:
-        """A convolution or dense layer and what scales and shifts its output up to ``position``.
+        """Returns a convolution or dense layer with what scales and shifts its output up to ``position``.
 
         Without ``fold``, only the addition of a bias right after it counts.
         """
@@ -177,15 +222,15 @@ class Grouper:
             x.sort(key=lambda v: self.facts[v].gate)
             if equations[-1].primitive == "div":
                 x = list(equations[-1].inputs)
-        if kind == "add" and len(x) == 1:
-            x = x * 2  # x + x
+        if kind in ("add", "gate") and len(x) == 1:
+            x = x * 2  # A value that is added to itself, or multiplied by itself, is read twice.
         taken = x[:1] if kind == "sum" else x
         constants = tuple(v for v in read if v not in taken)
         nonnegative = all(self.facts[v].nonnegative for v in taken)
         return Operation(kind, positions, equations, tuple(taken), constants, nonnegative)
 
     def _climb(self, value: int, through: frozenset[str]) -> tuple[int, ...]:
-        """Positions from the first equation above ``value`` that is not in ``through``; each read only once."""
+        """Returns the positions from the first equation above ``value`` that is not in ``through``; each read once."""
         path: list[int] = []
         while value in self.producer and self.readers[value] == 1:
             path.insert(0, self.producer[value])
@@ -199,7 +244,7 @@ class Grouper:
         return sorted(equation.inputs, key=lambda v: not self.facts[v].explained)
 
     def _per_feature(self, product: Equation, chain: Sequence[int]) -> bool:
-        """Whether the constants in ``chain`` have one number for all, or one per feature of ``product``."""
+        """Returns whether each constant in ``chain`` is one number, or has one for each feature of ``product``."""
         feature = _feature_axes(product)[1]
         for equation in (self.program.equations[p] for p in chain):
             for value in self._explained_first(equation)[1:]:
@@ -225,7 +270,7 @@ def _layer(op: Operation, env: dict[int, Any]) -> Bilinear:
     def after(z: Array) -> Array:
         return _replay(affine, {**env, product.outputs[0]: z})
 
-    w, b = env[weights], None
+    w, b = jnp.asarray(env[weights]), None
     if affine:
         in_axis, out_axis = _feature_axes(product)
         shape = _output(product).shape
@@ -236,12 +281,12 @@ def _layer(op: Operation, env: dict[int, Any]) -> Bilinear:
 
 
 def _output(equation: Equation) -> Any:
-    """Shape and dtype of the only output."""
+    """Returns the shape and dtype of the only output."""
     return equation.eqn.outvars[0].aval
 
 
 def _feature_axes(product: Equation) -> tuple[int, int]:
-    """Where the output features are: the axis of the weights, and the axis of the output."""
+    """Returns where the output features are: the axis of the weights, and the axis of the output."""
     params, out = product.eqn.params, _output(product)
     weights: Any = product.eqn.invars[1].aval
     if product.primitive == "conv_general_dilated":
@@ -263,13 +308,15 @@ def _add(op: Operation, env: dict[int, Any]) -> Bilinear:
 
 
 def _sum(op: Operation, env: dict[int, Any]) -> Bilinear:
-    def apply(inputs: tuple[Array], w: Any) -> Array:
+    def apply(inputs: tuple[Array], w: Array) -> Array:
         return _replay(op.equations, {**env, op.x[0]: inputs[0]}) * w
 
     return Bilinear(apply, (env[op.x[0]],), jnp.ones((), env[op.x[0]].dtype), None, op.nonnegative)
 
 
 def _scale(op: Operation, env: dict[int, Any]) -> Bilinear:
+    if op.equations[0].primitive == "sub":
+        return _shift(op, env)
     value = env[op.x[0]]
     factor = _replay(op.equations, {**env, op.x[0]: jnp.ones_like(value)})
     return Bilinear(lambda inputs, w: inputs[0] * w, (value,), factor, None, op.nonnegative)
@@ -278,10 +325,19 @@ def _scale(op: Operation, env: dict[int, Any]) -> Bilinear:
 def _shift(op: Operation, env: dict[int, Any]) -> Bilinear:
     value = env[op.x[0]]
     b = _replay(op.equations, {**env, op.x[0]: jnp.zeros_like(value)})
-    (equation,) = op.equations
-    sign = -1 if equation.primitive == "sub" and equation.inputs[1] == op.x[0] else 1
-    w, shape = jnp.asarray(sign, value.dtype), _output(equation).shape
+    w = jnp.asarray(-1 if op.kind == "scale" else 1, value.dtype)
+    shape = _output(op.equations[0]).shape
     return Bilinear(lambda inputs, w: jnp.broadcast_to(inputs[0] * w, shape), (value,), w, b, op.nonnegative)
+
+
+def _gate(op: Operation, env: dict[int, Any]) -> Bilinear:
+    (equation,) = op.equations
+
+    def apply(inputs: tuple[Array, Array], w: tuple[()]) -> Array:
+        # The equation is not replayed, because both inputs are one value of it where a value is multiplied by itself.
+        return inputs[0] / inputs[1] if equation.primitive == "div" else inputs[0] * inputs[1]
+
+    return Bilinear(apply, tuple(env[v] for v in op.x), (), None, op.nonnegative)
 
 
 def _nonlinear(op: Operation, env: dict[int, Any]) -> Bilinear:
@@ -299,7 +355,7 @@ def _softmax(op: Operation, env: dict[int, Any]) -> Bilinear:
     def apply(inputs: tuple[Array], w: tuple[()]) -> Array:
         values = {**env, op.x[0]: inputs[0]}
         shifted = _replay(shift, values) if shift else inputs[0]
-        # What the model subtracts is the maximum of its own input: exp of another one could overflow.
+        # The model subtracts the maximum of its own input. For another input, exp could overflow.
         highest = jax.lax.stop_gradient(jnp.max(shifted, axis=axes, keepdims=True))
         return _replay(rest, {**values, exponent: shifted - highest})
 
@@ -311,6 +367,7 @@ _VIEWS = {
     "dense": _layer,
     "add": _add,
     "sum": _sum,
+    "gate": _gate,
     "softmax": _softmax,
     "scale": _scale,
     "shift": _shift,

@@ -1,4 +1,4 @@
-"""The plan of a relevance pass: which equations of a program run under which rule. Made once per trace."""
+"""The plan of a relevance pass, made once per trace: which equations of a program run under which rule."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,51 +9,69 @@ import jax
 from jax import Array, lax
 
 from xrcam_jax.lrp import facts
-from xrcam_jax.lrp.composites import Composite, Site
+from xrcam_jax.lrp.assignments import Composite, Site
 from xrcam_jax.lrp.facts import Fact
 from xrcam_jax.lrp.operations import Grouper, Operation, innermost
-from xrcam_jax.lrp.program import REMAT, Equation, Program, Step, run
+from xrcam_jax.lrp.program import Equation, Probes, Program, Step, run
 from xrcam_jax.lrp.propagate import propagate
 from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule, fits, keeps_derivative, receives, wants_bias
+from xrcam_jax.runtime import jaxprs
 
 
 @dataclass(eq=False)
 class Plan:
-    """What runs in place of which equation of ``program``; ``sites`` are the operations under a rule.
+    """A plan says what runs in place of which equation of a program; a site's number is that of its ledger.
 
-    Probes given to :meth:`run` under a mark's name are taps, under a site's number its ledger.
+    Attributes:
+      program: the program.
+      steps: by an equation's position, what runs in its place.
     """
 
     program: Program
     steps: dict[int, Step | None] = field(default_factory=dict)
 
-    def run(self, values: Sequence[Any], probes: dict[Any, Array]) -> tuple[list[Any], dict[str, Array]]:
-        """The program's outputs and the tapped activations; see :func:`xrcam_jax.lrp.program.run`."""
+    def run(self, values: Sequence[Any], probes: Probes) -> tuple[list[Any], dict[str, Array]]:
+        """Returns the outputs and the tapped activations, as :func:`xrcam_jax.lrp.program.run` does."""
         return run(self.program, self.steps, values, probes)
 
 
 @dataclass(frozen=True)
 class _Downstream:
-    """What is known of a value from what reads it."""
+    """Holds what is known of a value from what reads it: the next mark downstream, and the layers up to the output."""
 
-    stage: str
+    mark: str
     layers: int
 
 
 def make_plan(
     program: Program, composite: Composite, explained: Sequence[bool], marks: frozenset[str] | None
 ) -> tuple[Plan, list[Site]]:
-    """Assign a rule to every operation that relevance passes on its way to the input or to the chosen marks.
+    """Assigns a rule to every operation that relevance passes on its way to the input or to the chosen marks.
 
     Args:
       program: the model.
       composite: the rules.
       explained: for each of the program's inputs, whether it is explained.
-      marks: where relevance is wanted; None means at the explained inputs.
+      marks: where relevance is wanted. None means at the explained inputs.
+
+    Returns:
+      The plan, and every operation under a rule, from the output down.
 
     Raises:
       NotImplementedError: a primitive on that way has no rule; names it and the user's line.
       ValueError: a rule does not fit the operation that it was assigned to.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.composites import relevance_cam
+      >>> from xrcam_jax.lrp.plan import make_plan
+      >>> from xrcam_jax.lrp.program import trace
+      >>> from xrcam_jax.lrp.transform import program_for
+      >>> closed, _ = trace(lambda x: jax.nn.relu(x @ jnp.ones((3, 2))).mean(1), jnp.ones((1, 3)))
+      >>> _, sites = make_plan(program_for(closed, relevance_cam()), relevance_cam(), [True], None)
+      >>> [site.kind for site in sites]
+      ['sum', 'activation', 'dense']
     """
     inputs = [
         Fact(explained=e and program.is_floating(i), seen=e and marks is None)
@@ -65,7 +83,7 @@ def make_plan(
 
 
 class _Planner:
-    """Walks a program backwards, from its outputs to what is explained."""
+    """A planner walks a program backwards, from its outputs to what is explained."""
 
     def __init__(
         self,
@@ -82,24 +100,24 @@ class _Planner:
         self.steps: dict[int, Step | None] = {}
 
     def plan(self, outputs: Sequence[_Downstream]) -> Plan:
-        """Steps for all equations whose outputs receive relevance; ``outputs`` is what follows the program's."""
+        """Plans all equations whose outputs receive relevance; ``outputs`` is what follows those of the program."""
         for value, downstream in zip(self.program.outputs, outputs, strict=True):
             self._receive(value, downstream)
         for position in reversed(range(len(self.program.equations))):
             equation = self.program.equations[position]
             below = [self.below[v] for v in equation.outputs if v in self.below]
             if below and position not in self.steps:
-                self._visit(position, equation, _Downstream(below[0].stage, max(b.layers for b in below)))
+                self._visit(position, equation, _Downstream(below[0].mark, max(b.layers for b in below)))
         return Plan(self.program, self.steps)
 
     def _receive(self, value: int, below: _Downstream) -> None:
-        """Note that relevance reaches ``value``."""
+        """Notes that relevance reaches ``value``."""
         if self.facts[value].seen:
             before = self.below.get(value, below)
-            self.below[value] = _Downstream(before.stage, max(before.layers, below.layers))
+            self.below[value] = _Downstream(before.mark, max(before.layers, below.layers))
 
     def _visit(self, position: int, equation: Equation, below: _Downstream) -> None:
-        if equation.eqn.primitive.name in (*REMAT, "scan", "cond"):
+        if equation.eqn.primitive.name in _BODIES:
             self._enter(position, equation, below)
         elif equation.mark is not None:
             self._receive(equation.inputs[0], _Downstream(equation.mark, below.layers))
@@ -113,14 +131,14 @@ class _Planner:
             self._receive(value, below)
 
     def _assign(self, position: int, equation: Equation, below: _Downstream) -> None:
-        """Put a rule in the place of the largest operation ending here for which the composite has one."""
+        """Puts a rule in the place of the largest operation ending here for which the composite has one."""
         for several in self.operations.of_several(position, fold=self.composite.fold):
             site = self._site(several, below)
             rule = self.composite.rule(site)
             if rule is not None and self._is_wanted(several, rule):
                 self._replace(several, site, rule, below)
                 return
-        # Of an equation about which nothing is known, only the derivative can be taken.
+        # All that can be taken of an equation about which nothing is known is its derivative.
         alone = self.operations.alone(position)
         known = None if alone is None else self._site(alone, below)
         rule = self.composite.default if known is None else self.composite.rule(known)
@@ -132,21 +150,21 @@ class _Planner:
             self._replace(alone, known, rule, below)
 
     def _is_wanted(self, operation: Operation, rule: Rule) -> bool:
-        """Whether ``rule`` is to see ``operation`` as one operation, not its equations one by one."""
+        """Returns whether ``rule`` is to see ``operation`` as one, rather than its equations one by one."""
         if keeps_derivative(rule, operation.kind):
             return False
         return operation.kind not in WEIGHTED_KINDS or self.composite.fold or wants_bias(rule)
 
     def _is_ambiguous(self, operation: Operation, rule: Rule) -> bool:
-        """Whether ``rule`` treats signal and gate differently, and nothing tells the one from the other."""
+        """Returns whether ``rule`` treats signal and gate differently, and nothing tells the one from the other."""
         gates = [self.facts[v].gate for v in operation.x]
-        unknown = operation.equations[-1].primitive == "mul" and (len(gates) < 2 or gates[0] == gates[1])
+        unknown = operation.equations[-1].primitive == "mul" and gates[0] == gates[-1]
         return operation.kind == "gate" and unknown and not all(receives(rule, len(gates)))
 
     def _replace(self, operation: Operation, site: Site, rule: Rule, below: _Downstream) -> None:
-        """Let ``rule`` propagate through ``operation``, and walk on above it."""
+        """Lets ``rule`` propagate through ``operation``, and walks on above it."""
         _check(rule, site, len(operation.x))
-        above = _Downstream(below.stage, below.layers + (site.kind in WEIGHTED_KINDS))
+        above = _Downstream(below.mark, below.layers + (site.kind in WEIGHTED_KINDS))
         for value, receiving in zip(operation.x, receives(rule, len(operation.x)), strict=True):
             if receiving:
                 self._receive(value, above)
@@ -161,7 +179,7 @@ class _Planner:
             kind=operation.kind,
             primitive=innermost(first),
             scope=first.scope,
-            stage=below.stage,
+            mark=below.mark,
             first=max(self.facts[v].depth for v in operation.x) == 0,
             last=below.layers == 0,
             source=first.source,
@@ -170,13 +188,13 @@ class _Planner:
     def _step(self, operation: Operation, rule: Rule, number: int) -> Step:
         n = len(operation.x)
 
-        def step(values: Sequence[Any], probes: dict[Any, Array]) -> tuple[Sequence[Any], dict[str, Array]]:
-            return [propagate(operation, rule, tuple(values[:n]), tuple(values[n:]), probes.get(number))], {}
+        def step(values: Sequence[Any], probes: Probes) -> tuple[Sequence[Any], dict[str, Array]]:
+            return [propagate(operation, rule, tuple(values[:n]), tuple(values[n:]), probes.ledgers.get(number))], {}
 
         return Step((*operation.x, *operation.constants), step)
 
     def _enter(self, position: int, equation: Equation, below: _Downstream) -> None:
-        """Plan the bodies of remat, scan and cond, and rebuild the construct around them."""
+        """Plans the bodies of remat, scan and cond, and builds the construct around them anew."""
         operands = [self.facts[v] for v in equation.inputs]
         inputs = facts.body_inputs(equation, operands, self.marks)
         plans = []
@@ -184,19 +202,19 @@ class _Planner:
             planner = _Planner(body, self.composite, inputs, self.marks, self.sites)
             plans.append(planner.plan([below] * len(body.outputs)))
         self.steps[position] = Step(equation.inputs, partial(_BODIES[equation.eqn.primitive.name], equation, plans))
-        self._pass_through(equation, _Downstream(below.stage, below.layers + 1))
+        self._pass_through(equation, _Downstream(below.mark, below.layers + 1))
 
 
 def _no_rule(equation: Equation, site: Site | None) -> NotImplementedError:
     return NotImplementedError(
         f"no relevance rule for the primitive {equation.primitive!r} at {equation.source}"
-        + (f" (as {site.kind}, in {site.scope or site.stage})" if site else "")
+        + (f" (as {site.kind}, in {site.scope or site.mark})" if site else "")
         + "; give the composite an assignment or a default for it, or explain from a mark after it"
     )
 
 
 def _check(rule: Rule, site: Site, inputs: int) -> None:
-    """Refuse a rule that says that it is not for ``site``."""
+    """Refuses a rule that says that it is not for ``site``."""
     where = f"kind {site.kind!r} ({site.primitive} at {site.source})"
     if not fits(rule, site.kind):
         raise ValueError(f"the rule {rule} cannot be used for {where}")
@@ -205,32 +223,29 @@ def _check(rule: Rule, site: Site, inputs: int) -> None:
         raise ValueError(f"the rule {rule} says which of {len(found)} inputs receive relevance, of {inputs} of {where}")
 
 
-def _run_remat(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: dict) -> Any:
-    params = equation.eqn.params
-    body = jax.checkpoint(plans[0].run, prevent_cse=params["prevent_cse"], policy=params["policy"])
+def _run_remat(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: Probes) -> Any:
+    body = jax.checkpoint(plans[0].run, **jaxprs.remat_options(equation.eqn))
     return body(list(values), probes)
 
 
-def _run_scan(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: dict) -> Any:
-    params = equation.eqn.params
-    consts, carries = params["num_consts"], params["num_carry"]
-    ledgers = {key: probe for key, probe in probes.items() if isinstance(key, int)}
+def _run_scan(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: Probes) -> Any:
+    scan = jaxprs.scan(equation.eqn)
+    consts, carries = scan.consts, scan.carries
+    ledgers = Probes(ledgers=probes.ledgers)
 
     def turn(carry: list[Any], xs: list[Any]) -> tuple[list[Any], list[Any]]:
         outputs, _ = plans[0].run([*values[:consts], *carry, *xs], ledgers)
         return outputs[:carries], outputs[carries:]
 
     start, xs = list(values[consts : consts + carries]), list(values[consts + carries :])
-    carry, ys = lax.scan(
-        turn, start, xs, length=params["length"], reverse=params["reverse"], unroll=params["unroll"]
-    )  # fmt: skip
+    carry, ys = lax.scan(turn, start, xs, length=scan.length, reverse=scan.reverse, unroll=scan.unroll)
     return [*carry, *ys], {}
 
 
-def _run_cond(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: dict) -> Any:
-    ledgers = {key: probe for key, probe in probes.items() if isinstance(key, int)}
+def _run_cond(equation: Equation, plans: Sequence[Plan], values: Sequence[Any], probes: Probes) -> Any:
+    ledgers = Probes(ledgers=probes.ledgers)
     branches = [lambda *operands, plan=plan: plan.run(operands, ledgers)[0] for plan in plans]
     return lax.switch(values[0], branches, *values[1:]), {}
 
 
-_BODIES = {**dict.fromkeys(REMAT, _run_remat), "scan": _run_scan, "cond": _run_cond}
+_BODIES = {jaxprs.REMAT: _run_remat, jaxprs.SCAN: _run_scan, jaxprs.COND: _run_cond}

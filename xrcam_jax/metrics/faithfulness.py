@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from xrcam_jax.attribution.case import Case, Score, changed_scores
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.scores import changed_scores
+from xrcam_jax.attribution.targets import Score
 
 Maps = Float[Array | np.ndarray, "m b h w"]
 Ranks = Int[Array, "m b h w"]
@@ -247,7 +249,7 @@ def ordered_scores(
       order: ``"deletion"`` starts from the picture, ``"insertion"`` from nothing but ``fill``.
       steps: number of equal shares of the pixels, from 1.
       fill: what a pixel that is not there is replaced by.
-      score: see :func:`xrcam_jax.attribution.case.target_scores`.
+      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
 
     Returns:
       The scores with 0, 1 / steps, ... and all pixels deleted or inserted: s is ``steps`` + 1.

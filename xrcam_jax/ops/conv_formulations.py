@@ -39,7 +39,7 @@ def native(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
     """Correlates by XLA's own convolution.
 
     Args:
-      geometry: of the correlation.
+      geometry: geometry of the correlation.
       x: inputs, channels last.
       kernel: filters with ``k = c / groups`` inputs, of the dtype of ``x``.
 
@@ -64,7 +64,7 @@ def native_input_gradient(geometry: Geometry, x: Image, kernel: Kernel, g: Outpu
     """Returns the cotangent of ``x`` by XLA's own derivative.
 
     Args:
-      geometry: of the correlation.
+      geometry: geometry of the correlation.
       x: its inputs, of which only the shape counts.
       kernel: its filters.
       g: the cotangent of its output.
@@ -86,7 +86,7 @@ def native_weight_gradient(geometry: Geometry, taps: tuple[int, ...], x: Image, 
     """Returns the cotangent of the filters by XLA's own derivative.
 
     Args:
-      geometry: of the correlation.
+      geometry: geometry of the correlation.
       taps: height and width of its filters.
       x: its inputs.
       g: the cotangent of its output.
@@ -110,7 +110,7 @@ def correlate_on_cpu(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
     """Correlates by the formulation that is the fastest on CPU for these shapes.
 
     Args:
-      geometry: of the correlation.
+      geometry: geometry of the correlation.
       x: inputs, channels last.
       kernel: filters with ``k = c / groups`` inputs, of the dtype of ``x``.
 
@@ -197,7 +197,7 @@ def _shifted_products(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
     """Adds up one product per filter tap and input of a group, each vectorised over all channels."""
     kh, kw, inputs, outputs = kernel.shape
     groups = geometry.groups
-    accumulator = jnp.promote_types(x.dtype, jnp.float32)
+    accumulator = np.promote_types(x.dtype, np.float32)
     weights = kernel.astype(accumulator).reshape(kh * kw, inputs, groups, outputs // groups)
     total = jnp.zeros((), accumulator)
     for pixels, filters in zip(_tapped(geometry.axes, (kh, kw), x.astype(accumulator)), weights, strict=True):
@@ -237,7 +237,7 @@ def _dense_blocks(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
 
 
 class _Side(NamedTuple):
-    """One side of the weight gradient's matrix products: the taps that are laid beside each other, and their axes."""
+    """Describes one side of the weight gradient's products: taps that are laid beside each other, and their axes."""
 
     taps: Pair
     axes: tuple[Axis, Axis]
@@ -270,7 +270,7 @@ def weight_products(geometry: Geometry, taps: Pair, x: Image, g: Output) -> Kern
     """Adds up one matrix product per few images and block of channels: what taps see, by the cotangents they meet.
 
     Args:
-      geometry: of the correlation.
+      geometry: geometry of the correlation.
       taps: height and width of its filters.
       x: its inputs.
       g: the cotangent of its output.
@@ -287,7 +287,7 @@ def weight_products(geometry: Geometry, taps: Pair, x: Image, g: Output) -> Kern
     """
     if not x.size:
         return native_weight_gradient(geometry, taps, x, g)
-    accumulator = jnp.promote_types(x.dtype, jnp.float32)
+    accumulator = np.promote_types(x.dtype, np.float32)
     batch, places = len(g), g.shape[1] * g.shape[2]
     inputs, outputs = x.shape[3] // geometry.groups, g.shape[3] // geometry.groups
     joined = _joined(geometry.groups, inputs)

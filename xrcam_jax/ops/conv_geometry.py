@@ -11,7 +11,7 @@ Pair = tuple[int, int]
 
 
 class Phase(NamedTuple):
-    """Every ``spread``-th output of an axis.
+    """Describes every ``spread``-th output of an axis.
 
     Attributes:
       taps: the taps that meet pixels there, and not the zeros between them.
@@ -23,7 +23,7 @@ class Phase(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """One spatial axis: output ``i`` and tap ``m`` meet at ``i * stride + m * dilation - before`` of the input.
+    """Describes an axis where output ``i`` and tap ``m`` meet at ``i * stride + m * dilation - before`` of the input.
 
     Attributes:
       stride: distance between neighbouring outputs.
@@ -103,10 +103,10 @@ class Axis(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """All that is static about a correlation besides its shapes.
+    """Holds all that is static about a correlation besides its shapes.
 
     Attributes:
-      axes: of height and width.
+      axes: the axes of height and width.
       groups: number of groups of channels, each with filters of its own.
     """
 
@@ -150,5 +150,5 @@ class Geometry(NamedTuple):
 
 
 def _reach(size: int, distance: int) -> int:
-    """Length from the first to the last of ``size`` places that lie ``distance`` apart."""
+    """Returns the length from the first to the last of ``size`` places that lie ``distance`` apart."""
     return (size - 1) * distance + 1

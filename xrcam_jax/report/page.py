@@ -13,19 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from xrcam_jax.explain.methods import METHODS
 from xrcam_jax.pictures.plot import colour
 from xrcam_jax.report.read import EncodedPicture, Experiment, Figure, ResultTable
 
-METHOD_NAMES = {
-    "xrelevance_cam": "XRelevance-CAM",
-    "relevance_cam": "Relevance-CAM",
-    "cam": "CAM",
-    "grad_cam": "Grad-CAM",
-    "grad_cam_pp": "Grad-CAM++",
-    "x_grad_cam": "XGrad-CAM",
-    "hires_cam": "HiResCAM",
-    "layer_cam": "LayerCAM",
-}
 # Methods that are ticked to begin with, if they are there.
 FIRST_METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
 # What a page says first of its data: whether they were drawn, the class of the line, its words. The worst comes first.
@@ -163,7 +154,10 @@ def _table(table: ResultTable) -> str:
     heads += [f'<th scope="col" class="figure">{escape(name)}</th>' for name in table.columns]
     lines = []
     for row in table.rows:
-        labels = [f'<th scope="row">{escape(METHOD_NAMES.get(label, label))}</th>' for label in row.labels]
+        labels = [
+            f'<th scope="row">{escape(METHODS[label].title if label in METHODS else label)}</th>'
+            for label in row.labels
+        ]
         figures = [_figure(figure, table.decimals, best[at]) for at, figure in enumerate(row.figures)]
         lines.append(f"<tr>{''.join(labels + figures)}</tr>")
     notes = []
@@ -229,7 +223,7 @@ def _picture(picture: EncodedPicture) -> str:
 def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
     colours = colour(np.linspace(0, 1, 256, dtype=np.float32)[None])[0]
     shared = {
-        "methodNames": METHOD_NAMES,
+        "methodNames": {name: method.title for name, method in METHODS.items()},
         "firstMethods": FIRST_METHODS,
         # The colours are those of the package's other pictures: 256 times red, green, blue.
         "colours": base64.b64encode(np.ascontiguousarray(colours).tobytes()).decode(),

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+from jax.extend.core import ClosedJaxpr, Jaxpr
 from jax.extend.core import Literal as JaxprLiteral
+
+from xrcam_jax.runtime import jaxprs
 
 #: Share of a CPU's free memory that a batch may take, since other programs need some too.
 CPU_SHARE = 0.5
@@ -57,13 +59,13 @@ def _free_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def peak_bytes(closed: ClosedJaxpr) -> int:
+def peak_bytes(jaxpr: ClosedJaxpr | Jaxpr) -> int:
     """Returns an upper bound of what the intermediate values of a jaxpr take at any one time.
 
     A compiler that computes some of them in place, or not at all, takes less.
 
     Args:
-      closed: a program. Bodies of its calls, loops and branches are looked into.
+      jaxpr: a program. Bodies of its calls, loops and branches are looked into.
 
     Returns:
       Bytes, without those of the arguments.
@@ -73,16 +75,12 @@ def peak_bytes(closed: ClosedJaxpr) -> int:
       >>> peak_bytes(jax.make_jaxpr(lambda x: jnp.cos(jnp.sin(x)))(jnp.zeros(10, jnp.float32)))
       80
     """
-    return _peak_bytes(closed.jaxpr)
-
-
-def _peak_bytes(jaxpr: Jaxpr) -> int:
     last = {v: i for i, e in enumerate(jaxpr.eqns) for v in e.invars if not isinstance(v, JaxprLiteral)}
     last |= {v: len(jaxpr.eqns) for v in jaxpr.outvars if not isinstance(v, JaxprLiteral)}
     sizes: dict[Any, int] = {}
     most = now = 0
     for i, equation in enumerate(jaxpr.eqns):
-        most = max([most, *(now + _peak_bytes(body) for body in _bodies(equation))])
+        most = max([most, *(now + peak_bytes(body) for body in jaxprs.all_bodies(equation))])
         for v in equation.outvars:
             aval: Any = v.aval
             sizes[v] = aval.size * aval.dtype.itemsize
@@ -92,9 +90,3 @@ def _peak_bytes(jaxpr: Jaxpr) -> int:
             if last.get(v, -1) <= i:
                 now -= sizes.pop(v, 0)
     return most
-
-
-def _bodies(equation: JaxprEqn) -> list[Jaxpr]:
-    """Returns the bodies of a call, a loop or a branch."""
-    found = [p for p in jax.tree.leaves(list(equation.params.values())) if isinstance(p, (ClosedJaxpr, Jaxpr))]
-    return [body.jaxpr if isinstance(body, ClosedJaxpr) else body for body in found]

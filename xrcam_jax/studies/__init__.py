@@ -1,4 +1,5 @@
-"""The experiments of ``xrcam evaluate``, one a file, and what they share: settings, batches, tables, plots.
+"""The studies of ``xrcam evaluate``, each in a file of its own, and what they share.
 
-Each writes a folder of results that :mod:`xrcam_jax.report` can show.
+A study reads its subject matter (``study.py``), computes figures for each batch (``batches.py``) and writes tables,
+plots and pictures of them (``tables.py``, ``plots.py``).
 """

@@ -2,8 +2,8 @@
 
     xrcam evaluate architectures --data prepared --annotations annotations.json --weights resnext/ skresnext/ --part all
 
-Accuracy of each network, pooled IoU of all methods at all layers, and their maps at the last layer side by side. Each
-network costs what ``segmentation`` does.
+The study writes the accuracy of each network, the pooled IoU of all methods at all layers, and their maps at the last
+layer side by side. Each network costs what ``segmentation`` does.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ NAME = "architectures"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the experiment; returns the exit status."""
+    """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
     options = arguments.parse_args(argv)

@@ -1,4 +1,4 @@
-"""The batches of a study: the frames as a network wants them, and what is computed of each, kept in a file."""
+"""Batches hold the frames as a network wants them; what is computed of each batch is kept in a file."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.settings import BATCHES
 from xrcam_jax.studies.study import Study
 
-#: By name, one row a picture.
+#: Arrays by name, with one row for each picture.
 Arrays = dict[str, np.ndarray]
 
 
@@ -36,9 +36,9 @@ class Batch(NamedTuple):
       pictures: grey, at the network's resolution.
       images: the same, normalised.
       labels: class numbers.
-      masks: what a person outlined; empty where nobody did.
-      boxes: around each outlined structure (top, left, bottom, right); zeros where there are fewer than n.
-      start: place of the first among the study's frames.
+      masks: True where a person outlined something.
+      boxes: around each outlined structure (top, left, bottom, right); zeros where a frame has fewer than n.
+      start: place of the first frame among those of the study.
     """
 
     pictures: np.ndarray

@@ -1,4 +1,4 @@
-"""Networks side by side: accuracy, overlap with outlines where there are some, and a sheet of their maps."""
+"""Compares networks: by accuracy, by overlap with outlines where there are some, and by a sheet of their maps."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -23,10 +23,10 @@ def compare(study: Study, *, title: str, text: str, order: int, shown: Sequence[
     """Measures all networks of a study and writes tables and a sheet.
 
     Args:
-      study: with two networks or more.
-      title: of the experiment.
+      study: has two networks or more.
+      title: of the study.
       text: what it is about; the numbers of frames are added.
-      order: of the experiment among others.
+      order: place of the study among others.
       shown: methods and layers of the sheet.
     """
     found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
@@ -38,13 +38,8 @@ def _write(
 ) -> None:
     write_figures(study, found)
     marked = {label: counted(study, arrays) for label, arrays in found.items()}
-    tables = [
-        Table(
-            "accuracy", "Frames classified correctly",
-            {(label,): [scaled(accuracy(study, arrays))] for label, arrays in found.items()},
-            ["accuracy"], ("network",),
-        )
-    ]  # fmt: skip
+    right = {(label,): [scaled(accuracy(study, arrays))] for label, arrays in found.items()}
+    tables = [Table("accuracy", "Frames classified correctly", right, ["accuracy"], ("network",))]
     if study.annotated.any():
         rows = {}
         for method, label in product(study.methods, found):
@@ -70,7 +65,7 @@ def _iou(study: Study, arrays: Arrays, place: str, chosen: np.ndarray) -> Estima
 
 
 def some_frames(study: Study, count: int = SHOWN) -> list[int]:
-    """Places of a few frames, spread over each class in turn, annotated ones if there are any."""
+    """Returns the places of a few frames, spread over each class in turn; annotated ones if there are any."""
     places: list[int] = []
     for c in np.unique(study.labels):
         of_class = np.flatnonzero(study.labels == c)
@@ -81,7 +76,7 @@ def some_frames(study: Study, count: int = SHOWN) -> list[int]:
 
 
 def _sheet(study: Study, network: Network, shown: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """Frames as rows, the chosen methods and layers as columns."""
+    """Saves a sheet with frames as rows, the chosen methods and layers as columns; returns its file and caption."""
     methods = tuple(dict.fromkeys(method for method, _ in shown))
     layers = tuple(dict.fromkeys(layer for _, layer in shown))
     explain = xr.Explainer(network.model, methods, layers)

@@ -1,4 +1,4 @@
-"""The data of a study: the prepared frames that are looked at, and what a person outlined in them."""
+"""Reads the data of a study: the prepared frames that are looked at, and what a person outlined in them."""
 
 import argparse
 import hashlib
@@ -65,7 +65,7 @@ def chosen_frames(
 
 
 def data_settings(options: argparse.Namespace, prepared: Prepared, frames: Sequence[Frame]) -> dict[str, Any]:
-    """Returns what the outcome depends on: which data these are, as JSON has it."""
+    """Returns which data the outcome depends on, as JSON has it."""
     origin = read_origin(options.data)
     return {
         "origin": origin,

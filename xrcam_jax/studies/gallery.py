@@ -38,7 +38,7 @@ from xrcam_jax.studies.tables import write_contents
 
 NAME = "gallery"
 VIEWER = "viewer.json"
-#: Where a method has no map.
+#: What stands where a method has no map.
 BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""The networks of a study, read from their checkpoints."""
+"""Reads the networks of a study from their checkpoints."""
 
 import argparse
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class Network:
     """Holds a trained network under examination.
 
     Attributes:
-      label: what tells it from the others: the model's name, and the folder of the weights where that is not enough.
+      label: tells it from the others: the model's name, and the folder of the weights where that is not enough.
       model: the network.
-      weights: where it was read from.
-      checksum: of its weights.
+      weights: the checkpoint that it was read from.
+      checksum: of the checkpoint.
     """
 
     label: str
@@ -63,7 +63,7 @@ def read_networks(
 def _read_network(
     options: argparse.Namespace, given: Path, name: str | None, prepared: Prepared, mesh: Mesh, dropout: float
 ) -> Network:
-    """Reads a checkpoint, or the best one of a run; its name is what is said, or what it says itself."""
+    """Reads a checkpoint, or the best one of a run; without a name it has to say itself what it is of."""
     path = given / "best.safetensors" if (given / "best.safetensors").is_file() else given
     try:
         name = name or read_checkpoint(path).config.get("architecture")

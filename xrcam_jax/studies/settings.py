@@ -1,4 +1,4 @@
-"""The settings of a study, written beside its results: with others, or other weights or data, it refuses to go on."""
+"""A study writes its settings beside its results; with others, or other weights or data, it refuses to go on."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def _compare_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     except OSError as error:
         raise CommandError(f"--out: {folder} holds results, but {path} cannot be read ({error.strerror})") from error
     except (ValueError, TypeError, AttributeError) as error:
-        raise CommandError(f"--out: {path} is not as an experiment writes it ({error})") from error
+        raise CommandError(f"--out: {path} is not as a study writes it ({error})") from error
     if differ:
         found = "; ".join(f"{name}: {old.get(name)!r}, now {settings.get(name)!r}" for name in differ)
         raise CommandError(f"--out: {folder} holds results of other settings ({found}); give another folder")

@@ -1,9 +1,10 @@
-"""Does the saliency find the drawn structures? Pooled IoU over correctly classified meningioma frames.
+"""Does the saliency find the drawn structures?
 
-    xrcam demo        # a minute: does this for the network that comes with the package
+    xrcam demo        # answers this for the network that comes with the package, in a minute
 
-Beside each method stand two baselines that never look: a disc in the middle, as large as what was drawn in
-the frame, and noise, thresholded like a map.
+The answer is the pooled IoU over the meningioma frames that are classified correctly. Beside each method stand two
+baselines that never look: a disc in the middle, as large as what was drawn in the frame, and noise, thresholded like a
+map.
 """
 
 from dataclasses import dataclass
@@ -26,15 +27,15 @@ MENINGIOMA = LABELS.index("Meningioma")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What :func:`find_structures` found.
+class StructuresFound:
+    """Says how well the saliency covers the drawn structures.
 
     Attributes:
       accuracy: share of all frames that were classified correctly.
       frames: number of correctly classified meningioma frames, over which the rest is pooled.
       iou: by method and layer, or ``"aggregate"``, in [0, 1].
-      disc: of the disc in the middle.
-      noise: of thresholded noise.
+      disc: the same of the disc in the middle.
+      noise: the same of thresholded noise.
     """
 
     accuracy: float
@@ -44,7 +45,7 @@ class Found:
     noise: float
 
     def table(self) -> str:
-        """As Markdown, in percent."""
+        """Returns the overlaps as Markdown, in percent."""
         columns = [*STAGES, AGGREGATE]
         lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
         for method, values in self.iou.items():
@@ -55,14 +56,24 @@ class Found:
 
 
 def network_input(frames: Frames, model: ResNet) -> Float[np.ndarray, "n h w 3"]:
-    """The frames as ``model`` wants them."""
+    """Returns the frames as ``model`` wants them."""
     return xr.preprocess(np.repeat(frames.pictures[..., None], 3, axis=3), model.preprocessing)
 
 
 def find_structures(
     model: ResNet, frames: Frames, methods: tuple[str, ...], *, batch_size: int = 32
-) -> tuple[Found, list[Explanation]]:
-    """Explain the true class of every frame and compare with what was drawn; the explanations come in batches."""
+) -> tuple[StructuresFound, list[Explanation]]:
+    """Explains the true class of every frame and compares the maps with what was drawn.
+
+    Args:
+      model: a classifier of such frames.
+      frames: drawn ones.
+      methods: that explain it, at all four layers and in aggregate.
+      batch_size: frames at a time.
+
+    Returns:
+      What was found, and the explanations batch by batch.
+    """
     explain = xr.Explainer(model, methods, STAGES)
     images = network_input(frames, model)
     starts = range(0, len(images), batch_size)
@@ -79,7 +90,7 @@ def find_structures(
         maps = [e.aggregate(method) if layer == AGGREGATE else e.maps[method][layer] for e in batches]
         return iou(salient(jnp.concatenate(maps)[chosen]))
 
-    return Found(
+    return StructuresFound(
         accuracy=float(right.mean()),
         frames=int(chosen.sum()),
         iou={method: {layer: found_by(method, layer) for layer in (*STAGES, AGGREGATE)} for method in methods},

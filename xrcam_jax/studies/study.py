@@ -1,4 +1,4 @@
-"""A study: networks, prepared frames with their annotations, and a folder of results.
+"""A study consists of networks, prepared frames with their annotations, and a folder of results.
 
 A folder of results holds the settings with checksums of all that goes in (``settings.py``), a file for each batch that
 is done (``batches.py``), and what is made of them at the end. Started again, a study goes on after the last batch; with
@@ -36,14 +36,14 @@ class Study:
     """Holds the subject matter of a study, read and checked.
 
     Attributes:
-      name: of the experiment.
-      folder: of its results.
+      name: of the study.
+      folder: gets its results.
       networks: one or several.
       prepared: the data.
-      frames: those that are looked at.
-      annotations: None if there are none.
+      frames: those of the data that are looked at.
+      annotations: what was outlined; None if there are no annotations.
       methods: names in ``xrcam_jax.METHODS``.
-      layers: names of marks, the lowest first.
+      layers: names of layers, the lowest first.
       batch_size: pictures at a time.
       seed: of all that is random.
       settings: what determines the outcome.
@@ -69,12 +69,12 @@ class Study:
 
     @property
     def units(self) -> Int[np.ndarray, " n"]:
-        """Which frames belong together when it comes to chance: those of one patient."""
+        """The sampling unit of each frame: frames of one patient belong together, which matters to intervals."""
         return sampling_units([frame.patient for frame in self.frames])
 
     @property
     def annotated(self) -> Bool[np.ndarray, " n"]:
-        """Whether a frame has a usable annotation."""
+        """Whether each frame has a usable annotation."""
         marked = set() if self.annotations is None else set(self.annotations.annotated)
         return np.array([frame.file in marked for frame in self.frames], bool)
 

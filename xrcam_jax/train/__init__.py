@@ -1,1 +1,1 @@
-"""Training a classifier: one step, the loop around it, checkpoints, and the report at the end."""
+"""Training a classifier: one step, the loop around it, its checkpoints, and the report at the end."""
