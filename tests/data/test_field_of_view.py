@@ -11,12 +11,12 @@ from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.field_of_view import Circle, find_view, fit_circle, inscribed_square, spread
 
 SHAPE, CENTRE, RADIUS = (120, 160), (78, 61), 50
-# Pixels -35 to 35 about the centre: the corners are 49.5 away, and 50.9 would be the next.
+# The square has pixels -35 to 35 about the centre: its corners are 49.5 away, and the next would be 50.9.
 SQUARE = Crop(78 - 35, 61 - 35, 71, 160, 120)
 
 
 def frames(count=12, seed=0, low=30, high=220, **place):
-    """Blobs of light in the circle, elsewhere in each frame."""
+    """Draws blobs of light in the circle, at other places in each frame."""
     random = np.random.default_rng(seed)
     place = {"height": SHAPE[0], "width": SHAPE[1], "centre": CENTRE, "radius": RADIUS, **place}
     drawn = []
@@ -69,9 +69,9 @@ def test_a_logo_that_touches_the_view():
 
 
 def test_a_view_cut_off_by_the_frame():
-    # Corners at most 66 from the centre, rows at most 58 from it: the frame has one row more above than below.
+    # Corners are at most 66 from the centre and rows at most 58: the frame has one row more above than below.
     assert_near(find_view(frames(radius=66, centre=(80, 60))), Crop(80 - 46, 60 - 46, 93, 160, 120), 1)
-    # Cut off to the left, where the frame ends 30 from the centre.
+    # This one is cut off to the left, where the frame ends 30 from the centre.
     assert_near(find_view(frames(centre=(30, 60))), Crop(0, 30, 61, 160, 120), 1)
 
 
@@ -115,7 +115,7 @@ def test_circles_are_fitted_to_points_of_which_some_are_wrong(x, y, radius, seed
 
 @given(st.floats(0, 60), st.floats(0, 50), st.floats(1, 60))
 def test_no_larger_square_is_in_circle_and_frame(x, y, radius):
-    """Against all squares whose middle is within half a pixel of the centre."""
+    """None of the squares whose middle is within half a pixel of the centre is larger."""
     shape, circle = (50, 60), Circle(x, y, radius)
     rows, columns = np.ogrid[:50, :60]
     inside = np.hypot(columns - x, rows - y) <= radius

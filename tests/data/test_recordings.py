@@ -15,7 +15,7 @@ def recording(path):
 
 
 def brightness(path, every=1):
-    """Number and brightness in the disc of all frames."""
+    """Returns the number and the brightness in the disc of all frames."""
     column, row = CENTRE
     frames = list(grey_frames(recording(path), every=every))
     assert all(pixels.dtype == np.uint8 and pixels.ndim == 2 for _, pixels in frames)
@@ -106,10 +106,18 @@ def test_another_size_is_named(tmp_path):
 
 def test_what_a_folder_of_recordings_holds(tmp_path):
     for place in (
-        "lung/p1/a.avi", "lung/p1/b.MP4", "lung/p1/day 2/a.avi", "oral/p 2/1.png", "oral/p 2/2.jpg",
-        "oral/p3/seq.1/001.tif", "oral/p3/.cache/1.png", ".trash/p1/a.avi",
-        "lung/stray.avi", "top.png", "lung/p1/notes.txt",
-    ):  # fmt: skip
+        "lung/p1/a.avi",
+        "lung/p1/b.MP4",
+        "lung/p1/day 2/a.avi",
+        "oral/p 2/1.png",
+        "oral/p 2/2.jpg",
+        "oral/p3/seq.1/001.tif",
+        "oral/p3/.cache/1.png",
+        ".trash/p1/a.avi",
+        "lung/stray.avi",
+        "top.png",
+        "lung/p1/notes.txt",
+    ):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).touch()
     recordings = find_recordings(tmp_path)

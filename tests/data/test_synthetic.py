@@ -1,4 +1,4 @@
-"""The drawn tissue: what is promised of it, on what is drawn."""
+"""The drawn tissue keeps what is promised of it."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The two axioms, against loops, and where a linear head says by hand how far each method is off."""
+"""Errors of the two axioms are those of loops, and those that a linear head gives by hand for each method."""
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ def test_where_nothing_is_to_be_explained():
     claimed = jnp.array([[0.0, 0.0], [0.0, -1.0]])
     np.testing.assert_array_equal(sensitivity_error(jnp.zeros((2, 2)), claimed), [0, np.inf])
     np.testing.assert_array_equal(conservation_error(jnp.zeros(2), claimed), [0, np.inf])
-    # Of claims that cancel, the sum is what conservation is about.
+    # Conservation is about the sum, even of claims that cancel.
     np.testing.assert_array_equal(conservation_error(jnp.zeros(1), jnp.array([[2.0, -2.0]])), [0])
 
 

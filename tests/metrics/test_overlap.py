@@ -1,4 +1,4 @@
-"""Overlap of masks, against loops over pixels."""
+"""Figures of overlap are those of loops over pixels."""
 
 import numpy as np
 from hypothesis import given
@@ -55,7 +55,7 @@ def test_pooled_figures_of_parts_are_those_of_the_whole(masks):
 
 @given(arrays(bool, (2, 3, 4, 5)), arrays(bool, (3, 4, 5)))
 def test_one_outline_serves_all_methods(found, truth):
-    """Masks (m, b, h, w) against (b, h, w), in either order, and a batch against one mask."""
+    """Masks (m, b, h, w) are compared with (b, h, w), in either order, and a batch with one mask."""
     for counts in (overlap(found, truth), overlap(truth, found)):
         for i, j in np.ndindex(2, 3):
             assert int(counts.both[i, j]) == (found[i, j] & truth[j]).sum()

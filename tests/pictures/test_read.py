@@ -96,7 +96,7 @@ def test_shares_are_a_partition(tmp_path):
             save(tmp_path / folder / name, seed=len(folder))
         write_video(tmp_path / folder / "v.avi", frames=4)
     cut(tmp_path / "one" / "b.png", 0.5)
-    # Neither takes a name away from a picture.
+    # Neither of these takes a name away from a picture.
     (tmp_path / "one" / "w.mp4").write_text("not a video")
     (tmp_path / "one" / "a.json").write_text("{}")
     folders, told = [tmp_path / "one", tmp_path / "two"], {}

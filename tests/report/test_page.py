@@ -1,4 +1,4 @@
-"""The page as text: what it says, what it must not contain, and what it is not made from."""
+"""The page as text says what it should, and contains nothing that it must not."""
 
 import argparse
 import base64
@@ -31,7 +31,7 @@ def results(tmp_path):
 
 
 class Elements(HTMLParser):
-    """All elements with their attributes, and the text in each script and outside of any."""
+    """Collects all elements with their attributes, and the text in each script and outside of any."""
 
     def __init__(self, text):
         super().__init__()
@@ -161,7 +161,7 @@ def test_figures_have_their_intervals_and_the_best_are_bold(results):
     assert cells(made(results)) == [
         "<strong>40.12</strong> <small>38.00 to 42.50</small>",
         "<strong>51.00</strong>",
-        # Not the same, but the same as far as it is shown.
+        # This figure is not the same, but it is as far as it is shown.
         "<strong>40.12</strong> <small>−1.50 to 44.00</small>",
         "<span>–</span>",
         "<span>–</span>",
