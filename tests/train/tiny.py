@@ -92,20 +92,9 @@ def evaluation(data, batch_size):
         }
 
 
-def adamax(rate):
-    """Returns Optax's AdaMax, which promotes the dtypes of numbers and counters."""
-    optimiser = optax.adamax(rate)
-
-    def update(*arguments):
-        with jax.numpy_dtype_promotion("standard"):
-            return optimiser.update(*arguments)
-
-    return optax.GradientTransformation(optimiser.init, update)
-
-
 def learner(model, *, devices=1, rate=1e-2, prepare=prepare_eval_only, **step):
     """Returns mesh, fresh state, train step and eval step; without noise, which takes XLA seconds more to compile."""
-    mesh, optimiser = data_mesh(jax.devices()[:devices]), adamax(rate)
+    mesh, optimiser = data_mesh(jax.devices()[:devices]), optax.adamax(rate)
     static, state = initial_state(model, optimiser, mesh)
     return (
         mesh,

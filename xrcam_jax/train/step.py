@@ -175,7 +175,9 @@ def make_train_step(
         images, labels = prepare(noise, batch["image"]), batch["label"]
         gradient, stats, sums = _gradient(forward, state, images, labels, dropout, accumulate)
         gradient = jax.tree.map(lambda g: g / sums.weight, gradient)
-        updates, moments = optimiser.update(gradient, state.optimiser, state.params)
+        # Optax multiplies numbers by counters, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, moments = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, stats, moments), sums._replace(gradient=_norm(gradient))
 
