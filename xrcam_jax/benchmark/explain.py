@@ -1,6 +1,6 @@
 """What does relevance cost, in units of the gradient?
 
-    python -m experiments.benchmark explain --models resnet50,skresnext50_32x4d --batch-size 8 --peers torch,relevance-cam
+    python -m experiments.benchmark --models resnet50,skresnext50_32x4d --batch-size 8 --peers torch,relevance-cam
 
 The suite times the forward pass, the gradient at the four layers, and the maps at the four layers of XRelevance-CAM, of
 XRelevance-CAM with Grad-CAM, and of all CAMs that need a single pass; and Relevance-CAM at layer1 alone, which a peer
