@@ -1,7 +1,6 @@
 """Weights drawn anew: what a method cannot see of them leaves its maps as they are."""
 
 import csv
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -98,13 +97,12 @@ def test_the_sheet(results):
 def test_alike_compares_with_the_trained_network():
     """Absolute ranks of what is signed, the others of the maps."""
     random = np.random.default_rng(0)
-    study = SimpleNamespace(methods=("m",), layers=("l",))
     found = {
         f"{kind}/m/l {name}": random.random((2, 40, 40)) - (0.5 if kind == "signed" else 0)
         for kind in ("map", "signed")
         for name in ("trained", *variants())
     }
-    result = alike(found, study)
+    result = alike(found, ("m",), ("l",))
     assert len(result) == 4 * 9
     for i, name in enumerate(variants()):
         for b in range(2):
