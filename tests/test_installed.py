@@ -1,4 +1,4 @@
-"""The installed package stands alone: built as a wheel, installed in a fresh environment, run outside of the clone.
+"""The installed package stands alone: it is built as a wheel, installed in a fresh environment, run outside the clone.
 
 The user has folders that are called ``experiments`` and ``weights_convert``, as those of the clone are. Neither side
 may get in the other's way: the wheel brings no such packages, and the commands import none.

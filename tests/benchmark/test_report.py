@@ -1,4 +1,4 @@
-"""Reports of the benchmark as files, and as tables of the newest."""
+"""Reports of the benchmark are written and read as files, and the newest are shown as tables."""
 
 import json
 

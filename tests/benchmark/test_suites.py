@@ -1,4 +1,4 @@
-"""Every suite of the benchmark, on a tiny network: it runs, and what it reports hangs together."""
+"""Every suite of the benchmark runs on a tiny network, and what it reports hangs together."""
 
 import json
 import time
@@ -24,7 +24,7 @@ from xrcam_jax.models.resnet import STAGES
 
 
 class FourLayers(nnx.Module):
-    """Four convolutions that compile in no time, marked as the stages of a residual network are."""
+    """Has four convolutions that compile in no time, marked as the layers of a residual network are."""
 
     def __init__(self, dtype="float32"):
         self.dtype = dtype
@@ -54,7 +54,7 @@ TINY = ("--models", "tiny", "--size", "32")
 
 @pytest.fixture
 def measure(tmp_path, monkeypatch, capsys):
-    """Runs a suite: its rows, as they were written and as the table has them."""
+    """Runs a suite; returns its rows, which were written and are in the table."""
     monkeypatch.setitem(compiled_calls.MATRIX, "cpu", 64)
 
     def run(suite, *options):

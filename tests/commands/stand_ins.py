@@ -1,4 +1,4 @@
-"""Stand-ins for a network and an explainer: they are of the real kinds, and compile next to nothing."""
+"""These stand-ins for a network and an explainer are of the real kinds, and compile next to nothing."""
 
 from functools import cache
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""The command line as a whole: its help, its lists, and what it does with commands that it does not know."""
+"""The command line has help and lists, and refuses commands that it does not know."""
 
 import subprocess
 import sys

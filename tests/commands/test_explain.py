@@ -1,4 +1,4 @@
-"""``xrcam explain`` with a network and an explainer that only pretend; the real ones come last."""
+"""``xrcam explain`` is run with a network and an explainer that only pretend; the real ones come last."""
 
 import csv
 import json
@@ -137,7 +137,7 @@ def test_a_folder_with_damaged_files(tmp_path, pretend, capsys):
 
 
 def test_an_empty_folder(tmp_path, pretend, capsys):
-    """Nor one of folders: pictures may lie deeper than one thinks."""
+    """A folder of folders counts as empty, and the message says so: pictures may lie deeper than one thinks."""
     (tmp_path / "empty" / "deeper").mkdir(parents=True)
     (tmp_path / "empty" / "deeper" / "scan.png").touch()
     assert explain(tmp_path, tmp_path / "empty") == 2
@@ -179,7 +179,7 @@ def test_batch_size_found_automatically(tmp_path, pretend, capsys, monkeypatch):
 
 
 def test_each_picture_gets_its_own_maps(tmp_path, pretend):
-    """The same whether it comes alone or in a batch with others."""
+    """The maps of a picture are the same whether it comes alone or in a batch with others."""
     pictures = [draw(tmp_path / f"{seed}.png", 40 + 9 * seed, 50, seed) for seed in range(3)]
     assert explain(tmp_path, *pictures, "--batch-size", "2") == 0
     together = [np.load(tmp_path / "out" / "maps" / f"{seed}.npz") for seed in range(3)]
@@ -295,7 +295,7 @@ def test_lime_without_its_libraries(tmp_path, pretend, capsys, monkeypatch):
 
 @pytest.fixture(scope="module")
 def resnet18(tmp_path_factory):
-    """A checkpoint for small pictures, with seeded weights."""
+    """Writes a checkpoint for small pictures, with seeded weights."""
     config = {"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 64, 64]}}
     path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
     save_file(oracle.seeded_state("resnet18"), path, metadata={"config": json.dumps(config)})
@@ -303,7 +303,7 @@ def resnet18(tmp_path_factory):
 
 
 def test_the_real_network(tmp_path, resnet18, monkeypatch):
-    """From a checkpoint and pictures to maps; what is stored is what the explainer says of these pictures."""
+    """What is stored is what the explainer says of the pictures, whose network is read from a checkpoint."""
     calls = []
 
     class Recorded(xr.Explainer):

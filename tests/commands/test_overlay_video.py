@@ -1,4 +1,4 @@
-"""``xrcam explain`` into one video: what is decoded from it, against the source and a plain loop."""
+"""What is decoded from the video of ``xrcam explain`` is compared with the source and with a plain loop."""
 
 import threading
 from dataclasses import replace
@@ -29,7 +29,7 @@ LOSS = 5
 
 
 def panel(frame, index, height=HEIGHT, width=WIDTH):
-    """The panel of that place in a decoded frame; its borders, which encoders blur, are left out."""
+    """Returns the panel of that place in a decoded frame, without its borders, which encoders blur."""
     left = plot.MARGIN + index * (width + plot.GAP)
     return frame[TOP : TOP + height, left : left + width][4:-4, 4:-4].astype(float)
 
@@ -39,7 +39,7 @@ def differs(decoded, expected):
 
 
 def decoded(path):
-    """Frames in RGB, and frames per second."""
+    """Returns the frames in RGB, and the frames per second."""
     capture = cv2.VideoCapture(str(path))
     rate, frames = capture.get(cv2.CAP_PROP_FPS), []
     while (read := capture.read())[0]:
@@ -49,7 +49,7 @@ def decoded(path):
 
 
 def tissue(seed):
-    """Grey blobs, others in each frame."""
+    """Returns a frame of grey blobs, which are others for each seed."""
     noise = np.random.default_rng(seed).standard_normal((HEIGHT, WIDTH))
     smooth = cv2.GaussianBlur(noise, (0, 0), 12)
     return np.repeat(np.uint8(np.clip(127 + 90 * smooth / smooth.std(), 0, 255))[..., None], 3, axis=2)
@@ -60,7 +60,7 @@ def flat(level, height=HEIGHT, width=WIDTH):
 
 
 def record(path, frames, rate=10):
-    """A video of nearly lossless frames."""
+    """Writes a video of nearly lossless frames."""
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), rate, (width, height))
     assert writer.isOpened()
@@ -90,7 +90,7 @@ def explain(out, *arguments, weights="weights.safetensors"):
 
 
 def levels(path):
-    """Mean level of the source's panel in each frame: which frame of which input it is."""
+    """Returns the mean level of the source's panel in each frame, which tells where the frame comes from."""
     return [panel(frame, 0).mean() for frame in decoded(path)[0]]
 
 
@@ -99,7 +99,7 @@ def names(folder):
 
 
 def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
-    """Nine frames in batches of four: the last one is short."""
+    """Nine frames come in batches of four, of which the last one is short."""
     model = xr.load_model(MODEL, WEIGHTS)
     model.preprocessing = replace(model.preprocessing, input_size=(32, 32), crop_pct=0.9)
     save_timm(model, tmp_path / "weights.safetensors")
@@ -129,7 +129,7 @@ def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
 
 
 def test_panels_are_not_touched_and_sides_are_even():
-    """Before encoding, that is; and there is ink above them."""
+    """This holds before encoding; and there is ink above the panels."""
     panels = [np.random.default_rng(seed).integers(0, 256, (301, 257, 3), dtype=np.uint8) for seed in range(3)]
     frame = compose(panels, ["a", "b", "c"], "predicted class 1", (301, 257))
     assert frame.shape == (TOP + 301 + plot.MARGIN + 1, 3 * 257 + 2 * plot.GAP + 2 * plot.MARGIN + 1, 3)
@@ -143,7 +143,7 @@ def test_panels_are_not_touched_and_sides_are_even():
 
 
 def test_videos_and_pictures_in_the_order_given(tmp_path, pretend):
-    """The first one's frame rate, less by what is left out, is the video's."""
+    """The video has the frame rate of the first one, less by what is left out."""
     first = record(tmp_path / "b.avi", [flat(level) for level in range(0, 140, 20)], rate=24)
     second = record(tmp_path / "a.avi", [flat(level) for level in range(150, 180, 10)], rate=7)
     still = picture(tmp_path / "still.png", flat(240))
@@ -203,7 +203,7 @@ def test_the_next_batch_is_computed_while_the_last_is_encoded(tmp_path, pretend,
 
 
 def test_interrupted_what_was_encoded_is_kept_aside(tmp_path, pretend, capsys, monkeypatch):
-    """And the video of the run before stays."""
+    """The video of the run before stays as well."""
     call = PretendExplainer.__call__
 
     def interrupted_at_fourth(self, images, targets=None):

@@ -1,4 +1,4 @@
-"""The command, with a network that is shallow but real."""
+"""``xrcam train`` is run with a network that is shallow but real."""
 
 import csv
 import dataclasses
@@ -34,7 +34,7 @@ WANTED = (
 
 @pytest.fixture
 def prepared(tmp_path):
-    """Four patients, each with four dark and four bright frames."""
+    """Writes frames of four patients, four dark and four bright ones of each."""
     random, frames = np.random.default_rng(0), []
     for patient in PARTS:
         for label, level in (("dark", 50), ("light", 180)):
@@ -59,7 +59,7 @@ def shallow(monkeypatch):
 
 @pytest.fixture
 def cache(tmp_path):
-    """Two runs of the same network compile it once."""
+    """Keeps what is compiled, so that two runs of the same network compile it once."""
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
     for name, value in zip(names, (str(tmp_path / "cache"), 0.1), strict=True):

@@ -1,4 +1,4 @@
-"""A folder of results with figures made by hand, in which all claims hold."""
+"""Makes a folder of results with figures made up by hand, in which all claims hold."""
 
 import csv
 import json

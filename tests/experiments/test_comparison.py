@@ -1,4 +1,4 @@
-"""The page of a reproduction, on tables made by hand: which claims hold, and ours beside the thesis's figures."""
+"""Of tables made by hand, the page says which claims hold and sets ours beside the thesis's figures."""
 
 import math
 
@@ -89,7 +89,7 @@ def test_chance_pairs_ours_with_the_best(results):
 
 
 def test_a_table_to_the_letter():
-    """Worked out by hand: the ranks agree in the first column, are turned round in the second, tie in the third."""
+    """By construction the ranks agree in the first column, are turned round in the second, and tie in the third."""
     theirs = thesis.Figures(("a", "b", "c"), {"x": (1.0, 3.0, 5.0), "y": (2.0, 1.0, 0.0), "z": (4.0, 0.5, 7.0)})
     ours = {
         "x": {"a": 0.25, "b": 0.0, "c": 2.0, "more": 9.0},
@@ -112,7 +112,7 @@ def test_a_table_to_the_letter():
 
 
 def test_rank_correlation_by_hand():
-    """1 - 6 sum d^2 / (n (n^2 - 1)) with d = 0, 1, -1, 0; and ties get the mean of their ranks."""
+    """It is 1 - 6 sum d^2 / (n (n^2 - 1)) with d = 0, 1, -1, 0; and ties get the mean of their ranks."""
     assert rank_correlation([1, 2, 3, 4], [10, 30, 20, 90]) == pytest.approx(1 - 6 * 2 / (4 * 15))
     assert rank_correlation([1, 1, 2], [1, 2, 3]) == pytest.approx(math.sqrt(3) / 2)
     assert math.isnan(rank_correlation([1, 1], [1, 2]))

@@ -1,4 +1,4 @@
-"""The steps of a reproduction: which commands there are, that they can be read, and what is made of their results."""
+"""The steps of a reproduction are commands that can be read, and their results are made into a page."""
 
 from importlib import import_module
 
@@ -14,7 +14,7 @@ SIZES = pytest.mark.parametrize("size", [SMALL, FULL], ids=["small", "full"])
 
 
 def options(step):
-    """What follows each option of a command, by the option's name."""
+    """Returns what follows each option of a command, by the option's name."""
     found, name = {}, None
     for part in step:
         if part.startswith("--"):

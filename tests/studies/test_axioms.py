@@ -1,4 +1,4 @@
-"""The axioms at layer 4, behind which are only pooling and a linear layer: there all can be worked out by hand."""
+"""At layer 4, behind which are only pooling and a linear layer, the axioms can be worked out by hand."""
 
 import csv
 
@@ -25,7 +25,7 @@ def run(weights):
 
 
 def features(model, images):
-    """Layer 4, pooled; stage by stage."""
+    """Returns layer 4, pooled, computed stage by stage."""
 
     @jax.jit
     def pooled(x):
@@ -74,7 +74,7 @@ def test_both_axioms_by_hand(drawn, evaluate, run, tmp_path):
 
 
 def test_conservation_alone(evaluate, run, tmp_path):
-    """Leaves sensitivity out, and says to rounding the same of conservation."""
+    """Sensitivity is left out, and conservation is the same to rounding."""
     assert evaluate("axioms", *OPTIONS, "--conservation", runs=[run], out=tmp_path / "alone") == 0
     assert evaluate("axioms", *OPTIONS, runs=[run], out=tmp_path / "both") == 0
     alone, both = (tmp_path / name / "axioms" for name in ("alone", "both"))

@@ -18,7 +18,7 @@ from xrcam_jax.studies.study import Study
 
 @pytest.fixture
 def study(drawn):
-    """Of the ill frames, three at a time."""
+    """Returns a study of the ill frames, four at a time."""
     prepared = read_prepared(drawn.folder)
     frames = tuple(frame for frame in prepared.frames if frame.label == "ill")
     annotations = read_annotations(drawn.annotations, prepared.frames)

@@ -1,4 +1,4 @@
-"""Networks side by side: two architectures, and one architecture from two starts."""
+"""Networks are compared: two architectures, and one architecture from two starts."""
 
 import csv
 import json
@@ -17,13 +17,13 @@ def rows(path):
 
 @pytest.fixture(scope="module")
 def runs(weights):
-    """Two of one architecture: another would be compiled, and differ no more."""
+    """Returns two runs of one architecture: another one would be compiled, and differ no more."""
     return [weights("plain"), weights("other", seed=7)]
 
 
 @pytest.mark.parametrize("name", ["architectures", "transfer"])
 def test_tables_of_both_networks(drawn, evaluate, runs, tmp_path, name):
-    """Accuracy over all frames, pooled IoU over those that are outlined and right."""
+    """Accuracy is over all frames, pooled IoU over those that are outlined and right."""
     assert evaluate(name, *OPTIONS, runs=runs) == 0
     folder = tmp_path / name
     found = [row for row in rows(folder / "images.csv") if row["method"] == "grad_cam"]

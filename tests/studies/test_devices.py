@@ -1,4 +1,4 @@
-"""The same tables and maps on one device, on several, and by two processes."""
+"""Tables and maps are the same on one device, on several, and by two processes."""
 
 import json
 import os
@@ -21,7 +21,7 @@ TABLES = ("images.csv", "per_layer.csv", "per_layer.md", "tests.csv", "contents.
 
 @pytest.fixture(scope="module")
 def commands(drawn, weights):
-    """An experiment and an explanation, into a folder; both with the same program."""
+    """Returns two commands that write into a folder, a study and an explanation, which run the same program."""
 
     def of(out):
         run, data = weights("plain"), ("--data", drawn.folder, "--annotations", drawn.annotations, "--part", "all")
@@ -37,7 +37,7 @@ def commands(drawn, weights):
 
 @pytest.fixture(scope="module")
 def one(commands, tmp_path_factory):
-    """What one device finds."""
+    """Runs the commands on one device."""
     out = tmp_path_factory.mktemp("one")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
@@ -54,14 +54,14 @@ def assert_same_tables(found, expected):
 
 
 def test_several_devices_make_the_table_of_one(commands, one, tmp_path):
-    """Where each has as many pictures as the one: five at a time on five devices, and one on one."""
+    """They agree to rounding where each device has as many pictures as the one: five at a time on five devices."""
     assert main([*commands(tmp_path)[0], "--batch-size", "5"]) == 0
     assert len(list(tmp_path.rglob("*.npz"))) == 1
     assert_same_tables(tmp_path, one)
 
 
 def test_two_processes_do_what_one_does(commands, one, tmp_path):
-    """Each a part of it, and the first one writes what comes of all."""
+    """Each process does a part, and the first one writes what comes of all."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = str(probe.getsockname()[1])

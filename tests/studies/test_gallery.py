@@ -1,4 +1,4 @@
-"""The viewer's file, decoded and compared with the frames and with an Explainer's maps; the sheets."""
+"""The viewer's file is decoded and compared with the frames and with an Explainer's maps; and there are sheets."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ OPTIONS = ("--methods", ",".join(METHODS), "--layers", ",".join(LAYERS), "--batc
 
 @pytest.fixture(scope="module")
 def run(weights):
-    """A network whose probabilities are not all 0 and 1."""
+    """Writes a network whose probabilities are not all 0 and 1."""
     return weights("unsure", seed=3, scale=0.1)
 
 
@@ -39,7 +39,7 @@ def viewer(results):
 
 @pytest.fixture(scope="module")
 def explained(drawn, run):
-    """By file: logits, signed maps of each method and layer, and the saliency maps with their aggregate."""
+    """Returns by file the logits, the signed maps of each method and layer, and the saliency maps with aggregates."""
     explain = xr.Explainer(xr.load_model("tiny", run / "best.safetensors"), METHODS, LAYERS)
     files, found = list(drawn.frames), {}
     labels = {file: ("ill", "well").index(frame.label) for file, frame in drawn.frames.items()}
@@ -78,7 +78,7 @@ def test_the_frames_of_the_viewer(drawn, viewer, explained):
 
 
 def test_the_maps_of_the_viewer(viewer, explained, drawn):
-    """Row by row, of the layer's own size, from 0 to 255."""
+    """They go row by row, have the layer's own size, and are from 0 to 255."""
     for frame, file in zip(viewer["frames"], drawn.frames, strict=True):
         for method in METHODS:
             assert list(frame["maps"][method]) == AT[method]
@@ -108,7 +108,7 @@ def test_the_overlaps_of_the_viewer(viewer, explained, drawn):
 
 
 def test_sheets(results):
-    """One of each class: its layers, and for all of them the masks and aggregates."""
+    """There is one of the layers for a frame of each class, and for all frames the masks and aggregates."""
     contents = json.loads((results / "contents.json").read_text())
     files = [each["file"] for each in contents["pictures"]]
     assert files == [

@@ -1,4 +1,4 @@
-"""The first experiment from frames to tables, against loops over the maps of an Explainer."""
+"""The figures of the segmentation are those of loops over the maps of an Explainer, from frames to tables."""
 
 import csv
 import itertools
@@ -21,7 +21,7 @@ ROUNDING = 1e-5
 
 @pytest.fixture(scope="module")
 def run(drawn, weights, tmp_path_factory):
-    """The checkpoint, and the results of both methods at the upper layers."""
+    """Returns the checkpoint, and the results of both methods at the upper layers."""
     out, checkpoint = tmp_path_factory.mktemp("results"), weights("leaning", name=MODEL, seed=1, bias=(-2.8, 0))
     arguments = ["--data", drawn.folder, "--annotations", drawn.annotations, "--weights", checkpoint, "--out", out]
     arguments += ["--part", "all", "--methods", ",".join(METHODS), "--layers", ",".join(LAYERS), "--batch-size", BATCH]
@@ -31,7 +31,7 @@ def run(drawn, weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_hand(drawn, run):
-    """Logits, and maps by (method, column), of the annotated frames."""
+    """Returns logits, and maps by (method, column), of the annotated frames."""
     explain = xr.Explainer(xr.load_model(MODEL, run[0] / "best.safetensors"), METHODS, LAYERS)
     files = drawn.annotated
     parts = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
@@ -52,7 +52,7 @@ def rows(path):
 
 
 def counts(found, truth):
-    """Pixels in both masks, in the first and in the second, one by one."""
+    """Counts pixels in both masks, in the first and in the second, one by one."""
     both = first = second = 0
     for f, t in zip(found.ravel(), truth.ravel(), strict=True):
         both, first, second = both + (f and t), first + f, second + t
@@ -60,7 +60,7 @@ def counts(found, truth):
 
 
 def disc_of(mask):
-    """The pixels whose centres are in a circle of the mask's area around the middle."""
+    """Returns the pixels whose centres are in a circle of the mask's area around the middle."""
     radius = (mask.sum() / np.pi) ** 0.5
     found = np.zeros_like(mask)
     for y, x in np.ndindex(mask.shape):
@@ -177,7 +177,7 @@ def test_pooled_iou_of_those_classified_correctly(drawn, run):
 
 
 def test_p_values_are_of_patients(run):
-    """Of all ways to swap the methods within each patient."""
+    """They are shares of all ways to swap the methods within each patient."""
     of_frames = counted(run)
     found = {row["column"]: row for row in rows(run[1] / "tests.csv")}
     assert set(found) == set(COLUMNS)

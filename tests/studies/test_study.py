@@ -22,7 +22,7 @@ def segmentation(evaluate):
 
 @pytest.fixture(scope="module")
 def whole(drawn, weights, tmp_path_factory):
-    """Results of a run that nothing came between."""
+    """Returns the results of a run that nothing came between."""
     out = tmp_path_factory.mktemp("whole")
     arguments = ["--data", drawn.folder, "--annotations", drawn.annotations, "--weights", weights("plain")]
     assert main(["evaluate", "segmentation", *map(str, (*arguments, "--part", "all", "--out", out, *OPTIONS))]) == 0
@@ -36,7 +36,7 @@ def copied(whole, tmp_path):
 
 
 def texts(folder):
-    """All that is written at the end, byte by byte."""
+    """Returns all that is written at the end, byte by byte."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".csv", ".md", ".json")}
 
 
@@ -50,7 +50,7 @@ def rows(path):
 
 
 def refused(capsys, status):
-    """The one line that says why; whatever goes wrong, no traceback."""
+    """Returns the one line that says why; whatever goes wrong, there is no traceback."""
     out, err = capsys.readouterr()
     assert status == 2
     assert out == ""
@@ -73,7 +73,7 @@ def test_going_on_after_files_are_lost(whole, copied, segmentation, weights):
 
 
 def test_what_is_there_is_read(whole, copied, segmentation, weights):
-    """Not computed: who changes a batch changes the tables."""
+    """It is not computed: who changes a batch changes the tables."""
     path = copied / "batches" / f"{LABEL}_000000.npz"
     with np.load(path) as arrays:
         content = dict(arrays)
@@ -87,7 +87,7 @@ def test_what_is_there_is_read(whole, copied, segmentation, weights):
 
 @pytest.mark.parametrize("when", ["computing", "writing"])
 def test_interrupted(whole, segmentation, weights, tmp_path, monkeypatch, capsys, when):
-    """At the third batch, or with half of the tables written."""
+    """The interruption comes at the third batch, or with half of the tables written."""
     count = 0
 
     def interrupted(path, content):
@@ -114,7 +114,7 @@ def test_interrupted(whole, segmentation, weights, tmp_path, monkeypatch, capsys
 
 @pytest.fixture
 def elsewhere(drawn, tmp_path_factory):
-    """A copy of the prepared folder that may be changed."""
+    """Copies the prepared folder, so that it may be changed."""
     folder = tmp_path_factory.mktemp("elsewhere")
     shutil.copytree(drawn.folder, folder, dirs_exist_ok=True)
     return folder
@@ -295,7 +295,7 @@ def test_a_frame_that_cannot_be_read(drawn, segmentation, weights, elsewhere, ca
 
 
 def test_a_class_that_is_never_predicted(segmentation, weights, tmp_path):
-    """Then no frame counts: tables of dashes, and the figures of each picture are there all the same."""
+    """Then no frame counts: tables have dashes, and the figures of each picture are there all the same."""
     assert segmentation(runs=[weights("blind", bias=(-1000, 1000))]) == 0
     folder = tmp_path / "segmentation"
     (row, baseline) = rows(folder / "per_layer.csv")
@@ -311,7 +311,7 @@ def test_a_class_that_is_never_predicted(segmentation, weights, tmp_path):
 
 @pytest.mark.parametrize("limit", [1, 3, 99])
 def test_limit_is_spread(drawn, segmentation, weights, tmp_path, limit):
-    """From the first frame on, at equal distances; the last batch repeats its last picture, and nothing shows of it."""
+    """Frames are at equal distances, from the first one on; that the last batch repeats a picture shows nowhere."""
     assert segmentation("--limit", limit, runs=[weights("plain")]) == 0
     files = [row["file"] for row in rows(tmp_path / "segmentation" / "images.csv") if row["method"] == "grad_cam"]
     chosen = {1: [0], 3: [0, 2, 4], 99: range(5)}[limit]
@@ -319,7 +319,7 @@ def test_limit_is_spread(drawn, segmentation, weights, tmp_path, limit):
 
 
 def test_another_batch_size(whole, segmentation, weights, tmp_path):
-    """The same to rounding, which may move a pixel or two across the threshold."""
+    """The figures are the same to rounding, which may move a pixel or two across the threshold."""
     assert segmentation("--batch-size", 3, runs=[weights("plain")]) == 0
     ours, theirs = (rows(folder / "segmentation" / "images.csv") for folder in (tmp_path, whole))
     for row, other in zip(ours, theirs, strict=True):

@@ -1,4 +1,4 @@
-"""Verification against timm: stood in for by what timm once computed, and by timm itself where it is installed."""
+"""A network is verified against what timm once computed, and against timm itself where it is installed."""
 
 import sys
 from contextlib import nullcontext

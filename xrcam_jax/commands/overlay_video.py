@@ -21,7 +21,8 @@ from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE, VideoFile
 # In pixels. Smaller panels have no room for words; wider frames suit neither screen nor encoder.
 _SMALLEST, _WIDEST = 256, 3840
 
-RGB = UInt8[np.ndarray, "h w 3"]
+#: Pictures of any size: those of one call differ in it.
+RGB = UInt8[np.ndarray, "_h _w 3"]
 
 
 class OverlayVideo:

@@ -89,7 +89,7 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Arrays]:
                 found[f"signed/{method}/{layer} {column}"] = upsample(signed, model.preprocessing.input_size)
         maps = jax.device_get(found)
         pictures = {name: np.rint(255 * a).astype(np.uint8) for name, a in maps.items() if name in _shown(study)}
-        return {"logits": maps["logits"], **pictures, **alike(maps, study)}
+        return {"logits": maps["logits"], **pictures, **alike(maps, study.methods, study.layers)}
 
     return compute
 
@@ -99,10 +99,10 @@ def _shown(study: Study) -> set[str]:
     return {f"map/{study.methods[0]}/{study.layers[0]} {column}" for column in ("trained", *variants())}
 
 
-def alike(found: Arrays, study: Study) -> Arrays:
+def alike(found: Arrays, methods: Sequence[str], layers: Sequence[str]) -> Arrays:
     """Returns every similarity of each variant's maps to those of the trained network."""
     similarities = {}
-    for method, layer, column, name in product(study.methods, study.layers, variants(), SIMILARITIES):
+    for method, layer, column, name in product(methods, layers, variants(), SIMILARITIES):
         kind = "signed" if name == "rank_abs" else "map"
         trained, drawn = (found[f"{kind}/{method}/{layer} {c}"] for c in ("trained", column))
         pairs = zip(trained, drawn, strict=True)
