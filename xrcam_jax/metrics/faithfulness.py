@@ -125,7 +125,7 @@ def ordered_scores(
       order: ``"deletion"`` starts from the picture, ``"insertion"`` from nothing but ``fill``.
       steps: number of equal shares.
       fill: what a pixel that is not there is replaced by.
-      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
+      score: see :func:`xrcam_jax.attribution.case.target_scores`.
 
     Raises:
       ValueError: less than one step, or an order that is neither.
