@@ -15,7 +15,7 @@ def model(images, parameters):
 
 
 def brighter(images, index, state):
-    return images * state + index
+    return images * state + index.astype(images.dtype)
 
 
 def case(**options):

@@ -17,7 +17,7 @@ from xrcam_jax.runtime.devices import data_mesh, lay
 
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_sums_leave_out_what_fills_the_last_chunk(size):
-    found = summed(lambda i, real: jnp.sum(i * real), 5, case(chunk_size=size), 1)
+    found = summed(lambda i, real: jnp.sum(i.astype(real.dtype) * real), 5, case(chunk_size=size), 1)
     assert int(found) == 10
     np.testing.assert_array_equal(stacked(lambda i: i**2, 5, case(chunk_size=size), 1), np.arange(5) ** 2)
 

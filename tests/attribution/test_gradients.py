@@ -388,9 +388,10 @@ def test_inside_jit_it_is_the_same(method, layer):
 
 def small_cnn(x, p):
     """The network of the references: three convolutions with biases, one max pooling."""
+    p = {name: value.astype(x.dtype) for name, value in p.items()}
 
     def conv(x, name, stride):
-        w = p[f"conv{name}.weight"].transpose(2, 3, 1, 0).astype(x.dtype)
+        w = p[f"conv{name}.weight"].transpose(2, 3, 1, 0)
         z = lax.conv_general_dilated(
             x, w, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
@@ -414,7 +415,7 @@ def captum():
 
 
 def relative(found, wanted):
-    return np.abs(found - wanted).max() / np.abs(wanted).max()
+    return np.abs(np.asarray(found) - wanted).max() / np.abs(wanted).max()
 
 
 @pytest.mark.usefixtures("float64")

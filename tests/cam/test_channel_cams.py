@@ -164,7 +164,8 @@ def test_smoothed_score_cam_is_the_loop_over_its_noise(noise_on, weights):
         scores = []
         for index in range(k * samples, (k + 1) * samples):
             maps = np.asarray(activation[..., k])
-            large = np.asarray(upsample(with_noise(maps, index) if noise_on == "activation" else maps, (16, 16)))
+            noisy_maps = with_noise(maps, index) if noise_on == "activation" else maps
+            large = np.asarray(upsample(jnp.asarray(noisy_maps), (16, 16)))
             seen = masked(of, large)
             scores.append(targets_of(logits(of, with_noise(seen, index) if noise_on == "image" else seen)))
         means.append(np.mean(scores, axis=0))

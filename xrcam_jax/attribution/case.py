@@ -13,27 +13,41 @@ from xrcam_jax.runtime.compiling import compiled
 #: The name under which the images themselves are a layer.
 INPUT = "input"
 
+#: (images, parameters) -> logits (b, n).
 Function = Callable[[Array, PyTree], Array]
+#: A batch of images, or its shape and dtype where these are all that counts.
+Images = Float[Array | jax.ShapeDtypeStruct, "b h w c"]
 #: (iterable, how many there are, what they are for) -> the same items, perhaps with a bar on the screen.
 Progress = Callable[[Iterable, int, str], Iterable]
 
 
 def no_progress(items: Iterable, total: int, name: str) -> Iterable:
-    """Shows nothing."""
+    """Returns the items as they are, and shows nothing.
+
+    Args:
+      items: of a long loop.
+      total: how many there are.
+      name: what the loop is for.
+
+    Example:
+      >>> from xrcam_jax.attribution.case import no_progress
+      >>> list(no_progress(range(3), 3, "occlusion"))
+      [0, 1, 2]
+    """
     return items
 
 
 @dataclass(frozen=True)
 class Case:
-    """What perturbation and path methods work on.
+    """Holds what perturbation and path methods work on.
 
     Attributes:
       function: (images, parameters) -> logits (b, n); hashable, equal for equal models.
       parameters: of the model.
       images: preprocessed.
       targets: the classes to explain, t for each image.
-      chunk_size: how many changed versions of the batch run at a time; as many as fit into
-        ``MEMORY`` of each device by default.
+      chunk_size: how many changed versions of the batch run at a time; by default as many as fit into
+        :data:`xrcam_jax.attribution.chunks.MEMORY` of each device.
       progress: is told of long loops.
       random_seed: of all that is random.
     """
@@ -46,25 +60,75 @@ class Case:
     progress: Progress = no_progress
     random_seed: int = 0
 
-    def at(self, layer: str, images: Float[Array, "b h w c"] | None = None) -> tuple[Array, list[Array]]:
-        """The activation at ``layer`` (a mark, or ``"input"``), and what else :func:`onwards` needs."""
+    def at(self, layer: str, images: Float[Array, "_b h w c"] | None = None) -> tuple[Array, list[Array]]:
+        """Returns the activation at a layer, and all else that the model needs to go on from there.
+
+        Args:
+          layer: a mark, or ``"input"``.
+          images: others than the case's own.
+
+        Raises:
+          ValueError: there is no such mark.
+        """
         images = self.images if images is None else images
         return activation_at(images, self.parameters, function=self.function, layer=layer)
 
 
 @compiled(static=("function", "layer"))
-def activation_at(images: Array, parameters: PyTree, *, function: Function, layer: str) -> tuple[Array, list[Array]]:
+def activation_at(
+    images: Float[Array, "b h w c"], parameters: PyTree, *, function: Function, layer: str
+) -> tuple[Array, list[Array]]:
+    """Returns the activation at a layer, and all else that :func:`onwards` needs.
+
+    Args:
+      images: preprocessed.
+      parameters: of the model.
+      function: the model.
+      layer: a mark, or ``"input"``.
+
+    Raises:
+      ValueError: there is no such mark.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.case import activation_at
+      >>> model = lambda images, parameters: xr.mark(2 * images, "double").sum((1, 2)) * parameters
+      >>> activation, rest = activation_at(jnp.ones((1, 2, 2, 1)), jnp.float32(5), function=model, layer="double")
+      >>> activation.ravel().tolist(), [float(a) for a in rest]
+      ([2.0, 2.0, 2.0, 2.0], [5.0])
+    """
     if layer == INPUT:
         return images, []
     return cut(function, layer, images, parameters).head(images, parameters)
 
 
 def onwards(
-    function: Function, layer: str, images: Float[Array, "b h w c"], parameters: PyTree
+    function: Function, layer: str, images: Images, parameters: PyTree
 ) -> Callable[[Array, list[Array]], Array]:
-    """The model from ``layer`` on: (activation, the rest that :meth:`Case.at` gives) -> logits.
+    """Returns the model from a layer on.
 
-    Of ``images`` only the shape counts.
+    Args:
+      function: the model.
+      layer: a mark, or ``"input"``.
+      images: a batch, of which only shape and dtype count.
+      parameters: of the model; behind a mark, only shapes and dtypes count.
+
+    Returns:
+      A function (activation, the rest) -> logits of what :func:`activation_at` gives.
+
+    Raises:
+      ValueError: there is no such mark.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.case import activation_at, onwards
+      >>> model = lambda images, parameters: xr.mark(2 * images, "double").sum((1, 2)) * parameters
+      >>> images, parameters = jnp.ones((1, 2, 2, 1)), jnp.float32(5)
+      >>> activation, rest = activation_at(images, parameters, function=model, layer="double")
+      >>> onwards(model, "double", images, parameters)(10 * activation, rest).tolist()
+      [[400.0]]
     """
     if layer == INPUT:
         return lambda activation, rest: function(activation, parameters)
@@ -72,21 +136,41 @@ def onwards(
 
 
 def versions_onwards(
-    function: Callable, layer: str, images: Float[Array, "b h w c"], parameters: PyTree, rest: list[Array], count: int
+    function: Function, layer: str, images: Images, parameters: PyTree, rest: list[Array], count: int
 ) -> Callable[[Array], Array]:
-    """The model from ``layer`` on, for ``count`` versions of each image's activation: (b * count, ...) -> logits.
+    """Returns the model from a layer on, for several versions of each image's activation.
 
-    The versions of an image come next to each other, here and wherever a batch is run in versions: so a batch that
-    is laid across devices stays where it is, which ``jax.vmap`` over the versions would not see to.
+    Args:
+      function: the model.
+      layer: a mark, or ``"input"``.
+      images: a batch, of which only shape and dtype count.
+      parameters: of the model; behind a mark, only shapes and dtypes count.
+      rest: what the model needs beside the activation, see :func:`activation_at`.
+      count: number of versions.
+
+    Returns:
+      A function: activations (b * count, ...) -> logits (b * count, n). The versions of an image are next to each
+      other.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import versions_onwards
+      >>> model = lambda images, parameters: images.sum((1, 2)) * parameters
+      >>> images = jnp.arange(2.0).reshape(2, 1, 1, 1)
+      >>> versions = jnp.array([0.0, 10.0, 1.0, 11.0]).reshape(4, 1, 1, 1)
+      >>> versions_onwards(model, "input", images, jnp.float32(2), [], 2)(versions).ravel().tolist()
+      [0.0, 20.0, 2.0, 22.0]
     """
+    # With an image's versions side by side, as wherever a batch is run in versions, a batch that is laid across devices
+    # stays where it is. jax.vmap over the versions would not see to that.
     many = jax.ShapeDtypeStruct((len(images) * count, *images.shape[1:]), images.dtype)
     _, wanted = jax.eval_shape(lambda i, p: activation_at(i, p, function=function, layer=layer), many, parameters)
-    tail = onwards(function, layer, many, parameters)  # type: ignore[arg-type]
+    tail = onwards(function, layer, many, parameters)
     repeated = [_repeated(a, like.shape, count) for a, like in zip(rest, wanted, strict=True)]
     return lambda activation: tail(activation, repeated)
 
 
 def _repeated(a: Array, shape: tuple[int, ...], count: int) -> Array:
-    """``a`` with each example ``count`` times, as ``shape`` has it; what is not of the batch stays as it is."""
+    """Repeats each example along the axis whose length differs from ``shape``; what has no such axis stays as it is."""
     axis = next((i for i, side in enumerate(shape) if side != a.shape[i]), None)
     return a if axis is None else jnp.repeat(a, count, axis=axis)

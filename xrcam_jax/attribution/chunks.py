@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
-from xrcam_jax.attribution.case import INPUT, Case, Function, activation_at, onwards
+from xrcam_jax.attribution.case import INPUT, Case, Function, Images, activation_at, onwards
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
 from xrcam_jax.runtime.devices import shards
 from xrcam_jax.runtime.memory import peak_bytes
@@ -18,28 +17,91 @@ from xrcam_jax.runtime.memory import peak_bytes
 MEMORY = 2**30
 
 
-def stacked(step: Callable[[Array], PyTree], count: int, case: Case, bytes_each: int, name: str = "") -> PyTree:
-    """``step`` of the indices 0 to count - 1, chunk by chunk; results have the indices as leading axis."""
-    parts = list(_chunks(step, count, case, bytes_each, name))
+def stacked(
+    step: Callable[[Int[Array, " n"]], PyTree], count: int, case: Case, bytes_each: int, name: str = ""
+) -> PyTree:
+    """Returns what ``step`` gives for the indices 0 to count - 1, which it is asked for chunk by chunk.
+
+    Args:
+      step: (indices of a chunk) -> a tree of arrays that have these indices as leading axis.
+      count: number of indices.
+      case: says how large chunks are, and shows progress.
+      bytes_each: estimate of what one index takes in memory.
+      name: of the loop, for the progress bar.
+
+    Returns:
+      The tree, with a leading axis of length ``count``.
+
+    Raises:
+      ValueError: ``case.chunk_size`` is less than 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.chunks import stacked
+      >>> model = lambda images, parameters: images.sum((1, 2))
+      >>> case = Case(model, (), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 1), int), chunk_size=2)
+      >>> stacked(lambda indices: indices**2, 5, case, 1).tolist()
+      [0, 1, 4, 9, 16]
+    """
+    parts = list(_chunks(lambda indices, real: step(indices), count, case, bytes_each, name))
     return jax.tree.map(lambda *each: jnp.concatenate(each)[:count], *parts)
 
 
-def summed(step: Callable[[Array, Array], PyTree], count: int, case: Case, bytes_each: int, name: str = "") -> PyTree:
-    """The sum over all indices. ``step`` sums over the chunk that it is given, each index times 1, or 0 if it is
-    only there to fill the chunk."""
+def summed(
+    step: Callable[[Int[Array, " n"], Float[Array, " n"]], PyTree],
+    count: int,
+    case: Case,
+    bytes_each: int,
+    name: str = "",
+) -> PyTree:
+    """Returns the sum over the indices 0 to count - 1 of what ``step`` gives for chunks of them.
+
+    Args:
+      step: (indices of a chunk, weights) -> a tree of arrays, which are sums over the chunk, each index times its
+        weight: 1, or 0 for an index that is only there to fill the chunk.
+      count: number of indices.
+      case: says how large chunks are, and shows progress.
+      bytes_each: estimate of what one index takes in memory.
+      name: of the loop, for the progress bar.
+
+    Raises:
+      ValueError: ``case.chunk_size`` is less than 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.chunks import summed
+      >>> model = lambda images, parameters: images.sum((1, 2))
+      >>> case = Case(model, (), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 1), int), chunk_size=2)
+      >>> float(summed(lambda indices, real: (indices.astype(float) * real).sum(), 5, case, 1))
+      10.0
+    """
     total = None
-    for part in _chunks(lambda i: step(i, (jnp.arange(len(i)) < count - i[0])), count, case, bytes_each, name):
+    for part in _chunks(step, count, case, bytes_each, name):
         total = part if total is None else jax.tree.map(jnp.add, total, part)
     return total
 
 
 def chunk_size(count: int, case: Case, bytes_each: int) -> int:
-    """How many versions run at a time: as asked for, or as many as fit, in chunks of equal size.
+    """Returns how many versions run at a time: as many as asked for, or as fit into memory, in chunks of equal size.
 
-    Of a batch that is laid across devices each of them holds a share only.
+    Args:
+      count: number of versions, at least 1.
+      case: says how many are asked for. Of a batch that is laid across devices, each of them holds a share only.
+      bytes_each: estimate of what one version takes in memory.
 
     Raises:
-      ValueError: less than one was asked for.
+      ValueError: ``case.chunk_size`` is less than 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.chunks import MEMORY, chunk_size
+      >>> model = lambda images, parameters: images.sum((1, 2))
+      >>> case = Case(model, (), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 1), int))
+      >>> chunk_size(100, case, MEMORY // 60)  # 60 fit, and two chunks are needed
+      50
     """
     if case.chunk_size is not None and case.chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1; got {case.chunk_size}")
@@ -47,33 +109,76 @@ def chunk_size(count: int, case: Case, bytes_each: int) -> int:
     return -(-count // -(-count // largest))
 
 
-def _chunks(step: Callable, count: int, case: Case, bytes_each: int, name: str) -> Iterator[Any]:
+def _chunks(step: Callable[[Array, Array], PyTree], count: int, case: Case, bytes_each: int, name: str) -> Iterator:
     size = chunk_size(count, case, bytes_each)
     starts = range(0, count, size)
     pending = None
     for start in case.progress(starts, len(starts), name):
-        # The last chunk is as long as the others: another length would be compiled anew.
-        result = step(jnp.asarray(np.minimum(np.arange(start, start + size), max(start, count - 1)), jnp.int32))
+        # The last chunk is as long as the others, since another length would be compiled anew.
+        numbers = np.arange(start, start + size)
+        indices, real = jnp.asarray(np.minimum(numbers, count - 1), jnp.int32), jnp.asarray(numbers < count, float)
+        result = step(indices, real)
         if pending is not None:
-            # One chunk ahead and no more, so that memory is bounded, a bar tells the truth and Ctrl-C works.
-            yield _wait(pending)
+            # One chunk runs ahead and no more, so that memory is bounded, a bar tells the truth and Ctrl-C works.
+            yield _waited_for(pending)
         pending = result
     if pending is not None:
-        yield _wait(pending)
+        yield _waited_for(pending)
 
 
-def _wait(result: PyTree) -> PyTree:
+def _waited_for(result: PyTree) -> PyTree:
     leaves = jax.tree.leaves(result)
     return result if any(isinstance(a, jax.core.Tracer) for a in leaves) else jax.block_until_ready(result)
 
 
-def bytes_of_forward(function: Function, layer: str, images: Array, parameters: PyTree) -> int:
-    """Estimate of what one run of the batch from ``layer`` on takes."""
+def bytes_of_forward(function: Function, layer: str, images: Images, parameters: PyTree) -> int:
+    """Returns an estimate of the memory that one run of the batch takes, from a layer on.
+
+    Args:
+      function: the model.
+      layer: a mark, or ``"input"``.
+      images: a batch, of which only shape and dtype count.
+      parameters: of the model, likewise.
+
+    Returns:
+      An upper bound in bytes, with no value computed in place of another.
+
+    Raises:
+      ValueError: there is no such mark.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.chunks import bytes_of_forward
+      >>> model = lambda images, parameters: (images * parameters).sum((1, 2))
+      >>> bytes_of_forward(model, "input", jnp.ones((2, 8, 8, 1)), jnp.float32(3))  # the product and its sums
+      520
+    """
     return _bytes(function, layer, shapes((images, parameters)), backward=False)
 
 
-def bytes_of_gradient(function: Function, layer: str, images: Array, parameters: PyTree) -> int:
-    """Estimate of what one run of the batch from ``layer`` on, and back, takes."""
+def bytes_of_gradient(function: Function, layer: str, images: Images, parameters: PyTree) -> int:
+    """Returns an estimate of the memory that one run of the batch takes, from a layer on and back.
+
+    Args:
+      function: the model.
+      layer: a mark, or ``"input"``.
+      images: a batch, of which only shape and dtype count.
+      parameters: of the model, likewise.
+
+    Returns:
+      An upper bound in bytes, with no value computed in place of another.
+
+    Raises:
+      ValueError: there is no such mark.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.chunks import bytes_of_forward, bytes_of_gradient
+      >>> model = lambda images, parameters: jnp.tanh(images * parameters).sum((1, 2))
+      >>> images, parameters = jnp.ones((2, 8, 8, 1)), jnp.float32(3)
+      >>> bytes_of_gradient(model, "input", images, parameters) > bytes_of_forward(model, "input", images, parameters)
+      True
+    """
     return _bytes(function, layer, shapes((images, parameters)), backward=True)
 
 

@@ -11,21 +11,46 @@ Score = Literal["logit", "probability", "log_odds"]
 
 
 def over_targets(find: Callable[[Int[Array, " b"]], PyTree], targets: Int[Array, "b t"], axis: int = 0) -> PyTree:
-    """What ``find`` gives for each of an image's targets, along ``axis`` of the results.
+    """Returns what ``find`` gives for each of an image's targets.
 
-    A single target, which is the rule, is not vmapped: its axis would be joined with the batch's, and that would be
-    gathered from the devices that it is laid across.
+    Args:
+      find: (one target for each image) -> a tree of arrays.
+      targets: t classes for each image.
+      axis: of the targets in the results.
+
+    Returns:
+      The tree, with one more axis of length t in each array.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.targets import over_targets
+      >>> over_targets(lambda target: 10 * target, jnp.array([[1, 2], [3, 4]]), axis=1).tolist()
+      [[10, 20], [30, 40]]
     """
+    # There is most often a single target, which is not vmapped: vmap would join its axis with that of the batch, and
+    # a batch that is laid across devices would be gathered from them.
     if targets.shape[1] == 1:
         return jax.tree.map(lambda a: jnp.expand_dims(a, axis), find(targets[:, 0]))
     return jax.vmap(find, in_axes=1, out_axes=axis)(targets)
 
 
-def target_scores(logits: Float[Array, "*c b n"], targets: Int[Array, "b t"], score: Score) -> Float[Array, "*c b t"]:
-    """The targets' logits, softmax probabilities p, or natural log-odds log(p / (1 - p)).
+def target_scores(logits: Float[Array, "*v b n"], targets: Int[Array, "b t"], score: Score) -> Float[Array, "*v b t"]:
+    """Returns the targets' logits, softmax probabilities p, or natural log-odds log(p / (1 - p)).
+
+    Args:
+      logits: of n classes, for each image and perhaps for several versions of it.
+      targets: t classes for each image.
+      score: ``"logit"``, ``"probability"`` or ``"log_odds"``.
 
     Raises:
       ValueError: ``score`` is none of these.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.targets import target_scores
+      >>> logits, targets = jnp.array([[0.0, 0.0, jnp.log(2.0)]]), jnp.array([[2, 0]])
+      >>> [round(float(p), 3) for p in target_scores(logits, targets, "probability")[0]]
+      [0.5, 0.25]
     """
     if score not in ("logit", "probability", "log_odds"):
         raise ValueError(f"score must be logit, probability or log_odds; got {score!r}")

@@ -1,17 +1,16 @@
 """Methods made of methods: SmoothGrad around any other, and guided backprop times any class activation map.
 
 References:
-  smilkov2017: Smilkov et al., SmoothGrad: removing noise by adding noise, arXiv:1706.03825.
-  selvaraju2017: Selvaraju et al., Grad-CAM: visual explanations from deep networks, ICCV 2017.
+  smilkov2017, selvaraju2017
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from xrcam_jax.attribution.case import INPUT, Case, Function
 from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
@@ -28,7 +27,7 @@ GUIDED_BACKPROP = Propagation(Signal(guided_backprop(), seeds.unit), channels="l
 
 @dataclass(frozen=True)
 class Composed(Kind):
-    """A method that has another one inside it.
+    """Is a method that has another one inside it.
 
     Attributes:
       inner: the other method.
@@ -47,16 +46,16 @@ class Composed(Kind):
     def option_names(self) -> tuple[str, ...]:
         return self.inner.option_names()
 
-    def configured(self, options: Mapping[str, Any]) -> Self:
+    def configured(self, options: Mapping[str, Any]) -> Kind:
         return replace(self, inner=self.inner.configured(options))
 
-    def around(self, name: str, method: Kind) -> Self:
+    def around(self, name: str, method: Kind) -> Kind:
         return replace(self, inner=method)
 
 
 @dataclass(frozen=True)
 class Guided(Composed):
-    """Guided backprop at the input times a CAM of a layer, pixel by pixel (selvaraju2017, section 3.2)."""
+    """Is guided backprop at the input times a CAM of a layer, pixel by pixel (selvaraju2017, section 3.2)."""
 
     inside: ClassVar[str | None] = "cam"
 
@@ -64,7 +63,7 @@ class Guided(Composed):
     def channels(self) -> Channels:
         return "largest"
 
-    def around(self, name: str, method: Kind) -> Self:
+    def around(self, name: str, method: Kind) -> Kind:
         if method.where != "marks":
             raise ValueError(f"cam must name a class activation map; got {name!r}")
         return super().around(name, method)
@@ -86,10 +85,10 @@ class Guided(Composed):
 
 @dataclass(frozen=True)
 class Smooth(Composed):
-    """SmoothGrad around a method: the mean of what it finds on noisy copies of the image (smilkov2017).
+    """Is SmoothGrad around a method: the mean of what it finds on noisy copies of the image (smilkov2017).
 
     Attributes:
-      samples: number of copies.
+      samples: number of copies, at least 1.
       noise: standard deviation of the noise, as a share of each image's range.
     """
 
@@ -113,18 +112,17 @@ class Smooth(Composed):
     def option_names(self) -> tuple[str, ...]:
         return "samples", "noise", *self.inner.option_names()
 
-    def configured(self, options: Mapping[str, Any]) -> Self:
+    def configured(self, options: Mapping[str, Any]) -> Kind:
         own, of_inner = split(options, ("samples", "noise"))
-        return replace(super().configured(of_inner), **own)
+        return replace(self, inner=self.inner.configured(of_inner), **own)
 
     def run(self, case: Case, layers: tuple[str, ...]) -> dict[str, Found]:
         key = jax.random.key(case.random_seed)
 
         def many_copies(indices: Array, real: Array) -> dict[str, Found]:
-            return _sum_over_copies(
-                case.images, case.parameters, case.targets, key, indices, real / self.samples,
-                function=case.function, kind=self.inner, layers=layers, noise=self.noise,
-            )  # fmt: skip
+            given, weight = (case.images, case.parameters, case.targets), real / self.samples
+            fixed = {"function": case.function, "kind": self.inner, "layers": layers, "noise": self.noise}
+            return _weighted_sum_over_copies(*given, key, indices, weight, **fixed)
 
         def one_copy(indices: Array, real: Array) -> dict[str, Found]:
             images = noisy(case.images, jax.random.fold_in(key, indices[0]), self.noise)
@@ -139,16 +137,25 @@ class Smooth(Composed):
 
 
 @compiled(static=("function", "kind", "layers", "noise"))
-def _sum_over_copies(
-    images: Array, parameters: PyTree, targets: Array, key: Array, indices: Array, weight: Array,
-    *, function: Function, kind: Kind, layers: tuple[str, ...], noise: float,
-) -> dict[str, Found]:  # fmt: skip
+def _weighted_sum_over_copies(
+    images: Float[Array, "b h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    key: Key[Array, ""],
+    indices: Int[Array, " n"],
+    weight: Float[Array, " n"],
+    *,
+    function: Function,
+    kind: Kind,
+    layers: tuple[str, ...],
+    noise: float,
+) -> dict[str, Found]:
     copies = jax.vmap(lambda index: noisy(images, jax.random.fold_in(key, index), noise), out_axes=1)(indices)
     count = len(indices)
     repeated = Case(function, parameters, copies.reshape(-1, *images.shape[1:]), jnp.repeat(targets, count, axis=0))
 
-    def mean(a: Array) -> Array:
+    def total(a: Array) -> Array:
         each = a.reshape(-1, count, *a.shape[1:])
         return jnp.tensordot(each, weight.astype(a.dtype), axes=(1, 0))
 
-    return jax.tree.map(mean, kind.run(repeated, layers))
+    return jax.tree.map(total, kind.run(repeated, layers))

@@ -1,4 +1,4 @@
-"""The Explainer: saliency maps of several methods at several layers for a batch."""
+"""The Explainer, which makes saliency maps of several methods at several layers for a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -10,27 +10,26 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from xrcam_jax.attribution.case import Case, Progress, no_progress
+from xrcam_jax.attribution.case import Case, Function, Progress, no_progress
 from xrcam_jax.errors import unknown
-from xrcam_jax.explain.explanation import Explanation, collect, with_maps
+from xrcam_jax.explain.explanation import Explanation, Shown, collect, with_maps
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.methods import configure
 from xrcam_jax.explain.outline import layers_of, outline
-from xrcam_jax.explain.passes import requests, single_pass
+from xrcam_jax.explain.passes import Request, requests, single_pass
 from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.runtime.compiling import compiled
 from xrcam_jax.runtime.devices import data_mesh, lay, partitioned_by_compiler, replicate
+
+#: A class for each image, or t classes.
+Targets = Int[ArrayLike, "b *t"] | Sequence[int] | Sequence[Sequence[int]]
 
 
 class Explainer:
     """Explains a model's decisions, by as many methods as asked for.
 
     One forward pass, one pullback of the gradient and one of the relevance serve all methods that need no more, at
-    all layers, compiled once per shape of the batch. The others run the model again, in chunks::
-
-        explain = Explainer(model, methods=("xrelevance_cam", "grad_cam"))
-        e = explain(images)
-        e.maps["xrelevance_cam"]["layer3"]
+    all layers, compiled once per shape of the batch. The others run the model again, in chunks.
 
     Args:
       model: an NNX module, a bound Linen module or a function, from images to logits (b, n), whose layers are
@@ -50,7 +49,18 @@ class Explainer:
         lie across devices already, along the first axis of a mesh, are explained where they are, without this.
 
     Raises:
-      ValueError: a method or option is unknown; when called, a layer is.
+      ValueError: a method or option is unknown, or ``chunk_size`` is less than 1.
+      TypeError: the model cannot be called, or is a Linen module without variables.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> kernel, head = jnp.array([[1.0, -1.0], [0.0, 1.0], [0.0, 0.0]]), jnp.eye(2)
+      >>> model = lambda images: xr.mark(jnp.maximum(images @ kernel, 0), "layer").mean((1, 2)) @ head
+      >>> explain = xr.Explainer(model, methods=("xrelevance_cam", "grad_cam"))
+      >>> e = explain(jnp.zeros((1, 2, 2, 3)).at[0, 1, 1, 0].set(1.0))
+      >>> e.targets.tolist(), e.maps["xrelevance_cam"]["layer"].tolist()
+      ([0], [[[0.0, 0.0], [0.0, 1.0]]])
     """
 
     def __init__(
@@ -87,15 +97,15 @@ class Explainer:
     def __call__(
         self,
         images: Float[ArrayLike, "b h w c"],
-        targets: Int[ArrayLike, "b *t"] | None = None,
+        targets: Targets | None = None,
         *,
         top_k: int | None = None,
     ) -> Explanation:
-        """Explain a batch.
+        """Explains a batch.
 
         Args:
           images: preprocessed.
-          targets: which class of each image to explain, or which t classes; the predicted one by default.
+          targets: the class of each image to explain, or t classes; the predicted one by default.
           top_k: explain the k likeliest classes of each image instead.
 
         Raises:
@@ -115,7 +125,7 @@ class Explainer:
         if top_k is not None and not 1 <= top_k <= classes:
             raise ValueError(f"top_k must be between 1 and the number of classes, {classes}; got {top_k}")
         if targets is not None:
-            targets = check_targets(targets, len(images), classes)
+            targets = _checked_targets(targets, len(images), classes)
         if self._mesh is None:
             return self.explain(self.parameters, images, targets, top_k=top_k)
         laid = lay(self._mesh, images)
@@ -132,14 +142,17 @@ class Explainer:
         top_k: int | None = None,
         methods: Sequence[str] | None = None,
     ) -> Explanation:
-        """The pure function behind the call, to be used inside jit, vmap or shard_map; checks no values.
+        """Explains a batch as the call does, but is pure, for use inside jit, vmap or shard_map, and checks no values.
 
         Args:
           parameters: of the model.
-          images: as for the call.
-          targets: likewise.
-          top_k: likewise.
-          methods: which of the Explainer's; all by default.
+          images: preprocessed.
+          targets: the class of each image to explain, or t classes; the predicted one by default.
+          top_k: explain the k likeliest classes of each image instead.
+          methods: those of the Explainer's methods that are wanted; all by default.
+
+        Raises:
+          ValueError: a layer that the model does not have, or none where a method can be computed.
         """
         images = jnp.asarray(images)
         kinds = {name: self.kinds[name] for name in (self.methods if methods is None else methods)}
@@ -147,10 +160,10 @@ class Explainer:
             name: layers_of(name, kind, self.layers, self._function, images, parameters) for name, kind in kinds.items()
         }
         single = targets.ndim == 1 if targets is not None else top_k is None
-        logits, chosen, shown = _shown_by_single_pass(
-            images, parameters, targets[:, None] if targets is not None and single else targets,
-            function=self._function, requests=requests(kinds, layers), top_k=top_k or 1, relu=self.relu,
-        )  # fmt: skip
+        if targets is not None:
+            targets = jnp.asarray(targets)[:, None] if single else jnp.asarray(targets)
+        fixed = {"requests": requests(kinds, layers), "top_k": top_k or 1, "relu": self.relu}
+        logits, chosen, shown = _shown_by_single_pass(images, parameters, targets, function=self._function, **fixed)
         case = Case(self._function, parameters, images, chosen, self.chunk_size, self.progress, self.random_seed)
         for name, kind in kinds.items():
             if not kind.single_pass:
@@ -158,7 +171,7 @@ class Explainer:
                 shown[name] = with_maps(found, size=images.shape[1:3], relu=self.relu, channels=kind.channels)
         if single:
             chosen, shown = _only_target((chosen, shown))
-        # As they were asked for: compiled functions return dictionaries sorted by name.
+        # Methods and layers come as they were asked for: compiled functions return dictionaries sorted by name.
         in_order = {name: {layer: shown[name][layer] for layer in layers[name]} for name in kinds}
         return collect(logits, chosen, in_order, relu=self.relu)
 
@@ -175,18 +188,26 @@ class Explainer:
 
 @compiled(static=("function", "requests", "top_k", "relu"), keep_trace=True)
 def _shown_by_single_pass(
-    images: Array, parameters: Any, targets: Array | None, *, function, requests, top_k: int, relu: bool
-):
-    logits, targets, found = single_pass(images, parameters, targets, function=function, requests=requests, top_k=top_k)
+    images: Float[Array, "b h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"] | None,
+    *,
+    function: Function,
+    requests: tuple[Request, ...],
+    top_k: int,
+    relu: bool,
+) -> tuple[Float[Array, "b n"], Int[Array, "b t"], dict[str, dict[str, Shown]]]:
+    """Returns the logits, the targets, and what all single-pass methods show, by method and layer."""
+    logits, chosen, found = single_pass(images, parameters, targets, function=function, requests=requests, top_k=top_k)
     shown = {
         r.name: with_maps(found[r.name], size=images.shape[1:3], relu=relu, channels=r.kind.channels) for r in requests
     }
-    return logits, targets, shown
+    return logits, chosen, shown
 
 
 @compiled()
 def _only_target(shown: PyTree) -> PyTree:
-    """Without the axis of the targets."""
+    """Returns arrays of a single target without the axis of the targets."""
     return jax.tree.map(lambda a: a[:, 0], shown)
 
 
@@ -197,16 +218,12 @@ def _first(e: Explanation, count: int) -> Explanation:
 
 @jax.jit
 def _are_finite(images: Float[Array, "b h w c"]) -> Bool[Array, " b"]:
-    """Image by image, so that devices need not wait for each other."""
+    """Says it of each image, so that devices need not wait for each other."""
     return jnp.isfinite(images).all((1, 2, 3))
 
 
-def check_targets(targets: ArrayLike, batch: int, classes: int) -> Int[np.ndarray, "b *t"]:
-    """``targets`` as an array, if they are classes of a batch of that size.
-
-    Raises:
-      ValueError: they are not.
-    """
+def _checked_targets(targets: Targets, batch: int, classes: int) -> Int[np.ndarray, "b *t"]:
+    """Returns targets as an array, or raises a ValueError if they are not classes of a batch of that size."""
     array = np.asarray(targets)
     if array.ndim not in (1, 2) or len(array) != batch or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
@@ -222,7 +239,7 @@ def attribute(
     model: Callable,
     images: Float[ArrayLike, "b h w c"],
     method: str,
-    targets: Int[ArrayLike, "b *t"] | None = None,
+    targets: Targets | None = None,
     layers: Sequence[str] | None = None,
     *,
     top_k: int | None = None,
@@ -232,7 +249,7 @@ def attribute(
     random_seed: int = 0,
     **options: Any,
 ) -> Explanation:
-    """Explain a batch by one method: ``Explainer(model, method, layers, ...)(images, targets)``.
+    """Explains a batch by one method: ``Explainer(model, method, layers, ...)(images, targets)``.
 
     What was compiled for a model serves all models of the same structure, and later calls too.
 
@@ -240,7 +257,7 @@ def attribute(
       model: see :class:`Explainer`.
       images: preprocessed.
       method: a name in ``xrcam_jax.METHODS``.
-      targets: which class of each image to explain, or which t classes; the predicted one by default.
+      targets: the class of each image to explain, or t classes; the predicted one by default.
       layers: see :class:`Explainer`.
       top_k: explain the k likeliest classes of each image instead.
       relu: see :class:`Explainer`.
@@ -252,6 +269,15 @@ def attribute(
 
     Raises:
       ValueError: as the Explainer does, naming what is wrong.
+      TypeError: the model cannot be called, or is a Linen module without variables.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> model = lambda images: (images**2).sum((1, 2))
+      >>> e = xr.attribute(model, jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1), "gradient_x_input")
+      >>> e.attributions["gradient_x_input"]["input"].ravel().tolist()
+      [2.0, 18.0]
     """
     explain = Explainer(
         model,

@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from jax import Array, export
+from jax import export
+from jaxtyping import Array, Float
 
 from xrcam_jax.attribution.case import Case
 
@@ -15,17 +16,17 @@ Channels = Literal["sum", "largest"]
 
 
 class Found(NamedTuple):
-    """What a method finds at a layer, for t targets of each image.
+    """Holds what a method finds at a layer, for t targets of each image.
 
     Attributes:
-      maps: signed, at the layer's own size (b, t, p, q); None if ``values`` says it all.
-      values: element by element (b, t, p, q, k), if the method does so.
-      error: completeness error (b, t), where the method promises a sum.
+      maps: signed, at the layer's own size; None if ``values`` says it all.
+      values: attributions of each element, if the method gives them.
+      error: completeness error, where the attributions are to have a certain sum.
     """
 
-    maps: Array | None = None
-    values: Array | None = None
-    error: Array | None = None
+    maps: Float[Array, "b t p q"] | None = None
+    values: Float[Array, "b t p q k"] | None = None
+    error: Float[Array, "b t"] | None = None
 
 
 export.register_namedtuple_serialization(Found, serialized_name="xrcam_jax.Found")
@@ -33,11 +34,11 @@ export.register_namedtuple_serialization(Found, serialized_name="xrcam_jax.Found
 
 @dataclass(frozen=True)
 class Kind(ABC):
-    """A method with its options. Its subclasses are the kinds of methods, by what they have to run.
+    """Is a method with its options; the subclasses are the kinds of methods, by what they have to run.
 
     Attributes:
       single_pass: whether one forward pass and shared backward passes are all it needs.
-      inside: the option that names another method inside this one, if there is such an option.
+      inside: the option that names another method inside this one; None if there is no such option.
     """
 
     single_pass: ClassVar[bool] = False
@@ -45,22 +46,22 @@ class Kind(ABC):
 
     @property
     def where(self) -> Where:
-        """The layers that the method can be asked for."""
+        """Says for which layers the method can be asked: marks, the input or both."""
         return "marks"
 
     @property
     def channels(self) -> Channels:
-        """How a map is made of values: by their sum over the channels, or by the largest absolute value."""
+        """Says how a map is made of values: by their sum over the channels, or by the largest absolute value."""
         return "sum"
 
     @property
     def behind_pooling(self) -> bool:
-        """Whether the method is defined only where nothing but global pooling and a linear layer follows."""
+        """Says whether the method is defined only where nothing but global pooling and a linear layer follows."""
         return False
 
     @property
     def is_relevance(self) -> bool:
-        """Whether the method propagates relevance, so that the Explainer's ``composite`` is for it too."""
+        """Says whether the method propagates relevance, so that the Explainer's ``composite`` is for it too."""
         return False
 
     @abstractmethod
@@ -68,10 +69,10 @@ class Kind(ABC):
         """Returns the names of the method's options, but for the choice of another method inside it."""
 
     @abstractmethod
-    def configured(self, options: Mapping[str, Any]) -> Self:
+    def configured(self, options: Mapping[str, Any]) -> "Kind":
         """Returns the method with ``options``, all of which it has."""
 
-    def around(self, name: str, method: "Kind") -> Self:
+    def around(self, name: str, method: "Kind") -> "Kind":
         """Returns the method with another one inside it, which the option ``inside`` has named.
 
         Raises:
@@ -85,11 +86,30 @@ class Kind(ABC):
 
 
 def split(options: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the options with these names, and the others."""
+    """Returns the options with some names, and the others.
+
+    Args:
+      options: values by name.
+      names: of options, which need not be there.
+
+    Example:
+      >>> from xrcam_jax.explain.kinds import split
+      >>> split({"samples": 4, "eps": 1e-6}, ("samples", "noise"))
+      ({'samples': 4}, {'eps': 1e-06})
+    """
     of_names = {name: value for name, value in options.items() if name in names}
     return of_names, {name: value for name, value in options.items() if name not in names}
 
 
 def keywords(function: Callable) -> tuple[str, ...]:
-    """Returns the names of a function's keyword-only arguments."""
+    """Returns the names of a function's keyword-only arguments.
+
+    Args:
+      function: any callable that has a signature.
+
+    Example:
+      >>> from xrcam_jax.explain.kinds import keywords
+      >>> keywords(lambda case, layer, *, samples=4, noise=0.1: None)
+      ('samples', 'noise')
+    """
     return tuple(p.name for p in signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY)

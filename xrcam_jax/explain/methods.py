@@ -1,4 +1,11 @@
-"""The methods by name: the thesis's table 2.1 and what has come since."""
+"""The methods by name: the thesis's table 2.1 and what has come since.
+
+References:
+  you2024, lee2021, zhou2016, selvaraju2017, chattopadhay2018, fu2020, draelos2020, jiang2021, gildenblat2021,
+  muhammad2020, omeiza2019, sattarzadeh2021, jung2021, desai2020, wang2020, naidu2020, simonyan2014, shrikumar2016,
+  springenberg2015, zeiler2014, smilkov2017, sundararajan2017, shrikumar2017, bach2015, gu2019, iwana2019,
+  petsiuk2018, ribeiro2016, zintgraf2017
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,13 +32,13 @@ Family = Literal["activation", "propagation", "perturbation"]
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the table of methods.
+    """Describes a method.
 
     Attributes:
       title: its name in tables and figures.
-      summary: one line.
-      family: of the thesis's table 2.1.
-      source: where it comes from.
+      summary: what it computes, in one line.
+      family: where the thesis's table 2.1 has it.
+      source: the paper or code that it comes from.
       kind: what it consists of.
     """
 
@@ -43,8 +50,8 @@ class Method:
 
 
 GRADIENT = Signal(composites.gradient(), seeds.unit)
-# A map does not change with the seed's scale, and the contrastive one explains the target even where its
-# logit is negative.
+# The scale of the seed does not change a map, and the contrastive seed explains the target even where its logit is
+# negative.
 RELEVANCE = Signal(composites.relevance_cam(), seeds.contrastive, is_relevance=True)
 
 
@@ -292,15 +299,20 @@ METHODS: dict[str, Method] = {
 
 
 def configure(name: str, options: Mapping[str, Any], composite: Composite | None = None) -> Kind:
-    """What the method ``name`` consists of, with ``options``.
+    """Returns what a method consists of, with options.
 
     Args:
-      name: of a method.
-      options: its own; ``base=`` and ``cam=`` name another method inside it, whose options it has too.
-      composite: the rules of all that is relevance, unless the options name others.
+      name: of a method in :data:`METHODS`.
+      options: of the method. ``base`` and ``cam`` name another method inside it, whose options it has too.
+      composite: the rules of all relevance, unless the options name others.
 
     Raises:
-      ValueError: a method or an option that there is not.
+      ValueError: there is no such method or option, or the value of an option is wrong.
+
+    Example:
+      >>> from xrcam_jax.explain.methods import configure
+      >>> configure("grad_cam_pp", {"variant": "inside"}).options
+      (('variant', 'inside'),)
     """
     if name not in METHODS:
         raise unknown("method", name, METHODS)

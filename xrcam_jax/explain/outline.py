@@ -22,10 +22,10 @@ from xrcam_jax.runtime.trace_cache import kept, name_of
 
 @dataclass(frozen=True)
 class Outline:
-    """What can be known of a model without running it.
+    """Holds what can be known of a model without running it.
 
     Attributes:
-      outputs: shape of what it returns, and None if that is no array.
+      outputs: shape of what the model returns; None if that is no array.
       marks: shape of the activation at each mark.
     """
 
@@ -34,7 +34,25 @@ class Outline:
 
 
 def outline(function: Function, images: Any, parameters: PyTree) -> Outline:
-    """Trace the model; of ``images`` and ``parameters`` only shapes and dtypes count."""
+    """Returns what tracing tells of a model.
+
+    Args:
+      function: the model.
+      images: a batch, of which only shape and dtype count.
+      parameters: of the model, likewise.
+
+    Raises:
+      ValueError: a mark is set twice.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.explain.outline import outline
+      >>> model = lambda images, parameters: xr.mark(images @ parameters, "colours").mean((1, 2))
+      >>> found = outline(model, jnp.ones((2, 8, 8, 3)), jnp.ones((3, 5)))
+      >>> found.outputs, found.marks
+      ((2, 5), {'colours': (2, 8, 8, 5)})
+    """
     return _outline(function, shapes((images, parameters)))
 
 
@@ -60,21 +78,32 @@ def _traced_outline(function: Function, known: Shapes) -> Outline:
 def layers_of(
     name: str, kind: Kind, wanted: Sequence[str] | None, function: Function, images: Any, parameters: PyTree
 ) -> tuple[str, ...]:
-    """The layers at which a method is computed.
-
-    These are the layers ``wanted`` at which it can be; by default all marks for maps of activations, and the input
-    for what works there.
+    """Returns the layers at which a method is computed.
 
     Args:
-      name: of the method.
+      name: of the method, for messages.
       kind: the method.
-      wanted: names of marks, and ``"input"``.
+      wanted: names of marks, and ``"input"``. By default all marks for maps of activations, and the input for methods
+        that work there.
       function: the model.
       images: a batch, of which only shape and dtype count.
       parameters: of the model, likewise.
 
+    Returns:
+      Those of the wanted layers at which the method can be computed.
+
     Raises:
       ValueError: a layer that the model does not have, or none where the method can be computed.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.explain.methods import METHODS
+      >>> from xrcam_jax.explain.outline import layers_of
+      >>> model = lambda images, parameters: xr.mark(images @ parameters, "colours").mean((1, 2))
+      >>> images, parameters = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 5))
+      >>> [layers_of(name, METHODS[name].kind, None, model, images, parameters) for name in ("grad_cam", "gradient")]
+      [('colours',), ('input',)]
     """
     marks = outline(function, images, parameters).marks
     for layer in wanted or ():
@@ -110,7 +139,7 @@ def layers_of(
 
 @lru_cache(maxsize=128)
 def _is_behind_pooling(function: Function, layer: str, known: Shapes) -> bool:
-    """Whether nothing but global pooling and a linear layer follows ``layer``."""
+    """Says whether nothing but global pooling and a linear layer follows ``layer``."""
     closed, _ = trace(jax.jit(function), *of_shapes(*known))
     rules = relevance_cam()
     explained = [i == 0 for i in range(len(closed.in_avals))]

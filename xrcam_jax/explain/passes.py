@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import INPUT, Case, Function
+from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.attribution.targets import over_targets
 from xrcam_jax.cam.saliency import weighted_sum
 from xrcam_jax.explain.kinds import Channels, Found, Kind, Where, keywords, split
@@ -21,7 +22,7 @@ from xrcam_jax.runtime.compiling import compiled
 
 @dataclass(frozen=True)
 class Signal:
-    """What is propagated from the logits to the layers: all methods of equal signal share one backward pass.
+    """Describes what is propagated from the logits to the layers; methods of equal signal share one backward pass.
 
     Attributes:
       composite: the rules.
@@ -36,10 +37,10 @@ class Signal:
 
 @dataclass(frozen=True)
 class SinglePass(Kind):
-    """A method that one forward and one backward pass are enough for.
+    """Is a method that one forward and one backward pass are enough for.
 
     Attributes:
-      signal: what arrives at the layer.
+      signal: what is propagated to the layer.
     """
 
     single_pass: ClassVar[bool] = True
@@ -57,60 +58,52 @@ class SinglePass(Kind):
     def option_names(self) -> tuple[str, ...]:
         return "composite", "seed"
 
-    def configured(self, options: Mapping[str, Any]) -> Self:
+    def configured(self, options: Mapping[str, Any]) -> Kind:
         return replace(self, signal=replace(self.signal, **options))
 
     def run(self, case: Case, layers: tuple[str, ...]) -> dict[str, Found]:
         return run_together((Request("", self, layers),), case)[""]
 
 
-def is_single_pass(kind: Kind) -> TypeGuard[SinglePass]:
-    """Whether one forward pass and shared backward passes are all that a method needs."""
-    return kind.single_pass
-
-
-def unchanged(a: Array, s: Array) -> Array:
-    """A itself."""
+def _activation(a: Array, s: Array) -> Array:
     return a
 
 
 @dataclass(frozen=True)
 class Cam(SinglePass):
-    """A class activation map: sum_k weight · A_k, weights from the activation and a signal.
+    """Is a class activation map, sum_k weight · A_k, with weights from the activation and a signal.
 
     Attributes:
       weights: (activation, signal, **options) -> weights, see :mod:`xrcam_jax.cam.weights`.
-      weighed: (activation, signal) -> what the weights are of, A itself but for Eigen-CAM.
+      weighed: (activation, signal) -> what the weights multiply: the activation itself, or a centred one for Eigen-CAM.
       behind_pooling: whether it is defined only where nothing but global pooling and a linear layer follows.
-      options: of ``weights``, by name.
+      options: values of the options of ``weights``, by name.
     """
 
     weights: Callable[..., Array]
-    weighed: Callable[[Array, Array], Array] = unchanged
+    weighed: Callable[[Array, Array], Array] = _activation
     behind_pooling: bool = False
     options: tuple[tuple[str, Any], ...] = ()
 
     def option_names(self) -> tuple[str, ...]:
         return *super().option_names(), *keywords(self.weights)
 
-    def configured(self, options: Mapping[str, Any]) -> Self:
+    def configured(self, options: Mapping[str, Any]) -> Kind:
         of_signal, of_weights = split(options, super().option_names())
-        return replace(super().configured(of_signal), options=tuple(sorted(of_weights.items())))
+        return replace(self, signal=replace(self.signal, **of_signal), options=tuple(sorted(of_weights.items())))
 
     def find(self, value: Array, signal: Array) -> Found:
-        # Half precision would lose the small terms of the sums over space.
-        dtype = jnp.promote_types(value.dtype, jnp.float32)
-        a, s = value.astype(dtype), signal.astype(dtype)
+        a, s = at_least_float32(value), at_least_float32(signal)
         return Found(maps=weighted_sum(self.weighed(a, s), self.weights(a, s, **dict(self.options))))
 
 
 @dataclass(frozen=True)
 class Propagation(SinglePass):
-    """The signal itself, at a mark or at the input, element by element.
+    """Is the signal itself, at a mark or at the input, element by element.
 
     Attributes:
-      times_value: whether it is multiplied with the layer's values.
-      channels: how a map is made of it, see :class:`Kind`.
+      times_value: whether the signal is multiplied by the layer's values.
+      channels: how a map is made of it, see :class:`xrcam_jax.explain.kinds.Kind`.
     """
 
     times_value: bool = False
@@ -126,7 +119,13 @@ class Propagation(SinglePass):
 
 @dataclass(frozen=True)
 class Request:
-    """A single-pass method and the layers where it is wanted."""
+    """Asks for a single-pass method at some layers.
+
+    Attributes:
+      name: under which the result is wanted.
+      kind: the method.
+      layers: names of marks, and ``"input"``.
+    """
 
     name: str
     kind: SinglePass
@@ -134,12 +133,44 @@ class Request:
 
 
 def requests(kinds: Mapping[str, Kind], layers: Mapping[str, tuple[str, ...]]) -> tuple[Request, ...]:
-    """Those of the methods that share one forward pass."""
-    return tuple(Request(name, kind, layers[name]) for name, kind in kinds.items() if is_single_pass(kind))
+    """Returns requests for those of the methods that share one forward pass.
+
+    Args:
+      kinds: methods, by name.
+      layers: where each of them is wanted.
+
+    Example:
+      >>> from xrcam_jax.explain.methods import METHODS
+      >>> from xrcam_jax.explain.passes import requests
+      >>> kinds = {name: METHODS[name].kind for name in ("grad_cam", "score_cam")}
+      >>> [request.name for request in requests(kinds, dict.fromkeys(kinds, ("layer4",)))]
+      ['grad_cam']
+    """
+    return tuple(Request(name, kind, layers[name]) for name, kind in kinds.items() if _is_single_pass(kind))
+
+
+def _is_single_pass(kind: Kind) -> TypeGuard[SinglePass]:
+    return kind.single_pass
 
 
 def run_together(requests: tuple[Request, ...], case: Case) -> dict[str, dict[str, Found]]:
-    """What the requests find in one pass, by name and layer."""
+    """Returns what requests find in one pass, by name and layer.
+
+    Args:
+      requests: what is wanted.
+      case: the model, the batch and the targets.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.explain.methods import METHODS
+      >>> from xrcam_jax.explain.passes import Request, run_together
+      >>> model = lambda images, parameters: (images**2).sum((1, 2))
+      >>> case = Case(model, (), jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> request = Request("gradient", METHODS["gradient"].kind, ("input",))
+      >>> run_together((request,), case)["gradient"]["input"].values.ravel().tolist()
+      [2.0, 6.0]
+    """
     return single_pass(case.images, case.parameters, case.targets, function=case.function, requests=requests)[2]
 
 
@@ -153,20 +184,37 @@ def single_pass(
     requests: tuple[Request, ...],
     top_k: int = 1,
 ) -> tuple[Float[Array, "b n"], Int[Array, "b t"], dict[str, dict[str, Found]]]:
-    """Logits, targets, and what each request finds at each of its layers.
+    """Returns the logits, the targets, and what each request finds at each of its layers.
 
     Args:
       images: preprocessed.
       parameters: of the model.
-      targets: what to explain; the ``top_k`` likeliest classes by default.
+      targets: t classes of each image to explain; the ``top_k`` likeliest by default.
       function: the model.
       requests: what is wanted.
-      top_k: how many classes, without ``targets``.
+      top_k: how many classes are explained if there are no ``targets``.
+
+    Returns:
+      Logits, targets, and what is found by name and layer.
+
+    Raises:
+      NotImplementedError: an operation between the logits and a layer has no rule.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.explain.methods import METHODS
+      >>> from xrcam_jax.explain.passes import Request, single_pass
+      >>> model = lambda images, parameters: (images**2).sum((1, 2)) * parameters
+      >>> images, parameters = jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1), jnp.array([1.0, 2.0])
+      >>> request = Request("gradient", METHODS["gradient"].kind, ("input",))
+      >>> logits, targets, found = single_pass(images, parameters, None, function=model, requests=(request,))
+      >>> logits.tolist(), targets.tolist(), found["gradient"]["input"].values.ravel().tolist()
+      ([[10.0, 20.0]], [[1]], [4.0, 12.0])
     """
     taps = _taps(images, parameters, function, requests)
     logits = next(iter(taps.values())).outputs[0] if taps else function(images, parameters)
     if targets is None:
-        # Where a batch is laid across devices, top_k gathers it.
+        # Of one class argmax is enough: top_k would gather a batch that is laid across devices.
         targets = logits.argmax(1, keepdims=True) if top_k == 1 else jax.lax.top_k(logits, top_k)[1]
         targets = targets.astype(jnp.int32)
 
@@ -182,14 +230,14 @@ def single_pass(
 
 
 def _taps(
-    images: Array, parameters: PyTree, function: Function, requests: Sequence[Request]
+    images: Float[Array, "b h w c"], parameters: PyTree, function: Function, requests: Sequence[Request]
 ) -> dict[Composite, Tapped]:
-    """By composite: the outputs, the activations, and the pullback to all layers that its signals are wanted at."""
+    """Returns by composite the outputs, the activations and the pullback to all layers where its signals are wanted."""
     wanted: dict[Composite, dict[str, None]] = {}
     for request in requests:
         wanted.setdefault(request.kind.signal.composite, {}).update(dict.fromkeys(request.layers))
     has_input = any(INPUT in layers for layers in wanted.values())
-    # Of a jitted function, JAX keeps the trace: the outline has made it already.
+    # JAX keeps the trace of a jitted function, and the outline has traced this one already.
     model = jax.jit(function)
     f = (lambda x, p: model(mark(x, INPUT), p)) if has_input else model
     closed, _ = trace(f, images, parameters)

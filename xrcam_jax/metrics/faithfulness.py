@@ -249,7 +249,7 @@ def ordered_scores(
       order: ``"deletion"`` starts from the picture, ``"insertion"`` from nothing but ``fill``.
       steps: number of equal shares of the pixels, from 1.
       fill: what a pixel that is not there is replaced by.
-      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
+      score: see :func:`xrcam_jax.attribution.case.target_scores`.
 
     Returns:
       The scores with 0, 1 / steps, ... and all pixels deleted or inserted: s is ``steps`` + 1.
