@@ -118,7 +118,7 @@ def scores_when(change: Hidden | Kept, case: Case, maps: Maps, *, score: Score =
       change: what is done with the pixels that a map shows.
       case: the model, the pictures and one target class for each, (b, 1).
       maps: m saliency maps of each picture, in [0, 1].
-      score: see :func:`xrcam_jax.attribution.case.target_scores`.
+      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
 
     Returns:
       One score for each map and picture.
@@ -144,7 +144,7 @@ def intact_scores(case: Case, *, score: Score = "probability") -> Float[Array, "
 
     Args:
       case: the model, the pictures and one target class for each, (b, 1).
-      score: see :func:`xrcam_jax.attribution.case.target_scores`.
+      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
 
     Returns:
       One score for each picture, by the same program as those on changed pictures.
@@ -249,7 +249,7 @@ def ordered_scores(
       order: ``"deletion"`` starts from the picture, ``"insertion"`` from nothing but ``fill``.
       steps: number of equal shares of the pixels, from 1.
       fill: what a pixel that is not there is replaced by.
-      score: see :func:`xrcam_jax.attribution.case.target_scores`.
+      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
 
     Returns:
       The scores with 0, 1 / steps, ... and all pixels deleted or inserted: s is ``steps`` + 1.
