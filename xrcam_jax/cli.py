@@ -20,7 +20,7 @@ from xrcam_jax.runtime.host_memory import keep_freed_memory
 FORWARDED = {
     "convert": ("xrcam_jax.commands.convert", "timm checkpoints to Orbax directories, and back"),
     "evaluate": ("xrcam_jax.commands.evaluate", "the experiments of the thesis: tables, plots and pictures"),
-    "benchmark": ("xrcam_jax.commands.benchmark", "measure speed, memory and precision on this machine, beside peers"),
+    "benchmark": ("xrcam_jax.commands.benchmark", "measure speed, memory and precision on this machine"),
 }
 
 

@@ -253,7 +253,7 @@ def test_a_change_of_the_minimum_likewise(function, x, x0, wanted):
     example = case(function, (), np.float32(x).reshape(1, 1, 2, 1), np.array([[0]]))
     found = deep_lift(example, "input", baseline=np.float32(x0).reshape(1, 1, 2, 1))
     np.testing.assert_allclose(found.values.ravel(), wanted)
-    np.testing.assert_array_equal(found.error, 0)
+    np.testing.assert_allclose(found.error, 0, atol=1e-5)
 
 
 def attended(images, p):
@@ -388,9 +388,10 @@ def test_inside_jit_it_is_the_same(method, layer):
 
 def small_cnn(x, p):
     """The network of the references: three convolutions with biases, one max pooling."""
+    p = {name: value.astype(x.dtype) for name, value in p.items()}
 
     def conv(x, name, stride):
-        w = p[f"conv{name}.weight"].transpose(2, 3, 1, 0).astype(x.dtype)
+        w = p[f"conv{name}.weight"].transpose(2, 3, 1, 0)
         z = lax.conv_general_dilated(
             x, w, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
@@ -414,7 +415,7 @@ def captum():
 
 
 def relative(found, wanted):
-    return np.abs(found - wanted).max() / np.abs(wanted).max()
+    return np.abs(np.asarray(found) - wanted).max() / np.abs(wanted).max()
 
 
 @pytest.mark.usefixtures("float64")

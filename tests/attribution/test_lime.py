@@ -62,7 +62,7 @@ def test_the_ridge_shrinks_coefficients_but_keeps_their_order():
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("width", "ridge", "score"), [(0.25, 1.0, "logit"), (0.6, 0.1, "probability")])
 def test_lime_is_the_weighted_ridge_regression_of_the_scores(width, ridge, score):
-    example, samples = case(square=0.3, seed=3, chunk_size=7), 40
+    example, samples = case(square=0.3, random_seed=3, chunk_size=7), 40
     found = lime(example, samples=samples, segments=4, kernel_width=width, ridge=ridge, score=score)
     visible = np.stack([Visible(32).drawn(jax.random.key(3), i) for i in range(samples)])[:, :4]
     # SLIC numbers the blocks row by row

@@ -46,7 +46,7 @@ def positions(side, window, stride):
 )
 def test_it_is_the_mean_evidence_of_the_windows_that_cover_a_pixel(window, border, stride, samples, train_size):
     x, side = images(), window + 2 * border
-    example = case(x, seed=7, chunk_size=5)
+    example = case(x, random_seed=7, chunk_size=5)
     found = prediction_difference(
         example, window=window, border=border, stride=stride, samples=samples, train_size=train_size
     )

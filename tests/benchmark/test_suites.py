@@ -164,7 +164,7 @@ def test_scaling_lays_the_batch_over_devices(measure):
     assert [row["devices"] for row in rows] == [1, 2]
     assert rows[0]["largest_difference"] == 0
     assert rows[1]["largest_difference"] < 1e-4
-    assert [row["difference_to_shares"] for row in rows] == [0, 0]
+    assert max(row["difference_to_shares"] for row in rows) < 1e-4
     assert rows[1]["speed_up"] == pytest.approx(rows[0]["ms"] / rows[1]["ms"])
     assert "virtual" in rows[1]["kind"]
 

@@ -72,7 +72,7 @@ def test_smoothed_score_cam_without_noise_is_score_cam(noise_on):
 
 def test_smoothed_score_cam_depends_on_the_seed_alone():
     first, again, other = (
-        smoothed_score_cam(case(seed=seed, chunk_size=size), "last", samples=2)
+        smoothed_score_cam(case(random_seed=seed, chunk_size=size), "last", samples=2)
         for seed, size in ((1, 3), (1, 5), (2, 3))
     )
     np.testing.assert_allclose(first, again, atol=1e-10)
@@ -152,7 +152,7 @@ def test_masks_can_be_upsampled_from_corner_to_corner():
 
 @pytest.mark.parametrize(("noise_on", "weights"), [("image", "difference"), ("activation", "softmax")])
 def test_smoothed_score_cam_is_the_loop_over_its_noise(noise_on, weights):
-    of, samples, noise = case(seed=9, chunk_size=5), 3, 0.4
+    of, samples, noise = case(random_seed=9, chunk_size=5), 3, 0.4
     activation, _ = of.at("last")
     key, means = jax.random.key(9), []
 
@@ -164,7 +164,8 @@ def test_smoothed_score_cam_is_the_loop_over_its_noise(noise_on, weights):
         scores = []
         for index in range(k * samples, (k + 1) * samples):
             maps = np.asarray(activation[..., k])
-            large = np.asarray(upsample(with_noise(maps, index) if noise_on == "activation" else maps, (16, 16)))
+            noisy_maps = with_noise(maps, index) if noise_on == "activation" else maps
+            large = np.asarray(upsample(jnp.asarray(noisy_maps), (16, 16)))
             seen = masked(of, large)
             scores.append(targets_of(logits(of, with_noise(seen, index) if noise_on == "image" else seen)))
         means.append(np.mean(scores, axis=0))
@@ -193,7 +194,9 @@ def test_dead_channels_weigh_nothing_and_extreme_images_are_finite(method):
     assert found.shape == (4, 2, 1, 1, 6)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
-    np.testing.assert_array_equal(found[..., [1, 4]], 0)
+    # To rounding: the copies of a batch that differ in nothing lie in different places of one product.
+    largest = np.abs(found).max(-1, keepdims=True)
+    np.testing.assert_allclose(found[..., [1, 4]] / np.where(largest > 0, largest, 1), 0, atol=1e-5)
     np.testing.assert_array_equal(found[0], 0)
     assert np.abs(found[3]).max() > 0
 

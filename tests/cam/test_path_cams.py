@@ -90,7 +90,7 @@ def test_without_noise_smooth_grad_cam_pp_is_grad_cam_pp():
 @pytest.mark.usefixtures("float64")
 def test_smooth_grad_cam_pp_averages_the_powers_of_the_gradient_over_noise():
     x, samples, noise, eps = images(), 4, 0.3, 1e-3
-    found = smooth_grad_cam_pp(case(x, seed=5), "layer", samples=samples, noise=noise, eps=eps)
+    found = smooth_grad_cam_pp(case(x, random_seed=5), "layer", samples=samples, noise=noise, eps=eps)
     draws = [jax.random.normal(jax.random.fold_in(jax.random.key(5), i), x.shape, x.dtype) for i in range(samples)]
     for b, t in np.ndindex(2, 2):
         spread = noise * (x[b].max() - x[b].min())
@@ -102,7 +102,7 @@ def test_smooth_grad_cam_pp_averages_the_powers_of_the_gradient_over_noise():
             alpha = g2[..., k] / (2 * g2[..., k] + a[..., k].sum() * g3[..., k] + eps) * (g[..., k] != 0)
             wanted += (alpha * np.maximum(g[..., k], 0)).sum() * a[..., k]
         np.testing.assert_allclose(found[b, t], wanted, atol=1e-11)
-    other = smooth_grad_cam_pp(case(x, seed=6), "layer", samples=samples, noise=noise, eps=eps)
+    other = smooth_grad_cam_pp(case(x, random_seed=6), "layer", samples=samples, noise=noise, eps=eps)
     assert np.abs(other - found).max() > 1e-4
 
 

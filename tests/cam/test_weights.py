@@ -168,7 +168,7 @@ def test_xrelevance_cam_conserves_relevance(seed):
     a, r = (part.astype(np.float32) for part in example(seed))
     a[..., :3] += 0.1
     r = r * (a.sum((1, 2), keepdims=True) > 0)
-    maps = weighted_sum(jnp.asarray(a), weights.xrelevance_cam(a, r))
+    maps = weighted_sum(jnp.asarray(a), weights.xrelevance_cam(jnp.asarray(a), jnp.asarray(r)))
     np.testing.assert_allclose(maps.sum((1, 2)), r.sum((1, 2, 3)), rtol=1e-3, atol=1e-4)
 
 

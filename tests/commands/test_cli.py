@@ -41,12 +41,12 @@ def test_help_from_outside():
 
 
 def test_methods(capsys, monkeypatch):
-    method = SimpleNamespace(summary="a summary", source="a source", family="activation")
+    method = SimpleNamespace(title="A title", summary="a summary", source="a source", family="activation")
     monkeypatch.setattr(xr, "METHODS", {"xrelevance_cam": method, "grad_cam": method}, raising=False)
     assert main(["methods"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "activation-driven",
-        "  xrelevance_cam         a summary [a source]",
+        "  xrelevance_cam         A title: a summary [a source]",
         "  grad_cam               a summary [a source]",
     ]
 

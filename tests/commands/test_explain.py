@@ -25,7 +25,8 @@ LAYERS = ("layer1", "layer2", "layer3", "layer4")
 @pytest.fixture
 def pretend(monkeypatch):
     monkeypatch.setattr(PretendExplainer, "shapes", [])
-    method = SimpleNamespace(summary="a summary", source="a source", family="activation", kind=None)
+    kind = SimpleNamespace(single_pass=True)
+    method = SimpleNamespace(title="A title", summary="a summary", source="a source", family="activation", kind=kind)
     replacements = {
         "list_models": lambda: ["resnet18", "skresnext50_32x4d"],
         "METHODS": {"xrelevance_cam": method, "grad_cam": method},

@@ -12,6 +12,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
+from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Statistics, write_manifest, write_split, write_statistics
 from xrcam_jax.models.specs import SPECS
 
@@ -42,7 +43,9 @@ def prepared(tmp_path):
                 path = tmp_path / "prepared" / file
                 path.parent.mkdir(parents=True, exist_ok=True)
                 assert cv2.imwrite(str(path), (level + random.integers(0, 50, (SIDE, SIDE))).astype(np.uint8))
-                frames.append(Frame(file, label, patient, f"{label}/{patient}.avi", number, 0, 0, SIDE, SIDE, SIDE))
+                frames.append(
+                    Frame(file, label, patient, f"{label}/{patient}.avi", number, Crop(0, 0, SIDE, SIDE, SIDE))
+                )
     write_manifest(tmp_path / "prepared", frames)
     write_split(tmp_path / "prepared", PARTS)
     write_statistics(tmp_path / "prepared", Statistics(0.5, 0.25))

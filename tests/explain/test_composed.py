@@ -45,7 +45,7 @@ def test_noise_is_a_share_of_each_images_range(samples):
     deviations = np.array(RANGES) * 0.2 / np.sqrt(samples)
     np.testing.assert_allclose(noise[:-1].std((1, 2, 3)), deviations, rtol=0.1)
     np.testing.assert_allclose(noise[:-1].mean((1, 2, 3)) / deviations, 0, atol=0.1)
-    np.testing.assert_array_equal(noise[-1], 0)
+    np.testing.assert_allclose(noise[-1], 0, atol=1e-12)
 
 
 def test_every_image_copy_and_seed_has_noise_of_its_own():
@@ -116,6 +116,14 @@ def test_what_is_guided_can_be_smoothed(network):
     wanted = e.attributions["guided_grad_cam"]["last"]
     np.testing.assert_allclose(e.attributions["smooth_grad"]["last"], wanted, atol=1e-12)
     np.testing.assert_allclose(e.raw["smooth_grad"]["last"], np.abs(wanted).max(-1), atol=1e-12)
+
+
+@pytest.mark.parametrize(("method", "inside"), [("smooth_grad", "base"), ("guided_grad_cam", "cam")])
+def test_the_cam_of_2016_inside_another_method_is_at_the_last_layer_only_too(method, inside, network):
+    images, options = small.images(dtype=np.float64), {method: {inside: "cam"}}
+    assert tuple(xr.Explainer(network, method, options=options)(images).maps[method]) == ("last",)
+    with pytest.raises(ValueError, match=f"{method} is defined for a layer that only global pooling"):
+        xr.Explainer(network, method, "first", options=options)(images)
 
 
 def test_the_composite_of_the_explainer_reaches_the_methods_inside(network):

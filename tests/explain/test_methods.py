@@ -7,10 +7,9 @@ import pytest
 
 import xrcam_jax as xr
 from tests.explain import small
-from xrcam_jax.explain.kinds import is_single_pass, where
 
 NAMES = tuple(reversed(xr.METHODS))
-SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if is_single_pass(method.kind))
+SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if method.kind.single_pass)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +36,13 @@ def test_every_method_says_what_it_is():
         assert method.family in ("activation", "propagation", "perturbation")
 
 
+def test_every_method_has_a_title_of_its_own():
+    titles = [method.title for method in xr.METHODS.values()]
+    assert len(set(titles)) == len(titles) == 32
+    assert all(title[0].isupper() and "_" not in title for title in titles)
+    assert [xr.METHODS[name].title for name in ("x_grad_cam", "lrp", "lift_cam")] == ["XGrad-CAM", "LRP", "LIFT-CAM"]
+
+
 def test_methods_keep_their_order(two, one):
     for e in (two, one):
         assert tuple(e.maps) == tuple(e.raw) == NAMES
@@ -48,7 +54,7 @@ def test_the_likeliest_classes_are_explained(two):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_default_layers_and_shapes(name, two):
-    layers = {"marks": small.LAYERS, "input": ("input",), "both": ("input",)}[where(xr.METHODS[name].kind)]
+    layers = {"marks": small.LAYERS, "input": ("input",), "both": ("input",)}[xr.METHODS[name].kind.where]
     assert tuple(two.maps[name]) == tuple(two.raw[name]) == (("last",) if name == "cam" else layers)
     for layer, maps in two.maps[name].items():
         assert maps.shape == (2, 2, 16, 16)
@@ -65,7 +71,7 @@ def test_default_layers_and_shapes(name, two):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_target_at_a_chosen_layer_is_what_several_give_at_all(name, two, one):
-    layer = "input" if where(xr.METHODS[name].kind) == "input" else "last"
+    layer = "input" if xr.METHODS[name].kind.where == "input" else "last"
     assert tuple(one.maps[name]) == (layer,)
     assert one.maps[name][layer].shape == (2, 16, 16)
     if layer not in two.raw[name]:

@@ -7,10 +7,9 @@ import pytest
 
 import xrcam_jax as xr
 from tests.explain import small
-from xrcam_jax.explain.kinds import is_single_pass
 
 METHODS = tuple(xr.METHODS)
-SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if is_single_pass(method.kind))
+SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if method.kind.single_pass)
 
 
 def difficult():

@@ -1,4 +1,4 @@
-"""How programs are compiled; what they compile is kept for later ones, where they are told, and the tests' is not."""
+"""Programs are compiled with options that are known, and kept for later ones where that is asked for."""
 
 import os
 import subprocess
@@ -6,12 +6,13 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
 from xrcam_jax.runtime import compiling
-from xrcam_jax.runtime.compiling import _known_cpu_options, compiler_options, keep_compiled
+from xrcam_jax.runtime.compiling import _known_cpu_options, compiled, compiler_options, keep_compiled
 
 PROGRAM = """
 import jax
@@ -95,3 +96,41 @@ def test_positive_weights_of_all_layers_do_not_lie_in_memory_together():
 def test_options_that_are_not_known_are_left_out(monkeypatch):
     monkeypatch.setattr(compiling, "_CPU", {"xla_no_such_option": 1, "xla_cpu_enable_fast_math": False})
     assert _known_cpu_options.__wrapped__() == {"xla_cpu_enable_fast_math": False}
+
+
+def test_compiled_functions_are_traced_once_a_shape_and_once_a_static_value():
+    seen = []
+
+    @compiled(static=("power",))
+    def raised(x, *, power, offset=0.0):
+        """Of x."""
+        seen.append((x.shape, power))
+        return x**power + offset
+
+    x = jnp.arange(3.0)
+    for _ in range(2):
+        np.testing.assert_array_equal(raised(x, power=2, offset=1.0), [1, 2, 5])
+    assert seen == [((3,), 2)]
+    np.testing.assert_array_equal(raised(x + 1, power=3), [1, 8, 27])
+    raised(x[:2], power=2, offset=1.0)
+    assert seen[1:] == [((3,), 3), ((2,), 2)]
+    assert raised.__name__ == "raised"
+    assert raised.__doc__ == "Of x."
+
+
+@pytest.mark.parametrize("traced", ["x", "offset"])
+def test_inside_another_transformation_a_compiled_function_is_part_of_it(traced):
+    @compiled(static=("power",))
+    def raised(x, *, power, offset):
+        return x**power + offset
+
+    values = {"x": jnp.float32(2), "offset": jnp.float32(3)}
+
+    def outer(value):
+        a = values | {traced: value}
+        return raised(a["x"], power=2, offset=a["offset"])
+
+    assert "jit" not in str(jax.make_jaxpr(outer)(values[traced]))
+    assert jax.jit(outer)(values[traced]) == 7
+    assert jax.grad(outer)(values[traced]) == {"x": 4, "offset": 1}[traced]
+    np.testing.assert_array_equal(jax.vmap(outer)(jnp.float32([0, 1])), {"x": [3, 4], "offset": [4, 5]}[traced])

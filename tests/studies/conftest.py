@@ -14,6 +14,7 @@ from tests.tiny_networks import PLAIN, tiny  # noqa: F401, a fixture
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.data import manifest
+from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Statistics
 from xrcam_jax.models import create_model
 from xrcam_jax.pictures.preprocessing import Preprocessing
@@ -100,7 +101,9 @@ def drawn(tmp_path_factory):
                     mask[top:bottom, left:right] = True
                 pictures[file] = np.where(mask, picture / 2, picture).astype(np.uint8)
                 masks[file] = mask
-                frames[file] = Frame(file, label, patient, f"{label}/{patient}/clip.avi", number, 10, 5, SIDE, 60, 50)
+                frames[file] = Frame(
+                    file, label, patient, f"{label}/{patient}/clip.avi", number, Crop(10, 5, SIDE, 60, 50)
+                )
                 (folder / label).mkdir(exist_ok=True)
                 cv2.imwrite(str(folder / file), pictures[file])
     manifest.write_manifest(folder, list(frames.values()))

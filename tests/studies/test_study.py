@@ -341,9 +341,10 @@ def test_layers_in_any_order(whole, segmentation, weights, tmp_path):
     one, other = (rows(tmp_path / order / "segmentation" / "images.csv") for order in orders)
 
     def by_place(found):
-        return {(row["file"], row["method"], row["column"]): row["iou"] for row in found}
+        return {(row["file"], row["method"], row["column"]): float(row["iou"]) for row in found}
 
-    assert by_place(one) == by_place(other)
+    # To rounding, as above: their programs put the layers out in another order.
+    assert by_place(one) == pytest.approx(by_place(other), abs=0.01)
     assert {row["column"] for row in one} == {"layer3", "layer4", "layer4+3"}
 
 

@@ -4,44 +4,32 @@ Contributions are of the layer's shape, and sum to the difference of the target'
 the baseline; :class:`Contributions` says by how much they miss it.
 
 References:
-  sundararajan2017: Sundararajan et al., Axiomatic attribution for deep networks, ICML 2017.
-  shrikumar2017: Shrikumar et al., Learning important features through propagating activation differences,
-    ICML 2017.
+  sundararajan2017, shrikumar2017
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
-from xrcam_jax.attribution.case import (
-    Case,
-    Function,
-    bytes_of_gradient,
-    onwards,
-    over_targets,
-    summed,
-    target_scores,
-    versions_onwards,
-)
+from xrcam_jax.attribution.baseline import Baseline, baseline_images
+from xrcam_jax.attribution.case import Case, Function, onwards, versions_onwards
+from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
+from xrcam_jax.attribution.targets import over_targets, target_scores
 from xrcam_jax.lrp import seeds
 from xrcam_jax.lrp.composites import deep_lift as deep_lift_composite
 from xrcam_jax.lrp.transform import lrp
 from xrcam_jax.runtime.compiling import compiled
 
-Baseline = Float[ArrayLike, "#b #h #w #c"]
-
 
 class Contributions(NamedTuple):
-    """What each element of a layer contributes to the targets' logits.
+    """Holds what each element of a layer contributes to the targets' logits.
 
     Attributes:
-      values: (b, t, ...), then the layer's own shape.
+      values: contributions (b, t, ...), followed by the layer's own shape.
       error: completeness error (b, t): the difference of the logits minus the sum of the contributions.
     """
 
@@ -57,34 +45,43 @@ def integrated_gradients(
     steps: int = 32,
     quadrature: Literal["gauss_legendre", "trapezoid"] = "gauss_legendre",
 ) -> Contributions:
-    """(x - x⁰) · ∫₀¹ ∇f(x⁰ + α (x - x⁰)) dα (sundararajan2017, eq. 1).
+    """Returns (x - x⁰) · ∫₀¹ ∇f(x⁰ + α (x - x⁰)) dα (sundararajan2017, eq. 1).
 
-    At a mark x and x⁰ are its activations for the image and the baseline, and f is the model from there on.
+    At a mark, x and x⁰ are its activations for the image and the baseline, and f is the model from there on.
 
     Args:
       case: what is explained.
       layer: a mark, or ``"input"``.
       baseline: what an image without information looks like after preprocessing; broadcast to the images.
-      steps: points of the quadrature.
-      quadrature: its kind.
+      steps: points of the quadrature, at least 2.
+      quadrature: ``"gauss_legendre"``, exact for polynomials of degree 2 steps - 1 in α, or ``"trapezoid"``.
 
     Raises:
-      ValueError: less than two steps, or an unknown quadrature.
+      ValueError: less than two steps, an unknown quadrature, or a baseline that does not fit the images.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.gradients import integrated_gradients
+      >>> squares = lambda images, parameters: (images**2).sum((1, 2, 3))[:, None]
+      >>> case = Case(squares, (), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> found = integrated_gradients(case, "input", steps=2)
+      >>> [round(float(v), 3) for v in found.values.ravel()], round(float(found.error[0, 0]), 3)
+      ([1.0, 4.0], 0.0)
+
+    References:
+      sundararajan2017
     """
     if steps < 2:
         raise ValueError(f"steps must be at least 2; got {steps}")
     nodes, weights = map(jnp.asarray, _quadrature(quadrature, steps))
     x, rest = case.at(layer)
     x0, rest0 = case.at(layer, baseline_images(case, baseline))
-    step = partial(
-        _path_gradients, case.images, case.parameters, case.targets, x, x0, rest, nodes, weights,
-        function=case.function, layer=layer,
-    )  # fmt: skip
+    given = case.images, case.parameters, case.targets
+    step = partial(_path_gradients, *given, x, x0, rest, nodes, weights, function=case.function, layer=layer)
     each = bytes_of_gradient(case.function, layer, case.images, case.parameters)
     values = jnp.moveaxis(summed(step, steps, case, each, "integrated gradients"), 0, 1) * (x - x0)[:, None]
-    difference = _logit_difference(
-        case.images, case.parameters, case.targets, x, x0, rest, rest0, function=case.function, layer=layer
-    )
+    difference = _logit_difference(*given, x, x0, rest, rest0, function=case.function, layer=layer)
     return Contributions(values, difference - _total(values))
 
 
@@ -101,9 +98,21 @@ def _quadrature(kind: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 @compiled(static=("function", "layer"))
 def _path_gradients(
-    images: Array, parameters: PyTree, targets: Array, x: Array, x0: Array, rest: list[Array],
-    nodes: Array, weights: Array, indices: Array, real: Array, *, function: Function, layer: str,
-) -> Float[Array, "t b *layer"]:  # fmt: skip
+    images: Float[Array, "b h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    x: Float[Array, "b *layer"],
+    x0: Float[Array, "b *layer"],
+    rest: list[Array],
+    nodes: Float[Array, " steps"],
+    weights: Float[Array, " steps"],
+    indices: Int[Array, " n"],
+    real: Float[Array, " n"],
+    *,
+    function: Function,
+    layer: str,
+) -> Float[Array, "t b *layer"]:
+    """Returns the weighted sum of the gradients at some points of the path."""
     count = len(indices)
     points = jax.vmap(lambda index: x0 + nodes[index].astype(x.dtype) * (x - x0), out_axes=1)(indices)
     tail = versions_onwards(function, layer, images, parameters, rest, count)
@@ -120,15 +129,31 @@ def deep_lift(
     baseline: Baseline = 0.0,
     max_pool: Literal["rescale", "gradient"] = "rescale",
 ) -> Contributions:
-    """m · (x - x⁰) with the multipliers m of the rescale rule (shrikumar2017).
+    """Returns m · (x - x⁰) with the multipliers m of DeepLIFT's rescale rule (shrikumar2017).
 
     The model has to work on each example of the batch by itself, along the first axis.
 
     Args:
       case: what is explained.
       layer: a mark, or ``"input"``.
-      baseline: as for :func:`integrated_gradients`.
+      baseline: what an image without information looks like after preprocessing; broadcast to the images.
       max_pool: see :func:`xrcam_jax.lrp.composites.deep_lift`.
+
+    Raises:
+      ValueError: an unknown ``max_pool``, or a baseline that does not fit the images.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.gradients import deep_lift
+      >>> model = lambda images, parameters: jax.nn.relu(images.sum((1, 2)) @ parameters)
+      >>> case = Case(model, jnp.eye(1), jnp.array([3.0, -1.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> deep_lift(case, "input").values.ravel().tolist()
+      [3.0, -1.0]
+
+    References:
+      shrikumar2017
     """
     pair = jnp.concatenate([case.images, baseline_images(case, baseline)])
     return _contributions(case, layer, pair, *case.at(layer, pair), max_pool)
@@ -137,14 +162,44 @@ def deep_lift(
 def deep_lift_from_zero(
     case: Case, layer: str, *, max_pool: Literal["rescale", "gradient"] = "rescale"
 ) -> Contributions:
-    """The same with an activation of zero for a baseline, as LIFT-CAM has it."""
+    """Returns DeepLIFT's contributions against an activation of zeros, as LIFT-CAM has it (jung2021, section 3.3).
+
+    Args:
+      case: what is explained.
+      layer: a mark, or ``"input"``.
+      max_pool: see :func:`xrcam_jax.lrp.composites.deep_lift`.
+
+    Raises:
+      ValueError: an unknown ``max_pool``.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.gradients import deep_lift_from_zero
+      >>> model = lambda images, parameters: jax.nn.relu(images.sum((1, 2)) @ parameters)
+      >>> case = Case(model, jnp.eye(1), jnp.array([3.0, -1.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> deep_lift_from_zero(case, "input").values.ravel().tolist()
+      [3.0, -1.0]
+
+    References:
+      shrikumar2017, jung2021
+    """
     pair = jnp.concatenate([case.images, case.images])
     x, rest = case.at(layer, pair)
     of_images = jnp.arange(len(x)).reshape(-1, *(1,) * (x.ndim - 1)) < len(case.images)
     return _contributions(case, layer, pair, jnp.where(of_images, x, 0), rest, max_pool)
 
 
-def _contributions(case: Case, layer: str, pair: Array, both: Array, rest: list[Array], max_pool: str) -> Contributions:
+def _contributions(
+    case: Case,
+    layer: str,
+    pair: Float[Array, "b2 h w c"],
+    both: Float[Array, "b2 *layer"],
+    rest: list[Array],
+    max_pool: str,
+) -> Contributions:
+    """Returns the contributions of the first half of ``both``, with the second half for baselines."""
     multipliers, logits = _multipliers(
         pair, case.parameters, case.targets, both, rest, function=case.function, layer=layer, max_pool=max_pool
     )
@@ -156,9 +211,16 @@ def _contributions(case: Case, layer: str, pair: Array, both: Array, rest: list[
 
 @compiled(static=("function", "layer", "max_pool"))
 def _multipliers(
-    pair: Array, parameters: PyTree, targets: Array, both: Array, rest: list[Array],
-    *, function: Function, layer: str, max_pool: Literal["rescale", "gradient"],
-) -> tuple[Float[Array, "t b *layer"], Array]:  # fmt: skip
+    pair: Float[Array, "b2 h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    both: Float[Array, "b2 *layer"],
+    rest: list[Array],
+    *,
+    function: Function,
+    layer: str,
+    max_pool: Literal["rescale", "gradient"],
+) -> tuple[Float[Array, "t b *layer"], Float[Array, "b2 n"]]:
     tail = onwards(function, layer, pair, parameters)
     explained = lrp(lambda a: tail(a, rest), deep_lift_composite(max_pool=max_pool))
     logits, pullback = jax.vjp(explained, both)
@@ -170,25 +232,20 @@ def _multipliers(
     return over_targets(multipliers, targets), logits
 
 
-def baseline_images(case: Case, baseline: Baseline) -> Float[Array, "b h w c"]:
-    """``baseline`` as a batch like the images.
-
-    Raises:
-      ValueError: it cannot be broadcast to their shape.
-    """
-    try:
-        return jnp.broadcast_to(jnp.asarray(baseline, case.images.dtype), case.images.shape)
-    except ValueError as error:
-        shapes = f"{jnp.shape(baseline)} does not fit images {case.images.shape}"
-        raise ValueError(f"baseline must be a number or an array like the images; shape {shapes}") from error
-
-
 @compiled(static=("function", "layer"))
 def _logit_difference(
-    images: Array, parameters: PyTree, targets: Array, x: Array, x0: Array, rest: list[Array], rest0: list[Array],
-    *, function: Function, layer: str,
-) -> Array:  # fmt: skip
-    tail: Callable = onwards(function, layer, images, parameters)
+    images: Float[Array, "b h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    x: Float[Array, "b *layer"],
+    x0: Float[Array, "b *layer"],
+    rest: list[Array],
+    rest0: list[Array],
+    *,
+    function: Function,
+    layer: str,
+) -> Float[Array, "b t"]:
+    tail = onwards(function, layer, images, parameters)
     return target_scores(tail(x, rest), targets, "logit") - target_scores(tail(x0, rest0), targets, "logit")
 
 

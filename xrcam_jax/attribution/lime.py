@@ -4,7 +4,7 @@ Superpixels are scikit-image's and the ridge regression scikit-learn's (``pip in
 what runs the network stays on the device.
 
 References:
-  ribeiro2016: Ribeiro et al., "Why should I trust you?": explaining the predictions of any classifier, KDD 2016.
+  ribeiro2016
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
-from xrcam_jax.attribution.case import Case, Score, changed_scores
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.scores import Index, changed_scores
+from xrcam_jax.attribution.targets import Score
 
-# The number of superpixels is rounded up to this, so that images share a program.
+# The number of superpixels is rounded up to a multiple of this, so that images share a program.
 _ROUND = 32
 
 
@@ -30,29 +32,46 @@ def lime(
     ridge: float = 1.0,
     score: Score = "probability",
 ) -> Float[Array, "b t h w"]:
-    """Coefficients of a weighted ridge regression of the score on the visible superpixels (ribeiro2016, eq. 1, 2).
+    """Returns a weighted ridge regression's coefficients of the score on visible superpixels (ribeiro2016, eq. 1, 2).
 
-    Superpixels (SLIC) are each visible with probability 1/2; hidden ones show their mean colour. A sample
-    weighs exp(-d² / width²), d the cosine distance of its visible superpixels to all of them.
+    Superpixels (SLIC) are each visible with probability 1/2; hidden ones show their mean colour. A sample has the
+    weight exp(-d² / width²), with d the cosine distance of its visible superpixels to all of them.
 
     Args:
       case: what is explained.
-      samples: perturbed versions of each image; the first one is the image itself.
-      segments: superpixels asked for; SLIC may find a few less or more.
-      kernel_width: of the weights.
+      samples: changed versions of each image, at least 2; the first one is the image itself.
+      segments: superpixels asked for, at least 2; SLIC may find a few less or more.
+      kernel_width: width of the weights, positive.
       ridge: strength of the regularisation.
-      score: ``"probability"`` or ``"logit"``.
+      score: ``"probability"``, ``"logit"`` or ``"log_odds"``.
+
+    Returns:
+      Maps with the coefficient of a superpixel at each of its pixels.
 
     Raises:
       ImportError: scikit-image or scikit-learn is missing.
-      ValueError: less than two samples or segments, or a width of zero; called inside jit.
+      ValueError: less than two samples or segments, a width that is not positive, an unknown score, or a call inside
+        jit.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.lime import lime
+      >>> model = lambda images, parameters: images[:, :, :4].sum((1, 2))
+      >>> image = jnp.indices((8, 8)).sum(0).reshape(1, 8, 8, 1) % 2 + jnp.linspace(0, 9, 8)[None, None, :, None]
+      >>> maps = lime(Case(model, (), image, jnp.array([[0]])), samples=50, segments=4, score="logit")
+      >>> maps.shape
+      (1, 1, 8, 8)
+
+    References:
+      ribeiro2016
     """
     if samples < 2 or segments < 2 or kernel_width <= 0:
         raise ValueError(
             f"samples and segments must be at least 2 and kernel_width positive; got {samples}, {segments} and "
             f"{kernel_width}"
         )
-    key = jax.random.key(case.seed)
+    key = jax.random.key(case.random_seed)
     if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((case.images, case.parameters, case.targets, key))):
         raise ValueError("lime finds superpixels on the host: it cannot run inside jit, vmap or shard_map")
     regions = _superpixels(np.asarray(case.images, np.float32), segments)
@@ -65,21 +84,32 @@ def lime(
 
 @dataclass(frozen=True)
 class Visible:
-    """Shows some superpixels and fills the others; the state is (key, superpixel of each pixel, filling)."""
+    """Shows some superpixels and fills the others; the state is (key, superpixel of each pixel, filling).
+
+    Attributes:
+      width: number of superpixels, or more.
+    """
 
     width: int
 
-    def drawn(self, key: Array, index: Int[Array, ""]) -> Float[Array, " s"]:
-        """Which superpixels version ``index`` shows: 1 or 0; version 0 all of them."""
+    def drawn(self, key: Key[Array, ""], index: Index) -> Float[Array, " s"]:
+        """Returns 1 for superpixels that version ``index`` shows, else 0; version 0 shows all of them."""
         drawn = jax.random.bernoulli(jax.random.fold_in(key, index), 0.5, (self.width,))
         return (drawn | (index == 0)).astype(jnp.float32)
 
-    def __call__(self, images: Array, index: Array, state: tuple[Array, Array, Array]) -> Array:
+    def __call__(
+        self,
+        images: Float[Array, "b h w c"],
+        index: Index,
+        state: tuple[Key[Array, ""], Int[Array, "b h w"], Float[Array, "b h w c"]],
+    ) -> Float[Array, "b h w c"]:
+        """Returns the images with the superpixels of version ``index``."""
         key, regions, filling = state
         return jnp.where(self.drawn(key, index)[regions][..., None] > 0, images, filling)
 
 
 def _superpixels(images: Float[np.ndarray, "b h w c"], segments: int) -> Int[np.ndarray, "b h w"]:
+    """Returns the number of each pixel's superpixel."""
     try:
         from skimage.segmentation import slic
     except ImportError as error:
@@ -95,7 +125,7 @@ def _superpixels(images: Float[np.ndarray, "b h w c"], segments: int) -> Int[np.
 
 
 def _filled(images: Float[Array, "b h w c"], regions: Int[Array, "b h w"], width: int) -> Float[Array, "b h w c"]:
-    """Each pixel the mean colour of its superpixel."""
+    """Returns for each pixel the mean colour of its superpixel."""
 
     def fill(image: Array, region: Array) -> Array:
         flat = region.ravel()
@@ -107,8 +137,13 @@ def _filled(images: Float[Array, "b h w c"], regions: Int[Array, "b h w"], width
 
 
 def _regressed(
-    regions: np.ndarray, visible: np.ndarray, scores: np.ndarray, kernel_width: float, ridge: float
+    regions: Int[np.ndarray, "b h w"],
+    visible: Float[np.ndarray, "samples s"],
+    scores: Float[np.ndarray, "samples b t"],
+    kernel_width: float,
+    ridge: float,
 ) -> Float[np.ndarray, "b t h w"]:
+    """Returns for each pixel the coefficient of its superpixel."""
     try:
         from sklearn.linear_model import Ridge
     except ImportError as error:

@@ -1,20 +1,21 @@
 """Explanations by hiding parts of the image: occlusion and RISE.
 
 References:
-  zeiler2014: Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014.
-  petsiuk2018: Petsiuk et al., RISE: randomized input sampling for explanation of black-box models, BMVC 2018.
+  zeiler2014, petsiuk2018
 """
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
-from xrcam_jax.attribution.case import Case, Score, changed_scores, summed, target_scores
-from xrcam_jax.attribution.gradients import Baseline, baseline_images
+from xrcam_jax.attribution.baseline import Baseline, baseline_images
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.chunks import summed
+from xrcam_jax.attribution.scores import Index, changed_scores, intact_scores
+from xrcam_jax.attribution.targets import Score
 from xrcam_jax.runtime.compiling import compiled
 
 
@@ -26,19 +27,33 @@ def occlusion(
     baseline: Baseline = 0.0,
     score: Score = "logit",
 ) -> Float[Array, "b t h w"]:
-    """Mean over the windows that cover a pixel of f(x) - f(x with the window hidden) (zeiler2014, section 4.2).
+    """Returns the mean of f(x) - f(x with a window hidden), over the windows that cover a pixel.
 
-    Windows begin at every ``stride`` pixels; those that reach over the border are cut off there.
+    This is what zeiler2014, section 4.2, measures. Windows begin at every ``stride`` pixels; those that reach over the
+    border are cut off there.
 
     Args:
       case: what is explained.
-      window: height and width, in pixels.
-      stride: between windows, likewise; at most the window, so that every pixel is covered.
+      window: height and width in pixels, or one number for both.
+      stride: from one window to the next, likewise; at most the window, so that every pixel is covered.
       baseline: what is put in the window's place.
-      score: ``"logit"`` or ``"probability"``.
+      score: ``"logit"``, ``"probability"`` or ``"log_odds"``.
 
     Raises:
-      ValueError: a window larger than the image, or a stride of none or beyond the window.
+      ValueError: a window larger than the image, a stride of none or beyond the window, an unknown score, or a baseline
+        that does not fit the images.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.perturbations import occlusion
+      >>> model = lambda images, parameters: images.sum((1, 2))
+      >>> case = Case(model, (), jnp.array([1.0, 2.0, 0.0, 4.0]).reshape(1, 2, 2, 1), jnp.array([[0]]))
+      >>> occlusion(case, window=1, stride=1)[0, 0].tolist()
+      [[1.0, 2.0], [0.0, 4.0]]
+
+    References:
+      zeiler2014
     """
     windows = Windows(_pair(window), _pair(stride))
     windows.check(case.images.shape[1:3])
@@ -53,7 +68,7 @@ def occlusion(
 
 @dataclass(frozen=True)
 class Windows:
-    """Rectangles at regular places, numbered row by row.
+    """Describes rectangles at regular places, numbered row by row.
 
     Attributes:
       size: (height, width).
@@ -66,7 +81,11 @@ class Windows:
     inside: bool = False
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Refuses windows that do not fit an image of that shape, or leave pixels out."""
+        """Refuses windows that do not fit an image of that shape, or leave pixels out.
+
+        Raises:
+          ValueError: names the side that is wrong.
+        """
         for size, stride, side, name in zip(self.size, self.stride, shape, ("height", "width"), strict=True):
             if not 1 <= size <= side:
                 raise ValueError(f"window must have a {name} of 1 to the image's {side}; got {size}")
@@ -74,24 +93,24 @@ class Windows:
                 raise ValueError(f"stride must be 1 to the window's {name} {size}; got {stride}")
 
     def starts(self, axis: int, side: int) -> Int[Array, " n"]:
-        """The first pixel of each window along an axis."""
+        """Returns the first pixel of each window along an axis."""
         last = side - self.size[axis]
         starts = jnp.arange(-(-last // self.stride[axis]) + 1) * self.stride[axis]
         return jnp.minimum(starts, last) if self.inside else starts
 
     def covered(self, axis: int, side: int) -> Float[Array, "n side"]:
-        """For each window along an axis, which pixels it covers: 1 or 0."""
+        """Returns 1 for the pixels that a window covers along an axis, else 0, for each window."""
         starts = self.starts(axis, side)[:, None]
         pixels = jnp.arange(side)
         return ((pixels >= starts) & (pixels < starts + self.size[axis])).astype(jnp.float32)
 
-    def mask(self, index: Int[Array, ""], shape: tuple[int, ...]) -> Float[Array, "h w"]:
-        """The pixels of one window."""
+    def mask(self, index: Index, shape: tuple[int, ...]) -> Float[Array, "h w"]:
+        """Returns 1 inside one window, and 0 elsewhere."""
         rows, columns = self.covered(0, shape[0]), self.covered(1, shape[1])
         return rows[index // len(columns)][:, None] * columns[index % len(columns)][None, :]
 
     def spread(self, values: Float[Array, "n b t"], shape: tuple[int, ...]) -> Float[Array, "b t h w"]:
-        """For each pixel the mean of the values of the windows that cover it."""
+        """Returns for each pixel the mean of the values of the windows that cover it."""
         rows, columns = self.covered(0, shape[0]).astype(values.dtype), self.covered(1, shape[1]).astype(values.dtype)
         grid = values.reshape(len(rows), len(columns), *values.shape[1:])
         covering = rows.sum(0)[:, None] * columns.sum(0)[None, :]
@@ -100,11 +119,18 @@ class Windows:
 
 @dataclass(frozen=True)
 class Occlude:
-    """Hides one window; the state is what takes its place."""
+    """Hides one window of the images; the state is what takes its place.
+
+    Attributes:
+      windows: which are hidden, by their number.
+    """
 
     windows: Windows
 
-    def __call__(self, images: Array, index: Array, hidden: Array) -> Array:
+    def __call__(
+        self, images: Float[Array, "b h w c"], index: Index, hidden: Float[Array, "b h w c"]
+    ) -> Float[Array, "b h w c"]:
+        """Returns the images without the window ``index``."""
         mask = self.windows.mask(index, images.shape[1:3])[..., None]
         return jnp.where(mask > 0, hidden, images)
 
@@ -118,27 +144,41 @@ def rise(
     baseline: Baseline = 0.0,
     score: Score = "probability",
 ) -> Float[Array, "b t h w"]:
-    """mean of f(x · M) M / p over random masks M, smooth and shifted at random (petsiuk2018, eq. 6).
+    """Returns the mean of f(x · M) M / p over random masks M, smooth and shifted at random (petsiuk2018, eq. 6).
 
     All images of the batch get the same masks.
 
     Args:
       case: what is explained.
-      samples: number of masks.
-      grid: cells of a mask along each side, before it is upsampled.
-      keep: p, the probability that a cell stays visible.
+      samples: number of masks, at least 1.
+      grid: cells of a mask along each side, before it is upsampled; at least 1.
+      keep: p, the probability that a cell stays visible, between 0 and 1.
       baseline: what shows where a mask is 0.
-      score: ``"probability"`` or ``"logit"``.
+      score: ``"probability"``, ``"logit"`` or ``"log_odds"``.
 
     Raises:
-      ValueError: no samples, no cells, or ``keep`` not between 0 and 1.
+      ValueError: no samples, no cells, ``keep`` not between 0 and 1, an unknown score, or a baseline that does not fit
+        the images.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.perturbations import rise
+      >>> model = lambda images, parameters: images[:, :3, :3].sum((1, 2))
+      >>> case = Case(model, (), jnp.ones((1, 6, 6, 1)), jnp.array([[0]]))
+      >>> maps = rise(case, samples=100, grid=2, score="logit")[0, 0]
+      >>> bool(maps[:3, :3].mean() > maps[3:, 3:].mean())
+      True
+
+    References:
+      petsiuk2018
     """
     if samples < 1 or grid < 1 or not 0 < keep < 1:
         raise ValueError(
             f"samples and grid must be at least 1 and keep between 0 and 1; got {samples}, {grid} and {keep}"
         )
     masks = RandomMasks(grid, keep)
-    state = (jax.random.key(case.seed), baseline_images(case, baseline))
+    state = (jax.random.key(case.random_seed), baseline_images(case, baseline))
     scores = changed_scores(case, masks, samples, state, score=score, name="RISE")
 
     def step(indices: Array, real: Array) -> Array:
@@ -150,13 +190,20 @@ def rise(
 
 @dataclass(frozen=True)
 class RandomMasks:
-    """Masks in [0, 1] that depend on a key and their number alone."""
+    """Hides the images behind masks in [0, 1] that depend on a key and their number alone.
+
+    The state is (key, what shows where a mask is 0).
+
+    Attributes:
+      grid: cells along each side, before upsampling.
+      keep: probability that a cell is 1.
+    """
 
     grid: int
     keep: float
 
-    def mask(self, key: Array, index: Array, shape: tuple[int, ...]) -> Float[Array, "h w"]:
-        """The mask of that number."""
+    def mask(self, key: Key[Array, ""], index: Index, shape: tuple[int, ...]) -> Float[Array, "h w"]:
+        """Returns the mask of that number."""
         cells_key, shift_key = jax.random.split(jax.random.fold_in(key, index))
         cells = jax.random.bernoulli(cells_key, self.keep, (self.grid, self.grid)).astype(jnp.float32)
         cell = tuple(-(-side // self.grid) for side in shape)
@@ -164,7 +211,10 @@ class RandomMasks:
         shift = jax.random.randint(shift_key, (2,), 0, jnp.asarray(cell))
         return jax.lax.dynamic_slice(large, shift, shape)
 
-    def __call__(self, images: Array, index: Array, state: tuple[Array, Array]) -> Array:
+    def __call__(
+        self, images: Float[Array, "b h w c"], index: Index, state: tuple[Key[Array, ""], Float[Array, "b h w c"]]
+    ) -> Float[Array, "b h w c"]:
+        """Returns the images behind the mask ``index``."""
         key, hidden = state
         mask = self.mask(key, index, images.shape[1:3])[..., None].astype(images.dtype)
         return images * mask + hidden * (1 - mask)
@@ -172,20 +222,16 @@ class RandomMasks:
 
 @compiled(static=("masks", "shape"))
 def _weighted_masks(
-    key: Array, scores: Array, indices: Array, real: Array, *, masks: RandomMasks, shape: tuple[int, int]
+    key: Key[Array, ""],
+    scores: Float[Array, "samples b t"],
+    indices: Int[Array, " n"],
+    real: Float[Array, " n"],
+    *,
+    masks: RandomMasks,
+    shape: tuple[int, int],
 ) -> Float[Array, "b t h w"]:
     drawn = jax.vmap(partial(masks.mask, key, shape=shape))(indices).astype(scores.dtype)
     return jnp.einsum("nbt,nhw->bthw", scores[indices] * real[:, None, None].astype(scores.dtype), drawn)
-
-
-def intact_scores(case: Case, score: Score) -> Float[Array, "b t"]:
-    """The targets' scores on the images themselves."""
-    return _intact_scores(case.images, case.parameters, case.targets, function=case.function, score=score)
-
-
-@compiled(static=("function", "score"))
-def _intact_scores(images: Array, parameters: Any, targets: Array, *, function: Any, score: Score) -> Array:
-    return target_scores(function(images, parameters), targets, score)
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

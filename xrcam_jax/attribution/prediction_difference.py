@@ -1,8 +1,7 @@
 """Prediction difference analysis: what a class loses when a patch is replaced by others that would fit there.
 
 References:
-  zintgraf2017: Zintgraf et al., Visualizing deep neural network decisions: prediction difference analysis,
-    ICLR 2017.
+  zintgraf2017
 """
 
 from dataclasses import dataclass
@@ -10,13 +9,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key
 
-from xrcam_jax.attribution.case import Case, changed_scores
-from xrcam_jax.attribution.perturbations import Windows, intact_scores
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.perturbations import Windows
+from xrcam_jax.attribution.scores import Index, changed_scores, intact_scores
+from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.runtime.compiling import compiled
 
-#: Patches that the Gaussian is fitted to.
+#: The number of patches that the Gaussian is fitted to.
 _PATCHES = 4096
 
 
@@ -27,25 +29,42 @@ def prediction_difference(
     border: int = 2,
     stride: int = 4,
     samples: int = 10,
-    reference: Float[Array, "n h w c"] | None = None,
+    reference: Float[Array | np.ndarray, "n _h _w c"] | None = None,
     train_size: int = 1_000_000,
 ) -> Float[Array, "b t h w"]:
-    """Mean over the windows that cover a pixel of the window's weight of evidence (zintgraf2017, eq. 3 to 5).
+    """Returns the mean weight of evidence of the windows that cover a pixel (zintgraf2017, eq. 3 to 5).
 
-    log₂ odds(p(t|x)) - log₂ odds(mean of p(t|x̃)), where x̃ has the window replaced by a draw from a Gaussian of
-    patches, given the pixels around it. All channels of a window are drawn together.
+    A window's weight of evidence is log₂ odds(p(t|x)) - log₂ odds(mean of p(t|x̃)), where x̃ has the window replaced by
+    a draw from a Gaussian of patches, given the pixels around it. All channels of a window are drawn together.
 
     Args:
       case: what is explained.
-      window: side of the patches, in pixels.
-      border: how far around a window the pixels lie on which it is conditioned.
-      stride: between windows.
-      samples: draws for each window.
+      window: side of the windows, in pixels.
+      border: width in pixels of the frame around a window on which it is conditioned, at least 1.
+      stride: pixels from one window to the next; at most the window, so that every pixel is covered.
+      samples: draws for each window, at least 1.
       reference: preprocessed images that the Gaussian is fitted to; the explained ones by default.
       train_size: N of the Laplace correction (p N + 1) / (N + n), which keeps the odds finite.
 
+    Returns:
+      Maps in bits, positive where the window speaks for the target.
+
     Raises:
-      ValueError: no samples, no border, or a window and its border larger than the images.
+      ValueError: no samples, no border, a window and its border larger than the images, or a stride of none or beyond
+        the window.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.prediction_difference import prediction_difference
+      >>> model = lambda images, parameters: images[:, :2, :2].sum((1, 2)) * jnp.array([1.0, -1.0])
+      >>> case = Case(model, (), jnp.zeros((1, 4, 4, 1)).at[:, :2, :2].set(1.0), jnp.array([[0]]))
+      >>> maps = prediction_difference(case, window=1, border=1, stride=1, samples=4)[0, 0]
+      >>> bool(maps[:2, :2].sum() > 1), bool(jnp.abs(maps[2:]).max() < 1e-3)
+      (True, True)
+
+    References:
+      zintgraf2017
     """
     outer = window + 2 * border
     known = case.images if reference is None else jnp.asarray(reference, case.images.dtype)
@@ -56,10 +75,10 @@ def prediction_difference(
         )
     windows = Windows((window, window), (stride, stride), inside=True)
     windows.check(case.images.shape[1:3])
-    gaussian = _fit(known, jax.random.key(case.seed), window=window, border=border)
+    gaussian = _fit(known, jax.random.key(case.random_seed), window=window, border=border)
     rows, columns = (windows.covered(axis, case.images.shape[1 + axis]) for axis in (0, 1))
     count = len(rows) * len(columns)
-    state = (jax.random.key(case.seed + 1), gaussian)
+    state = (jax.random.key(case.random_seed + 1), gaussian)
     change = Resampled(windows, border, samples)
     drawn = changed_scores(
         case, change, count * samples, state, score="log_odds", name="prediction difference analysis"
@@ -67,7 +86,8 @@ def prediction_difference(
     classes = max(2, jax.eval_shape(case.function, case.images, case.parameters).shape[-1])
 
     def log_odds(each: Array) -> Array:
-        """Corrected, of the mean probability over the first axis; 1 - p by itself keeps its digits near p = 1."""
+        """Returns the corrected log-odds of the mean probability over the first axis."""
+        # By itself, 1 - p keeps its digits near p = 1.
         p, not_p = jax.nn.sigmoid(each).mean(0), jax.nn.sigmoid(-each).mean(0)
         return jnp.log2((p * train_size + 1) / (not_p * train_size + classes - 1))
 
@@ -76,7 +96,14 @@ def prediction_difference(
 
 
 class ConditionalGaussian(NamedTuple):
-    """Of the pixels i of a window given those around it, o: N(μ_i + gain (o - μ_o), root rootᵀ)."""
+    """Describes a window's pixels i, given the pixels o around it: N(μ_i + gain (o - μ_o), root rootᵀ).
+
+    Attributes:
+      inner_mean: μ_i.
+      outer_mean: μ_o.
+      gain: matrix.
+      root: Cholesky factor of the conditional covariance.
+    """
 
     inner_mean: Float[Array, " i"]
     outer_mean: Float[Array, " o"]
@@ -84,16 +111,16 @@ class ConditionalGaussian(NamedTuple):
     root: Float[Array, "i i"]
 
 
-def _inside(window: int, border: int, channels: int) -> Array:
-    """Which elements of a flattened outer patch belong to the window."""
+def _inside(window: int, border: int, channels: int) -> Bool[Array, " elements"]:
+    """Returns which elements of a flattened patch, a window with its border, belong to the window."""
     side = jnp.arange(window + 2 * border)
     within = (side >= border) & (side < border + window)
     return jnp.broadcast_to((within[:, None] & within[None, :])[..., None], (len(side), len(side), channels)).ravel()
 
 
 @compiled(static=("window", "border"))
-def _fit(images: Array, key: Array, *, window: int, border: int) -> ConditionalGaussian:
-    """The Gaussian of patches at random places, conditioned on their borders."""
+def _fit(images: Float[Array, "n h w c"], key: Key[Array, ""], *, window: int, border: int) -> ConditionalGaussian:
+    """Fits a Gaussian to patches at random places, and conditions it on their borders."""
     side, (count, height, width, channels) = window + 2 * border, images.shape
     keys = jax.random.split(key, 3)
     which = jax.random.randint(keys[0], (_PATCHES,), 0, count)
@@ -103,30 +130,41 @@ def _fit(images: Array, key: Array, *, window: int, border: int) -> ConditionalG
     def patch(n: Array, y: Array, x: Array) -> Array:
         return jax.lax.dynamic_slice(images, (n, y, x, 0), (1, side, side, channels)).ravel()
 
-    patches = jax.vmap(patch)(which, top, left).astype(jnp.float32)
+    patches = at_least_float32(jax.vmap(patch)(which, top, left))
     mean = patches.mean(0)
     covariance = (patches - mean).T @ (patches - mean) / _PATCHES
-    # Few patches, and channels that are copies of each other, leave it singular.
+    # Few patches, and channels that are copies of each other, leave the covariance singular.
     ridge = 1e-3 * jnp.trace(covariance) / len(covariance) + 1e-6
-    covariance = covariance + ridge * jnp.eye(len(covariance))
+    covariance = covariance + ridge * jnp.eye(len(covariance), dtype=covariance.dtype)
     order = jnp.argsort(~_inside(window, border, channels), stable=True)
     inner = window * window * channels
     i, o = order[:inner], order[inner:]
     gain = jax.scipy.linalg.solve(covariance[jnp.ix_(o, o)], covariance[jnp.ix_(o, i)], assume_a="pos").T
     conditional = covariance[jnp.ix_(i, i)] - gain @ covariance[jnp.ix_(o, i)]
-    root = jnp.linalg.cholesky(conditional + ridge * jnp.eye(inner))
+    root = jnp.linalg.cholesky(conditional + ridge * jnp.eye(inner, dtype=covariance.dtype))
     return ConditionalGaussian(mean[i], mean[o], gain, root)
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """Replaces one window by a draw from the Gaussian; ``samples`` versions in a row for each window."""
+    """Replaces one window by a draw from the Gaussian, with ``samples`` versions in a row for each window.
+
+    The state is (key, the Gaussian).
+
+    Attributes:
+      windows: which are replaced.
+      border: width of the frame around a window that is given.
+      samples: draws for each window.
+    """
 
     windows: Windows
     border: int
     samples: int
 
-    def __call__(self, images: Array, index: Array, state: tuple[Array, ConditionalGaussian]) -> Array:
+    def __call__(
+        self, images: Float[Array, "b h w c"], index: Index, state: tuple[Key[Array, ""], ConditionalGaussian]
+    ) -> Float[Array, "b h w c"]:
+        """Returns the images of version ``index``."""
         key, gaussian = state
         batch, height, width, channels = images.shape
         window, border = self.windows.size[0], self.border
@@ -139,7 +177,8 @@ class Resampled:
             jnp.pad(images, around, mode="edge"), (0, top, left, 0), (batch, side, side, channels)
         ).reshape(batch, -1)
         outer = jnp.nonzero(~_inside(window, border, channels), size=gaussian.outer_mean.size)[0]
-        mean = gaussian.inner_mean + (patches[:, outer] - gaussian.outer_mean) @ gaussian.gain.T
-        noise = jax.random.normal(jax.random.fold_in(key, index), mean.shape) @ gaussian.root.T
+        around_window = patches[:, outer].astype(gaussian.outer_mean.dtype)
+        mean = gaussian.inner_mean + (around_window - gaussian.outer_mean) @ gaussian.gain.T
+        noise = jax.random.normal(jax.random.fold_in(key, index), mean.shape, mean.dtype) @ gaussian.root.T
         drawn = (mean + noise).reshape(batch, window, window, channels).astype(images.dtype)
         return jax.lax.dynamic_update_slice(images, drawn, (0, top, left, 0))

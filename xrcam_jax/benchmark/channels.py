@@ -1,6 +1,6 @@
 """How long do Score-CAM and Ablation-CAM take at a layer with many channels?
 
-    xrcam benchmark channels --models resnet50 --layer layer4 --peers pytorch-grad-cam     # ten minutes on 2 cores
+    python -m experiments.benchmark channels --models resnet50 --layer layer4 --peers pytorch-grad-cam  # ten minutes
 
 One picture is explained, by ours and theirs in turns. A first call, which compiles, is timed apart.
 """

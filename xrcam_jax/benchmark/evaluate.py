@@ -1,6 +1,6 @@
 """What does the evaluation of seven methods at four layers and their aggregates cost per picture?
 
-    xrcam benchmark evaluate --models resnet50 --peers pytorch-grad-cam     # five minutes on 2 cores
+    python -m experiments.benchmark evaluate --models resnet50 --peers pytorch-grad-cam     # five minutes on 2 cores
 
 The suite times the evaluation as ``xrcam evaluate segmentation`` does it, maps and figures; one pass of Grad-CAM and
 one of XRelevance-CAM, each alone at the four layers; and the six methods of pytorch-grad-cam that one gradient gives,

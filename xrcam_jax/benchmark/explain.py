@@ -1,6 +1,6 @@
 """What does relevance cost, in units of the gradient?
 
-    xrcam benchmark explain --models resnet50,skresnext50_32x4d --batch-size 8 --peers torch,relevance-cam
+    python -m experiments.benchmark --models resnet50,skresnext50_32x4d --batch-size 8 --peers torch,relevance-cam
 
 The suite times the forward pass, the gradient at the four layers, and the maps at the four layers of XRelevance-CAM, of
 XRelevance-CAM with Grad-CAM, and of all CAMs that need a single pass; and Relevance-CAM at layer1 alone, which a peer
@@ -21,7 +21,7 @@ from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians, peer_runs
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.functional import as_function
-from xrcam_jax.explain.kinds import Cam
+from xrcam_jax.explain.passes import Cam
 from xrcam_jax.models.resnet import STAGES
 
 DEFAULTS = {

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 from jax import Array, lax
 
-from xrcam_jax.lrp.program import Equation, Program, Step, flatten, run, trace
+from xrcam_jax.lrp.program import Equation, Probes, Program, Step, flatten, run, trace
+from xrcam_jax.runtime import jaxprs
 
 MANTISSA_BITS = 10
 _EXPONENT_BITS = 8
@@ -35,7 +36,7 @@ def with_rounded_operands(f: Callable[..., Any], mantissa_bits: int = MANTISSA_B
     def rounded(*args: Any) -> Any:
         closed, structure = trace(f, *args)
         program = flatten(closed)
-        outputs, _ = run(program, _steps(program, mantissa_bits), jax.tree.leaves(args), {})
+        outputs, _ = run(program, _steps(program, mantissa_bits), jax.tree.leaves(args), Probes())
         return jax.tree.unflatten(structure, outputs)
 
     return rounded
@@ -47,8 +48,8 @@ def _steps(program: Program, mantissa_bits: int) -> dict[int, Step | None]:
         if equation.primitive in _PRODUCTS:
             if equation.eqn.params["precision"] != (lax.Precision.HIGHEST, lax.Precision.HIGHEST):
                 steps[position] = _rounded_product(equation, mantissa_bits)
-        elif equation.eqn.params.get("branches_platforms"):
-            steps[position] = _default_branch(equation, mantissa_bits)
+        elif (default := jaxprs.default_branch(equation.eqn)) is not None:
+            steps[position] = _default_branch(equation, default, mantissa_bits)
         elif equation.primitive == "while" or any(map(_has_products, equation.bodies)):
             raise NotImplementedError(f"what is inside {equation.primitive} is not rounded: {equation.source}")
     return steps
@@ -65,8 +66,8 @@ def _rounded_product(equation: Equation, mantissa_bits: int) -> Step:
     return Step(equation.inputs, product)
 
 
-def _default_branch(equation: Equation, mantissa_bits: int) -> Step:
-    body = equation.bodies[equation.eqn.params["branches_platforms"].index(None)]
+def _default_branch(equation: Equation, default: int, mantissa_bits: int) -> Step:
+    body = equation.bodies[default]
 
     def branch(values: Any, taps: Any) -> tuple[list[Any], dict]:
         return run(body, _steps(body, mantissa_bits), values[1:], taps)

@@ -1,6 +1,6 @@
 """How many images per second does training take in?
 
-    xrcam benchmark train --models skresnext50_32x4d --peers torch     # two minutes on 2 cores
+    python -m experiments.benchmark train --models skresnext50_32x4d --peers torch     # two minutes on 2 cores
 
 A step of ours includes the augmentation, which PyTorch's step does not.
 """

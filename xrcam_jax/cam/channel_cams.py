@@ -3,28 +3,20 @@
 Weights have shape (b, t, 1, 1, k), one set for each of an image's t targets.
 
 References:
-  wang2020: Wang et al., Score-CAM: score-weighted visual explanations for CNNs, CVPR workshops 2020.
-  naidu2020: Naidu and Michael, SS-CAM: smoothed Score-CAM, arXiv:2006.14255.
-  desai2020: Desai and Ramaswamy, Ablation-CAM: visual explanations via gradient-free localization, WACV 2020.
-  gildenblat2021: Gildenblat et al., pytorch-grad-cam, https://github.com/jacobgil/pytorch-grad-cam.
+  wang2020, naidu2020, desai2020, gildenblat2021
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Key, PyTree
 
-from xrcam_jax.attribution.case import (
-    Case,
-    Score,
-    bytes_of_forward,
-    changed_scores,
-    stacked,
-    target_scores,
-    versions_onwards,
-)
+from xrcam_jax.attribution.case import Case, Function, versions_onwards
+from xrcam_jax.attribution.chunks import bytes_of_forward, stacked
+from xrcam_jax.attribution.scores import Index, changed_scores
+from xrcam_jax.attribution.targets import Score, target_scores
 from xrcam_jax.cam.saliency import min_max, upsample
 from xrcam_jax.runtime.compiling import compiled
 
@@ -39,14 +31,30 @@ def score_cam(
     score: Score = "logit",
     align_corners: bool = False,
 ) -> Weights:
-    """w_k = f(x · n(up(A_k))) - f(0), with n scaling to [0, 1] (wang2020, eq. 3; the thesis's eq. 2.13).
+    """Returns w_k = f(x · n(up(A_k))) - f(0), with n scaling to [0, 1] (wang2020, eq. 3; the thesis's eq. 2.13).
 
     Args:
       case: what is explained.
       layer: a mark.
       weights: ``"softmax"`` takes the softmax of the scores over the channels instead (gildenblat2021).
-      score: ``"logit"`` or ``"probability"``.
+      score: ``"logit"``, ``"probability"`` or ``"log_odds"``.
       align_corners: upsample from corner to corner, as gildenblat2021, instead of by half-pixel centres.
+
+    Raises:
+      ValueError: there is no such mark, or ``weights`` or ``score`` is none of these.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.cam.channel_cams import score_cam
+      >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
+      >>> image = jnp.array([[1.0, 0.0], [3.0, 2.0]]).reshape(1, 1, 2, 2)
+      >>> score_cam(Case(model, (), image, jnp.array([[0]])), "layer").ravel().tolist()
+      [5.0, 5.0]
+
+    References:
+      wang2020, gildenblat2021
     """
     return _scored(case, layer, Masked(align_corners), 1, weights, score, "Score-CAM")
 
@@ -61,19 +69,32 @@ def smoothed_score_cam(
     weights: Literal["difference", "softmax"] = "difference",
     score: Score = "logit",
 ) -> Weights:
-    """Score-CAM's weights, averaged over noise (naidu2020, eq. 4 and 5).
+    """Returns Score-CAM's weights averaged over noise (naidu2020, eq. 4 and 5).
 
     Args:
       case: what is explained.
       layer: a mark.
-      samples: draws of noise per channel.
+      samples: draws of noise for each channel, at least 1.
       noise: its standard deviation, as a share of the range of what it is added to.
       noise_on: ``"image"`` adds it to the masked image, ``"activation"`` to the channel before it masks.
       weights: as for :func:`score_cam`.
-      score: ``"logit"`` or ``"probability"``.
+      score: ``"logit"``, ``"probability"`` or ``"log_odds"``.
 
     Raises:
-      ValueError: no samples, or noise on something else.
+      ValueError: no samples, no such mark, or noise on something else; ``weights`` or ``score`` is none of these.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.cam.channel_cams import smoothed_score_cam
+      >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
+      >>> image = jnp.array([[1.0, 0.0], [3.0, 2.0]]).reshape(1, 1, 2, 2)
+      >>> smoothed_score_cam(Case(model, (), image, jnp.array([[0]])), "layer", noise=0.0).ravel().tolist()
+      [5.0, 5.0]
+
+    References:
+      naidu2020
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1; got {samples}")
@@ -88,8 +109,8 @@ def _scored(case: Case, layer: str, change: "Masked", samples: int, weights: str
         raise ValueError(f"weights must be difference or softmax; got {weights!r}")
     activation, _ = case.at(layer)
     channels = activation.shape[-1]
-    state = (activation, jax.random.key(case.seed))
-    # One more, of no channel at all, is the baseline.
+    state = (activation, jax.random.key(case.random_seed))
+    # One more score, of an image seen through no channel at all, is the baseline.
     scores = changed_scores(case, change, channels * samples + 1, state, score=score, name=f"{name} {layer}")
     means = scores[:-1].reshape(channels, samples, *scores.shape[1:]).mean(1)
     found = means - scores[-1] if weights == "difference" else jax.nn.softmax(means, axis=0)
@@ -98,9 +119,15 @@ def _scored(case: Case, layer: str, change: "Masked", samples: int, weights: str
 
 @dataclass(frozen=True)
 class Masked:
-    """The image seen through one channel, ``samples`` times in a row, each with noise of its own.
+    """Shows the image through one channel, ``samples`` times in a row, each with noise of its own.
 
-    The state is (activation, key). An index beyond the last channel gives an image of zeros.
+    The state is (activation, key). A number beyond the last channel gives an image of zeros.
+
+    Attributes:
+      align_corners: see :func:`score_cam`.
+      samples: versions for each channel.
+      noise: standard deviation, see :func:`smoothed_score_cam`.
+      noise_on: what the noise is added to, likewise.
     """
 
     align_corners: bool
@@ -108,7 +135,10 @@ class Masked:
     noise: float = 0.0
     noise_on: str = "image"
 
-    def __call__(self, images: Array, index: Array, state: tuple[Array, Array]) -> Array:
+    def __call__(
+        self, images: Float[Array, "b h w c"], index: Index, state: tuple[Float[Array, "b p q k"], Key[Array, ""]]
+    ) -> Float[Array, "b h w c"]:
+        """Returns the images of version ``index``."""
         activation, key = state
         channels = activation.shape[-1]
         channel = index // self.samples
@@ -125,33 +155,76 @@ class Masked:
         return jnp.where(channel < channels, seen, 0)
 
 
-def noisy(a: Float[Array, "b *rest"], key: Array, noise: float) -> Float[Array, "b *rest"]:
-    """``a`` with Gaussian noise, whose standard deviation is ``noise`` times the range of each example."""
+def noisy(a: Float[Array, "b *rest"], key: Key[Array, ""], noise: float) -> Float[Array, "b *rest"]:
+    """Returns ``a`` with Gaussian noise.
+
+    Args:
+      a: a batch.
+      key: of the noise.
+      noise: standard deviation, as a share of the range of each example.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.cam.channel_cams import noisy
+      >>> a = jnp.array([[0.0, 1.0], [5.0, 5.0]])
+      >>> (noisy(a, jax.random.key(0), 0.1) == a).tolist()  # the second example has no range
+      [[False, False], [True, True]]
+    """
     axes = tuple(range(1, a.ndim))
     spread = jnp.max(a, axis=axes, keepdims=True) - jnp.min(a, axis=axes, keepdims=True)
     return a + noise * spread * jax.random.normal(key, a.shape, a.dtype)
 
 
 def from_corner_to_corner(maps: Float[Array, "b p q"], size: tuple[int, int]) -> Float[Array, "b h w"]:
-    """Bilinear upsampling that maps corner pixels to corner pixels (PyTorch's ``align_corners=True``)."""
+    """Returns maps enlarged by bilinear interpolation from corner to corner (PyTorch's ``align_corners=True``).
+
+    Args:
+      maps: of any range.
+      size: (height, width).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.cam.channel_cams import from_corner_to_corner
+      >>> from_corner_to_corner(jnp.array([[[0.0, 1.0]]]), (1, 5)).tolist()
+      [[[0.0, 0.25, 0.5, 0.75, 1.0]]]
+    """
     for axis, side in zip((1, 2), size, strict=True):
         places = jnp.linspace(0, maps.shape[axis] - 1, side)
-        low = jnp.clip(jnp.floor(places).astype(jnp.int32), 0, max(0, maps.shape[axis] - 2))
+        low = jnp.clip(jnp.floor(places), 0, max(0, maps.shape[axis] - 2))
         share = (places - low).astype(maps.dtype).reshape([-1 if a == axis else 1 for a in range(3)])
+        low = low.astype(jnp.int32)
         high = jnp.minimum(low + 1, maps.shape[axis] - 1)
         maps = jnp.take(maps, low, axis=axis) * (1 - share) + jnp.take(maps, high, axis=axis) * share
     return maps
 
 
 def ablation_cam(case: Case, layer: str, *, score: Score = "logit") -> Weights:
-    """w_k = (S - S without channel k) / S (desai2020, eq. 3), 0 where S = 0.
+    """Returns w_k = (S - S without channel k) / S, or 0 where S = 0 (desai2020, eq. 3).
 
     The model is run from the layer on only. A negative S flips the sign of all weights, as in gildenblat2021.
 
     Args:
       case: what is explained.
       layer: a mark.
-      score: S, ``"logit"`` or ``"probability"``.
+      score: S, ``"logit"``, ``"probability"`` or ``"log_odds"``.
+
+    Raises:
+      ValueError: there is no such mark, or ``score`` is none of these.
+      NotImplementedError: the mark is inside remat, scan or cond.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.cam.channel_cams import ablation_cam
+      >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
+      >>> case = Case(model, (), jnp.array([6.0, 2.0]).reshape(1, 1, 1, 2), jnp.array([[0]]))
+      >>> ablation_cam(case, "layer").ravel().tolist()
+      [0.75, 0.25]
+
+    References:
+      desai2020, gildenblat2021
     """
     intact, without = ablated_scores(case, layer, score=score, name=f"Ablation-CAM {layer}")
     drops = (intact - without) / jnp.where(intact == 0, 1, intact)
@@ -161,23 +234,38 @@ def ablation_cam(case: Case, layer: str, *, score: Score = "logit") -> Weights:
 def ablated_scores(
     case: Case, layer: str, *, score: Score = "logit", name: str = "ablation"
 ) -> tuple[Float[Array, "b t"], Float[Array, "k b t"]]:
-    """The targets' scores, and those without channel k of a layer, for each k; run from the layer on only.
+    """Returns the targets' scores, and their scores without channel k of a layer, for each k.
+
+    The model is run from the layer on only.
 
     Args:
       case: what is explained.
       layer: a mark.
-      score: ``"logit"`` or ``"probability"``.
+      score: ``"logit"``, ``"probability"`` or ``"log_odds"``.
       name: for the progress bar.
+
+    Raises:
+      ValueError: there is no such mark, or ``score`` is none of these.
+      NotImplementedError: the mark is inside remat, scan or cond.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.cam.channel_cams import ablated_scores
+      >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
+      >>> case = Case(model, (), jnp.array([6.0, 2.0]).reshape(1, 1, 1, 2), jnp.array([[0]]))
+      >>> intact, without = ablated_scores(case, "layer")
+      >>> intact.ravel().tolist(), without.ravel().tolist()
+      ([8.0], [2.0, 6.0])
     """
     activation, rest = case.at(layer)
-    # One more, with nothing ablated, is the whole.
+    # One more version, with nothing ablated, gives the score of the whole.
     count = activation.shape[-1] + 1
 
     def step(indices: Array) -> Array:
-        return _ablated_scores(
-            case.images, case.parameters, case.targets, activation, rest, indices,
-            function=case.function, layer=layer, score=score,
-        )  # fmt: skip
+        given = case.images, case.parameters, case.targets
+        return _ablated_scores(*given, activation, rest, indices, function=case.function, layer=layer, score=score)
 
     each = activation.nbytes + bytes_of_forward(case.function, layer, case.images, case.parameters)
     scores = stacked(step, count, case, each, name)
@@ -186,10 +274,18 @@ def ablated_scores(
 
 @compiled(static=("function", "layer", "score"))
 def _ablated_scores(
-    images: Array, parameters: Any, targets: Array, activation: Array, rest: list[Array], indices: Array,
-    *, function: Any, layer: str, score: Score,
-) -> Float[Array, "n b t"]:  # fmt: skip
-    count, channels = len(indices), jnp.arange(activation.shape[-1])
+    images: Float[Array, "b h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    activation: Float[Array, "b *layer k"],
+    rest: list[Array],
+    indices: Int[Array, " n"],
+    *,
+    function: Function,
+    layer: str,
+    score: Score,
+) -> Float[Array, "n b t"]:
+    count, channels = len(indices), jnp.arange(activation.shape[-1], dtype=indices.dtype)
     versions = jax.vmap(lambda index: jnp.where(channels == index, 0, activation), out_axes=1)(indices)
     tail = versions_onwards(function, layer, images, parameters, rest, count)
     logits = tail(versions.reshape(-1, *activation.shape[1:])).reshape(len(images), count, -1)

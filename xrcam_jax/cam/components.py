@@ -9,20 +9,41 @@ _TURNS = 1000
 
 
 def centred(a: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
-    """A - mean_hw A."""
+    """Returns A - mean_hw A.
+
+    Args:
+      a: A, a layer's activation.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.cam.components import centred
+      >>> centred(jnp.array([1.0, 5.0]).reshape(1, 1, 2, 1)).ravel().tolist()
+      [-2.0, 2.0]
+    """
     return a - jnp.mean(a, axis=(1, 2), keepdims=True)
 
 
 def first_component(a: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
-    """First right singular vector of the places-by-channels matrix of :func:`centred` A, for each example.
+    """Returns the first right singular vector of the places-by-channels matrix of :func:`centred` A.
 
-    Of unit length, and zero where A does not vary. Its sign is that for which the projection rises with
-    sum_k A. Found by power iteration on the smaller Gram matrix: a decomposition of all components takes
-    longer than the network.
+    Args:
+      a: A, a layer's activation.
+
+    Returns:
+      For each example a vector of unit length, or zero where A does not vary. Its sign is that for which the projection
+      rises with sum_k A.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.cam.components import first_component
+      >>> a = jnp.array([[0.0, 0.0], [3.0, 4.0]]).reshape(1, 1, 2, 2)
+      >>> [round(float(v), 3) for v in first_component(a).ravel()]
+      [0.6, 0.8]
     """
+    # Power iteration on the smaller Gram matrix: a decomposition into all components takes longer than the network.
     batch, _, _, channels = a.shape
     m = centred(a).reshape(batch, -1, channels)
-    # The scale of gradients can be such that squares underflow.
+    # Squares of gradients can underflow, so the scale is taken out first.
     largest = jnp.max(jnp.abs(m), axis=(1, 2), keepdims=True)
     m = m / jnp.where(largest == 0, 1, largest)
     total = jnp.sum(m, axis=2)
@@ -37,9 +58,9 @@ def first_component(a: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
 
 
 def _leading(gram: Float[Array, "n n"]) -> Float[Array, " n"]:
-    """Eigenvector of the largest eigenvalue, all of them being >= 0."""
+    """Returns the eigenvector of the largest eigenvalue of a matrix that has no negative ones."""
     tolerance = 4 * jnp.finfo(gram.dtype).eps
-    # A column is never orthogonal to all leading vectors if it is the longest.
+    # The longest column is never orthogonal to all leading vectors.
     start = _unit(gram[jnp.argmax(jnp.sum(gram**2, axis=1))])
 
     def unsettled(state: tuple[Array, Array, Array]) -> Array:

@@ -1,20 +1,20 @@
 """CAMs that need more than one forward and one backward pass: Integrated Grad-CAM, Smooth Grad-CAM++, LIFT-CAM.
 
 References:
-  sattarzadeh2021: Sattarzadeh et al., Integrated Grad-CAM: sensitivity-aware visual explanation of deep
-    convolutional networks via integrated gradient-based scoring, ICASSP 2021.
-  omeiza2019: Omeiza et al., Smooth Grad-CAM++, arXiv:1908.01224.
-  jung2021: Jung and Oh, Towards better explanations of class activation mapping (LIFT-CAM), ICCV 2021.
+  sattarzadeh2021, omeiza2019, jung2021
 """
 
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
-from xrcam_jax.attribution.case import Case, Function, bytes_of_gradient, onwards, over_targets, summed
-from xrcam_jax.attribution.gradients import Baseline, baseline_images, deep_lift_from_zero
+from xrcam_jax.attribution.baseline import Baseline, baseline_images
+from xrcam_jax.attribution.case import Case, Function, onwards
+from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
+from xrcam_jax.attribution.gradients import deep_lift_from_zero
+from xrcam_jax.attribution.targets import over_targets
 from xrcam_jax.cam import weights
 from xrcam_jax.cam.channel_cams import noisy
 from xrcam_jax.cam.saliency import weighted_sum
@@ -26,16 +26,31 @@ from xrcam_jax.runtime.compiling import compiled
 def integrated_grad_cam(
     case: Case, layer: str, *, baseline: Baseline = 0.0, steps: int = 20
 ) -> Float[Array, "b t p q"]:
-    """mean_α ReLU(sum_k mean_hw G_k(α) · (A_k(α) - A_k(0))) on the way x⁰ + α (x - x⁰) (sattarzadeh2021, eq. 6).
+    """Returns mean_α ReLU(sum_k mean_hw G_k(α) · (A_k(α) - A_k(0))), α from 0 to 1 (sattarzadeh2021, eq. 6).
+
+    A(α) and G(α) are the activation and the gradient for the image x⁰ + α (x - x⁰).
 
     Args:
       case: what is explained.
       layer: a mark.
       baseline: x⁰, broadcast to the images.
-      steps: points on the way.
+      steps: points on the way, at least 1.
 
     Raises:
-      ValueError: no steps.
+      ValueError: no steps, no such mark, or a baseline that does not fit the images.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.cam.path_cams import integrated_grad_cam
+      >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
+      >>> case = Case(model, (), jnp.array([4.0, -2.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> integrated_grad_cam(case, "layer", steps=2).ravel().tolist()  # α is 1/2 and 1
+      [3.0, 0.0]
+
+    References:
+      sattarzadeh2021
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1; got {steps}")
@@ -43,12 +58,10 @@ def integrated_grad_cam(
     a0, _ = case.at(layer, start)
 
     def step(indices: Array, real: Array) -> Array:
-        # Integers divided would be float32.
+        # The quotient of integers would be float32, whatever the images are.
         shares = (indices + 1).astype(case.images.dtype) / steps
-        return _path_maps(
-            case.images, case.parameters, case.targets, start, a0, shares, real / steps,
-            function=case.function, layer=layer,
-        )  # fmt: skip
+        given = case.images, case.parameters, case.targets
+        return _path_maps(*given, start, a0, shares, real / steps, function=case.function, layer=layer)
 
     each = bytes_of_gradient(case.function, "input", case.images, case.parameters)
     return jnp.moveaxis(summed(step, steps, case, each, f"Integrated Grad-CAM {layer}"), 0, 1)
@@ -56,9 +69,18 @@ def integrated_grad_cam(
 
 @compiled(static=("function", "layer"))
 def _path_maps(
-    images: Array, parameters: PyTree, targets: Array, start: Array, a0: Array, shares: Array, weight: Array,
-    *, function: Function, layer: str,
-) -> Float[Array, "t b p q"]:  # fmt: skip
+    images: Float[Array, "b h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    start: Float[Array, "b h w c"],
+    a0: Float[Array, "b p q k"],
+    shares: Float[Array, " n"],
+    weight: Float[Array, " n"],
+    *,
+    function: Function,
+    layer: str,
+) -> Float[Array, "t b p q"]:
+    """Returns the weighted sum of the maps at some points of the way."""
     points = jax.vmap(lambda share: start + share * (images - start), out_axes=1)(shares)
     a, gradients = _gradients(function, layer, points, parameters, targets)
     change = a - jnp.repeat(a0, len(shares), axis=0)
@@ -69,28 +91,39 @@ def _path_maps(
 def smooth_grad_cam_pp(
     case: Case, layer: str, *, samples: int = 16, noise: float = 0.15, eps: float = 1e-6
 ) -> Float[Array, "b t p q"]:
-    """sum_k w_k A_k with the weights :func:`xrcam_jax.cam.weights.smooth_grad_cam_pp` (omeiza2019).
+    """Returns sum_k w_k A_k with the weights :func:`xrcam_jax.cam.weights.smooth_grad_cam_pp` (omeiza2019).
 
     Args:
       case: what is explained.
       layer: a mark.
-      samples: noisy copies of the image.
+      samples: noisy copies of the image, at least 1.
       noise: standard deviation of the noise, as a share of the image's range.
-      eps: of Grad-CAM++.
+      eps: see :func:`xrcam_jax.cam.weights.grad_cam_pp`.
 
     Raises:
-      ValueError: no samples.
+      ValueError: no samples, or no such mark.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.cam.path_cams import smooth_grad_cam_pp
+      >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
+      >>> case = Case(model, (), jnp.array([1.0, 0.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> [round(float(v), 3) for v in smooth_grad_cam_pp(case, "layer").ravel()]  # 2 / (2 + 1)
+      [0.667, 0.0]
+
+    References:
+      omeiza2019
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1; got {samples}")
     a, _ = case.at(layer)
-    key = jax.random.key(case.seed)
+    key = jax.random.key(case.random_seed)
 
     def step(indices: Array, real: Array) -> tuple[Array, Array, Array]:
-        return _gradient_powers(
-            case.images, case.parameters, case.targets, key, indices, real / samples,
-            function=case.function, layer=layer, noise=noise,
-        )  # fmt: skip
+        given = case.images, case.parameters, case.targets
+        return _gradient_powers(*given, key, indices, real / samples, function=case.function, layer=layer, noise=noise)
 
     each = bytes_of_gradient(case.function, "input", case.images, case.parameters)
     powers = summed(step, samples, case, each, f"Smooth Grad-CAM++ {layer}")
@@ -101,18 +134,31 @@ def smooth_grad_cam_pp(
 
 @compiled(static=("function", "layer", "noise"))
 def _gradient_powers(
-    images: Array, parameters: PyTree, targets: Array, key: Array, indices: Array, weight: Array,
-    *, function: Function, layer: str, noise: float,
-) -> tuple[Array, Array, Array]:  # fmt: skip
+    images: Float[Array, "b h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    key: Key[Array, ""],
+    indices: Int[Array, " n"],
+    weight: Float[Array, " n"],
+    *,
+    function: Function,
+    layer: str,
+    noise: float,
+) -> tuple[Float[Array, "t b p q k"], Float[Array, "t b p q k"], Float[Array, "t b p q k"]]:
+    """Returns the weighted sums of the gradient's first three powers over some noisy copies."""
     copies = jax.vmap(lambda index: noisy(images, jax.random.fold_in(key, index), noise), out_axes=1)(indices)
     _, g = _gradients(function, layer, copies, parameters, targets)
     return _weighted(g, weight), _weighted(g**2, weight), _weighted(g**3, weight)
 
 
 def _gradients(
-    function: Function, layer: str, versions: Float[Array, "b n h w c"], parameters: PyTree, targets: Array
-) -> tuple[Float[Array, "b*n p q k"], Float[Array, "t b*n p q k"]]:
-    """Activation at ``layer`` of versions of each image, and the gradient of each target's logit there."""
+    function: Function,
+    layer: str,
+    versions: Float[Array, "b n h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+) -> tuple[Float[Array, "bn p q k"], Float[Array, "t bn p q k"]]:
+    """Returns the activation at a layer for versions of each image, and the gradient of each target's logit there."""
     images = versions.reshape(-1, *versions.shape[2:])
     a, rest = cut(function, layer, images, parameters).head(images, parameters)
     tail = onwards(function, layer, images, parameters)
@@ -121,8 +167,8 @@ def _gradients(
     return a, over_targets(lambda t: pullback(seeds.unit(logits, t))[0], repeated)
 
 
-def _weighted(found: Float[Array, "t b*n *rest"], weight: Float[Array, " n"]) -> Float[Array, "t b *rest"]:
-    """The sum over each image's versions."""
+def _weighted(found: Float[Array, "t bn *rest"], weight: Float[Array, " n"]) -> Float[Array, "t b *rest"]:
+    """Returns the weighted sum over each image's versions."""
     each = found.reshape(len(found), -1, len(weight), *found.shape[2:])
     return jnp.tensordot(each, weight.astype(found.dtype), axes=(2, 0))
 
@@ -130,12 +176,28 @@ def _weighted(found: Float[Array, "t b*n *rest"], weight: Float[Array, " n"]) ->
 def lift_cam(
     case: Case, layer: str, *, max_pool: Literal["rescale", "gradient"] = "rescale"
 ) -> Float[Array, "b t p q"]:
-    """sum_k w_k A_k, w_k = sum_hw of DeepLIFT's contributions, against a layer of zeros (jung2021, section 3.3).
+    """Returns sum_k w_k A_k with w_k = sum_hw of DeepLIFT's contributions against zeros (jung2021, section 3.3).
 
     Args:
       case: what is explained.
       layer: a mark.
       max_pool: see :func:`xrcam_jax.lrp.composites.deep_lift`.
+
+    Raises:
+      ValueError: no such mark, or an unknown ``max_pool``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.cam.path_cams import lift_cam
+      >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
+      >>> case = Case(model, (), jnp.array([4.0, -1.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> lift_cam(case, "layer").ravel().tolist()  # the contributions 4 and -1 sum to 3
+      [12.0, -3.0]
+
+    References:
+      jung2021
     """
     a, _ = case.at(layer)
     contributions = deep_lift_from_zero(case, layer, max_pool=max_pool).values

@@ -145,9 +145,8 @@ def _check_out(options: argparse.Namespace) -> None:
 def _expanded(names: list[str]) -> list[str]:
     """Returns methods in the place of groups; each method once if a group is named."""
     import xrcam_jax as xr
-    from xrcam_jax.explain.kinds import is_single_pass
 
-    groups = {"all": list(xr.METHODS), "fast": [n for n, m in xr.METHODS.items() if is_single_pass(m.kind)]}
+    groups = {"all": list(xr.METHODS), "fast": [n for n, m in xr.METHODS.items() if m.kind.single_pass]}
     for name, method in xr.METHODS.items():
         groups.setdefault(method.family, []).append(name)
     expanded = [method for name in names for method in groups.get(name, [name])]

@@ -20,5 +20,5 @@ def run(options: argparse.Namespace) -> int:
         if method.family != family:
             family = method.family
             print(f"{family}-driven")
-        print(f"  {name:22} {method.summary} [{method.source}]")
+        print(f"  {name:22} {method.title}: {method.summary} [{method.source}]")
     return 0

@@ -28,7 +28,8 @@ from xrcam_jax.runtime.devices import data_mesh, first_alone, is_first
 from xrcam_jax.runtime.files import write_rows, write_whole
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
 from xrcam_jax.train.loop import Observer, Progress, Run, Schedule, finished, fit, predict
-from xrcam_jax.train.report import Board, Predictions, markdown, plot_curves
+from xrcam_jax.train.predictions import Predictions
+from xrcam_jax.train.report import Board, markdown, plot_curves
 from xrcam_jax.train.step import (
     Static,
     TrainState,

@@ -1,50 +1,70 @@
-"""How many pictures at a time the device's memory is enough for."""
+"""How many pictures at a time fit into the device's memory."""
 
 from collections.abc import Callable
-from copy import copy
+from functools import partial
 
 import jax
 
 from xrcam_jax.explain.explainer import Explainer
-from xrcam_jax.explain.kinds import is_single_pass
 from xrcam_jax.runtime.compiling import compiler_options
 from xrcam_jax.runtime.memory import compiled_bytes, free_bytes
 
-#: The largest batch. On CPU, and beyond the second on others, more at a time is not faster.
+#: Upper bounds of the batch: beyond 32 on CPU, and 1024 elsewhere, more pictures at a time are not faster.
 CPU_LIMIT, LIMIT = 32, 1024
 
 
 def largest_batch_size(explain: Explainer, size: tuple[int, int], devices: int = 1) -> int:
-    """The largest batch of pictures of ``size`` (h, w) that there is memory for, laid across ``devices``.
+    """Returns the size of the largest batch that there is memory for.
 
-    Each device gets the same power of two; 1 if there is memory for none. What counts is the one program of all methods
-    that need no changed versions of the batch: the others run in chunks. It is compiled for a few batch sizes, for one
-    device, whose share of the batch takes as much on each of several.
+    What counts is the one program of all methods that need no changed versions of the batch; the others run in chunks.
+    The program is compiled for a few batch sizes on one device, since each of several takes as much for its share.
+
+    Args:
+      explain: the methods and the model.
+      size: (height, width) of the pictures.
+      devices: how many devices the batch is laid across.
+
+    Returns:
+      The same power of two for each device, up to ``CPU_LIMIT`` or ``LIMIT``; 1 for each if there is memory for none.
+
+    Example:
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.explain.batch_size import largest_batch_size
+      >>> explain = xr.Explainer(lambda images: images.mean((1, 2)), "gradient")
+      >>> 1 <= largest_batch_size(explain, (2, 2)) <= 1024
+      True
     """
-    single = copy(explain)
-    single.kinds = {name: kind for name, kind in explain.kinds.items() if is_single_pass(kind)}
-    # Shapes alone, as parameters that lie on several devices would have it compiled for all of them.
+    methods = [name for name, kind in explain.kinds.items() if kind.single_pass]
+    # Only shapes are given: parameters that lie on several devices would have it compiled for all of them.
     parameters = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), explain.parameters)
-    program = jax.jit(single.explain, compiler_options=dict(compiler_options()))
+    program = jax.jit(partial(explain.explain, methods=methods), compiler_options=dict(compiler_options()))
 
     def needed(batch: int) -> int:
         images = jax.ShapeDtypeStruct((batch, *size, 3), "float32")
         return compiled_bytes(program.lower(parameters, images).compile())
 
     if jax.default_backend() == "cpu":
-        # All CPU devices are one machine with one memory.
+        # All CPU devices share the memory of one machine.
         return devices * largest_power_of_two(needed, free_bytes() // devices, max(1, CPU_LIMIT // devices))
     return devices * largest_power_of_two(needed, free_bytes(), LIMIT)
 
 
 def largest_power_of_two(needed: Callable[[int], int], available: int, limit: int, first: int = 32) -> int:
-    """The largest power of two n up to ``limit`` with needed(n) <= available; 1 if there is none.
+    """Returns the largest power of two n with needed(n) <= available.
 
     Args:
-      needed: increasing; asked as seldom as may be, since an answer may take long.
+      needed: an increasing function of n; it is asked as seldom as possible, since an answer may take long.
       available: what ``needed`` is compared with.
-      limit: of n.
+      limit: upper bound of n.
       first: n to begin with, a power of two.
+
+    Returns:
+      n, or 1 if not even that fits.
+
+    Example:
+      >>> from xrcam_jax.explain.batch_size import largest_power_of_two
+      >>> largest_power_of_two(lambda n: 100 + 10 * n, 800, limit=1024)
+      64
     """
     limit = _power_of_two(limit)
     n = min(first, limit)
@@ -52,7 +72,7 @@ def largest_power_of_two(needed: Callable[[int], int], available: int, limit: in
         if n == 1:
             return 1
         n = limit = n // 2
-    # Part of it does not grow with n, so that at least this many fit.
+    # Part of what is needed does not grow with n, so that at least this many fit.
     likely = min(_power_of_two(n * available // max(1, bytes_)), limit)
     while likely > n and needed(likely) > available:
         likely = limit = likely // 2
@@ -63,5 +83,5 @@ def largest_power_of_two(needed: Callable[[int], int], available: int, limit: in
 
 
 def _power_of_two(n: int) -> int:
-    """The largest one that is not above ``n``, which is at least 1."""
+    """Returns the largest power of two that is not above ``n``, which is at least 1."""
     return 1 << (n.bit_length() - 1)

@@ -1,7 +1,6 @@
-"""The Explainer: saliency maps of several methods at several layers for a batch."""
+"""The Explainer, which makes saliency maps of several methods at several layers for a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,30 +10,26 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from xrcam_jax.attribution.case import Case, Progress, no_progress
-from xrcam_jax.cam.saliency import saliency
+from xrcam_jax.attribution.case import Case, Function, Progress, no_progress
 from xrcam_jax.errors import unknown
-from xrcam_jax.explain import kinds
-from xrcam_jax.explain.evaluate import Task, assign_layers, requests, search
-from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.explain.explanation import Explanation, Shown, collect, with_maps
 from xrcam_jax.explain.functional import as_function
-from xrcam_jax.explain.kinds import Cam, Found, Kind, Propagation
-from xrcam_jax.explain.methods import RELEVANCE, configure
-from xrcam_jax.explain.passes import is_behind_pooling, outline, single_pass
+from xrcam_jax.explain.methods import configure
+from xrcam_jax.explain.outline import layers_of, outline
+from xrcam_jax.explain.passes import Request, requests, single_pass
 from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.runtime.compiling import compiled
 from xrcam_jax.runtime.devices import data_mesh, lay, partitioned_by_compiler, replicate
+
+#: A class for each image, or t classes.
+Targets = Int[ArrayLike, "b *t"] | Sequence[int] | Sequence[Sequence[int]]
 
 
 class Explainer:
     """Explains a model's decisions, by as many methods as asked for.
 
     One forward pass, one pullback of the gradient and one of the relevance serve all methods that need no more, at
-    all layers, compiled once per shape of the batch. The others run the model again, in chunks::
-
-        explain = Explainer(model, methods=("xrelevance_cam", "grad_cam"))
-        e = explain(images)
-        e.maps["xrelevance_cam"]["layer3"]
+    all layers, compiled once per shape of the batch. The others run the model again, in chunks.
 
     Args:
       model: an NNX module, a bound Linen module or a function, from images to logits (b, n), whose layers are
@@ -54,7 +49,18 @@ class Explainer:
         lie across devices already, along the first axis of a mesh, are explained where they are, without this.
 
     Raises:
-      ValueError: a method or option is unknown; when called, a layer is.
+      ValueError: a method or option is unknown, or ``chunk_size`` is less than 1.
+      TypeError: the model cannot be called, or is a Linen module without variables.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> kernel, head = jnp.array([[1.0, -1.0], [0.0, 1.0], [0.0, 0.0]]), jnp.eye(2)
+      >>> model = lambda images: xr.mark(jnp.maximum(images @ kernel, 0), "layer").mean((1, 2)) @ head
+      >>> explain = xr.Explainer(model, methods=("xrelevance_cam", "grad_cam"))
+      >>> e = explain(jnp.zeros((1, 2, 2, 3)).at[0, 1, 1, 0].set(1.0))
+      >>> e.targets.tolist(), e.maps["xrelevance_cam"]["layer"].tolist()
+      ([0], [[[0.0, 0.0], [0.0, 1.0]]])
     """
 
     def __init__(
@@ -78,7 +84,7 @@ class Explainer:
         for name in options:
             if name not in self.methods:
                 raise unknown("method in options", name, self.methods)
-        self.kinds = {name: _kind(name, options.get(name, {}), composite) for name in self.methods}
+        self.kinds = {name: configure(name, options.get(name, {}), composite) for name in self.methods}
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
         self.relu, self.check_finite = relu, check_finite
@@ -91,15 +97,15 @@ class Explainer:
     def __call__(
         self,
         images: Float[ArrayLike, "b h w c"],
-        targets: Int[ArrayLike, "b *t"] | None = None,
+        targets: Targets | None = None,
         *,
         top_k: int | None = None,
     ) -> Explanation:
-        """Explain a batch.
+        """Explains a batch.
 
         Args:
           images: preprocessed.
-          targets: which class of each image to explain, or which t classes; the predicted one by default.
+          targets: the class of each image to explain, or t classes; the predicted one by default.
           top_k: explain the k likeliest classes of each image instead.
 
         Raises:
@@ -119,7 +125,7 @@ class Explainer:
         if top_k is not None and not 1 <= top_k <= classes:
             raise ValueError(f"top_k must be between 1 and the number of classes, {classes}; got {top_k}")
         if targets is not None:
-            targets = check_targets(targets, len(images), classes)
+            targets = _checked_targets(targets, len(images), classes)
         if self._mesh is None:
             return self.explain(self.parameters, images, targets, top_k=top_k)
         laid = lay(self._mesh, images)
@@ -134,43 +140,40 @@ class Explainer:
         targets: Int[Array | np.ndarray, "b *t"] | None = None,
         *,
         top_k: int | None = None,
+        methods: Sequence[str] | None = None,
     ) -> Explanation:
-        """The pure function behind the call, to be used inside jit, vmap or shard_map; checks no values."""
-        images = jnp.asarray(images)
-        tasks = self._tasks(images, parameters)
-        single = targets.ndim == 1 if targets is not None else top_k is None
-        logits, chosen, maps, found = _explain(
-            images, parameters, targets[:, None] if targets is not None and single else targets,
-            function=self._function, requests=requests(tasks), top_k=top_k or 1, relu=self.relu,
-        )  # fmt: skip
-        case = Case(
-            self._function, parameters, images, chosen, self.chunk_size, self.progress, self.random_seed
-        )  # fmt: skip
-        for task in tasks:
-            if not kinds.is_single_pass(task.kind):
-                found[task.name] = search(task, case)
-                maps[task.name] = _maps(
-                    found[task.name], size=images.shape[1:3], relu=self.relu, channels=kinds.channels(task.kind)
-                )
-        if single:
-            chosen, maps, found = _only_target((chosen, maps, found))
-        return _explanation(logits, chosen, _in_order(maps, tasks), _in_order(found, tasks), relu=self.relu)
+        """Explains a batch as the call does, but is pure, for use inside jit, vmap or shard_map, and checks no values.
 
-    def _tasks(self, images: Array, parameters: Any) -> list[Task]:
-        model = outline(self._function, images, parameters)
-        tasks = []
-        for name, kind in self.kinds.items():
-            layers = assign_layers(name, kind, self.layers, model)
-            if isinstance(kind, Cam) and kind.behind_pooling:
-                fitting = [x for x in layers if is_behind_pooling(self._function, images, parameters, x)]
-                if not fitting:
-                    raise ValueError(
-                        f"{name} is defined for a layer that only global pooling and a linear layer follow; none of "
-                        f"{', '.join(layers)} is one"
-                    )
-                layers = tuple(fitting)
-            tasks.append(Task(name, kind, layers))
-        return tasks
+        Args:
+          parameters: of the model.
+          images: preprocessed.
+          targets: the class of each image to explain, or t classes; the predicted one by default.
+          top_k: explain the k likeliest classes of each image instead.
+          methods: those of the Explainer's methods that are wanted; all by default.
+
+        Raises:
+          ValueError: a layer that the model does not have, or none where a method can be computed.
+        """
+        images = jnp.asarray(images)
+        kinds = {name: self.kinds[name] for name in (self.methods if methods is None else methods)}
+        layers = {
+            name: layers_of(name, kind, self.layers, self._function, images, parameters) for name, kind in kinds.items()
+        }
+        single = targets.ndim == 1 if targets is not None else top_k is None
+        if targets is not None:
+            targets = jnp.asarray(targets)[:, None] if single else jnp.asarray(targets)
+        fixed = {"requests": requests(kinds, layers), "top_k": top_k or 1, "relu": self.relu}
+        logits, chosen, shown = _shown_by_single_pass(images, parameters, targets, function=self._function, **fixed)
+        case = Case(self._function, parameters, images, chosen, self.chunk_size, self.progress, self.random_seed)
+        for name, kind in kinds.items():
+            if not kind.single_pass:
+                found = kind.run(case, layers[name])
+                shown[name] = with_maps(found, size=images.shape[1:3], relu=self.relu, channels=kind.channels)
+        if single:
+            chosen, shown = _only_target((chosen, shown))
+        # Methods and layers come as they were asked for: compiled functions return dictionaries sorted by name.
+        in_order = {name: {layer: shown[name][layer] for layer in layers[name]} for name in kinds}
+        return collect(logits, chosen, in_order, relu=self.relu)
 
     def _checked(self, images: ArrayLike) -> Array | np.ndarray:
         images = images if isinstance(images, (jax.Array, np.ndarray)) else np.asarray(images)
@@ -183,80 +186,29 @@ class Explainer:
         return partitioned_by_compiler(images) if isinstance(images, jax.Array) else images
 
 
-def _kind(name: str, options: Mapping[str, Any], composite: Composite | None) -> Kind:
-    kind = configure(name, options)
-    return kind if "composite" in options else _with_rules(kind, composite)
-
-
-def _with_rules(kind: Kind, composite: Composite | None) -> Kind:
-    """``kind`` with ``composite`` for its relevance, if it propagates any by the default rules."""
-    if composite is None:
-        return kind
-    if isinstance(kind, kinds.Smooth):
-        return replace(kind, base=_with_rules(kind.base, composite))
-    if isinstance(kind, kinds.Guided):
-        return replace(kind, cam=_with_rules(kind.cam, composite))
-    if isinstance(kind, (Cam, Propagation)) and kind.signal.composite == RELEVANCE.composite:
-        return replace(kind, signal=replace(kind.signal, composite=composite))
-    return kind
-
-
 @compiled(static=("function", "requests", "top_k", "relu"), keep_trace=True)
-def _explain(images: Array, parameters: Any, targets: Array | None, *, function, requests, top_k: int, relu: bool):
-    logits, targets, found = single_pass(images, parameters, targets, function=function, requests=requests, top_k=top_k)
-    maps = {
-        r.name: _maps(found[r.name], size=images.shape[1:3], relu=relu, channels=kinds.channels(r.kind))
-        for r in requests
+def _shown_by_single_pass(
+    images: Float[Array, "b h w c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"] | None,
+    *,
+    function: Function,
+    requests: tuple[Request, ...],
+    top_k: int,
+    relu: bool,
+) -> tuple[Float[Array, "b n"], Int[Array, "b t"], dict[str, dict[str, Shown]]]:
+    """Returns the logits, the targets, and what all single-pass methods show, by method and layer."""
+    logits, chosen, found = single_pass(images, parameters, targets, function=function, requests=requests, top_k=top_k)
+    shown = {
+        r.name: with_maps(found[r.name], size=images.shape[1:3], relu=relu, channels=r.kind.channels) for r in requests
     }
-    return logits, targets, maps, found
-
-
-@compiled(static=("size", "relu", "channels"))
-def _maps(
-    found: dict[str, Found], *, size: tuple[int, int], relu: bool, channels: str
-) -> dict[str, tuple[Array, Array]]:
-    """By layer: the signed map at the layer's size, and the saliency map."""
-
-    def raw(at_layer: Found) -> Array:
-        if at_layer.maps is not None:
-            return at_layer.maps
-        assert at_layer.values is not None
-        return at_layer.values.sum(-1) if channels == "sum" else jnp.abs(at_layer.values).max(-1)
-
-    raws = {layer: raw(at_layer) for layer, at_layer in found.items()}
-    return {layer: (r, saliency(r, size, relu=relu)) for layer, r in raws.items()}
+    return logits, chosen, shown
 
 
 @compiled()
-def _only_target(found: PyTree) -> PyTree:
-    """Without the axis of the targets, where there is one."""
-    return jax.tree.map(lambda a: a[:, 0], found)
-
-
-def _explanation(
-    logits: Array, targets: Array, maps: dict, found: dict[str, dict[str, Found]], *, relu: bool
-) -> Explanation:
-    def collect(part: str) -> dict[str, dict[str, Array]]:
-        collected = {
-            name: {layer: value for layer, at in by_layer.items() if (value := getattr(at, part)) is not None}
-            for name, by_layer in found.items()
-        }
-        return {name: by_layer for name, by_layer in collected.items() if by_layer}
-
-    return Explanation(
-        logits,
-        targets,
-        {name: {layer: pair[1] for layer, pair in by_layer.items()} for name, by_layer in maps.items()},
-        {name: {layer: pair[0] for layer, pair in by_layer.items()} for name, by_layer in maps.items()},
-        relu,
-        collect("values"),
-        collect("error"),
-    )
-
-
-def _in_order(found: dict[str, dict[str, Any]], tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
-    """As the methods and layers were asked for: compiled functions return dictionaries sorted by name."""
-    return {task.name: {layer: found[task.name][layer] for layer in task.layers} for task in tasks}
+def _only_target(shown: PyTree) -> PyTree:
+    """Returns arrays of a single target without the axis of the targets."""
+    return jax.tree.map(lambda a: a[:, 0], shown)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -266,16 +218,12 @@ def _first(e: Explanation, count: int) -> Explanation:
 
 @jax.jit
 def _are_finite(images: Float[Array, "b h w c"]) -> Bool[Array, " b"]:
-    """Image by image, so that devices need not wait for each other."""
+    """Says it of each image, so that devices need not wait for each other."""
     return jnp.isfinite(images).all((1, 2, 3))
 
 
-def check_targets(targets: ArrayLike, batch: int, classes: int) -> Int[np.ndarray, "b *t"]:
-    """``targets`` as an array, if they are classes of a batch of that size.
-
-    Raises:
-      ValueError: they are not.
-    """
+def _checked_targets(targets: Targets, batch: int, classes: int) -> Int[np.ndarray, "b *t"]:
+    """Returns targets as an array, or raises a ValueError if they are not classes of a batch of that size."""
     array = np.asarray(targets)
     if array.ndim not in (1, 2) or len(array) != batch or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
@@ -291,7 +239,7 @@ def attribute(
     model: Callable,
     images: Float[ArrayLike, "b h w c"],
     method: str,
-    targets: Int[ArrayLike, "b *t"] | None = None,
+    targets: Targets | None = None,
     layers: Sequence[str] | None = None,
     *,
     top_k: int | None = None,
@@ -301,7 +249,7 @@ def attribute(
     random_seed: int = 0,
     **options: Any,
 ) -> Explanation:
-    """Explain a batch by one method: ``Explainer(model, method, layers, ...)(images, targets)``.
+    """Explains a batch by one method: ``Explainer(model, method, layers, ...)(images, targets)``.
 
     What was compiled for a model serves all models of the same structure, and later calls too.
 
@@ -309,7 +257,7 @@ def attribute(
       model: see :class:`Explainer`.
       images: preprocessed.
       method: a name in ``xrcam_jax.METHODS``.
-      targets: which class of each image to explain, or which t classes; the predicted one by default.
+      targets: the class of each image to explain, or t classes; the predicted one by default.
       layers: see :class:`Explainer`.
       top_k: explain the k likeliest classes of each image instead.
       relu: see :class:`Explainer`.
@@ -319,8 +267,20 @@ def attribute(
       **options: the method's own, e.g. ``samples=50``, or of LRP ``composite=xr.composites.epsilon_plus()`` and
         ``seed=xr.seeds.clrp_zero_sum``.
 
+    Returns:
+      The explanation: maps (b, h, w) in [0, 1], or (b, t, h, w) of t classes, by method and layer.
+
     Raises:
       ValueError: as the Explainer does, naming what is wrong.
+      TypeError: the model cannot be called, or is a Linen module without variables.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> model = lambda images: (images**2).sum((1, 2))
+      >>> e = xr.attribute(model, jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1), "gradient_x_input")
+      >>> e.attributions["gradient_x_input"]["input"].ravel().tolist()
+      [2.0, 18.0]
     """
     explain = Explainer(
         model,

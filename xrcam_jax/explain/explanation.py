@@ -1,46 +1,50 @@
-"""What an explanation holds."""
+"""What an explanation holds, and the maps that are made of what methods find."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax import export
 from jaxtyping import Array, Float, Int
 
-from xrcam_jax.cam.saliency import aggregate
+from xrcam_jax.cam.saliency import aggregate, saliency
 from xrcam_jax.errors import unknown
+from xrcam_jax.explain.kinds import Channels, Found
+from xrcam_jax.runtime.compiling import compiled
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["logits", "targets", "maps", "raw", "attributions", "errors"],
-    meta_fields=["relu"],
-)
 @dataclass(frozen=True)
 class Explanation:
-    """What an :class:`xrcam_jax.Explainer` finds out about a batch; all arrays stay on the device.
+    """Holds what an :class:`xrcam_jax.Explainer` finds out about a batch; all arrays stay on the device.
 
     Attributes:
-      logits: (b, n).
+      logits: of n classes, (b, n).
       targets: the explained classes, (b,), or (b, t) when several were asked for.
-      maps: by method and layer, in [0, 1], (b, h, w) or (b, t, h, w).
-      raw: by method and layer, what a map shows, signed, at the layer's own size (p, q): the weighted sum of
+      maps: saliency maps in [0, 1] by method and layer, (b, h, w) or (b, t, h, w).
+      raw: what the maps show, signed and at the layer's own size (p, q), by method and layer: the weighted sum of
         activations, or an attribution's sum (or largest absolute value) over the channels.
       relu: whether evidence against the target was cut off.
-      attributions: of the methods that attribute element by element, by method and layer, (b, *t, p, q, k).
-      errors: of the methods whose attributions sum to a difference of logits, by how much they miss it, (b, *t).
+      attributions: attributions (b, *t, p, q, k) by method and layer, of the methods that give them element by element.
+      errors: by how much attributions miss the difference of logits to which they are to sum, (b, *t), by method and
+        layer.
     """
 
     logits: Float[Array, "b n"]
     targets: Int[Array, "b *t"]
     maps: dict[str, dict[str, Float[Array, "b *t h w"]]]
-    raw: dict[str, dict[str, Float[Array, "b *t p q"]]]
+    raw: dict[str, dict[str, Float[Array, "b *t _p _q"]]]
     relu: bool = True
-    attributions: dict[str, dict[str, Float[Array, "b *t p q k"]]] = field(default_factory=dict)
+    attributions: dict[str, dict[str, Float[Array, "b *t _p _q _k"]]] = field(default_factory=dict)
     errors: dict[str, dict[str, Float[Array, "b *t"]]] = field(default_factory=dict)
 
     def aggregate(self, method: str, layers: Sequence[str] | None = None) -> Float[Array, "b *t h w"]:
-        """Mean of ``method``'s maps over ``layers`` (all by default), scaled to [0, 1].
+        """Returns the mean of a method's maps over layers, scaled to [0, 1] (the thesis's section 4.4).
+
+        Args:
+          method: one that was asked for.
+          layers: those of its layers that count; all by default.
 
         Raises:
           ValueError: a method or layer that was not computed.
@@ -56,3 +60,99 @@ class Explanation:
 
 
 _aggregate = jax.jit(aggregate, static_argnums=1, static_argnames="relu")
+
+_PARTS = ("logits", "targets", "maps", "raw", "attributions", "errors")
+
+
+def _flatten(e: Explanation) -> tuple[list[tuple[Any, Any]], bool]:
+    return [(jax.tree_util.GetAttrKey(part), getattr(e, part)) for part in _PARTS], e.relu
+
+
+def _unflatten(relu: bool, parts: Iterable[Any]) -> Explanation:
+    # Not by __init__: where JAX works on trees, the leaves may be other things than arrays of these shapes.
+    e = object.__new__(Explanation)
+    for name, part in zip((*_PARTS, "relu"), (*parts, relu), strict=True):
+        object.__setattr__(e, name, part)
+    return e
+
+
+jax.tree_util.register_pytree_with_keys(Explanation, _flatten, _unflatten)
+
+
+class Shown(NamedTuple):
+    """Holds what an explanation has of a method at a layer, for t targets of each image.
+
+    Attributes:
+      map: in [0, 1], at the picture's size.
+      raw: signed, at the layer's own size.
+      values: attributions, see :class:`xrcam_jax.explain.kinds.Found`.
+      error: their completeness error, likewise.
+    """
+
+    map: Float[Array, "b t h w"]
+    raw: Float[Array, "b t p q"]
+    values: Float[Array, "b t p q k"] | None
+    error: Float[Array, "b t"] | None
+
+
+export.register_namedtuple_serialization(Shown, serialized_name="xrcam_jax.Shown")
+
+
+@compiled(static=("size", "relu", "channels"))
+def with_maps(found: dict[str, Found], *, size: tuple[int, int], relu: bool, channels: Channels) -> dict[str, Shown]:
+    """Returns what a method finds together with its maps, by layer.
+
+    Args:
+      found: what the method finds, by layer.
+      size: (height, width) of the pictures.
+      relu: whether evidence against the target is cut off before a map is scaled.
+      channels: how a map is made of values, see :class:`xrcam_jax.explain.kinds.Kind`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.explain.explanation import with_maps
+      >>> from xrcam_jax.explain.kinds import Found
+      >>> found = {"input": Found(values=jnp.array([[1.0, -2.0], [3.0, 1.0]]).reshape(1, 1, 1, 2, 2))}
+      >>> shown = with_maps(found, size=(1, 2), relu=True, channels="sum")["input"]
+      >>> shown.raw.ravel().tolist(), shown.map.ravel().tolist()
+      ([-1.0, 4.0], [0.0, 1.0])
+    """
+
+    def show(at: Found) -> Shown:
+        raw = at.maps
+        if raw is None:
+            assert at.values is not None
+            raw = at.values.sum(-1) if channels == "sum" else jnp.abs(at.values).max(-1)
+        return Shown(saliency(raw, size, relu=relu), raw, at.values, at.error)
+
+    return {layer: show(at) for layer, at in found.items()}
+
+
+def collect(
+    logits: Float[Array, "b n"], targets: Int[Array, "b *t"], shown: dict[str, dict[str, Shown]], *, relu: bool
+) -> Explanation:
+    """Returns the explanation that holds what is shown.
+
+    Args:
+      logits: of the model.
+      targets: the explained classes.
+      shown: what there is by method and layer; without the axis of the targets if ``targets`` have none.
+      relu: whether evidence against the target was cut off.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.explain.explanation import Shown, collect
+      >>> shown = {"grad_cam": {"layer4": Shown(jnp.ones((1, 4, 4)), jnp.ones((1, 2, 2)), None, None)}}
+      >>> e = collect(jnp.zeros((1, 3)), jnp.array([0]), shown, relu=True)
+      >>> e.maps["grad_cam"]["layer4"].shape, e.attributions
+      ((1, 4, 4), {})
+    """
+
+    def parts(name: str) -> dict[str, dict[str, Array]]:
+        found = {
+            method: {layer: part for layer, at in by_layer.items() if (part := getattr(at, name)) is not None}
+            for method, by_layer in shown.items()
+        }
+        return {method: by_layer for method, by_layer in found.items() if by_layer}
+
+    return Explanation(logits, targets, parts("map"), parts("raw"), relu, parts("values"), parts("error"))

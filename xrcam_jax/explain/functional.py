@@ -12,18 +12,29 @@ from jaxtyping import PyTree
 
 
 def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree]:
-    """Split ``model`` into (f, parameters) with f(x, parameters) = model(x) at inference.
+    """Splits a model into (f, parameters) with f(x, parameters) = model(x) at inference.
 
     Parameters become arguments because arrays that a function closes over are baked into its executable. They are
-    nested in plain dictionaries, which JAX takes apart without running Python. f is hashable, and the same for models
-    that differ in their parameters only, so that they share an executable.
+    nested in plain dictionaries, which JAX takes apart without running Python.
 
     Args:
-      model: an NNX module (taken in inference mode; it is not changed), a Linen module bound to its
-        variables (``module.bind(variables)``), or any function of x, whose parameters are then none.
+      model: an NNX module (taken in inference mode; it is not changed), a Linen module bound to its variables
+        (``module.bind(variables)``), or any function of x, which then has no parameters.
+
+    Returns:
+      f, which is hashable and the same for models that differ in their parameters only, so that they share an
+      executable; and the parameters.
 
     Raises:
       TypeError: ``model`` cannot be called, or is a Linen module without variables.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from xrcam_jax.explain.functional import as_function
+      >>> f, parameters = as_function(nnx.Linear(3, 2, rngs=nnx.Rngs(0)))
+      >>> sorted(parameters), f(jnp.ones((4, 3)), parameters).shape
+      (['bias', 'kernel'], (4, 2))
     """
     if isinstance(model, nnx.Module):
         definition, state = nnx.split(model)
@@ -38,7 +49,7 @@ def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree
     return (_Plain if isinstance(model, Hashable) else _Unhashable)(model), ()
 
 
-# JAX prints what it traces and has no name: of a deep network's definition, that is 300,000 characters.
+# JAX prints what it traces if it has no name, and a deep network's definition has 300,000 characters: no repr.
 @dataclass(frozen=True, eq=False, repr=False)
 class _Nnx:
     definition: Any
@@ -51,7 +62,8 @@ class _Nnx:
 
 @lru_cache(maxsize=256)
 def _nnx(definition: Any) -> _Nnx:
-    """The same function for equal definitions: to compare these takes milliseconds, in every call."""
+    """Returns the same function for equal definitions."""
+    # The functions are then compared by identity: comparing definitions would take milliseconds in every call.
     return _Nnx(definition)
 
 
@@ -73,4 +85,4 @@ class _Plain:
 
 @dataclass(frozen=True, eq=False)
 class _Unhashable(_Plain):
-    """Equal only to itself."""
+    """Is equal only to itself, since the function cannot be hashed."""

@@ -1,27 +1,62 @@
-"""The methods by name: the thesis's table 2.1 and what has come since."""
+"""The methods by name: the thesis's table 2.1 and what has come since.
+
+References:
+  you2024, lee2021, zhou2016, selvaraju2017, chattopadhay2018, fu2020, draelos2020, jiang2021, gildenblat2021,
+  muhammad2020, omeiza2019, sattarzadeh2021, jung2021, desai2020, wang2020, naidu2020, simonyan2014, shrikumar2016,
+  springenberg2015, zeiler2014, smilkov2017, sundararajan2017, shrikumar2017, bach2015, gu2019, iwana2019,
+  petsiuk2018, ribeiro2016, zintgraf2017
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from jaxtyping import Array
 
 from xrcam_jax.attribution import gradients, perturbations
-from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.lime import lime
 from xrcam_jax.attribution.prediction_difference import prediction_difference
-from xrcam_jax.cam import channel_cams as channels
-from xrcam_jax.cam import path_cams, weights
+from xrcam_jax.cam import channel_cams, path_cams, weights
 from xrcam_jax.cam.components import centred
 from xrcam_jax.errors import unknown
-from xrcam_jax.explain import kinds
-from xrcam_jax.explain.evaluate import GUIDED_BACKPROP
-from xrcam_jax.explain.kinds import Cam, Found, Guided, Kind, Method, Propagation, Search, Signal, Smooth
+from xrcam_jax.explain import multi_pass
+from xrcam_jax.explain.composed import GUIDED_BACKPROP, Guided, Smooth
+from xrcam_jax.explain.kinds import Kind
+from xrcam_jax.explain.multi_pass import MultiPass
+from xrcam_jax.explain.passes import Cam, Propagation, Signal
 from xrcam_jax.lrp import composites, seeds
+from xrcam_jax.lrp.composites import Composite
+
+Family = Literal["activation", "propagation", "perturbation"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Describes a method.
+
+    Attributes:
+      title: its name in tables and figures.
+      summary: what it computes, in one line.
+      family: where the thesis's table 2.1 has it.
+      source: the paper or code that it comes from.
+      kind: what it consists of.
+    """
+
+    title: str
+    summary: str
+    family: Family
+    source: str
+    kind: Kind
+
 
 GRADIENT = Signal(composites.gradient(), seeds.unit)
-# A map does not change with the seed's scale, and the contrastive one explains the target even where its
-# logit is negative.
-RELEVANCE = Signal(composites.relevance_cam(), seeds.contrastive)
+# The scale of the seed does not change a map, and the contrastive seed explains the target even where its logit is
+# negative.
+RELEVANCE = Signal(composites.relevance_cam(), seeds.contrastive, is_relevance=True)
+
+
+def _lrp(seed: Callable[[Array, Array], Array]) -> Propagation:
+    return Propagation(Signal(composites.relevance_cam(), seed, is_relevance=True))
 
 
 def _centred_product(a: Array, g: Array) -> Array:
@@ -32,216 +67,263 @@ def _centred(a: Array, g: Array) -> Array:
     return centred(a)
 
 
-def _channel_weights(find: Callable[..., Array]) -> Search:
-    """A CAM whose weights (b, t, 1, 1, k) are found by running the model again."""
-
-    def run(case: Case, layer: str, **options: Any) -> Found:
-        activation, _ = case.at(layer)
-        return Found(maps=(find(case, layer, **options) * activation[:, None]).sum(-1))
-
-    return Search(run, find, "marks")
-
-
-def _layer_maps(find: Callable[..., Array]) -> Search:
-    return Search(lambda case, layer, **options: Found(maps=find(case, layer, **options)), find, "marks")
-
-
-def _contributions(find: Callable[..., gradients.Contributions]) -> Search:
-    def run(case: Case, layer: str, **options: Any) -> Found:
-        contributions = find(case, layer, **options)
-        return Found(values=contributions.values, error=contributions.error)
-
-    return Search(run, find, "both")
-
-
-def _pixel_maps(find: Callable[..., Array]) -> Search:
-    return Search(lambda case, _, **options: Found(maps=find(case, **options)), find, "input")
-
-
 _GRAD_CAM = Cam(GRADIENT, weights.grad_cam)
 _GRADIENT = Propagation(GRADIENT, channels="largest")
 
 METHODS: dict[str, Method] = {
     "xrelevance_cam": Method(
+        "XRelevance-CAM",
         "relevance of a channel over its total activation; conserves relevance",
-        "activation", "You et al., XRelevanceCAM, IJCARS 2024",
+        "activation",
+        "You et al., XRelevanceCAM, IJCARS 2024",
         Cam(RELEVANCE, weights.xrelevance_cam),
     ),
     "relevance_cam": Method(
+        "Relevance-CAM",
         "mean relevance of a channel",
-        "activation", "Lee et al., Relevance-CAM, CVPR 2021",
+        "activation",
+        "Lee et al., Relevance-CAM, CVPR 2021",
         Cam(RELEVANCE, weights.relevance_cam),
     ),
     "cam": Method(
+        "CAM",
         "classifier weight of a channel; last layer only",
-        "activation", "Zhou et al., CAM, CVPR 2016",
+        "activation",
+        "Zhou et al., CAM, CVPR 2016",
         Cam(GRADIENT, weights.cam, behind_pooling=True),
     ),
     "grad_cam": Method(
+        "Grad-CAM",
         "mean gradient of a channel",
-        "activation", "Selvaraju et al., Grad-CAM, ICCV 2017",
+        "activation",
+        "Selvaraju et al., Grad-CAM, ICCV 2017",
         _GRAD_CAM,
     ),
     "grad_cam_pp": Method(
+        "Grad-CAM++",
         "weighted sum of a channel's positive gradients",
-        "activation", "Chattopadhay et al., Grad-CAM++, WACV 2018",
+        "activation",
+        "Chattopadhay et al., Grad-CAM++, WACV 2018",
         Cam(GRADIENT, weights.grad_cam_pp),
     ),
     "x_grad_cam": Method(
+        "XGrad-CAM",
         "gradient of a channel, averaged by its activation",
-        "activation", "Fu et al., XGrad-CAM, BMVC 2020",
+        "activation",
+        "Fu et al., XGrad-CAM, BMVC 2020",
         Cam(GRADIENT, weights.x_grad_cam),
     ),
     "hires_cam": Method(
+        "HiResCAM",
         "gradient times activation, place by place",
-        "activation", "Draelos and Carin, HiResCAM, 2020",
+        "activation",
+        "Draelos and Carin, HiResCAM, 2020",
         Cam(GRADIENT, weights.hires_cam),
     ),
     "layer_cam": Method(
+        "LayerCAM",
         "positive gradient times activation, place by place",
-        "activation", "Jiang et al., LayerCAM, IEEE TIP 2021",
+        "activation",
+        "Jiang et al., LayerCAM, IEEE TIP 2021",
         Cam(GRADIENT, weights.layer_cam),
     ),
     "elementwise_grad_cam": Method(
+        "Elementwise Grad-CAM",
         "positive part of gradient times activation, place by place",
-        "activation", "Gildenblat et al., pytorch-grad-cam, 2021",
+        "activation",
+        "Gildenblat et al., pytorch-grad-cam, 2021",
         Cam(GRADIENT, weights.elementwise_grad_cam),
     ),
     "eigen_cam": Method(
+        "Eigen-CAM",
         "first principal component of the activations, whatever the class",
-        "activation", "Muhammad and Yeasin, Eigen-CAM, IJCNN 2020",
+        "activation",
+        "Muhammad and Yeasin, Eigen-CAM, IJCNN 2020",
         Cam(GRADIENT, weights.eigen_cam, _centred),
     ),
     "eigen_grad_cam": Method(
+        "Eigen-Grad-CAM",
         "first principal component of gradient times activation",
-        "activation", "Gildenblat et al., pytorch-grad-cam, 2021",
+        "activation",
+        "Gildenblat et al., pytorch-grad-cam, 2021",
         Cam(GRADIENT, weights.eigen_grad_cam, _centred_product),
     ),
     "guided_grad_cam": Method(
+        "Guided Grad-CAM",
         "guided backprop times Grad-CAM, or the CAM named by cam=",
-        "activation", "Selvaraju et al., Grad-CAM, ICCV 2017",
+        "activation",
+        "Selvaraju et al., Grad-CAM, ICCV 2017",
         Guided(_GRAD_CAM),
     ),
     "smooth_grad_cam_pp": Method(
+        "Smooth Grad-CAM++",
         "Grad-CAM++ with gradients averaged over noisy images",
-        "activation", "Omeiza et al., Smooth Grad-CAM++, 2019",
-        _layer_maps(path_cams.smooth_grad_cam_pp),
+        "activation",
+        "Omeiza et al., Smooth Grad-CAM++, 2019",
+        MultiPass(path_cams.smooth_grad_cam_pp),
     ),
     "integrated_grad_cam": Method(
+        "Integrated Grad-CAM",
         "Grad-CAM averaged on the way from a baseline",
-        "activation", "Sattarzadeh et al., Integrated Grad-CAM, ICASSP 2021",
-        _layer_maps(path_cams.integrated_grad_cam),
+        "activation",
+        "Sattarzadeh et al., Integrated Grad-CAM, ICASSP 2021",
+        MultiPass(path_cams.integrated_grad_cam),
     ),
     "lift_cam": Method(
+        "LIFT-CAM",
         "DeepLIFT's contribution of a channel",
-        "activation", "Jung and Oh, LIFT-CAM, ICCV 2021",
-        _layer_maps(path_cams.lift_cam),
+        "activation",
+        "Jung and Oh, LIFT-CAM, ICCV 2021",
+        MultiPass(path_cams.lift_cam),
     ),
     "ablation_cam": Method(
+        "Ablation-CAM",
         "drop of the score when a channel is set to zero",
-        "activation", "Desai and Ramaswamy, Ablation-CAM, WACV 2020",
-        _channel_weights(channels.ablation_cam),
+        "activation",
+        "Desai and Ramaswamy, Ablation-CAM, WACV 2020",
+        MultiPass(channel_cams.ablation_cam, gives=multi_pass.weights),
     ),
     "score_cam": Method(
+        "Score-CAM",
         "score of the image seen through a channel",
-        "activation", "Wang et al., Score-CAM, CVPRW 2020",
-        _channel_weights(channels.score_cam),
+        "activation",
+        "Wang et al., Score-CAM, CVPRW 2020",
+        MultiPass(channel_cams.score_cam, gives=multi_pass.weights),
     ),
     "smoothed_score_cam": Method(
+        "Smoothed Score-CAM",
         "Score-CAM averaged over noise",
-        "activation", "Naidu and Michael, SS-CAM, 2020",
-        _channel_weights(channels.smoothed_score_cam),
+        "activation",
+        "Naidu and Michael, SS-CAM, 2020",
+        MultiPass(channel_cams.smoothed_score_cam, gives=multi_pass.weights),
     ),
     "gradient": Method(
+        "Gradient",
         "derivative of the logit",
-        "propagation", "Simonyan et al., Deep inside convolutional networks, 2014",
+        "propagation",
+        "Simonyan et al., Deep inside convolutional networks, 2014",
         _GRADIENT,
     ),
     "gradient_x_input": Method(
+        "Gradient × input",
         "derivative of the logit times the input",
-        "propagation", "Shrikumar et al., Not just a black box, 2016",
+        "propagation",
+        "Shrikumar et al., Not just a black box, 2016",
         Propagation(GRADIENT, times_value=True),
     ),
     "guided_backprop": Method(
+        "Guided backpropagation",
         "gradient that passes ReLUs only where it is positive",
-        "propagation", "Springenberg et al., Striving for simplicity, 2015",
-        GUIDED_BACKPROP.kind,
+        "propagation",
+        "Springenberg et al., Striving for simplicity, 2015",
+        GUIDED_BACKPROP,
     ),
     "deconvnet": Method(
+        "DeconvNet",
         "gradient with a ReLU on the way back",
-        "propagation", "Zeiler and Fergus, ECCV 2014",
+        "propagation",
+        "Zeiler and Fergus, ECCV 2014",
         Propagation(Signal(composites.deconvnet(), seeds.unit), channels="largest"),
     ),
     "smooth_grad": Method(
+        "SmoothGrad",
         "mean over noisy images of the gradient, or of the method named by base=",
-        "propagation", "Smilkov et al., SmoothGrad, 2017",
+        "propagation",
+        "Smilkov et al., SmoothGrad, 2017",
         Smooth(_GRADIENT),
     ),
     "integrated_gradients": Method(
+        "Integrated gradients",
         "gradients integrated from a baseline; sums to the difference of the logits",
-        "propagation", "Sundararajan et al., ICML 2017",
-        _contributions(gradients.integrated_gradients),
+        "propagation",
+        "Sundararajan et al., ICML 2017",
+        MultiPass(gradients.integrated_gradients, gives=multi_pass.contributions, where="both"),
     ),
     "deep_lift": Method(
+        "DeepLIFT",
         "rescaled differences from a baseline; sums to the difference of the logits",
-        "propagation", "Shrikumar et al., DeepLIFT, ICML 2017",
-        _contributions(gradients.deep_lift),
+        "propagation",
+        "Shrikumar et al., DeepLIFT, ICML 2017",
+        MultiPass(gradients.deep_lift, gives=multi_pass.contributions, where="both"),
     ),
     "lrp": Method(
+        "LRP",
         "layer-wise relevance, by the rules of any composite",
-        "propagation", "Bach et al., PLOS ONE 2015",
-        Propagation(Signal(composites.relevance_cam(), seeds.one_hot)),
+        "propagation",
+        "Bach et al., PLOS ONE 2015",
+        _lrp(seeds.one_hot),
     ),
     "clrp": Method(
+        "CLRP",
         "relevance of the class against all others",
-        "propagation", "Gu et al., ACCV 2018",
-        Propagation(Signal(composites.relevance_cam(), seeds.clrp)),
+        "propagation",
+        "Gu et al., ACCV 2018",
+        _lrp(seeds.clrp),
     ),
     "sglrp": Method(
+        "SGLRP",
         "relevance of the class against the others, each by its probability",
-        "propagation", "Iwana et al., ICCVW 2019",
-        Propagation(Signal(composites.relevance_cam(), seeds.sglrp)),
+        "propagation",
+        "Iwana et al., ICCVW 2019",
+        _lrp(seeds.sglrp),
     ),
     "occlusion": Method(
+        "Occlusion",
         "drop of the score when a window is hidden",
-        "perturbation", "Zeiler and Fergus, ECCV 2014",
-        _pixel_maps(perturbations.occlusion),
+        "perturbation",
+        "Zeiler and Fergus, ECCV 2014",
+        MultiPass(perturbations.occlusion, where="input"),
     ),
     "rise": Method(
+        "RISE",
         "mean of random masks, weighted by the score of what they leave",
-        "perturbation", "Petsiuk et al., RISE, BMVC 2018",
-        _pixel_maps(perturbations.rise),
+        "perturbation",
+        "Petsiuk et al., RISE, BMVC 2018",
+        MultiPass(perturbations.rise, where="input"),
     ),
     "lime": Method(
+        "LIME",
         "linear model of the score on visible superpixels",
-        "perturbation", "Ribeiro et al., LIME, KDD 2016",
-        _pixel_maps(lime),
+        "perturbation",
+        "Ribeiro et al., LIME, KDD 2016",
+        MultiPass(lime, where="input"),
     ),
     "prediction_difference": Method(
+        "Prediction difference analysis",
         "weight of evidence of a patch against patches that would fit there",
-        "perturbation", "Zintgraf et al., ICLR 2017",
-        _pixel_maps(prediction_difference),
+        "perturbation",
+        "Zintgraf et al., ICLR 2017",
+        MultiPass(prediction_difference, where="input"),
     ),
-}  # fmt: skip
+}
 
 
-def configure(name: str, options: Mapping[str, Any]) -> Kind:
-    """What the method ``name`` consists of, with ``options``; ``base=`` and ``cam=`` name another method inside it.
+def configure(name: str, options: Mapping[str, Any], composite: Composite | None = None) -> Kind:
+    """Returns what a method consists of, with options.
+
+    Args:
+      name: of a method in :data:`METHODS`.
+      options: of the method. ``base`` and ``cam`` name another method inside it, whose options it has too.
+      composite: the rules of all relevance, unless the options name others.
 
     Raises:
-      ValueError: a method or an option that there is not.
+      ValueError: there is no such method or option, or the value of an option is wrong.
+
+    Example:
+      >>> from xrcam_jax.explain.methods import configure
+      >>> configure("grad_cam_pp", {"variant": "inside"}).options
+      (('variant', 'inside'),)
     """
     if name not in METHODS:
         raise unknown("method", name, METHODS)
-    kind, rest = METHODS[name].kind, dict(options)
-    if isinstance(kind, Smooth) and "base" in rest:
-        kind = Smooth(configure(rest.pop("base"), {}))
-    if isinstance(kind, Guided) and "cam" in rest:
-        kind = Guided(configure(rest.pop("cam"), {}))
-        if kinds.where(kind.cam) != "marks":
-            raise ValueError(f"cam must name a class activation map; got {options['cam']!r}")
-    known = kinds.option_names(kind)
-    for option in rest:
+    kind, options = METHODS[name].kind, dict(options)
+    if kind.inside in options:
+        chosen = options.pop(kind.inside)
+        kind = kind.around(chosen, configure(chosen, {}))
+    if composite is not None and kind.is_relevance:
+        options = {"composite": composite, **options}
+    known = kind.option_names()
+    for option in options:
         if option not in known:
             raise unknown(f"option of {name}", option, known)
-    return kinds.configured(kind, rest)
+    return kind.configured(options)

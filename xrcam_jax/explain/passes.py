@@ -1,88 +1,177 @@
 """Single-pass methods: one forward pass and one backward pass for each signal, for all methods and layers together."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeGuard
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from xrcam_jax.attribution.case import INPUT, Function, Shapes, of_shapes, over_targets, shapes
+from xrcam_jax.attribution.case import INPUT, Case, Function
+from xrcam_jax.attribution.shapes import at_least_float32
+from xrcam_jax.attribution.targets import over_targets
 from xrcam_jax.cam.saliency import weighted_sum
-from xrcam_jax.explain.kinds import Cam, Found, Propagation
-from xrcam_jax.lrp.composites import Composite, gradient, relevance_cam
-from xrcam_jax.lrp.plan import make_plan
-from xrcam_jax.lrp.program import marks_of, trace
-from xrcam_jax.lrp.transform import program_for, tap_program
+from xrcam_jax.explain.kinds import Channels, Found, Kind, Where, keywords, split
+from xrcam_jax.lrp.composites import Composite
+from xrcam_jax.lrp.program import trace
+from xrcam_jax.lrp.transform import Tapped, tap_program
 from xrcam_jax.marks import mark
 from xrcam_jax.runtime.compiling import compiled
-from xrcam_jax.runtime.trace_cache import kept, name_of
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Describes what is propagated from the logits to the layers; methods of equal signal share one backward pass.
+
+    Attributes:
+      composite: the rules.
+      seed: (logits, targets) -> what is put at the logits.
+      is_relevance: whether it is relevance, so that the Explainer's ``composite`` takes the place of these rules.
+    """
+
+    composite: Composite
+    seed: Callable[[Float[Array, "b n"], Int[Array, " b"]], Float[Array, "b n"]]
+    is_relevance: bool = False
+
+
+@dataclass(frozen=True)
+class SinglePass(Kind):
+    """Is a method that one forward and one backward pass are enough for.
+
+    Attributes:
+      signal: what is propagated to the layer.
+    """
+
+    single_pass: ClassVar[bool] = True
+
+    signal: Signal
+
+    @property
+    def is_relevance(self) -> bool:
+        return self.signal.is_relevance
+
+    def find(self, value: Array, signal: Array) -> Found:
+        """Returns what the method makes of a layer's values and of the signal that arrives there."""
+        raise NotImplementedError
+
+    def option_names(self) -> tuple[str, ...]:
+        return "composite", "seed"
+
+    def configured(self, options: Mapping[str, Any]) -> Kind:
+        return replace(self, signal=replace(self.signal, **options))
+
+    def run(self, case: Case, layers: tuple[str, ...]) -> dict[str, Found]:
+        return run_together((Request("", self, layers),), case)[""]
+
+
+def _activation(a: Array, s: Array) -> Array:
+    return a
+
+
+@dataclass(frozen=True)
+class Cam(SinglePass):
+    """Is a class activation map, sum_k weight · A_k, with weights from the activation and a signal.
+
+    Attributes:
+      weights: (activation, signal, **options) -> weights, see :mod:`xrcam_jax.cam.weights`.
+      weighed: (activation, signal) -> what the weights multiply: the activation itself, or a centred one for Eigen-CAM.
+      behind_pooling: whether it is defined only where nothing but global pooling and a linear layer follows.
+      options: values of the options of ``weights``, by name.
+    """
+
+    weights: Callable[..., Array]
+    weighed: Callable[[Array, Array], Array] = _activation
+    behind_pooling: bool = False
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def option_names(self) -> tuple[str, ...]:
+        return *super().option_names(), *keywords(self.weights)
+
+    def configured(self, options: Mapping[str, Any]) -> Kind:
+        of_signal, of_weights = split(options, super().option_names())
+        return replace(self, signal=replace(self.signal, **of_signal), options=tuple(sorted(of_weights.items())))
+
+    def find(self, value: Array, signal: Array) -> Found:
+        a, s = at_least_float32(value), at_least_float32(signal)
+        return Found(maps=weighted_sum(self.weighed(a, s), self.weights(a, s, **dict(self.options))))
+
+
+@dataclass(frozen=True)
+class Propagation(SinglePass):
+    """Is the signal itself, at a mark or at the input, element by element.
+
+    Attributes:
+      times_value: whether the signal is multiplied by the layer's values.
+      channels: how a map is made of it, see :class:`xrcam_jax.explain.kinds.Kind`.
+    """
+
+    times_value: bool = False
+    channels: Channels = "sum"
+
+    @property
+    def where(self) -> Where:
+        return "both"
+
+    def find(self, value: Array, signal: Array) -> Found:
+        return Found(values=signal * value if self.times_value else signal)
 
 
 @dataclass(frozen=True)
 class Request:
-    """A single-pass method and the layers where it is wanted."""
+    """Asks for a single-pass method at some layers.
+
+    Attributes:
+      name: under which the result is wanted.
+      kind: the method.
+      layers: names of marks, and ``"input"``.
+    """
 
     name: str
-    kind: Cam | Propagation
+    kind: SinglePass
     layers: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Outline:
-    """What can be known of a model without running it.
+def requests(kinds: Mapping[str, Kind], layers: Mapping[str, tuple[str, ...]]) -> tuple[Request, ...]:
+    """Returns requests for those of the methods that share one forward pass.
 
-    Attributes:
-      outputs: shape of what it returns, and None if that is no array.
-      marks: shape of the activation at each mark.
+    Args:
+      kinds: methods, by name.
+      layers: where each of them is wanted.
+
+    Example:
+      >>> from xrcam_jax.explain.methods import METHODS
+      >>> from xrcam_jax.explain.passes import requests
+      >>> kinds = {name: METHODS[name].kind for name in ("grad_cam", "score_cam")}
+      >>> [request.name for request in requests(kinds, dict.fromkeys(kinds, ("layer4",)))]
+      ['grad_cam']
     """
-
-    outputs: tuple[int, ...] | None
-    marks: dict[str, tuple[int, ...]]
+    return tuple(Request(name, kind, layers[name]) for name, kind in kinds.items() if _is_single_pass(kind))
 
 
-def outline(function: Function, images: Any, parameters: PyTree) -> Outline:
-    """Trace the model; of ``images`` and ``parameters`` only shapes and dtypes count."""
-    return _outline(function, shapes((images, parameters)))
+def _is_single_pass(kind: Kind) -> TypeGuard[SinglePass]:
+    return kind.single_pass
 
 
-def is_behind_pooling(function: Function, images: Any, parameters: PyTree, layer: str) -> bool:
-    """Whether nothing but global pooling and a linear layer follows ``layer``."""
-    return _is_behind_pooling(function, layer, shapes((images, parameters)))
+def run_together(requests: tuple[Request, ...], case: Case) -> dict[str, dict[str, Found]]:
+    """Returns what requests find in one pass, by name and layer.
 
+    Args:
+      requests: what is wanted.
+      case: the model, the batch and the targets.
 
-@lru_cache(maxsize=32)
-def _outline(function: Function, known: Shapes) -> Outline:
-    def find() -> bytes:
-        found = _traced_outline(function, known)
-        return json.dumps([found.outputs, found.marks]).encode()
-
-    name = name_of(outline, {"function": function}, known)
-    if name is None:
-        return _traced_outline(function, known)
-    outputs, marks = json.loads(kept(name, find))
-    return Outline(outputs and tuple(outputs), {mark: tuple(shape) for mark, shape in marks.items()})
-
-
-def _traced_outline(function: Function, known: Shapes) -> Outline:
-    closed, output = trace(jax.jit(function), *of_shapes(*known))
-    marks = {name: aval.shape for name, aval in marks_of(program_for(closed, gradient())).items()}
-    return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
-
-
-@lru_cache(maxsize=128)
-def _is_behind_pooling(function: Function, layer: str, known: Shapes) -> bool:
-    closed, _ = trace(jax.jit(function), *of_shapes(*known))
-    rules = relevance_cam()
-    explained = [i == 0 for i in range(len(closed.in_avals))]
-    try:
-        _, sites = make_plan(program_for(closed, rules), rules, explained, frozenset({layer}))
-    except NotImplementedError:
-        return False
-    return sorted(site.kind for site in sites) == ["dense", "sum"]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.explain.methods import METHODS
+      >>> from xrcam_jax.explain.passes import Request, run_together
+      >>> model = lambda images, parameters: (images**2).sum((1, 2))
+      >>> case = Case(model, (), jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> request = Request("gradient", METHODS["gradient"].kind, ("input",))
+      >>> run_together((request,), case)["gradient"]["input"].values.ravel().tolist()
+      [2.0, 6.0]
+    """
+    return single_pass(case.images, case.parameters, case.targets, function=case.function, requests=requests)[2]
 
 
 @compiled(static=("function", "requests", "top_k"))
@@ -95,48 +184,60 @@ def single_pass(
     requests: tuple[Request, ...],
     top_k: int = 1,
 ) -> tuple[Float[Array, "b n"], Int[Array, "b t"], dict[str, dict[str, Found]]]:
-    """Logits, targets, and what each request finds at each of its layers.
+    """Returns the logits, the targets, and what each request finds at each of its layers.
 
     Args:
       images: preprocessed.
       parameters: of the model.
-      targets: what to explain; the ``top_k`` likeliest classes by default.
+      targets: t classes of each image to explain; the ``top_k`` likeliest by default.
       function: the model.
       requests: what is wanted.
-      top_k: how many classes, without ``targets``.
+      top_k: how many classes are explained if there are no ``targets``.
+
+    Returns:
+      Logits, targets, and what is found by name and layer.
+
+    Raises:
+      NotImplementedError: an operation between the logits and a layer has no rule.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.explain.methods import METHODS
+      >>> from xrcam_jax.explain.passes import Request, single_pass
+      >>> model = lambda images, parameters: (images**2).sum((1, 2)) * parameters
+      >>> images, parameters = jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1), jnp.array([1.0, 2.0])
+      >>> request = Request("gradient", METHODS["gradient"].kind, ("input",))
+      >>> logits, targets, found = single_pass(images, parameters, None, function=model, requests=(request,))
+      >>> logits.tolist(), targets.tolist(), found["gradient"]["input"].values.ravel().tolist()
+      ([[10.0, 20.0]], [[1]], [4.0, 12.0])
     """
     taps = _taps(images, parameters, function, requests)
-    logits = next(iter(taps.values()))[0][0] if taps else function(images, parameters)
+    logits = next(iter(taps.values())).outputs[0] if taps else function(images, parameters)
     if targets is None:
-        # Where a batch is laid across devices, top_k gathers it.
+        # Of one class argmax is enough: top_k would gather a batch that is laid across devices.
         targets = logits.argmax(1, keepdims=True) if top_k == 1 else jax.lax.top_k(logits, top_k)[1]
         targets = targets.astype(jnp.int32)
-    signals = dict.fromkeys(request.kind.signal for request in requests)
 
     def find(target: Int[Array, " b"]) -> dict[str, dict[str, Found]]:
-        arriving = {s: taps[s.composite][2]([s.seed(logits, target)]) for s in signals}
-        return {
-            request.name: {
-                layer: _found(
-                    request.kind, taps[request.kind.signal.composite][1][layer], arriving[request.kind.signal][layer]
-                )
-                for layer in request.layers
-            }
-            for request in requests
-        }
+        arrived = {}
+        for signal in dict.fromkeys(request.kind.signal for request in requests):
+            tapped = taps[signal.composite]
+            arriving = tapped.pullback([signal.seed(logits, target)])
+            arrived[signal] = {layer: (tapped.activations[layer], arriving[layer]) for layer in arriving}
+        return {r.name: {layer: r.kind.find(*arrived[r.kind.signal][layer]) for layer in r.layers} for r in requests}
 
     return logits, targets, over_targets(find, targets, axis=1)
 
 
 def _taps(
-    images: Array, parameters: PyTree, function: Function, requests: Sequence[Request]
-) -> dict[Composite, tuple[list[Array], dict[str, Array], Any]]:
-    """By composite: the outputs, the activations, and the pullback to all layers that its signals are wanted at."""
+    images: Float[Array, "b h w c"], parameters: PyTree, function: Function, requests: Sequence[Request]
+) -> dict[Composite, Tapped]:
+    """Returns by composite the outputs, the activations and the pullback to all layers where its signals are wanted."""
     wanted: dict[Composite, dict[str, None]] = {}
     for request in requests:
         wanted.setdefault(request.kind.signal.composite, {}).update(dict.fromkeys(request.layers))
     has_input = any(INPUT in layers for layers in wanted.values())
-    # Of a jitted function, JAX keeps the trace: the outline has made it already.
+    # JAX keeps the trace of a jitted function, and the outline has traced this one already.
     model = jax.jit(function)
     f = (lambda x, p: model(mark(x, INPUT), p)) if has_input else model
     closed, _ = trace(f, images, parameters)
@@ -146,12 +247,3 @@ def _taps(
         composite: tap_program(closed, composite, explained, values, tuple(layers))
         for composite, layers in wanted.items()
     }
-
-
-def _found(kind: Cam | Propagation, value: Array, signal: Array) -> Found:
-    if isinstance(kind, Propagation):
-        return Found(values=signal * value if kind.times_value else signal)
-    # Half precision would lose the small terms of the sums over space.
-    dtype = jnp.promote_types(value.dtype, jnp.float32)
-    a, s = value.astype(dtype), signal.astype(dtype)
-    return Found(maps=weighted_sum(kind.weighed(a, s), kind.weights(a, s, **dict(kind.options))))

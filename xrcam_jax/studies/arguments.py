@@ -10,7 +10,6 @@ from xrcam_jax.arguments.checks import check_at_least_one, check_names
 from xrcam_jax.arguments.parser import Parser, names
 from xrcam_jax.data.manifest import PARTS
 from xrcam_jax.errors import CommandError
-from xrcam_jax.explain.kinds import where
 from xrcam_jax.models.resnet import STAGES
 
 #: The thesis's seven methods, in the order of its tables.
@@ -59,7 +58,7 @@ def check_arguments(options: argparse.Namespace) -> None:
         check_at_least_one("--limit", options.limit)
     check_names("--methods", options.methods, xr.METHODS)
     check_names("--layers", options.layers, STAGES)
-    without_layers = [method for method in options.methods if where(xr.METHODS[method].kind) == "input"]
+    without_layers = [method for method in options.methods if xr.METHODS[method].kind.where == "input"]
     if without_layers:
         raise CommandError(f"--methods: no maps of layers are to be had from {', '.join(without_layers)}")
     processes.check(options)

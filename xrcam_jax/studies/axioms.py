@@ -23,8 +23,8 @@ from xrcam_jax.attribution.case import Case
 from xrcam_jax.cam.channel_cams import ablated_scores
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.functional import as_function
-from xrcam_jax.explain.kinds import Cam
 from xrcam_jax.explain.methods import RELEVANCE
+from xrcam_jax.explain.passes import Cam
 from xrcam_jax.metrics import axioms
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.compiling import compiled
@@ -84,12 +84,19 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
     return compute
 
 
+def cam_of(method: str) -> Cam:
+    """Returns what a method consists of that has weights of channels, as all here have."""
+    kind = xr.METHODS[method].kind
+    assert isinstance(kind, Cam)
+    return kind
+
+
 def score_share(method: str, classes: int) -> float:
     """Returns a method's score as a share of the target's logit.
 
     It is 1 / N where the method's seed sets all other classes against the target, else 1.
     """
-    return 1 / classes if xr.METHODS[method].kind.signal == RELEVANCE else 1.0  # type: ignore[union-attr]
+    return 1 / classes if cam_of(method).signal == RELEVANCE else 1.0
 
 
 @compiled(static=("function", "methods", "layers"))
@@ -104,19 +111,19 @@ def claimed(
 ) -> tuple[Float[Array, "b n"], dict[str, Float[Array, "b _k"]]]:
     """Returns the logits, and by ``METHOD/LAYER`` what each channel claims of the score: sum_hw w_k A_k."""
     found, logits = {}, None
-    kinds = {method: xr.METHODS[method].kind for method in methods}
-    for signal in dict.fromkeys(kind.signal for kind in kinds.values()):  # type: ignore[union-attr]
+    cams = {method: cam_of(method) for method in methods}
+    for signal in dict.fromkeys(cam.signal for cam in cams.values()):
 
         def seed(logits: Array, signal=signal) -> Array:
             return signal.seed(logits, labels)
 
         taps = xr.taps(function, signal.composite, images, parameters, seed=seed, marks=layers)
         logits = taps.output
-        for method, kind in kinds.items():
-            if isinstance(kind, Cam) and kind.signal == signal:
+        for method, cam in cams.items():
+            if cam.signal == signal:
                 for layer in layers:
                     a, s = taps.activations[layer], taps.relevances[layer]
-                    claim = axioms.contributions(kind.weighed(a, s), kind.weights(a, s))
+                    claim = axioms.contributions(cam.weighed(a, s), cam.weights(a, s))
                     if signal == RELEVANCE:
                         # Relevance is seeded with 1 and -1/N, but the axiom is about L_t and -L_t/N.
                         claim *= jnp.take_along_axis(logits, labels[:, None], 1)

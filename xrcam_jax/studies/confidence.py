@@ -21,7 +21,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import xrcam_jax as xr
-from xrcam_jax.attribution.case import Case, Score
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.targets import Score
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.metrics import faithfulness
