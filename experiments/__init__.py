@@ -1,1 +1,6 @@
-"""What is the reproduction of the thesis, and what compares with other libraries: scripts over the library."""
+"""Scripts over the library, run from a clone: they reproduce the thesis and compare with other libraries.
+
+``reproduce`` runs the experiments of the thesis on drawn data and sets its figures (``thesis``) beside ours
+(``results``, ``comparison``, ``claims``). ``benchmark`` measures other libraries (``peers``, ``torch_relevance``)
+beside ours. ``demo_checkpoint`` makes the network that comes with the package.
+"""

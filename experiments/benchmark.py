@@ -1,4 +1,4 @@
-"""``xrcam benchmark`` with other libraries measured beside, where they are installed.
+"""Runs ``xrcam benchmark`` with other libraries measured beside, where they are installed.
 
     python -m experiments.benchmark --models resnet50 --peers torch,relevance-cam
 

@@ -46,7 +46,11 @@ meningioma frames that are classified correctly:
 
 
 def to_float16(source: Path, target: Path) -> None:
-    """The same checkpoint in half the bytes; what describes it stays."""
+    """Writes the checkpoint ``source`` to ``target`` in half the bytes; its metadata stay.
+
+    Raises:
+      ValueError: a weight is too large for float16.
+    """
     with safe_open(source, framework="np") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         metadata = file.metadata()
@@ -57,7 +61,7 @@ def to_float16(source: Path, target: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the checkpoint and its card; returns the exit status."""
+    """Makes the checkpoint and its card; returns the exit status."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("work", type=Path, help="folder for recordings, frames and the run")
     work = options.parse_args(argv).work
@@ -73,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     frames = draw_frames(UNSEEN)
     found, _ = find_structures(xr.load_model(MODEL, WEIGHTS), frames, METHODS)
     with safe_open(WEIGHTS, framework="np") as file:
-        parameters = sum(file.get_tensor(key).size for key in file.keys() if "running" not in key)  # noqa: SIM118
+        trained = [key for key in file.keys() if key.endswith((".weight", ".bias"))]  # noqa: SIM118
+        parameters = sum(file.get_tensor(key).size for key in trained)
     card = CARD.format(
         model=MODEL,
         parameters=parameters,

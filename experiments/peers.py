@@ -1,7 +1,7 @@
-"""The same work by other libraries, for comparison: optional, and never imported unless asked for.
+"""Other libraries do the same work as ours, for comparison; none is imported unless it is asked for.
 
-Each function gives runs by their labels; ``SUITES`` has them by suite and peer. All take timm's networks with random
-weights, as many threads as we use, and the kind of device that JAX computes on.
+Each function returns runs by their labels; ``SUITES`` has the functions by suite and peer. All take timm's networks
+with random weights, as many threads as we use, and the kind of device that JAX computes on.
 
 Raises:
   ImportError: a package is missing.
@@ -14,12 +14,13 @@ from typing import Any
 
 import jax
 
-from xrcam_jax.benchmark.runs import LAYERS, Run
+from xrcam_jax.benchmark.runs import Run
+from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.models.specs import find_spec
 
 
 def _network(name: str, threads: int, **options: Any) -> Any:
-    """timm's model ``name``, in inference mode."""
+    """Returns timm's model ``name``, in inference mode."""
     import timm
     import torch
 
@@ -30,7 +31,7 @@ def _network(name: str, threads: int, **options: Any) -> Any:
 
 
 def _device() -> str:
-    """PyTorch's name of the kind of device that JAX computes on."""
+    """Returns PyTorch's name of the kind of device that JAX computes on."""
     import torch
 
     if jax.default_backend() == "cpu":
@@ -41,7 +42,7 @@ def _device() -> str:
 
 
 def _done(result: Any) -> Any:
-    """``result``, once it is computed: a GPU is still at work when PyTorch returns."""
+    """Returns ``result`` once it is computed: a GPU is still at work when PyTorch returns."""
     import torch
 
     if torch.cuda.is_initialized():
@@ -50,13 +51,13 @@ def _done(result: Any) -> Any:
 
 
 def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
-    """Forward pass and gradient at the four layers, channels last."""
+    """Runs the forward pass, and the gradient at the four layers; arrays have their channels last."""
     import torch
 
     model = _network(name, threads).to(memory_format=torch.channels_last)
     images = torch.randn(batch, 3, size, size, device=_device()).to(memory_format=torch.channels_last)
     outputs: dict[str, Any] = {}
-    for layer in LAYERS:
+    for layer in STAGES:
         getattr(model, layer).register_forward_hook(lambda _, __, output, layer=layer: outputs.update({layer: output}))
 
     def forward() -> Any:
@@ -65,17 +66,17 @@ def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
 
     def gradient() -> Any:
         logits = model(images)
-        return _done(torch.autograd.grad(logits.amax(1).sum(), [outputs[layer] for layer in LAYERS]))
+        return _done(torch.autograd.grad(logits.amax(1).sum(), [outputs[layer] for layer in STAGES]))
 
     return {"torch forward": forward, "torch gradient": gradient}
 
 
 def relevance_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
-    """Relevance-CAM of the predicted class at layer1, as its authors' code does it (see ``torch_relevance.py``)."""
+    """Runs Relevance-CAM of the predicted class at layer1, as its authors' code does it (``torch_relevance.py``)."""
     spec = find_spec(name)
     if not spec.bottleneck or spec.selective_kernel:
         raise ValueError(f"expected a network of plain bottleneck blocks, such as resnet50, found {name}")
-    # Weights of zero, timm's start of each last batch norm, would leave the relevance to the shortcuts.
+    # timm starts each last batch norm with weights of zero, which would leave all relevance to the shortcuts.
     model = _network(name, threads, zero_init_last=False)
     import torch
 
@@ -86,7 +87,7 @@ def relevance_cam(name: str, batch: int, size: int, threads: int) -> dict[str, R
 
 
 def grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
-    """pytorch-grad-cam's Grad-CAM of the predicted class at the four layers, in one pass."""
+    """Runs pytorch-grad-cam's Grad-CAM of the predicted class at the four layers, in one pass."""
     import torch
     from pytorch_grad_cam import GradCAM
 
@@ -94,14 +95,14 @@ def grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
     images = torch.randn(batch, 3, size, size, device=_device())
 
     def run() -> Any:
-        with GradCAM(model=model, target_layers=[getattr(model, layer) for layer in LAYERS]) as explain:
+        with GradCAM(model=model, target_layers=[getattr(model, layer) for layer in STAGES]) as explain:
             return explain(input_tensor=images, targets=None)
 
     return {"pytorch-grad-cam grad_cam": run}
 
 
 def zennit_epsilon_plus(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
-    """zennit's EpsilonPlus of the predicted class at the input, without canonizers."""
+    """Runs zennit's EpsilonPlus of the predicted class at the input, without canonizers."""
     import torch
     from zennit.attribution import Gradient
     from zennit.composites import EpsilonPlus
@@ -120,7 +121,7 @@ def zennit_epsilon_plus(name: str, batch: int, size: int, threads: int) -> dict[
 
 
 def captum_grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
-    """captum's LayerGradCam at the four layers, one after the other."""
+    """Runs captum's LayerGradCam at the four layers, one after the other."""
     import torch
     from captum.attr import LayerGradCam
 
@@ -129,14 +130,14 @@ def captum_grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str,
     targets = torch.zeros(batch, dtype=torch.long, device=_device())
 
     def run() -> Any:
-        explainers = [LayerGradCam(model, getattr(model, layer)) for layer in LAYERS]
+        explainers = [LayerGradCam(model, getattr(model, layer)) for layer in STAGES]
         return _done([explain.attribute(images, target=targets) for explain in explainers])
 
     return {"captum grad_cam": run}
 
 
 def torch_training(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
-    """One training step with Adamax on random pictures of two classes, channels last."""
+    """Runs a training step with Adamax on random pictures of two classes; arrays have their channels last."""
     import torch
 
     model = _network(name, threads, num_classes=2).train().to(memory_format=torch.channels_last)
@@ -155,7 +156,7 @@ def torch_training(name: str, batch: int, size: int, threads: int) -> dict[str, 
 
 
 def layer_cams(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
-    """pytorch-grad-cam's six CAMs that one gradient gives, of random pictures, at each layer."""
+    """Runs pytorch-grad-cam's six CAMs that one gradient gives, of random pictures, at each layer."""
     import torch
     from pytorch_grad_cam import GradCAM, GradCAMElementWise, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -167,7 +168,7 @@ def layer_cams(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
     def run() -> Any:
         maps = []
         for cam in (GradCAM, GradCAMPlusPlus, XGradCAM, HiResCAM, LayerCAM, GradCAMElementWise):
-            for layer in LAYERS:
+            for layer in STAGES:
                 with cam(model=model, target_layers=[getattr(model, layer)]) as explain:
                     maps.append(explain(input_tensor=images, targets=targets))
         return maps
@@ -176,7 +177,10 @@ def layer_cams(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
 
 
 def channel_cams(name: str, layer: str, size: int, threads: int) -> dict[str, dict[str, Run]]:
-    """pytorch-grad-cam's Score-CAM and Ablation-CAM of one random picture at ``layer``, by our methods' names."""
+    """Runs pytorch-grad-cam's Score-CAM and Ablation-CAM of one random picture at ``layer``.
+
+    The runs are by our methods' names.
+    """
     import torch
     from pytorch_grad_cam import AblationCAM, ScoreCAM
 

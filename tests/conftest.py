@@ -2,25 +2,37 @@
 
 import gc
 import os
+from contextlib import contextmanager
 from importlib.metadata import version
 
 # Most of the suite's time is compilation. A third of that is LLVM's optimisation of code that runs once, and a quarter
 # of the rest goes to XLA's new emitters. Their flag may go with another version: an unknown one ends the process.
-os.environ["XLA_FLAGS"] = (
-    f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
-    f"{' --xla_cpu_use_fusion_emitters=false' if version('jaxlib').startswith('0.10.') else ''}"
-)
+# XRCAM_TEST_XLA=default leaves XLA as users have it: .ci/run tests the main path that way too.
+if os.environ.get("XRCAM_TEST_XLA") != "default":
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+        f"{' --xla_cpu_use_fusion_emitters=false' if version('jaxlib').startswith('0.10.') else ''}"
+    )
 # Nothing is kept in the user's cache, nor taken from it.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 
 import jax
 import pytest
 from hypothesis import settings
+from jaxtyping import config as checks
+from jaxtyping import install_import_hook
+
+from tests import typechecker
+
+# Each annotation of the package is checked at every call, so that no shape in a signature is mere decoration.
+install_import_hook("xrcam_jax", f"{typechecker.__name__}.{typechecker.check.__name__}")
 
 # Traces make and drop objects by the million: looking through them all so often took 7 % of the time.
 gc.set_threshold(100_000, 50, 100)
 
 jax.config.update("jax_num_cpu_devices", 8)
+# A dtype that changes by mixing two is a mistake until it is written down.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Compilation is what takes the time, and it varies: a deadline would only make tests fail at random.
 settings.register_profile("suite", deadline=None, max_examples=10, derandomize=True)
@@ -32,3 +44,18 @@ def float64():
     """Computes in double precision while the test runs."""
     with jax.enable_x64(True):
         yield
+
+
+@contextmanager
+def _unchecked_raises(*expected, _raises=pytest.raises, **options):
+    """``pytest.raises`` without checks of annotations: what is to be refused there breaks them on purpose."""
+    checked = checks.jaxtyping_disable
+    checks.update("jaxtyping_disable", True)
+    try:
+        with _raises(*expected, **options) as caught:
+            yield caught
+    finally:
+        checks.update("jaxtyping_disable", checked)
+
+
+pytest.raises = _unchecked_raises

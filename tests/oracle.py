@@ -1,7 +1,8 @@
 """What PyTorch computes: reference outputs in ``tests/references``, and the weights and pictures they are for.
 
-The weights are drawn, not stored. ``tests/references/manifests`` has, for each network, timm's keys and shapes,
-and digests of what has to come out. Any change to the order of the draws below changes all of them.
+The scripts that make the references lie beside them, and ``tests/references/README.md`` says which makes what. The
+weights are drawn, not stored. ``tests/references/manifests`` has, for each network, timm's keys and shapes, and
+digests of what has to come out. Any change to the order of the draws below changes all of them.
 """
 
 import json

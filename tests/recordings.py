@@ -43,6 +43,15 @@ def write_video(path, frames, codec="MJPG"):
     return path
 
 
+def read_video(path):
+    """By OpenCV; all frames as they are decoded, in BGR."""
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while (got := capture.read())[0]:
+        frames.append(got[1])
+    capture.release()
+    return np.stack(frames)
+
+
 def write_by_ffmpeg(path, frames, *options):
     """By the ffmpeg program; grey frames."""
     program = shutil.which("ffmpeg") or pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()

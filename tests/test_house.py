@@ -1,8 +1,10 @@
 """The house: which room may know which, what the library shows of itself, and what its files have in common."""
 
 import ast
+import re
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,96 @@ def test_the_import_brings_neither_flax_nor_opencv():
     code = "import sys, xrcam_jax; assert not {'flax', 'cv2', 'PIL', 'optax'} & set(sys.modules); print(xrcam_jax.lrp)"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert shown.startswith("<function lrp")
+
+
+ROOT = PACKAGE.parent
+BIBLIOGRAPHY = ROOT / "docs" / "references.bib"
+
+
+def docstrings(path):
+    """All docstrings of a file: of the module, its classes and its functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (text := ast.get_docstring(node)):
+            yield text
+
+
+def cited(docstring):
+    """The keys in the section ``References:``, which ends at the first line that is not indented."""
+    _, _, section = f"\n{docstring}\n".partition("\nReferences:\n")
+    lines = takewhile(lambda line: not line or line.startswith(" "), section.splitlines())
+    return re.findall(r"\b[a-z]+\d{4}\b", "\n".join(lines))
+
+
+def test_the_bibliography_has_what_is_cited_and_nothing_else():
+    entries = re.findall(r"^@\w+\{(\w+),$", BIBLIOGRAPHY.read_text(), flags=re.MULTILINE)
+    assert len(entries) == len(set(entries))
+    keys: dict[str, str] = {}
+    for path in FILES:
+        for text in docstrings(path):
+            assert cited(text) or "References:" not in text, f"{path.name} has references that name no key"
+            keys.update(dict.fromkeys(cited(text), path.name))
+    assert not {key: name for key, name in keys.items() if key not in entries}, "cited, but not in docs/references.bib"
+    assert not set(entries) - set(keys), "in docs/references.bib, but never cited"
+
+
+def test_every_entry_says_who_wrote_what_and_when():
+    entries = re.findall(r"^@\w+\{(\w+),\n(.*?)^\}$", BIBLIOGRAPHY.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert entries
+    for key, fields in entries:
+        names = re.findall(r"^  (\w+) +=", fields, flags=re.MULTILINE)
+        assert {"author", "title", "year"} <= set(names), key
+        assert re.search(r"year += \{(\d+)\}", fields)[1] == key[-4:]
+
+
+#: Rooms whose functions others build on; those of commands and studies are for the command line.
+LIBRARY = ("lrp", "cam", "attribution", "explain", "metrics", "models", "ops", "checkpoints", "data", "train", "report")
+LIBRARY += ("pictures", "runtime")
+
+
+def public_functions(path):
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node
+
+
+def missing_sections(function):
+    """The sections that the docstring of a public function ought to have and has not."""
+    text = ast.get_docstring(function) or ""
+    if (function.args.args or function.args.kwonlyargs) and "Args:" not in text:
+        yield "Args"
+    gives_nothing = isinstance(function.returns, ast.Constant) and function.returns.value is None
+    if not gives_nothing and not re.search(r"^Returns|^Yields", text, flags=re.MULTILINE):
+        yield "Returns"
+    if ">>>" not in text:
+        yield "Example"
+
+
+@pytest.mark.parametrize("room", LIBRARY)
+def test_public_functions_say_what_they_take_and_return_and_show_it(room):
+    missing = {
+        f"{path.name}: {function.name}": found
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+        for function in public_functions(path)
+        if (found := list(missing_sections(function)))
+    }
+    assert not missing
+
+
+def test_files_and_functions_are_short():
+    scripts = [path for folder in ("experiments", "weights_convert") for path in (ROOT / folder).rglob("*.py")]
+    viewer = list(PACKAGE.rglob("*.js"))
+    assert {path.name: lines for path in [*FILES, *scripts, *viewer] if (lines := len(text(path))) > 400} == {}
+    assert {name: lines for path in [*FILES, *scripts] for name, lines in lengths(path) if lines > 40} == {}
+
+
+def text(path):
+    return path.read_text().splitlines()
+
+
+def lengths(path):
+    """The functions of a file and how many lines they have, without their docstrings."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[0]
+            docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) is not None else 0
+            yield f"{path.name}: {node.name}", node.end_lineno - node.lineno + 1 - docstring

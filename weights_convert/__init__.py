@@ -1,1 +1,1 @@
-"""Scripts that convert the checkpoints of timm and verify the result against timm itself."""
+"""Holds the scripts that convert the checkpoints of timm and verify the result against timm itself."""

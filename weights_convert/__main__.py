@@ -1,6 +1,8 @@
-"""Converts one checkpoint into another, exactly or not at all: ``xrcam convert`` as a script.
+"""Converts one checkpoint into another, exactly or not at all: this is ``xrcam convert`` as a script.
 
-python -m weights_convert resnet50 resnet50.safetensors resnet50_orbax
+    python -m weights_convert resnet50 resnet50.safetensors resnet50_orbax
+
+``python -m weights_convert.verify`` compares a checkpoint with timm's own network.
 """
 
 import sys

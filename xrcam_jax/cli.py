@@ -16,26 +16,27 @@ from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.compiling import keep_compiled
 from xrcam_jax.runtime.host_memory import keep_freed_memory
 
-# Commands with a door of their own, which parses what follows the command's name.
+# Commands that parse their own arguments, which follow the command's name: the module, and a summary.
 FORWARDED = {
     "convert": ("xrcam_jax.commands.convert", "timm checkpoints to Orbax directories, and back"),
     "evaluate": ("xrcam_jax.commands.evaluate", "the experiments of the thesis: tables, plots and pictures"),
-    "benchmark": ("xrcam_jax.commands.benchmark", "measure speed, memory and precision on this machine, beside peers"),
+    "benchmark": ("xrcam_jax.commands.benchmark", "measure speed, memory and precision on this machine"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit status; ``--help`` leaves by SystemExit, as argparse does."""
+    """Runs one command and returns the exit status; ``--help`` raises SystemExit, as argparse does."""
     argv = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     return exit_status(argv[0], lambda: _run(argv))
 
 
 def exit_status(command: str, run: Callable[[], int]) -> int:
     """Returns the exit status of ``run``, and says in one line why it stopped early if it did."""
-    # FFmpeg writes its own lines about each damaged video; ours names the file.
+    # FFmpeg would write lines of its own about each damaged video; ours names the file.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     keep_freed_memory()
-    if command != "benchmark":  # which measures compilation
+    # The benchmark measures compilation, which must not be spared it.
+    if command != "benchmark":
         keep_compiled()
     try:
         return run()

@@ -1,16 +1,30 @@
-"""Errors that name what was wrong with an argument and say what would do."""
+"""Errors that name what was wrong with an argument and say what would be right."""
 
 import difflib
 from collections.abc import Collection
 
 
 class CommandError(Exception):
-    """A command cannot start; the message is one line that names the argument and says what would do."""
+    """A command cannot start. The message is one line that names the argument and says what would be right."""
 
 
 def unknown(what: str, name: str, known: Collection[str]) -> ValueError:
-    """The error for ``name``, which is none of ``known``: names the nearest that is, and all of them."""
-    # Half a name is nearer to the whole of it than letters can tell.
+    """Returns the error for an unknown name, which names the closest known one and all others.
+
+    Args:
+      what: what is named, as one word or two.
+      name: the unknown name.
+      known: the known names.
+
+    Returns:
+      The error, to be raised.
+
+    Example:
+      >>> from xrcam_jax.errors import unknown
+      >>> print(unknown("mark", "layer4x", ("layer3", "layer4")))
+      unknown mark 'layer4x'; did you mean 'layer4'? known: layer3, layer4
+    """
+    # A known name that begins with the unknown one counts as closer than its edit distance says.
     begun = [other for other in known if name and other.startswith(name.lower())]
     near = begun or difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""

@@ -1,4 +1,4 @@
-"""Names for intermediate values, so that a transformation can find them again in a jaxpr."""
+"""Marks name intermediate values, so that a transformation can find them again in a jaxpr."""
 
 from typing import TypeVar
 
@@ -6,23 +6,33 @@ from jax.ad_checkpoint import checkpoint_name
 
 T = TypeVar("T")
 
-#: Name of the primitive that :func:`mark` leaves in a jaxpr; its ``name`` parameter is the mark's name.
+#: The name of the primitive that :func:`mark` leaves in a jaxpr. Its parameter ``name`` is the name of the mark.
 MARK_PRIMITIVE = "name"
-#: Begins the names of functions that stay one equation of a jaxpr. A user's own have none such: Python allows no dot.
+#: The names of functions that stay one equation of a jaxpr begin with this. No function of a user has such a name,
+#: because Python allows no dot in it.
 PREFIX = "xrcam_jax."
 
 
 def mark(x: T, name: str) -> T:
-    """Name ``x`` so that :func:`xrcam_jax.taps` and the Explainer find it; the identity otherwise.
+    """Names a value, so that :func:`xrcam_jax.taps` and the Explainer find it, and returns it as it is.
 
-    It costs nothing at run time and survives jit, vmap, grad, remat and sharding. A mark is a
+    A mark costs nothing at run time, and survives jit, vmap, grad, remat and sharding. It is a
     ``jax.ad_checkpoint.checkpoint_name``, so names given there for a remat policy are marks too.
 
     Args:
       x: an array, or a pytree with a single array leaf.
-      name: unique within one model, e.g. ``"layer4"``.
+      name: a name that is unique within one model, such as ``"layer4"``.
 
     Returns:
       ``x``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> def model(x):
+      ...     return xr.mark(jnp.square(x), "squares").sum()
+      >>> taps = xr.taps(model, xr.composites.gradient(), jnp.array([1.0, 2.0]), seed=jnp.ones(()))
+      >>> taps.activations["squares"].tolist()
+      [1.0, 4.0]
     """
     return checkpoint_name(x, name)

@@ -194,7 +194,9 @@ def test_dead_channels_weigh_nothing_and_extreme_images_are_finite(method):
     assert found.shape == (4, 2, 1, 1, 6)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
-    np.testing.assert_array_equal(found[..., [1, 4]], 0)
+    # To rounding: the copies of a batch that differ in nothing lie in different places of one product.
+    largest = np.abs(found).max(-1, keepdims=True)
+    np.testing.assert_allclose(found[..., [1, 4]] / np.where(largest > 0, largest, 1), 0, atol=1e-5)
     np.testing.assert_array_equal(found[0], 0)
     assert np.abs(found[3]).max() > 0
 

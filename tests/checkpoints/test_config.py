@@ -1,3 +1,5 @@
+"""Descriptions of models are read back, and timm's are understood."""
+
 import json
 
 import pytest

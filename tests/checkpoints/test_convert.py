@@ -1,3 +1,5 @@
+"""Tensors become models and models tensors, bit for bit; what does not fit is refused and listed."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

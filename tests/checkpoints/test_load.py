@@ -1,3 +1,5 @@
+"""Checkpoints are read from files and from the hub, and faulty ones are named."""
+
 import json
 import sys
 from types import SimpleNamespace

@@ -1,3 +1,5 @@
+"""What is written is read back bit for bit, by us and by timm, and is whole or not there."""
+
 import json
 import shutil
 

@@ -1,3 +1,5 @@
+"""timm's keys against its own lists of them, both ways."""
+
 import pytest
 from flax import nnx
 

@@ -1,3 +1,5 @@
+"""Digests against stored ones, and differences of logits that were made on purpose."""
+
 import jax
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""``xrcam explain`` into one video: what is decoded from it, against the source and a plain loop."""
+"""What is decoded from the video of ``xrcam explain`` is compared with the source and with a plain loop."""
 
 import threading
 from dataclasses import replace
@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 import xrcam_jax as xr
+from tests.commands.stand_ins import PretendExplainer, network
 from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.commands.overlay_video import compose
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.pictures import plot
-from xrcam_jax.pictures.preprocessing import Preprocessing, crop_box, preprocess
+from xrcam_jax.pictures.preprocessing import crop_box, preprocess
 from xrcam_jax.pictures.write_video import CODECS, VideoFile
 
 HEIGHT, WIDTH = 260, 300
@@ -28,7 +29,7 @@ LOSS = 5
 
 
 def panel(frame, index, height=HEIGHT, width=WIDTH):
-    """The panel of that place in a decoded frame; its borders, which encoders blur, are left out."""
+    """Returns the panel of that place in a decoded frame, without its borders, which encoders blur."""
     left = plot.MARGIN + index * (width + plot.GAP)
     return frame[TOP : TOP + height, left : left + width][4:-4, 4:-4].astype(float)
 
@@ -38,7 +39,7 @@ def differs(decoded, expected):
 
 
 def decoded(path):
-    """Frames in RGB, and frames per second."""
+    """Returns the frames in RGB, and the frames per second."""
     capture = cv2.VideoCapture(str(path))
     rate, frames = capture.get(cv2.CAP_PROP_FPS), []
     while (read := capture.read())[0]:
@@ -48,7 +49,7 @@ def decoded(path):
 
 
 def tissue(seed):
-    """Grey blobs, others in each frame."""
+    """Returns a frame of grey blobs, which are others for each seed."""
     noise = np.random.default_rng(seed).standard_normal((HEIGHT, WIDTH))
     smooth = cv2.GaussianBlur(noise, (0, 0), 12)
     return np.repeat(np.uint8(np.clip(127 + 90 * smooth / smooth.std(), 0, 255))[..., None], 3, axis=2)
@@ -59,7 +60,7 @@ def flat(level, height=HEIGHT, width=WIDTH):
 
 
 def record(path, frames, rate=10):
-    """A video of nearly lossless frames."""
+    """Writes a video of nearly lossless frames."""
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), rate, (width, height))
     assert writer.isOpened()
@@ -75,30 +76,10 @@ def picture(path, pixels):
     return path
 
 
-class PretendExplainer:
-    """Finds nothing salient, and predicts class 1 always."""
-
-    calls = 0
-
-    def __init__(self, model, *, methods, **options):
-        self.methods = methods
-
-    def __call__(self, images, targets=None):
-        type(self).calls += 1
-        nothing = np.zeros(images.shape[:3], np.float32)
-        return SimpleNamespace(
-            logits=np.tile(np.float32([0, 2, 1]), (len(images), 1)),
-            targets=np.ones(len(images), int),
-            maps={method: {"layer4": nothing} for method in self.methods},
-            aggregate=lambda method: nothing,
-        )
-
-
 @pytest.fixture
 def pretend(monkeypatch):
-    model = SimpleNamespace(preprocessing=Preprocessing(input_size=(32, 32)), num_classes=3)
-    monkeypatch.setattr(xr, "load_model", lambda name, weights: model)
-    monkeypatch.setattr(PretendExplainer, "calls", 0)
+    monkeypatch.setattr(xr, "load_model", lambda name, weights: network())
+    monkeypatch.setattr(PretendExplainer, "shapes", [])
     monkeypatch.setattr(xr, "Explainer", PretendExplainer)
     return PretendExplainer
 
@@ -109,7 +90,7 @@ def explain(out, *arguments, weights="weights.safetensors"):
 
 
 def levels(path):
-    """Mean level of the source's panel in each frame: which frame of which input it is."""
+    """Returns the mean level of the source's panel in each frame, which tells where the frame comes from."""
     return [panel(frame, 0).mean() for frame in decoded(path)[0]]
 
 
@@ -118,7 +99,7 @@ def names(folder):
 
 
 def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
-    """Nine frames in batches of four: the last one is short."""
+    """Nine frames come in batches of four, of which the last one is short."""
     model = xr.load_model(MODEL, WEIGHTS)
     model.preprocessing = replace(model.preprocessing, input_size=(32, 32), crop_pct=0.9)
     save_timm(model, tmp_path / "weights.safetensors")
@@ -148,7 +129,7 @@ def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
 
 
 def test_panels_are_not_touched_and_sides_are_even():
-    """Before encoding, that is; and there is ink above them."""
+    """This holds before encoding; and there is ink above the panels."""
     panels = [np.random.default_rng(seed).integers(0, 256, (301, 257, 3), dtype=np.uint8) for seed in range(3)]
     frame = compose(panels, ["a", "b", "c"], "predicted class 1", (301, 257))
     assert frame.shape == (TOP + 301 + plot.MARGIN + 1, 3 * 257 + 2 * plot.GAP + 2 * plot.MARGIN + 1, 3)
@@ -162,7 +143,7 @@ def test_panels_are_not_touched_and_sides_are_even():
 
 
 def test_videos_and_pictures_in_the_order_given(tmp_path, pretend):
-    """The first one's frame rate, less by what is left out, is the video's."""
+    """The video has the frame rate of the first one, less by what is left out."""
     first = record(tmp_path / "b.avi", [flat(level) for level in range(0, 140, 20)], rate=24)
     second = record(tmp_path / "a.avi", [flat(level) for level in range(150, 180, 10)], rate=7)
     still = picture(tmp_path / "still.png", flat(240))
@@ -207,7 +188,7 @@ def test_the_next_batch_is_computed_while_the_last_is_encoded(tmp_path, pretend,
     third, call, write = threading.Event(), PretendExplainer.__call__, VideoFile.write
 
     def called(self, images, targets=None):
-        if self.calls == 2:
+        if len(self.shapes) == 2:
             third.set()
         return call(self, images, targets)
 
@@ -222,11 +203,11 @@ def test_the_next_batch_is_computed_while_the_last_is_encoded(tmp_path, pretend,
 
 
 def test_interrupted_what_was_encoded_is_kept_aside(tmp_path, pretend, capsys, monkeypatch):
-    """And the video of the run before stays."""
+    """The video of the run before stays as well."""
     call = PretendExplainer.__call__
 
     def interrupted_at_fourth(self, images, targets=None):
-        if self.calls == 3:
+        if len(self.shapes) == 3:
             raise KeyboardInterrupt
         return call(self, images, targets)
 

@@ -1,4 +1,4 @@
-"""``xrcam prepare`` as it is called: exit status, and what it says."""
+"""``xrcam prepare`` ends with the right status and says what it did."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The command, with a network that is shallow but real."""
+"""``xrcam train`` is run with a network that is shallow but real."""
 
 import csv
 import dataclasses
@@ -12,6 +12,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
+from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Statistics, write_manifest, write_split, write_statistics
 from xrcam_jax.models.specs import SPECS
 
@@ -33,7 +34,7 @@ WANTED = (
 
 @pytest.fixture
 def prepared(tmp_path):
-    """Four patients, each with four dark and four bright frames."""
+    """Writes frames of four patients, four dark and four bright ones of each."""
     random, frames = np.random.default_rng(0), []
     for patient in PARTS:
         for label, level in (("dark", 50), ("light", 180)):
@@ -42,7 +43,9 @@ def prepared(tmp_path):
                 path = tmp_path / "prepared" / file
                 path.parent.mkdir(parents=True, exist_ok=True)
                 assert cv2.imwrite(str(path), (level + random.integers(0, 50, (SIDE, SIDE))).astype(np.uint8))
-                frames.append(Frame(file, label, patient, f"{label}/{patient}.avi", number, 0, 0, SIDE, SIDE, SIDE))
+                frames.append(
+                    Frame(file, label, patient, f"{label}/{patient}.avi", number, Crop(0, 0, SIDE, SIDE, SIDE))
+                )
     write_manifest(tmp_path / "prepared", frames)
     write_split(tmp_path / "prepared", PARTS)
     write_statistics(tmp_path / "prepared", Statistics(0.5, 0.25))
@@ -56,7 +59,7 @@ def shallow(monkeypatch):
 
 @pytest.fixture
 def cache(tmp_path):
-    """Two runs of the same network compile it once."""
+    """Keeps what is compiled, so that two runs of the same network compile it once."""
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
     for name, value in zip(names, (str(tmp_path / "cache"), 0.1), strict=True):

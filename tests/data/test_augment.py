@@ -1,4 +1,4 @@
-"""Changes made on the device, against SciPy and NumPy in double precision."""
+"""Changes of frames on the device are those of SciPy and NumPy in double precision."""
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ def test_a_flip_is_of_some_frames_and_its_axis(flip, axis):
     flipped = [bool(np.allclose(one, other)) for one, other in zip(result, np.flip(before, axis), strict=True)]
     same = [bool(np.allclose(one, other)) for one, other in zip(result, before, strict=True)]
     assert all(a != b for a, b in zip(flipped, same, strict=True))
-    # Of 24 fair coins, fewer than 4 or more than 20 heads come up 3 times in 10000.
+    # 24 fair coins show fewer than 4 or more than 20 heads 3 times in 10000.
     assert 4 <= sum(flipped) <= 20
 
 
@@ -69,7 +69,7 @@ def test_flips_are_independent():
 
 
 def test_angles_stay_within_the_bound_and_use_it():
-    """Each frame's own angle is found by trying all."""
+    """The angle of each frame is found by trying all angles."""
     smooth = ndimage.gaussian_filter(rng.random((24, 21, 21)), (0, 2, 2))[..., None]
     angles = np.linspace(-30, 30, 241)
     turned = np.stack([ndimage.rotate(smooth, a, (2, 1), reshape=False, order=1, mode="reflect") for a in angles])
@@ -108,7 +108,7 @@ def test_a_sheet_shows_before_and_after():
     picture = sheet(KEY, IMAGES[:3], OFF, draws=2, cell=48)
     assert picture.dtype == np.uint8
     assert picture.ndim == 3
-    # Three columns of the same frames: with nothing allowed, after is before.
+    # The three columns show the same frames, since nothing may change them.
     step = 36 + 8
     columns = [picture[-16 - 160 : -16, 16 + step * place : 16 + step * place + 36] for place in range(3)]
     assert columns[0].std() > 20

@@ -1,4 +1,4 @@
-"""Hand-made annotations: what becomes of each, and masks against a rasteriser that shares nothing with pycocotools."""
+"""Each annotation has its outcome, and masks are those of a rasteriser that shares nothing with pycocotools."""
 
 import copy
 import json
@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from pycocotools import mask as pycoco
 
 from xrcam_jax.data.coco import OUTCOMES, REMARKS, read_annotations
+from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame
 
-# A crop of 20 pixels at column 7, row 4 of a recording of 40 x 30.
+# The crop has 20 pixels, at column 7 and row 4 of frames of 40 x 30.
 LEFT, TOP, SIZE, WIDTH, HEIGHT = 7, 4, 20, 40, 30
-FRAME = Frame("sick/sick_p1_clip_a_000012.png", "sick", "p1", "sick/p1/clip_a.avi", 12, LEFT, TOP, SIZE, WIDTH, HEIGHT)
-OTHER = Frame("sick/sick_p1_clip_a_000024.png", "sick", "p1", "sick/p1/clip_a.avi", 24, LEFT, TOP, SIZE, WIDTH, HEIGHT)
+CROP = Crop(LEFT, TOP, SIZE, WIDTH, HEIGHT)
+FRAME = Frame("sick/sick_p1_clip_a_000012.png", "sick", "p1", "sick/p1/clip_a.avi", 12, CROP)
+OTHER = Frame("sick/sick_p1_clip_a_000024.png", "sick", "p1", "sick/p1/clip_a.avi", 24, CROP)
 NAME = "sick_p1_clip_a_000012.png"
 SQUARE = [2, 3, 9, 3, 9, 8, 2, 8]
 
@@ -26,7 +28,7 @@ def image(name: str = NAME, *, id: int = 1, width: int = SIZE, height: int = SIZ
 
 
 def marked(**fields: Any) -> dict:
-    """As MakeSense.ai writes a polygon."""
+    """Returns a polygon as MakeSense.ai writes it."""
     return {
         "id": 0,
         "iscrowd": 0,
@@ -65,7 +67,7 @@ def counted(annotations) -> dict[str, int]:
 
 
 def inside(points: list[float], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which pixel centres a polygon encircles an odd number of times, and how far each is from its outline."""
+    """Returns which pixel centres a polygon encircles an odd number of times, and how far each is from its outline."""
     y, x = np.mgrid[:height, :width] + 0.5
     starts = np.asarray(points, float).reshape(-1, 2)
     odd, distance = np.zeros((height, width), bool), np.full((height, width), np.inf)
@@ -79,7 +81,7 @@ def inside(points: list[float], height: int, width: int) -> tuple[np.ndarray, np
 
 
 def rle(mask: np.ndarray, compressed: bool) -> dict:
-    """Made by pycocotools, or by counting."""
+    """Returns the runs of a mask, made by pycocotools or by counting."""
     if compressed:
         encoded = pycoco.encode(np.asfortranarray(mask, np.uint8))
         return {"size": list(mask.shape), "counts": encoded["counts"].decode()}
@@ -107,7 +109,7 @@ def test_a_square_covers_its_pixels(read):
 @settings(max_examples=100)
 @given(st.data(), st.booleans())
 def test_polygons_are_those_of_another_rasteriser(read, data, whole):
-    """In either coordinates, wherever the polygon lies, up to what the outline itself passes through."""
+    """They are in either coordinates, wherever a polygon lies, but for pixels that its outline passes through."""
     corner = st.tuples(st.integers(-150, 10 * WIDTH + 150), st.integers(-150, 10 * HEIGHT + 150))
     points = [value / 10 for point in data.draw(st.lists(corner, min_size=3, max_size=7)) for value in point]
     images = [image(width=WIDTH, height=HEIGHT) if whole else image()]
@@ -175,7 +177,7 @@ def test_folders_of_the_file_name_do_not_matter(read, name):
 
 
 def test_a_crop_that_is_the_whole_frame_is_the_same_either_way(read):
-    whole = Frame(FRAME.file, "sick", "p1", FRAME.video, 12, 0, 0, SIZE, SIZE, SIZE)
+    whole = Frame(FRAME.file, "sick", "p1", FRAME.video, 12, Crop(0, 0, SIZE, SIZE, SIZE))
     np.testing.assert_array_equal(
         read([marked()], frames=[whole]).masks(FRAME.file), read([marked()]).masks(FRAME.file)
     )

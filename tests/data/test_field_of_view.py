@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.recordings import disc
-from xrcam_jax.data.field_of_view import Circle, Square, find_view, fit_circle, inscribed_square, spread
+from xrcam_jax.data.crop import Crop
+from xrcam_jax.data.field_of_view import Circle, find_view, fit_circle, inscribed_square, spread
 
 SHAPE, CENTRE, RADIUS = (120, 160), (78, 61), 50
-# Pixels -35 to 35 about the centre: the corners are 49.5 away, and 50.9 would be the next.
-SQUARE = Square(78 - 35, 61 - 35, 71)
+# The square has pixels -35 to 35 about the centre: its corners are 49.5 away, and the next would be 50.9.
+SQUARE = Crop(78 - 35, 61 - 35, 71, 160, 120)
 
 
 def frames(count=12, seed=0, low=30, high=220, **place):
-    """Blobs of light in the circle, elsewhere in each frame."""
+    """Draws blobs of light in the circle, at other places in each frame."""
     random = np.random.default_rng(seed)
     place = {"height": SHAPE[0], "width": SHAPE[1], "centre": CENTRE, "radius": RADIUS, **place}
     drawn = []
@@ -68,22 +69,22 @@ def test_a_logo_that_touches_the_view():
 
 
 def test_a_view_cut_off_by_the_frame():
-    # Corners at most 66 from the centre, rows at most 58 from it: the frame has one row more above than below.
-    assert_near(find_view(frames(radius=66, centre=(80, 60))), Square(80 - 46, 60 - 46, 93), 1)
-    # Cut off to the left, where the frame ends 30 from the centre.
-    assert_near(find_view(frames(centre=(30, 60))), Square(0, 30, 61), 1)
+    # Corners are at most 66 from the centre and rows at most 58: the frame has one row more above than below.
+    assert_near(find_view(frames(radius=66, centre=(80, 60))), Crop(80 - 46, 60 - 46, 93, 160, 120), 1)
+    # This one is cut off to the left, where the frame ends 30 from the centre.
+    assert_near(find_view(frames(centre=(30, 60))), Crop(0, 30, 61, 160, 120), 1)
 
 
 def test_frames_without_black_give_their_middle():
     random = np.random.default_rng(0)
-    assert find_view([random.integers(90, 255, (61, 99), dtype=np.uint8) for _ in range(5)]) == Square(19, 0, 61)
-    assert find_view([np.full((64, 40), 128, np.uint8)]) == Square(0, 12, 40)
+    assert find_view([random.integers(90, 255, (61, 99), dtype=np.uint8) for _ in range(5)]) == Crop(19, 0, 61, 99, 61)
+    assert find_view([np.full((64, 40), 128, np.uint8)]) == Crop(0, 12, 40, 40, 64)
 
 
 def test_black_bars_are_not_view():
     bars = np.zeros((100, 100), np.uint8)
     bars[20:80] = 150
-    assert find_view([bars]) == Square(20, 20, 60)
+    assert find_view([bars]) == Crop(20, 20, 60, 100, 100)
 
 
 @pytest.mark.parametrize(
@@ -114,12 +115,12 @@ def test_circles_are_fitted_to_points_of_which_some_are_wrong(x, y, radius, seed
 
 @given(st.floats(0, 60), st.floats(0, 50), st.floats(1, 60))
 def test_no_larger_square_is_in_circle_and_frame(x, y, radius):
-    """Against all squares whose middle is within half a pixel of the centre."""
+    """None of the squares whose middle is within half a pixel of the centre is larger."""
     shape, circle = (50, 60), Circle(x, y, radius)
     rows, columns = np.ogrid[:50, :60]
     inside = np.hypot(columns - x, rows - y) <= radius
     square = inscribed_square(circle, shape)
-    assert inside[square.top : square.top + square.size, square.left : square.left + square.size].all()
+    assert inside[square.box.slices].all()
     assert square.left + square.size <= 60
     assert square.top + square.size <= 50
     larger = square.size + 2

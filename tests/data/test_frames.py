@@ -18,7 +18,7 @@ from xrcam_jax.data.recordings import Recording, find_recordings
 
 @pytest.fixture
 def cohort(tmp_path):
-    """Two classes of three patients; videos that two programs wrote, and pictures."""
+    """Writes recordings of two classes of three patients: videos of two programs, and pictures."""
     folder = tmp_path / "recordings"
     for number, place in enumerate(["lung/p1/a.avi", "lung/p2/a.avi", "oral/q1/a.mp4"]):
         write_video(folder / place, textured(6, number), "mp4v" if place.endswith("mp4") else "MJPG")
@@ -58,7 +58,7 @@ def test_all_that_is_written(tmp_path, cohort):
 
 
 def test_pixels_are_those_of_the_recording(tmp_path, cohort):
-    """Exactly, where nothing is lost in between."""
+    """They are exactly those where no lossy codec lies in between."""
     out = tmp_path / "out"
     for frame in prepare(cohort, out).frames:
         with Image.open(out / frame.file) as picture:
@@ -66,13 +66,13 @@ def test_pixels_are_those_of_the_recording(tmp_path, cohort):
             pixels = np.asarray(picture)
         # The circle about (62, 44) of radius 36 has room for 25 pixels to each side.
         assert abs(frame.size - 51) <= 2
-        assert abs(frame.left + frame.size / 2 - 62.5) <= 1
-        assert abs(frame.top + frame.size / 2 - 44.5) <= 1
-        assert (frame.width, frame.height) == (120, 90)
+        assert abs(frame.crop.left + frame.size / 2 - 62.5) <= 1
+        assert abs(frame.crop.top + frame.size / 2 - 44.5) <= 1
+        assert (frame.crop.width, frame.crop.height) == (120, 90)
         seed = {"p3": 3, "q2": 4, "q3": 5}.get(frame.patient)
         if seed is not None:
             drawn = textured(6, seed)[frame.number]
-            square = drawn[frame.top : frame.top + frame.size, frame.left : frame.left + frame.size]
+            square = drawn[frame.crop.box.slices]
             np.testing.assert_array_equal(pixels, square)
             assert square.min() >= 40
 
@@ -115,7 +115,7 @@ def test_an_interrupted_run_goes_on(tmp_path, cohort, monkeypatch, written):
 
     def interrupted(path, content):
         if path.suffix == ".png" and next(pictures) == written:
-            # As a power cut leaves it.
+            # A power cut leaves such a file.
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name(f".{path.name}.1234").write_bytes(content[:10])
             raise KeyboardInterrupt
@@ -129,11 +129,11 @@ def test_an_interrupted_run_goes_on(tmp_path, cohort, monkeypatch, written):
     assert not (out / "manifest.csv").exists()
 
     opened = []
-    read_grey = module.read_grey
-    monkeypatch.setattr(module, "read_grey", lambda r, every: opened.append(r.video) or read_grey(r, every=every))
+    grey_frames = module.grey_frames
+    monkeypatch.setattr(module, "grey_frames", lambda r, every: opened.append(r.video) or grey_frames(r, every=every))
     prepare(cohort, out)
     assert contents(out) == contents(undisturbed)
-    # Three frames a recording: those that were whole are not opened again, the others twice.
+    # Recordings have three frames each. Those that were whole are not opened again, the others are opened twice.
     assert len(opened) == 2 * (6 - written // 3)
 
 
@@ -240,9 +240,17 @@ def test_recordings_without_a_view_and_unreadable_names(tmp_path):
 
 def test_names_of_pictures_are_unique(tmp_path):
     videos = [
-        "a/p/clip.avi", "a/p/clip.mp4", "a/p/CLIP.mov", "a/p/day1/clip.avi", "a/p/other.avi", "a/p_other/1.avi",
-        "a_p/other/1.avi", "a/p/other_1.avi", f"a/p/{'x' * 240}.avi", f"a/p/{'ü' * 120}.avi",
-    ]  # fmt: skip
+        "a/p/clip.avi",
+        "a/p/clip.mp4",
+        "a/p/CLIP.mov",
+        "a/p/day1/clip.avi",
+        "a/p/other.avi",
+        "a/p_other/1.avi",
+        "a_p/other/1.avi",
+        "a/p/other_1.avi",
+        f"a/p/{'x' * 240}.avi",
+        f"a/p/{'ü' * 120}.avi",
+    ]
     recordings = [Recording(*video.split("/")[:2], tmp_path / video, video) for video in videos]
     names = picture_names(recordings)
     assert list(names) == videos
@@ -250,7 +258,7 @@ def test_names_of_pictures_are_unique(tmp_path):
     assert all(len(f".{name}_1234567.png.1234567".encode()) <= 255 for name in names.values())
     assert names["a/p/other.avi"] == "a_p_other"
     assert names["a/p/clip.avi"].startswith("a_p_clip-")
-    # What they are called does not depend on what else there is, as long as they share a name with something.
+    # Their names do not depend on what else there is, as long as they share one with something.
     assert picture_names(recordings[:2])["a/p/clip.mp4"] == names["a/p/clip.mp4"]
 
 

@@ -1,9 +1,10 @@
 """What is written comes back; what was edited wrongly is named with its line."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import (
     Frame,
     Statistics,
@@ -16,7 +17,7 @@ from xrcam_jax.data.manifest import (
     write_statistics,
 )
 
-FRAME = Frame("frames/a/p/a_p_clip_000004.png", "a", "p", "a/p/clip.avi", 4, 12, 7, 50, 90, 80)
+FRAME = Frame("frames/a/p/a_p_clip_000004.png", "a", "p", "a/p/clip.avi", 4, Crop(12, 7, 50, 90, 80))
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\x00/"), min_size=1)
 
@@ -28,14 +29,15 @@ def write(folder, *, frames=(FRAME,), parts=None, statistics=Statistics(0.25, 0.
     return folder
 
 
+@example(label="a\rb", patient="\r", video='c\n\r"d', numbers=[1])
 @given(label=names, patient=names, video=names, numbers=st.lists(st.integers(0, 10**7), min_size=1, max_size=3))
 def test_all_comes_back_with_any_names(tmp_path_factory, label, patient, video, numbers):
     folder = tmp_path_factory.mktemp("prepared")
-    frames = [Frame(f"frames/{label}/{n}.png", label, patient, video, n, 1, 2, 3, 4, 5) for n in numbers]
+    frames = [Frame(f"frames/{label}/{n}.png", label, patient, video, n, Crop(1, 2, 3, 4, 5)) for n in numbers]
     write(folder, frames=frames, parts={patient: "test", "other": "train"})
     prepared = read_prepared(folder)
     assert prepared.frames == tuple(frames)
-    assert prepared.parts == {patient: "test", "other": "train"} if patient != "other" else {"other": "train"}
+    assert prepared.parts == {patient: "test", "other": "train"}
     assert prepared.statistics == Statistics(0.25, 0.5)
     assert prepared.classes == [label]
 

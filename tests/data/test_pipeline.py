@@ -1,4 +1,4 @@
-"""Batches of prepared frames: their order, shares, resumption, and what is read."""
+"""Batches of prepared frames have the right order, shares and pixels, and resume where they stopped."""
 
 import json
 import threading
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xrcam_jax.data import pipeline
+from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Prepared, Statistics
 from xrcam_jax.data.pipeline import common_size, evaluation_batches, steps_per_epoch, training_batches
 
@@ -23,7 +24,7 @@ small = st.integers(1, 5)
 def frame(number: int, *, size: int = SIDE, patient: str = "p", label: str | None = None) -> Frame:
     label = label or ("sick", "healthy")[number % 2]
     file = f"{label}/{label}_{patient}_v_{number:06d}.png"
-    return Frame(file, label, patient, f"{label}/{patient}/v.mp4", number, 0, 0, size, size, size)
+    return Frame(file, label, patient, f"{label}/{patient}/v.mp4", number, Crop(0, 0, size, size, size))
 
 
 def written(folder: Path, frame: Frame, pixels: np.ndarray) -> Frame:
@@ -39,7 +40,7 @@ def prepared(folder: Path, frames: list[Frame], parts: dict[str, str] | None = N
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Frames whose every pixel is their number."""
+    """Writes frames in which every pixel is their number."""
     folder = tmp_path_factory.mktemp("prepared")
     for number in range(MOST):
         written(folder, frame(number), np.full((SIDE, SIDE), number, np.uint8))
@@ -108,7 +109,7 @@ def test_a_resumed_run_sees_what_the_undisturbed_one_does(folder, count, batch_s
     head = taken(stopped, before)
     state = json.loads(json.dumps(stopped.get_state()))
     resumed = batches()
-    # Also into an iterator that has already read something else ahead.
+    # A state also fits into an iterator that has already read something else ahead.
     taken(resumed, wasted)
     resumed.set_state(state)
     assert head + taken(resumed, 9) == undisturbed
@@ -157,7 +158,7 @@ def test_epochs_and_seeds_have_orders_of_their_own(folder):
 
 
 def test_the_first_place_is_any_frames(folder):
-    """Over many seeds, each of 8 frames comes first about as often: chi-square of 7 degrees, 0.1 % above 24.3."""
+    """Over many seeds each of 8 frames comes first about as often: 0.1 % of chi-square of 7 degrees is above 24.3."""
     data = numbered(folder, 8)
     firsts = [taken(training_batches(data, batch_size=1, seed=seed), 1)[0] for seed in range(120)]
     observed = np.bincount(firsts, minlength=8)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.recordings import CENTRE, cut, disc, levels, write_by_ffmpeg, write_pictures, write_video
-from xrcam_jax.data.recordings import Recording, files_of, find_recordings, read_grey
+from xrcam_jax.data.recordings import Recording, files_of, find_recordings, grey_frames
 
 
 def recording(path):
@@ -15,9 +15,9 @@ def recording(path):
 
 
 def brightness(path, every=1):
-    """Number and brightness in the disc of all frames."""
+    """Returns the number and the brightness in the disc of all frames."""
     column, row = CENTRE
-    frames = list(read_grey(recording(path), every=every))
+    frames = list(grey_frames(recording(path), every=every))
     assert all(pixels.dtype == np.uint8 and pixels.ndim == 2 for _, pixels in frames)
     return [number for number, _ in frames], [float(pixels[row, column]) for _, pixels in frames]
 
@@ -49,7 +49,7 @@ def test_videos_by_ffmpeg(tmp_path, name, options):
 def test_lossless_grey_comes_back_exactly_at_odd_sizes(tmp_path):
     frames = [disc(60 + number, height=91, width=123) for number in range(5)]
     path = write_by_ffmpeg(tmp_path / "a.avi", frames, "-c:v", "ffv1", "-pix_fmt", "gray")
-    for (_, pixels), frame in zip(read_grey(recording(path)), frames, strict=True):
+    for (_, pixels), frame in zip(grey_frames(recording(path)), frames, strict=True):
         np.testing.assert_array_equal(pixels, frame)
 
 
@@ -57,7 +57,7 @@ def test_colour_becomes_luminance(tmp_path):
     folder = write_pictures(
         tmp_path / "a", [np.full((8, 9, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 200))]
     )
-    values = [pixels[0, 0] for _, pixels in read_grey(recording(folder))]
+    values = [pixels[0, 0] for _, pixels in grey_frames(recording(folder))]
     assert values == [round(200 * 0.299), round(200 * 0.114)]
 
 
@@ -74,20 +74,20 @@ def test_pictures_are_numbered_as_their_names_count(tmp_path):
 def test_frames_are_read_only_when_asked_for(tmp_path):
     folder = write_pictures(tmp_path / "a", levels(3))
     (folder / "2.png").write_text("damaged")
-    assert [number for number, _ in itertools.islice(read_grey(recording(folder)), 2)] == [0, 1]
+    assert [number for number, _ in itertools.islice(grey_frames(recording(folder)), 2)] == [0, 1]
 
 
 def test_damaged_recordings_are_named(tmp_path):
     whole = levels(40)
     video = cut(write_video(tmp_path / "cut.avi", whole))
     with pytest.raises(ValueError, match=rf"{video}: damaged or truncated video, ends after \d+ of 40 frames"):
-        list(read_grey(recording(video), every=2))
+        list(grey_frames(recording(video), every=2))
     with pytest.raises(ValueError, match=r"cut\.mp4: damaged, or not a video"):
-        list(read_grey(recording(cut(write_video(tmp_path / "cut.mp4", whole, "mp4v")))))
+        list(grey_frames(recording(cut(write_video(tmp_path / "cut.mp4", whole, "mp4v")))))
     folder = write_pictures(tmp_path / "a", levels(3))
     cut(folder / "1.png")
     with pytest.raises(ValueError, match=rf"{folder / '1.png'}: damaged or truncated picture"):
-        list(read_grey(recording(folder)))
+        list(grey_frames(recording(folder)))
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.gif"])
@@ -95,21 +95,29 @@ def test_several_pictures_in_one_file_are_not_left_out_silently(tmp_path, name):
     first, *others = map(Image.fromarray, levels(3))
     first.save(tmp_path / name, save_all=True, append_images=others)
     with pytest.raises(ValueError, match=f"{name}: holds 3 pictures; expected one each"):
-        list(read_grey(recording(tmp_path)))
+        list(grey_frames(recording(tmp_path)))
 
 
 def test_another_size_is_named(tmp_path):
     folder = write_pictures(tmp_path / "a", [disc(90), disc(90), disc(90, height=80)])
     with pytest.raises(ValueError, match=r"2.png: frame 2 is 120x80, those before are 120x90"):
-        list(read_grey(recording(folder)))
+        list(grey_frames(recording(folder)))
 
 
 def test_what_a_folder_of_recordings_holds(tmp_path):
     for place in (
-        "lung/p1/a.avi", "lung/p1/b.MP4", "lung/p1/day 2/a.avi", "oral/p 2/1.png", "oral/p 2/2.jpg",
-        "oral/p3/seq.1/001.tif", "oral/p3/.cache/1.png", ".trash/p1/a.avi",
-        "lung/stray.avi", "top.png", "lung/p1/notes.txt",
-    ):  # fmt: skip
+        "lung/p1/a.avi",
+        "lung/p1/b.MP4",
+        "lung/p1/day 2/a.avi",
+        "oral/p 2/1.png",
+        "oral/p 2/2.jpg",
+        "oral/p3/seq.1/001.tif",
+        "oral/p3/.cache/1.png",
+        ".trash/p1/a.avi",
+        "lung/stray.avi",
+        "top.png",
+        "lung/p1/notes.txt",
+    ):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).touch()
     recordings = find_recordings(tmp_path)

@@ -1,4 +1,4 @@
-"""No patient in two parts, every class in every part, or an error that says why not."""
+"""No patient is in two parts and every class is in every part, or an error says why not."""
 
 import itertools
 from collections import Counter
@@ -13,13 +13,15 @@ from xrcam_jax.data.split import absent_classes, kept_or_drawn, split_patients
 LUNG, ORAL = [f"lung{number}" for number in range(18)], [f"oral{number}" for number in range(16)]
 
 cohorts = st.dictionaries(
-    st.text(min_size=1, max_size=3), st.sets(st.integers(0, 25).map("p{}".format), min_size=3, max_size=20),
-    min_size=1, max_size=4,
-)  # fmt: skip
+    st.text(min_size=1, max_size=3),
+    st.sets(st.integers(0, 25).map("p{}".format), min_size=3, max_size=20),
+    min_size=1,
+    max_size=4,
+)
 
 
 def possible(patients, parts):
-    """Whether any assignment at all has every class in every part."""
+    """Tells whether any assignment at all has every class in every part."""
     everyone = sorted(set().union(*patients.values()))
     for taken in itertools.product(parts, repeat=len(everyone)):
         of = dict(zip(everyone, taken, strict=True))
@@ -30,7 +32,7 @@ def possible(patients, parts):
 
 @given(cohorts, st.integers(0, 2**32))
 def test_random_cohorts(patients, seed):
-    """A name is one patient, under however many classes it is found."""
+    """A name is one patient, however many classes it is found under."""
     try:
         parts = split_patients(patients, seed=seed)
     except ValueError:

@@ -9,7 +9,6 @@ import xrcam_jax as xr
 from tests.explain import small
 from xrcam_jax.explain import batch_size
 from xrcam_jax.explain.batch_size import largest_batch_size, largest_power_of_two
-from xrcam_jax.runtime import memory
 
 
 @given(st.integers(0, 1000), st.integers(1, 50), st.integers(0, 100_000), st.sampled_from([1, 2, 5, 32, 1024]))
@@ -55,19 +54,3 @@ def test_batch_of_an_explainer(monkeypatch):
     monkeypatch.setattr(batch_size, "LIMIT", 4)
     monkeypatch.setattr(batch_size, "free_bytes", lambda: needed)
     assert largest_batch_size(laid, (24, 16), 4) == 8
-
-
-class Device:
-    def memory_stats(self):
-        return {"bytes_limit": 1000, "bytes_in_use": 300}
-
-
-def test_free_memory(monkeypatch):
-    monkeypatch.setattr(memory, "_free_memory", lambda: 2000)
-    assert memory.free_bytes() == 1000
-    monkeypatch.setattr(jax, "local_devices", lambda: [Device()])
-    assert memory.free_bytes() == 700
-
-
-def test_free_memory_of_this_machine():
-    assert 2**20 < memory._free_memory() < 2**50

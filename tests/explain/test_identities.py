@@ -8,7 +8,7 @@ import pytest
 import xrcam_jax as xr
 from tests.explain import small
 from tests.lrp import networks
-from xrcam_jax.lrp.composites import LAYERS, Assign, Composite
+from xrcam_jax.lrp.composites import WEIGHTED_KINDS, Assign, Composite
 from xrcam_jax.lrp.rules import Epsilon, Gradient
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -96,7 +96,7 @@ def test_contributions_sum_to_the_difference_of_the_logits(layers):
 
 
 def test_lrp_epsilon_is_gradient_times_input_without_biases():
-    rules = Composite((Assign(Epsilon(0.0), kinds=(*LAYERS, "sum")),), default=Gradient())
+    rules = Composite((Assign(Epsilon(0.0), kinds=(*WEIGHTED_KINDS, "sum")),), default=Gradient())
     model, images = setting()
     lrp = xr.attribute(model, images, "lrp", composite=rules).attributions["lrp"]["input"]
     wanted = xr.attribute(model, images, "gradient_x_input").attributions["gradient_x_input"]["input"]

@@ -31,7 +31,9 @@ class Nnx(nnx.Module):
         gate = jax.nn.softmax(self.attention(x.mean((1, 2))), axis=-1)
         x = x * gate[:, None, None, :]
         x = jnp.concatenate([x, nnx.silu(self.conv3(x))], axis=-1)
-        x = xr.mark(nnx.avg_pool(x, (2, 2), strides=(2, 2)), "second")
+        with jax.numpy_dtype_promotion("standard"):  # Flax divides by a whole number here.
+            x = nnx.avg_pool(x, (2, 2), strides=(2, 2))
+        x = xr.mark(x, "second")
         return self.head(x.reshape(x.shape[0], -1))
 
 
@@ -40,6 +42,10 @@ class Linen(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        with jax.numpy_dtype_promotion("standard"):  # Flax initialises parameters of float64 in float32.
+            return self.net(x)
+
+    def net(self, x):
         x = nn.relu(nn.BatchNorm(use_running_average=True)(nn.Conv(6, (3, 3), bias_init=nn.initializers.ones)(x)))
         x = xr.mark(nn.max_pool(x, (2, 2), strides=(2, 2)), "first")
         x = nn.relu(x + nn.Conv(6, (3, 3))(x))

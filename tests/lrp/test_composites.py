@@ -8,7 +8,8 @@ from jax import lax
 
 import xrcam_jax as xr
 from tests import oracle
-from xrcam_jax.lrp.composites import KINDS, LAYERS, Assign, Composite, Site
+from xrcam_jax.lrp.assignments import Assign, Composite, Site
+from xrcam_jax.lrp.protocol import KINDS, WEIGHTED_KINDS
 from xrcam_jax.lrp.rules import Epsilon, Flat, Gate, Gradient, Pass, ZPlus
 
 
@@ -64,7 +65,7 @@ def test_composite_equals_zennit(name, net, fold, reference):
     found["R_in_conv2"] = xr.taps(small_cnn, rules, x, p, seed=seed).relevances["in_conv2"]
     for name_in_file, relevance in found.items():
         wanted = reference[key + name_in_file].transpose(0, 2, 3, 1)
-        error = np.linalg.norm(relevance - wanted) / np.linalg.norm(wanted)
+        error = np.linalg.norm(np.asarray(relevance) - wanted) / np.linalg.norm(wanted)
         assert error < tolerance, (name_in_file, error)
 
 
@@ -75,7 +76,7 @@ SITE = Site("convolution", "conv_general_dilated", "layer1/0/conv2", "layer1", F
     ("assign", "fits"),
     [
         (Assign(Pass()), True),
-        (Assign(Pass(), kinds=LAYERS), True),
+        (Assign(Pass(), kinds=WEIGHTED_KINDS), True),
         (Assign(Pass(), kinds=("dense",)), False),
         (Assign(Pass(), name="layer1"), True),
         (Assign(Pass(), name="layer[23]"), False),
@@ -93,7 +94,7 @@ def test_assignment_by_kind_name_depth_and_primitive(assign, fits):
 
 
 def test_the_first_assignment_that_fits_wins():
-    own = Composite((Assign(Flat(), name="layer1"), Assign(ZPlus(), kinds=LAYERS)), default=Gradient())
+    own = Composite((Assign(Flat(), name="layer1"), Assign(ZPlus(), kinds=WEIGHTED_KINDS)), default=Gradient())
     assert own.rule(SITE) == Flat()
     assert own.rule(Site("dense", "dot_general", "fc", "output", False, True, "")) == ZPlus()
     assert own.rule(Site("add", "add", "", "output", False, True, "")) == Gradient()
@@ -117,9 +118,9 @@ def test_first_and_last_layer():
     x, *weights = (jax.random.normal(k, s) for k, s in zip(keys, [(2, 3), (3, 4), (4, 5), (5, 2)], strict=True))
     own = Composite(
         (
-            Assign(Flat(), kinds=LAYERS, first=True),
-            Assign(Epsilon(), kinds=LAYERS, last=True),
-            Assign(ZPlus(), kinds=LAYERS),
+            Assign(Flat(), kinds=WEIGHTED_KINDS, first=True),
+            Assign(Epsilon(), kinds=WEIGHTED_KINDS, last=True),
+            Assign(ZPlus(), kinds=WEIGHTED_KINDS),
             Assign(Pass(), kinds=("activation",)),
         )
     )
@@ -141,6 +142,8 @@ def test_unknown_options_are_refused():
         xr.composites.relevance_cam(batch_norm="other")
     with pytest.raises(ValueError, match=f"kinds must be among {KINDS[0]}"):
         Assign(Pass(), kinds=("convolutions",))
+    with pytest.raises(TypeError, match=r"assignments must be a tuple of Assign, got Assign\(rule=Pass\(\)"):
+        Composite(Assign(Pass()))
 
 
 def test_a_rule_that_does_not_fit_is_refused():

@@ -1,5 +1,6 @@
 """The account of relevance: it adds up, names what took relevance away, and holds on the largest network."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -75,3 +76,15 @@ def test_it_reads_as_a_table():
     assert head.split()[:4] == ["stage", "arrived", "passed_on", "lost"]
     assert [row.split()[0] for row in rows] == ["output", "second", "first"]
     assert len(report.table().splitlines()) == 1 + len(report.operations)
+
+
+def test_the_account_of_a_model_that_is_rematerialised(float64):
+    """What is computed twice is accounted for once, mark by mark."""
+    f, args, x = networks.functions(jnp.float64)["nnx"]
+    plain = xr.conservation(f, xr.composites.relevance_cam(), x, *args, seed=seed_of)
+    remat = xr.conservation(jax.checkpoint(f), xr.composites.relevance_cam(), x, *args, seed=seed_of)
+    assert list(remat.stages) == list(plain.stages) == ["output", "second", "first"]
+    for stage, balance in plain.stages.items():
+        np.testing.assert_allclose(remat.stages[stage].arrived, balance.arrived, rtol=1e-12)
+    for (site, found), (_, wanted) in zip(remat.operations, plain.operations, strict=True):
+        np.testing.assert_allclose(found.passed_on, wanted.passed_on, rtol=1e-9, atol=1e-12, err_msg=str(site))

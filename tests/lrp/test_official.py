@@ -55,7 +55,7 @@ class OfficialNormRule:
 
     def relevance(self, op, r):
         z = op.x[0] * op.w
-        return (z * r / (z + 1e-9),), None
+        return (z * r / (z + 1e-9),), xr.rules.no_loss(r)
 
 
 OFFICIAL = Composite(

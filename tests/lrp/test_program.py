@@ -10,7 +10,7 @@ import xrcam_jax as xr
 from xrcam_jax.lrp import facts
 from xrcam_jax.lrp.facts import Fact
 from xrcam_jax.lrp.operations import keep_operations
-from xrcam_jax.lrp.program import flatten, marks_of, run, trace
+from xrcam_jax.lrp.program import Probes, flatten, marks_of, run, trace
 
 #: All that a network of the family is made of on the way from the pictures to the logits.
 PRIMITIVES = {
@@ -56,7 +56,7 @@ def test_primitives_of_the_models(name):
     assert all(known[e.inputs[0]].nonnegative for e in others)
 
 
-def test_running_again_changes_nothing_and_opens_calls():
+def test_running_again_changes_nothing_but_rounding_and_opens_calls():
     def f(x, w):
         y = jax.jit(lambda a: jnp.tanh(a) @ w)(x)
         return jax.nn.softmax(jax.lax.scan(lambda c, a: (c + a, c * a), y[0], y)[1])
@@ -64,8 +64,8 @@ def test_running_again_changes_nothing_and_opens_calls():
     x, w = jnp.arange(6.0).reshape(2, 3), jnp.eye(3)
     program = flatten(trace(f, x, w)[0])
     assert "jit" not in {e.eqn.primitive.name for e in program.equations}
-    (out,), _ = run(program, {}, [x, w], {})
-    np.testing.assert_array_equal(out, f(x, w))
+    (out,), _ = run(program, {}, [x, w], Probes())
+    np.testing.assert_allclose(out, f(x, w), rtol=1e-5)
 
 
 def nonnegative(f, *shapes):

@@ -159,8 +159,11 @@ def test_relevance_is_dropped_where_z_is_zero_and_said_so():
     r_in, loss = rules.Epsilon(0).relevance(op, jnp.array([[5.0, 4.0]]))
     np.testing.assert_allclose(r_in, [[2, 2]])
     assert loss.zero.sum() == 5
-    assert np.isfinite(jax.grad(lambda x: rules.Epsilon(0).relevance(
-        Bilinear(dense, x, op.w), jnp.array([[5.0, 4.0]]))[0].sum())(op.x)).all()  # fmt: skip
+
+    def passed_on(x):
+        return rules.Epsilon(0).relevance(Bilinear(dense, x, op.w), jnp.array([[5.0, 4.0]]))[0].sum()
+
+    assert np.isfinite(jax.grad(passed_on)(op.x)).all()
 
 
 def test_pass_sums_over_copies_and_gates_share():

@@ -65,7 +65,7 @@ def close(a, b, tolerance):
 def test_value_is_unchanged_and_jit_changes_nothing(name, network, float64):
     f, args, x = networks.functions(jnp.float64)[network]
     out, r = uncompiled_relevance(f, COMPOSITES[name], x, *args)
-    np.testing.assert_array_equal(out, f(x, *args))
+    close(out, f(x, *args), 1e-13)
     compiled_out, compiled = relevance(f, COMPOSITES[name], x, *args)
     close(compiled_out, out, 1e-13)
     close(compiled, r, 1e-11)
@@ -352,3 +352,33 @@ def test_a_default_takes_what_no_assignment_fits():
     x = jnp.array([[0.5, 1.0]])
     out, pullback = jax.vjp(xr.lrp(lambda x: jnp.sin(x @ jnp.eye(2)), own), x)
     np.testing.assert_allclose(pullback(jnp.ones_like(out))[0], jnp.cos(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("f", [lambda x: -x, lambda x: 1 - x, lambda x: x - 1, lambda x: 2 * (1 - 3 * x)])
+def test_what_turns_its_input_round_passes_relevance_on(f):
+    x, r = jnp.array([0.5, 3.0]), jnp.array([2.0, -5.0])
+    np.testing.assert_array_equal(jax.vjp(xr.lrp(f, COMPOSITES["relevance_cam"]), x)[1](r)[0], r)
+    np.testing.assert_array_equal(f(x), xr.lrp(f, COMPOSITES["relevance_cam"])(x))
+
+
+def test_a_difference_from_a_constant_under_rules_that_look_at_it(float64):
+    """ε with and without the bias, by hand: z = 3 - 2 = 1, of which -2 are the input's."""
+    x, r = jnp.array([2.0]), jnp.array([4.0])
+    for bias, wanted in ((True, -8), (False, 4)):
+        own = Composite(default=Epsilon(0, bias))
+        np.testing.assert_allclose(jax.vjp(xr.lrp(lambda x: 3 - x, own), x)[1](r)[0], [wanted])
+        report = xr.conservation(lambda x: 3 - x.sum(keepdims=True), own, x, seed=r)
+        assert [site.kind for site, _ in report.operations] == ["scale", "sum"]
+
+
+@pytest.mark.parametrize(("gate", "share"), [("half", 1), ("published", 2)])
+def test_a_value_times_itself_is_a_product_of_two(gate, share):
+    x, r = jnp.array([0.5, -3.0]), jnp.array([2.0, -5.0])
+    found = jax.vjp(xr.lrp(lambda x: x * x, COMPOSITES[gate]), x)[1](r)[0]
+    np.testing.assert_array_equal(found, share * r)
+
+
+def test_deep_lift_of_a_square_is_the_slope_of_its_chord():
+    x = jnp.array([[0.5, -3.0], [1.0, 2.0]])
+    found = jax.vjp(xr.lrp(lambda x: x * x, xr.composites.deep_lift()), x)[1](jnp.ones((2, 2)))[0]
+    np.testing.assert_array_equal(found, [[1.5, -1.0], [0, 0]])

@@ -1,4 +1,4 @@
-"""The two axioms, against loops, and where a linear head says by hand how far each method is off."""
+"""Errors of the two axioms are those of loops, and those that a linear head gives by hand for each method."""
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ def test_where_nothing_is_to_be_explained():
     claimed = jnp.array([[0.0, 0.0], [0.0, -1.0]])
     np.testing.assert_array_equal(sensitivity_error(jnp.zeros((2, 2)), claimed), [0, np.inf])
     np.testing.assert_array_equal(conservation_error(jnp.zeros(2), claimed), [0, np.inf])
-    # Of claims that cancel, the sum is what conservation is about.
+    # Conservation is about the sum, even of claims that cancel.
     np.testing.assert_array_equal(conservation_error(jnp.zeros(1), jnp.array([[2.0, -2.0]])), [0])
 
 
@@ -78,7 +78,8 @@ def test_behind_pooling_and_a_linear_layer(activation, head, bias):
     places = HEIGHT * WIDTH
     lost = head * activation.mean((1, 2), dtype=np.float64)
     score = lost.sum(1) + bias
-    gradient = np.broadcast_to(head / places, activation.shape)
+    gradient = jnp.broadcast_to(head / places, activation.shape)
+    activation = jnp.asarray(activation)
     tolerances = {"rtol": 1e-4, "atol": 1e-5}
     for method in (weights.grad_cam, weights.x_grad_cam, weights.hires_cam):
         claimed = contributions(activation, method(activation, gradient))
@@ -94,6 +95,6 @@ def test_behind_pooling_and_a_linear_layer(activation, head, bias):
 @given(ACTIVATIONS, arrays(np.float32, (BATCH, HEIGHT, WIDTH, CHANNELS), elements=st.floats(-2, 2, width=32)))
 def test_xrelevance_cam_conserves_what_arrives(activation, relevance):
     """Its claim is sum R by construction, whatever R is, wherever there is any activation to weigh."""
-    activation = activation + np.float32(0.5)
-    claimed = contributions(activation, weights.xrelevance_cam(activation, relevance))
+    activation = jnp.asarray(activation + np.float32(0.5))
+    claimed = contributions(activation, weights.xrelevance_cam(activation, jnp.asarray(relevance)))
     np.testing.assert_allclose(claimed, relevance.sum((1, 2), dtype=np.float64), rtol=1e-4, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Scores on changed pictures, against linear models and models of one pixel, whose scores are known."""
+"""Scores on changed pictures are those of linear models, and of models of one pixel, which are known."""
 
 from dataclasses import replace
 
@@ -16,18 +16,18 @@ from xrcam_jax.metrics.faithfulness import Hidden, Kept, Ordered
 
 MAPS, BATCH, HEIGHT, WIDTH, CHANNELS, CLASSES = 3, 2, 4, 5, 2, 3
 SHAPE = (BATCH, HEIGHT, WIDTH, CHANNELS)
-#: Few levels, so that many pixels are equally salient.
+#: Maps have few levels, so that many pixels are equally salient.
 LEVELS = arrays(np.float32, (MAPS, BATCH, HEIGHT, WIDTH), elements=st.integers(0, 4).map(lambda i: np.float32(i / 4)))
 STEPS = 5
 
 
 def linear(images, parameters):
-    """Logits that are sums over pixels."""
+    """Returns logits that are sums over pixels."""
     return images.reshape(len(images), -1) @ parameters
 
 
 def of_one_pixel(images, parameters):
-    """The value of one pixel, for and against two classes."""
+    """Returns the value of one pixel for one class, and against another."""
     return images[:, 1, 3, :1] * jnp.array([1.0, -1.0]) + 0 * parameters
 
 
@@ -40,7 +40,7 @@ def linear_case(seed=0, **options):
 
 
 def score_of(case, images, score):
-    """In float64, picture by picture."""
+    """Computes the targets' scores in float64, picture by picture."""
     found = []
     for image, target in zip(np.asarray(images, np.float64), np.asarray(case.targets)[:, 0], strict=True):
         logits = [float((image.ravel() * w).sum()) for w in np.asarray(case.parameters, np.float64).T]
@@ -97,7 +97,7 @@ def test_ordered_scores_of_a_linear_model(maps, order):
 
 @pytest.mark.parametrize(("side", "steps", "how"), [(7, 6, jax.jit), (10, 10, jax.jit), (10, 10, lambda f: f)])
 def test_each_step_takes_its_share_of_the_pixels(side, steps, how):
-    """To the pixel, whoever computes it: at step s those whose place in the order is below s / steps of all."""
+    """At step s those are taken whose place in the order is below s / steps of all, to the pixel."""
     change = how(jax.vmap(Ordered(steps, False), (None, 0, None)))
     order = faithfulness.ranks(jnp.arange(side * side, dtype=jnp.float32).reshape(1, side, side))[None]
     left = np.asarray(change(jnp.ones((1, side, side, 1)), jnp.arange(steps + 1), order)).reshape(steps + 1, -1)
@@ -108,7 +108,7 @@ def test_each_step_takes_its_share_of_the_pixels(side, steps, how):
 
 @given(LEVELS)
 def test_no_map_is_more_faithful_than_a_perfect_one(maps):
-    """Of a score that one pixel decides: with that pixel first, only the first step counts."""
+    """One pixel decides the score here. Where it comes first, only the first step counts."""
     case = Case(of_one_pixel, jnp.zeros(()), jnp.ones(SHAPE), jnp.zeros((BATCH, 1), int))
     maps = maps.copy()
     maps[0] = 0
@@ -155,7 +155,7 @@ SCORES = arrays(np.float32, (MAPS, BATCH), elements=st.sampled_from([0.0, 0.25, 
 
 @given(SCORES, SCORES)
 def test_figures_of_scores(intact, changed):
-    """0 where there was nothing to lose."""
+    """They are 0 where there was nothing to lose."""
     found = [
         np.asarray(figure(jnp.asarray(intact), jnp.asarray(changed)))
         for figure in (faithfulness.confidence_drop, faithfulness.average_drop, faithfulness.increase)

@@ -1,4 +1,4 @@
-"""Parts, boxes and the pointing game, against SciPy's labels, painted boxes and loops."""
+"""Parts, boxes and the pointing game agree with SciPy's labels, painted boxes and loops."""
 
 import jax
 import jax.numpy as jnp
@@ -12,26 +12,26 @@ from scipy import ndimage
 from xrcam_jax.metrics import localisation
 from xrcam_jax.metrics.localisation import largest_part, localised
 
-# Compiled once per shape: called as they are, loops are compiled at every call.
+# These are compiled once for each shape; called as they are, their loops would be compiled at every call.
 bounding_box, box_iou, points_at = map(
     jax.jit, (localisation.bounding_box, localisation.box_iou, localisation.points_at)
 )
 
 SHAPE = (4, 9, 11)
-#: Of few or many pixels: at a half nearly all of them hang together.
+#: Masks have few or many pixels; from a half on nearly all of them would hang together.
 MASKS = st.builds(
     lambda seed, share: np.random.default_rng(seed).random(SHAPE) < share, st.integers(0, 999), st.floats(0, 0.6)
 )
 
 
 def parts(mask):
-    """All connected parts of a mask, corners connecting."""
+    """Returns all connected parts of a mask; corners connect."""
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     return [labels == number for number in range(1, count + 1)]
 
 
 def lowest_of_largest(mask):
-    """The parts that may be meant: as large as any, of those as low as any, and of those as far right."""
+    """Returns the parts that may be meant: the largest, of those the lowest, and of those the ones furthest right."""
     found = parts(mask)
 
     def places(part):
@@ -41,7 +41,7 @@ def lowest_of_largest(mask):
 
 
 def box_around(mask):
-    """Top, left, bottom, right by looking at every pixel."""
+    """Finds top, left, bottom and right by looking at every pixel."""
     places = [(y, x) for y in range(mask.shape[0]) for x in range(mask.shape[1]) if mask[y, x]]
     if not places:
         return [0, 0, 0, 0]
@@ -50,7 +50,7 @@ def box_around(mask):
 
 
 def painted_iou(a, b, side=12):
-    """IoU of two boxes by painting both."""
+    """Computes the IoU of two boxes by painting both."""
     masks = np.zeros((2, side, side), bool)
     for mask, (top, left, bottom, right) in zip(masks, (a, b), strict=True):
         mask[top:bottom, left:right] = True
@@ -59,7 +59,7 @@ def painted_iou(a, b, side=12):
 
 
 def spiral(turns):
-    """A path of one pixel's width, with a pixel between its arms, from a corner to the middle; and its places."""
+    """Draws a path of one pixel's width, with a pixel between its arms, from a corner to the middle."""
     side = 4 * turns + 1
     mask, place, step, places = np.zeros((side, side), bool), (0, 0), (0, 1), [(0, 0)]
     mask[place] = True
@@ -98,7 +98,7 @@ def test_of_equal_parts_the_lowest_and_then_the_right():
     expected = np.zeros(SHAPE, bool)
     expected[0, 5, 8:10] = expected[1, 8, 0] = expected[2, 0:3, 7] = expected[3, 4, 9] = True
     np.testing.assert_array_equal(largest_part(masks), expected)
-    # Of several methods at once, of one picture, and of none.
+    # Masks may be of several methods at once, of one picture, and of none.
     np.testing.assert_array_equal(largest_part(masks.reshape(2, 2, 9, 11)), expected.reshape(2, 2, 9, 11))
     np.testing.assert_array_equal(largest_part(masks[2]), expected[2])
     assert largest_part(masks[:0]).shape == (0, 9, 11)
@@ -111,7 +111,7 @@ def test_spirals_hang_together():
     assert len(parts(whole)) == 1
     cut = whole.copy()
     at = len(places) // 3
-    # In the middle of an arm, lest the corner of a bend connect.
+    # The cut is in the middle of an arm, lest the corner of a bend connect.
     while not (places[at - 1][0] == places[at + 1][0] or places[at - 1][1] == places[at + 1][1]):
         at += 1
     cut[places[at]] = False
@@ -142,7 +142,7 @@ BOXES = arrays(np.int32, (5, 2, 2), elements=st.integers(0, 12)).map(lambda ends
 
 @given(BOXES, BOXES)
 def test_box_iou_is_that_of_painted_boxes(a, b):
-    """Boxes without area among them."""
+    """Some of the boxes have no area."""
     np.testing.assert_allclose(box_iou(a, b), [painted_iou(*pair) for pair in zip(a, b, strict=True)], rtol=1e-6)
     table = [[painted_iou(one, other) for other in b] for one in a]
     np.testing.assert_allclose(box_iou(a[:, None], b), table, rtol=1e-6)
@@ -168,7 +168,7 @@ def test_localised_of_a_perfect_and_of_an_empty_mask():
     boxes[:3, 1] = (2, 3, 5, 7)
     np.testing.assert_allclose(localised(masks, boxes), [1, 1, 0, 0])
     np.testing.assert_array_equal(localised(masks, boxes[:, :0]), np.zeros(4))
-    # Of several methods at once.
+    # Masks may be of several methods at once.
     np.testing.assert_allclose(localised(np.stack([masks, ~masks & False]), boxes), [[1, 1, 0, 0], [0] * 4])
 
 

@@ -1,11 +1,11 @@
-"""Overlap of masks, against loops over pixels."""
+"""Figures of overlap are those of loops over pixels."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from xrcam_jax.metrics.overlap import dice, iou, iou_eq_2_22, overlap, pooled, salient
+from xrcam_jax.metrics.overlap import centred_discs, dice, iou, iou_eq_2_22, overlap, pooled, salient
 
 MASKS = st.tuples(*[arrays(bool, (3, 4, 5))] * 2)
 
@@ -55,7 +55,7 @@ def test_pooled_figures_of_parts_are_those_of_the_whole(masks):
 
 @given(arrays(bool, (2, 3, 4, 5)), arrays(bool, (3, 4, 5)))
 def test_one_outline_serves_all_methods(found, truth):
-    """Masks (m, b, h, w) against (b, h, w), in either order, and a batch against one mask."""
+    """Masks (m, b, h, w) are compared with (b, h, w), in either order, and a batch with one mask."""
     for counts in (overlap(found, truth), overlap(truth, found)):
         for i, j in np.ndindex(2, 3):
             assert int(counts.both[i, j]) == (found[i, j] & truth[j]).sum()
@@ -64,3 +64,15 @@ def test_one_outline_serves_all_methods(found, truth):
     np.testing.assert_array_equal(counts.truth, [[mask.sum() for mask in truth]] * 2)
     alone = overlap(found[0], truth[0])
     np.testing.assert_array_equal(alone.both, [(mask & truth[0]).sum() for mask in found[0]])
+
+
+@given(arrays(bool, (2, 9, 12)))
+def test_centred_discs_have_the_areas_of_the_masks_about_the_middle(masks):
+    """No pixel outside is nearer to the middle than one inside, and the area is right but for the last ring."""
+    rows, columns = np.indices(masks.shape[1:])
+    distance = np.hypot(rows - 4, columns - 5.5)
+    for disc, mask in zip(np.asarray(centred_discs(masks)), masks, strict=True):
+        assert distance[disc].max(initial=0) <= distance[~disc].min(initial=np.inf)
+        # Within the frame, a circle of 4 pixels' radius has its area up to the pixels that its arc passes through.
+        if mask.sum() < 50:
+            assert abs(int(disc.sum()) - int(mask.sum())) <= 2 * np.pi * np.sqrt(mask.sum() / np.pi) + 1

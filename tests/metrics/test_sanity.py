@@ -1,4 +1,4 @@
-"""Which weights are drawn anew, and similarities of maps against scikit-image and SciPy."""
+"""The right weights are drawn anew, and similarities of maps are those of scikit-image and SciPy."""
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,10 @@ KEY = jax.random.key(3)
 
 @pytest.fixture(scope="module")
 def network():
-    """The narrow network, all of whose weights are 7: no draw gives that."""
+    """Returns the narrow network with weights of 7, which no draw gives."""
     model = nnx.eval_shape(lambda: create_model("skresnet18_narrow", num_classes=2))
     definition, state = nnx.split(model)
-    return definition, jax.tree.map(lambda leaf: np.full(leaf.shape, 7, leaf.dtype), state)
+    return definition, jax.tree.map(lambda leaf: jnp.full(leaf.shape, 7, leaf.dtype), state)
 
 
 def by_timms_name(network, parameters):
@@ -32,10 +32,10 @@ def by_timms_name(network, parameters):
 
 @pytest.mark.parametrize("parts", [("fc",), ("layer1", "fc")])
 def test_only_kernels_of_the_named_parts_change(network, parts):
-    """To the network as timm names it: tensors of two axes or four below a part, all of them, and no others."""
+    """In timm's names, all tensors of two axes or four below a part change, and no others."""
     drawn = by_timms_name(network, randomised(network[1], parts, KEY))
     expected = {name for name, tensor in drawn.items() if name.partition(".")[0] in parts and tensor.ndim in (2, 4)}
-    # Two blocks, each of two paths, two layers of attention and one more convolution.
+    # layer1 has two blocks, each of two paths, two layers of attention and one more convolution.
     assert len(expected) == sum({"fc": 1, "layer1": 10}[part] for part in parts)
     assert {name for name, tensor in drawn.items() if (tensor != 7).any() and "tracked" not in name} == expected
     for name in expected:
@@ -44,7 +44,7 @@ def test_only_kernels_of_the_named_parts_change(network, parts):
 
 @pytest.fixture(scope="module")
 def parameters():
-    """Of a small model: large kernels, so that their draws have the moments that they should."""
+    """Returns those of a small model with large kernels, so that draws have the moments that they should."""
     return {
         "conv1": {"conv": {"kernel": jnp.zeros((3, 3, 8, 50))}, "bn": {"scale": jnp.ones(50), "bias": jnp.ones(50)}},
         "layer1": [{"conv": {"kernel": jnp.zeros((3, 3, 8, 50))}}],
@@ -57,7 +57,7 @@ def test_draws_have_the_right_spread(parameters, draw, spread):
     drawn = randomised(parameters, ("conv1", "fc"), KEY, draw=draw)
     for kernel, expected in zip((drawn["conv1"]["conv"]["kernel"], drawn["fc"]["kernel"]), spread, strict=True):
         values = np.asarray(kernel, np.float64).ravel()
-        # Four standard errors of each.
+        # Both are within four standard errors.
         assert abs(values.mean()) < 4 * expected / values.size**0.5
         assert values.std() == pytest.approx(expected, rel=4 / (2 * values.size) ** 0.5)
     np.testing.assert_array_equal(drawn["conv1"]["bn"]["bias"], parameters["conv1"]["bn"]["bias"])
@@ -91,7 +91,7 @@ def test_wrong_arguments(parameters):
 
 
 def noise(seed, shape=(40, 36)):
-    """A map with few levels here and there, so that there are ties."""
+    """Returns a map in which many pixels are equal, so that there are ties."""
     random = np.random.default_rng(seed)
     values = random.random(shape, np.float32)
     return np.where(random.random(shape) < 0.3, np.float32(0), values)
@@ -139,7 +139,7 @@ def test_what_each_similarity_looks_at():
 @pytest.mark.parametrize("name", SIMILARITIES)
 @pytest.mark.parametrize("level", [0.0, 0.1, 1.0])
 def test_constant_maps(name, level):
-    """Nothing can be said of them but that they are alike, which only SSIM can: never NaN, and no warning."""
+    """Only SSIM can say that they are alike; the others say nothing, without NaN or a warning."""
     flat = np.full((40, 36), level, np.float32)
     assert similarity(name)(flat, flat) == pytest.approx(1 if name == "ssim" else 0, abs=1e-9)
     for pair in ((flat, noise(0)), (noise(0), flat)):

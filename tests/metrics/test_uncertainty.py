@@ -1,4 +1,4 @@
-"""Intervals and tests, against loops, enumeration, SciPy's bootstrap and cases that are known."""
+"""Intervals and tests agree with loops, enumeration, SciPy's bootstrap and cases that are known."""
 
 import itertools
 import math
@@ -51,7 +51,7 @@ def test_the_value_is_pooled(parts, wholes, units):
 
 @given(COUNTS, COUNTS, UNITS, st.permutations(range(12)))
 def test_how_a_unit_is_cut_up_does_not_matter(parts, wholes, units, order):
-    """Pictures in another order, and those of a unit summed beforehand, as shards would be: the same to the digit."""
+    """Pictures in another order, and units summed beforehand as shards would be, give the same to the digit."""
     whole = estimate(parts, wholes, units, draws=50)
     order = np.array(order)
     shuffled = estimate(parts[order], wholes[order], units[order], draws=50)
@@ -67,13 +67,13 @@ def test_two_units():
 
 
 def test_units_of_unequal_size_weigh_as_they_should():
-    """Two units again, of ratios 1 and 1/100: both together are 11/110."""
+    """Two units of ratios 1 and 1/100 have 11/110 together."""
     found = estimate(np.array([5, 5, 1]), np.array([5, 5, 100]), np.array([7, 7, 2]))
     assert found == (pytest.approx(0.1), pytest.approx(0.01), pytest.approx(1.0))
 
 
 def test_interval_of_many_normal_values():
-    """As wide as theory has it, around the mean."""
+    """The interval is as wide as theory has it, around the mean."""
     values = np.random.default_rng(0).normal(5, 2, 500)
     found = mean(values, np.arange(500))
     half = 1.96 * values.std() / 500**0.5
@@ -89,9 +89,13 @@ def test_interval_of_a_ratio_is_scipys():
     patients = np.arange(60) % 15
     sums = [np.array([values[patients == p].sum() for p in range(15)]) for values in (parts, wholes)]
     expected = stats.bootstrap(
-        sums, lambda p, w, axis: p.sum(axis) / w.sum(axis), paired=True, n_resamples=4000, method="percentile",
+        sums,
+        lambda p, w, axis: p.sum(axis) / w.sum(axis),
+        paired=True,
+        n_resamples=4000,
+        method="percentile",
         rng=np.random.default_rng(2),
-    ).confidence_interval  # fmt: skip
+    ).confidence_interval
     found = estimate(parts, wholes, patients, draws=4000)
     width = expected.high - expected.low
     assert found.low == pytest.approx(expected.low, abs=0.05 * width)
@@ -137,7 +141,7 @@ def test_mean_leaves_out_what_is_not_finite():
 
 
 def enumerated(differences):
-    """How many of all sign flips set the mean as far from zero."""
+    """Returns how many of all sign flips set the mean as far from zero."""
     flips = [
         abs(sum(sign * d for sign, d in zip(signs, differences, strict=True)))
         for signs in itertools.product((1, -1), repeat=len(differences))
@@ -147,7 +151,7 @@ def enumerated(differences):
 
 @given(arrays(np.int64, (2, 7), elements=st.integers(0, 16)))
 def test_p_value_by_enumeration(parts):
-    """Of seven units in all 128 ways."""
+    """Seven units are swapped in all 128 ways."""
     wholes, units = np.full(7, 16), np.array([3, 1, 4, 0, 5, 9, 2])
     found = paired_p_value((parts[0], wholes), (parts[1], wholes), units)
     assert found == pytest.approx(enumerated((parts[0] - parts[1]) / 16))
@@ -155,7 +159,7 @@ def test_p_value_by_enumeration(parts):
 
 
 def test_p_value_by_hand():
-    """Five units that all agree: of 32 ways two are as extreme. Frames of a patient count once."""
+    """Where five units all agree, two of 32 ways are as extreme. Frames of a patient count once."""
     better, worse = (np.array([4, 4, 5, 6, 7, 4, 4]), np.full(7, 9)), (np.array([3, 3, 3, 3, 3, 3, 3]), np.full(7, 9))
     units = np.array([0, 0, 1, 2, 3, 4, 4])
     assert paired_p_value(better, worse, units) == pytest.approx(2 / 32)

@@ -1,3 +1,5 @@
+"""Layers against PyTorch's definitions, written out in NumPy."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ from xrcam_jax.models.layers import Conv, ConvNorm, batch_norm, scoped
 
 
 def slow_convolution(x, kernel, *, stride, dilation, groups):
-    """PyTorch's convolution with ``padding=dilation * (size // 2)``, place by place."""
+    """Computes PyTorch's convolution with ``padding=dilation * (size // 2)``, place by place."""
     size, features_out = kernel.shape[0], kernel.shape[-1]
     pad = dilation * (size // 2)
     padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -95,7 +97,7 @@ def test_conv_norm_ends_in_a_relu_only_if_asked(relu):
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 6, 6, 3)), jnp.float32)
     linear = layer.bn(layer.conv(x))
     assert (linear < 0).any()
-    np.testing.assert_array_equal(layer(x), jnp.maximum(linear, 0) if relu else linear)
+    np.testing.assert_allclose(layer(x), jnp.maximum(linear, 0) if relu else linear, rtol=1e-5, atol=1e-6)
 
 
 def test_scoped_names_what_it_runs():

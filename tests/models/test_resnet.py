@@ -1,3 +1,5 @@
+"""Networks against what timm computes with the same weights, and what is asked of them besides."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +28,7 @@ COUNTS = {
 
 @pytest.fixture
 def stages(monkeypatch):
-    """The stages' outputs by name, from the latest pass of a model."""
+    """Catches the stages' outputs by name, from the latest pass of a model."""
     seen = {}
 
     def catch(x, name):
@@ -47,7 +49,7 @@ def normal(*shape):
 
 
 def run(model, x, outputs=lambda logits: logits):
-    """Computed as users do: compiled, with parameters as arguments."""
+    """Computes as users do: compiled, with parameters as arguments."""
     graph, state = nnx.split(model)
     return jax.jit(lambda state, x: outputs(nnx.merge(graph, state)(x)), compiler_options=FAST)(state, x)
 
@@ -57,7 +59,7 @@ def relative(found, expected):
     return np.abs(found - expected).max() / np.abs(expected).max()
 
 
-# Compilation takes the time: every network in both precisions, every reference in one of them at least.
+# Since compilation takes the time, each reference is met in at least one precision, and each precision by some network.
 @pytest.mark.parametrize(("name", "num_classes"), oracle.REFERENCES[:3])
 def test_float64_equals_timm_at_every_stage(name, num_classes, stages):
     expected = oracle.reference(name, num_classes)

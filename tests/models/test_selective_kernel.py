@@ -1,3 +1,5 @@
+"""Selective Kernels against the paper's equations, written out in NumPy."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,14 +20,14 @@ BASIC = find_spec("skresnet18").selective_kernel
 @pytest.mark.parametrize(
     ("channels", "spec", "width"),
     [
-        # timm's, as its checkpoints have them
+        # These widths are those of timm's checkpoints.
         (128, BOTTLENECK, 32),
         (512, BOTTLENECK, 32),
         (1024, BOTTLENECK, 64),
         (64, BASIC, 16),
         (256, BASIC, 32),
         (512, BASIC, 64),
-        # 760 / 16 = 47.5 is nearer to 32 than to 64, but 32 would take away more than a tenth
+        # 760 / 16 = 47.5 is nearer to 32 than to 64, but 32 would take away more than a tenth.
         (760, BOTTLENECK, 64),
         (768, BOTTLENECK, 64),
     ],
@@ -50,12 +52,13 @@ def test_selective_kernel_is_the_papers_equation(split_input):
     layer.eval()
     x = normal(2, 9, 9, 8)
     halves = (x[..., :4], x[..., 4:]) if split_input else (x, x)
-    paths = np.stack([layer.paths[0](halves[0]), layer.paths[1](halves[1])])  # p b h w c
+    # Of axes p b h w c.
+    paths = np.stack([layer.paths[0](halves[0]), layer.paths[1](halves[1])])
 
     pooled = paths.sum(axis=0).mean(axis=(1, 2))
     reduce, select = (np.asarray(conv.kernel[...])[0, 0] for conv in (layer.attn.fc_reduce, layer.attn.fc_select))
     hidden = np.maximum(pooled @ reduce / np.sqrt(1 + 1e-5), 0)
-    # timm: (b, 2 c) to (b, 2, c): the first c outputs belong to the first path
+    # In timm (b, 2 c) becomes (b, 2, c): the first c outputs belong to the first path.
     first, second = np.split(hidden @ select, 2, axis=-1)
     gate = (1 / (1 + np.exp(second - first)))[:, None, None]
     np.testing.assert_allclose(layer(x), gate * paths[0] + (1 - gate) * paths[1], atol=1e-5)

@@ -1,3 +1,5 @@
+"""The networks that there are, under timm's names and with timm's checkpoints."""
+
 import pytest
 
 from xrcam_jax.models import list_models
@@ -39,7 +41,7 @@ def test_checkpoints_are_those_of_the_same_model():
 
 
 def test_preprocessing_is_the_checkpoints():
-    # crop_pct of timm's pretrained_cfg: 0.875 for ra_in1k, 0.95 for a1_in1k and a1h_in1k.
+    # The crop_pct of timm's pretrained_cfg is 0.875 for ra_in1k, 0.95 for a1_in1k and a1h_in1k.
     for name, spec in SPECS.items():
         if spec.hub is not None:
             assert spec.preprocessing.crop_pct == (0.875 if name.startswith("sk") else 0.95)

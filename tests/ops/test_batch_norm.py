@@ -14,7 +14,7 @@ def definition(x, scale, bias, eps):
     return (x - mean) / jnp.sqrt(variance + eps) * scale + bias, mean, variance
 
 
-# Of 20 places, which can be split into parts, and of 11, which cannot.
+# Pictures of 20 places, which can be split into parts, and of 11, which cannot.
 @pytest.fixture(params=[(3, 5, 4, 6), (3, 11, 1, 6)], ids=str)
 def operands(request):
     rng = np.random.default_rng(0)

@@ -15,7 +15,7 @@ BLOCKS = 12
 
 
 def chain(keep):
-    """A stage of residual blocks, each of which is read by a matrix product and by the next block."""
+    """Makes a stage of residual blocks, each of which is read by a matrix product and by the next block."""
 
     def stage(x, weights):
         for w in weights:

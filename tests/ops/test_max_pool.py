@@ -14,12 +14,12 @@ from jax.sharding import PartitionSpec as P
 
 from xrcam_jax.ops.max_pool import max_pool
 
-# That of the models.
+# The pooling of the models.
 POOL = {"window": 3, "stride": 2, "padding": 1}
 
 
 def loops(x, g, window, stride, padding):
-    """The maxima, and each window's cotangent at the first pixel in reading order that is its maximum."""
+    """Computes the maxima, and each window's cotangent at the first pixel in reading order that is its maximum."""
     height, width = ((size + 2 * padding - window) // stride + 1 for size in x.shape[1:3])
     y, arriving = np.empty((len(x), height, width, x.shape[3])), np.zeros(x.shape)
     for b, i, j, c in np.ndindex(y.shape):
@@ -55,7 +55,7 @@ def value_and_derivative(pool):
 def test_value_and_derivative_are_those_of_loops(size, window, stride, padding, seed):
     assume(2 * padding <= window <= min(size) + 2 * padding)
     rng = np.random.default_rng(seed)
-    # Whole numbers: many are equal, and all sums are exact.
+    # Of whole numbers many are equal, and all sums are exact.
     x = rng.integers(-2, 3, (2, *size, 3)).astype(np.float32)
     wanted, _ = loops(x, None, window, stride, padding)
     g = rng.integers(-9, 10, wanted.shape).astype(np.float32)
@@ -67,8 +67,9 @@ def test_value_and_derivative_are_those_of_loops(size, window, stride, padding, 
 
 @pytest.fixture
 def operands():
+    """Values, and whole numbers for what arrives: their sums are exact in any order."""
     rng = np.random.default_rng(0)
-    return rng.standard_normal((8, 9, 10, 4)), rng.standard_normal((8, 5, 5, 4))
+    return rng.standard_normal((8, 9, 10, 4)), rng.integers(-9, 10, (8, 5, 5, 4)).astype(float)
 
 
 @pytest.mark.usefixtures("float64")

@@ -54,7 +54,7 @@ def test_four_products_for_each_output_and_channel():
 
 @pytest.mark.parametrize("positive", [False, True], ids=["both signs", "as in the z+ rule"])
 def test_rounds_about_as_the_plain_sum_does(positive):
-    """Of float32 against float64, by the largest output."""
+    """The errors of float32 against float64 are compared, each relative to the largest output."""
     x, kernel = normal(0, (2, 14, 14, 128), jnp.float32), normal(1, (3, 3, 128, 128), jnp.float32)
     if positive:
         x, kernel = jnp.abs(x), jnp.abs(kernel)
@@ -70,7 +70,7 @@ def test_rounds_about_as_the_plain_sum_does(positive):
 @pytest.mark.parametrize("axis", [1, 2])
 @pytest.mark.parametrize("place", [4, 5, 6, 7])
 def test_an_output_knows_only_the_pixels_that_it_sees(axis, place):
-    """To the bit, or a rule would divide by rounding errors where nothing is seen."""
+    """This holds to the bit, or a rule would divide by rounding errors where nothing is seen."""
     x, kernel = normal(0, (1, 12, 12, 4), jnp.float32), normal(1, (3, 3, 4, 4), jnp.float32)
     line = (slice(None),) * axis + (place,)
     z, z_of_a_large_line, z_of_that_alone = (

@@ -1,4 +1,4 @@
-"""Pictures of explanations."""
+"""Pictures of explanations show maps and pictures where they belong."""
 
 import numpy as np
 import pytest

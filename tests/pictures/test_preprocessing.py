@@ -24,7 +24,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def torchvision_reference(image: np.ndarray, config: Preprocessing) -> np.ndarray:
-    """Resize(floor(size / crop_pct)), CenterCrop(size), ToTensor, Normalize, for square inputs."""
+    """Does Resize(floor(size / crop_pct)), CenterCrop(size), ToTensor and Normalize, for square inputs."""
     size = config.input_size[0]
     scale = math.floor(size / config.crop_pct)
     height, width = image.shape[:2]
@@ -63,7 +63,7 @@ def test_shape_and_box_for_any_picture(height, width, config):
 def test_box_has_the_crops_shape_and_place(height, width, crop_pct):
     box = crop_box(height, width, Preprocessing(input_size=(64, 64), crop_pct=crop_pct))
     shorter = min(height, width) * 64 / math.floor(64 / crop_pct)
-    # The longer side is cut to whole resized pixels, the crop's place as well.
+    # The longer side is cut to whole resized pixels, and so is the crop's place.
     tolerance = 1 + max(height, width) / 64
     assert abs((box.bottom - box.top) - shorter) <= tolerance
     assert abs((box.right - box.left) - shorter) <= tolerance
@@ -72,7 +72,7 @@ def test_box_has_the_crops_shape_and_place(height, width, crop_pct):
 
 
 def test_box_holds_what_the_network_sees():
-    """A white picture but for the box is black inside, once prepared, up to the resize's reach at the rim."""
+    """Of a picture that is black in the box and white elsewhere only black is seen, but for the resize's reach."""
     config = Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), input_size=(56, 56), crop_pct=0.7, interpolation="bilinear")
     image = np.full((231, 320, 3), 255, np.uint8)
     box = crop_box(231, 320, config)

@@ -1,72 +1,14 @@
-"""Whatever a file holds, RGB comes out; what is damaged is named."""
+"""Files, folders and videos are one stream of pictures, each with a name of its own."""
 
 import tracemalloc
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
-from xrcam_jax.pictures.read import count, load_images, read_picture, stream
-
-
-def smooth(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
-    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return cv2.GaussianBlur(noise, (0, 0), 4)
-
-
-def save(path, pixels=None, **options):
-    Image.fromarray(smooth() if pixels is None else pixels).save(path, **options)
-    return path
-
-
-def write_video(path, frames: int = 9, codec: str = "MJPG"):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 10, (64, 48))
-    assert writer.isOpened()
-    for seed in range(frames):
-        writer.write(smooth(seed=seed)[..., ::-1])
-    writer.release()
-    return path
-
-
-def cut(path, share: float):
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    return path
-
-
-def test_lossless_formats_come_back_exactly(tmp_path):
-    for suffix in ("png", "bmp", "tif", "ppm"):
-        np.testing.assert_array_equal(read_picture(save(tmp_path / f"a.{suffix}")), smooth())
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1"])
-def test_other_modes_become_rgb(tmp_path, mode):
-    image = Image.fromarray(smooth()).convert(mode)
-    image.save(tmp_path / "a.png")
-    pixels = read_picture(tmp_path / "a.png")
-    assert pixels.dtype == np.uint8
-    np.testing.assert_array_equal(pixels, np.asarray(image.convert("RGB")))
-
-
-def test_transparent_palette_becomes_rgb(tmp_path):
-    Image.fromarray(smooth()).convert("P").save(tmp_path / "a.png", transparency=bytes([0] * 100))
-    assert read_picture(tmp_path / "a.png").shape == (48, 64, 3)
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_16_bits_are_scaled_not_clipped(tmp_path, suffix):
-    grey = np.linspace(0, 65535, 256).reshape(16, 16).astype(np.uint16)
-    pixels = read_picture(save(tmp_path / f"a.{suffix}", grey))
-    np.testing.assert_array_equal(pixels[..., 0], np.arange(256).reshape(16, 16))
-    np.testing.assert_array_equal(pixels[..., 1:], pixels[..., :1].repeat(2, axis=2))
-
-
-def test_a_camera_held_sideways_is_turned(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    pixels = read_picture(save(tmp_path / "a.png", exif=exif))
-    np.testing.assert_array_equal(pixels, np.rot90(smooth(), -1))
+from tests.pictures.drawn import save, smooth, write_video
+from tests.recordings import cut
+from xrcam_jax.pictures.read import count, frame_rate, is_video, load_images, stream
 
 
 def test_load_images_takes_a_file_several_or_a_folder(tmp_path):
@@ -76,23 +18,10 @@ def test_load_images_takes_a_file_several_or_a_folder(tmp_path):
     assert [image.shape for image in load_images(tmp_path)] == [(48, 64, 3), (20, 30, 3)]
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tif", "gif"])
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
-def test_truncated_pictures_are_named(tmp_path, suffix, share):
-    path = cut(save(tmp_path / f"a.{suffix}"), share)
-    with pytest.raises(ValueError, match=rf"a\.{suffix}: (damaged or truncated|neither a) picture"):
-        load_images(path)
-
-
-def test_other_files_are_named(tmp_path):
-    (tmp_path / "notes.txt").write_text("not a picture")
-    with pytest.raises(ValueError, match=r"notes\.txt: neither a picture \(BMP, .*\) nor a video"):
-        load_images(tmp_path / "notes.txt")
-    with pytest.raises(ValueError, match=r"gone\.png: no such file"):
-        load_images(tmp_path / "gone.png")
-    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(ValueError, match=r"float\.tif: 32-bit pixels have no known range"):
-        load_images(tmp_path / "float.tif")
+def test_videos_are_told_by_suffix():
+    assert [is_video(name) for name in ("a.mp4", "a.MOV", "a.gif", "a.png", "mp4", "a.mp4.png")] == [True] * 2 + [
+        False
+    ] * 4
 
 
 @pytest.mark.parametrize(("name", "codec"), [("clip.avi", "MJPG"), ("clip.mp4", "mp4v"), ("clip.mov", "mp4v")])
@@ -109,17 +38,6 @@ def test_a_video_is_read_frame_by_frame(tmp_path):
     frames = stream([write_video(tmp_path / "clip.avi"), tmp_path / "gone.png"])
     assert next(frames).name == "clip_000000"
     frames.close()
-
-
-def test_damaged_videos_are_named(tmp_path):
-    (tmp_path / "text.mp4").write_text("not a video")
-    with pytest.raises(ValueError, match=r"text\.mp4: damaged, or not a video"):
-        load_images(tmp_path / "text.mp4")
-    path = cut(write_video(tmp_path / "clip.avi", frames=20), 0.5)
-    with pytest.raises(ValueError, match=r"clip\.avi: damaged or truncated video, ends after \d+ of 20 frames"):
-        load_images(path)
-    with pytest.raises(ValueError, match=r"gone\.mp4: no such file"):
-        load_images(tmp_path / "gone.mp4")
 
 
 def test_the_others_go_on(tmp_path):
@@ -178,7 +96,7 @@ def test_shares_are_a_partition(tmp_path):
             save(tmp_path / folder / name, seed=len(folder))
         write_video(tmp_path / folder / "v.avi", frames=4)
     cut(tmp_path / "one" / "b.png", 0.5)
-    # Neither takes a name away from a picture.
+    # Neither of these takes a name away from a picture.
     (tmp_path / "one" / "w.mp4").write_text("not a video")
     (tmp_path / "one" / "a.json").write_text("{}")
     folders, told = [tmp_path / "one", tmp_path / "two"], {}
@@ -199,3 +117,19 @@ def test_shares_are_a_partition(tmp_path):
     # What is damaged is told once.
     assert sorted(told[0, 3] + told[1, 3] + told[2, 3]) == sorted(told[0, 1])
     assert len(told[0, 1]) == 3
+
+
+def test_what_cannot_be_read_ends_a_stream_that_does_not_report(tmp_path):
+    save(tmp_path / "a.png")
+    cut(save(tmp_path / "b.png"), 0.5)
+    pictures = stream([tmp_path])
+    assert next(pictures).name == "a"
+    with pytest.raises(ValueError, match=r"b\.png: damaged or truncated picture"):
+        next(pictures)
+    with pytest.raises(ValueError, match=r"gone\.mp4: no such file"):
+        load_images(tmp_path / "gone.mp4")
+
+
+def test_the_rate_is_the_videos(tmp_path):
+    assert frame_rate(write_video(tmp_path / "clip.avi")) == 10
+    assert frame_rate(save(tmp_path / "a.png")) is None

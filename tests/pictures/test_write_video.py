@@ -16,7 +16,7 @@ def grey(level, height=48, width=64):
 
 
 def read(path):
-    """Mean level of each frame, and frames per second."""
+    """Returns the mean level of each frame, and the frames per second."""
     capture = cv2.VideoCapture(str(path))
     rate, levels = capture.get(cv2.CAP_PROP_FPS), []
     while (read := capture.read())[0]:
@@ -75,7 +75,7 @@ def test_it_stops_while_there_is_room_for_the_index(tmp_path, monkeypatch):
 @pytest.mark.parametrize("limit", [2_000, 40_000])
 @pytest.mark.parametrize("suffix", CODECS)
 def test_frames_that_do_not_arrive_are_noticed(tmp_path, suffix, limit):
-    """A quota, say: encoders do not report it. The old video stays."""
+    """Encoders do not report that a quota, say, is used up. The old video stays."""
     (tmp_path / f"a{suffix}").write_text("old")
     video = VideoFile(tmp_path / f"a{suffix}", 12, 48, 64)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

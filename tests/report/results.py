@@ -50,7 +50,7 @@ def text(content: bytes) -> str:
 
 
 def levels(number: int, layer: str) -> np.ndarray:
-    """A map as it is stored: (p, q) uint8 from 0 to 255; that of the last frame at layer4 is empty."""
+    """Draws a map as it is stored, (p, q) uint8 from 0 to 255; that of the last frame at layer4 is empty."""
     drawn = np.random.default_rng([number, LAYERS.index(layer)]).random(SIDES[layer]) ** 2
     if number == 11 and layer == "layer4":
         return np.zeros(SIDES[layer], np.uint8)
@@ -58,7 +58,7 @@ def levels(number: int, layer: str) -> np.ndarray:
 
 
 def annotation(number: int) -> np.ndarray:
-    """What a person outlined: an ellipse, (h, w) bool."""
+    """Draws what a person outlined: an ellipse, (h, w) bool."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     return ((y - 20 - number) / 12) ** 2 + ((x - 25) / 9) ** 2 < 1
 
@@ -69,7 +69,7 @@ def picture(number: int) -> np.ndarray:
 
 
 def frame(number: int) -> dict:
-    """Frames 0 to 11; those whose number is a multiple of 4 are wrong, the odd ones are outlined."""
+    """Returns frame 0 to 11; those whose number is a multiple of 4 are decided wrongly, the odd ones are outlined."""
     label = number % 3 % 2
     predicted = 1 - label if number % 4 == 0 else label
     score = round(0.5 + 0.04 * number, 3)

@@ -1,4 +1,4 @@
-"""The page in a real browser: its arithmetic against the library's, what keys and fields do, how wide it is."""
+"""In a real browser the page computes what the library does, obeys keys and fields, and fits its window."""
 
 import argparse
 import io
@@ -59,7 +59,7 @@ def path(tmp_path_factory):
 
 
 class Page:
-    """The page, freshly opened, and what a reader does with it."""
+    """Opens the page afresh, and does with it what a reader does."""
 
     def __init__(self, driver, path, width=1280, height=900, **media):
         self.driver = driver
@@ -107,11 +107,11 @@ class Page:
         return np.uint8(self.run(script, canvas)).reshape(*SIZE, 4)[..., :3]
 
     def map(self, label):
-        """Pixels of the map whose description begins like that."""
+        """Returns the pixels of the map whose description begins like that."""
         return self.pixels(self.driver.find_element(By.CSS_SELECTOR, f"#maps canvas[aria-label^='{label}']"))
 
     def problems(self):
-        """What the browser complained of, but for our own reading of pixels."""
+        """Returns what the browser complained of, but for our own reading of pixels."""
         return [entry for entry in self.driver.get_log("browser") if "willReadFrequently" not in entry["message"]]
 
 
@@ -134,7 +134,7 @@ def test_maps_and_regions_are_the_librarys(page, shape, size):
     drawn = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     script = "const map = xrcam.saliency(...arguments); return [Array.from(map), Array.from(xrcam.salient(map))]"
     values, region = (np.float32(each).reshape(size) for each in page.run(script, stored(drawn), list(size)))
-    # Scaled already where it was stored; a map of one pixel is constant, and scaled to nothing.
+    # The map was scaled where it was stored; one of a single pixel is constant, and is scaled to zeros.
     raw = jnp.asarray(drawn / np.float32(255))
     upsampled = saliency.upsample(raw, size)
     expected = np.asarray(saliency.min_max(upsampled))
@@ -148,7 +148,7 @@ def test_the_whole_way_from_raw_maps_is_the_librarys_but_for_the_bytes(page):
     raws = [
         np.random.default_rng(seed).normal(size=side).astype(np.float32) for seed, side in enumerate([(7, 9), (5, 4)])
     ]
-    maps = [stored(np.rint(255 * np.asarray(saliency.min_max(np.maximum(raw, 0)))).astype(np.uint8)) for raw in raws]
+    maps = [stored(np.rint(255 * np.asarray(saliency.min_max(jnp.maximum(raw, 0)))).astype(np.uint8)) for raw in raws]
     values = page.run("return Array.from(xrcam.aggregate(...arguments))", maps, list(SIZE))
     expected = saliency.aggregate([jnp.asarray(raw) for raw in raws], SIZE)
     np.testing.assert_allclose(np.reshape(values, SIZE), expected, atol=1 / 255)
@@ -187,8 +187,11 @@ def test_regions_are_painted_instead_of_colours(page):
     assert page["mode-mask"].is_selected()
     assert page["legend-mask"].is_displayed()
     assert not page["legend-overlay"].is_displayed()
-    found, truth = page.map("XRelevance-CAM, Layer 1"), np.asarray(salient(maps_of(0, "xrelevance_cam")["layer1"]))
-    np.testing.assert_array_equal((found != rgb(0)).any(axis=-1), truth)
+    found, one = page.map("XRelevance-CAM, Layer 1"), np.asarray(maps_of(0, "xrelevance_cam")["layer1"])
+    # The browser rounds otherwise: at the threshold itself a pixel may fall to either side.
+    clear = abs(one - one.mean() - one.std()) > 1e-5
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal((found != rgb(0)).any(axis=-1)[clear], np.asarray(salient(one))[clear])
     page.press("m")
     assert page["mode-overlay"].is_selected()
 
@@ -286,7 +289,7 @@ def order(page, length):
 
 
 def sort(page, **choices):
-    """Sorts, and goes to the first frame: that which was shown may lie anywhere now."""
+    """Sorts and goes to the first frame, since the one that was shown may lie anywhere now."""
     for name, value in choices.items():
         page.choose(name.replace("_", "-"), value)
     page.run("for (let turn = 0; turn < 12; turn += 1) arguments[0].click()", page["previous"])
@@ -316,7 +319,7 @@ def test_methods_and_layers_are_chosen(page):
     page.tick("methods", "xrelevance_cam")
     page.tick("methods", "my_cam")
     page.tick("layers", "layer2")
-    # Measured was the mean of all layers, so that of two has no figure.
+    # The mean of all layers was measured, so that of two has no figure.
     assert page.captions == [every[0], every[2], "Layers together"]
     assert page.driver.find_element(By.CSS_SELECTOR, "#maps h3").text == "Grad-CAM++"
     raws = [jnp.asarray(levels(3 + 12, layer) / np.float32(255)) for layer in ("layer1", "layer4")]

@@ -1,4 +1,4 @@
-"""The page as text: what it says, what it must not contain, and what it is not made from."""
+"""The page as text says what it should, and contains nothing that it must not."""
 
 import argparse
 import base64
@@ -31,7 +31,7 @@ def results(tmp_path):
 
 
 class Elements(HTMLParser):
-    """All elements with their attributes, and the text in each script and outside of any."""
+    """Collects all elements with their attributes, and the text in each script and outside of any."""
 
     def __init__(self, text):
         super().__init__()
@@ -161,7 +161,7 @@ def test_figures_have_their_intervals_and_the_best_are_bold(results):
     assert cells(made(results)) == [
         "<strong>40.12</strong> <small>38.00 to 42.50</small>",
         "<strong>51.00</strong>",
-        # Not the same, but the same as far as it is shown.
+        # This figure is not the same, but it is as far as it is shown.
         "<strong>40.12</strong> <small>−1.50 to 44.00</small>",
         "<span>–</span>",
         "<span>–</span>",
@@ -246,107 +246,3 @@ def test_a_folder_in_the_place_of_the_page_is_refused(results):
     (results / "report.html").mkdir()
     with pytest.raises(CommandError, match=r"--out.*is a folder"):
         run(results)
-
-
-BROKEN = {
-    "contents.json": [
-        (b"{", ["expected", "broken JSON"]),
-        (b"[]", ["expected what an experiment found", "found []"]),
-        (b'{"title": 3}', ["title", "expected text", "found 3"]),
-        (b'{"title": "", "text": "", "order": true}', ["order", "expected a number", "found True"]),
-        (b'{"title": "", "text": "", "order": NaN}', ["broken JSON (NaN is no JSON)"]),
-        (b'{"title": "", "text": "", "order": 1, "viewer": 1}', ["viewer", "the name of a file, or null"]),
-        (b'{"title": "", "text": "", "order": 1, "tables": [{}]}', ["tables: file", "found None"]),
-        (b'{"title": "", "text": "", "order": 1, "viewer": "../viewer.json"}', ["expected files in", "../viewer"]),
-        (b"\xff\xfe", ["not UTF-8"]),
-    ],
-    "settings.json": [
-        (b"{}", ["data", "expected an object", "found None"]),
-        (b'{"data": {"synthetic": "no"}}', ["data: synthetic", "true, false or null", "'no'"]),
-        (None, ["expected the experiment's settings", "found none"]),
-    ],
-    "table.csv": [
-        (b"", ["expected a header row"]),
-        (b"method,network,IoU\nx,y,1\n", ["header", "NAME low"]),
-        (b"method,network,IoU,IoU low,IoU high\nx,y,1,0\n", ["row 2", "expected 5 columns, found 4"]),
-        (b"method,network,IoU,IoU low,IoU high\nx,y,one,0,2\n", ["row 2", "expected a number or nothing, found 'one'"]),
-        (b"method,network,IoU,IoU low,IoU high\nx,y,1,,2\n", ["row 2", "both ends"]),
-        (b'method,network,IoU,IoU low,IoU high\n"x,y,1,,2\n', ["expected a table in CSV"]),
-        (None, ["expected a table in CSV", "found none"]),
-    ],
-    "iou.png": [
-        (b"GIF89a", ["expected a PNG or JPEG picture", "found something else"]),
-        (b"\x89PNG\r\n\x1a\n", ["expected a PNG or JPEG picture", "found something else"]),
-        (None, ["expected a PNG or JPEG picture", "found none"]),
-    ],
-    "viewer.json": [(b"{}", ["classes", "found None"]), (None, ["expected the frames", "found none"])],
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"), [(name, *case) for name, cases in BROKEN.items() for case in cases]
-)
-def test_a_broken_or_missing_file_is_named(results, name, content, said):
-    path = results / "segmentation" / name
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
-    refused(results, names=[str(path), *said])
-
-
-def _without_a_score(content):
-    content["frames"][3]["scores"].pop()
-
-
-def _with_logits(content):
-    content["frames"][3]["scores"] = [-2.5, 3]
-
-
-def _with_a_picture_of_another_size(content):
-    content["size"] = [48, 57]
-
-
-def _with_short_data(content):
-    content["frames"][3]["maps"]["my_cam"]["layer2"]["rows"] = 5
-
-
-def _with_a_map_finer_than_the_picture(content):
-    content["frames"][3]["maps"]["my_cam"]["layer2"]["rows"] = 49
-
-
-def _with_an_unknown_layer(content):
-    content["frames"][3]["iou"]["my_cam"]["layer9"] = 0.5
-
-
-def _with_an_impossible_overlap(content):
-    content["frames"][3]["iou"]["my_cam"]["aggregate"] = 1.5
-
-
-def _with_broken_base64(content):
-    content["frames"][3]["annotation"] = "%%%"
-
-
-def _with_an_unknown_class(content):
-    content["frames"][3]["label"] = 2
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (_without_a_score, ["frame 3 (P00/frame3): scores", "expected 2 numbers"]),
-        (_with_logits, ["scores", "from 0 to 1", "[-2.5, 3]"]),
-        (_with_a_picture_of_another_size, ["frame 0", "picture", "48 x 57", "48 x 56"]),
-        (_with_short_data, ["my_cam: layer2: data", "expected 35 bytes", "found 42"]),
-        (_with_a_map_finer_than_the_picture, ["my_cam: layer2: rows", "1 to 48", "found 49"]),
-        (_with_an_unknown_layer, ["iou: my_cam", "layer9"]),
-        (_with_an_impossible_overlap, ["iou: my_cam: aggregate", "found 1.5"]),
-        (_with_broken_base64, ["annotation", "expected base64"]),
-        (_with_an_unknown_class, ["label", "number of a class", "found 2"]),
-    ],
-)
-def test_a_broken_frame_is_named(results, spoil, said):
-    path = results / "segmentation" / "viewer.json"
-    content = viewer()
-    spoil(content)
-    write_json(path, content)
-    refused(results, names=[str(path), *said])

@@ -1,4 +1,4 @@
-"""How programs are compiled; what they compile is kept for later ones, where they are told, and the tests' is not."""
+"""Programs are compiled with options that are known, and kept for later ones where that is asked for."""
 
 import os
 import subprocess

@@ -30,11 +30,15 @@ print(keeps, (pages() - before) * resource.getpagesize() / 2**20)
 
 def megabytes_of_fresh_pages(keep, **variables):
     chosen = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    chosen["NUMPY_MADVISE_HUGEPAGE"] = "0"  # pages of one size, to count them
+    # To be counted, pages have to be of one size.
+    chosen["NUMPY_MADVISE_HUGEPAGE"] = "0"
     out = subprocess.run(
         [sys.executable, "-c", PROGRAM.replace("KEEP", str(keep))],
-        env=chosen | variables, check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        env=chosen | variables,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     keeps, found = out.stdout.split()
     return keeps == "True", float(found)
 

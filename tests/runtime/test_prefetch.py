@@ -1,4 +1,4 @@
-"""Stages of a pipeline in threads of their own."""
+"""Another thread works ahead, but only so far, in order, and to a clean end."""
 
 import threading
 
@@ -37,7 +37,7 @@ def test_only_so_many_are_read_ahead():
 
 
 def test_the_other_thread_works_while_the_caller_is_busy():
-    """The second item is read before the first is done with: without a thread, this would wait in vain."""
+    """The second item is read before the first is done with; without a thread this would wait in vain."""
     second = threading.Event()
     items = read_ahead((x for x in (0, 1) if x == 0 or second.set() is None), 1)
     assert next(items) == 0

@@ -34,7 +34,7 @@ print(float(xr.Explainer(Small())(numpy.ones((1, 6, 6, 3), numpy.float32)).raw["
 
 
 class Small(nnx.Module):
-    """Of code that the fixture below declares to be known."""
+    """A model whose code the fixture below declares to be known."""
 
     def __init__(self, classes=2, seed=0):
         keys = jax.random.split(jax.random.key(seed), 2)
@@ -48,7 +48,7 @@ class Small(nnx.Module):
 
 @pytest.fixture
 def folder(tmp_path):
-    """JAX's compilation cache, for a test; what other tests have traced is forgotten before and after it."""
+    """Gives a test a compilation cache of its own; what others have traced is forgotten before and after it."""
     before = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
     forget()
@@ -58,7 +58,7 @@ def folder(tmp_path):
 
 
 def forget():
-    """As in a process that has just begun."""
+    """Forgets what was traced, as in a process that has just begun."""
     jax.clear_caches()
     outline._outline.cache_clear()
 
@@ -69,7 +69,7 @@ def never(*args, **options):
 
 @pytest.fixture
 def known(folder, monkeypatch):
-    """The folder, for models whose code counts as known."""
+    """Returns the folder, and has the code of this file count as known."""
     monkeypatch.setattr(traced, "_KNOWN", {*traced._KNOWN, __name__.partition(".")[0]})
     return folder
 
@@ -89,7 +89,8 @@ def same(a, b):
 
 def test_what_was_kept_is_not_traced_again_and_says_the_same(known, images, monkeypatch):
     first = explained(Small(), images)
-    assert len(list(known.iterdir())) == 2  # the program, and the outline of the model
+    # The program, and the outline of the model.
+    assert len(list(known.iterdir())) == 2
     forget()
     monkeypatch.setattr(passes, "tap_program", never)
     monkeypatch.setattr(outline, "program_for", never)
@@ -129,7 +130,8 @@ def test_other_models_shapes_rules_and_settings_are_others(known, images):
     assert found() == 1
     with jax.default_matmul_precision("float32"):
         explained(Small(), images)
-    assert found() == 1  # nothing of the outline is a product
+    # The program alone, since nothing of the outline is a product.
+    assert found() == 1
     explained(Small(seed=1), images)
     assert found() == 0
 
@@ -159,7 +161,8 @@ class Called(Small):
 def test_what_cannot_be_kept_is_traced_each_time(known, images):
     same(explained(Called(), images), explained(Small(), images))
     names = {path.name for path in known.iterdir()}
-    assert len(names) == 3  # two outlines and one program
+    # Two outlines and one program.
+    assert len(names) == 3
 
 
 def test_a_fault_of_the_model_is_told_as_ever(known, images):

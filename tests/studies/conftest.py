@@ -1,4 +1,4 @@
-"""A prepared folder of a few drawn frames, some of them outlined, and small random networks: all that is read."""
+"""Studies read what is made here: a few drawn frames, some of them outlined, and small random networks."""
 
 import json
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ from tests.tiny_networks import PLAIN, tiny  # noqa: F401, a fixture
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.data import manifest
+from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Statistics
 from xrcam_jax.models import create_model
+from xrcam_jax.pictures.preprocessing import Preprocessing
 
 SIDE, MEAN, STD = 40, 0.5, 0.25
 #: Of the outlined structures of a frame: top, left, bottom, right.
@@ -33,7 +35,7 @@ PARTS = {"p1": "train", "p2": "test", "p3": "validation", "q1": "train", "q2": "
 
 @dataclass(frozen=True)
 class Drawn:
-    """A prepared folder and all that was put into it, by the frames' files."""
+    """Holds a prepared folder and all that was put into it, by the frames' files."""
 
     folder: Path
     annotations: Path
@@ -47,7 +49,7 @@ class Drawn:
         return [file for file, boxes in self.boxes.items() if boxes]
 
     def images(self, files):
-        """As a network wants them."""
+        """Returns frames as a network wants them."""
         grey = np.stack([self.pictures[file] for file in files])[..., None]
         return (np.repeat(grey, 3, axis=3) / np.float32(255) - np.float32(MEAN)) / np.float32(STD)
 
@@ -57,7 +59,7 @@ def _polygon(top, left, bottom, right):
 
 
 def write_coco(path, boxes):
-    """Outlines of rectangles, as MakeSense.ai exports polygons."""
+    """Writes outlines of rectangles, as MakeSense.ai exports polygons."""
     images = [
         {"id": i + 1, "width": SIDE, "height": SIDE, "file_name": file.rpartition("/")[2]}
         for i, file in enumerate(boxes)
@@ -83,7 +85,7 @@ def write_coco(path, boxes):
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
-    """Eight frames of five patients; five frames of the three ill ones are outlined."""
+    """Draws nine frames of five patients; five frames of the three ill ones are outlined."""
     folder = tmp_path_factory.mktemp("prepared")
     random = np.random.default_rng(0)
     frames, pictures, masks, boxes = {}, {}, {}, {}
@@ -99,7 +101,9 @@ def drawn(tmp_path_factory):
                     mask[top:bottom, left:right] = True
                 pictures[file] = np.where(mask, picture / 2, picture).astype(np.uint8)
                 masks[file] = mask
-                frames[file] = Frame(file, label, patient, f"{label}/{patient}/clip.avi", number, 10, 5, SIDE, 60, 50)
+                frames[file] = Frame(
+                    file, label, patient, f"{label}/{patient}/clip.avi", number, Crop(10, 5, SIDE, 60, 50)
+                )
                 (folder / label).mkdir(exist_ok=True)
                 cv2.imwrite(str(folder / file), pictures[file])
     manifest.write_manifest(folder, list(frames.values()))
@@ -136,7 +140,7 @@ def weights(tmp_path_factory):
 
 
 def _draw(random, path, shape):
-    """So that activations stay of one size on their way up."""
+    """Draws weights with which activations stay of one size on their way up."""
     names = {str(getattr(entry, "key", getattr(entry, "name", entry))) for entry in path}
     values = random.standard_normal(shape).astype(np.float32)
     if "kernel" in names:
@@ -146,7 +150,7 @@ def _draw(random, path, shape):
 
 @pytest.fixture
 def evaluate(drawn, tmp_path):
-    """Runs an experiment on the drawn frames: its exit status, and by default its results are in ``tmp_path``."""
+    """Runs a study on the drawn frames; returns its exit status. By default its results are in ``tmp_path``."""
 
     def run(name, *options, runs, data=drawn.folder, out=tmp_path, annotations=drawn.annotations):
         arguments = ["--data", data, "--weights", *runs, "--out", out, "--part", "all"]

@@ -1,4 +1,4 @@
-"""Run as a program, one of two processes that share the work of some commands: PORT PROCESS COMMANDS (as JSON)."""
+"""This program is one of two processes that share the work of commands: PORT PROCESS COMMANDS (as JSON)."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from xrcam_jax.models.specs import SPECS
 
 
 def run(port, process, commands):
-    """The first command joins; the others find that done."""
+    """Runs the commands; the first one joins, and the others find that done."""
     jax.config.update("jax_num_cpu_devices", 1)
     SPECS[PLAIN] = PLAIN_SPEC
     first, *others = json.loads(commands)

@@ -1,4 +1,4 @@
-"""Scores with salient pixels hidden, alone or in order: against changed pictures, one by one."""
+"""Scores with salient pixels hidden, alone or in order are those of pictures that are changed one by one."""
 
 import csv
 
@@ -20,7 +20,7 @@ def rows(path):
 
 @pytest.fixture
 def probabilities(weights):
-    """(pictures, labels) -> softmax scores, of any number of them, two at a time; and the maps at layer 4."""
+    """Returns two functions of pictures and labels: softmax scores, two pictures at a time, and the maps at layer 4."""
     # A head that does not saturate: hidden pixels have to show in the probability.
     model = xr.load_model("tiny", weights("unsure", seed=3, scale=0.1) / "best.safetensors")
     function, parameters = as_function(model)

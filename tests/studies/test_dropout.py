@@ -1,4 +1,4 @@
-"""Passes with dropout: each against the network run stage by stage with the same noise."""
+"""Each pass with dropout is what the network gives that is run stage by stage with the same noise."""
 
 import csv
 
@@ -16,9 +16,7 @@ from xrcam_jax.studies import dropout, segmentation
 from xrcam_jax.studies.study import Study
 
 RATE, PASSES, BATCH, SEED = 0.5, 2, 2, 4
-OPTIONS = (
-    "--methods", "grad_cam", "--layers", "layer4", "--batch-size", BATCH, "--passes", PASSES, "--rate", RATE,
-)  # fmt: skip
+OPTIONS = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", BATCH, *("--passes", PASSES, "--rate", RATE))
 
 
 def rows(path):
@@ -36,7 +34,7 @@ def results(drawn, weights, tmp_path_factory):
 
 
 def maps_by_hand(model, images, key, noisy):
-    """Grad-CAM of class 0 at layer 4, whose gradient is the head's weight everywhere: ReLU(sum_k v_k A_k)."""
+    """Returns Grad-CAM of class 0 at layer 4, whose gradient is the head's weight everywhere: ReLU(sum_k v_k A_k)."""
     model.dropout.deterministic = not noisy
     rngs = nnx.Rngs(dropout=key)
     x = model.conv1(images)
@@ -56,7 +54,7 @@ def enlarged(raw):
 
 @pytest.fixture(scope="module")
 def by_hand(drawn, weights):
-    """(both, found, truth) by file and column, of each pass and without dropout."""
+    """Returns (both, found, truth) by file and column, of each pass and without dropout."""
     model = xr.load_model("tiny", weights("plain") / "best.safetensors", dropout_rate=RATE)
     definition, state = nnx.split(model)
     run = jax.jit(lambda *arguments: maps_by_hand(nnx.merge(definition, state), *arguments), static_argnums=2)
@@ -90,7 +88,7 @@ def test_each_pass_is_the_network_with_that_noise(results, by_hand):
 
 
 def test_tables(results):
-    """Pooled IoU of each pass over the frames that are right without dropout; then mean and deviation."""
+    """They have the mean and deviation of the passes' pooled IoU, over the frames that are right without dropout."""
     pooled = {}
     for row in rows(results / "images.csv"):
         if row["predicted"] == "ill":
@@ -110,14 +108,14 @@ def test_tables(results):
 
 
 def test_columns_of_one_layer_are_named_once(results):
-    """There is nothing to aggregate."""
+    """With one layer there is nothing to aggregate."""
     with (results / "stochastic.csv").open(newline="") as file:
         header = next(csv.reader(file))
     assert header == ["method", "network", "layer4", "layer4 low", "layer4 high"]
 
 
 def test_the_same_frames_count_as_in_segmentation(drawn, tmp_path):
-    """Not those whose outlines a network's crop leaves out: the tables are there to be compared."""
+    """Frames whose outlines a network's crop leaves out do not count, so that the tables can be compared."""
     prepared = read_prepared(drawn.folder)
     frames = tuple(prepared.frames[:3])
     settings = {"passes": 1, "rate": RATE, "data": {"patients": 1}}

@@ -1,4 +1,4 @@
-"""The viewer's file, decoded and compared with the frames and with an Explainer's maps; the sheets."""
+"""The viewer's file is decoded and compared with the frames and with an Explainer's maps; and there are sheets."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ OPTIONS = ("--methods", ",".join(METHODS), "--layers", ",".join(LAYERS), "--batc
 
 @pytest.fixture(scope="module")
 def run(weights):
-    """A network whose probabilities are not all 0 and 1."""
+    """Writes a network whose probabilities are not all 0 and 1."""
     return weights("unsure", seed=3, scale=0.1)
 
 
@@ -39,7 +39,7 @@ def viewer(results):
 
 @pytest.fixture(scope="module")
 def explained(drawn, run):
-    """By file: logits, signed maps of each method and layer, and the saliency maps with their aggregate."""
+    """Returns by file the logits, the signed maps of each method and layer, and the saliency maps with aggregates."""
     explain = xr.Explainer(xr.load_model("tiny", run / "best.safetensors"), METHODS, LAYERS)
     files, found = list(drawn.frames), {}
     labels = {file: ("ill", "well").index(frame.label) for file, frame in drawn.frames.items()}
@@ -78,7 +78,7 @@ def test_the_frames_of_the_viewer(drawn, viewer, explained):
 
 
 def test_the_maps_of_the_viewer(viewer, explained, drawn):
-    """Row by row, of the layer's own size, from 0 to 255."""
+    """They go row by row, have the layer's own size, and are from 0 to 255."""
     for frame, file in zip(viewer["frames"], drawn.frames, strict=True):
         for method in METHODS:
             assert list(frame["maps"][method]) == AT[method]
@@ -87,7 +87,7 @@ def test_the_maps_of_the_viewer(viewer, explained, drawn):
                 found = np.frombuffer(base64.b64decode(packed["data"]), np.uint8)
                 assert (packed["rows"], packed["columns"]) == raw.shape
                 expected = 255 * (raw - raw.min()) / (np.ptp(raw) or 1)
-                np.testing.assert_allclose(found.reshape(raw.shape), expected, atol=0.501)
+                np.testing.assert_allclose(found.reshape(raw.shape), expected, atol=0.51)
     # Some are empty, but not all.
     assert len({frame["maps"]["grad_cam"]["layer3"]["data"] for frame in viewer["frames"]}) > 5
 
@@ -101,22 +101,38 @@ def test_the_overlaps_of_the_viewer(viewer, explained, drawn):
             assert list(frame["iou"][method]) == COLUMNS[method]
             for column, found in frame["iou"][method].items():
                 one, truth = explained[file][2][method][column].astype(np.float64), drawn.masks[file]
-                mask = one > one.mean() + one.std()
-                assert found == pytest.approx((mask & truth).sum() / (mask | truth).sum(), abs=1e-4)
+                # Rounding may move the threshold: the programs are not the same.
+                masks = [one > one.mean() + one.std() + rounding for rounding in (0, -1e-5, 1e-5)]
+                expected = [(mask & truth).sum() / (mask | truth).sum() for mask in masks]
+                assert any(found == pytest.approx(iou, abs=1e-4) for iou in expected)
 
 
 def test_sheets(results):
-    """One of each class: its layers, and for all of them the masks and aggregates."""
+    """There is one of the layers for a frame of each class, and for all frames the masks and aggregates."""
     contents = json.loads((results / "contents.json").read_text())
     files = [each["file"] for each in contents["pictures"]]
     assert files == [
-        "layers_1.jpg", "layers_2.jpg", "masks_layer3.png", "masks_layer4.png", "aggregation.jpg", "aggregated.jpg",
+        "layers_1.jpg",
+        "layers_2.jpg",
+        "masks_layer3.png",
+        "masks_layer4.png",
+        "aggregation.jpg",
+        "aggregated.jpg",
         "masks_aggregated.png",
-    ]  # fmt: skip
+    ]
     assert contents["viewer"] == "viewer.json"
     for file in files:
         with Image.open(results / file) as sheet:
             assert np.ptp(np.asarray(sheet)) == 255
+
+
+def test_one_layer_is_its_own_aggregate(evaluate, run, tmp_path):
+    options = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", BATCH, "--shown", 1)
+    assert evaluate("gallery", *options, "--limit", 2, runs=[run]) == 0
+    frames = json.loads((tmp_path / "gallery" / "viewer.json").read_text())["frames"]
+    ious = [frame["iou"]["grad_cam"] for frame in frames if frame["iou"]]
+    assert ious
+    assert all(list(by) == ["layer4", "aggregate"] and by["layer4"] == by["aggregate"] for by in ious)
 
 
 @pytest.mark.parametrize("shown", [0, -1])

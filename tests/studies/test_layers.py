@@ -1,4 +1,4 @@
-"""The columns of the tables: their names, and maps against those of an Explanation and OpenCV."""
+"""The columns of the tables have names, and maps that are those of an Explanation and of OpenCV."""
 
 import cv2
 import jax.numpy as jnp
@@ -16,20 +16,20 @@ SIZE = (20, 24)
 
 
 def raws(seed, layers=LAYERS):
-    """Weighted sums of either sign; those of the last picture are nowhere positive."""
+    """Returns weighted sums of either sign; those of the last picture are nowhere positive."""
     random = np.random.default_rng(seed)
     found = {layer: random.standard_normal((2, *SIDES[layer])).astype(np.float32) for layer in layers}
     return {layer: np.stack([raw[0], -np.abs(raw[1])]) for layer, raw in found.items()}
 
 
 def explanation(by_method):
-    """With maps whose size is all that counts."""
+    """Returns an explanation with maps of which only the size counts."""
     maps = {method: {layer: jnp.zeros((2, *SIZE)) for layer in some} for method, some in by_method.items()}
     return Explanation(jnp.zeros((2, 2)), jnp.zeros(2, int), maps, by_method)
 
 
 def by_hand(raw):
-    """ReLU, scaled to [0, 1], enlarged as OpenCV does it."""
+    """Returns the ReLU, scaled to [0, 1] and enlarged as OpenCV does it."""
     positive = np.maximum(raw, 0)
     spread = positive.max() - positive.min()
     return cv2.resize(positive / spread if spread else positive, SIZE[::-1], interpolation=cv2.INTER_LINEAR)
@@ -82,6 +82,6 @@ def test_methods_in_order_each_at_its_own_layers():
 
 @pytest.mark.parametrize("order", [("layer4", "layer3"), ("layer3", "layer4")])
 def test_columns_are_of_the_layers_whatever_their_order(order):
-    """From the highest down, as the thesis has them."""
+    """Aggregates go from the highest layer down, as the thesis has them."""
     found = all_maps(explanation({"m": raws(4, order)}))
     assert set(found) == {"m/layer3", "m/layer4", "m/layer4+3"}

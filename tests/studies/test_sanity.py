@@ -1,7 +1,6 @@
-"""Weights drawn anew: what a method cannot see of them leaves its maps as they are."""
+"""Where a method cannot see weights that are drawn anew, its maps stay as they are."""
 
 import csv
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +31,7 @@ def test_variants():
 
 
 def randomised(parameters, parts, key, *, draw):
-    """In place of the real one, which is tested elsewhere, and whose draws compile for longer than all else."""
+    """Stands in for the real one, which is tested elsewhere, and whose draws compile for longer than all else."""
     assert draw == "normal"
 
     def drawn(path, value):
@@ -88,7 +87,7 @@ def test_tables_are_means(results):
 
 
 def test_the_sheet(results):
-    """A row for each class, with the frame, the trained network's map and those of all variants."""
+    """It has a row for each class, with the frame, the trained network's map and those of all variants."""
     with Image.open(results / "randomised_tiny.jpg") as sheet:
         width, height = sheet.size
     assert width > 11 * 150
@@ -96,15 +95,14 @@ def test_the_sheet(results):
 
 
 def test_alike_compares_with_the_trained_network():
-    """Absolute ranks of what is signed, the others of the maps."""
+    """Absolute ranks are of what is signed, the other similarities of the maps."""
     random = np.random.default_rng(0)
-    study = SimpleNamespace(methods=("m",), layers=("l",))
     found = {
         f"{kind}/m/l {name}": random.random((2, 40, 40)) - (0.5 if kind == "signed" else 0)
         for kind in ("map", "signed")
         for name in ("trained", *variants())
     }
-    result = alike(found, study)
+    result = alike(found, ("m",), ("l",))
     assert len(result) == 4 * 9
     for i, name in enumerate(variants()):
         for b in range(2):

@@ -1,4 +1,4 @@
-"""The first experiment from frames to tables, against loops over the maps of an Explainer."""
+"""The figures of the segmentation are those of loops over the maps of an Explainer, from frames to tables."""
 
 import csv
 import itertools
@@ -15,11 +15,13 @@ MODEL, METHODS, LAYERS = "sktiny", ("grad_cam", "xrelevance_cam"), ("layer3", "l
 COLUMNS = (*LAYERS, "layer4+3")
 DISC = "(centred disc)"
 BATCH = 2
+#: By how much rounding may move a threshold or a maximum of a map in [0, 1].
+ROUNDING = 1e-5
 
 
 @pytest.fixture(scope="module")
 def run(drawn, weights, tmp_path_factory):
-    """The checkpoint, and the results of both methods at the upper layers."""
+    """Returns the checkpoint, and the results of both methods at the upper layers."""
     out, checkpoint = tmp_path_factory.mktemp("results"), weights("leaning", name=MODEL, seed=1, bias=(-2.8, 0))
     arguments = ["--data", drawn.folder, "--annotations", drawn.annotations, "--weights", checkpoint, "--out", out]
     arguments += ["--part", "all", "--methods", ",".join(METHODS), "--layers", ",".join(LAYERS), "--batch-size", BATCH]
@@ -29,7 +31,7 @@ def run(drawn, weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_hand(drawn, run):
-    """Logits, and maps by (method, column), of the annotated frames."""
+    """Returns logits, and maps by (method, column), of the annotated frames."""
     explain = xr.Explainer(xr.load_model(MODEL, run[0] / "best.safetensors"), METHODS, LAYERS)
     files = drawn.annotated
     parts = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
@@ -50,7 +52,7 @@ def rows(path):
 
 
 def counts(found, truth):
-    """Pixels in both masks, in the first and in the second, one by one."""
+    """Counts pixels in both masks, in the first and in the second, one by one."""
     both = first = second = 0
     for f, t in zip(found.ravel(), truth.ravel(), strict=True):
         both, first, second = both + (f and t), first + f, second + t
@@ -58,7 +60,7 @@ def counts(found, truth):
 
 
 def disc_of(mask):
-    """The pixels whose centres are in a circle of the mask's area around the middle."""
+    """Returns the pixels whose centres are in a circle of the mask's area around the middle."""
     radius = (mask.sum() / np.pi) ** 0.5
     found = np.zeros_like(mask)
     for y, x in np.ndindex(mask.shape):
@@ -85,6 +87,30 @@ def test_what_is_written(run):
     assert settings["methods"] == list(METHODS)
 
 
+def near_the_threshold(one):
+    """The mask of salient pixels, and those that rounding may make of it: the programs are not the same."""
+    return [one > one.mean() + one.std() + rounding for rounding in (0, -ROUNDING, ROUNDING)]
+
+
+def box_of_the_largest_part(mask):
+    labels, number = ndimage.label(mask, np.ones((3, 3)))
+    largest = max(range(1, number + 1), key=lambda n: (labels == n).sum())
+    ys, xs = np.nonzero(labels == largest)
+    return ys.min(), xs.min(), ys.max() + 1, xs.max() + 1
+
+
+def best_overlap(box, boxes, shape):
+    """IoU by painting."""
+    best = 0.0
+    for each in boxes:
+        painted = np.zeros((2, *shape), bool)
+        for layer, (top, left, bottom, right) in zip(painted, (box, each), strict=True):
+            layer[top:bottom, left:right] = True
+        both, first, second = counts(*painted)
+        best = max(best, both / (first + second - both))
+    return best
+
+
 def test_every_figure_of_every_picture(drawn, run, by_hand):
     logits, maps = by_hand
     found = {(row["file"], row["method"], row["column"]): row for row in rows(run[1] / "images.csv")}
@@ -97,44 +123,42 @@ def test_every_figure_of_every_picture(drawn, run, by_hand):
             assert (row["patient"], row["class"], row["network"]) == (frame.patient, "ill", MODEL)
             assert row["predicted"] == ("ill", "well")[logits[i].argmax()]
             if method == DISC:
-                mask = disc_of(truth)
+                masks = [disc_of(truth)]
                 assert row["box_iou"] == row["pointing"] == ""
             else:
                 one = maps[method, column][i]
-                mask = one > one.mean() + one.std()
-                labels, number = ndimage.label(mask, np.ones((3, 3)))
-                largest = max(range(1, number + 1), key=lambda n, labels=labels: (labels == n).sum())
-                ys, xs = np.nonzero(labels == largest)
-                best = 0.0
-                for top, left, bottom, right in drawn.boxes[file]:
-                    painted = np.zeros((2, *truth.shape), bool)
-                    painted[0, ys.min() : ys.max() + 1, xs.min() : xs.max() + 1] = True
-                    painted[1, top:bottom, left:right] = True
-                    both, first, second = counts(*painted)
-                    best = max(best, both / (first + second - both))
-                assert float(row["box_iou"]) == pytest.approx(best, rel=1e-5)
-                assert float(row["pointing"]) == truth[np.unravel_index(one.argmax(), one.shape)]
-            both, first, second = counts(mask, truth)
-            assert [int(row[name]) for name in ("both", "found", "truth")] == [both, first, second]
+                masks = near_the_threshold(one)
+                boxes = [best_overlap(box_of_the_largest_part(mask), drawn.boxes[file], truth.shape) for mask in masks]
+                assert any(float(row["box_iou"]) == pytest.approx(box, rel=1e-5) for box in boxes)
+                assert float(row["pointing"]) in truth[one >= one.max() - ROUNDING]
+            both, first, second = (int(row[name]) for name in ("both", "found", "truth"))
+            assert (both, first, second) in [counts(mask, truth) for mask in masks]
             assert float(row["iou"]) == pytest.approx(both / (first + second - both), rel=1e-5)
             assert float(row["dice"]) == pytest.approx(2 * both / (first + second), rel=1e-5)
             assert float(row["iou_eq_2_22"]) == pytest.approx(both / (first + second), rel=1e-5)
 
 
-def test_pooled_iou_of_those_classified_correctly(drawn, run, by_hand):
-    logits, maps = by_hand
-    right = [i for i, row in enumerate(logits) if row[0] > row[1]]
+def counted(run):
+    """Of the pictures that are classified correctly: the rows of their figures, by (method, column)."""
+    found = {}
+    for row in rows(run[1] / "images.csv"):
+        if row["predicted"] == row["class"]:
+            found.setdefault((row["method"], row["column"]), []).append(row)
+    return found
+
+
+def sums(some):
+    """Over rows: pixels in both masks, and in either."""
+    both, first, second = (sum(int(row[name]) for row in some) for name in ("both", "found", "truth"))
+    return both, first + second - both
+
+
+def test_pooled_iou_of_those_classified_correctly(drawn, run):
+    found = counted(run)
     # Else leaving the others out would not show.
-    assert 2 <= len(right) < len(logits)
-    pooled, means = {}, {}
-    for method, column in maps:
-        each = []
-        for i in right:
-            one, truth = maps[method, column][i], drawn.masks[drawn.annotated[i]]
-            each.append(counts(one > one.mean() + one.std(), truth))
-        both, first, second = (sum(values) for values in zip(*each, strict=True))
-        pooled[method, column] = 100 * both / (first + second - both)
-        means[method, column] = 100 * np.mean([b / (f + t - b) for b, f, t in each])
+    assert 2 <= len(found[METHODS[0], "layer4"]) < len(drawn.annotated)
+    pooled = {place: 100 * np.divide(*sums(some)) for place, some in found.items()}
+    means = {place: 100 * np.mean([np.divide(*sums([row])) for row in some]) for place, some in found.items()}
     per_layer, aggregated, mean = (
         {row["method"]: row for row in rows(run[1] / f"{name}.csv")} for name in ("per_layer", "aggregated", "iou")
     )
@@ -152,26 +176,21 @@ def test_pooled_iou_of_those_classified_correctly(drawn, run, by_hand):
             assert low <= float(mean[method][column]) <= high
 
 
-def test_p_values_are_of_patients(drawn, run, by_hand):
-    """Of all ways to swap the methods within each patient."""
-    logits, maps = by_hand
+def test_p_values_are_of_patients(run):
+    """They are shares of all ways to swap the methods within each patient."""
+    of_frames = counted(run)
     found = {row["column"]: row for row in rows(run[1] / "tests.csv")}
     assert set(found) == set(COLUMNS)
     for column, row in found.items():
-        sums = {}
-        for i, file in enumerate(drawn.annotated):
-            if logits[i].argmax() == 0:
-                for method in METHODS:
-                    one = maps[method, column][i]
-                    both, first, second = counts(one > one.mean() + one.std(), drawn.masks[file])
-                    patient = sums.setdefault(drawn.frames[file].patient, {m: [0, 0] for m in METHODS})
-                    patient[method][0] += both
-                    patient[method][1] += first + second - both
-        assert len(sums) > 1
-        ratios = [[p[m][0] / p[m][1] for m in (row["best"], row["other"])] for p in sums.values()]
+        ratios = []
+        for method in (row["best"], row["other"]):
+            some = of_frames[method, column]
+            patients = dict.fromkeys(each["patient"] for each in some)
+            ratios.append([np.divide(*sums([r for r in some if r["patient"] == name])) for name in patients])
+        assert len(ratios[0]) > 1
         totals = [
-            abs(sum(sign * (a - b) for sign, (a, b) in zip(signs, ratios, strict=True)))
-            for signs in itertools.product((1, -1), repeat=len(ratios))
+            abs(sum(sign * (a - b) for sign, a, b in zip(signs, *ratios, strict=True)))
+            for signs in itertools.product((1, -1), repeat=len(ratios[0]))
         ]
         assert float(row["p"]) == pytest.approx(np.mean([t >= totals[0] - 1e-9 for t in totals]), abs=1e-6)
         assert float(row["iou_best"]) >= float(row["iou_other"])

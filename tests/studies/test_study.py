@@ -1,20 +1,15 @@
-"""What all experiments share, by the first of them: going on where one stopped, refusals, and what a batch holds."""
+"""All studies go on where they stopped, and refuse what is wrong; the segmentation stands for them."""
 
 import csv
 import json
 import shutil
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from xrcam_jax.cli import main
-from xrcam_jax.data.coco import read_annotations
-from xrcam_jax.data.manifest import read_prepared
-from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.files import write_whole
-from xrcam_jax.studies.study import Study, read_batch
 
 OPTIONS = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", 2)
 LABEL = "tiny"
@@ -27,7 +22,7 @@ def segmentation(evaluate):
 
 @pytest.fixture(scope="module")
 def whole(drawn, weights, tmp_path_factory):
-    """Results of a run that nothing came between."""
+    """Returns the results of a run that nothing came between."""
     out = tmp_path_factory.mktemp("whole")
     arguments = ["--data", drawn.folder, "--annotations", drawn.annotations, "--weights", weights("plain")]
     assert main(["evaluate", "segmentation", *map(str, (*arguments, "--part", "all", "--out", out, *OPTIONS))]) == 0
@@ -41,7 +36,7 @@ def copied(whole, tmp_path):
 
 
 def texts(folder):
-    """All that is written at the end, byte by byte."""
+    """Returns all that is written at the end, byte by byte."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".csv", ".md", ".json")}
 
 
@@ -55,7 +50,7 @@ def rows(path):
 
 
 def refused(capsys, status):
-    """The one line that says why; whatever goes wrong, no traceback."""
+    """Returns the one line that says why; whatever goes wrong, there is no traceback."""
     out, err = capsys.readouterr()
     assert status == 2
     assert out == ""
@@ -78,7 +73,7 @@ def test_going_on_after_files_are_lost(whole, copied, segmentation, weights):
 
 
 def test_what_is_there_is_read(whole, copied, segmentation, weights):
-    """Not computed: who changes a batch changes the tables."""
+    """It is not computed: who changes a batch changes the tables."""
     path = copied / "batches" / f"{LABEL}_000000.npz"
     with np.load(path) as arrays:
         content = dict(arrays)
@@ -92,7 +87,7 @@ def test_what_is_there_is_read(whole, copied, segmentation, weights):
 
 @pytest.mark.parametrize("when", ["computing", "writing"])
 def test_interrupted(whole, segmentation, weights, tmp_path, monkeypatch, capsys, when):
-    """At the third batch, or with half of the tables written."""
+    """The interruption comes at the third batch, or with half of the tables written."""
     count = 0
 
     def interrupted(path, content):
@@ -102,7 +97,7 @@ def test_interrupted(whole, segmentation, weights, tmp_path, monkeypatch, capsys
             raise KeyboardInterrupt
         write_whole(path, content)
 
-    module = "xrcam_jax.studies.study" if when == "computing" else "xrcam_jax.studies.tables"
+    module = "xrcam_jax.studies.batches" if when == "computing" else "xrcam_jax.studies.tables"
     with monkeypatch.context() as patch:
         patch.setattr(f"{module}.write_whole", interrupted)
         assert segmentation(runs=[weights("plain")]) == 130
@@ -119,7 +114,7 @@ def test_interrupted(whole, segmentation, weights, tmp_path, monkeypatch, capsys
 
 @pytest.fixture
 def elsewhere(drawn, tmp_path_factory):
-    """A copy of the prepared folder that may be changed."""
+    """Copies the prepared folder, so that it may be changed."""
     folder = tmp_path_factory.mktemp("elsewhere")
     shutil.copytree(drawn.folder, folder, dirs_exist_ok=True)
     return folder
@@ -300,7 +295,7 @@ def test_a_frame_that_cannot_be_read(drawn, segmentation, weights, elsewhere, ca
 
 
 def test_a_class_that_is_never_predicted(segmentation, weights, tmp_path):
-    """Then no frame counts: tables of dashes, and the figures of each picture are there all the same."""
+    """Then no frame counts: tables have dashes, and the figures of each picture are there all the same."""
     assert segmentation(runs=[weights("blind", bias=(-1000, 1000))]) == 0
     folder = tmp_path / "segmentation"
     (row, baseline) = rows(folder / "per_layer.csv")
@@ -316,7 +311,7 @@ def test_a_class_that_is_never_predicted(segmentation, weights, tmp_path):
 
 @pytest.mark.parametrize("limit", [1, 3, 99])
 def test_limit_is_spread(drawn, segmentation, weights, tmp_path, limit):
-    """From the first frame on, at equal distances; the last batch repeats its last picture, and nothing shows of it."""
+    """Frames are at equal distances, from the first one on; that the last batch repeats a picture shows nowhere."""
     assert segmentation("--limit", limit, runs=[weights("plain")]) == 0
     files = [row["file"] for row in rows(tmp_path / "segmentation" / "images.csv") if row["method"] == "grad_cam"]
     chosen = {1: [0], 3: [0, 2, 4], 99: range(5)}[limit]
@@ -324,7 +319,7 @@ def test_limit_is_spread(drawn, segmentation, weights, tmp_path, limit):
 
 
 def test_another_batch_size(whole, segmentation, weights, tmp_path):
-    """The same to rounding, which may move a pixel or two across the threshold."""
+    """The figures are the same to rounding, which may move a pixel or two across the threshold."""
     assert segmentation("--batch-size", 3, runs=[weights("plain")]) == 0
     ours, theirs = (rows(folder / "segmentation" / "images.csv") for folder in (tmp_path, whole))
     for row, other in zip(ours, theirs, strict=True):
@@ -346,9 +341,10 @@ def test_layers_in_any_order(whole, segmentation, weights, tmp_path):
     one, other = (rows(tmp_path / order / "segmentation" / "images.csv") for order in orders)
 
     def by_place(found):
-        return {(row["file"], row["method"], row["column"]): row["iou"] for row in found}
+        return {(row["file"], row["method"], row["column"]): float(row["iou"]) for row in found}
 
-    assert by_place(one) == by_place(other)
+    # To rounding, as above: their programs put the layers out in another order.
+    assert by_place(one) == pytest.approx(by_place(other), abs=0.01)
     assert {row["column"] for row in one} == {"layer3", "layer4", "layer4+3"}
 
 
@@ -356,66 +352,3 @@ def test_a_method_that_a_layer_does_not_have(segmentation, weights, capsys):
     """CAM is defined at the last layer only: elsewhere it cannot be asked for."""
     line = refused(capsys, segmentation("--methods", "cam", "--layers", "layer3", runs=[weights("plain")]))
     assert "cam is defined for a layer that only global pooling and a linear layer follow" in line
-
-
-@pytest.fixture
-def study(drawn):
-    """Of the ill frames, three at a time."""
-    prepared = read_prepared(drawn.folder)
-    frames = tuple(frame for frame in prepared.frames if frame.label == "ill")
-    annotations = read_annotations(drawn.annotations, prepared.frames)
-    return Study("name", drawn.folder, (), prepared, frames, annotations, (), (), 4, 0, {})
-
-
-def network(**wants):
-    wants = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "interpolation": "bilinear", **wants}
-    return SimpleNamespace(model=SimpleNamespace(preprocessing=Preprocessing(**wants)))
-
-
-def test_a_batch_at_the_frames_own_size(drawn, study):
-    batch = read_batch(study, network(input_size=(40, 40), crop_pct=1.0), 4)
-    files = [study.frames[i].file for i in (4, 5, 5, 5)]
-    assert batch.start == 4
-    np.testing.assert_array_equal(batch.pictures, [drawn.pictures[file] for file in files])
-    np.testing.assert_allclose(batch.images, drawn.images(files), rtol=1e-6)
-    np.testing.assert_array_equal(batch.masks, [drawn.masks[file] for file in files])
-    np.testing.assert_array_equal(batch.labels, 0)
-    for boxes, file in zip(batch.boxes, files, strict=True):
-        rest = [(0, 0, 0, 0)] * (3 - len(drawn.boxes[file]))
-        np.testing.assert_array_equal(boxes, [*drawn.boxes[file], *rest])
-
-
-def test_a_batch_of_the_middle(drawn, study):
-    """A network that crops sees the outlines of its crop only."""
-    batch = read_batch(study, network(input_size=(20, 20), crop_pct=0.5), 0)
-    for i, frame in enumerate(study.frames[:4]):
-        middle = np.s_[10:30, 10:30]
-        np.testing.assert_array_equal(batch.pictures[i], drawn.pictures[frame.file][middle])
-        np.testing.assert_array_equal(batch.masks[i], drawn.masks[frame.file][middle])
-        for found, box in zip(batch.boxes[i], drawn.boxes[frame.file], strict=False):
-            inside = np.zeros((40, 40), bool)
-            inside[box[0] : box[2], box[1] : box[3]] = True
-            painted = np.zeros((20, 20), bool)
-            painted[found[0] : found[2], found[1] : found[3]] = True
-            np.testing.assert_array_equal(painted, inside[middle])
-
-
-def test_a_batch_of_half_the_size(drawn, study):
-    """Where a structure's edges lie on whole pixels of the smaller picture, that is what comes out."""
-    batch = read_batch(study, network(input_size=(20, 20), crop_pct=1.0), 2)
-    assert study.frames[2].file == "ill/ill_p1_clip_000004.png"
-    box = (11, 2, 19, 15)
-    frame = study.frames[3].file
-    assert drawn.boxes[frame] == [(22, 5, 38, 30)]
-    expected = np.zeros((20, 20), bool)
-    expected[box[0] : box[2], box[1] : box[3]] = True
-    # Column 2 is half covered, which is enough.
-    np.testing.assert_array_equal(batch.masks[1], expected)
-    np.testing.assert_array_equal(batch.boxes[1][0], box)
-
-
-def test_units_and_annotated(study):
-    assert [frame.patient for frame in study.frames] == ["p1", "p1", "p1", "p2", "p2", "p3"]
-    assert study.units.tolist() == [0, 0, 0, 1, 1, 2]
-    assert study.annotated.tolist() == [True, True, False, True, True, True]
-    assert study.labels.tolist() == [0] * 6

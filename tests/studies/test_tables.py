@@ -1,4 +1,4 @@
-"""Tables as CSV and Markdown: which figure is in bold, what stands where there is none, and that no digit is lost."""
+"""Tables in Markdown have the best in bold and a dash for no figure; as CSV they lose no digit."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ FIGURES = st.one_of(
 
 
 def cells(table):
-    """The rows of the Markdown, by column."""
+    """Returns the rows of the Markdown, by column."""
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in table.markdown().splitlines()
@@ -38,10 +38,12 @@ def table(*rows, columns=("a",), **options):
 
 def test_markdown_to_the_letter():
     shown = Table(
-        "iou", "Overlap",
+        "iou",
+        "Overlap",
         {("x", "net"): [Estimate(31.827, 30.1, 33.449), Estimate(5.0)], ("y", "net"): [NOTHING, Estimate(7.004, 7, 8)]},
-        ["layer1", "layer2"], ("method", "network"),
-    )  # fmt: skip
+        ["layer1", "layer2"],
+        ("method", "network"),
+    )
     assert shown.markdown() == (
         "**Overlap** (%)\n"
         "\n"
@@ -70,7 +72,7 @@ def test_csv_holds_every_digit(rows):
 
 @given(st.lists(FIGURES, min_size=1, max_size=5), st.sampled_from(["max", "min"]))
 def test_the_best_is_bold(figures, best):
-    """And those that print the same as it; infinite ones never, and dashes neither."""
+    """So are those that print the same; infinite ones never are, and dashes neither."""
     found = cells(table(*([figure] for figure in figures), best=best))
     finite = [figure.value for figure in figures if math.isfinite(figure.value)]
     most = (max if best == "max" else min)(finite, default=None)
@@ -89,7 +91,7 @@ def test_the_best_is_bold(figures, best):
 
 
 def test_ties_are_all_bold():
-    """As far as they can be told apart in print."""
+    """Figures tie if they cannot be told apart in print."""
     rows = [Estimate(value) for value in (0.501, 0.499, 0.504, 0.506)]
     shown = [row["a"] for row in cells(table(*([row] for row in rows[:3])))]
     assert shown == ["**0.50**"] * 3
@@ -106,7 +108,7 @@ def test_where_neither_is_best_nothing_is_bold():
 
 
 def test_small_numbers_keep_their_size():
-    """Errors of 1e-7 beside some of 0.5."""
+    """Errors of 1e-7 are told from zero beside some of 0.5."""
     rows = [Estimate(1.6e-7), Estimate(0.5), Estimate(-0.00004), Estimate(0.0), Estimate(0.0001)]
     shown = [row["a"] for row in cells(table(*([row] for row in rows), best=None, decimals=4))]
     assert shown == ["1.6e-07", "0.5000", "-4.0e-05", "0.0000", "0.0001"]
@@ -136,8 +138,9 @@ def test_contents(tmp_path, capsys):
         viewer="v",
     )
     assert {path.name for path in tmp_path.iterdir()} == {
-        "contents.json", *(f"{name}.{kind}" for name in ("one", "two", "three") for kind in ("csv", "md"))
-    }  # fmt: skip
+        "contents.json",
+        *(f"{name}.{kind}" for name in ("one", "two", "three") for kind in ("csv", "md")),
+    }
     contents = json.loads((tmp_path / "contents.json").read_text())
     said = {"file": "two.csv", "title": "Title two", "unit": "", "best": "min", "labels": 2, "decimals": 3}
     assert contents["tables"][1].items() >= said.items()

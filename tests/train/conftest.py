@@ -1,4 +1,4 @@
-"""These tests wait for XLA more than for anything else: what it makes may be slow."""
+"""Since these tests wait for XLA more than for anything else, what it compiles may be slow."""
 
 import jax
 import pytest

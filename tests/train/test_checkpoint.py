@@ -1,4 +1,4 @@
-"""What is kept is whole, whatever happens, and comes back bit for bit."""
+"""Checkpoints are whole, whatever happens, and come back bit for bit."""
 
 import subprocess
 import sys

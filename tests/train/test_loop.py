@@ -1,4 +1,4 @@
-"""When training stops, what it goes on from, and what it says on the way."""
+"""Training stops when it should, goes on from where it was, and tells of it on the way."""
 
 import math
 import os
@@ -15,13 +15,13 @@ from tests.train import tiny
 from tests.train.tiny import Endless, Tiny, examples, make_run
 from xrcam_jax.train.checkpoint import Checkpoints
 from xrcam_jax.train.loop import Diverged, Observer, Schedule, fit
-from xrcam_jax.train.report import Predictions
+from xrcam_jax.train.predictions import Predictions
 
 HASTE = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 class Stop(Exception):
-    """In place of a power cut."""
+    """Stands for a power cut."""
 
 
 class Notes(Observer):
@@ -40,7 +40,7 @@ class Notes(Observer):
 
 
 def scores(*shares):
-    """An evaluation whose accuracy is the next of the shares each time, in percent."""
+    """Makes an evaluation whose accuracy is the next of the shares each time, in percent."""
     remaining = iter(shares)
 
     def evaluate(_):
@@ -145,7 +145,7 @@ def test_a_loss_that_is_no_number_stops_it_with_the_last_good_state_kept(tmp_pat
 def test_a_gradient_that_is_no_number_stops_it_though_the_loss_is_one(tmp_path):
     class Cliff(Tiny):
         def __call__(self, x, *, rngs=None):
-            # The square root's slope at 0 is infinite, times 0.
+            # The derivative is the square root's slope at 0, which is infinite, times 0.
             return super().__call__(x, rngs=rngs) + jnp.sqrt(0.0 * self.fc.bias[...])
 
     state, run = make_run(tmp_path, Cliff())

@@ -1,24 +1,11 @@
-"""Figures against plain loops, and the files that they end up in."""
-
-import csv
-import io
-import math
+"""What a training is judged by ends up in text, in a picture and in a log."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from xrcam_jax.runtime.files import write_rows
-from xrcam_jax.train.report import (
-    Board,
-    Predictions,
-    by_patient,
-    confusion_matrix,
-    figures,
-    markdown,
-    mean_loss,
-    plot_curves,
-)
+from xrcam_jax.train.predictions import Predictions
+from xrcam_jax.train.report import Board, markdown, plot_curves
 
 HISTORY = [
     {
@@ -34,84 +21,25 @@ HISTORY = [
 ]
 
 
-def some(count=50, classes=4, seed=0):
-    random = np.random.default_rng(seed)
-    label = random.integers(0, classes - 1, count).astype(np.int32)  # the last class has no examples
-    return Predictions(np.arange(count, dtype=np.int32), label, random.normal(size=(count, classes)).astype(np.float32))
-
-
-def test_figures_against_loops():
-    found = some()
-    pairs = [(int(label), int(np.argmax(row))) for label, row in zip(found.label, found.logits, strict=True)]
-    confusion = confusion_matrix(found.label, found.predicted, 4)
-    for true in range(4):
-        for taken in range(4):
-            assert confusion[true, taken] == pairs.count((true, taken))
-
-    result = figures(confusion)
-    assert result.accuracy == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
-    recalls = []
-    for name in range(4):
-        of, taken, both = (
-            sum(a == name for a, _ in pairs),
-            sum(b == name for _, b in pairs),
-            pairs.count((name, name)),
-        )
-        assert result.examples[name] == of
-        assert result.precision[name] == pytest.approx(both / taken)
-        if of:
-            recalls.append(both / of)
-            assert result.recall[name] == pytest.approx(both / of)
-        else:
-            assert math.isnan(result.recall[name])
-    assert result.balanced_accuracy == pytest.approx(sum(recalls) / len(recalls))
-
-
-def test_figures_of_nothing_are_nan():
-    result = figures(np.zeros((2, 2), int))
-    assert math.isnan(result.accuracy)
-    assert math.isnan(result.balanced_accuracy)
-
-
-@pytest.mark.parametrize("weights", [None, (1.0, 2.0, 0.5, 9.0)])
-def test_the_loss_against_a_loop(weights):
-    found = some()
-    total = weight = 0.0
-    for label, row in zip(found.label, found.logits.astype(float), strict=True):
-        w = weights[label] if weights else 1.0
-        total += w * (math.log(sum(math.exp(value) for value in row)) - row[label])
-        weight += w
-    assert mean_loss(found, weights) == pytest.approx(total / weight, rel=1e-9)
-
-
-def test_a_loss_is_finite_however_sure_the_network_is():
-    sure = Predictions(np.zeros(1, np.int32), np.zeros(1, np.int32), np.float32([[-3e4, 3e4]]))
-    assert mean_loss(sure) == pytest.approx(6e4)
-
-
-def test_patients_against_a_loop():
-    found = some()
-    patients = [f"p{i % 5}" for i in range(50)]
-    rows = {(row.name, row.label): row for row in by_patient(found, patients)}
-    assert set(rows) == set(zip(patients, found.label.tolist(), strict=True))
-    for (name, label), row in rows.items():
-        mine = [i for i in range(50) if patients[i] == name and found.label[i] == label]
-        assert row.examples == len(mine)
-        assert row.correct == sum(int(np.argmax(found.logits[i])) == label for i in mine)
-        assert row.predicted == int(np.argmax(sum(found.probabilities[i] for i in mine)))
-
-
-def test_the_report_names_classes_and_patients():
-    text = markdown("Part: test", some(), ["a|b", "b", "c", "d"], ["anna", "bert"] * 25)
-    assert "50 pictures of 2 patients" in text
-    assert "| anna | a\\|b |" in text
-    assert "| d | 0 | 0.0000 | - |" in text
-
-
-def test_rows_come_back_as_written(tmp_path):
-    write_rows(tmp_path / "m.csv", HISTORY)
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "m.csv").read_text())))
-    assert [{name: float(value) for name, value in row.items()} for row in rows] == HISTORY
+def test_the_report_says_what_is_right_by_class_and_by_patient():
+    label, predicted = np.int32([0, 0, 0, 1]), [0, 0, 1, 1]
+    found = Predictions(np.arange(4, dtype=np.int32), label, np.eye(3, dtype=np.float32)[predicted])
+    lines = markdown("Part: test", found, ["a|b", "b", "c"], ["anna", "anna", "anna", "bert"]).splitlines()
+    assert lines[0] == "## Part: test"
+    assert lines[2] == (
+        "4 pictures of 2 patients. Accuracy 0.7500, balanced accuracy 0.8333, mean accuracy over patients 0.8333; "
+        "2 of 2 patients right by their mean probabilities."
+    )
+    for row in (
+        "| a\\|b | 2 | 1 | 0 |",
+        "| b | 0 | 1 | 0 |",
+        "| a\\|b | 3 | 1.0000 | 0.6667 |",
+        "| b | 1 | 0.5000 | 1.0000 |",
+        "| c | 0 | - | - |",
+        "| anna | a\\|b | 3 | 0.6667 | a\\|b |",
+        "| bert | b | 1 | 1.0000 | b |",
+    ):
+        assert row in lines
 
 
 def test_curves_are_a_picture_and_the_log_starts_afresh(tmp_path):

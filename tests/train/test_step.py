@@ -15,7 +15,7 @@ BATCH = examples(32)
 
 
 def train(model, *, steps=3, batch=BATCH, **options):
-    """The losses of some steps, and the state after them."""
+    """Returns the losses of some steps, the state after them and the last sums."""
     mesh, state, step, _ = learner(model, **options)
     losses = []
     for _ in range(steps):

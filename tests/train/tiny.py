@@ -21,7 +21,7 @@ CLASSES, SIDE = 3, 16
 
 
 class Tiny(nnx.Module):
-    """Convolution, batch norm, dropout, linear; called as the package's networks are."""
+    """Has a convolution, batch norm, dropout and a linear layer; it is called as the package's networks are."""
 
     def __init__(self, *, norm=True, dropout=0.0, dtype=jnp.float32):
         rngs = nnx.Rngs(0)
@@ -35,13 +35,15 @@ class Tiny(nnx.Module):
     def __call__(self, x, *, rngs=None):
         x = self.conv(x.astype(self.dtype))
         if self.norm is not None:
-            x = self.norm(x).astype(self.dtype)
-        # Of two axes: random bits of four take XLA seconds to compile.
+            # Flax promotes the dtypes of input and statistics here.
+            with jax.numpy_dtype_promotion("standard"):
+                x = self.norm(x).astype(self.dtype)
+        # Dropout comes after the mean, since random bits of four axes take XLA seconds to compile.
         return self.fc(self.dropout(nnx.relu(x).mean((1, 2)), rngs=rngs))
 
 
 def examples(count, seed=0):
-    """Pictures whose class is how bright they are, with much noise."""
+    """Draws pictures whose class is how bright they are, with much noise."""
     random = np.random.default_rng(seed)
     label = random.integers(0, CLASSES, count).astype(np.int32)
     image = 60 * label[:, None, None, None] + random.integers(0, 130, (count, SIDE, SIDE, 1))
@@ -49,7 +51,7 @@ def examples(count, seed=0):
 
 
 def prepare_eval(images):
-    return jnp.repeat(images / 128.0 - 1.0, 3, axis=-1)
+    return jnp.repeat(images.astype(jnp.float32) / 128.0 - 1.0, 3, axis=-1)
 
 
 def prepare_eval_only(_, images):
@@ -61,7 +63,7 @@ def prepare_train(key, images):
 
 
 class Endless:
-    """Batches in an order that follows from the number of those seen; this process's share of each."""
+    """Yields this process's share of batches, in an order that follows from the number of those seen."""
 
     def __init__(self, data, batch_size):
         self.data, self.batch_size, self.seen = data, batch_size, 0
@@ -80,7 +82,7 @@ class Endless:
 
 
 def evaluation(data, batch_size):
-    """Finite batches, the last one padded; this process's share of each."""
+    """Yields this process's share of each batch, the last one padded."""
     count = len(data["label"])
     places = np.concatenate([np.arange(count), np.full(-count % batch_size, -1)]).reshape(-1, batch_size)
     for index in places.astype(np.int32)[:, jax.process_index() :: jax.process_count()]:
@@ -91,7 +93,7 @@ def evaluation(data, batch_size):
 
 
 def learner(model, *, devices=1, rate=1e-2, prepare=prepare_eval_only, **step):
-    """Mesh, fresh state, train step and eval step; without noise, which takes XLA seconds more to compile."""
+    """Returns mesh, fresh state, train step and eval step; without noise, which takes XLA seconds more to compile."""
     mesh, optimiser = data_mesh(jax.devices()[:devices]), optax.adamax(rate)
     static, state = initial_state(model, optimiser, mesh)
     return (
@@ -104,12 +106,12 @@ def learner(model, *, devices=1, rate=1e-2, prepare=prepare_eval_only, **step):
 
 @functools.cache
 def _default():
-    """Compiled once."""
+    """Returns a learner that is compiled once for all tests."""
     return learner(Tiny())
 
 
 def make_run(folder, model=None, *, devices=1, prepare=None, batches=None, evaluate=None, observer=None, **schedule):
-    """A fresh state and a run in ``folder``: 5 steps an epoch, of 16 examples."""
+    """Returns a fresh state and a run in ``folder``, of 5 steps an epoch and 16 examples a step."""
     mesh, state, train_step, eval_step = (
         _default() if model is None else learner(model, devices=devices, prepare=prepare or prepare_eval_only)
     )
@@ -128,7 +130,7 @@ def make_run(folder, model=None, *, devices=1, prepare=None, batches=None, evalu
 
 
 def join(folder, port, process):
-    """One of two processes with two devices each, which train together."""
+    """Trains as one of two processes with two devices each."""
     jax.config.update("jax_num_cpu_devices", 2)
     jax.distributed.initialize(f"localhost:{port}", 2, int(process))
     state, run = make_run(folder, Tiny(), devices=4, epochs=2)
@@ -156,7 +158,7 @@ def die_at(event, folder):
 
 
 def kill(folder, cache, *events):
-    """For each event a child that trains and is killed there; at the end one that is left alone."""
+    """Starts for each event a child that trains and is killed there, and at the end one that is left alone."""
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     for event in [*map(int, events), None]:

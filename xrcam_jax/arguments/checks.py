@@ -1,4 +1,4 @@
-"""Arguments are checked before anything is loaded or compiled; what is wrong is said in one line."""
+"""Checks arguments before anything is loaded or compiled; what is wrong is said in one line."""
 
 import argparse
 import json
@@ -11,7 +11,22 @@ from xrcam_jax.errors import CommandError, unknown
 
 
 def check_names(argument: str, names: Collection[str], known: Collection[str]) -> None:
-    """Refuses names that are not known, offering the nearest that is, names given twice, and none at all."""
+    """Refuses names that are not known, names that are given twice, and no names at all.
+
+    Args:
+      argument: what the message calls the argument.
+      names: what was given.
+      known: what may be given; of these the nearest is offered.
+
+    Raises:
+      CommandError: a name is wrong.
+
+    Example:
+      >>> from xrcam_jax.arguments.checks import check_names
+      >>> check_names("--method", ["grad_can"], ["grad_cam", "lrp"])
+      Traceback (most recent call last):
+      xrcam_jax.errors.CommandError: --method: unknown name 'grad_can'; did you mean 'grad_cam'? known: grad_cam, lrp
+    """
     if not names:
         raise CommandError(f"{argument}: no name is given")
     for name in names:
@@ -22,13 +37,39 @@ def check_names(argument: str, names: Collection[str], known: Collection[str]) -
 
 
 def check_at_least_one(argument: str, value: int) -> None:
-    """Refuses numbers below one."""
+    """Refuses numbers below one.
+
+    Args:
+      argument: what the message calls the argument.
+      value: what was given.
+
+    Raises:
+      CommandError: the value is less than 1.
+
+    Example:
+      >>> from xrcam_jax.arguments.checks import check_at_least_one
+      >>> check_at_least_one("--limit", 0)
+      Traceback (most recent call last):
+      xrcam_jax.errors.CommandError: --limit: 0 is less than 1
+    """
     if value < 1:
         raise CommandError(f"{argument}: {value} is less than 1")
 
 
 def batch_size(text: str) -> int | Literal["auto"]:
-    """The value of ``--batch-size``: as many as fit, or a number."""
+    """Returns the value of ``--batch-size``: a number, or ``"auto"`` for as many as fit.
+
+    Args:
+      text: what was given.
+
+    Raises:
+      ArgumentTypeError: it is neither.
+
+    Example:
+      >>> from xrcam_jax.arguments.checks import batch_size
+      >>> batch_size("8"), batch_size("auto")
+      (8, 'auto')
+    """
     try:
         return "auto" if text == "auto" else int(text)
     except ValueError:
@@ -36,7 +77,21 @@ def batch_size(text: str) -> int | Literal["auto"]:
 
 
 def check_inputs(inputs: Collection[Path]) -> None:
-    """Refuses only where there is nothing at all: one file that is missing must not keep the others back."""
+    """Refuses inputs of which there are none at all; one file that is missing must not keep the others back.
+
+    Args:
+      inputs: files and folders.
+
+    Raises:
+      CommandError: nothing exists, or there are no files in the folders.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.arguments.checks import check_inputs
+      >>> check_inputs([Path("nowhere.png")])
+      Traceback (most recent call last):
+      xrcam_jax.errors.CommandError: no such file or folder: nowhere.png
+    """
     from xrcam_jax.pictures.read import list_files
 
     named = ", ".join(map(str, inputs))
@@ -47,7 +102,24 @@ def check_inputs(inputs: Collection[Path]) -> None:
 
 
 def prepare_folder(argument: str, folder: Path) -> None:
-    """Makes the folder and tries to write there."""
+    """Makes the folder and tries to write there.
+
+    Args:
+      argument: what the message calls the argument.
+      folder: may lie in folders that do not exist yet.
+
+    Raises:
+      CommandError: the folder cannot be made or written to.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from tempfile import TemporaryDirectory
+      >>> from xrcam_jax.arguments.checks import prepare_folder
+      >>> with TemporaryDirectory() as parent:
+      ...   prepare_folder("--out", Path(parent) / "results" / "today")
+      ...   print((Path(parent) / "results" / "today").is_dir())
+      True
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -57,7 +129,23 @@ def prepare_folder(argument: str, folder: Path) -> None:
 
 
 def check_video(argument: str, path: Path, inputs: Collection[Path]) -> None:
-    """Refuses videos that cannot be written here, or that would replace an input; makes the folder."""
+    """Refuses videos that cannot be written here, or that would replace an input; makes the folder.
+
+    Args:
+      argument: what the message calls the argument.
+      path: of the video.
+      inputs: files and folders that are read.
+
+    Raises:
+      CommandError: the video cannot be written, or is an input.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.arguments.checks import check_video
+      >>> check_video("--out", Path("clip.gif"), [])
+      Traceback (most recent call last):
+      xrcam_jax.errors.CommandError: --out: clip.gif is no video that can be written; expected .avi, .mp4, .mov, .mkv
+    """
     from xrcam_jax.pictures.read import list_files
     from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE, open_writer, unfinished
 
@@ -78,7 +166,28 @@ def check_video(argument: str, path: Path, inputs: Collection[Path]) -> None:
 
 
 def read_labels(argument: str, path: Path) -> list[str]:
-    """Class names: a line each, or JSON, a list or an object from class number to name."""
+    """Reads class names: a line each, or in JSON a list or an object from class number to name.
+
+    Args:
+      argument: what the message calls the argument.
+      path: of the file; its suffix tells JSON from text.
+
+    Returns:
+      The names, in the order of the classes.
+
+    Raises:
+      CommandError: the file cannot be read, or holds something else.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from tempfile import TemporaryDirectory
+      >>> from xrcam_jax.arguments.checks import read_labels
+      >>> with TemporaryDirectory() as folder:
+      ...   file = Path(folder) / "labels.json"
+      ...   _ = file.write_text('{"0": "glioma", "1": "meningioma"}')
+      ...   print(read_labels("--labels", file))
+      ['glioma', 'meningioma']
+    """
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix.lower() != ".json":
@@ -86,7 +195,7 @@ def read_labels(argument: str, path: Path) -> list[str]:
         content = json.loads(text)
         if isinstance(content, dict):
             content = [content[str(index)] for index in range(len(content))]
-        # ImageNet's own index has pairs of a WordNet number and a name.
+        # ImageNet's own index has a pair for each class, a WordNet number and a name.
         return [str(entry[-1] if isinstance(entry, list) else entry) for entry in content]
     except OSError as error:
         raise CommandError(f"{argument}: cannot read {path} ({error.strerror})") from error

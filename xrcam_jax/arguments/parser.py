@@ -1,4 +1,4 @@
-"""One argument parser for all commands, and values that several of them take."""
+"""All commands have this argument parser; several of them take values of these kinds."""
 
 import argparse
 from typing import NoReturn
@@ -15,5 +15,36 @@ class Parser(argparse.ArgumentParser):
 
 
 def names(text: str) -> list[str]:
-    """Returns the names in ``text``, which has commas between them."""
+    """Returns the names in ``text``, which has commas between them.
+
+    Args:
+      text: what was given; blanks around names do not count.
+
+    Example:
+      >>> from xrcam_jax.arguments.parser import names
+      >>> names("grad_cam, layer_cam")
+      ['grad_cam', 'layer_cam']
+    """
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def numbers(text: str, least: int = 1) -> list[int]:
+    """Returns the whole numbers in ``text``, which has commas between them.
+
+    Args:
+      text: what was given.
+      least: the smallest number that may be given.
+
+    Raises:
+      ArgumentTypeError: a number is less than that.
+      ValueError: the text has something else than numbers.
+
+    Example:
+      >>> from xrcam_jax.arguments.parser import numbers
+      >>> numbers("1,8,32")
+      [1, 8, 32]
+    """
+    found = [int(part) for part in text.split(",")]
+    if min(found) < least:
+        raise argparse.ArgumentTypeError(f"{min(found)} is less than {least}")
+    return found

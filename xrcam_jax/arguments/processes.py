@@ -1,16 +1,28 @@
-"""Options of a command that can be one process of several."""
+"""A command that can be one process of several has these options, and joins the others."""
 
 import argparse
 
 from xrcam_jax.errors import CommandError
 
-# How long a process that has ended waits for the others to do so too: those that finish do at the same time, so who
-# waits has failed, and the others are told to end.
+# How long a process that has ended waits for the others to end too. Processes that finish do so at the same time; one
+# that has to wait this long has failed, and the others are told to end.
 _SHUTDOWN_SECONDS = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options, which are all for the command to run on several machines at once."""
+    """Adds the options with which a command runs on several machines at once.
+
+    Args:
+      parser: gets the options.
+
+    Example:
+      >>> from argparse import ArgumentParser
+      >>> from xrcam_jax.arguments import processes
+      >>> parser = ArgumentParser()
+      >>> processes.add_arguments(parser)
+      >>> parser.parse_args(["--processes", "2"]).processes
+      2
+    """
     parser.add_argument(
         "--distributed", action="store_true", help="one process of several, as the cluster's environment says"
     )
@@ -20,19 +32,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuses half of what is needed."""
+    """Refuses some of the options without the others that they need.
+
+    Args:
+      options: of :func:`add_arguments`.
+
+    Raises:
+      CommandError: of the options that go together, some are missing.
+
+    Example:
+      >>> from argparse import Namespace
+      >>> from xrcam_jax.arguments import processes
+      >>> processes.check(Namespace(coordinator=None, processes=2, process=0))
+      Traceback (most recent call last):
+      xrcam_jax.errors.CommandError: --coordinator, --processes and --process: give all three or none
+    """
     together = [options.coordinator, options.processes, options.process]
     if any(given is not None for given in together) and None in together:
         raise CommandError("--coordinator, --processes and --process: give all three or none")
 
 
 def several(options: argparse.Namespace) -> bool:
-    """Whether there are to be other processes."""
+    """Returns whether there are to be other processes.
+
+    Args:
+      options: of :func:`add_arguments`.
+
+    Example:
+      >>> from argparse import Namespace
+      >>> from xrcam_jax.arguments import processes
+      >>> processes.several(Namespace(distributed=False, coordinator="localhost:1234"))
+      True
+    """
     return bool(options.distributed or options.coordinator)
 
 
 def join(options: argparse.Namespace) -> None:
-    """Finds the other processes, if there are to be any; before JAX looks for devices."""
+    """Finds the other processes, if there are to be any; it has to come before JAX looks for devices.
+
+    Args:
+      options: of :func:`add_arguments`.
+
+    Raises:
+      CommandError: the others cannot be found.
+
+    Example:
+      >>> from argparse import Namespace
+      >>> from xrcam_jax.arguments import processes
+      >>> processes.join(Namespace(distributed=False, coordinator=None))  # alone: there is nothing to do
+    """
     if not several(options):
         return
     import jax
@@ -45,5 +93,5 @@ def join(options: argparse.Namespace) -> None:
         )
     except (ValueError, RuntimeError) as error:
         raise CommandError(f"--distributed: {str(error).splitlines()[0]}") from error
-    # Connections are made at the first meeting, for which there is half a minute; later ones may take longer.
+    # At the first meeting the processes connect, for which JAX allows half a minute. Later meetings may take longer.
     wait_for_all("joined")

@@ -1,10 +1,10 @@
-"""What the evaluation of seven methods at four layers and their aggregates costs per picture.
+"""What does the evaluation of seven methods at four layers and their aggregates cost per picture?
 
-    xrcam benchmark evaluate --models resnet50 --peers pytorch-grad-cam     # five minutes on 2 cores
+    python -m experiments.benchmark evaluate --models resnet50 --peers pytorch-grad-cam     # five minutes on 2 cores
 
-The evaluation as ``xrcam evaluate segmentation`` does it, maps and figures; one pass of Grad-CAM and one of
-XRelevance-CAM, each alone at the four layers; and the six methods of pytorch-grad-cam that one gradient gives, layer
-by layer.
+The suite times the evaluation as ``xrcam evaluate segmentation`` does it, maps and figures; one pass of Grad-CAM and
+one of XRelevance-CAM, each alone at the four layers; and the six methods of pytorch-grad-cam that one gradient gives,
+layer by layer.
 """
 
 import argparse
@@ -15,29 +15,32 @@ import jax
 import numpy as np
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import LAYERS, Peer, Row, Run, cores, interleaved_medians, peer_runs
+from xrcam_jax.benchmark.machine import cores
+from xrcam_jax.benchmark.runs import Peer, Row, Run, interleaved_medians, peer_runs
+from xrcam_jax.models.resnet import STAGES
+from xrcam_jax.studies.arguments import SEVEN
+from xrcam_jax.studies.batches import Batch
 from xrcam_jax.studies.segmentation import figures
-from xrcam_jax.studies.study import SEVEN, Batch
 
 DEFAULTS = {"models": ["resnet50"], "batch_size": 8, "size": 224, "repeats": 5}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """Adds nothing: this suite has no options of its own."""
 
 
 def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
-    """A row for each run of each model."""
+    """Yields a row for each run of each model."""
     batch = random_batch(options.batch_size, options.size)
     for name in options.models:
         model = xr.create_model(name)
-        evaluate = figures(model, SEVEN, LAYERS)
+        evaluate = figures(model, SEVEN, STAGES)
 
         def evaluation(evaluate=evaluate) -> Any:
             return jax.device_get(dict(evaluate(batch)))
 
         def pass_of(method: str, model=model) -> Run:
-            explain = xr.Explainer(model, method, LAYERS)
+            explain = xr.Explainer(model, method, STAGES)
             return lambda: jax.block_until_ready(explain(batch.images, targets=batch.labels).maps)
 
         runs: dict[str, Run] = {
@@ -58,7 +61,7 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
 
 
 def random_batch(count: int, size: int) -> Batch:
-    """Noise, with a square outlined in each picture."""
+    """Returns a batch of noise, with a square outlined in each picture."""
     random = np.random.default_rng(0)
     masks = np.zeros((count, size, size), bool)
     masks[:, size // 4 : size // 2, size // 4 : size // 2] = True

@@ -1,12 +1,12 @@
-"""What relevance costs, in units of the gradient.
+"""What does relevance cost, in units of the gradient?
 
-    xrcam benchmark explain --models resnet50,skresnext50_32x4d --batch-size 8 --peers torch,relevance-cam
+    python -m experiments.benchmark --models resnet50,skresnext50_32x4d --batch-size 8 --peers torch,relevance-cam
 
-About eight minutes on 2 cores with these peers. It times the forward pass, the gradient at the four layers, and at the
-four layers with maps: XRelevance-CAM, XRelevance-CAM with Grad-CAM, and all CAMs that need a single pass; and
-Relevance-CAM at layer1 alone, which a peer does as its authors' PyTorch code does. What other peers do is measured of
-ours too where they are asked for: Grad-CAM at the four layers, and EpsilonPlus at the input. Rates are by the work
-that XLA counts; the peak is that of a product of large matrices, which takes its turn among the rest.
+The suite times the forward pass, the gradient at the four layers, and the maps at the four layers of XRelevance-CAM, of
+XRelevance-CAM with Grad-CAM, and of all CAMs that need a single pass; and Relevance-CAM at layer1 alone, which a peer
+does as its authors' PyTorch code does. If other peers are asked for, what they do is timed of ours too: Grad-CAM at the
+four layers, and EpsilonPlus at the input. Rates are by the work that XLA counts. The peak is the rate of a product of
+large matrices, which takes its turn among the rest. With these peers it takes about eight minutes on 2 cores.
 """
 
 import argparse
@@ -16,21 +16,13 @@ from typing import Any
 import jax
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import (
-    LAYERS,
-    Peer,
-    Row,
-    achieved,
-    cores,
-    gradient,
-    interleaved_medians,
-    matrix_product,
-    peer_runs,
-    program,
-)
+from xrcam_jax.benchmark.compiled_calls import achieved, compile_call, gradient, matrix_product
+from xrcam_jax.benchmark.machine import cores
+from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians, peer_runs
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.passes import Cam
+from xrcam_jax.models.resnet import STAGES
 
 DEFAULTS = {
     "models": ["resnet50", "skresnext50_32x4d"],
@@ -40,10 +32,10 @@ DEFAULTS = {
     "repeats": 7,
 }
 
-#: What one forward pass, one gradient and one relevance give.
+#: The CAMs that one forward pass, one gradient and one relevance give.
 SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if isinstance(method.kind, Cam))
 PEAK = "matrix product"
-#: By the run of a peer, ours that answers the same question.
+#: For the run of a peer, the run of ours that answers the same question.
 SAME_WORK = {
     "torch forward": "forward",
     "torch gradient": "gradient",
@@ -55,17 +47,17 @@ SAME_WORK = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """Adds nothing: this suite has no options of its own."""
 
 
 def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
-    """A row for each run of each model."""
+    """Yields a row for each run of each model."""
     for name in options.models:
         model = xr.create_model(name, dtype=options.dtype)
         explainers = {
-            "xrelevance_cam": xr.Explainer(model, ("xrelevance_cam",), LAYERS),
-            "with grad_cam": xr.Explainer(model, ("xrelevance_cam", "grad_cam"), LAYERS),
-            f"all {len(SINGLE_PASS)} cams": xr.Explainer(model, SINGLE_PASS, LAYERS),
+            "xrelevance_cam": xr.Explainer(model, ("xrelevance_cam",), STAGES),
+            "with grad_cam": xr.Explainer(model, ("xrelevance_cam", "grad_cam"), STAGES),
+            f"all {len(SINGLE_PASS)} cams": xr.Explainer(model, SINGLE_PASS, STAGES),
             "relevance_cam layer1": xr.Explainer(model, ("relevance_cam",), ("layer1",)),
             **_beside(model, peers),
         }
@@ -79,7 +71,7 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
             **{label: explain.explain for label, explain in explainers.items()},
         }
         images = jax.random.normal(jax.random.key(0), (batch, options.size, options.size, 3), options.dtype)
-        ours = {label: program(function, parameters, images) for label, function in functions.items()}
+        ours = {label: compile_call(function, parameters, images) for label, function in functions.items()}
         ours[PEAK] = matrix_product(options.dtype)
         theirs = peer_runs(peers, name, batch, options.size, cores())
         medians = interleaved_medians({**ours, **theirs}, options.repeats, name)
@@ -97,10 +89,10 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
 
 
 def _beside(model: Any, peers: Collection[str]) -> dict[str, xr.Explainer]:
-    """What only a comparison with these peers needs."""
+    """Returns the explainers that only a comparison with these peers needs."""
     explainers = {}
     if "pytorch-grad-cam" in peers or "captum" in peers:
-        explainers["grad_cam"] = xr.Explainer(model, ("grad_cam",), LAYERS)
+        explainers["grad_cam"] = xr.Explainer(model, ("grad_cam",), STAGES)
     if "zennit" in peers:
         composite = {"lrp": {"composite": xr.composites.epsilon_plus()}}
         explainers["epsilon_plus input"] = xr.Explainer(model, ("lrp",), options=composite)

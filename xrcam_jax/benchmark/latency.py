@@ -1,4 +1,4 @@
-"""How long one picture takes: once all is compiled, and from the start of a fresh process to the first result.
+"""How long does one picture take, from the start of a fresh process and once all is compiled?
 
     xrcam benchmark latency --models resnet50,skresnext50_32x4d     # two minutes on 2 cores
 
@@ -20,41 +20,53 @@ import jax
 import numpy as np
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import LAYERS, Peer, Row, fresh_process, leave_room_on_the_device, seconds
+from xrcam_jax.benchmark.fresh_process import fresh_process, leave_room_on_the_device
+from xrcam_jax.benchmark.runs import Peer, Row, seconds
 from xrcam_jax.checkpoints.save import save_timm
+from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.runtime.compiling import keep_compiled
 from xrcam_jax.runtime.host_memory import keep_freed_memory
 
 DEFAULTS = {"models": ["resnet50", "skresnext50_32x4d"], "size": 224, "repeats": 7}
-#: Seconds to the first result that are the goal.
+#: The goal for the seconds to the first result.
 GOALS = {"cold": 20, "warm": 5}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """Adds nothing: this suite has no options of its own."""
 
 
 def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
-    """Two rows for each model, cold and warm."""
+    """Yields two rows for each model, cold and warm."""
     leave_room_on_the_device()
     for name in options.models:
         with TemporaryDirectory() as folder:
             weights = Path(folder) / "weights.safetensors"
             save_timm(xr.create_model(name), weights)
             for cache, goal in GOALS.items():
-                found = fresh_process(
-                    __name__, name, weights, options.size, options.repeats, time.time(),
-                    JAX_COMPILATION_CACHE_DIR=str(Path(folder) / "cache"),
-                )  # fmt: skip
+                arguments = (name, weights, options.size, options.repeats, time.time())
+                variables = {"JAX_COMPILATION_CACHE_DIR": str(Path(folder) / "cache")}
+                found = fresh_process(__name__, *arguments, **variables)
                 yield {"model": name, "cache": cache, **found, "goal_s": goal}
 
 
 def first_result(name: str, weights: Path, size: int, repeats: int, started: float) -> Row:
-    """Seconds of each step since ``started`` (of ``time.time()``), and milliseconds of a picture afterwards."""
+    """Explains one picture in this process and times each step.
+
+    Args:
+      name: the model.
+      weights: its checkpoint.
+      size: height and width of the picture.
+      repeats: of the picture once all is compiled.
+      started: when the process was started, as ``time.time()`` has it.
+
+    Returns:
+      Seconds of each step and of all until the first result, and the median milliseconds of a picture afterwards.
+    """
     keep_freed_memory()
     keep_compiled()
     imported = time.time()
-    explain = xr.Explainer(xr.load_model(name, weights), ("xrelevance_cam",), LAYERS)
+    explain = xr.Explainer(xr.load_model(name, weights), ("xrelevance_cam",), STAGES)
     loaded = time.time()
     image = np.random.default_rng(0).standard_normal((1, size, size, 3)).astype(np.float32)
 
@@ -73,7 +85,7 @@ def first_result(name: str, weights: Path, size: int, repeats: int, started: flo
 
 
 def result(argv: Sequence[str]) -> Row:
-    """What the fresh process finds out: MODEL WEIGHTS SIZE REPEATS STARTED."""
+    """Returns what the fresh process finds out, given MODEL WEIGHTS SIZE REPEATS STARTED."""
     name, weights, size, repeats, started = argv
     return first_result(name, Path(weights), int(size), int(repeats), float(started))
 

@@ -1,10 +1,11 @@
-"""Peak memory of the gradient at the four layers and of XRelevance-CAM there, by batch and picture size.
+"""How much memory does XRelevance-CAM take at its peak, beside the gradient at the same four layers?
 
     xrcam benchmark memory --models resnet50 --batch-sizes 1,8,32 --sizes 224,448     # six minutes on 2 cores
 
-In megabytes: what XLA counts (arguments, results and all in between), and the measured peak, each program in a process
-of its own: that of the device's allocator or, on a CPU under Linux, by how much the process grows in a run, and its
-arguments. XRelevance-CAM's is to be at most 1.5 times the gradient's.
+For each batch and picture size there are two figures in MiB: what XLA counts (arguments, results and all in between),
+and the measured peak. Each program runs in a process of its own. Its peak is that of the device's allocator or, on a
+CPU under Linux, by how much the process grows in a run, plus its arguments. The goal is that XRelevance-CAM takes at
+most 1.5 times as much as the gradient.
 """
 
 import argparse
@@ -20,17 +21,11 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import (
-    LAYERS,
-    Peer,
-    Row,
-    Run,
-    fresh_process,
-    gradient,
-    leave_room_on_the_device,
-    numbers,
-    program,
-)
+from xrcam_jax.arguments.parser import numbers
+from xrcam_jax.benchmark.compiled_calls import compile_call, gradient
+from xrcam_jax.benchmark.fresh_process import fresh_process, leave_room_on_the_device
+from xrcam_jax.benchmark.runs import Peer, Row, Run
+from xrcam_jax.models.resnet import STAGES
 
 DEFAULTS = {"models": ["resnet50", "skresnext50_32x4d"], "dtype": "float32"}
 RUNS = ("gradient", "xrelevance_cam")
@@ -40,13 +35,13 @@ CLEAR = Path("/proc/self/clear_refs")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Batch sizes and picture sizes."""
+    """Adds batch sizes and picture sizes."""
     parser.add_argument("--batch-sizes", type=numbers, default=[1, 8], metavar="N[,N]", help="(1,8)")
     parser.add_argument("--sizes", type=partial(numbers, least=32), default=[224], metavar="N[,N]", help="(224)")
 
 
 def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
-    """A row for each model, batch size and picture size."""
+    """Yields a row for each model, batch size and picture size."""
     leave_room_on_the_device()
     cases = list(product(options.models, options.sizes, options.batch_sizes))
     for name, size, batch in tqdm(cases, desc="memory", leave=False, disable=None):
@@ -61,25 +56,25 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
 
 
 def peak(name: str, run: str, batch: int, size: int, dtype: str) -> Row:
-    """Of one program, compiled and run once in this process: megabytes by XLA's count, and measured."""
+    """Compiles a program and runs it once in this process; returns its MiB by XLA's count, and as measured."""
     model = xr.create_model(name, dtype=dtype)
     gradients, parameters = gradient(model)
-    function = gradients if run == "gradient" else xr.Explainer(model, (run,), LAYERS).explain
+    function = gradients if run == "gradient" else xr.Explainer(model, (run,), STAGES).explain
     images = jnp.zeros((batch, size, size, 3), dtype)
-    once = program(function, parameters, images)
+    once = compile_call(function, parameters, images)
     arguments = sum(leaf.nbytes for leaf in jax.tree.leaves((parameters, images)))
     most = measured(once, arguments)
     return {"compiled_mb": once.memory / MB, "measured_mb": None if most is None else most / MB}
 
 
 def measured(run: Run, arguments: int) -> int | None:
-    """Bytes that ``run`` takes at its peak, with as many in its arguments; None where it cannot be had."""
+    """Returns the bytes that ``run`` takes at its peak, its arguments included; None where they cannot be told."""
     of_device = jax.local_devices()[0].memory_stats()
     if of_device:
         run()
         return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     try:
-        # Linux forgets the process's highest mark when it is told to.
+        # This resets the process's peak, VmHWM, so that what came before does not count.
         CLEAR.write_text("5")
         before = _resident("VmRSS")
         run()
@@ -89,13 +84,13 @@ def measured(run: Run, arguments: int) -> int | None:
 
 
 def _resident(field: str) -> int:
-    """Bytes that the process holds (VmRSS), or held at most (VmHWM)."""
+    """Returns the bytes that the process holds (VmRSS), or has held at most (VmHWM)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def result(argv: Sequence[str]) -> Row:
-    """What each process finds out: MODEL RUN BATCH SIZE DTYPE."""
+    """Returns what each process finds out, given MODEL RUN BATCH SIZE DTYPE."""
     name, run, batch, size, dtype = argv
     return peak(name, run, int(batch), int(size), dtype)
 

@@ -1,12 +1,12 @@
-"""How far maps in float32, TF32 and bfloat16 are from those in float64.
+"""How far are maps in float32, TF32 and bfloat16 from those in float64?
 
     xrcam benchmark precision     # a minute on 2 cores
 
-For XRelevance-CAM and Grad-CAM at each layer: Spearman's rank correlation of the pixels with the float64 map, mean
-and least over the pictures, and the largest difference of a pixel, of maps in [0, 1]. The network that comes with the
-package explains drawn frames; others get seeded weights and noise. TF32 is what GPUs multiply float32 in unless told
-not to; where there is none, operands of products are rounded as a GPU rounds them. All explain the class that float64
-predicts.
+For XRelevance-CAM and Grad-CAM at each layer, the suite measures Spearman's rank correlation of the pixels with the
+float64 map (mean and least over the pictures), and the largest difference of a pixel, of maps in [0, 1]. The network
+that comes with the package explains drawn frames; others get seeded weights and noise. GPUs multiply float32 in TF32
+unless told not to; on other devices, the operands of products are rounded as a GPU rounds them. All explain the class
+that float64 predicts.
 """
 
 import argparse
@@ -17,19 +17,20 @@ import jax
 import numpy as np
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import LAYERS, Peer, Row
+from xrcam_jax.benchmark.runs import Peer, Row
 from xrcam_jax.benchmark.tensor_cores import with_rounded_operands
 from xrcam_jax.checkpoints.convert import from_timm, to_timm
 from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
 from xrcam_jax.data.cohort import SMALL, draw_frames
 from xrcam_jax.errors import CommandError
 from xrcam_jax.metrics.sanity import similarity
+from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.studies.structures import network_input
 
 DEFAULTS = {"models": [MODEL], "batch_size": 8, "size": 224}
 METHODS = ("xrelevance_cam", "grad_cam")
 ROUNDED = "TF32 (operands rounded)"
-#: By name: what the network computes in, and how float32 matrices are multiplied.
+#: For each precision, what the network computes in and how float32 matrices are multiplied.
 PRECISIONS = {
     "float32": ("float32", "float32"),
     "TF32": ("float32", "tensorfloat32"),
@@ -41,11 +42,11 @@ Maps = dict[str, dict[str, np.ndarray]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """Adds nothing: this suite has no options of its own."""
 
 
 def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
-    """A row for each model, precision, method and layer."""
+    """Yields a row for each model, precision, method and layer."""
     try:
         import scipy.stats  # noqa: F401
     except ImportError:
@@ -58,13 +59,13 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
             rounded = precision == ROUNDED
             found, _ = maps(name, tensors, images, *PRECISIONS[precision], targets, rounded=rounded)
             for method in METHODS:
-                for layer in LAYERS:
+                for layer in STAGES:
                     row = {"model": name, "precision": precision, "method": method, "layer": layer}
                     yield {**row, **compared(found[method][layer], wanted[method][layer])}
 
 
 def network(name: str, count: int, size: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Weights under timm's names, and pictures (n, h, w, 3) as the network wants them."""
+    """Returns weights under timm's names, and pictures (n, h, w, 3) as the network wants them."""
     if name != MODEL:
         noise = np.random.default_rng(0).standard_normal((count, size, size, 3))
         return to_timm(xr.create_model(name)), noise.astype(np.float32)
@@ -83,9 +84,22 @@ def maps(
     *,
     rounded: bool = False,
 ) -> tuple[Maps, np.ndarray]:
-    """By method and layer, of a network that computes in ``dtype``; and the classes that were explained."""
+    """Computes the maps by method and layer.
+
+    Args:
+      name: the model.
+      tensors: its weights under timm's names.
+      images: as the network wants them.
+      dtype: what the network computes in.
+      products: how JAX multiplies float32 matrices.
+      targets: classes to explain; those that are predicted if None.
+      rounded: whether the operands of products are rounded to TF32 first.
+
+    Returns:
+      The maps, and the classes that were explained.
+    """
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(products):
-        explain = xr.Explainer(from_timm(name, tensors, dtype=dtype), METHODS, LAYERS)
+        explain = xr.Explainer(from_timm(name, tensors, dtype=dtype), METHODS, STAGES)
         images = images.astype("float64" if dtype == "float64" else "float32")
         if rounded:
             e = jax.jit(with_rounded_operands(explain.explain))(explain.parameters, images, targets)
@@ -96,7 +110,7 @@ def maps(
 
 
 def compared(found: np.ndarray, wanted: np.ndarray) -> Row:
-    """Maps (n, h, w) in [0, 1] with others: how alike they are in rank, and how far apart at most."""
+    """Compares maps (n, h, w) in [0, 1] with others: how alike they are in rank, and how far apart at most."""
     found, wanted = found.astype(np.float64), wanted.astype(np.float64)
     ranks = [similarity("rank")(a, b) for a, b in zip(found, wanted, strict=True)]
     return {

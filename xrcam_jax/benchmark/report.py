@@ -1,4 +1,4 @@
-"""What a suite found as a file, the files of a folder, and tables of them."""
+"""Writes what a suite found into a file, reads the files of a folder, and makes tables of them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,21 +6,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from xrcam_jax.benchmark.runs import Row, device_name
+from xrcam_jax.benchmark.machine import device_name
+from xrcam_jax.benchmark.runs import Row
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.files import write_whole
 
 
 @dataclass(frozen=True)
 class Report:
-    """One run of a suite.
+    """Describes one run of a suite.
 
     Attributes:
       suite: its name.
       date: when it began, as ISO 8601 writes it.
-      machine: see :func:`xrcam_jax.benchmark.runs.machine`.
+      machine: see :func:`xrcam_jax.benchmark.machine.machine`.
       settings: the options.
-      peak_memory_mb: of the device or the process, in the whole run; None if it was not kept.
+      peak_memory_mb: most memory of the device or the process in the whole run, in MiB; None if it was not kept.
       rows: what was measured.
     """
 
@@ -33,15 +34,15 @@ class Report:
 
 
 def write(path: Path, report: Report) -> None:
-    """As JSON."""
+    """Writes the report as JSON."""
     write_whole(path, (json.dumps(asdict(report), indent=1) + "\n").encode())
 
 
 def read(path: Path) -> Report:
-    """What :func:`write` wrote.
+    """Reads a report that :func:`write` wrote.
 
     Raises:
-      CommandError: it did not.
+      CommandError: the file cannot be read, or is no report.
     """
     try:
         return Report(**json.loads(path.read_text(encoding="utf-8")))
@@ -50,7 +51,7 @@ def read(path: Path) -> Report:
 
 
 def free_path(folder: Path, suite: str, date: str, machine: Mapping[str, Any]) -> Path:
-    """``DATE_DEVICE_SUITE.json``; ``..._2.json`` and so on for others of the same day."""
+    """Returns ``DATE_DEVICE_SUITE.json``, or ``..._2.json`` and so on for further reports of the same day."""
     stem = f"{date[:10]}_{device_name(machine)}_{suite}"
     path, number = folder / f"{stem}.json", 1
     while path.exists():
@@ -60,7 +61,7 @@ def free_path(folder: Path, suite: str, date: str, machine: Mapping[str, Any]) -
 
 
 def newest(folder: Path, suites: Sequence[str]) -> list[Report]:
-    """Of each suite on each device the latest report in ``folder``, in the order of ``suites``.
+    """Returns the latest report in ``folder`` of each suite on each device, in the order of ``suites``.
 
     Raises:
       CommandError: there is none, or a file is not a report.
@@ -76,7 +77,7 @@ def newest(folder: Path, suites: Sequence[str]) -> list[Report]:
 
 
 def document(reports: Sequence[Report]) -> str:
-    """All as Markdown, a heading and a table each."""
+    """Returns all reports as Markdown, each with a heading and a table."""
     parts = []
     for report in reports:
         machine, versions = report.machine, report.machine["versions"]
@@ -91,7 +92,7 @@ def document(reports: Sequence[Report]) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown; columns in which there is nothing are left out."""
+    """Returns the rows as a table in Markdown; columns in which there is nothing are left out."""
     keys = [
         key for key in dict.fromkeys(k for row in rows for k in row) if any(row.get(key) is not None for row in rows)
     ]

@@ -1,4 +1,4 @@
-"""Images per second of XRelevance-CAM with a batch laid over 1, 2, 4, 8 devices, and whether the maps stay the same.
+"""How much faster is XRelevance-CAM with a batch laid over several devices, and do the maps stay the same?
 
     xrcam benchmark scaling --models resnet50 --batch-size 8     # three minutes on 2 cores
 
@@ -19,27 +19,30 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import LAYERS, Peer, Program, Row, interleaved_medians, numbers, program
+from xrcam_jax.arguments.parser import numbers
+from xrcam_jax.benchmark.compiled_calls import CompiledCall, compile_call
+from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians
 from xrcam_jax.errors import CommandError
+from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.runtime.devices import AXIS, data_mesh
 
 DEFAULTS = {"models": ["resnet50"], "batch_size": 8, "size": 224, "repeats": 5}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The numbers of devices."""
+    """Adds the numbers of devices."""
     parser.add_argument("--devices", type=numbers, default=[1, 2, 4, 8], metavar="N[,N]", help="(1,2,4,8)")
 
 
 def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
-    """A row for each number of devices and model; the first number is what the others are compared with."""
+    """Yields a row for each model and number of devices; the first number is what the others are compared with."""
     for count in options.devices:
         if options.batch_size % count:
             raise CommandError(f"--devices: {count} does not divide the batch of {options.batch_size}")
     counts = _available(options.devices)
     kind = "virtual, sharing the cores" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
     for name in options.models:
-        explain = xr.Explainer(xr.create_model(name), ("xrelevance_cam",), LAYERS)
+        explain = xr.Explainer(xr.create_model(name), ("xrelevance_cam",), STAGES)
         images = pictures(options.batch_size, options.size)
         programs = {str(count): sharded(explain, count, images) for count in counts}
         found = {label: jax.device_get(run().maps["xrelevance_cam"]) for label, run in programs.items()}
@@ -62,14 +65,14 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
 
 
 def pictures(batch: int, size: int) -> np.ndarray:
-    """Random ones."""
+    """Returns ``batch`` pictures of noise, (batch, size, size, 3)."""
     return np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype(np.float32)
 
 
-def sharded(explain: xr.Explainer, count: int, images: np.ndarray) -> Program:
-    """XRelevance-CAM, laid over the first ``count`` devices; the parameters are on all of them."""
+def sharded(explain: xr.Explainer, count: int, images: np.ndarray) -> CompiledCall:
+    """Compiles XRelevance-CAM for a batch laid over the first ``count`` devices, with the parameters on all of them."""
     mesh = data_mesh(jax.devices()[:count])
-    return program(
+    return compile_call(
         explain.explain,
         jax.device_put(explain.parameters, NamedSharding(mesh, PartitionSpec())),
         jax.device_put(images, NamedSharding(mesh, PartitionSpec(AXIS))),
@@ -77,18 +80,18 @@ def sharded(explain: xr.Explainer, count: int, images: np.ndarray) -> Program:
 
 
 def share_after_share(explain: xr.Explainer, count: int, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The maps by layer that one device finds, given in turn what each of ``count`` devices would get."""
+    """Returns the maps by layer that one device finds, given in turn what each of ``count`` devices would get."""
     shares = [jax.device_get(explain(share).maps["xrelevance_cam"]) for share in np.split(images, count)]
-    return {layer: np.concatenate([share[layer] for share in shares]) for layer in LAYERS}
+    return {layer: np.concatenate([share[layer] for share in shares]) for layer in STAGES}
 
 
 def largest_difference(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
-    """Of two sets of maps."""
-    return max(float(np.abs(found[layer] - expected[layer]).max()) for layer in LAYERS)
+    """Returns the largest difference between two sets of maps, over all layers."""
+    return max(float(np.abs(found[layer] - expected[layer]).max()) for layer in STAGES)
 
 
 def _available(counts: list[int]) -> list[int]:
-    """Those numbers for which there are devices; a CPU is made to have as many as it takes, if JAX has not started."""
+    """Returns the numbers for which there are devices; a CPU gets as many as it takes, if JAX has not started."""
     with suppress(RuntimeError):
         asked_for = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
         jax.config.update("jax_num_cpu_devices", max(asked_for, *counts))

@@ -1,8 +1,8 @@
-"""Images per second in training.
+"""How many images per second does training take in?
 
-    xrcam benchmark train --models skresnext50_32x4d --peers torch     # two minutes on 2 cores
+    python -m experiments.benchmark train --models skresnext50_32x4d --peers torch     # two minutes on 2 cores
 
-A step of ours includes the augmentation, which PyTorch's does without.
+A step of ours includes the augmentation, which PyTorch's step does not.
 """
 
 import argparse
@@ -15,17 +15,9 @@ import numpy as np
 import optax
 
 import xrcam_jax as xr
-from xrcam_jax.benchmark.runs import (
-    Peer,
-    Program,
-    Row,
-    achieved,
-    compiled,
-    cores,
-    interleaved_medians,
-    matrix_product,
-    peer_runs,
-)
+from xrcam_jax.benchmark.compiled_calls import CompiledCall, achieved, compile_jitted, matrix_product
+from xrcam_jax.benchmark.machine import cores
+from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians, peer_runs
 from xrcam_jax.data.augment import Augmentation, augment, normalise
 from xrcam_jax.data.manifest import Statistics
 from xrcam_jax.errors import CommandError
@@ -37,11 +29,11 @@ PEAK = "matrix product"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    """Adds nothing: this suite has no options of its own."""
 
 
 def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
-    """A row for each library and model."""
+    """Yields a row for each library and model."""
     if options.batch_size % jax.device_count():
         raise CommandError(f"--batch-size: {options.batch_size} is no multiple of {jax.device_count()}, the devices")
     for name in options.models:
@@ -62,8 +54,8 @@ def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[
             }
 
 
-def training(name: str, batch: int, size: int) -> Program:
-    """One training step of our model ``name`` after another, on random pictures of two classes."""
+def training(name: str, batch: int, size: int) -> CompiledCall:
+    """Compiles a training step of our model ``name`` on random pictures of two classes; each call does the next."""
     mesh, optimiser = data_mesh(), optax.adamax(1e-3)
     static, state = initial_state(xr.create_model(name, num_classes=2), optimiser, mesh)
     settings, statistics = Augmentation(), Statistics(0.5, 0.25)
@@ -72,11 +64,11 @@ def training(name: str, batch: int, size: int) -> Program:
     )
     images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 1), dtype=np.uint8)
     placed = place(mesh, {"image": images, "label": np.arange(batch, dtype=np.int32) % 2})
-    first = compiled(step, state, placed)
+    first = compile_jitted(step, state, placed)
 
     def run() -> Any:
         nonlocal state
-        state, sums = first.call(state, placed)
+        state, sums = first.function(state, placed)
         return sums
 
-    return replace(first, call=run, arguments=())
+    return replace(first, function=run, arguments=())

@@ -1,7 +1,7 @@
 """The description that travels with weights: timm's ``config.json``, as its hub repositories have it.
 
-Beside the weights it is a file of that name, in a safetensors file it is the metadata entry ``config``, and
-in an Orbax directory the file ``config.json``.
+It lies beside the weights as a file of that name, in a safetensors file as the metadata entry ``config``, and in an
+Orbax directory as the file ``config.json``.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,21 @@ from xrcam_jax.pictures.preprocessing import Preprocessing
 
 
 def describe(model: ResNet) -> dict[str, Any]:
-    """What a reader needs to know of ``model`` besides its tensors."""
+    """Describes what a reader needs to know of a model besides its tensors.
+
+    Args:
+      model: any network of this package.
+
+    Returns:
+      Architecture, number of classes and preprocessing under timm's names, as JSON can hold them.
+
+    Example:
+      >>> from flax import nnx
+      >>> from xrcam_jax.models import create_model
+      >>> config = describe(nnx.eval_shape(lambda: create_model("resnet18", num_classes=2)))
+      >>> config["architecture"], config["num_classes"], config["pretrained_cfg"]["input_size"]
+      ('resnet18', 2, [3, 224, 224])
+    """
     wants = model.preprocessing
     return {
         "architecture": model.name,
@@ -31,12 +45,24 @@ def describe(model: ResNet) -> dict[str, Any]:
 
 
 def preprocessing(config: Mapping[str, Any], default: Preprocessing) -> Preprocessing:
-    """How pictures have to be prepared, says ``config``; where it is silent, ``default`` holds.
+    """Returns how pictures have to be prepared, as a description says.
+
+    Args:
+      config: from :func:`describe`, or timm's.
+      default: what holds where the description says nothing.
+
+    Returns:
+      The preprocessing.
 
     Raises:
       ValueError: a field has an impossible value.
+
+    Example:
+      >>> preprocessing({"pretrained_cfg": {"crop_pct": 1.0}}, Preprocessing()).crop_pct
+      1.0
     """
-    wants = config.get("pretrained_cfg", config)  # older files of timm have the fields at the top
+    # Older files of timm have the fields at the top.
+    wants = config.get("pretrained_cfg", config)
     try:
         _, height, width = wants.get("input_size", (3, *default.input_size))
         return Preprocessing(

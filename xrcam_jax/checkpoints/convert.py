@@ -1,7 +1,8 @@
-"""Named tensors to a model and back, exactly or not at all."""
+"""Models from named tensors and back, exactly or not at all."""
 
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,29 +10,58 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from xrcam_jax.checkpoints.timm_keys import Path, timm_key
+from xrcam_jax.checkpoints.timm_keys import NnxPath, timm_key
 from xrcam_jax.models import ResNet, create_model
 from xrcam_jax.models.specs import find_spec
 
-#: timm counts training batches for each norm; we do not.
-COUNTER = "num_batches_tracked"
+#: Name of a norm's counter of training batches, which timm has and our models do not.
+_COUNTER = "num_batches_tracked"
 
-# By rank: OIHW to HWIO, and a dense layer's (out, in) to (in, out).
+# Orders of axes by rank: OIHW to HWIO, and a dense layer's (out, in) to (in, out).
 _TO_NNX = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 _TO_TIMM = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
 
-def flat_state(model: ResNet) -> dict[Path, jax.Array]:
-    """Parameters and statistics of ``model`` by their place; not the random state of a dropout layer."""
+def flat_state(model: ResNet) -> dict[NnxPath, Any]:
+    """Returns a model's parameters and statistics, without the random state of a dropout layer.
+
+    Args:
+      model: any network of this package.
+
+    Returns:
+      Arrays by path, or their shapes for a model that has only these.
+
+    Example:
+      >>> from flax import nnx
+      >>> state = flat_state(nnx.eval_shape(lambda: create_model("resnet18", num_classes=2)))
+      >>> state["fc", "kernel"].shape
+      (512, 2)
+    """
     state = nnx.state(model, nnx.Any(nnx.Param, nnx.BatchStat))
     return {path: variable.get_value() for path, variable in nnx.to_flat_state(state)}
 
 
-def timm_tensors(name: str, arrays: Mapping[Path, jax.Array | np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays of the model ``name`` under timm's keys and in its layout, bit for bit.
+def timm_tensors(name: str, arrays: Mapping[NnxPath, jax.Array | np.ndarray]) -> dict[str, np.ndarray]:
+    """Brings a model's arrays under timm's keys and into its layout, bit for bit.
 
-    The counters of batches that timm's strict loading asks for are there too, as zeros (int64): a model
-    here does not keep them, so those of the file that it came from are forgotten.
+    The counters of batches that timm's strict loading asks for are added as zeros (int64). Our models do not keep
+    them, so those of the file that a model came from are forgotten.
+
+    Args:
+      name: one of :func:`xrcam_jax.list_models`.
+      arrays: parameters and statistics by path.
+
+    Returns:
+      Tensors by timm's key.
+
+    Raises:
+      ValueError: no network is called so.
+
+    Example:
+      >>> import numpy as np
+      >>> tensors = timm_tensors("resnet18", {("conv1", "conv", "kernel"): np.zeros((7, 7, 3, 64))})
+      >>> {key: tensor.shape for key, tensor in tensors.items()}
+      {'conv1.weight': (64, 3, 7, 7)}
     """
     selective = _is_selective(name)
     tensors = {}
@@ -39,23 +69,44 @@ def timm_tensors(name: str, arrays: Mapping[Path, jax.Array | np.ndarray]) -> di
         key = timm_key(path, selective=selective)
         tensors[key] = np.ascontiguousarray(np.transpose(np.asarray(array), _TO_TIMM[array.ndim]))
         if key.endswith("running_var"):
-            tensors[key.replace("running_var", COUNTER)] = np.zeros((), np.int64)
+            tensors[key.replace("running_var", _COUNTER)] = np.zeros((), np.int64)
     return tensors
 
 
 def to_timm(model: ResNet) -> dict[str, np.ndarray]:
-    """The whole of ``model`` as :func:`timm_tensors`; loads into timm with ``strict=True``."""
+    """Returns the whole of a model as tensors that load into timm with ``strict=True``.
+
+    Args:
+      model: any network of this package.
+
+    Returns:
+      Tensors by timm's key, as :func:`timm_tensors` makes them.
+
+    Example:
+      >>> from xrcam_jax.checkpoints.load import load_model
+      >>> from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
+      >>> to_timm(load_model(MODEL, WEIGHTS))["conv1.weight"].shape
+      (16, 3, 7, 7)
+    """
     return timm_tensors(model.name, flat_state(model))
 
 
 def differences(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, np.ndarray]) -> list[str]:
-    """One line for each tensor that is missing, left over, misshapen or not of floating point.
+    """Lists the tensors that are missing, left over, misshapen or not of floating point.
 
     Args:
       expected: the shape of each tensor that a model has.
-      tensors: what is there instead. A counter of batches for each norm may be there too.
+      tensors: what is there. A counter of batches for each norm may be there too.
+
+    Returns:
+      A line for each of them; none if all is well.
+
+    Example:
+      >>> import numpy as np
+      >>> differences({"fc.bias": (2,), "fc.weight": (2, 4)}, {"fc.bias": np.zeros(3)})
+      ['missing: fc.weight (2, 4)', 'wrong shape: fc.bias (3,), expected (2,)']
     """
-    counters = {key.replace("running_var", COUNTER) for key in expected if key.endswith("running_var")}
+    counters = {key.replace("running_var", _COUNTER) for key in expected if key.endswith("running_var")}
     lines = [f"missing: {key} {shape}" for key, shape in expected.items() if key not in tensors]
     for key, tensor in tensors.items():
         if key in counters:
@@ -78,28 +129,34 @@ def from_timm(
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
 ) -> ResNet:
-    """The model ``name`` with the given tensors: each of them used once, and each parameter set once.
+    """Makes a model of named tensors: each of them is used once, and each parameter is set once.
 
     Args:
       name: one of :func:`xrcam_jax.list_models`.
-      tensors: under timm's keys and in its layout. Counters of batches may be there and are ignored.
-      num_classes: as many as the tensors are for, by default. If that is another number, their head is left
-        out and a fresh one takes its place, with a `UserWarning`.
+      tensors: tensors under timm's keys and in its layout. Counters of batches may be there and are ignored.
+      num_classes: number of logits; by default as many as the tensors are for. If it is another number, their head is
+        left out and a fresh one takes its place, with a ``UserWarning``.
       dropout_rate: as for :func:`xrcam_jax.create_model`.
       dtype: as for :func:`xrcam_jax.create_model`.
-      rngs: for a fresh head and for dropout; ``nnx.Rngs(0)`` by default.
+      rngs: random streams for a fresh head and for dropout; ``nnx.Rngs(0)`` by default.
 
     Returns:
       The model, in inference mode.
 
     Raises:
-      ValueError: unknown ``name``; or tensors are missing, left over, misshapen or not of floating point,
-        all of them listed.
+      ValueError: no network is called so; or tensors are missing, left over, misshapen or not of floating point, all of
+        them listed.
+
+    Example:
+      >>> from xrcam_jax.checkpoints.load import read_checkpoint
+      >>> from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
+      >>> from_timm(MODEL, read_checkpoint(WEIGHTS).tensors).num_classes
+      2
     """
     rngs = nnx.Rngs(0) if rngs is None else rngs
     found = _class_count(tensors)
     wanted = num_classes if num_classes is not None else found or 1000
-    # Shapes without values: initialising costs more than loading.
+    # Only shapes, since to draw values would take longer than to load them.
     model = nnx.eval_shape(lambda: create_model(name, num_classes=wanted, dtype=dtype, rngs=_OneKey()))
     if dropout_rate:
         model.dropout = nnx.Dropout(dropout_rate, deterministic=True, rngs=rngs)
@@ -119,7 +176,7 @@ def from_timm(
             f"{name}: weights for {found} classes, {wanted} wanted: the head is fresh and needs training",
             stacklevel=2,
         )
-    # Copies: on a CPU, JAX shares the memory of what it is given. NumPy makes them, which has nothing to compile.
+    # Copies, since on a CPU JAX shares the memory of what it is given. NumPy makes them, which has nothing to compile.
     values = {
         path: np.array(np.transpose(tensors[keys[path]], _TO_NNX[leaf.ndim]), leaf.dtype, order="C")
         for path, leaf in unset.items()
@@ -129,7 +186,7 @@ def from_timm(
 
 
 class _OneKey(nnx.Rngs):
-    """The same key for every parameter, where only shapes count: counting keys takes seconds under a trace."""
+    """Gives the same key for every parameter, where only shapes count: counting keys takes seconds under a trace."""
 
     def __init__(self) -> None:
         self.key = jax.random.key(0)

@@ -1,4 +1,4 @@
-"""Checkpoints as they lie on a disk or on the hub, to models."""
+"""Reading checkpoints of models from files, directories and the Hugging Face hub."""
 
 import json
 import os
@@ -18,15 +18,20 @@ from xrcam_jax.checkpoints.convert import from_timm, timm_tensors
 from xrcam_jax.models import ResNet
 from xrcam_jax.models.specs import find_spec
 
-HUB_PREFIXES = ("hf-hub:", "timm/")
-TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".tar")
-# Where training scripts put the tensors; the averaged weights first, as timm prefers them.
-TORCH_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+_HUB_PREFIXES = ("hf-hub:", "timm/")
+_TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".tar")
+# Keys under which training scripts put the tensors; the averaged weights come first, as timm prefers them.
+_TORCH_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file says: tensors under timm's keys and in its layout, and timm's config where there is one."""
+    """Holds the content of a file of weights.
+
+    Attributes:
+      tensors: tensors under timm's keys and in its layout.
+      config: timm's description of the model; empty where there is none.
+    """
 
     tensors: Mapping[str, np.ndarray]
     config: Mapping[str, Any]
@@ -41,28 +46,34 @@ def load_model(
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
 ) -> ResNet:
-    """The network ``name`` with the given weights, in inference mode, and what pictures it wants.
+    """Loads a network with the given weights, in inference mode.
 
     Args:
       name: one of :func:`xrcam_jax.list_models`.
-      weights: a ``.safetensors`` file; a ``.pth``, ``.pt`` or ``.bin`` file of tensors (needs PyTorch); a
+      weights: a ``.safetensors`` file; a ``.pth``, ``.pt``, ``.bin`` or ``.tar`` file of tensors (needs PyTorch); a
         directory made by :func:`xrcam_jax.checkpoints.save.save_orbax`; or a repository on the Hugging Face hub
         (needs huggingface_hub), as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``.
-      num_classes: as many as the weights are for, by default. If that is another number, their head is left
-        out and a fresh one takes its place, with a `UserWarning`.
+      num_classes: number of logits; by default as many as the weights are for. If it is another number, their head is
+        left out and a fresh one takes its place, with a ``UserWarning``.
       dropout_rate: as for :func:`xrcam_jax.create_model`.
       dtype: as for :func:`xrcam_jax.create_model`.
-      rngs: for a fresh head and for dropout; ``nnx.Rngs(0)`` by default.
+      rngs: random streams for a fresh head and for dropout; ``nnx.Rngs(0)`` by default.
 
     Returns:
-      The network. Its ``preprocessing`` is what the checkpoint says: in its metadata, or in a
-      ``config.json`` beside it; else the default of ``name``.
+      The network. Its ``preprocessing`` is what the checkpoint says in its metadata or in a ``config.json`` beside it;
+      else the default of ``name``.
 
     Raises:
-      ValueError: unknown ``name``; a damaged file; or a checkpoint that is not one of ``name``, with every
+      ValueError: no network is called so; a file is damaged; or it is a checkpoint of another network, with every
         tensor listed that is missing, left over or misshapen.
       FileNotFoundError: there is nothing at ``weights``.
       ImportError: the package that reads such weights is not installed.
+
+    Example:
+      >>> from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
+      >>> model = load_model(MODEL, WEIGHTS)
+      >>> model.name, model.num_classes
+      ('skresnet18_narrow', 2)
     """
     spec = find_spec(name)
     checkpoint = read_checkpoint(weights)
@@ -86,9 +97,26 @@ def load_model(
 
 
 def read_checkpoint(weights: str | os.PathLike[str]) -> Checkpoint:
-    """Tensors and config of whatever ``weights`` names; see :func:`load_model`."""
+    """Reads tensors and description of a checkpoint, without making a model of them.
+
+    Args:
+      weights: as for :func:`load_model`.
+
+    Returns:
+      The content.
+
+    Raises:
+      ValueError: a file is damaged.
+      FileNotFoundError: there is nothing at ``weights``.
+      ImportError: the package that reads such weights is not installed.
+
+    Example:
+      >>> from xrcam_jax.checkpoints.packaged import WEIGHTS
+      >>> read_checkpoint(WEIGHTS).config["architecture"]
+      'skresnet18_narrow'
+    """
     path = Path(weights).expanduser()
-    if not path.exists() and str(weights).startswith(HUB_PREFIXES):
+    if not path.exists() and str(weights).startswith(_HUB_PREFIXES):
         return _read_hub(str(weights).removeprefix("hf-hub:"))
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such weights")
@@ -96,9 +124,9 @@ def read_checkpoint(weights: str | os.PathLike[str]) -> Checkpoint:
         return _read_orbax(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    if path.suffix in TORCH_SUFFIXES:
+    if path.suffix in _TORCH_SUFFIXES:
         return _read_torch(path)
-    raise ValueError(f"{path}: neither .safetensors nor {', '.join(TORCH_SUFFIXES)}, nor a directory")
+    raise ValueError(f"{path}: neither .safetensors nor {', '.join(_TORCH_SUFFIXES)}, nor a directory")
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -107,7 +135,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no mapping
+            # The file is no mapping, though it has keys.
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
     config = _parse(metadata["config"], path) if "config" in metadata else _config_beside(path)
@@ -121,20 +150,20 @@ def _read_torch(path: Path) -> Checkpoint:
         raise ImportError(f"{path}: reading it needs PyTorch: pip install 'xrcam-jax[torch]'") from error
 
     try:
-        # weights_only: a pickle may otherwise run any code.
+        # Without weights_only, a pickle may run any code.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path}: holds more than tensors, and loading it could run code") from error
     except (RuntimeError, EOFError, ValueError) as error:
         raise ValueError(f"{path}: not a whole PyTorch file ({error})") from error
-    for wrapper in TORCH_WRAPPERS:
+    for wrapper in _TORCH_WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
             break
     if not isinstance(content, Mapping) or not all(torch.is_tensor(tensor) for tensor in content.values()):
         raise ValueError(f"{path}: not a dictionary of tensors")
     tensors = {
-        # NumPy knows no bfloat16, and float32 holds it exactly.
+        # NumPy has no bfloat16, and float32 holds it exactly.
         key.removeprefix("module."): (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
         for key, tensor in content.items()
     }
@@ -150,7 +179,7 @@ def _read_hub(repository: str) -> Checkpoint:
         ) from error
 
     repo_id, _, revision = repository.partition("@")
-    # Into one folder of the cache, so that the config lies beside the weights.
+    # The config goes into the same folder of the cache, so that it lies beside the weights.
     hf_hub_download(repo_id, "config.json", revision=revision or None)
     return _read_safetensors(Path(hf_hub_download(repo_id, "model.safetensors", revision=revision or None)))
 

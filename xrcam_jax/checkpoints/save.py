@@ -1,4 +1,4 @@
-"""Models to checkpoints; whatever is written is either whole or not there."""
+"""Writing checkpoints of models; whatever is written is either whole or not there."""
 
 import json
 import os
@@ -17,15 +17,25 @@ from xrcam_jax.runtime.files import write_whole
 def save_timm(model: ResNet, path: str | os.PathLike[str]) -> None:
     """Writes a safetensors file that timm loads with ``strict=True``.
 
-    Every float tensor is as it is in the model, bit for bit; timm's counters of batches are zeros. What
-    pictures the model wants is in the file's metadata.
+    Every float tensor is as it is in the model, bit for bit; timm's counters of batches are zeros. The file's metadata
+    say what pictures the model wants.
 
     Args:
-      model: any of ours.
-      path: the file to write, or to replace: ``.safetensors``. Folders on the way are made.
+      model: any network of this package.
+      path: the ``.safetensors`` file to write or to replace. Folders on the way are made.
 
     Raises:
       ValueError: ``path`` ends in something else.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> from xrcam_jax.checkpoints.load import load_model
+      >>> from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder, "copy.safetensors")
+      ...     save_timm(load_model(MODEL, WEIGHTS), path)
+      ...     path.exists()
+      True
     """
     from safetensors.numpy import save
 
@@ -36,17 +46,20 @@ def save_timm(model: ResNet, path: str | os.PathLike[str]) -> None:
 
 
 def save_orbax(model: ResNet, directory: str | os.PathLike[str]) -> None:
-    """Writes a directory that :func:`xrcam_jax.checkpoints.load.load_model` reads back, bit for bit.
+    """Writes a directory that :func:`xrcam_jax.load_model` reads back, bit for bit.
 
     It holds ``state``, an Orbax checkpoint of the parameters and statistics in a nested dictionary by
-    module and name, and ``config.json``: architecture, number of classes, preprocessing.
+    module and name, and ``config.json`` with architecture, number of classes and preprocessing.
 
     Args:
-      model: any of ours.
-      directory: to write, or to replace if it is such a checkpoint. Folders on the way are made.
+      model: any network of this package.
+      directory: the folder to write, or to replace if it is such a checkpoint. Folders on the way are made.
 
     Raises:
       FileExistsError: there is something else at ``directory``.
+
+    Example:
+      >>> save_orbax(model, "checkpoints/mine")  # doctest: +SKIP
     """
     import orbax.checkpoint as ocp
 

@@ -1,14 +1,14 @@
-"""timm's name of a tensor and its place in our models: text to text, both ways.
+"""timm's key of a tensor and its path in our models, one from the other.
 
-Here, every convolution sits with its norm in one unit (``conv1/conv``, ``conv1/bn``); timm does that in
-Selective Kernel blocks only, and elsewhere lists them side by side (``conv1``, ``bn1``) or numbers them
-(``downsample.0``, ``downsample.1``). The rest has the same name on both sides.
+In our models every convolution sits with its norm in one unit (``conv1/conv``, ``conv1/bn``). timm does that in
+Selective Kernel blocks only. Elsewhere it lists them side by side (``conv1``, ``bn1``) or numbers them
+(``downsample.0``, ``downsample.1``). All else has the same name on both sides.
 """
 
 import re
 
-#: A place in an NNX state, e.g. ``("layer1", 0, "conv1", "bn", "scale")``.
-Path = tuple[str | int, ...]
+#: The path of a variable in an NNX state, e.g. ``("layer1", 0, "conv1", "bn", "scale")``.
+NnxPath = tuple[str | int, ...]
 
 _TIMM_LEAF = {
     "kernel": "weight",
@@ -21,12 +21,21 @@ _NORM_LEAF = {"weight": "scale", "bias": "bias", "running_mean": "mean", "runnin
 _PLAIN_LEAF = {"weight": "kernel", "bias": "bias"}
 
 
-def timm_key(path: Path, *, selective: bool) -> str:
-    """timm's key of the tensor at ``path``.
+def timm_key(path: NnxPath, *, selective: bool) -> str:
+    """Returns timm's key of the tensor at a path.
 
     Args:
-      path: in the state of one of our models.
+      path: path in the state of one of our models.
       selective: whether the model has Selective Kernels, whose blocks timm names in another way.
+
+    Returns:
+      The key.
+
+    Example:
+      >>> timm_key(("layer1", 0, "conv1", "bn", "scale"), selective=False)
+      'layer1.0.bn1.weight'
+      >>> timm_key(("layer1", 0, "conv1", "bn", "scale"), selective=True)
+      'layer1.0.conv1.bn.weight'
     """
     *module, leaf = (str(part) for part in path)
     match module:
@@ -40,11 +49,21 @@ def timm_key(path: Path, *, selective: bool) -> str:
     return ".".join([*module, _TIMM_LEAF[leaf]])
 
 
-def nnx_path(key: str) -> Path:
-    """The place of timm's tensor ``key``, the inverse of :func:`timm_key` for either kind of model.
+def nnx_path(key: str) -> NnxPath:
+    """Returns the path of a tensor of timm: the inverse of :func:`timm_key`, for either kind of model.
+
+    Args:
+      key: timm's.
+
+    Returns:
+      The path in the state of our model.
 
     Raises:
       ValueError: no tensor of a model is called so.
+
+    Example:
+      >>> nnx_path("layer1.0.bn1.weight")
+      ('layer1', 0, 'conv1', 'bn', 'scale')
     """
     *module, leaf = key.split(".")
     match module:

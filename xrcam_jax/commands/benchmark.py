@@ -1,9 +1,9 @@
-"""The project's instrument: what explanations cost on this machine, in time and memory, and how exact they are.
+"""``xrcam benchmark``: measures what explanations cost on this machine, in time and memory, and how exact they are.
 
     xrcam benchmark [SUITE] [options]     # or python -m xrcam_jax.commands.benchmark; explain by default
     xrcam benchmark table                 # the newest figures of each suite in benchmarks/, as Markdown
 
-Each suite is a file in ``xrcam_jax/benchmark/``. Runs that are compared take turns in one process and medians are
+Each suite is a file in ``xrcam_jax/benchmark/``. Runs that are compared take turns in one process, and medians are
 reported: bare times depend on the machine, ratios much less. Compilation is measured without the persistent cache.
 """
 
@@ -19,7 +19,8 @@ import xrcam_jax as xr
 from xrcam_jax.arguments.checks import batch_size, check_at_least_one, check_names, prepare_folder
 from xrcam_jax.arguments.parser import Parser, names
 from xrcam_jax.benchmark import report
-from xrcam_jax.benchmark.runs import Peer, machine, peak_memory_mb
+from xrcam_jax.benchmark.machine import machine, peak_memory_mb
+from xrcam_jax.benchmark.runs import Peer
 from xrcam_jax.errors import CommandError
 
 SUITES = {
@@ -67,7 +68,7 @@ def main(argv: Sequence[str], peers: Mapping[str, Mapping[str, Peer]] = MappingP
 
 
 def _run(name: str, suite: ModuleType, options: argparse.Namespace, peers: Mapping[str, Peer]) -> int:
-    """Writes after each row, so that what was measured stays if the rest fails or is interrupted."""
+    """Measures; writes after each row, so that what was measured stays if the rest fails or is interrupted."""
     date, path, rows = datetime.now().isoformat(timespec="seconds"), options.out, []
     settings = {key: value for key, value in vars(options).items() if key != "out" and value not in (None, [])}
     for row in suite.measure(options, peers):
@@ -87,7 +88,7 @@ def _table(argv: Sequence[str]) -> int:
 
 
 def _parser(name: str, suite: ModuleType, peers: Mapping[str, Peer]) -> argparse.ArgumentParser:
-    """The suite's options: those shared ones that it has defaults for, and its own."""
+    """Returns a parser of the suite's options: the shared ones that it has defaults for, and its own."""
     parser = Parser(
         prog=f"xrcam benchmark {name}",
         description=suite.__doc__,
@@ -113,7 +114,7 @@ def _parser(name: str, suite: ModuleType, peers: Mapping[str, Peer]) -> argparse
 
 
 def _checked(name: str, options: argparse.Namespace, peers: Mapping[str, Peer]) -> argparse.Namespace:
-    """Refuses what can be refused before anything is compiled."""
+    """Refuses what can be refused before anything is compiled; returns the options."""
     given = vars(options)
     if "models" in given:
         check_names("--models", options.models, xr.list_models())

@@ -1,4 +1,4 @@
-"""``xrcam convert``: one checkpoint into another."""
+"""``xrcam convert``: converts one checkpoint into another."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.checkpoints.save import save_orbax, save_timm
 from xrcam_jax.checkpoints.verify import digest, logits_error
 
-#: What float32 rounding may do to logits, and a wrong conversion exceeds by far.
+#: The largest relative error of logits that float32 rounding explains; a wrong conversion exceeds it by far.
 TOLERANCE = 1e-4
 
 EXAMPLE = """example:
@@ -27,12 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return convert(options)
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {_shortened(str(error))}", file=sys.stderr)
+        print(f"error: {shortened(str(error))}", file=sys.stderr)
         return 1
 
 
 def convert(options: argparse.Namespace) -> int:
-    """Does what the command line asks for; raises what goes wrong."""
+    """Does what the command line asks for; returns the exit status.
+
+    Raises:
+      ValueError: weights of another network, or a file that reads back differently or computes other logits.
+      OSError: a file cannot be read or written.
+      ImportError: the package that reads such weights is not installed.
+    """
     model = load_model(options.name, options.weights, num_classes=options.num_classes)
     target = options.to or ("safetensors" if options.out.suffix == ".safetensors" else "orbax")
     save = save_timm if target == "safetensors" else save_orbax
@@ -51,7 +57,8 @@ def convert(options: argparse.Namespace) -> int:
     return 0
 
 
-def _shortened(message: str, limit: int = 10) -> str:
+def shortened(message: str, limit: int = 10) -> str:
+    """Returns the first lines of a message, and how many more there are: networks differ in hundreds of tensors."""
     lines = message.splitlines()
     more = [f"  and {len(lines) - limit} more"] if len(lines) > limit else []
     return "\n".join(lines[:limit] + more)

@@ -1,4 +1,4 @@
-"""``xrcam demo``: the whole way once, with nothing to download."""
+"""``xrcam demo``: goes the whole way once, with nothing to download."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ SUMMARY = "Draw frames of new patients, classify and explain them with the netwo
 EXAMPLE = "example:\n  xrcam demo --out xrcam_demo"
 
 METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
-# Patients that no training has seen: those of the training are drawn from seed 0.
+# This seed draws patients that no training has seen: those of the training are drawn from seed 0.
 UNSEEN = 20261123
 SHOWN = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Adds the command's options."""
     parser.add_argument("--out", type=Path, default=Path("xrcam_demo"), metavar="DIR", help="(xrcam_demo)")
     parser.add_argument(
         "--full", action="store_true", help="first draw recordings, prepare them and train the network: 5 to 10 minutes"
@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     import xrcam_jax as xr
     from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
     from xrcam_jax.data.cohort import SMALL, draw_frames
+    from xrcam_jax.models.resnet import STAGES
     from xrcam_jax.studies.structures import find_structures
 
     weights = _train(options.out) if options.full else WEIGHTS
@@ -46,10 +47,7 @@ def run(options: argparse.Namespace) -> int:
     model = xr.load_model(MODEL, weights)
     found, batches = find_structures(model, frames, METHODS)
     shown = np.flatnonzero(frames.labels == 1)[:: max(1, len(frames.labels) // 2 // SHOWN)][:SHOWN]
-    maps = {
-        layer: np.concatenate([np.asarray(e.maps["xrelevance_cam"][layer]) for e in batches])
-        for layer in ("layer1", "layer2", "layer3", "layer4")
-    }
+    maps = {layer: np.concatenate([np.asarray(e.maps["xrelevance_cam"][layer]) for e in batches]) for layer in STAGES}
     maps["aggregate"] = np.concatenate([np.asarray(e.aggregate("xrelevance_cam")) for e in batches])
     sheet = options.out / "structures.jpg"
     xr.plot.save_picture(sheet, _sheet(frames.pictures[shown], frames.structures[shown], maps, shown))
@@ -109,7 +107,7 @@ def _rgb(grey: np.ndarray) -> np.ndarray:
 
 
 def _sheet(pictures: np.ndarray, structures: np.ndarray, maps: dict[str, np.ndarray], shown: np.ndarray) -> np.ndarray:
-    """One row per frame: what was drawn, outlined, then the map of each layer."""
+    """Returns a sheet with a row for each frame: what was drawn, outlined, then the map of each layer."""
     from xrcam_jax.pictures.plot import contact_sheet, outlined, overlay
 
     rows = [

@@ -1,4 +1,4 @@
-"""``xrcam evaluate NAME``: the experiments of the thesis, one file each in ``xrcam_jax/studies/``."""
+"""``xrcam evaluate NAME``: runs one of the thesis's experiments; each is a study in ``xrcam_jax/studies/``."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -6,7 +6,7 @@ from importlib import import_module
 from xrcam_jax.arguments.checks import check_names
 from xrcam_jax.errors import CommandError
 
-EXPERIMENTS = {
+STUDIES = {
     "segmentation": "overlap of saliency and outlines (Tables 5.1 to 5.4)",
     "dropout": "the same with dropout switched on, many passes (Tables 5.5 and 5.6)",
     "confidence": "scores with the salient pixels hidden, alone, or in order (Table 5.7)",
@@ -18,19 +18,19 @@ EXPERIMENTS = {
 }
 USAGE = """usage: xrcam evaluate NAME --data PREPARED --weights PATH [PATH ...] [--out DIR] ...
 
-{experiments}
+{studies}
 
 xrcam evaluate NAME --help says more of each. Results of all lie in one folder; xrcam report makes a page of them."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the experiment that ``argv`` begins with; returns the exit status."""
+    """Runs the study that ``argv`` begins with; returns the exit status."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE.format(experiments="\n".join(f"  {name:14} {what}" for name, what in EXPERIMENTS.items())))
+        print(USAGE.format(studies="\n".join(f"  {name:14} {what}" for name, what in STUDIES.items())))
         return 0
-    check_names("NAME", argv[:1], EXPERIMENTS)
+    check_names("NAME", argv[:1], STUDIES)
     try:
         return import_module(f"xrcam_jax.studies.{argv[0]}").main(argv[1:])
     except (ImportError, ValueError) as error:
-        # What the library says of bad input names it.
+        # The library's errors about bad input name it: they need no traceback.
         raise CommandError(str(error)) from error

@@ -1,4 +1,4 @@
-"""``xrcam methods``."""
+"""``xrcam methods``: lists the explanation methods."""
 
 import argparse
 
@@ -8,7 +8,7 @@ EXAMPLE = "example:\n  xrcam methods"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It has none."""
+    """Adds nothing: the command has no options."""
 
 
 def run(options: argparse.Namespace) -> int:

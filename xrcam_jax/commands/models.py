@@ -1,4 +1,4 @@
-"""``xrcam models``."""
+"""``xrcam models``: lists the networks."""
 
 import argparse
 import math
@@ -9,7 +9,7 @@ EXAMPLE = "example:\n  xrcam models"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It has none."""
+    """Adds nothing: the command has no options."""
 
 
 def run(options: argparse.Namespace) -> int:

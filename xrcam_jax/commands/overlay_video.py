@@ -1,4 +1,4 @@
-"""What ``xrcam explain`` leaves where ``--out`` names a video.
+"""Writes what ``xrcam explain`` finds into a video, where ``--out`` names one.
 
 Each frame shows the picture beside one overlay per method, that of its layers' aggregate, below what was predicted.
 The first picture settles the size of the panels and the frame rate; pictures of another size are fitted into it.
@@ -7,7 +7,6 @@ The first picture settles the size of the panels and the frame rate; pictures of
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import cv2
 import numpy as np
@@ -19,27 +18,28 @@ from xrcam_jax.pictures.preprocessing import Preprocessing, crop_box
 from xrcam_jax.pictures.read import Picture, frame_rate
 from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE, VideoFile
 
-# In pixels: panels that are smaller have no room for words, frames that are wider suit neither screen nor encoder.
+# In pixels. Smaller panels have no room for words; wider frames suit neither screen nor encoder.
 _SMALLEST, _WIDEST = 256, 3840
 
-RGB = UInt8[np.ndarray, "h w 3"]
+#: Pictures of any size: those of one call differ in it.
+RGB = UInt8[np.ndarray, "_h _w 3"]
 
 
 class OverlayVideo:
-    """The video of one run. It gets its name when it is whole; until then its name says that it is unfinished.
+    """Writes the video of one run, which gets its name when it is whole; until then its name says it is unfinished.
 
     Args:
       path: its suffix is a key of ``xrcam_jax.pictures.write_video.CODECS``.
-      config: the checkpoint's.
-      labels: of the classes.
-      every: the share of a video's frames that come, one in so many.
+      config: how pictures are prepared for the network.
+      labels: names of the classes, or None.
+      every: of a video, one in this many frames comes.
     """
 
     def __init__(self, path: Path, config: Preprocessing, labels: list[str] | None, every: int):
         self.path, self.config, self.labels, self.every = path, config, labels, every
         self._file: VideoFile | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "OverlayVideo":
         return self
 
     def __exit__(self, kind: type | None, *_) -> None:
@@ -81,13 +81,13 @@ class OverlayVideo:
 
 
 def compose(panels: Sequence[RGB], names: Sequence[str], caption: str, size: tuple[int, int]) -> RGB:
-    """One frame: panels side by side, each fitted into ``size`` (height, width), under their names and a caption.
+    """Returns a frame: panels side by side, each fitted into ``size`` (height, width), under their names and a caption.
 
     The sides of the frame are even and depend on ``size`` and the number of panels alone.
     """
     fitted = [_fitted(panel, *size) for panel in panels]
     sheet = plot.contact_sheet([fitted], columns=names, title=caption, cell=max(size))
-    # Encoders store colours at half the resolution.
+    # Encoders store colours at half the resolution, so that both sides have to be even.
     return np.pad(sheet, ((0, sheet.shape[0] % 2), (0, sheet.shape[1] % 2), (0, 0)), mode="edge")
 
 
@@ -98,7 +98,7 @@ def _panel_size(height: int, width: int, panels: int) -> tuple[int, int]:
 
 
 def _fitted(picture: RGB, height: int, width: int) -> RGB:
-    """The whole picture, as large as fits, in the middle of a panel of that size."""
+    """Returns a panel of that size with the whole picture in the middle, as large as fits."""
     if picture.shape[:2] == (height, width):
         return picture
     scale = min(height / picture.shape[0], width / picture.shape[1])

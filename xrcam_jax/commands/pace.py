@@ -1,4 +1,4 @@
-"""How fast frames are explained."""
+"""Measures how fast frames are explained."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE
 
 @dataclass
 class Pace:
-    """Counts frames, and apart those of the first batch: for it everything is compiled, for the others nothing.
+    """Counts frames, and those of the first batch apart: only that batch has to wait for the compiler.
 
     Attributes:
-      frames: that are done.
-      begun: when it was made, in seconds.
+      frames: number of frames that are done.
+      begun: when counting began, in seconds of ``time.perf_counter()``.
       first: number of frames of the first batch.
-      compiled: when that was explained.
+      compiled: when the first batch was explained.
     """
 
     frames: int = 0
@@ -23,11 +23,11 @@ class Pace:
     compiled: float = 0.0
 
     def explained_first(self, frames: int) -> None:
-        """To be called when the first batch is explained and nothing of the second has been begun."""
+        """Is called when the first batch is explained and nothing of the second has been begun."""
         self.first, self.compiled = frames, time.perf_counter()
 
     def describe(self, now: float) -> str:
-        """Frames, seconds, and frames per second without the first batch, beside what pCLE records."""
+        """Returns frames, seconds, and frames per second without the first batch, beside what pCLE records."""
         line = f"{self.frames} frames in {now - self.begun:.1f} s"
         rest = self.frames - self.first
         if rest <= 0:

@@ -1,4 +1,4 @@
-"""``xrcam prepare``: recordings in, frames with a manifest and a split by patient out."""
+"""``xrcam prepare``: turns recordings into frames with a manifest and a split by patient."""
 
 import argparse
 import sys
@@ -28,7 +28,7 @@ Delete it to split anew."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Adds the command's options."""
     parser.add_argument("recordings", type=Path, metavar="RECORDINGS", help="folder of classes, see below")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for frames, manifest, split and statistics")
     parser.add_argument("--every", type=int, default=2, metavar="N", help="take every Nth frame (2)")
@@ -96,7 +96,7 @@ def _check(options: argparse.Namespace) -> "Recordings":
     if not recordings.found:
         raise CommandError(f"RECORDINGS: expected CLASS/PATIENT/VIDEO in {options.recordings}, found no such recording")
     try:
-        # Some recordings may turn out to be damaged: what can be known now is whether there is any chance.
+        # Some recordings may turn out to be damaged; whether a split is possible at all can be known now.
         if (options.out / SPLIT).exists():
             read_split(options.out)
             print(f"{options.out / SPLIT} is there and is kept; --split and --seed are without effect")

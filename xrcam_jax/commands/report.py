@@ -1,4 +1,4 @@
-"""``xrcam report``."""
+"""``xrcam report``: makes one page of all experiments."""
 
 import argparse
 from pathlib import Path
@@ -15,7 +15,7 @@ PAGE = "report.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Adds the command's options."""
     parser.add_argument("results", type=Path, metavar="OUT", help="folder with a folder for each experiment")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the page (OUT/{PAGE})")
 

@@ -1,4 +1,4 @@
-"""What ``xrcam explain`` leaves in its folder.
+"""Writes what ``xrcam explain`` finds into a folder.
 
 ::
 
@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,13 @@ COLUMNS = ("file", "name", "predicted", "label", "score", "target", "target_scor
 
 
 class Result(NamedTuple):
-    """What was found for one picture, on the host; ``maps`` by method, then layer or ``aggregate``."""
+    """Holds what was found for one picture, on the host.
+
+    Attributes:
+      logits: of all classes.
+      target: number of the class that was explained.
+      maps: by method, then by layer or ``aggregate``, in [0, 1].
+    """
 
     logits: Float[np.ndarray, " n"]
     target: int
@@ -46,15 +52,16 @@ class Result(NamedTuple):
 
     @property
     def predicted(self) -> int:
+        """The number of the class with the largest logit."""
         return int(np.argmax(self.logits))
 
     def score(self, index: int) -> float:
-        """The softmax probability of a class."""
+        """Returns the softmax probability of a class."""
         shifted = np.exp(self.logits.astype(np.float64) - self.logits.max())
         return float(shifted[index] / shifted.sum())
 
     def describe(self, labels: list[str] | None) -> str:
-        """The predicted class and, if it is another, the explained one; with their scores."""
+        """Names the predicted class and, if it is another, the explained one, with their scores."""
         line = f"predicted {self._class(self.predicted, labels)}"
         if self.target != self.predicted:
             line += f"; explained {self._class(self.target, labels)}"
@@ -66,7 +73,7 @@ class Result(NamedTuple):
 
 
 class Results:
-    """The folder of one run. Each file is whole or not there, the summary as far as it went.
+    """Writes the folder of one run. Each file is whole or not there; the summary goes as far as the run went.
 
     Several processes share a folder. Each leaves the context when its pictures are written, waits there for the others,
     and gets a ConnectionError if one of them has failed.
@@ -77,8 +84,8 @@ class Results:
         self._together = jax.process_count()
         self._rows: list[tuple[int, str]] = []
 
-    def __enter__(self) -> Self:
-        # Of several processes the first one keeps the summary; the others' rows come at the end.
+    def __enter__(self) -> "Results":
+        # Of several processes the first one keeps the summary. The rows of the others come at the end.
         path = self.folder / SUMMARY if is_first() else os.devnull
         self._file = Path(path).open("w", newline="", encoding="utf-8")
         self._file.write(_row(COLUMNS))
@@ -109,7 +116,7 @@ class Results:
             write_whole(self.folder / SUMMARY, "".join([_row(COLUMNS), *rows]).encode())
 
     def _write(self, picture: Picture, result: Result) -> tuple[Picture, Result]:
-        """Returns what it was given."""
+        """Writes the files of one picture; returns what it was given."""
         height, width = picture.pixels.shape[:2]
         box = crop_box(height, width, self.config)
         overlays = {
@@ -136,7 +143,7 @@ class Results:
         return picture, result
 
     def _compare(self, picture: Picture, pictures: dict[str, dict], title: str, suffix: str = "") -> None:
-        """Methods as columns, layers as rows; those that have only the input get a sheet of their own."""
+        """Saves methods as columns and layers as rows; methods that have only the input get a sheet of their own."""
         at_input = {method: by for method, by in pictures.items() if list(by) == ["input"]}
         of_layers = {method: by for method, by in pictures.items() if method not in at_input}
         for compared, name in ((of_layers, suffix), (at_input, f"_input{suffix}")):
@@ -172,19 +179,22 @@ _BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)
 
 
 def _rows(pictures: dict[str, dict]) -> list[str]:
-    """Layers in the order in which they were asked for, then the input, then the aggregate."""
+    """Returns the layers in the order in which they were asked for, then the input, then the aggregate."""
     last = ("input", "aggregate")
     layers = dict.fromkeys(layer for by_layer in pictures.values() for layer in by_layer)
     return sorted(layers, key=lambda layer: last.index(layer) + 1 if layer in last else 0)
 
 
 def _mask(saliency: Float[np.ndarray, "h w"]) -> np.ndarray:
-    """Black and white, the thesis's eq. 5.1."""
+    """Returns in black and white what is salient by the thesis's eq. 5.1."""
     return np.repeat(np.uint8(255) * np.asarray(salient(jnp.asarray(saliency)))[..., None], 3, axis=2)
 
 
 def _npz(result: Result, box: Box) -> bytes:
-    """Keys ``METHOD/LAYER``, ``logits``, ``target``, ``box`` (top, left, bottom, right: what was seen)."""
+    """Returns an archive with keys ``METHOD/LAYER``, ``logits``, ``target`` and ``box``, what the network saw.
+
+    The box is (top, left, bottom, right) in the picture's pixels.
+    """
     arrays: dict[str, Any] = {"logits": result.logits, "target": result.target, "box": np.asarray(box)}
     for method, maps in result.maps.items():
         arrays |= {f"{method}/{layer}": saliency for layer, saliency in maps.items()}

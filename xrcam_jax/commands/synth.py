@@ -1,4 +1,4 @@
-"""``xrcam synth``."""
+"""``xrcam synth``: draws stand-in recordings."""
 
 import argparse
 from dataclasses import replace
@@ -13,7 +13,7 @@ EXAMPLE = "example:\n  xrcam synth synthetic --small\n  xrcam prepare synthetic/
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Adds the command's options."""
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write into")
     parser.add_argument("--small", action="store_true", help="20 patients, 960 frames of 96 x 96: a minute's worth")
     parser.add_argument("--patients", type=int, metavar="N", help="in both classes together (34; with --small 20)")

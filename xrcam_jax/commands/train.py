@@ -1,4 +1,4 @@
-"""``xrcam train``: a prepared folder in, a network out."""
+"""``xrcam train``: trains a network on a prepared folder."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from xrcam_jax.arguments.checks import check_at_least_one, check_names, prepare_
 from xrcam_jax.errors import CommandError
 
 if TYPE_CHECKING:
-    from xrcam_jax.commands.training import Task
+    from xrcam_jax.commands.training import TrainingTask
     from xrcam_jax.data.manifest import Prepared
 
 NAME = "train"
@@ -29,14 +29,14 @@ RECORDED = (
     *("model", "weights", "dropout", "bfloat16", "batch_size", "accumulate", "learning_rate"),
     *("epochs", "patience", "score", "seed"),
 )
-# What a run may be given more of when it is started again.
+# Settings that may be larger when a run is started again.
 EXTENDABLE = ("epochs",)
 SCORES = ("accuracy", "balanced_accuracy", "loss")
 NEEDED = {"grain": "grain", "dm_pix": "dm-pix", "matplotlib": "matplotlib", "tensorboardX": "tensorboardX"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Adds the command's options."""
     parser.add_argument("prepared", type=Path, metavar="PREPARED", help="folder made by xrcam prepare")
     parser.add_argument("--model", required=True, help="network, see xrcam models")
     parser.add_argument("--weights", help="to start from, as for xrcam explain; from scratch without")
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trains, or goes on; returns the exit status."""
+    """Trains, or goes on with a training; returns the exit status."""
     _check(options)
     processes.join(options)
 
@@ -108,11 +108,11 @@ def _check(options: argparse.Namespace) -> None:
     prepare_folder("--out", options.out)
 
 
-def _task(options: argparse.Namespace) -> "Task":
+def _task(options: argparse.Namespace) -> "TrainingTask":
     """Reads and checks the data, and whether the devices can share it."""
     import jax
 
-    from xrcam_jax.commands.training import Task
+    from xrcam_jax.commands.training import TrainingTask
     from xrcam_jax.data.manifest import read_prepared
     from xrcam_jax.data.pipeline import common_size
 
@@ -133,7 +133,7 @@ def _task(options: argparse.Namespace) -> "Task":
     if len(prepared.classes) < 2:
         raise CommandError(f"{options.prepared}: the only class is {', '.join(prepared.classes)}; there is no choice")
     weights = _weights_of_classes(options.class_weights, prepared)
-    return Task(options, prepared, size, weights, _settings(options, prepared, size, weights))
+    return TrainingTask(options, prepared, size, weights, _settings(options, prepared, size, weights))
 
 
 def _weights_of_classes(given: str | tuple[float, ...] | None, prepared: "Prepared") -> tuple[float, ...] | None:
@@ -161,7 +161,7 @@ def _settings(
         "classes": prepared.classes,
         "class_weights": None if weights is None else list(weights),
         "statistics": asdict(prepared.statistics),
-        # Not where it lies: that may change.
+        # The data's place is not recorded, since it may change.
         "data": f"{len(prepared.frames)} frames, checksum {zlib.crc32(content.encode()):08x}",
     }
 

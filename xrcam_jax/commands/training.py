@@ -1,4 +1,4 @@
-"""What ``xrcam train`` does once its arguments are in order: data and network together, then the results."""
+"""Does the work of ``xrcam train`` once its arguments are in order: it trains and writes the results."""
 
 import argparse
 import warnings
@@ -28,7 +28,8 @@ from xrcam_jax.runtime.devices import data_mesh, first_alone, is_first
 from xrcam_jax.runtime.files import write_rows, write_whole
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
 from xrcam_jax.train.loop import Observer, Progress, Run, Schedule, finished, fit, predict
-from xrcam_jax.train.report import Board, Predictions, markdown, plot_curves
+from xrcam_jax.train.predictions import Predictions
+from xrcam_jax.train.report import Board, markdown, plot_curves
 from xrcam_jax.train.step import (
     Static,
     TrainState,
@@ -40,14 +41,14 @@ from xrcam_jax.train.step import (
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is to be learnt, from what and how.
+class TrainingTask:
+    """Says what is to be learnt, from what and how.
 
     Attributes:
       options: of the command.
       prepared: the data.
       size: side of the pictures in pixels.
-      class_weights: of the loss, by class.
+      class_weights: of the loss, by class; None if all are 1.
       settings: all that determines the outcome, as JSON has it.
     """
 
@@ -59,7 +60,7 @@ class Task:
 
     @property
     def out(self) -> Path:
-        """Folder of the run."""
+        """The folder of the run."""
         return self.options.out
 
     @property
@@ -71,6 +72,7 @@ class Task:
 
     @property
     def schedule(self) -> Schedule:
+        """How long to train, and when to look at the validation part and save."""
         options, share = self.options, self.share
         steps = steps_per_epoch(self.prepared, batch_size=share["batch_size"], processes=share["processes"])
         return Schedule(steps, options.epochs, options.patience, options.score, options.checkpoint_every)
@@ -78,7 +80,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Network:
-    """A network ready to be trained."""
+    """Holds a network ready to be trained, and its compiled steps."""
 
     model: ResNet
     mesh: Mesh
@@ -88,8 +90,8 @@ class Network:
     eval_step: Callable
 
 
-def train(task: Task) -> None:
-    """Trains, or goes on, to the end and writes the results.
+def train(task: TrainingTask) -> None:
+    """Trains to the end, from the start or from the last checkpoint, and writes the results.
 
     Raises:
       CommandError: the weights to start from cannot be read.
@@ -125,8 +127,8 @@ def train(task: Task) -> None:
     first_alone(lambda: _write_results(task, progress, predictions, assemble(network.static, best[0])))
 
 
-def _show_augmentation(task: Task) -> None:
-    """``augmentation.jpg``: a few frames of the training part, as they are and as the network gets to see them."""
+def _show_augmentation(task: TrainingTask) -> None:
+    """Saves ``augmentation.jpg``: a few frames for training, as they are and as the network gets to see them."""
     path = task.out / "augmentation.jpg"
     if task.options.no_augmentation or path.exists() or not is_first():
         return
@@ -136,7 +138,7 @@ def _show_augmentation(task: Task) -> None:
     save_picture(path, sheet(jax.random.key(task.options.seed), images, Augmentation()))
 
 
-def _network(task: Task, *, resumes: bool) -> Network:
+def _network(task: TrainingTask, *, resumes: bool) -> Network:
     options, statistics = task.options, task.prepared.statistics
     model, mesh, optimiser = _model(task, resumes=resumes), data_mesh(), optax.adamax(options.learning_rate)
     static, state = initial_state(model, optimiser, mesh)
@@ -157,8 +159,8 @@ def _network(task: Task, *, resumes: bool) -> Network:
     return Network(model, mesh, static, state, train_step, eval_step)
 
 
-def _model(task: Task, *, resumes: bool) -> ResNet:
-    """A fresh network, or with the weights to start from; a run that goes on needs those no more."""
+def _model(task: TrainingTask, *, resumes: bool) -> ResNet:
+    """Returns a fresh network, or one with the weights to start from, which a run that goes on needs no more."""
     options = task.options
     wants: dict[str, Any] = {
         "num_classes": len(task.prepared.classes),
@@ -171,7 +173,7 @@ def _model(task: Task, *, resumes: bool) -> ResNet:
     else:
         try:
             with warnings.catch_warnings():
-                # That the head is a fresh one is what training is for.
+                # The warning that the head is fresh is expected here: training is what the head needs.
                 warnings.simplefilter("ignore", UserWarning)
                 model = xr.load_model(options.model, options.weights, **wants)
         except (OSError, ValueError, ImportError) as error:
@@ -184,7 +186,9 @@ def _model(task: Task, *, resumes: bool) -> ResNet:
     return model
 
 
-def _write_results(task: Task, progress: Progress, predictions: Mapping[str, Predictions], model: ResNet) -> None:
+def _write_results(
+    task: TrainingTask, progress: Progress, predictions: Mapping[str, Predictions], model: ResNet
+) -> None:
     classes, rows, sections = task.prepared.classes, [], []
     for part, found in predictions.items():
         frames = task.prepared.part(part)
@@ -200,17 +204,17 @@ def _write_results(task: Task, progress: Progress, predictions: Mapping[str, Pre
     summary = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name.startswith(("train", "valid")))
     write_rows(task.out / "predictions.csv", rows)
     write_whole(task.out / "report.md", "\n\n".join([title, f"In training: {summary}.", *sections]).encode())
-    # Last: whoever finds it finds the report too.
+    # The weights come last, so that whoever finds them finds the report too.
     save_timm(model, task.out / "best.safetensors")
     print(f"{finished(progress, task.schedule)}; the best is epoch {progress.best_epoch}. See {task.out}/report.md")
 
 
-def _screen(task: Task) -> "Screen | Quiet":
+def _screen(task: TrainingTask) -> "Screen | Quiet":
     return Screen(task) if is_first() else Quiet()
 
 
 class Quiet(Observer):
-    """Says and writes nothing: of several processes, the first one does."""
+    """Says and writes nothing: of several processes, only the first one does."""
 
     def __enter__(self) -> "Quiet":
         return self
@@ -220,9 +224,9 @@ class Quiet(Observer):
 
 
 class Screen(Observer):
-    """A progress bar for each epoch and a line at its end; the curves as CSV, picture and TensorBoard log."""
+    """Shows a progress bar for each epoch and a line at its end; writes the curves as CSV, picture and log."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: TrainingTask):
         self._out, self._batch_size, self._schedule = task.out, task.options.batch_size, task.schedule
         self._bar: tqdm | None = None
         self._board: Board | None = None

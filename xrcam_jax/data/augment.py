@@ -1,4 +1,4 @@
-"""Mild changes of frames that a label survives, made on the device: flips, rotation, contrast."""
+"""Mild random changes of frames that leave their labels true: flips, rotation and contrast, on the device."""
 
 import functools
 import math
@@ -8,24 +8,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32, PRNGKeyArray, UInt8
 
 from xrcam_jax.data.manifest import Statistics
 from xrcam_jax.pictures import plot
 
-Grey = UInt8[Array, "b h w 1"] | Float[Array, "b h w 1"]
+Grey = UInt8[Array | np.ndarray, "b h w 1"] | Float[Array | np.ndarray, "b h w 1"]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What ``augment`` may do to a frame; each frame gets its own draw.
+    """Says what :func:`augment` may do to a frame; each frame gets its own draw.
 
     Attributes:
-      vertical_flip: whether every other frame, by chance, is turned upside down.
-      horizontal_flip: whether every other frame, by chance, is mirrored.
-      max_rotation: in degrees, of either direction, in [0, 180]; all angles up to it are as likely.
-      contrast: the least and the largest factor on the distance to the frame's mean intensity, from 0; all between
-        are as likely.
+      vertical_flip: whether a frame is turned upside down with a chance of one half.
+      horizontal_flip: whether a frame is mirrored with a chance of one half.
+      max_rotation: largest angle in degrees, in either direction, in [0, 180]; all angles up to it are equally likely.
+      contrast: the least and the largest factor on the distance to the frame's mean intensity, from 0; all factors
+        between them are equally likely.
 
     Raises:
       ValueError: naming the attribute that is out of range.
@@ -54,7 +55,21 @@ def augment(key: PRNGKeyArray, images: Grey, settings: Augmentation) -> Float32[
       settings: what may be done. The function is compiled anew for each.
 
     Returns:
-      Floats in [0, 1]; what the contrast pushes out of it is clipped.
+      Floats in [0, 1]; what the contrast pushes out of that range is clipped.
+
+    Raises:
+      ValueError: where the images have another shape.
+      TypeError: where they are neither uint8 nor floats.
+      ImportError: dm_pix is not installed.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.data.augment import Augmentation, augment
+      >>> settings = Augmentation(vertical_flip=False, horizontal_flip=False, max_rotation=0.0, contrast=(0.0, 0.0))
+      >>> frame = jnp.array([0.25, 0.75]).reshape(1, 1, 2, 1)
+      >>> augment(jax.random.key(0), frame, settings).ravel().tolist()
+      [0.5, 0.5]
     """
     pictures = _unit(images)
     keys = jax.random.split(key, pictures.shape[0])
@@ -63,27 +78,51 @@ def augment(key: PRNGKeyArray, images: Grey, settings: Augmentation) -> Float32[
 
 @functools.partial(jax.jit, static_argnames="statistics")
 def normalise(images: Grey, statistics: Statistics) -> Float32[Array, "b h w 3"]:
-    """The network's input: ``(intensity - mean) / std``, the grey copied to three channels.
+    """Returns the network's input, (intensity - mean) / std, with the grey copied to three channels.
 
     Args:
       images: uint8, or floats in [0, 1].
       statistics: of the training part.
+
+    Returns:
+      The normalised frames.
+
+    Raises:
+      ValueError: where the images have another shape.
+      TypeError: where they are neither uint8 nor floats.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.data.augment import normalise
+      >>> from xrcam_jax.data.manifest import Statistics
+      >>> normalise(jnp.array([0.25, 1.0]).reshape(1, 1, 2, 1), Statistics(0.5, 0.25))[0, 0].tolist()
+      [[-1.0, -1.0, -1.0], [2.0, 2.0, 2.0]]
     """
     return jnp.repeat((_unit(images) - statistics.mean) / statistics.std, 3, axis=-1)
 
 
-def rotate(image: Float[Array, "h w"], angle: Float[Array, ""]) -> Float[Array, "h w"]:
-    """Turns a picture about its centre, counterclockwise for a positive angle, and keeps its size.
-
-    Bilinear; what is turned in from outside is the picture reflected at its edges, the edge pixels repeated.
+def rotate(image: Float[Array | np.ndarray, "h w"], angle: Float[Array, ""]) -> Float[Array, "h w"]:
+    """Turns a picture about its centre and keeps its size.
 
     Args:
       image: of one channel.
-      angle: in radians.
+      angle: in radians, counterclockwise where it is positive.
+
+    Returns:
+      The picture, interpolated bilinearly. What is turned in from outside is the picture reflected at its edges, with
+      the edge pixels repeated.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.data.augment import rotate
+      >>> jnp.rint(rotate(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array(jnp.pi / 2))).tolist()
+      [[2.0, 4.0], [1.0, 3.0]]
     """
-    # dm_pix.rotate also interpolates across the channels: here it took six times as long, and more with other fillings.
+    # dm_pix.rotate also interpolates across the channels, which took six times as long here, and longer with other
+    # ways to fill the outside.
+    image = jnp.asarray(image)
     height, width = image.shape
-    down, right = jnp.meshgrid(_about_centre(height), _about_centre(width), indexing="ij")
+    down, right = jnp.meshgrid(_about_centre(height, image.dtype), _about_centre(width, image.dtype), indexing="ij")
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rows = cos * down + sin * right + (height - 1) / 2
     columns = cos * right - sin * down + (width - 1) / 2
@@ -93,17 +132,28 @@ def rotate(image: Float[Array, "h w"], angle: Float[Array, ""]) -> Float[Array, 
 def sheet(
     key: PRNGKeyArray, images: Grey, settings: Augmentation, *, draws: int = 4, cell: int = 160
 ) -> UInt8[np.ndarray, "sheet_h sheet_w 3"]:
-    """A picture that shows what ``augment`` does: in each row a frame before, then as often after as asked.
+    """Draws a sheet that shows what :func:`augment` does: in each row a frame before and several times after.
 
     Args:
       key: the columns' keys are split from it.
       images: at least one, uint8 or floats in [0, 1].
       settings: what may be done.
       draws: columns of frames after, from 1.
-      cell: side of a picture on the sheet in pixels.
+      cell: the longer side of a frame on the sheet, in pixels.
+
+    Returns:
+      The sheet.
 
     Raises:
       ValueError: where there are no images or draws.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.data.augment import Augmentation, sheet
+      >>> settings = Augmentation(max_rotation=0.0)
+      >>> sheet(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), settings, draws=1, cell=80).shape
+      (160, 200, 3)
     """
     if draws < 1:
         raise ValueError(f"draws: expected 1 or more, got {draws}")
@@ -129,8 +179,8 @@ def _augment_one(key: PRNGKeyArray, image: Float32[Array, "h w 1"], settings: Au
     return jnp.clip(image, 0, 1).astype(jnp.float32)
 
 
-def _about_centre(length: int) -> Float[Array, "length"]:
-    return jnp.arange(length) - (length - 1) / 2
+def _about_centre(length: int, dtype: DTypeLike) -> Float[Array, "{length}"]:
+    return jnp.arange(length, dtype=dtype) - (length - 1) / 2
 
 
 def _unit(images: Grey) -> Float32[Array, "b h w 1"]:

@@ -1,26 +1,27 @@
-"""Structures marked by hand, from a COCO file such as MakeSense.ai exports: masks in the pixels of prepared frames.
+"""Reading structures marked by hand: masks of prepared frames from a COCO file, such as MakeSense.ai exports.
 
 An image of the file belongs to the frame with its base name; folders in ``file_name`` are ignored. Where its width and
 height are those of the crop, its coordinates are the crop's. Where they are those of the recording's frames, they are
-shifted and clipped to the crop. Any other size is left out and not scaled, as nothing says what was cut or stretched.
+shifted and clipped to the crop. Images of any other size are left out and not scaled, as nothing says what was cut or
+stretched.
 
-Every annotation has one outcome, which ``Report`` counts:
+Every annotation has one outcome, which :class:`Tally` counts:
 
 - used: it marks at least one pixel of the crop.
-- duplicate: as another with the same id in every respect, which is kept.
-- dropped frame: of a frame that preparation left out of a recording that it kept others of.
-- unknown image: of no frame of any prepared recording, or of an image id that is not listed.
-- size mismatch: of an image that has neither the crop's size nor the recording's.
+- duplicate: it is the same in every respect as another one, which is kept.
+- dropped frame: its frame was left out by the preparation, which kept others of the same recording.
+- unknown image: its image is no frame of any prepared recording, or is not listed.
+- size mismatch: its image has neither the size of the crop nor that of the recording's frames.
 - empty: the points of all its polygons lie on one line, or it is too thin to cover a pixel.
 - outside the crop: it marks something, but no pixel of the crop.
 
-Of those that are used, it also counts what they are and what is remarkable about them:
+The tally also counts what those that are used are, and what is remarkable about them:
 
 - polygon, RLE, box: what the mask was drawn from. The box counts only where there is no segmentation.
 - clipped to the crop: what it marks outside of the crop is cut off.
 - self-crossing: parts that are encircled an even number of times are outside (as in pycocotools).
 - renumbered: its id belongs to another annotation as well; the later one gets the next free id.
-- crowd: marked as a group (``iscrowd``); its mask counts like any other.
+- crowd: it is marked as a group (``iscrowd``); its mask counts like any other.
 """
 
 import json
@@ -45,7 +46,8 @@ from xrcam_jax.pictures.preprocessing import Box
 OUTCOMES = ("used", "duplicate", "dropped frame", "unknown image", "size mismatch", "empty", "outside the crop")
 REMARKS = ("polygon", "RLE", "box", "clipped to the crop", "self-crossing", "renumbered", "crowd")
 
-# pycocotools allocates in proportion to an outline's length, so absurd coordinates would take all memory.
+# Largest coordinate, in sides of the image. pycocotools allocates in proportion to an outline's length, so absurd
+# coordinates would take all memory.
 FARTHEST = 10
 
 
@@ -69,10 +71,12 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Report:
-    """How many annotations had each of ``OUTCOMES`` and, of those that are used, each of ``REMARKS``.
+class Tally:
+    """Counts what became of annotations; printed, it is a table.
 
-    Printed, it is a table.
+    Attributes:
+      outcomes: how many annotations had each of ``OUTCOMES``.
+      remarks: how many of those that are used had each of ``REMARKS``.
     """
 
     outcomes: dict[str, int]
@@ -87,7 +91,7 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """What ``read_annotations`` found.
+    """The annotations of prepared frames, as :func:`read_annotations` finds them.
 
     Attributes:
       frames: the prepared frames, by their ``file``.
@@ -97,20 +101,22 @@ class Annotations:
 
     frames: dict[str, Frame]
     instances: dict[str, tuple[Instance, ...]]
-    report: Report
+    report: Tally
 
     @property
     def annotated(self) -> list[str]:
-        """The ``file`` of the frames with at least one usable annotation, in the frames' order."""
+        """The files of the frames with at least one usable annotation, in the frames' order."""
         return [file for file, instances in self.instances.items() if instances]
 
     def masks(self, file: str, size: int | None = None) -> Bool[np.ndarray, "size size"]:
-        """What any instance of a frame covers.
+        """Returns what all instances of a frame cover together.
 
         Args:
           file: the frame's, as in the manifest.
-          size: side in pixels that the crop has been resized to, its own by default. A pixel is covered where at
-            least half of it is.
+          size: side in pixels that the crop has been resized to, its own by default.
+
+        Returns:
+          The mask. A resized pixel is covered where at least half of it is.
 
         Raises:
           ValueError: where no frame has this file, or the size is not positive.
@@ -120,7 +126,7 @@ class Annotations:
         side = self.frames[file].size
         mask = np.zeros((side, side), bool)
         for instance in self.instances[file]:
-            mask[_inside(instance.box)] |= instance.inside
+            mask[instance.box.slices] |= instance.inside
         return mask if size is None else resized(mask, (size, size))
 
 
@@ -131,9 +137,42 @@ def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> A
       path: of the JSON file.
       frames: the prepared ones, as in the manifest.
 
+    Returns:
+      The instances of each frame, and a tally of what became of all annotations.
+
     Raises:
       ValueError: names the file and the key that is missing or not as COCO has it, or the image or category id that
         stands for two different things.
+
+    Example:
+      >>> import json
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.coco import read_annotations
+      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.data.manifest import Frame
+      >>> frame = Frame("sick/clip_000000.png", "sick", "p1", "sick/p1/clip.avi", 0, Crop(0, 0, 3, 8, 8))
+      >>> content = {
+      ...     "images": [{"id": 7, "width": 3, "height": 3, "file_name": "clip_000000.png"}],
+      ...     "categories": [{"id": 2, "name": "lesion"}],
+      ...     "annotations": [{"id": 1, "image_id": 7, "category_id": 2, "segmentation": [[0, 0, 2, 0, 2, 1, 0, 1]]}],
+      ... }
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = Path(folder) / "annotations.json"
+      ...     _ = path.write_text(json.dumps(content))
+      ...     annotations = read_annotations(path, [frame])
+      >>> annotations.masks(frame.file).astype(int).tolist()
+      [[1, 1, 0], [0, 0, 0], [0, 0, 0]]
+      >>> print(annotations.report)
+      annotations                    1
+        used                         1
+          polygon                    1
+        duplicate                    0
+        dropped frame                0
+        unknown image                0
+        size mismatch                0
+        empty                        0
+        outside the crop             0
     """
     try:
         images, categories, annotations = parsed(json.loads(Path(path).read_text(encoding="utf-8-sig")))
@@ -155,13 +194,13 @@ def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> A
         raise ValueError(f"{path}: expected COCO annotations, found JSON nested too deep") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    counts = Report({name: outcomes[name] for name in OUTCOMES}, {name: remarks[name] for name in REMARKS})
+    counts = Tally({name: outcomes[name] for name in OUTCOMES}, {name: remarks[name] for name in REMARKS})
     by_file = {file: tuple(marked) for file, marked in instances.items()}
     return Annotations({frame.file: frame for frame in frames}, by_file, counts)
 
 
 class _Place(NamedTuple):
-    """The frame that an image shows, the image's size, and the crop's place in it."""
+    """Says which frame an image shows, how large the image is, and where the crop lies in it."""
 
     frame: Frame
     height: int
@@ -172,14 +211,14 @@ class _Place(NamedTuple):
 def _judged(
     annotation: Annotation, place: _Place | str, categories: dict[int, str]
 ) -> tuple[str, Instance | None, list[str]]:
-    """The outcome, the instance where it is used, and what is remarkable about it."""
+    """Returns the outcome of an annotation, the instance if it is used, and what is remarkable about it."""
     if annotation.category not in categories:
         raise ValueError(f"{annotation.where}.category_id: {annotation.category} is not listed in categories")
     if annotation.duplicate or isinstance(place, str):
         return ("duplicate" if annotation.duplicate else str(place)), None, []
     regions = annotation.regions
     mask = _mask(annotation, place)
-    cropped = mask[_inside(place.crop)]
+    cropped = mask[place.crop.slices]
     leaves = any(
         polygon.min() < 0 or (polygon.max(axis=0) > (place.width, place.height)).any() for polygon in regions.polygons
     )
@@ -194,12 +233,12 @@ def _judged(
     }
     box = _bounds(cropped)
     category = categories[annotation.category]
-    instance = Instance(annotation.number, category, annotation.crowd, box, cropped[_inside(box)].copy())
+    instance = Instance(annotation.number, category, annotation.crowd, box, cropped[box.slices].copy())
     return "used", instance, [name for name, applies in remarkable.items() if applies]
 
 
 def _place(image: dict[str, Any], by_name: dict[str, Frame], recordings: set[str]) -> _Place | str:
-    """Where an image's annotations go, or the outcome that all of them have."""
+    """Returns where an image's annotations go, or the outcome that all of them have."""
     name, width, height = _base(image["file_name"]), image["width"], image["height"]
     frame = by_name.get(name)
     if frame is None:
@@ -208,8 +247,8 @@ def _place(image: dict[str, Any], by_name: dict[str, Frame], recordings: set[str
         return "dropped frame" if is_frame else "unknown image"
     if (width, height) == (frame.size, frame.size):
         return _Place(frame, height, width, Box(0, 0, frame.size, frame.size))
-    if (width, height) == (frame.width, frame.height):
-        return _Place(frame, height, width, Box(frame.top, frame.left, frame.top + frame.size, frame.left + frame.size))
+    if (width, height) == (frame.crop.width, frame.crop.height):
+        return _Place(frame, height, width, frame.crop.box)
     return "size mismatch"
 
 
@@ -218,7 +257,7 @@ def _base(file: str) -> str:
 
 
 def _mask(annotation: Annotation, place: _Place) -> Bool[np.ndarray, "h w"]:
-    """All that an annotation marks in its image, before it is cropped."""
+    """Returns all that an annotation marks in its image, before it is cropped."""
     polygons, rle = annotation.regions.polygons, annotation.regions.rle
     height, width = place.height, place.width
     if rle is not None and list(rle["size"]) != [height, width]:
@@ -234,13 +273,13 @@ def _mask(annotation: Annotation, place: _Place) -> Bool[np.ndarray, "h w"]:
     if rle is None:
         runs = coco.merge(runs)
     with warnings.catch_warnings():
-        # pycocotools 2.0.11 knows nothing of a parameter that NumPy 2 passes.
+        # pycocotools 2.0.11 does not know a parameter that NumPy 2 passes.
         warnings.simplefilter("ignore", DeprecationWarning)
         return coco.decode(runs).astype(bool)
 
 
 def _crosses_itself(polygon: Polygon) -> bool:
-    """Whether two of its edges cross; edges that merely touch do not."""
+    """Tells whether two edges of a polygon cross; edges that merely touch do not."""
     starts, ends = polygon, np.roll(polygon, -1, axis=0)
     for start, end in zip(starts, ends, strict=True):
         parted = _side(start, end, starts) * _side(start, end, ends) < 0
@@ -251,7 +290,7 @@ def _crosses_itself(polygon: Polygon) -> bool:
 
 
 def _side(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> Float[np.ndarray, "n"]:
-    """The sign says on which side of the line from start to end the point lies."""
+    """Returns a sign that says on which side of the line from start to end a point lies."""
     along, towards = end - start, point - start
     return np.sign(along[..., 0] * towards[..., 1] - along[..., 1] * towards[..., 0])
 
@@ -261,15 +300,24 @@ def _bounds(mask: Bool[np.ndarray, "h w"]) -> Box:
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
-def _inside(box: Box) -> tuple[slice, slice]:
-    return np.s_[box.top : box.bottom, box.left : box.right]
-
-
 def resized(mask: Bool[np.ndarray, "p q"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """The mask at another ``size``, height and width in pixels: a pixel is covered where at least half of it is.
+    """Resizes a mask.
+
+    Args:
+      mask: of any size.
+      size: height and width in pixels, from 1.
+
+    Returns:
+      The mask at that size; a pixel is covered where at least half of it is.
 
     Raises:
       ValueError: the size is not positive.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.data.coco import resized
+      >>> resized(np.array([[True, False, False, False], [True, True, False, True]]), (1, 2)).tolist()
+      [[True, False]]
     """
     if min(size) < 1:
         raise ValueError(f"size: expected 1 or more pixels, got {min(size)}")

@@ -1,4 +1,4 @@
-"""What a COCO file says, each part checked for its own sake, before it is known which frames there are.
+"""Reading what a COCO file says: each part is checked for its own sake, whatever frames there are.
 
 Where something is not as COCO has it, a ValueError names its key.
 """
@@ -12,7 +12,13 @@ Polygon = Float[np.ndarray, "points 2"]
 
 
 class Regions(NamedTuple):
-    """What an annotation marks: polygons in the image's pixels, or an uncompressed RLE."""
+    """What an annotation marks.
+
+    Attributes:
+      kind: what it is drawn from, ``"polygon"``, ``"RLE"`` or ``"box"``.
+      polygons: x and y of corners, in the image's pixels; a box is a polygon too.
+      rle: uncompressed, with its ``size`` and ``counts``; None where there are polygons.
+    """
 
     kind: str
     polygons: list[Polygon]
@@ -20,7 +26,18 @@ class Regions(NamedTuple):
 
 
 class Annotation(NamedTuple):
-    """One annotation: its key in the file, an id of its own, and whether that or all of it had been there before."""
+    """One annotation.
+
+    Attributes:
+      where: its key in the file.
+      number: its id, unique in the file.
+      image: id of the image that it is of.
+      category: id of its category.
+      crowd: whether it marks a group.
+      regions: what it marks.
+      duplicate: whether an annotation before it is the same in every respect.
+      renumbered: whether its id in the file belongs to an annotation before it.
+    """
 
     where: str
     number: int
@@ -33,7 +50,27 @@ class Annotation(NamedTuple):
 
 
 def parsed(content: Any) -> tuple[dict[int, dict], dict[int, str], list[Annotation]]:
-    """The images and the categories' names by id, and the annotations, all checked for their own sake."""
+    """Takes a COCO file apart.
+
+    Args:
+      content: the file's JSON.
+
+    Returns:
+      The images and the names of the categories, both by id, and the annotations in their order.
+
+    Raises:
+      ValueError: naming the key of what is missing or not as COCO has it.
+
+    Example:
+      >>> from xrcam_jax.data.coco_format import parsed
+      >>> image = {"id": 7, "width": 4, "height": 3, "file_name": "a.png"}
+      >>> annotation = {"id": 1, "image_id": 7, "category_id": 2, "bbox": [0, 0, 2, 1]}
+      >>> categories = [{"id": 2, "name": "lesion"}]
+      >>> content = {"images": [image], "annotations": [annotation], "categories": categories}
+      >>> images, names, (found,) = parsed(content)
+      >>> images[7]["width"], names, found.regions.kind
+      (4, {2: 'lesion'}, 'box')
+    """
     if not isinstance(content, dict):
         raise ValueError(f"expected a COCO object, found {type(content).__name__}")
     images: dict[int, dict] = {}
@@ -81,7 +118,7 @@ def _regions(where: str, fields: dict) -> Regions:
         return Regions("polygon", [one for one in polygons if _has_area(one)], None)
     left, top, width, height = _numbers(f"{where}.bbox", _value(where, fields, "bbox", list), 4)
     right, bottom = left + width, top + height
-    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
     return Regions("box", [corners] if width > 0 and height > 0 else [], None)
 
 
@@ -93,7 +130,7 @@ def _polygon(where: str, values: Any) -> Polygon:
 
 
 def _rle(where: str, fields: dict) -> dict[str, Any]:
-    """The RLE, uncompressed, its runs checked: of too few pycocotools makes a mask of whatever is in memory."""
+    """Uncompresses an RLE and checks its runs: from too few, pycocotools makes a mask of whatever is in memory."""
     height, width = _numbers(f"{where}.size", _value(where, fields, "size", list), 2)
     counts = fields.get("counts")
     runs = _uncompressed(counts) if isinstance(counts, str) else _numbers(f"{where}.counts", counts)
@@ -103,10 +140,11 @@ def _rle(where: str, fields: dict) -> dict[str, Any]:
 
 
 def _uncompressed(text: str) -> list[int]:
-    """COCO's compressed string of runs.
+    """Reads the runs from COCO's compressed string.
 
-    Each character stands for six bits, from '0' on: the lowest five of a number come first, the sixth says that more
-    follow, the fifth of the last is the sign. From the fourth on, the number is the difference to the run before last.
+    Each character, from '0' on, stands for six bits. The lowest five bits of a number come first, the sixth says that
+    more follow, and the fifth of the last is the sign. From the fourth on, a number is the difference to the run before
+    the last.
     """
     runs: list[int] = []
     value = bits = 0
@@ -124,7 +162,7 @@ def _uncompressed(text: str) -> list[int]:
 
 
 def _entries(content: dict, key: str) -> list[tuple[str, dict]]:
-    """The objects of a list, each with its name in the file."""
+    """Returns the objects of a list, each with its key in the file."""
     entries = [(f"{key}[{place}]", fields) for place, fields in enumerate(_value("", content, key, list))]
     for where, fields in entries:
         if not isinstance(fields, dict):
@@ -136,14 +174,14 @@ def _value(where: str, fields: dict, key: str, kind: type) -> Any:
     name = f"{where}.{key}".lstrip(".")
     if key not in fields:
         raise ValueError(f"{name}: is missing")
-    # In Python true and false are integers; iscrowd is written as either.
+    # True and false are integers in Python, but not in a file; only iscrowd is written as either.
     if not isinstance(fields[key], kind) or (isinstance(fields[key], bool) and key != "iscrowd"):
         raise ValueError(f"{name}: expected {kind.__name__}, found {fields[key]!r:.60}")
     return fields[key]
 
 
 def _numbers(where: str, values: Any, count: int | None = None) -> list[float]:
-    """Checked to be finite numbers, and as many as asked."""
+    """Checks that there are finite numbers, and as many as asked."""
     right = isinstance(values, list) and count in (None, len(values))
     if not right or not all(type(value) in (int, float) and abs(value) < 1e15 for value in values):
         raise ValueError(f"{where}: expected {count or 'a list of'} finite numbers, found {values!r:.60}")

@@ -1,4 +1,4 @@
-"""Drawn recordings as files: one folder per class, one per patient, videos inside, and COCO annotations."""
+"""Drawn recordings as files: a folder for each class, in it one for each patient with videos, and COCO annotations."""
 
 import json
 import os
@@ -14,24 +14,24 @@ from tqdm import tqdm
 
 from xrcam_jax.data.manifest import ORIGIN
 from xrcam_jax.data.synthetic import LABELS, View, draw_look, draw_tissue, frame_shape, record
-from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE
+from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE, open_writer
 from xrcam_jax.runtime.files import write_whole
 
 RECORDINGS, ANNOTATIONS = "recordings", "annotations.json"
-# A structure of fewer pixels would be annotated by nobody.
+# Nobody would outline a structure of fewer pixels.
 _LEAST_AREA = 12
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """How much is drawn.
+    """Says how much is drawn.
 
     Attributes:
-      gbm: number of patients with a glioblastoma.
-      meningioma: number of patients with a meningioma.
-      videos: per patient.
-      frames: per video; every other one repeats its neighbour.
-      side: of the square in the round view, in pixels.
+      gbm: number of patients with a glioblastoma, from 1.
+      meningioma: number of patients with a meningioma, from 1.
+      videos: of each patient, from 1.
+      frames: of each video, from 2; every other one repeats its neighbour.
+      side: of the square in the round view, in pixels, from 32.
       annotate_every: one of so many different frames with a meningioma is annotated.
       suffix: of the video files, ``".avi"`` (Motion JPEG), ``".mp4"``, ``".mov"`` or ``".mkv"`` (MPEG-4).
       seed: the same seed gives the same recordings.
@@ -59,18 +59,24 @@ class Cohort:
 
     @property
     def patients(self) -> list[tuple[str, str]]:
-        """Label and name of each patient."""
+        """Class and name of each patient."""
         labels = [LABELS[0]] * self.gbm + [LABELS[1]] * self.meningioma
         return [(label, f"P{number:02}") for number, label in enumerate(labels, start=1)]
 
 
-#: A cohort for the demo: 20 patients, 960 different frames of 96 x 96.
+#: The cohort of the demo: 20 patients, 960 different frames of 96 x 96 pixels.
 SMALL = Cohort(gbm=10, meningioma=10, videos=2, frames=48, side=96, annotate_every=4)
 
 
 @dataclass(frozen=True)
-class Recording:
-    """One video of a cohort, not drawn yet."""
+class Scan:
+    """One video of a cohort, which need not be drawn yet.
+
+    Attributes:
+      label: the class of its patient.
+      patient: name of the patient.
+      video: its number among the patient's videos, from 0.
+    """
 
     label: str
     patient: str
@@ -82,38 +88,78 @@ class Recording:
         return f"scan{self.video + 1}"
 
 
-def recordings(cohort: Cohort) -> list[Recording]:
-    """All videos of ``cohort``, in the order in which they are drawn."""
-    return [Recording(label, patient, v) for label, patient in cohort.patients for v in range(cohort.videos)]
+def scans(cohort: Cohort) -> list[Scan]:
+    """Lists all videos of a cohort.
+
+    Args:
+      cohort: how much is drawn.
+
+    Returns:
+      The videos, in the order in which they are drawn.
+
+    Example:
+      >>> from xrcam_jax.data.cohort import Cohort, scans
+      >>> [(scan.patient, scan.stem) for scan in scans(Cohort(gbm=1, meningioma=1, videos=2))]
+      [('P01', 'scan1'), ('P01', 'scan2'), ('P02', 'scan1'), ('P02', 'scan2')]
+    """
+    return [Scan(label, patient, v) for label, patient in cohort.patients for v in range(cohort.videos)]
 
 
-def views(cohort: Cohort, recording: Recording) -> Iterator[View]:
-    """The frames of one video; they do not depend on which others are drawn."""
-    number = int(recording.patient[1:])
+def views(cohort: Cohort, scan: Scan) -> Iterator[View]:
+    """Draws the frames of one video; they do not depend on which others are drawn.
+
+    Args:
+      cohort: what the video belongs to.
+      scan: one of its :func:`scans`.
+
+    Returns:
+      The frames, one after the other.
+
+    Example:
+      >>> from xrcam_jax.data.cohort import Cohort, scans, views
+      >>> cohort = Cohort(gbm=1, meningioma=1, frames=2, side=32)
+      >>> [view.picture.shape for view in views(cohort, scans(cohort)[0])]
+      [(50, 60), (50, 60)]
+    """
+    number = int(scan.patient[1:])
     look = draw_look(np.random.default_rng((cohort.seed, number)))
-    rng = np.random.default_rng((cohort.seed, number, 1 + recording.video))
-    return record(rng, draw_tissue(rng, recording.label, cohort.side, look), cohort.side, look, cohort.frames)
+    rng = np.random.default_rng((cohort.seed, number, 1 + scan.video))
+    return record(rng, draw_tissue(rng, scan.label, cohort.side, look), cohort.side, look, cohort.frames)
 
 
 def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool = True) -> Path:
-    """Draws ``cohort`` into ``out/recordings/CLASS/PATIENT/*`` and ``out/annotations.json``.
+    """Draws a cohort into ``out/recordings/CLASS/PATIENT/*`` and ``out/annotations.json``.
 
-    A video is written aside and renamed, so that an interrupted run leaves whole videos only.
+    Each video is written under a hidden name and then renamed, so that an interrupted run leaves whole videos only.
+
+    Args:
+      out: folder that is made where it is missing.
+      cohort: how much is drawn.
+      progress: whether to show a bar on a terminal.
 
     Returns:
       The folder of recordings.
 
     Raises:
-      OSError: a video cannot be written; names it.
+      OSError: names the video that cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> from xrcam_jax.data.cohort import Cohort, write_cohort
+      >>> cohort = Cohort(gbm=1, meningioma=1, videos=1, frames=2, side=32)
+      >>> with tempfile.TemporaryDirectory() as out:
+      ...     folder = write_cohort(out, cohort, progress=False)
+      ...     sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.avi"))
+      ['GBM/P01/scan1.avi', 'Meningioma/P02/scan1.avi']
     """
     out = Path(out)
-    coco = Coco()
-    # Hidden: it is no recording.
+    coco = _Coco()
+    # It is hidden, since it is no recording.
     write_whole(out / RECORDINGS / f".{ORIGIN}", f"drawn by xrcam synth, seed {cohort.seed}\n".encode())
-    for recording in tqdm(recordings(cohort), desc="draw", unit="video", disable=None if progress else True):
-        folder = out / RECORDINGS / recording.label / recording.patient
-        annotated = _annotating(views(cohort, recording), cohort, recording, coco)
-        _write_video(folder / f"{recording.stem}{cohort.suffix}", annotated, cohort.side)
+    for scan in tqdm(scans(cohort), desc="draw", unit="video", disable=None if progress else True):
+        folder = out / RECORDINGS / scan.label / scan.patient
+        annotated = _annotating(views(cohort, scan), cohort, scan, coco)
+        _write_video(folder / f"{scan.stem}{cohort.suffix}", annotated, cohort.side)
     write_whole(out / ANNOTATIONS, json.dumps(coco.content()).encode())
     return out / RECORDINGS
 
@@ -122,10 +168,7 @@ def _write_video(path: Path, frames: Iterable[View], side: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frame_shape(side)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
-    writer = cv2.VideoWriter(str(aside), codec, PCLE_FRAME_RATE, (width, height), isColor=True)
-    if not writer.isOpened():
-        raise OSError(f"{path}: OpenCV cannot write such a video here")
+    writer = open_writer(aside, PCLE_FRAME_RATE, height, width)
     try:
         for view in frames:
             writer.write(cv2.cvtColor(view.picture, cv2.COLOR_GRAY2BGR))
@@ -136,22 +179,22 @@ def _write_video(path: Path, frames: Iterable[View], side: int) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _annotating(frames: Iterable[View], cohort: Cohort, recording: Recording, coco: "Coco") -> Iterator[View]:
+def _annotating(frames: Iterable[View], cohort: Cohort, scan: Scan, coco: "_Coco") -> Iterator[View]:
     for number, view in enumerate(frames):
-        if recording.label == "Meningioma" and number % (2 * cohort.annotate_every) == 0:
-            coco.add(f"{recording.label}_{recording.patient}_{recording.stem}_{number:06d}.png", view)
+        if scan.label == "Meningioma" and number % (2 * cohort.annotate_every) == 0:
+            coco.add(f"{scan.label}_{scan.patient}_{scan.stem}_{number:06d}.png", view)
         yield view
 
 
-class Coco:
-    """Annotations in the layout that MakeSense.ai exports: a polygon and its box per structure."""
+class _Coco:
+    """Collects annotations in the layout that MakeSense.ai exports: a polygon and its box for each structure."""
 
     def __init__(self) -> None:
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
 
     def add(self, name: str, view: View) -> None:
-        """Outline every structure of ``view`` that is large enough to see."""
+        """Outlines every structure of a view that is large enough to see."""
         height, width = view.picture.shape
         image = len(self.images) + 1
         self.images.append({"id": image, "width": width, "height": height, "file_name": name})
@@ -166,7 +209,7 @@ class Coco:
         if area < _LEAST_AREA:
             return
         left, top, width, height = cv2.boundingRect(outline)
-        self.annotations.append({
+        annotation = {
             "id": len(self.annotations) + 1,
             "iscrowd": 0,
             "image_id": image,
@@ -174,10 +217,11 @@ class Coco:
             "segmentation": [outline.reshape(-1).tolist()],
             "bbox": [left, top, width, height],
             "area": area,
-        })  # fmt: skip
+        }
+        self.annotations.append(annotation)
 
     def content(self) -> dict[str, Any]:
-        """What the JSON file holds."""
+        """Returns what the JSON file holds."""
         return {
             "info": {"description": "drawn structures, not tissue"},
             "images": self.images,
@@ -191,10 +235,10 @@ class Frames:
     """The squares that ``xrcam prepare`` would cut out, with what was drawn in them.
 
     Attributes:
-      pictures: grey.
-      structures: whether a pixel shows a structure.
-      labels: class numbers, places in ``LABELS``.
-      names: one for each, of patient and frame.
+      pictures: grey pictures.
+      structures: whether each pixel shows a structure.
+      labels: numbers of the classes, their places in ``LABELS``.
+      names: of each square, made of class, patient, video and frame.
     """
 
     pictures: UInt8[np.ndarray, "n side side"]
@@ -204,11 +248,24 @@ class Frames:
 
 
 def draw_frames(cohort: Cohort) -> Frames:
-    """All different frames of ``cohort``, without a video in between."""
+    """Draws all different frames of a cohort, without videos in between.
+
+    Args:
+      cohort: how much is drawn.
+
+    Returns:
+      The squares in their round views.
+
+    Example:
+      >>> from xrcam_jax.data.cohort import Cohort, draw_frames
+      >>> frames = draw_frames(Cohort(gbm=1, meningioma=1, videos=1, frames=4, side=32))
+      >>> frames.pictures.shape, frames.labels.tolist(), frames.names[-1]
+      ((4, 32, 32), [0, 0, 1, 1], 'Meningioma_P02_scan1_000002')
+    """
     height, width = frame_shape(cohort.side)
     top, left = (height - cohort.side) // 2, (width - cohort.side) // 2
     square = np.s_[top : top + cohort.side, left : left + cohort.side]
-    seen = [(r, number, view) for r in recordings(cohort) for number, view in enumerate(views(cohort, r))]
+    seen = [(r, number, view) for r in scans(cohort) for number, view in enumerate(views(cohort, r))]
     seen = [(r, number, view) for r, number, view in seen if number % 2 == 0]
     return Frames(
         np.stack([view.picture[square] for _, _, view in seen]),

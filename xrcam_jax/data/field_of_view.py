@@ -1,22 +1,27 @@
-"""Where a recording shows something: a round view on black, whatever else is written around it."""
+"""Finding where a recording shows something: a round view on black, whatever else is written around it."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from xrcam_jax.data.crop import Crop
+
+Frame = TypeVar("Frame")
 Grey = UInt8[np.ndarray, "h w"]
 Points = Float[np.ndarray, "n 2"]
 
 SAMPLES = 24
 
-# What surrounds the view is no brighter than this, however badly it was digitised.
+# What surrounds the view is no brighter than BLACKEST, however badly it was digitised. The view is at least FAINTEST
+# brighter than the black around it.
 BLACKEST, FAINTEST = 32, 6
 
-# Shares of the whole circle, and of its arc within the frame, that must be seen for it to be believed.
+# A circle is believed where at least these shares of it, and of its arc within the frame, are seen.
 ARC_SEEN, ARC_IN_FRAME_SEEN = 0.25, 0.5
 
 # A view has at least this share of the frame, and leaves at least a square of this side.
@@ -25,25 +30,35 @@ SMALLEST_SHARE, SMALLEST_SQUARE = 0.08, 16
 
 @dataclass(frozen=True)
 class Circle:
-    """Centre and radius in pixels; the centre of the first pixel is (0, 0)."""
+    """A circle in pixels; the centre of the first pixel is (0, 0).
+
+    Attributes:
+      x: column of the centre.
+      y: row of the centre.
+      radius: from 0.
+    """
 
     x: float
     y: float
     radius: float
 
 
-@dataclass(frozen=True)
-class Square:
-    """First column, first row and side in pixels."""
+def spread(frames: Iterable[Frame], at_most: int = SAMPLES) -> list[Frame]:
+    """Takes frames at equal distances over the whole of a stream of unknown length.
 
-    left: int
-    top: int
-    size: int
+    Args:
+      frames: the stream, from which all are read but few are kept.
+      at_most: how many to take, from 1.
 
+    Returns:
+      Between half and all of ``at_most`` frames, if there are as many.
 
-def spread(frames: Iterable[Grey], at_most: int = SAMPLES) -> list[Grey]:
-    """Frames at equal distances over the whole of a stream of unknown length, between half and all of ``at_most``."""
-    kept: list[Grey] = []
+    Example:
+      >>> from xrcam_jax.data.field_of_view import spread
+      >>> spread(range(10), at_most=4)
+      [0, 4, 8]
+    """
+    kept: list[Frame] = []
     stride = 1
     for number, frame in enumerate(frames):
         if number % stride == 0:
@@ -53,19 +68,32 @@ def spread(frames: Iterable[Grey], at_most: int = SAMPLES) -> list[Grey]:
     return kept
 
 
-def find_view(frames: Sequence[Grey]) -> Square:
-    """The square to crop: the largest in the round view, about its centre; of a view that fills the frame, or
-    a rectangle of it, the largest about the middle.
+def find_view(frames: Sequence[Grey]) -> Crop:
+    """Returns the square to crop from the frames of a recording.
+
+    In a round view it is the largest square about the centre. In a view that fills the frame, or a rectangle of it, it
+    is the largest about the middle.
 
     Args:
       frames: of one recording, intensities in [0, 255], all of one size. Some of them may be dark or white all over.
 
+    Returns:
+      The square.
+
     Raises:
       ValueError: the frames are dark, what they show is neither round nor rectangular, or it is too small.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.data.field_of_view import find_view
+      >>> frame = np.zeros((80, 100), np.uint8)
+      >>> frame[10:70, 20:90] = 200
+      >>> find_view([frame])
+      Crop(left=25, top=10, size=60, width=100, height=80)
     """
     ranked = np.sort(np.stack(frames), axis=0)
-    # Of each pixel a high intensity, since the view is lit now here, now there; then a lower one, should many
-    # frames be white, and the highest, should most be dark.
+    # A high intensity of each pixel comes first, since the view is lit now here, now there; then a lower one, in case
+    # that many frames are white, and the highest, in case that most are dark.
     views = [_view(ranked[round(share * (len(ranked) - 1))]) for share in (0.9, 0.5, 1)]
     circles = (fit_circle(_rim(view), view.shape) if _is_large(view) else None for view in views)
     round_views = (circle for circle, view in zip(circles, views, strict=True) if circle and _agree(circle, view))
@@ -77,11 +105,22 @@ def find_view(frames: Sequence[Grey]) -> Square:
 
 
 def fit_circle(points: Points, shape: tuple[int, ...]) -> Circle | None:
-    """The circle that most points agree on, or None where none has enough of its arc in a frame of ``shape``.
+    """Fits a circle to points some of which are wrong.
 
     Args:
       points: x and y in pixels; up to half of them may be anywhere.
       shape: height and width of the frame in pixels.
+
+    Returns:
+      The circle that most points agree on, or None where none has enough of its arc in the frame.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.data.field_of_view import fit_circle
+      >>> angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+      >>> circle = fit_circle(np.stack([50 + 30 * np.cos(angles), 40 + 30 * np.sin(angles)], axis=1), (80, 100))
+      >>> [round(value, 3) for value in (circle.x, circle.y, circle.radius)]
+      [50.0, 40.0, 30.0]
     """
     if len(points) < 12:
         return None
@@ -101,10 +140,21 @@ def fit_circle(points: Points, shape: tuple[int, ...]) -> Circle | None:
     return circle if _arc_is_seen(circle, inliers, shape) else None
 
 
-def inscribed_square(circle: Circle, shape: tuple[int, ...]) -> Square:
-    """The largest square about the centre of the circle, to half a pixel, whose pixels are in it and in the frame.
+def inscribed_square(circle: Circle, shape: tuple[int, ...]) -> Crop:
+    """Returns the largest square about the centre of a circle whose pixels are in the circle and in the frame.
 
-    Its size is 0 where the centre is outside of the frame.
+    Args:
+      circle: the round view.
+      shape: height and width of the frame in pixels.
+
+    Returns:
+      The square, whose middle is within half a pixel of the centre. Its size is 0 where the centre is outside of the
+      frame.
+
+    Example:
+      >>> from xrcam_jax.data.field_of_view import Circle, inscribed_square
+      >>> inscribed_square(Circle(50, 40, 10), (80, 100))
+      Crop(left=43, top=33, size=15, width=100, height=80)
     """
     height, width = shape[:2]
     for size in range(min(height, width, math.floor(math.sqrt(2) * circle.radius) + 1), 0, -1):
@@ -113,12 +163,12 @@ def inscribed_square(circle: Circle, shape: tuple[int, ...]) -> Square:
             max(circle.x - left, left + size - 1 - circle.x), max(circle.y - top, top + size - 1 - circle.y)
         )
         if min(left, top) >= 0 and left + size <= width and top + size <= height and corner <= circle.radius:
-            return Square(left, top, size)
-    return Square(0, 0, 0)
+            return Crop(left, top, size, width, height)
+    return Crop(0, 0, 0, width, height)
 
 
 def _view(lit: Grey) -> Bool[np.ndarray, "h w"]:
-    """What is brighter than the black around it, in one piece: a logo is another, smaller one."""
+    """Finds what is brighter than the black around it, in one piece: a logo is another, smaller piece."""
     lit = cv2.medianBlur(lit, 5)
     side = max(1, min(lit.shape) // 32)
     ends = (slice(None, side), slice(-side, None))
@@ -128,7 +178,7 @@ def _view(lit: Grey) -> Bool[np.ndarray, "h w"]:
         return np.zeros(lit.shape, bool)
     mask = (lit >= black + max(FAINTEST, 0.25 * (np.median(bright) - black))).astype(np.uint8)
     width = 2 * (min(lit.shape) // 100) + 1
-    # Not beyond the frame, where closing would take the outside for bright.
+    # Without more pixels around the frame, closing would take the outside for bright.
     padded = cv2.copyMakeBorder(mask, width, width, width, width, cv2.BORDER_REPLICATE)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((width, width), np.uint8))
     _, pieces, statistics, _ = cv2.connectedComponentsWithStats(closed[width:-width, width:-width], connectivity=4)
@@ -137,7 +187,7 @@ def _view(lit: Grey) -> Bool[np.ndarray, "h w"]:
 
 
 def _rim(view: Bool[np.ndarray, "h w"]) -> Points:
-    """In each direction from the middle of the view its outermost pixel, where the frame does not cut it off."""
+    """Returns the outermost pixel in each direction from the middle of the view, unless the frame cuts it off."""
     contours, _ = cv2.findContours(view.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return np.zeros((0, 2))
@@ -154,7 +204,7 @@ def _within(points: Points, shape: tuple[int, ...]) -> Bool[np.ndarray, " n"]:
 
 
 def _through(triples: Float[np.ndarray, "n 3 2"]) -> Float[np.ndarray, "n 3"]:
-    """x, y and radius of the circles through three points each; not finite where they are in line."""
+    """Returns x, y and radius of the circles through three points each; not finite where these are in line."""
     a, b, c = (triples[:, corner] for corner in range(3))
     (bx, by), (cx, cy) = (b - a).T, (c - a).T
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -165,7 +215,7 @@ def _through(triples: Float[np.ndarray, "n 3 2"]) -> Float[np.ndarray, "n 3"]:
 
 
 def _distances(points: Points, circles: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "m n"]:
-    """From each circle's arc to each point, positive outside."""
+    """Returns the distances from each circle's arc to each point, positive outside of the circle."""
     x, y = (points[None] - circles[:, None, :2]).transpose(2, 0, 1)
     return np.hypot(x, y) - circles[:, 2:]
 
@@ -178,17 +228,17 @@ def _least_squares(points: Points) -> Float[np.ndarray, "3"]:
 
 
 def _arc_is_seen(circle: Circle, points: Points, shape: tuple[int, ...]) -> bool:
-    # No finer than the pixels on the arc.
+    # Directions are no finer than the pixels on the arc.
     directions = int(np.clip(3 * circle.radius, 12, 120))
     angles = (np.arange(directions) + 0.5) / directions * 2 * np.pi
     arc = np.stack([circle.x + circle.radius * np.cos(angles), circle.y + circle.radius * np.sin(angles)], axis=1)
     turns = np.arctan2(points[:, 1] - circle.y, points[:, 0] - circle.x) / (2 * np.pi) % 1
     seen = len(np.unique((turns * directions).astype(int)))
-    return seen >= ARC_SEEN * directions and seen >= ARC_IN_FRAME_SEEN * _within(arc, shape).sum()
+    return bool(seen >= ARC_SEEN * directions and seen >= ARC_IN_FRAME_SEEN * _within(arc, shape).sum())
 
 
 def _agree(circle: Circle, view: Bool[np.ndarray, "h w"]) -> bool:
-    """Whether the view is mostly in the circle, and the circle mostly lit."""
+    """Tells whether most of the view is in the circle, and most of the circle is lit."""
     y, x = np.ogrid[: view.shape[0], : view.shape[1]]
     disc = (x - circle.x) ** 2 + (y - circle.y) ** 2 <= (circle.radius + 1) ** 2
     both = (disc & view).sum()
@@ -196,22 +246,23 @@ def _agree(circle: Circle, view: Bool[np.ndarray, "h w"]) -> bool:
 
 
 def _is_large(view: Bool[np.ndarray, "h w"]) -> bool:
-    """Whether it can be the view: a logo, where nothing else is lit, cannot."""
+    """Tells whether a lit piece can be the view; a logo cannot, even where nothing else is lit."""
     return bool(view.mean() >= SMALLEST_SHARE)
 
 
-def _middle_of_rectangle(views: Sequence[Bool[np.ndarray, "h w"]]) -> Square:
-    """Of the first large view."""
+def _middle_of_rectangle(views: Sequence[Bool[np.ndarray, "h w"]]) -> Crop:
+    """Returns the largest square about the middle of the first large view, which has to be a rectangle."""
     view = next((view for view in views if _is_large(view)), None)
     if view is None:
         raise ValueError(f"found no view: no bright piece has {SMALLEST_SHARE:.0%} of the frame; is all of it dark?")
     rows, columns = np.flatnonzero(view.any(axis=1)), np.flatnonzero(view.any(axis=0))
-    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
     lit = view.sum() / (height * width)
     if lit < 0.9:
         raise ValueError(
             "found no round view: expected one bright disc on black, or frames that are filled; "
             f"found a shape that fills {lit:.0%} of a box of {width}x{height} pixels"
         )
-    size = int(min(height, width))
-    return Square(int(columns[0] + (width - size) // 2), int(rows[0] + (height - size) // 2), size)
+    size = min(height, width)
+    left, top = int(columns[0]) + (width - size) // 2, int(rows[0]) + (height - size) // 2
+    return Crop(left, top, size, view.shape[1], view.shape[0])

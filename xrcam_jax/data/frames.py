@@ -1,7 +1,7 @@
-"""Recordings to frames: cropped to the view, without exact duplicates, one PNG each.
+"""From recordings to frames: each is cropped to the view and written as one PNG, unless it is an exact duplicate.
 
-What is done of each recording is noted in ``.progress`` of the prepared folder, so that an interrupted run goes on
-where it stopped, and only what has changed is done again.
+Notes in ``.progress`` of the prepared folder say which recordings are done, so that an interrupted run goes on where it
+stopped, and only what has changed is done again.
 """
 
 import hashlib
@@ -11,12 +11,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
-from xrcam_jax.data.field_of_view import Square, find_view, spread
+from xrcam_jax.data.crop import Crop, columns, flattened, gathered
+from xrcam_jax.data.field_of_view import find_view, spread
 from xrcam_jax.data.manifest import (
     MANIFEST,
     PARTS,
@@ -29,16 +30,16 @@ from xrcam_jax.data.manifest import (
     write_split,
     write_statistics,
 )
-from xrcam_jax.data.recordings import Recording, files_of, read_grey
+from xrcam_jax.data.recordings import Recording, files_of, grey_frames
 from xrcam_jax.data.split import kept_or_drawn
 from xrcam_jax.runtime.files import write_whole
 
 FRAMES, PROGRESS = "frames", ".progress"
 
-# Part of each fingerprint. A change of what is cut or written needs another number, lest old frames be kept.
+# Part of each fingerprint. Whoever changes what is cut or written takes another number, lest old frames be kept.
 VERSION = 1
 
-# A file's name may have 255 bytes; number, suffix and the name while it is written need some of them.
+# A file's name may have 255 bytes. Number and suffix take some of them, and so does its name while it is written.
 LONGEST_NAME = 200
 
 
@@ -47,12 +48,14 @@ class Extracted:
     """The frames of one recording, as they are in the prepared folder.
 
     Attributes:
-      label, patient, video: as in ``Frame``.
+      label: name of its class.
+      patient: name of its patient.
+      video: the recording, as in :class:`xrcam_jax.data.manifest.Frame`.
       name: what the names of its pictures begin with.
-      fingerprint: of its files and of the settings.
+      fingerprint: digest of its files' names, sizes and times, and of the settings.
       numbers: of the frames kept.
       duplicates: how many frames are left out, since an earlier one has the same pixels.
-      left, top, size, width, height: as in ``Frame``.
+      crop: the part of its frames that is kept.
       total: sum of the intensities, in [0, 255], of all pixels kept.
       squares: sum of their squares.
       content: digest of all pixels kept.
@@ -65,23 +68,18 @@ class Extracted:
     fingerprint: str
     numbers: list[int]
     duplicates: int
-    left: int
-    top: int
-    size: int
-    width: int
-    height: int
+    crop: Crop
     total: int
     squares: int
     content: str
 
     def frames(self) -> list[Frame]:
-        """Its lines of the manifest."""
-        place = (self.left, self.top, self.size, self.width, self.height)
-        return [Frame(self.file(n), self.label, self.patient, self.video, n, *place) for n in self.numbers]
+        """Returns its lines of the manifest."""
+        return [Frame(self.file(n), self.label, self.patient, self.video, n, self.crop) for n in self.numbers]
 
     def file(self, number: int) -> str:
-        """The picture of a frame, relative to the prepared folder."""
-        return f"{FRAMES}/{self.label}/{self.patient}/{self.name}_{number:06d}.png"
+        """Returns the path of a frame's picture, relative to the prepared folder."""
+        return _file(self.label, self.patient, self.name, number)
 
 
 def extract_all(
@@ -92,13 +90,15 @@ def extract_all(
     report: Callable[[str], None] | None = None,
     progress: Callable[[Sequence[Recording]], Iterable[Recording]] = iter,
 ) -> list[Extracted]:
-    """Writes the frames 0, every, 2 * every, ... of all recordings, but for those that are there already.
+    """Writes the frames 0, every, 2 * every, ... of all recordings, except for those that are there already.
 
     Frames of recordings that are gone or changed, or were taken with another ``every``, are removed, and so is the
     manifest that lists them.
 
     Args:
-      recordings: all that the prepared folder ``out`` is to have.
+      recordings: all that the prepared folder is to have.
+      out: the prepared folder, which is made where it is missing.
+      every: distance from one frame to the next, from 1.
       report: called with a line that names each recording that cannot be read; the others go on.
       progress: given the recordings, returns them one by one.
 
@@ -108,6 +108,21 @@ def extract_all(
     Raises:
       ValueError: the line for ``report``, where that is None.
       OSError: a file cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from xrcam_jax.data.frames import extract_all
+      >>> from xrcam_jax.data.recordings import Recording
+      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for number in range(4):
+      ...         save_picture(f"{folder}/{number}.png", np.full((20, 30, 3), 100 + number // 2, np.uint8))
+      ...     recording = Recording("sick", "p1", Path(folder), "sick/p1/day1")
+      ...     (extracted,) = extract_all([recording], f"{folder}/out", every=1)
+      >>> extracted.numbers, extracted.duplicates, extracted.crop.size
+      ([0, 2], 2, 20)
     """
     out = Path(out)
     names = picture_names(recordings)
@@ -125,38 +140,39 @@ def extract_all(
     return done
 
 
-def extract(recording: Recording, name: str, out: Path, every: int) -> Extracted:
-    """Writes the frames of one recording, which is read twice: first for the view, then for the frames.
-
-    Raises:
-      ValueError: names the recording that is damaged or has no view; no frame of it is written.
-      OSError: a file cannot be written.
-    """
-    fingerprint = _fingerprint(recording, every)
-    square, (height, width) = _view(recording, every)
-    rows, columns = slice(square.top, square.top + square.size), slice(square.left, square.left + square.size)
-    place = (square.left, square.top, square.size, width, height)
+def _extract(recording: Recording, name: str, out: Path, every: int) -> Extracted:
+    """Writes the frames of one recording, which is read twice: first for the view, then for the frames."""
+    fingerprint, crop = _fingerprint(recording, every), _view(recording, every)
     numbers: list[int] = []
     seen: set[bytes] = set()
     content = hashlib.sha256()
     duplicates = total = squares = 0
-    empty = Extracted(
-        recording.label, recording.patient, recording.video, name, fingerprint, numbers, 0, *place, 0, 0, ""
-    )
-    for number, pixels in read_grey(recording, every=every):
-        crop = pixels[rows, columns]
-        digest = hashlib.sha256(crop.tobytes()).digest()
+    for number, frame in grey_frames(recording, every=every):
+        pixels = frame[crop.box.slices]
+        digest = hashlib.sha256(pixels.tobytes()).digest()
         if digest in seen:
             duplicates += 1
             continue
         seen.add(digest)
-        write_whole(out / empty.file(number), cv2.imencode(".png", crop)[1].tobytes())
+        encoded = cv2.imencode(".png", pixels)[1].tobytes()
+        write_whole(out / _file(recording.label, recording.patient, name, number), encoded)
         numbers.append(number)
         content.update(digest)
-        total += int(crop.sum(dtype="int64"))
-        squares += int((crop.astype("int64") ** 2).sum())
-    sums = {"duplicates": duplicates, "total": total, "squares": squares, "content": content.hexdigest()}
-    return Extracted(**{**asdict(empty), **sums})
+        total += int(pixels.sum(dtype="int64"))
+        squares += int((pixels.astype("int64") ** 2).sum())
+    return Extracted(
+        label=recording.label,
+        patient=recording.patient,
+        video=recording.video,
+        name=name,
+        fingerprint=fingerprint,
+        numbers=numbers,
+        duplicates=duplicates,
+        crop=crop,
+        total=total,
+        squares=squares,
+        content=content.hexdigest(),
+    )
 
 
 def collate(
@@ -165,16 +181,36 @@ def collate(
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
     seed: int = 0,
 ) -> Prepared:
-    """Writes split, statistics and, last, the manifest. A split that is there is kept.
+    """Writes split, statistics and, last, the manifest; a split that is there is kept.
+
+    Args:
+      out: the prepared folder with the frames.
+      extracted: what :func:`extract_all` returned.
+      fractions: of ``manifest.PARTS``, see :func:`xrcam_jax.data.split.split_patients`.
+      seed: of the split.
+
+    Returns:
+      The prepared folder.
 
     Raises:
       ValueError: there are no frames, the split that is there lacks a patient, or there are too few patients.
       OSError: a file cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.data.frames import Extracted, collate
+      >>> crop = Crop(0, 0, 2, 4, 3)
+      >>> extracted = Extracted("sick", "p1", "sick/p1/clip.avi", "clip", "", [0, 2], 1, crop, 1020, 260100, "")
+      >>> with tempfile.TemporaryDirectory() as out:
+      ...     prepared = collate(out, [extracted], (1, 0, 0))
+      >>> prepared.statistics, [frame.file for frame in prepared.frames]
+      (Statistics(mean=0.5, std=0.5), ['frames/sick/p1/clip_000000.png', 'frames/sick/p1/clip_000002.png'])
     """
     out = Path(out)
     parts = kept_or_drawn(out, patients_of(extracted), fractions, seed)
     statistics = _statistics([entry for entry in extracted if parts[entry.patient] == PARTS[0]])
-    # Without it the folder is not a prepared one: the three files are never of different runs.
+    # Without a manifest the folder is not a prepared one, so the three files are never of different runs.
     (out / MANIFEST).unlink(missing_ok=True)
     if not (out / SPLIT).exists():
         write_split(out, parts)
@@ -184,7 +220,21 @@ def collate(
 
 
 def patients_of(recordings: Iterable[Recording | Extracted]) -> dict[str, set[str]]:
-    """For each class, its patients."""
+    """Returns the patients of each class.
+
+    Args:
+      recordings: found, or extracted.
+
+    Returns:
+      Names of patients, by the name of their class.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.frames import patients_of
+      >>> from xrcam_jax.data.recordings import Recording
+      >>> patients_of([Recording("sick", "p1", Path("a.avi"), "sick/p1/a.avi")])
+      {'sick': {'p1'}}
+    """
     patients: dict[str, set[str]] = {}
     for recording in recordings:
         patients.setdefault(recording.label, set()).add(recording.patient)
@@ -192,16 +242,43 @@ def patients_of(recordings: Iterable[Recording | Extracted]) -> dict[str, set[st
 
 
 def same_content(extracted: Iterable[Extracted]) -> list[tuple[Extracted, Extracted]]:
-    """Pairs of recordings of different patients whose frames are all the same."""
+    """Finds recordings of different patients whose frames are all the same.
+
+    Args:
+      extracted: what :func:`extract_all` returned.
+
+    Returns:
+      Pairs of the first such recording and a later one.
+
+    Example:
+      >>> from dataclasses import replace
+      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.data.frames import Extracted, same_content
+      >>> one = Extracted("sick", "p1", "sick/p1/clip.avi", "clip", "", [0], 0, Crop(0, 0, 1, 1, 1), 9, 81, "0f")
+      >>> [(first.patient, second.patient) for first, second in same_content([one, replace(one, patient="p2")])]
+      [('p1', 'p2')]
+    """
     first: dict[str, Extracted] = {}
     pairs = [(first.setdefault(entry.content, entry), entry) for entry in extracted]
     return [(one, other) for one, other in pairs if one.patient != other.patient]
 
 
 def picture_names(recordings: Iterable[Recording]) -> dict[str, str]:
-    """What the names of each recording's pictures begin with, by ``video``: ``LABEL_PATIENT_STEM``.
+    """Returns what the names of each recording's pictures begin with.
 
-    Where that is too long, or several recordings share it but for upper case, part of a digest of ``video`` follows.
+    Args:
+      recordings: all that a prepared folder has.
+
+    Returns:
+      ``LABEL_PATIENT_STEM`` by the recording's ``video``. Where that is too long, or several recordings share it but
+      for upper case, part of a digest of ``video`` follows.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.frames import picture_names
+      >>> from xrcam_jax.data.recordings import Recording
+      >>> picture_names([Recording("sick", "p1", Path("sick/p1/a.avi"), "sick/p1/a.avi")])
+      {'sick/p1/a.avi': 'sick_p1_a'}
     """
     plain = {}
     for recording in recordings:
@@ -212,6 +289,10 @@ def picture_names(recordings: Iterable[Recording]) -> dict[str, str]:
         video: name if shared[name.casefold()] == 1 and len(os.fsencode(name)) <= LONGEST_NAME else _marked(name, video)
         for video, name in plain.items()
     }
+
+
+def _file(label: str, patient: str, name: str, number: int) -> str:
+    return f"{FRAMES}/{label}/{patient}/{name}_{number:06d}.png"
 
 
 def _marked(name: str, video: str) -> str:
@@ -228,13 +309,13 @@ def _extract_if_changed(recording: Recording, name: str, out: Path, every: int, 
     if known and unchanged and all((out / known.file(number)).is_file() for number in known.numbers):
         return known
     _remove(out, recording.label, recording.patient, name, recording.video)
-    extracted = extract(recording, name, out, every)
-    write_whole(_note(out, recording.video), json.dumps(asdict(extracted)).encode())
+    extracted = _extract(recording, name, out, every)
+    write_whole(_note(out, recording.video), json.dumps(flattened(extracted)).encode())
     return extracted
 
 
 def _fingerprint(recording: Recording, every: int) -> str:
-    """Changes with a file's name, size or time, and with the settings."""
+    """Returns a digest that changes with a file's name, size or time, and with the settings."""
     try:
         recording.video.encode()
         files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files_of(recording)]
@@ -245,11 +326,10 @@ def _fingerprint(recording: Recording, every: int) -> str:
     return _digest(json.dumps([VERSION, every, files]))
 
 
-def _view(recording: Recording, every: int) -> tuple[Square, tuple[int, int]]:
-    """The square to crop, and height and width of the frames."""
-    samples = spread(pixels for _, pixels in read_grey(recording, every=every))
+def _view(recording: Recording, every: int) -> Crop:
+    samples = spread(pixels for _, pixels in grey_frames(recording, every=every))
     try:
-        return find_view(samples), (samples[0].shape[0], samples[0].shape[1])
+        return find_view(samples)
     except ValueError as error:
         raise ValueError(f"{recording.path}: {error}") from None
 
@@ -259,20 +339,20 @@ def _note(out: Path, video: str) -> Path:
 
 
 def _read_progress(out: Path) -> dict[str, Extracted]:
-    """What is noted, by ``video``; notes that another version wrote are as good as none."""
+    """Reads the notes, by ``video``; notes that another version wrote are as good as none."""
     known = {}
     for path in sorted((out / PROGRESS).glob("*.json")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if set(content) == {field.name for field in fields(Extracted)}:
-                known[content["video"]] = Extracted(**content)
+            if set(content) == set(columns(Extracted)):
+                known[content["video"]] = Extracted(**gathered(content))
         except (TypeError, ValueError):
             continue
     return known
 
 
 def _remove(out: Path, label: str, patient: str, name: str, video: str) -> None:
-    """Removes the frames of a recording, finished or not, and what is noted of it."""
+    """Removes the frames of a recording, finished or not, and the note of it."""
     folder = out / FRAMES / label / patient
     own = re.compile(rf"{re.escape(name)}_\d{{6,}}\.png|\.{re.escape(name)}_\d{{6,}}\.png\.\d+")
     stale = [path for path in folder.iterdir() if own.fullmatch(path.name)] if folder.is_dir() else []
@@ -284,8 +364,8 @@ def _remove(out: Path, label: str, patient: str, name: str, video: str) -> None:
 
 
 def _statistics(extracted: Sequence[Extracted]) -> Statistics:
-    """Exact sums in, so that neither order nor number of recordings tells in the last digit."""
-    count = sum(len(entry.numbers) * entry.size**2 for entry in extracted)
+    """Computes the statistics from exact sums, so that no last digit depends on order or number of recordings."""
+    count = sum(len(entry.numbers) * entry.crop.size**2 for entry in extracted)
     if not count:
         raise ValueError(f"the part {PARTS[0]} has no frames")
     total, squares = sum(entry.total for entry in extracted), sum(entry.squares for entry in extracted)

@@ -1,7 +1,11 @@
-"""What a prepared folder holds: ``manifest.csv`` lists the frames, ``split.csv`` says which part a patient is in,
-``statistics.json`` has the intensities of the training part, ``origin.txt`` whether they were recorded or drawn.
+"""The files that say what a prepared folder holds, besides its pictures.
 
-All can be read, and the split edited, with any text editor.
+- ``manifest.csv`` lists the frames.
+- ``split.csv`` says which part each patient is in.
+- ``statistics.json`` has mean and deviation of the training part's intensities.
+- ``origin.txt`` says whether the frames were recorded or drawn.
+
+All can be read with any text editor, and the split may be edited.
 """
 
 import csv
@@ -14,6 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from xrcam_jax.data.crop import Crop, columns, flattened, gathered
 from xrcam_jax.runtime.files import write_whole
 
 MANIFEST, SPLIT, STATISTICS, ORIGIN = "manifest.csv", "split.csv", "statistics.json", "origin.txt"
@@ -22,7 +27,7 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Frame:
-    """One prepared frame and where it comes from.
+    """A prepared frame and where it comes from.
 
     Attributes:
       file: the picture, relative to the prepared folder, with ``/`` between folders. Its last part is unique.
@@ -30,11 +35,7 @@ class Frame:
       patient: name of the patient's folder. The same name under two classes is the same patient.
       video: the recording, relative to the folder of recordings, with ``/`` between folders.
       number: of the frame in the recording, from 0.
-      left: first column of the crop in the recording's frame, in pixels.
-      top: first row of the crop.
-      size: side of the square crop, in pixels.
-      width: of the recording's frames, in pixels.
-      height: of the recording's frames, in pixels.
+      crop: the part of the recording's frame that the picture shows.
     """
 
     file: str
@@ -42,16 +43,22 @@ class Frame:
     patient: str
     video: str
     number: int
-    left: int
-    top: int
-    size: int
-    width: int
-    height: int
+    crop: Crop
+
+    @property
+    def size(self) -> int:
+        """Side of the picture, in pixels."""
+        return self.crop.size
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and population standard deviation of the training part's intensities, in [0, 1], over all pixels."""
+    """Describes the intensities, in [0, 1], of all pixels of the training part.
+
+    Attributes:
+      mean: their mean.
+      std: their standard deviation, that of the population.
+    """
 
     mean: float
     std: float
@@ -75,45 +82,117 @@ class Prepared:
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes, sorted; a frame's class number is its label's place here."""
+        """Names of the classes, sorted; the number of a frame's class is its label's place here."""
         return sorted({frame.label for frame in self.frames})
 
     def part(self, name: str) -> list[Frame]:
-        """The frames of one of ``PARTS``."""
+        """Returns the frames of one of ``PARTS``."""
         return [frame for frame in self.frames if self.parts[frame.patient] == name]
 
 
 def _table(names: Sequence[str], rows: Sequence[dict]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    # The writer only quotes line ends of its own kind, but the reader takes a bare carriage return for one too.
+    bare = any("\r" in str(value) for row in rows for value in row.values())
+    writer = csv.DictWriter(text, names, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL)
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
 
 
 def write_manifest(folder: str | os.PathLike[str], frames: Sequence[Frame]) -> None:
-    """Writes ``manifest.csv``, whole or not at all."""
-    write_whole(Path(folder) / MANIFEST, _table([f.name for f in fields(Frame)], [asdict(f) for f in frames]))
+    """Writes ``manifest.csv``, whole or not at all.
+
+    Args:
+      folder: the prepared folder.
+      frames: in the order that they are to have.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.data.manifest import Frame, write_manifest
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     write_manifest(folder, [Frame("frames/a.png", "sick", "p1", "sick/p1/a.avi", 4, Crop(12, 7, 50, 90, 80))])
+      ...     print((Path(folder) / "manifest.csv").read_text())
+      file,label,patient,video,number,left,top,size,width,height
+      frames/a.png,sick,p1,sick/p1/a.avi,4,12,7,50,90,80
+    """
+    write_whole(Path(folder) / MANIFEST, _table(columns(Frame), [flattened(frame) for frame in frames]))
 
 
 def write_split(folder: str | os.PathLike[str], parts: dict[str, str]) -> None:
-    """Writes ``split.csv``, whole or not at all."""
+    """Writes ``split.csv``, whole or not at all.
+
+    Args:
+      folder: the prepared folder.
+      parts: for each patient, one of ``PARTS``.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.manifest import write_split
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     write_split(folder, {"p2": "test", "p1": "train"})
+      ...     print((Path(folder) / "split.csv").read_text())
+      patient,part
+      p1,train
+      p2,test
+    """
     rows = [{"patient": patient, "part": part} for patient, part in sorted(parts.items())]
     write_whole(Path(folder) / SPLIT, _table(["patient", "part"], rows))
 
 
 def write_statistics(folder: str | os.PathLike[str], statistics: Statistics) -> None:
-    """Writes ``statistics.json``, whole or not at all."""
+    """Writes ``statistics.json``, whole or not at all.
+
+    Args:
+      folder: the prepared folder.
+      statistics: of the training part.
+
+    Example:
+      >>> import tempfile
+      >>> from xrcam_jax.data.manifest import Statistics, read_statistics, write_statistics
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     write_statistics(folder, Statistics(0.5, 0.25))
+      ...     read_statistics(folder)
+      Statistics(mean=0.5, std=0.25)
+    """
     write_whole(Path(folder) / STATISTICS, (json.dumps(asdict(statistics), indent=1) + "\n").encode())
 
 
 def write_origin(folder: str | os.PathLike[str], origin: str) -> None:
-    """Writes ``origin.txt``: ``"recordings"``, or ``"drawn ..."`` for what stands for no patient."""
+    """Writes ``origin.txt``, whole or not at all.
+
+    Args:
+      folder: the prepared folder.
+      origin: ``"recordings"``, or ``"drawn ..."`` for frames that stand for no patient.
+
+    Example:
+      >>> import tempfile
+      >>> from xrcam_jax.data.manifest import read_origin, write_origin
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     write_origin(folder, "recordings")
+      ...     read_origin(folder)
+      'recordings'
+    """
     write_whole(Path(folder) / ORIGIN, f"{origin}\n".encode())
 
 
 def read_origin(folder: str | os.PathLike[str]) -> str | None:
-    """What ``origin.txt`` of a prepared folder, or ``.origin.txt`` of one of recordings, says; None without."""
+    """Reads where frames or recordings come from.
+
+    Args:
+      folder: a prepared folder, with ``origin.txt``, or one of recordings, with ``.origin.txt``.
+
+    Returns:
+      The text of that file; None without one.
+
+    Example:
+      >>> from xrcam_jax.data.manifest import read_origin
+      >>> read_origin("missing") is None
+      True
+    """
     for path in (Path(folder) / ORIGIN, Path(folder) / f".{ORIGIN}"):
         if path.is_file():
             return path.read_text(encoding="utf-8").strip()
@@ -133,28 +212,57 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> list[Frame]:
-    """The frames of a prepared folder.
+    """Reads the frames of a prepared folder.
+
+    Args:
+      folder: the prepared folder.
+
+    Returns:
+      The frames, in the manifest's order.
 
     Raises:
-      ValueError: names the file and the line that is not as ``write_manifest`` writes it.
+      ValueError: names the file and the line that is not as :func:`write_manifest` writes it.
+
+    Example:
+      >>> import tempfile
+      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.data.manifest import Frame, read_manifest, write_manifest
+      >>> frame = Frame("frames/a.png", "sick", "p1", "sick/p1/a.avi", 4, Crop(12, 7, 50, 90, 80))
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     write_manifest(folder, [frame])
+      ...     read_manifest(folder) == [frame]
+      True
     """
     path = Path(folder) / MANIFEST
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(Frame)}
+    types: dict[str, Any] = {field.name: field.type for field in (*fields(Frame), *fields(Crop))}
     frames = []
-    for line, row in enumerate(_rows(path, list(kinds)), start=2):
+    for line, row in enumerate(_rows(path, columns(Frame)), start=2):
         try:
-            values: dict[str, Any] = {name: kind(row[name]) for name, kind in kinds.items()}
-            frames.append(Frame(**values))
+            frames.append(Frame(**gathered({name: types[name](row[name]) for name in columns(Frame)})))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}, line {line}: {error}") from None
     return frames
 
 
 def read_split(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """For each patient, one of ``PARTS``.
+    """Reads which part each patient is in.
+
+    Args:
+      folder: the prepared folder.
+
+    Returns:
+      For each patient, one of ``PARTS``.
 
     Raises:
       ValueError: names the file and the line where a part is unknown or a patient is listed again.
+
+    Example:
+      >>> import tempfile
+      >>> from xrcam_jax.data.manifest import read_split, write_split
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     write_split(folder, {"p1": "train"})
+      ...     read_split(folder)
+      {'p1': 'train'}
     """
     path = Path(folder) / SPLIT
     parts: dict[str, str] = {}
@@ -169,10 +277,24 @@ def read_split(folder: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def read_statistics(folder: str | os.PathLike[str]) -> Statistics:
-    """Intensities of the training part.
+    """Reads the statistics of the training part.
+
+    Args:
+      folder: the prepared folder.
+
+    Returns:
+      Mean and standard deviation; the latter is above 0.
 
     Raises:
-      ValueError: names the file that is missing or not as ``write_statistics`` writes it.
+      ValueError: names the file that is missing or not as :func:`write_statistics` writes it.
+
+    Example:
+      >>> import tempfile
+      >>> from xrcam_jax.data.manifest import Statistics, read_statistics, write_statistics
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     write_statistics(folder, Statistics(0.5, 0.25))
+      ...     read_statistics(folder).mean
+      0.5
     """
     path = Path(folder) / STATISTICS
     try:
@@ -188,10 +310,29 @@ def read_statistics(folder: str | os.PathLike[str]) -> Statistics:
 
 
 def read_prepared(folder: str | os.PathLike[str]) -> Prepared:
-    """A prepared folder: manifest, split and statistics, checked against each other.
+    """Reads manifest, split and statistics of a prepared folder, and checks them against each other.
+
+    Args:
+      folder: the prepared folder.
+
+    Returns:
+      All that they say.
 
     Raises:
       ValueError: names the file that is missing or wrong, or a patient that the split does not have.
+
+    Example:
+      >>> import tempfile
+      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.data.manifest import Frame, Statistics, read_prepared
+      >>> from xrcam_jax.data.manifest import write_manifest, write_split, write_statistics
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     write_manifest(folder, [Frame("frames/a.png", "sick", "p1", "sick/p1/a.avi", 4, Crop(12, 7, 50, 90, 80))])
+      ...     write_split(folder, {"p1": "test"})
+      ...     write_statistics(folder, Statistics(0.5, 0.25))
+      ...     prepared = read_prepared(folder)
+      >>> prepared.classes, len(prepared.part("test"))
+      (['sick'], 1)
     """
     folder = Path(folder)
     prepared = Prepared(folder, tuple(read_manifest(folder)), read_split(folder), read_statistics(folder))

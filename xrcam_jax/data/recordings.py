@@ -1,4 +1,4 @@
-"""Recordings: which there are in a folder of classes and patients, and their frames in grey, one at a time."""
+"""Finding recordings in a folder of classes and patients, and reading their frames in grey, one at a time."""
 
 import os
 import re
@@ -9,14 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
-from xrcam_jax.pictures.read import PICTURE_FORMATS, VIDEO_SUFFIXES, read_picture, stream
+from xrcam_jax.pictures.decode import Grey, read_rgb
+from xrcam_jax.pictures.read import is_video, stream
 
-# A patient's folder also holds notes and thumbnail databases: what counts as a picture is told by suffix.
+# Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails.
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-
-Grey = UInt8[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Recordings:
-    """What a folder of recordings holds.
+    """Lists what a folder of recordings holds.
 
     Attributes:
       found: the recordings, in order of ``video``.
@@ -56,16 +54,34 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
 
     Each video is a recording, and so are all the pictures of one folder together. What is hidden is passed over.
 
+    Args:
+      folder: where the classes' folders are.
+
+    Returns:
+      The recordings and all other files.
+
     Raises:
       OSError: a folder cannot be listed.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.recordings import find_recordings
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for place in ("sick/p1/a.avi", "sick/p2/1.png", "sick/p2/2.png", "sick/notes.txt"):
+      ...         (Path(folder) / place).parent.mkdir(parents=True, exist_ok=True)
+      ...         (Path(folder) / place).touch()
+      ...     recordings = find_recordings(folder)
+      >>> [recording.video for recording in recordings.found], [path.name for path in recordings.others]
+      (['sick/p1/a.avi', 'sick/p2'], ['notes.txt'])
     """
     found: dict[str, Recording] = {}
     misplaced, others = [], []
     for file in _files(Path(folder)):
-        if not _is_video(file) and not _is_picture(file):
+        if not is_video(file) and not _is_picture(file):
             others.append(file)
             continue
-        path = file if _is_video(file) else file.parent
+        path = file if is_video(file) else file.parent
         place = path.relative_to(folder)
         if len(file.relative_to(folder).parts) < 3:
             misplaced.append(file)
@@ -75,14 +91,32 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
     return Recordings(tuple(found[video] for video in sorted(found)), tuple(misplaced), tuple(others))
 
 
-def read_grey(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, Grey]]:
-    """Numbers and intensities, in [0, 255], of the frames 0, every, 2 * every, ...; one is in memory at a time.
+def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, Grey]]:
+    """Reads the frames 0, every, 2 * every, ... of a recording in grey, with one in memory at a time.
 
-    Pictures are taken in order of their names, in which numbers count as numbers.
+    Args:
+      recording: a video or pictures, which are taken in order of their names; numbers in these count as numbers.
+      every: distance from one frame to the next, from 1.
+
+    Returns:
+      The number of each frame and its intensities, in [0, 255].
 
     Raises:
       ValueError: names the file that is missing, damaged, cut off, of several pictures, or of another size than the
         frames before. A video that does not tell its length, such as .mpg or .wmv, may end early unnoticed.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from xrcam_jax.data.recordings import Recording, grey_frames
+      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for number in range(3):
+      ...         save_picture(f"{folder}/{number}.png", np.full((2, 2, 3), number, np.uint8))
+      ...     recording = Recording("sick", "p1", Path(folder), "sick/p1")
+      ...     [(number, int(pixels.max())) for number, pixels in grey_frames(recording, every=2)]
+      [(0, 0), (2, 2)]
     """
     shape: tuple[int, ...] | None = None
     for number, source, pixels in _read(recording.path, every):
@@ -94,7 +128,24 @@ def read_grey(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, Gr
 
 
 def files_of(recording: Recording) -> list[Path]:
-    """The files that a recording is read from: the video, or its pictures in order."""
+    """Lists the files that a recording is read from.
+
+    Args:
+      recording: a video or pictures.
+
+    Returns:
+      The video, or the pictures in order of their names.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.recordings import Recording, files_of
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for name in ("10.png", "9.png", "notes.txt"):
+      ...         (Path(folder) / name).touch()
+      ...     [path.name for path in files_of(Recording("sick", "p1", Path(folder), "sick/p1"))]
+      ['9.png', '10.png']
+    """
     if not recording.path.is_dir():
         return [recording.path]
     pictures = [path for path in recording.path.iterdir() if _is_picture(path) and not path.name.startswith(".")]
@@ -105,19 +156,10 @@ def _read(path: Path, every: int) -> Iterator[tuple[int, Path, UInt8[np.ndarray,
     if path.is_dir():
         pictures = files_of(Recording("", "", path, ""))
         for number in range(0, len(pictures), every):
-            yield number, pictures[number], _read_single(pictures[number])
+            yield number, pictures[number], read_rgb(pictures[number], single=True)
     else:
         for index, picture in enumerate(stream([path], every=every)):
             yield index * every, path, picture.pixels
-
-
-def _read_single(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    pixels = read_picture(path)
-    with Image.open(path, formats=PICTURE_FORMATS) as file:
-        count = getattr(file, "n_frames", 1)
-    if count > 1:
-        raise ValueError(f"{path}: holds {count} pictures; expected one each, or a video")
-    return pixels
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -132,10 +174,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _natural(path: Path) -> list[str | int]:
     return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _is_picture(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Which patients are for training, for validation and for test: never one patient in two parts."""
+"""Splitting patients into those for training, validation and test; no patient is in two parts."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from xrcam_jax.data.manifest import PARTS, SPLIT, read_split
 
-# Only patients that are in several classes can make an attempt fail where another would do.
+# An attempt can only fail where another would do if patients are in several classes.
 ATTEMPTS = 500
 
 
@@ -27,6 +27,11 @@ def split_patients(
 
     Raises:
       ValueError: the fractions make no sense, or a class has fewer patients than there are parts.
+
+    Example:
+      >>> from xrcam_jax.data.split import split_patients
+      >>> sorted(split_patients({"sick": ["p1", "p2"], "well": ["p3", "p4"]}, (0.5, 0, 0.5)).values())
+      ['test', 'test', 'train', 'train']
     """
     shares = _shares(fractions)
     classes_of = {
@@ -51,10 +56,30 @@ def split_patients(
 def kept_or_drawn(
     folder: str | os.PathLike[str], patients: Mapping[str, Collection[str]], fractions: Sequence[float], seed: int
 ) -> dict[str, str]:
-    """The split of a prepared folder as it is, or a new one where there is none.
+    """Returns the split of a prepared folder as it is, or a new one where there is none.
+
+    Args:
+      folder: the prepared folder.
+      patients: for each class, its patients.
+      fractions: of ``PARTS``, for a new split, see :func:`split_patients`.
+      seed: of a new split.
+
+    Returns:
+      One of ``PARTS`` for each patient.
 
     Raises:
       ValueError: the file is wrong or a patient is not listed in it, or a new split cannot be drawn.
+
+    Example:
+      >>> import tempfile
+      >>> from xrcam_jax.data.manifest import write_split
+      >>> from xrcam_jax.data.split import kept_or_drawn
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     drawn = kept_or_drawn(folder, {"sick": ["p1"]}, (1, 0, 0), seed=0)
+      ...     write_split(folder, {"p1": "test"})
+      ...     kept = kept_or_drawn(folder, {"sick": ["p1"]}, (1, 0, 0), seed=0)
+      >>> drawn, kept
+      ({'p1': 'train'}, {'p1': 'test'})
     """
     path = Path(folder) / SPLIT
     if not path.exists():
@@ -70,7 +95,20 @@ def kept_or_drawn(
 
 
 def absent_classes(patients: Mapping[str, Collection[str]], parts: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Pairs of a part that has patients and a class that none of them is in, as an edited split may have."""
+    """Finds the classes that are missing in a part, as may happen in an edited split.
+
+    Args:
+      patients: for each class, its patients.
+      parts: for each patient, one of ``PARTS``.
+
+    Returns:
+      Pairs of a part that has patients and a class that none of them is in.
+
+    Example:
+      >>> from xrcam_jax.data.split import absent_classes
+      >>> absent_classes({"sick": ["p1"], "well": ["p2"]}, {"p1": "train", "p2": "test"})
+      [('train', 'well'), ('test', 'sick')]
+    """
     return [
         (part, label)
         for part in PARTS
@@ -81,7 +119,7 @@ def absent_classes(patients: Mapping[str, Collection[str]], parts: Mapping[str, 
 
 
 def _shares(fractions: Sequence[float]) -> dict[str, float]:
-    """The parts that are to have patients, each with its share of all."""
+    """Returns the parts that are to have patients, each with its share of all."""
     if len(fractions) != len(PARTS) or not all(0 <= fraction < float("inf") for fraction in fractions):
         raise ValueError(f"expected {len(PARTS)} numbers from 0, for {', '.join(PARTS)}; found {tuple(fractions)}")
     if not fractions[0]:
@@ -100,7 +138,7 @@ def _too_few(label: str, members: Sequence[str], parts: Sequence[str]) -> str:
 def _one_of_each(
     order: Sequence[str], classes_of: Mapping[str, Sequence[str]], parts: Sequence[str]
 ) -> dict[str, str] | None:
-    """Places as few patients, first come first served, as have every class in every part; None where it cannot."""
+    """Places so few patients, first come first served, that each class is in each part; None where it cannot."""
     placed: dict[str, str] = {}
     for part in parts:
         for label in _labels(classes_of):
@@ -119,7 +157,7 @@ def _fill(
     classes_of: Mapping[str, Sequence[str]],
     shares: Mapping[str, float],
 ) -> dict[str, str]:
-    """Places all others, each in the part that has too few of its classes by most; of equal ones the last."""
+    """Places all other patients, each in the part that lacks most of its classes; of equal parts in the last."""
     counts = {label: sum(label in classes for classes in classes_of.values()) for label in _labels(classes_of)}
     lacking = {(part, label): share * counts[label] for part, share in shares.items() for label in counts}
     parts = dict(placed)

@@ -1,9 +1,8 @@
-"""A stand-in for the recordings: seeded, drawn tissue under a drawn fibre-optic microscope.
+"""Drawn tissue under a drawn fibre-optic microscope, which stands in for real recordings; a seed decides it.
 
-Meningioma: dark, compact structures at three scales on brighter tissue, with known masks. GBM: bright,
-irregular regions in grey. A patient's tissue is given its intensities by rank, from a histogram that does
-not depend on the class: what tells the classes apart is where dark and bright lie, not how much of each
-there is.
+Meningiomas have dark, compact structures at three scales on brighter tissue, whose masks are known. Glioblastomas (GBM)
+have bright, irregular regions on grey. A patient's tissue is given its intensities by rank, from a histogram that does
+not depend on the class: what tells the classes apart is where dark and bright lie, not how much of each there is.
 """
 
 import math
@@ -18,12 +17,12 @@ LABELS = ("GBM", "Meningioma")
 
 #: Radii of the dark structures, as shares of the view's inscribed square.
 SCALES = ((0.04, 0.055), (0.07, 0.1), (0.12, 0.17))
-# The structures are laminated: from the rim inwards, how far out a layer reaches and how dark it is.
+# Layers of a structure, from the rim inwards: how far out each reaches, as a share of the radius, and how dark it is.
 _LAYERS = ((1.0, 1.0), (0.72, 0.4), (0.5, 1.0), (0.25, 0.4))
-# The tissue that a recording pans over, as a multiple of that square's side.
+# Side of the tissue that a recording pans over, as a multiple of that square's side.
 _REACH = 2.6
-# The wavelength of the bright regions, as a share of the side: their borders are then as long as those of the
-# dark structures, and the pictures of both classes equally sharp.
+# Wavelength of the bright regions, as a share of the side. It makes their borders as long as those of the dark
+# structures, so that the pictures of both classes are equally sharp.
 _REGION = 0.2
 
 Canvas = Float32[np.ndarray, "n n"]
@@ -31,19 +30,19 @@ Canvas = Float32[np.ndarray, "n n"]
 
 @dataclass(frozen=True)
 class Look:
-    """How a patient's recordings look; drawn from the same distributions for both classes.
+    """Says how a patient's recordings look; it is drawn from the same distributions for both classes.
 
     Attributes:
-      gamma: bends the histogram; below 1 brighter.
+      gamma: bends the histogram; below 1 it makes the tissue brighter.
       low: darkest intensity of the tissue, in [0, 1].
       high: brightest intensity of the tissue, in [0, 1].
-      zoom: size of the tissue's features, 1 as in ``SCALES``.
+      zoom: size of the tissue's features; 1 is that of ``SCALES``.
       blur: standard deviation of the optics, as a share of the inscribed square's side.
       noise: standard deviation of the sensor's noise, in [0, 1].
       fibre: distance between fibres, in pixels.
       honeycomb: depth of the fibre pattern, in [0, 1].
-      drift: how far the exposure strays within a recording, as a factor.
-      coverage: share of the tissue that is structure (dark ones, or bright regions).
+      drift: largest relative change of the exposure within a recording.
+      coverage: share of the tissue that dark structures or bright regions take.
     """
 
     gamma: float
@@ -60,7 +59,12 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Tissue:
-    """What a recording pans over: intensities in [0, 1], and the number of the structure at each pixel (0: none)."""
+    """The tissue that a recording pans over.
+
+    Attributes:
+      intensity: in [0, 1].
+      structures: number of the structure at each pixel; 0 where there is none.
+    """
 
     intensity: Canvas
     structures: Int32[np.ndarray, "n n"]
@@ -68,14 +72,32 @@ class Tissue:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One frame: grey picture, and the number of the structure at each pixel (0: none, and outside the view)."""
+    """One frame of a recording.
+
+    Attributes:
+      picture: in grey.
+      structures: number of the structure at each pixel; 0 where there is none, and outside of the view.
+    """
 
     picture: UInt8[np.ndarray, "h w"]
     structures: Int32[np.ndarray, "h w"]
 
 
 def draw_look(rng: np.random.Generator) -> Look:
-    """A patient."""
+    """Draws how a patient's recordings look.
+
+    Args:
+      rng: source of all that is random.
+
+    Returns:
+      The look.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.data.synthetic import draw_look
+      >>> 0.75 <= draw_look(np.random.default_rng(0)).gamma <= 1.3
+      True
+    """
     return Look(
         gamma=rng.uniform(0.75, 1.3),
         low=rng.uniform(0.05, 0.18),
@@ -91,7 +113,7 @@ def draw_look(rng: np.random.Generator) -> Look:
 
 
 def _clouds(rng: np.random.Generator, n: int, wavelength: float, octaves: int = 4) -> Canvas:
-    """Smooth noise of mean 0 and standard deviation 1: octaves of halving wavelength and amplitude."""
+    """Draws smooth noise of mean 0 and standard deviation 1, in octaves of halving wavelength and amplitude."""
     field = np.zeros((n, n), np.float32)
     for octave in range(octaves):
         knots = int(np.ceil(n * 2**octave / wavelength)) + 3
@@ -101,14 +123,14 @@ def _clouds(rng: np.random.Generator, n: int, wavelength: float, octaves: int = 
 
 
 def _by_rank(field: Canvas, look: Look) -> Canvas:
-    """The field with the intensities of the patient's histogram, in the field's order."""
+    """Gives a field the intensities of the patient's histogram, in the field's order."""
     rank = np.empty(field.size, np.float32)
     rank[np.argsort(field, axis=None, kind="stable")] = np.linspace(0, 1, field.size, dtype=np.float32)
     return (look.low + (look.high - look.low) * rank.reshape(field.shape) ** look.gamma).astype(np.float32)
 
 
 def _structures(rng: np.random.Generator, n: int, side: int, look: Look) -> tuple[Int32[np.ndarray, "n n"], Canvas]:
-    """Laminated ellipses, as much area at each scale: their numbers, and how dark each pixel is, in [0, 1]."""
+    """Draws laminated ellipses, of equal area at each scale: their numbers, and how dark each pixel is, in [0, 1]."""
     numbers, darkness, number = np.zeros((n, n), np.int32), np.zeros((n, n), np.float32), 0
     for small, large in reversed(SCALES):
         covered = 0.0
@@ -127,7 +149,25 @@ def _structures(rng: np.random.Generator, n: int, side: int, look: Look) -> tupl
 
 
 def draw_tissue(rng: np.random.Generator, label: str, side: int, look: Look) -> Tissue:
-    """The tissue of a recording whose view has an inscribed square of ``side`` pixels."""
+    """Draws the tissue of a recording.
+
+    Args:
+      rng: source of all that is random.
+      label: the class, one of ``LABELS``.
+      side: of the inscribed square of the recording's view, in pixels.
+      look: of the patient.
+
+    Returns:
+      The tissue, 2.6 times as wide and high as the square.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.data.synthetic import draw_look, draw_tissue
+      >>> rng = np.random.default_rng(0)
+      >>> tissue = draw_tissue(rng, "Meningioma", 32, draw_look(rng))
+      >>> tissue.intensity.shape, bool((tissue.structures > 0).any())
+      ((83, 83), True)
+    """
     n = round(side * _REACH)
     ground = _clouds(rng, n, 0.5 * side * look.zoom)
     if label == "Meningioma":
@@ -142,7 +182,7 @@ def draw_tissue(rng: np.random.Generator, label: str, side: int, look: Look) -> 
 
 
 def _honeycomb(diameter: int, look: Look) -> Canvas:
-    """Three plane waves at 60 degrees: the hexagonal pattern of the fibre bundle, of mean about 1."""
+    """Draws the hexagonal pattern of the fibre bundle, of mean about 1, as three plane waves at 60 degrees."""
     row, column = np.mgrid[:diameter, :diameter].astype(np.float32)
     waves = [
         np.cos(2 * np.pi / look.fibre * (column * np.cos(angle) + row * np.sin(angle)))
@@ -152,26 +192,50 @@ def _honeycomb(diameter: int, look: Look) -> Canvas:
 
 
 def _path(rng: np.random.Generator, frames: int, reach: float) -> Float32[np.ndarray, "t 2"]:
-    """A slow walk of the view's centre within ``reach`` of the middle, in pixels."""
+    """Draws a slow walk of the view's centre within ``reach`` of the middle, in pixels."""
     knots = rng.uniform(-reach, reach, (max(3, frames // 12 + 2), 2)).astype(np.float32)
     return cv2.resize(knots, (2, frames), interpolation=cv2.INTER_LINEAR)
 
 
 def frame_shape(side: int) -> tuple[int, int]:
-    """Height and width of a frame whose round view has an inscribed square of ``side`` pixels."""
-    diameter = view_diameter(side)
+    """Returns the size of a frame.
+
+    Args:
+      side: of the inscribed square of its round view, in pixels.
+
+    Returns:
+      Height and width in pixels.
+
+    Example:
+      >>> from xrcam_jax.data.synthetic import frame_shape
+      >>> frame_shape(96)
+      (148, 180)
+    """
+    diameter = _view_diameter(side)
     return diameter + 2 * (diameter // 24) + 2, diameter + 2 * (diameter // 6)
 
 
-def view_diameter(side: int) -> int:
-    """Diameter of the round view, in pixels: the least whose largest square has ``side`` pixels."""
+def _view_diameter(side: int) -> int:
+    """Returns the least diameter of a round view, in pixels, whose largest square has ``side`` pixels."""
     return math.ceil(side * math.sqrt(2))
 
 
 def view_circle(side: int) -> tuple[float, float, float]:
-    """Centre (column, row) and radius of the round view in the frame, in pixels."""
+    """Returns where the round view lies in a frame.
+
+    Args:
+      side: of its inscribed square, in pixels.
+
+    Returns:
+      Column and row of its centre, and its radius, in pixels.
+
+    Example:
+      >>> from xrcam_jax.data.synthetic import view_circle
+      >>> view_circle(96)
+      (89.5, 73.5, 68.0)
+    """
     height, width = frame_shape(side)
-    return (width - 1) / 2, (height - 1) / 2, view_diameter(side) / 2
+    return (width - 1) / 2, (height - 1) / 2, _view_diameter(side) / 2
 
 
 def _inside(side: int) -> Bool[np.ndarray, "h w"]:
@@ -182,7 +246,7 @@ def _inside(side: int) -> Bool[np.ndarray, "h w"]:
 
 
 def _logo(picture: UInt8[np.ndarray, "h w"]) -> None:
-    """The maker's name, in the corner outside of the view."""
+    """Writes the maker's name into the corner outside of the view."""
     height, width = picture.shape
     scale = width / 900
     cv2.putText(picture, "pCLE", (2, height - 4), cv2.FONT_HERSHEY_SIMPLEX, scale, 210, 1, cv2.LINE_AA)
@@ -190,21 +254,33 @@ def _logo(picture: UInt8[np.ndarray, "h w"]) -> None:
 
 
 def record(rng: np.random.Generator, tissue: Tissue, side: int, look: Look, frames: int) -> Iterator[View]:
-    """A recording: slow motion over the tissue, every view twice in a row, exposure that drifts, noise.
+    """Draws a recording: it moves slowly over the tissue, with a drifting exposure and noise.
 
     Args:
       rng: source of all that is random.
       tissue: what is looked at.
       side: of the view's inscribed square, in pixels.
-      look: the patient's.
-      frames: number of frames.
+      look: of the patient.
+      frames: how many there are; every view comes twice in a row.
+
+    Returns:
+      The frames, one after the other.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.data.synthetic import draw_look, draw_tissue, record
+      >>> rng = np.random.default_rng(0)
+      >>> look = draw_look(rng)
+      >>> first, second, third = record(rng, draw_tissue(rng, "GBM", 32, look), 32, look, frames=3)
+      >>> bool((first.picture == second.picture).all()), bool((second.picture == third.picture).all())
+      (True, False)
     """
     height, width = frame_shape(side)
     column, row, _ = view_circle(side)
     inside, middle = _inside(side), (tissue.intensity.shape[0] - 1) / 2
     comb = _honeycomb(max(height, width), look)[:height, :width]
     views = -(-frames // 2)
-    path = _path(rng, views, middle - view_diameter(side) / 2 - 1)
+    path = _path(rng, views, middle - _view_diameter(side) / 2 - 1)
     exposure = 1 + look.drift * np.sin(np.linspace(0, rng.uniform(1, 2) * np.pi, views) + rng.uniform(0, 2 * np.pi))
     for number in range(frames):
         if number % 2 == 0:

@@ -267,6 +267,9 @@ def attribute(
       **options: the method's own, e.g. ``samples=50``, or of LRP ``composite=xr.composites.epsilon_plus()`` and
         ``seed=xr.seeds.clrp_zero_sum``.
 
+    Returns:
+      The explanation: maps (b, h, w) in [0, 1], or (b, t, h, w) of t classes, by method and layer.
+
     Raises:
       ValueError: as the Explainer does, naming what is wrong.
       TypeError: the model cannot be called, or is a Linen module without variables.

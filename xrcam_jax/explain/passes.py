@@ -16,7 +16,7 @@ from xrcam_jax.cam.saliency import weighted_sum
 from xrcam_jax.explain.kinds import Channels, Found, Kind, Where, keywords, split
 from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.lrp.program import trace
-from xrcam_jax.lrp.transform import tap_program
+from xrcam_jax.lrp.transform import Tapped, tap_program
 from xrcam_jax.marks import mark
 from xrcam_jax.runtime.compiling import compiled
 
@@ -213,7 +213,7 @@ def single_pass(
       ([[10.0, 20.0]], [[1]], [4.0, 12.0])
     """
     taps = _taps(images, parameters, function, requests)
-    logits = next(iter(taps.values()))[0][0] if taps else function(images, parameters)
+    logits = next(iter(taps.values())).outputs[0] if taps else function(images, parameters)
     if targets is None:
         # Of one class argmax is enough: top_k would gather a batch that is laid across devices.
         targets = logits.argmax(1, keepdims=True) if top_k == 1 else jax.lax.top_k(logits, top_k)[1]
@@ -222,9 +222,9 @@ def single_pass(
     def find(target: Int[Array, " b"]) -> dict[str, dict[str, Found]]:
         arrived = {}
         for signal in dict.fromkeys(request.kind.signal for request in requests):
-            _, values, pullback = taps[signal.composite]
-            arriving = pullback([signal.seed(logits, target)])
-            arrived[signal] = {layer: (values[layer], arriving[layer]) for layer in arriving}
+            tapped = taps[signal.composite]
+            arriving = tapped.pullback([signal.seed(logits, target)])
+            arrived[signal] = {layer: (tapped.activations[layer], arriving[layer]) for layer in arriving}
         return {r.name: {layer: r.kind.find(*arrived[r.kind.signal][layer]) for layer in r.layers} for r in requests}
 
     return logits, targets, over_targets(find, targets, axis=1)
@@ -232,7 +232,7 @@ def single_pass(
 
 def _taps(
     images: Float[Array, "b h w c"], parameters: PyTree, function: Function, requests: Sequence[Request]
-) -> dict[Composite, tuple[list[Array], dict[str, Array], Any]]:
+) -> dict[Composite, Tapped]:
     """Returns by composite the outputs, the activations and the pullback to all layers where its signals are wanted."""
     wanted: dict[Composite, dict[str, None]] = {}
     for request in requests:

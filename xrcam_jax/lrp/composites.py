@@ -1,154 +1,91 @@
-"""Composites: which rule each operation of a model gets, by its kind, its name and its depth.
+"""The composites of the library: the rules that the literature gives together, assigned to the kinds of operations.
 
-A composite is a list of assignments; the first that fits an operation names its rule. To write one's own::
-
-    composite = Composite((
-        Assign(Flat(), kinds=LAYERS, first=True),
-        Assign(Gamma(0.5), kinds=("convolution",), name="layer[12]*"),
-        Assign(Epsilon(), kinds=("convolution", "dense", "add", "sum")),
-        Assign(Pass(), kinds=("activation", "scale", "shift")),
-        Assign(Gradient(), kinds=("max_pool",)),
-        Assign(Gate(), kinds=("gate",)),
-    ))
-
-An operation for which there is no assignment is an error, unless the composite has a ``default``.
-
-References:
-  montavon2019: Montavon et al., Layer-wise relevance propagation: an overview, LNCS 11700, 2019.
-  lee2021: Lee et al., Relevance-CAM: your model already knows where to look, CVPR 2021.
-
-Those of guided backprop, DeconvNet and DeepLIFT are here too; :mod:`xrcam_jax.lrp.gradient_rules` has their
-sources.
+:mod:`xrcam_jax.lrp.assignments` has what they are made of, and shows how to write another one.
 """
 
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from typing import Literal
 
+from xrcam_jax.lrp.assignments import Assign, Composite
 from xrcam_jax.lrp.gradient_rules import Deconvnet, Guided, MeanGradient, Rescale, RescaledMaximum
-from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Gate, Gradient, Pass, Rule, ZBox, ZPlus
-
-Kind = Literal[
-    "convolution",  # constant kernel
-    "dense",  # product with a constant matrix
-    "add",  # sum or difference of two explained values: residual connections
-    "sum",  # over axes or windows; means, average pooling and sums weighted by attention too
-    "max_pool",  # maximum over axes or windows, or of two values
-    "activation",  # elementwise: relu, tanh, clamp, ...
-    "scale",  # times or divided by a constant: batch norm at inference
-    "shift",  # plus a constant: biases, batch norm at inference
-    "gate",  # an explained signal times an explained gate
-    "softmax",
-    "nonlinear",  # other elementwise functions, such as exp or sqrt: no composite of relevance has a rule for them
-]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-#: The kinds that have weights of their own.
-LAYERS: tuple[Kind, ...] = ("convolution", "dense")
-
-
-@dataclass(frozen=True)
-class Site:
-    """One operation of a traced model, as composites and conservation reports see it.
-
-    Attributes:
-      kind: what it does.
-      primitive: its JAX primitive; of a function with a derivative of its own, such as ``jax.nn.relu``, what
-        it consists of if that is one primitive (``"max"``).
-      scope: path of named scopes around it (Linen modules set it, so do the models here), maybe empty.
-      stage: the next mark downstream, or ``"output"``.
-      first: whether no layer lies between the explained input and it.
-      last: whether no layer lies between it and the output.
-      source: the user's line, ``file:line (function)``.
-    """
-
-    kind: Kind
-    primitive: str
-    scope: str
-    stage: str
-    first: bool
-    last: bool
-    source: str
-
-
-@dataclass(frozen=True)
-class Assign:
-    """Gives ``rule`` to the operations that fit every condition.
-
-    Attributes:
-      rule: what they get.
-      kinds: which kinds; empty means all.
-      name: glob for the stage (``"layer3"``) or the scope (``"layer3/0/*"``).
-      first: only those with no layer before them.
-      last: only those with no layer after them.
-      primitives: which primitives; empty means all.
-    """
-
-    rule: Rule
-    kinds: tuple[Kind, ...] = ()
-    name: str = "*"
-    first: bool = False
-    last: bool = False
-    primitives: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for kind in self.kinds:
-            if kind not in KINDS:
-                raise ValueError(f"kinds must be among {', '.join(KINDS)}; got {kind!r}")
-
-    def fits(self, site: Site) -> bool:
-        """Whether ``site`` meets every condition."""
-        named = fnmatchcase(site.stage, self.name) or fnmatchcase(site.scope, self.name)
-        depth = (site.first or not self.first) and (site.last or not self.last)
-        kind = not self.kinds or site.kind in self.kinds
-        return kind and named and depth and (not self.primitives or site.primitive in self.primitives)
-
-
-@dataclass(frozen=True)
-class Composite:
-    """Rules by operation.
-
-    Attributes:
-      assignments: the first that fits gives the rule.
-      default: for operations that none fits; if it is ``Gradient()``, for primitives of which nothing is known
-        too. None makes both an error.
-      fold: whether constants that scale and shift a layer's output (batch norm at inference, biases) are
-        taken into its weights and bias before its rule is applied.
-    """
-
-    assignments: tuple[Assign, ...] = ()
-    default: Rule | None = None
-    fold: bool = False
-
-    def rule(self, site: Site) -> Rule | None:
-        """The rule for ``site``, or None."""
-        return next((a.rule for a in self.assignments if a.fits(site)), self.default)
+from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule
+from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Gate, Gradient, Pass, ZBox, ZPlus
 
 
 def gradient() -> Composite:
-    """No rule at all: the pullback is ``jax.vjp``'s."""
+    """Returns the composite without any rule: the pullback is that of ``jax.vjp``.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> x = jnp.array([1.0, 2.0])
+      >>> jax.vjp(xr.lrp(jnp.square, xr.composites.gradient()), x)[1](jnp.ones(2))[0].tolist()
+      [2.0, 4.0]
+    """
     return Composite(default=Gradient())
 
 
 def guided_backprop() -> Composite:
-    """The gradient, of which every ReLU passes on only what is positive (springenberg2015)."""
+    """Returns the composite of guided backprop: every ReLU passes on only the positive part of the gradient.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> x, r = jnp.array([1.0, 2.0, -3.0]), jnp.array([5.0, -6.0, 7.0])
+      >>> jax.vjp(xr.lrp(jax.nn.relu, xr.composites.guided_backprop()), x)[1](r)[0].tolist()
+      [5.0, 0.0, 0.0]
+
+    References:
+      springenberg2015
+    """
     return Composite((Assign(Guided(), kinds=("activation",), primitives=("max",)),), default=Gradient())
 
 
 def deconvnet() -> Composite:
-    """The gradient, with a ReLU of what arrives in place of each ReLU's derivative (zeiler2014)."""
+    """Returns the composite of DeconvNet: the derivative of every ReLU is replaced by a ReLU of what arrives.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> x, r = jnp.array([1.0, 2.0, -3.0]), jnp.array([5.0, -6.0, 7.0])
+      >>> jax.vjp(xr.lrp(jax.nn.relu, xr.composites.deconvnet()), x)[1](r)[0].tolist()
+      [5.0, 0.0, 7.0]
+
+    References:
+      zeiler2014
+    """
     return Composite((Assign(Deconvnet(), kinds=("activation",), primitives=("max",)),), default=Gradient())
 
 
 def deep_lift(*, max_pool: Literal["rescale", "gradient"] = "rescale") -> Composite:
-    """DeepLIFT by the rescale rule (shrikumar2017), for a batch of examples followed by their baselines.
+    """Returns the composite of DeepLIFT by the rescale rule, for a batch of examples followed by their baselines.
 
-    :func:`xrcam_jax.attribution.gradients.deep_lift` makes that batch. Products take the mean of the other
-    factor, softmax its mean derivative, so that contributions sum to the difference of the outputs with any
-    baseline.
+    :func:`xrcam_jax.attribution.gradients.deep_lift` makes that batch. Products take the mean of the other factor, and
+    softmax its mean derivative, so that contributions sum to the difference of the outputs for any baseline.
 
     Args:
-      max_pool: ``"gradient"`` looks at the example's maximum alone, as captum does behind a ReLU; with that the
-        sum is exact only if the baseline's maps are constant over each window.
+      max_pool: ``"rescale"`` lets the contributions of a maximum sum to its change. ``"gradient"`` looks at the
+        example's maximum alone, as captum does behind a ReLU; then the sum is exact only if the baseline's maps are
+        constant over each window.
+
+    Returns:
+      The composite. What it propagates are multipliers, in the first half of the batch.
+
+    Raises:
+      ValueError: ``max_pool`` is neither.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> pair = jnp.array([[2.0], [-2.0]])
+      >>> jax.vjp(xr.lrp(jax.nn.relu, xr.composites.deep_lift()), pair)[1](jnp.ones((2, 1)))[0].tolist()
+      [[0.5], [0.0]]
+
+    References:
+      shrikumar2017, sundararajan2017
     """
     if max_pool not in ("rescale", "gradient"):
         raise ValueError(f"max_pool must be rescale or gradient; got {max_pool!r}")
@@ -176,19 +113,38 @@ def relevance_cam(
     batch_norm: Literal["pass", "alpha_beta", "fold"] = "pass",
     eps: float = 1e-12,
 ) -> Composite:
-    """The rules of Relevance-CAM and XRelevance-CAM (lee2021; gates as in the XRelevance-CAM thesis).
+    """Returns the composite of Relevance-CAM and XRelevance-CAM.
 
-    αβ for layers, z-box for a first convolution, ε for adds and means, winner-takes-all for max pooling,
-    identity for activations. Biases take no part.
+    It is αβ for layers, z-box for a first convolution, ε for adds and means, winner-takes-all for max pooling, and the
+    identity for activations. Biases take no part. Gates are as in the XRelevance-CAM thesis.
 
     Args:
       alpha: α of the αβ rule.
       beta: β = α - 1.
-      gate: ``"signal"`` gives all relevance to the gated signal and conserves; ``"published"`` gives all of it
-        to the signal and all of it again to the gate, through softmax by ε; ``"half"`` gives half to each.
-      batch_norm: at inference; ``"pass"`` leaves relevance as it is, ``"alpha_beta"`` takes it for a layer
-        without bias, ``"fold"`` into the layer before it.
-      eps: the stabiliser of every rule.
+      gate: ``"signal"`` gives all relevance to the gated signal and conserves. ``"published"`` gives all of it to the
+        signal and all of it again to the gate, through softmax by ε. ``"half"`` gives half to each.
+      batch_norm: its rule at inference. ``"pass"`` leaves relevance as it is, ``"alpha_beta"`` treats batch norm as a
+        layer without bias, ``"fold"`` takes it into the layer before it.
+      eps: the stabiliser ε >= 0 of every rule.
+
+    Returns:
+      The composite.
+
+    Raises:
+      ValueError: ``gate`` or ``batch_norm`` is none of these, or α - β is not 1.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> def model(x):
+      ...     return jax.nn.relu(x @ jnp.array([[2.0], [-1.0], [1.0]]) + 7.0)
+      >>> x, r = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[10.0]])
+      >>> jax.vjp(xr.lrp(model, xr.composites.relevance_cam()), x)[1](r)[0].tolist()
+      [[4.0, 0.0, 6.0]]
+
+    References:
+      lee2021, you2024
     """
     gates = {"signal": Gate(1, 0), "published": Gate(1, 1), "half": Gate(0.5, 0.5)}
     scales: dict[str, Rule] = {"pass": Pass(), "alpha_beta": AlphaBeta(alpha, beta, eps), "fold": Pass()}
@@ -198,7 +154,7 @@ def relevance_cam(
     return Composite(
         (
             Assign(ZBox(eps=eps), kinds=("convolution",), first=True),
-            Assign(AlphaBeta(alpha, beta, eps), kinds=LAYERS),
+            Assign(AlphaBeta(alpha, beta, eps), kinds=WEIGHTED_KINDS),
             Assign(Epsilon(eps), kinds=("add", "sum", "softmax")),
             Assign(Gradient(), kinds=("max_pool",)),
             Assign(scales[batch_norm], kinds=("scale",)),
@@ -210,7 +166,7 @@ def relevance_cam(
 
 
 def _around(layers: tuple[Assign, ...], eps: float, fold: bool) -> Composite:
-    """``layers``, and for what is not a layer what all of LRP's composites agree on."""
+    """Returns ``layers`` with the rules that all composites of LRP have for the other kinds of operations."""
     return Composite(
         (
             *layers,
@@ -224,12 +180,27 @@ def _around(layers: tuple[Assign, ...], eps: float, fold: bool) -> Composite:
 
 
 def epsilon_plus(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:
-    """z+ for convolutions, ε for dense layers (montavon2019).
+    """Returns the composite with z+ for convolutions and ε for dense layers.
 
     Args:
-      eps: the stabiliser of every rule.
+      eps: the stabiliser ε >= 0 of every rule.
       bias: whether biases take their share of the relevance.
       fold: whether batch norm is folded into the layer before it.
+
+    Returns:
+      The composite.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> model = lambda x: x @ jnp.array([[2.0], [-1.0], [1.0]]) + 2.0
+      >>> x, r = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[10.0]])
+      >>> jax.vjp(xr.lrp(model, xr.composites.epsilon_plus(eps=0)), x)[1](r)[0].tolist()
+      [[4.0, -4.0, 6.0]]
+
+    References:
+      montavon2019
     """
     return _around(
         (Assign(ZPlus(eps, bias), kinds=("convolution",)), Assign(Epsilon(eps, bias), kinds=("dense",))),
@@ -239,13 +210,55 @@ def epsilon_plus(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) ->
 
 
 def epsilon_plus_flat(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:
-    """As :func:`epsilon_plus`, with the flat rule for the first layer (montavon2019)."""
+    """Returns :func:`epsilon_plus` with the flat rule for the first layer.
+
+    Args:
+      eps: the stabiliser ε >= 0 of every rule.
+      bias: whether biases take their share of the relevance.
+      fold: whether batch norm is folded into the layer before it.
+
+    Returns:
+      The composite.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> model = lambda x: x @ jnp.array([[2.0], [-1.0], [1.0]]) + 2.0
+      >>> x, r = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[12.0]])
+      >>> jax.vjp(xr.lrp(model, xr.composites.epsilon_plus_flat(eps=0)), x)[1](r)[0].tolist()
+      [[4.0, 4.0, 4.0]]
+
+    References:
+      montavon2019
+    """
     plus = epsilon_plus(eps=eps, bias=bias, fold=fold)
-    return Composite((Assign(Flat(eps), kinds=LAYERS, first=True), *plus.assignments), fold=fold)
+    return Composite((Assign(Flat(eps), kinds=WEIGHTED_KINDS, first=True), *plus.assignments), fold=fold)
 
 
 def epsilon_alpha2_beta1(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:
-    """αβ with α = 2, β = 1 for convolutions, ε for dense layers (montavon2019)."""
+    """Returns the composite with αβ for convolutions, α = 2 and β = 1, and ε for dense layers.
+
+    Args:
+      eps: the stabiliser ε >= 0 of every rule.
+      bias: whether biases take their share of the relevance.
+      fold: whether batch norm is folded into the layer before it.
+
+    Returns:
+      The composite.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> model = lambda x: x @ jnp.array([[2.0], [-1.0], [1.0]]) + 2.0
+      >>> x, r = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[10.0]])
+      >>> jax.vjp(xr.lrp(model, xr.composites.epsilon_alpha2_beta1(eps=0)), x)[1](r)[0].tolist()
+      [[4.0, -4.0, 6.0]]
+
+    References:
+      montavon2019
+    """
     return _around(
         (
             Assign(AlphaBeta(2, 1, eps, bias), kinds=("convolution",)),
@@ -265,15 +278,30 @@ def epsilon_gamma_box(
     bias: bool = True,
     fold: bool = False,
 ) -> Composite:
-    """γ for convolutions, ε for dense layers, z-box for the first convolution (montavon2019).
+    """Returns the composite with γ for convolutions, ε for dense layers, and z-box for the first convolution.
 
     Args:
-      low: the least value a pixel can have, one or one per channel; None takes each example's.
-      high: the greatest, likewise.
+      low: the least value that a pixel can have, one or one for each channel. None takes that of each example.
+      high: the greatest value, likewise.
       gamma: γ of the γ rule.
-      eps: the stabiliser of every rule.
+      eps: the stabiliser ε >= 0 of every rule.
       bias: whether biases take their share of the relevance.
       fold: whether batch norm is folded into the layer before it.
+
+    Returns:
+      The composite.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> model = lambda x: x @ jnp.array([[2.0], [-1.0], [1.0]]) + 2.0
+      >>> x, r = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[10.0]])
+      >>> jax.vjp(xr.lrp(model, xr.composites.epsilon_gamma_box(eps=0)), x)[1](r)[0].tolist()
+      [[4.0, -4.0, 6.0]]
+
+    References:
+      montavon2019
     """
     return _around(
         (

@@ -1,4 +1,4 @@
-"""Where relevance goes: what arrives at every operation and layer, what is handed on, and what is lost to what."""
+"""Conservation is accounted for: what arrives at each operation, what is handed on, what is lost to which cause."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,28 +10,27 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import PyTree
 
-from xrcam_jax.lrp.composites import Composite, Site
+from xrcam_jax.lrp.assignments import Composite, Site
 from xrcam_jax.lrp.plan import make_plan
-from xrcam_jax.lrp.program import marks_of, trace
+from xrcam_jax.lrp.program import Probes, marks_of, trace
 from xrcam_jax.lrp.propagate import new_ledger, total
 from xrcam_jax.lrp.transform import Seed, check_seed, explained_leaves, program_for, zeros_for
 
 
 @dataclass(frozen=True)
 class Balance:
-    """The account of an operation or of a stage, in units of relevance, summed over the batch.
+    """A balance is the account of an operation or of a stage, in units of relevance, summed over the batch.
 
-    ``arrived = passed_on + bias + stabiliser + zero + rest``.
+    ``arrived = passed_on + bias + stabiliser + zero + rest``. The rest is rounding, and what rules do that do not
+    conserve: a negative rest is relevance made up, as by the published gate.
 
     Attributes:
-      arrived: relevance at the output.
-      passed_on: relevance handed to the inputs.
-      bias: left with biases that the rule takes into z.
-      stabiliser: left with the ε of a division.
-      zero: dropped where z = 0.
-      rest: everything else: rounding, and rules that do not conserve (a negative rest is relevance made up,
-        as by the published gate).
-      arrived_absolute: sum of the absolute values that arrived.
+      arrived: the relevance at the output.
+      passed_on: the relevance handed to the inputs.
+      bias: what was left with biases that the rule takes into z.
+      stabiliser: what was left with the ε of a division.
+      zero: what was dropped where z = 0.
+      arrived_absolute: the sum of the absolute values that arrived.
     """
 
     arrived: float
@@ -43,35 +42,35 @@ class Balance:
 
     @property
     def lost(self) -> float:
-        """arrived - passed_on."""
+        """Returns the relevance that arrived and was not passed on."""
         return self.arrived - self.passed_on
 
     @property
     def rest(self) -> float:
-        """What of the loss none of the named causes explains."""
+        """Returns the part of the loss that none of the named causes explains."""
         return self.lost - self.bias - self.stabiliser - self.zero
 
     @property
     def relative_loss(self) -> float:
-        """|lost| over the absolute relevance that arrived; 0 where nothing arrived."""
+        """Returns the size of the loss over the absolute relevance that arrived, 0 where nothing arrived."""
         return abs(self.lost) / self.arrived_absolute if self.arrived_absolute else 0.0
 
     @property
     def relative_rest(self) -> float:
-        """|rest| over the absolute relevance that arrived; 0 where nothing arrived."""
+        """Returns the size of the rest over the absolute relevance that arrived, 0 where nothing arrived."""
         return abs(self.rest) / self.arrived_absolute if self.arrived_absolute else 0.0
 
 
 @dataclass(frozen=True)
 class Conservation:
-    """What :func:`conservation` finds. ``print`` it for a table.
+    """Holds what :func:`conservation` finds. ``print`` shows the stages as a table.
 
     Attributes:
-      stages: by stage, from the output down: a stage ends at the mark of its name (or at the output) and
-        begins at the marks below (or at the input).
+      stages: the accounts by stage, from the output down. A stage ends at the mark of its name (or at the output) and
+        begins at the mark below (or at the input).
       operations: every operation under a rule, from the output down, with its account.
-      seed: sum of the relevance at the output.
-      reached: sum of the relevance that reached the input.
+      seed: the sum of the relevance at the output.
+      reached: the sum of the relevance that reached the input.
     """
 
     stages: dict[str, Balance]
@@ -86,9 +85,9 @@ class Conservation:
         return "\n".join([head, *rows, end])
 
     def table(self) -> str:
-        """The same, operation by operation."""
+        """Returns the table of all operations."""
         head = f"{'operation':40}" + "".join(f"{name:>14}" for name in _COLUMNS)
-        names = [f"{site.stage}: {site.scope or site.primitive} {site.kind}" for site, _ in self.operations]
+        names = [f"{site.mark}: {site.scope or site.primitive} {site.kind}" for site, _ in self.operations]
         rows = [_row(name, b, 40) for name, (_, b) in zip(names, self.operations, strict=True)]
         return "\n".join([head, *rows])
 
@@ -101,52 +100,66 @@ def _row(name: str, balance: Balance, width: int = 24) -> str:
 
 
 def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, seed: Seed) -> Conservation:
-    """Account for all relevance from the output of ``f`` to its input.
+    """Accounts for all relevance from the output of a function to its input.
 
-    Every operation under a rule keeps a ledger, whose cotangent is the operation's account: so one forward and
-    one backward pass give all of it. Operations that only rearrange values, and those under the
-    ``Gradient`` rule, hand on what arrives and are not listed. Marks are taken as a chain: what a stage
-    passes on is what arrives at the mark below.
+    Every operation under a rule keeps a ledger, whose cotangent is the operation's account, so that one forward and one
+    backward pass give all of it. Operations that only rearrange values, and those that keep their derivative, hand on
+    what arrives and are not listed. Marks are taken as a chain: what a stage passes on is what arrives at the mark
+    below.
 
     Args:
       f: a function of (x, *args), marked or not.
       composite: which operation gets which rule.
-      x: what the output is explained by.
+      x: what the output is explained by, a pytree of arrays.
       *args: the function's other arguments.
-      seed: the output's relevance: an array of its shape, or a function of the output that returns one.
+      seed: the relevance of the output: an array of its shape, or a function of the output that returns one.
+
+    Returns:
+      The accounts of all operations and stages.
 
     Raises:
-      ValueError: the seed has not the output's shape, or a mark is set twice.
+      ValueError: the seed has not the output's shape, a mark is set twice, or a rule does not fit its operation.
       NotImplementedError: a primitive has no rule.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> def model(x, w, b):
+      ...     return xr.mark(x * 2, "hidden") @ w + b
+      >>> x, w, b = jnp.array([[1.0, 3.0]]), jnp.array([[1.0], [1.0]]), jnp.array([2.0])
+      >>> rules = xr.composites.epsilon_plus(eps=0)
+      >>> report = xr.conservation(model, rules, x, w, b, seed=jnp.array([[10.0]]))
+      >>> [(name, stage.arrived, stage.passed_on, stage.bias) for name, stage in report.stages.items()]
+      [('output', 10.0, 8.0, 2.0), ('hidden', 8.0, 8.0, 0.0)]
     """
     closed, structure = trace(f, x, *args)
     program = program_for(closed, composite)
     plan, sites = make_plan(program, composite, explained_leaves(x, args), None)
     marks = marks_of(program)
-    probes = {number: new_ledger() for number in range(len(sites))}
+    ledgers = {number: new_ledger() for number in range(len(sites))}
 
     @jax.jit
     def account(leaves: list[Any], rest: list[Any]) -> tuple[dict[str, Any], dict[int, Any]]:
-        def forward(leaves: list[Any], taps: dict[str, Any], ledgers: dict[int, Any]) -> list[Any]:
-            return plan.run([*leaves, *rest], {**taps, **ledgers})[0]
+        def forward(leaves: list[Any], probes: Probes) -> list[Any]:
+            return plan.run([*leaves, *rest], probes)[0]
 
         zeros = {name: zeros_for(aval) for name, aval in marks.items()}
-        outputs, pullback = jax.vjp(forward, leaves, zeros, probes)
+        outputs, pullback = jax.vjp(forward, leaves, Probes(zeros, ledgers))
         output = jax.tree.unflatten(structure, outputs)
         relevance = seed(output) if callable(seed) else seed
         check_seed(relevance, output)
-        reached, at_marks, ledgers = pullback(jax.tree.leaves(relevance))
-        levels = {"output": relevance, **dict(reversed(at_marks.items())), "": reached}
-        return {name: _sums(level) for name, level in levels.items()}, ledgers
+        reached, found = pullback(jax.tree.leaves(relevance))
+        levels = {"output": relevance, **found.taps, "": reached}
+        return {name: _sums(level) for name, level in levels.items()}, found.ledgers
 
-    levels, ledgers = jax.device_get(account(jax.tree.leaves(x), jax.tree.leaves(args)))
-    balances = [Balance(*map(float, ledgers[number])) for number in range(len(sites))]
+    levels, accounts = jax.device_get(account(jax.tree.leaves(x), jax.tree.leaves(args)))
+    balances = [Balance(*map(float, accounts[number])) for number in range(len(sites))]
     order = ["output", *reversed(marks), ""]
     stages = {
         stage: _stage(
             levels[stage],
             levels[below],
-            [b for s, b in zip(sites, balances, strict=True) if s.stage == stage],
+            [b for s, b in zip(sites, balances, strict=True) if s.mark == stage],
         )
         for stage, below in pairwise(order)
     }
@@ -156,7 +169,7 @@ def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, se
 
 
 def _sums(tree: PyTree) -> tuple[Array, Array]:
-    """Sum, and sum of the absolute values, of all that ``tree`` holds."""
+    """Returns the sum, and the sum of the absolute values, of all that ``tree`` holds."""
     leaves = jax.tree.leaves(tree)
     zero = jnp.zeros(())
     return sum(map(total, leaves), zero), sum((total(abs(leaf)) for leaf in leaves), zero)

@@ -1,4 +1,4 @@
-"""A model cut in two at a mark, so that what is there can be changed and the rest be run again, alone."""
+"""A model is cut in two at a mark, so that the activation there can be changed and only the rest run again."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,17 +10,17 @@ from jaxtyping import PyTree
 
 from xrcam_jax.errors import unknown
 from xrcam_jax.lrp.composites import gradient
-from xrcam_jax.lrp.program import Equation, Program, run, trace
+from xrcam_jax.lrp.program import Equation, Probes, Program, run, trace
 from xrcam_jax.lrp.transform import program_for
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The two halves of f(x, *args) at a mark: ``tail(*head(x, *args))`` is f(x, *args).
+    """A cut holds the two halves of f(x, *args) at a mark: ``tail(*head(x, *args))`` is f(x, *args).
 
     Attributes:
-      head: (x, *args) -> the activation at the mark, and all else that the tail needs.
-      tail: (activation, the rest) -> the output.
+      head: the map from (x, *args) to the activation at the mark, and all else that the tail needs.
+      tail: the map from these two to the output.
     """
 
     head: Callable[..., tuple[Array, list[Array]]]
@@ -28,17 +28,32 @@ class Cut:
 
 
 def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
-    """Cut ``f`` at ``mark``.
+    """Cuts a function in two at a mark.
 
     Args:
       f: a function of (x, *args).
-      mark: a name in it.
+      mark: the name of a mark in it.
       x: an example of its input, of which only shape and dtype count (``jax.ShapeDtypeStruct`` will do).
       *args: examples of its other arguments, likewise.
+
+    Returns:
+      The two halves.
 
     Raises:
       ValueError: there is no such mark.
       NotImplementedError: the mark is inside remat, scan or cond.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.lrp.cut import cut
+      >>> def model(x, w):
+      ...     return xr.mark(x * 2, "hidden") @ w
+      >>> x, w = jnp.array([[1.0, 3.0]]), jnp.array([[1.0], [1.0]])
+      >>> halves = cut(model, "hidden", x, w)
+      >>> activation, rest = halves.head(x, w)
+      >>> activation.tolist(), halves.tail(activation, rest).tolist(), halves.tail(0 * activation, rest).tolist()
+      ([[2.0, 6.0]], [[8.0]], [[0.0]])
     """
     closed, structure = trace(f, *jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (x, *args)))
     program = program_for(closed, gradient())
@@ -81,4 +96,4 @@ def _everywhere(program: Program) -> Iterator[Equation]:
 
 
 def _run(program: Program, values: list[Any]) -> list[Any]:
-    return run(program, {}, values, {})[0]
+    return run(program, {}, values, Probes())[0]

@@ -1,23 +1,24 @@
-"""What is known of each value of a program before it runs: static facts, carried through the jaxpr."""
+"""Static facts: what is known of each value of a program before it runs, carried through the jaxpr."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xrcam_jax.lrp.program import Equation, Program
+from xrcam_jax.runtime import jaxprs
 
-#: Rearrange, copy or select values: linear, with weights 0 and 1, so their transpose rearranges relevance.
+#: These rearrange, copy or select values: linear with weights 0 and 1, so that their transpose rearranges relevance.
 STRUCTURE = frozenset({
     "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "dynamic_slice",
     "dynamic_update_slice", "expand_dims", "gather", "name", "optimization_barrier", "pad", "pbroadcast",
     "pcast", "pvary", "reduce_precision", "reshape", "rev", "select_n", "sharding_constraint", "slice",
     "split", "squeeze", "stack", "transpose", "unstack", "reshard", "mesh_cast", "xrcam_jax.materialised",
 })  # fmt: skip
-#: Elementwise functions of one value that the field calls activations.
+#: These are elementwise functions of one value that the field calls activations.
 ACTIVATIONS = frozenset({"abs", "clamp", "erf", "expm1", "logistic", "max", "min", "tanh"})
-#: Elementwise and linear in the explained operand when the other one is constant.
+#: These are elementwise, and linear in the explained operand when the other one is constant.
 AFFINE = frozenset({"add", "add_any", "sub", "mul", "div", "neg"})
-#: Other elementwise functions: no rule is known for them, but their value can be a gate.
+#: These are other elementwise functions. No composite of relevance has a rule for them, but their value can be a gate.
 NONLINEAR = frozenset({
     "cbrt", "cos", "exp", "exp2", "integer_pow", "log", "log1p", "pow", "rsqrt", "sin", "sqrt", "square",
 })  # fmt: skip
@@ -28,21 +29,21 @@ PRODUCTS = CONVOLUTIONS | {"dot_general"}
 _ELEMENTWISE = ACTIVATIONS | AFFINE | NONLINEAR | {"select_n", "convert_element_type", "stop_gradient",
     "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "is_finite", "sign", "broadcast_in_dim"}  # fmt: skip
 
-#: How surely a value is a gate: a factor that says how much of a signal passes.
+#: These say how surely a value is a gate, which is a factor that says how much of a signal passes.
 NO_GATE, CLIPPED, SQUASHED, GATE = range(4)
 _GATES = {"clamp": CLIPPED, "tanh": SQUASHED, "erf": SQUASHED, "logistic": GATE}
 
 
 @dataclass(frozen=True)
 class Fact:
-    """What is known of one value.
+    """A fact is what is known of one value.
 
     Attributes:
-      explained: it depends on the explained input and can carry relevance.
-      nonnegative: it is known to be >= 0 wherever it is read.
+      explained: whether it depends on the explained input and can carry relevance.
+      nonnegative: whether it is known to be >= 0 wherever it is read.
       gate: how surely it is a gate, ``NO_GATE`` to ``GATE``.
       depth: how many convolutions and dense layers lie between the explained input and it.
-      seen: it depends on a chosen mark (or on the input, when that is what is explained).
+      seen: whether it depends on a chosen mark, or on the input if that is what is explained.
     """
 
     explained: bool = False
@@ -53,15 +54,45 @@ class Fact:
 
 
 def is_elementwise(program: Program) -> bool:
-    """Whether every equation of ``program`` works element by element, as the body of ``jax.nn.relu`` does."""
+    """Returns whether every equation of a program works element by element, as the body of ``jax.nn.relu`` does.
+
+    Args:
+      program: any program.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import is_elementwise
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> [is_elementwise(flatten(trace(f, jnp.ones(3))[0])) for f in (jnp.tanh, jnp.sum)]
+      [True, False]
+    """
     return all(e.primitive in _ELEMENTWISE for e in program.equations)
 
 
 def infer(program: Program, inputs: list[Fact], marks: frozenset[str]) -> list[Fact]:
-    """Facts of every value, given those of the inputs; values from a mark in ``marks`` on are ``seen``."""
+    """Infers the facts of every value of a program.
+
+    Args:
+      program: any program.
+      inputs: the facts of its inputs.
+      marks: the chosen marks, from which on values are seen.
+
+    Returns:
+      The facts, by the number of the value.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact, infer
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> program = flatten(trace(lambda x: jnp.abs(x).sum(), jnp.ones(3))[0])
+      >>> facts = infer(program, [Fact(explained=True)], frozenset())
+      >>> facts[program.inputs[0]].nonnegative, facts[program.outputs[0]].nonnegative
+      (False, True)
+    """
     facts = [Fact() for _ in program.avals]
     for number, array in program.constants.items():
-        # Only literals are looked at: other constants can be tracers, or large.
+        # Only literals are looked at, because other constants can be tracers, or large.
         if number in program.literals:
             facts[number] = Fact(nonnegative=bool(np.all(np.asarray(array) >= 0)))
     for number, fact in zip(program.inputs, inputs, strict=True):
@@ -74,7 +105,24 @@ def infer(program: Program, inputs: list[Fact], marks: frozenset[str]) -> list[F
 
 
 def infer_equation(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:
-    """Facts of the outputs of one equation."""
+    """Infers the facts of the outputs of one equation.
+
+    Args:
+      equation: any equation.
+      operands: the facts of its inputs.
+      marks: the chosen marks.
+
+    Returns:
+      One fact for each output.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import GATE, Fact, infer_equation
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> (equation,) = flatten(trace(jnp.exp, jnp.ones(3))[0]).equations
+      >>> infer_equation(equation, [Fact(explained=True)], frozenset())[0].gate == GATE
+      True
+    """
     if equation.bodies:
         return _through_bodies(equation, operands, marks)
     name = equation.primitive
@@ -105,19 +153,7 @@ def _is_nonnegative(equation: Equation, operands: list[Fact]) -> bool:
         return all(each[1:]) if name == "select_n" else each[0]
     if name == "dynamic_update_slice":
         return all(each[:2])
-    elementwise = (
-        "add",
-        "add_any",
-        "mul",
-        "div",
-        "min",
-        "erf",
-        "expm1",
-        "tanh",
-        "log1p",
-        "cbrt",
-        "stop_gradient",
-    )
+    elementwise = ("add", "add_any", "mul", "div", "min", "erf", "expm1", "tanh", "log1p", "cbrt", "stop_gradient")
     return (name in elementwise or name in STRUCTURE or name in SUMS or name in MAXIMA) and all(each)
 
 
@@ -138,31 +174,69 @@ def _gate(name: str, carried: list[Fact], operands: list[Fact]) -> int:
 
 
 def _through_bodies(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:
-    """Facts that hold whatever a body does: the weakest over the branches, over the turns of a loop."""
+    """Returns the facts that hold whatever a body does: the weakest over the branches, and over the turns of a loop."""
     return [_weakest(list(each)) for each in zip(*(o for _, o in body_facts(equation, operands, marks)), strict=True)]
 
 
 def body_inputs(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:
-    """Facts of a body's inputs: the operands', and for a loop's carry what holds at every turn."""
-    if equation.eqn.primitive.name == "cond":
+    """Infers the facts of the inputs of the bodies of an equation.
+
+    Args:
+      equation: a loop, a branch, remat, or a function with a derivative of its own.
+      operands: the facts of its inputs.
+      marks: the chosen marks.
+
+    Returns:
+      One fact for each input of a body; for what a loop carries, it holds at every turn.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact, body_inputs
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> (loop,) = flatten(trace(lambda x: jax.lax.fori_loop(0, 3, lambda _, c: c - 1, x), 1.0)[0]).equations
+      >>> operands = [Fact(nonnegative=True) for _ in loop.inputs]
+      >>> [fact.nonnegative for fact in body_inputs(loop, operands, frozenset())]
+      [True, False]
+    """
+    if equation.eqn.primitive.name == jaxprs.COND:
         return operands[1:]
-    if equation.eqn.primitive.name != "scan":
+    if equation.eqn.primitive.name != jaxprs.SCAN:
         return operands
-    consts, carries = (equation.eqn.params[k] for k in ("num_consts", "num_carry"))
-    body, facts = equation.bodies[0], list(operands)
+    scan, body, facts = jaxprs.scan(equation.eqn), equation.bodies[0], list(operands)
+    carried = slice(scan.consts, scan.consts + scan.carries)
     while True:
-        outputs = _outputs(body, infer(body, facts, marks))[:carries]
-        before = facts[consts : consts + carries]
+        outputs = _outputs(body, infer(body, facts, marks))[: scan.carries]
+        before = facts[carried]
         after = [_weakest([b, o]) for b, o in zip(before, outputs, strict=True)]
-        # depth would grow for ever: one turn tells all that is asked of it
+        # The depth would grow for ever. One turn tells all that is asked of it.
         after = [replace(a, depth=b.depth) for a, b in zip(after, before, strict=True)]
         if after == before:
             return facts
-        facts[consts : consts + carries] = after
+        facts[carried] = after
 
 
 def body_facts(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[tuple[list[Fact], list[Fact]]]:
-    """For each body its inputs' facts and its outputs'."""
+    """Infers the facts of the inputs and of the outputs of every body of an equation.
+
+    Args:
+      equation: a loop, a branch, remat, or a function with a derivative of its own.
+      operands: the facts of its inputs.
+      marks: the chosen marks.
+
+    Returns:
+      For each body the facts of its inputs and those of its outputs.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact, body_facts
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> (remat,) = flatten(trace(jax.checkpoint(jnp.abs), jnp.ones(3))[0]).equations
+      >>> [(inputs, outputs)] = body_facts(remat, [Fact(explained=True)], frozenset())
+      >>> inputs[0].nonnegative, outputs[0].nonnegative
+      (False, True)
+    """
     inputs = body_inputs(equation, operands, marks)
     return [(inputs, _outputs(body, infer(body, inputs, marks))) for body in equation.bodies]
 

@@ -1,17 +1,31 @@
-"""Rules that bend the gradient rather than share out relevance: guided backprop, DeconvNet, DeepLIFT.
+"""These rules change the gradient: guided backprop, DeconvNet, and DeepLIFT's multipliers.
 
-They are rules like those of :mod:`xrcam_jax.lrp.rules`, for composites whose default is ``Gradient()``.
+They follow the protocol of :mod:`xrcam_jax.lrp.rules`, and are for composites whose default is ``Gradient()``. What
+they propagate is a gradient or a multiplier, not relevance, so they make no claim to conserve.
 
-The rules of DeepLIFT compare two inputs, the example and its baseline, which run through the model as one
-batch: the first half of the leading axis holds the examples, the second the baselines. What is propagated is
-a multiplier m with m · (x - x⁰) = the contribution of x; the second half carries none.
+The rules of DeepLIFT compare two inputs, the example and its baseline, which run through the model as one batch: the
+first half of the leading axis holds the examples, the second half the baselines. They propagate multipliers m, where
+m · (x - x⁰) is the contribution of x. The second half carries none.
+
+Example:
+  Guided backprop and DeconvNet at a ReLU, and the slope of DeepLIFT between the example 2 and the baseline -2:
+
+  >>> import jax
+  >>> import jax.numpy as jnp
+  >>> from xrcam_jax.lrp.gradient_rules import Deconvnet, Guided, Rescale
+  >>> from xrcam_jax.lrp.rules import Bilinear
+  >>> def at_relu(rule, x, r):
+  ...     op = Bilinear(lambda x, w: jax.nn.relu(x[0]), (jnp.array(x),), ())
+  ...     return rule.relevance(op, jnp.array(r))[0][0].tolist()
+  >>> at_relu(Guided(), [1.0, 2.0, -3.0], [5.0, -6.0, 7.0])
+  [5.0, 0.0, 0.0]
+  >>> at_relu(Deconvnet(), [1.0, 2.0, -3.0], [5.0, -6.0, 7.0])
+  [5.0, 0.0, 7.0]
+  >>> at_relu(Rescale(), [2.0, -2.0], [1.0, 0.0])
+  [0.5, 0.0]
 
 References:
-  zeiler2014: Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014.
-  springenberg2015: Springenberg et al., Striving for simplicity: the all convolutional net, ICLR workshop 2015.
-  shrikumar2017: Shrikumar et al., Learning important features through propagating activation differences,
-    ICML 2017.
-  sundararajan2017: Sundararajan et al., Axiomatic attribution for deep networks, ICML 2017.
+  zeiler2014, springenberg2015, shrikumar2017, sundararajan2017
 """
 
 from dataclasses import dataclass
@@ -22,40 +36,51 @@ import numpy as np
 from jax import Array
 from jaxtyping import PyTree
 
-from xrcam_jax.lrp.rules import Bilinear, Loss, no_loss
+from xrcam_jax.lrp.protocol import Bilinear, Loss, no_loss
 
 
 @dataclass(frozen=True)
 class Guided:
-    """R_in = f'(x) · max(R, 0) for an activation z = f(x) (springenberg2015)."""
+    """Guided backprop passes on what is positive, through the derivative (springenberg2015).
+
+    R_in = f'(x) · max(R, 0) for an activation z = f(x).
+    """
+
+    fits = frozenset({"activation", "nonlinear"})
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`xrcam_jax.lrp.rules.Rule`."""
+        """Implements :class:`xrcam_jax.lrp.protocol.Rule`."""
         return jax.vjp(lambda x: op.apply(x, op.w), op.x)[1](jax.nn.relu(r))[0], no_loss(r)
 
 
 @dataclass(frozen=True)
 class Deconvnet:
-    """R_in = max(R, 0) for an activation, whatever its input was (zeiler2014)."""
+    """DeconvNet passes on what is positive, whatever the input of the activation was (zeiler2014): R_in = max(R, 0)."""
+
+    fits = frozenset({"activation", "nonlinear"})
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`xrcam_jax.lrp.rules.Rule`."""
+        """Implements :class:`xrcam_jax.lrp.protocol.Rule`."""
         return jax.tree.map(lambda x: jnp.broadcast_to(jax.nn.relu(r), x.shape), op.x), no_loss(r)
 
 
 @dataclass(frozen=True)
 class Rescale:
-    """m_in = m · (f(x) - f(x⁰)) / (x - x⁰) for an elementwise z = f(x) (shrikumar2017, section 3.5.1).
+    """The rescale rule multiplies by the slope between x⁰ and x (shrikumar2017, section 3.5.1).
+
+    m_in = m · (f(x) - f(x⁰)) / (x - x⁰) for an elementwise z = f(x).
 
     Attributes:
-      least: where |x - x⁰| is no more than this share of the values, the derivative at x takes the quotient's
-        place, which would be rounding errors.
+      least: where |x - x⁰| is at most this share of the values, the quotient would be mostly rounding error, and the
+        derivative at x takes its place.
     """
+
+    fits = frozenset({"activation", "nonlinear"})
 
     least: float = 1e-7
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`xrcam_jax.lrp.rules.Rule`."""
+        """Implements :class:`xrcam_jax.lrp.protocol.Rule`."""
         (x,) = op.x
         z, derivative = jax.vjp(lambda x: op.apply((x,), op.w), x)
         (dx, dz), m = (_difference(x), _difference(z)), _examples(r)
@@ -66,20 +91,22 @@ class Rescale:
 
 @dataclass(frozen=True)
 class RescaledMaximum:
-    """DeepLIFT for max pooling: what the maximum rose or fell goes to the place that made it do so.
+    """DeepLIFT's rule for max pooling gives the change of a maximum to the places that caused it.
 
-    With y and y⁰ the two maxima, y - y⁰ is (y - max(y, y⁰)) + (max(y, y⁰) - y⁰): the second part belongs to the
-    place of y, the first to that of y⁰. So it sums to f(x) - f(x⁰) where the gradient, which looks at the place
-    of y alone, does not.
+    Let y and y⁰ be the two maxima. Then y - y⁰ = (y - max(y, y⁰)) + (max(y, y⁰) - y⁰), where the first part belongs to
+    the place of y⁰ and the second to that of y. So the contributions sum to f(x) - f(x⁰). Those of the gradient, which
+    looks at the place of y alone, do not.
 
     Attributes:
-      minimum: whether it is a minimum: then min(y, y⁰) lies between the two parts.
+      minimum: whether the pooling takes minima: then min(y, y⁰) separates the two parts.
     """
+
+    fits = frozenset({"max_pool"})
 
     minimum: bool = False
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`xrcam_jax.lrp.rules.Rule`."""
+        """Implements :class:`xrcam_jax.lrp.protocol.Rule`."""
         z, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
         y, y0 = _examples(z), _baselines(z)
         between, m = (jnp.minimum if self.minimum else jnp.maximum)(y, y0), _examples(r)
@@ -88,7 +115,7 @@ class RescaledMaximum:
         def multiplier(x: Array, contribution: Array) -> Array:
             dx = _difference(x)
             both = _examples(contribution) + _baselines(contribution)
-            # Of either part |x - x⁰| is at least as large.
+            # The quotient stays small, because |x - x⁰| is at least as large as either part.
             return _with_baselines(jnp.where(dx == 0, 0, both / jnp.where(dx == 0, 1, dx)))
 
         return jax.tree.map(multiplier, op.x, routed), no_loss(r)
@@ -96,19 +123,19 @@ class RescaledMaximum:
 
 @dataclass(frozen=True)
 class MeanGradient:
-    """The mean derivative on the straight line from x⁰ to x, for operations of several inputs (sundararajan2017).
+    """The mean derivative on the straight line from x⁰ to x is for operations of several inputs (sundararajan2017).
 
-    Exact for a product (the mean of both factors), whose contributions then sum to the difference of the
-    outputs; for others by Gauss-Legendre quadrature.
+    It is computed by Gauss-Legendre quadrature, which is exact for a product: there each factor is multiplied by the
+    mean of the other, and the contributions sum to the difference of the outputs.
 
     Attributes:
-      points: of the quadrature.
+      points: how many points the quadrature has.
     """
 
     points: int = 16
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`xrcam_jax.lrp.rules.Rule`."""
+        """Implements :class:`xrcam_jax.lrp.protocol.Rule`."""
         nodes, weights = np.polynomial.legendre.leggauss(self.points)
         x0 = jax.tree.map(lambda x: jnp.concatenate([_baselines(x)] * 2), op.x)
         x1 = jax.tree.map(lambda x: jnp.concatenate([_examples(x)] * 2), op.x)

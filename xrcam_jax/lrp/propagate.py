@@ -1,7 +1,5 @@
-"""An operation whose backward pass is a rule: the one ``jax.custom_vjp`` behind every rule."""
+"""The one ``jax.custom_vjp`` behind every rule: an operation whose backward pass is a rule."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,28 +8,43 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, PyTree
 
-from xrcam_jax.lrp.rules import Bilinear, Loss, Rule
-
-
-@dataclass(frozen=True, eq=False)
-class Operation:
-    """An equation, or a few that count as one, as a function of what is explained and of the rest.
-
-    Attributes:
-      forward: (x, constants) -> z, exactly what the model computes.
-      bilinear: (x, constants) -> the same as a :class:`Bilinear` for the rules to look at.
-    """
-
-    forward: Callable[[PyTree, PyTree], Array]
-    bilinear: Callable[[PyTree, PyTree], Bilinear]
+from xrcam_jax.lrp.operations import Operation
+from xrcam_jax.lrp.protocol import Loss, Rule
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def propagate(operation: Operation, rule: Rule, x: PyTree, constants: PyTree, ledger: Array | None) -> Array:
-    """z as the model computes it; its pullback hands relevance to ``x`` by ``rule``.
+    """Computes an operation as the model does; its pullback hands relevance to the inputs by a rule.
 
-    Constants take no relevance: their cotangent is a symbolic zero, so what computes them is not walked
-    back. The cotangent of ``ledger``, where there is one, is the account of what the rule did.
+    Constants take no relevance: their cotangent is a symbolic zero, so that what computes them is not walked back. The
+    cotangent of the ledger, if there is one, is the account of what the rule did.
+
+    Args:
+      operation: what is computed.
+      rule: the rule.
+      x: the explained inputs, a tuple of arrays.
+      constants: all other values that the operation reads.
+      ledger: an empty account, or None.
+
+    Returns:
+      The output z of the operation.
+
+    Raises:
+      ValueError: (in the pullback) the rule returns no relevances of the inputs' shapes, or no loss.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact, infer
+      >>> from xrcam_jax.lrp.operations import Grouper
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> from xrcam_jax.lrp.propagate import propagate
+      >>> from xrcam_jax.lrp.rules import Pass
+      >>> program = flatten(trace(jnp.tanh, jnp.ones(2))[0])
+      >>> tanh = Grouper(program, infer(program, [Fact(explained=True)], frozenset())).alone(0)
+      >>> z, pullback = jax.vjp(lambda x: propagate(tanh, Pass(), (x,), (), None), jnp.zeros(2))
+      >>> pullback(jnp.array([3.0, 4.0]))[0].tolist()
+      [3.0, 4.0]
     """
     return operation.forward(x, constants)
 
@@ -42,23 +55,60 @@ def _forward(operation: Operation, rule: Rule, x: PyTree, constants: PyTree, led
 
 def _backward(operation: Operation, rule: Rule, residuals: Any, r: Array) -> tuple[PyTree, None, Any]:
     x, constants, ledger = residuals
-    r_in, loss = rule.relevance(operation.bilinear(x, constants), r)
+    found = rule.relevance(operation.bilinear(x, constants), r)
+    _check(found, rule, x)
+    r_in, loss = found
     return r_in, None, None if ledger is None else _account(r, r_in, loss)
 
 
 propagate.defvjp(_forward, _backward)
 
 
+def _check(found: Any, rule: Rule, x: tuple[Array, ...]) -> None:
+    """Checks that a rule returned the relevance of each input, or None for it, and a loss.
+
+    JAX would accept some results that are not, such as an array in the place of a tuple of one.
+    """
+    match found:
+        case (tuple() as r_in, Loss()) if len(r_in) == len(x):
+            if all(part is None or jnp.shape(part) == value.shape for part, value in zip(r_in, x, strict=True)):
+                return
+    wanted = tuple(value.shape for value in x)
+    shapes = jax.tree.map(lambda leaf: getattr(leaf, "shape", leaf), found)
+    raise ValueError(f"the rule {rule} must return relevances of the shapes {wanted} and a Loss, got {shapes}")
+
+
 def new_ledger() -> Float[Array, "6"]:
-    """An empty account. Its cotangent says, as sums over the operation, what relevance arrived at the output,
-    was passed on to the inputs, and was left with the bias, the stabiliser and outputs that are zero; last
-    the sum of the absolute values that arrived.
+    """Returns an empty account.
+
+    Returns:
+      Six zeros. Their cotangent says, as sums over the operation, how much relevance arrived at the output, was passed
+      on to the inputs, and was left with the bias, the stabiliser, and outputs that are zero. The last entry is the sum
+      of the absolute values that arrived.
+
+    Example:
+      >>> from xrcam_jax.lrp.propagate import new_ledger
+      >>> new_ledger().tolist()
+      [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     return jnp.zeros(6)
 
 
 def total(a: Array) -> Array:
-    """Sum of all elements, one axis at a time: in float32 that keeps the error of long sums small."""
+    """Sums all elements, one axis at a time: in float32 that keeps the error of long sums small.
+
+    Args:
+      a: an array of any shape.
+
+    Returns:
+      The sum, of shape ().
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.propagate import total
+      >>> float(total(jnp.ones((2, 3))))
+      6.0
+    """
     while jnp.ndim(a):
         a = jnp.sum(a, axis=-1)
     return a

@@ -1,84 +1,62 @@
 """The rules of relevance propagation: how an operation hands its output's relevance to its inputs.
 
-Every rule sees an operation as a :class:`Bilinear` map z = op(x, w) (+ b) and returns the relevance of x,
-together with what it could not hand on. In the equations x+ = max(x, 0), x- = min(x, 0), op(x, w)ᵀ is the
-transpose of op in x, products and quotients are taken element by element, and
-R / stab(z) = R / (z + ε sign(z)) with sign(0) = +1, and 0 where z = 0.
+Every rule sees an operation as a :class:`Bilinear` map z = op(x, w) + b and returns the relevance of x, together with
+what it could not hand on. In the equations x+ = max(x, 0), x- = min(x, 0), and op(·, w)ᵀ is the transpose of op in x.
+Products and quotients are taken element by element, and R / stab(z) = R / (z + ε sign(z)) with sign(0) = +1, but 0
+where z = 0.
+
+Example:
+  A neuron computes 1 · 2 + 2 · (-1) + 3 · 1 = 3. Its relevance is 30, of which each rule gives the inputs their shares.
+
+  >>> import jax.numpy as jnp
+  >>> from xrcam_jax import rules
+  >>> x, w = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[2.0], [-1.0], [1.0]])
+  >>> neuron = rules.Bilinear(lambda x, w: x[0] @ w, (x,), w)
+  >>> def shares(rule):
+  ...     (relevance,), loss = rule.relevance(neuron, jnp.array([[30.0]]))
+  ...     return relevance[0].tolist()
+  >>> shares(rules.Epsilon(eps=0))
+  [20.0, -20.0, 30.0]
+  >>> shares(rules.ZPlus(eps=0))
+  [12.0, 0.0, 18.0]
+  >>> shares(rules.AlphaBeta(alpha=2, beta=1, eps=0))
+  [24.0, -30.0, 36.0]
+  >>> shares(rules.Gamma(gamma=1, eps=0))
+  [15.0, -7.5, 22.5]
+  >>> shares(rules.Flat(eps=0))
+  [10.0, 10.0, 10.0]
+  >>> shares(rules.WSquare(eps=0))
+  [20.0, 5.0, 5.0]
+  >>> shares(rules.ZBox(low=0.0, high=3.0, eps=0))
+  [10.0, 5.0, 15.0]
+  >>> shares(rules.Gradient())
+  [60.0, -30.0, 30.0]
 
 References:
-  bach2015: Bach et al., On pixel-wise explanations for non-linear classifier decisions by LRP, PLOS ONE 2015.
-  montavon2017: Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition,
-    Pattern Recognition 2017.
-  montavon2019: Montavon et al., Layer-wise relevance propagation: an overview, LNCS 11700, 2019.
-  andeol2021: Andéol et al., Learning domain invariant representations by joint Wasserstein distance
-    minimization, 2021 (the generalised γ rule).
-  ali2022: Ali et al., XAI for transformers: better explanations through conservative propagation, ICML 2022.
+  bach2015, montavon2017, montavon2019, andeol2021, ali2022
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import PyTree
 
-
-@dataclass(frozen=True, eq=False)
-class Bilinear:
-    """One operation at the values it ran with: z = apply(x, w) + b, bilinear in x and w.
-
-    A sum, a mean or a residual add is one too, with weights 1 (or -1).
-
-    Attributes:
-      apply: the map from (x, w) to z without b.
-      x: the explained input or inputs.
-      w: the weights, constants as far as relevance is concerned.
-      b: the bias, broadcastable to z, or None.
-      nonnegative: whether x is known to be >= 0.
-    """
-
-    apply: Callable[[PyTree, PyTree], Array]
-    x: PyTree
-    w: PyTree
-    b: Array | None = None
-    nonnegative: bool = False
+from xrcam_jax.lrp.protocol import KINDS, LINEAR_KINDS, Bilinear, Loss, OperationKind, no_loss
+from xrcam_jax.lrp.protocol import Rule as Rule
 
 
-class Loss(NamedTuple):
-    """Relevance that a rule did not hand on: arrays of any shape, of which the sum counts."""
-
-    bias: Array
-    stabiliser: Array
-    zero: Array
-
-
-class Rule(Protocol):
-    """Hands relevance from an operation's output to its explained input."""
-
-    def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """Relevance of ``op.x`` (its shape) given the relevance ``r`` of z, and what was lost.
-
-        Where ``op.x`` is several, None stands for a relevance of zero that is not to be walked back.
-        """
-        ...
-
-
-def no_loss(r: Array) -> Loss:
-    """Of a rule that hands on all there is, or does not claim to."""
-    nothing = jnp.zeros((), r.dtype)
-    return Loss(nothing, nothing, nothing)
-
-
-# Most operations share their shape with others: jit traces the division once for all of these.
+# Many operations of a model have outputs of the same shape: jit traces the division once for all of these.
 @partial(jax.jit, static_argnames="eps")
 def _divide(r: Array, z: Array, b: Array | None, eps: float) -> tuple[Array, Loss]:
-    """s = R / stab(z + b), and the relevance that s leaves with the bias, the stabiliser and z = 0."""
+    """Returns s = R / stab(z + b), and the relevance that s leaves with the bias, the stabiliser and z = 0."""
     z = z if b is None else z + b
     sign = jnp.where(z < 0, -1, 1).astype(z.dtype)
-    # By infinity s and its derivative are 0. After the division a where would have each reader of s compute z anew.
+    # Dividing by infinity makes s and its derivative zero where z = 0. A `where` after the division would have XLA
+    # compute z again for everything that reads s.
     s = (r / jnp.where(z == 0, jnp.inf, z + eps * sign)).astype(r.dtype)
     bias = jnp.zeros((), r.dtype) if b is None else s * b
     return s, Loss(bias, eps * sign * s, jnp.where(z == 0, r, 0))
@@ -100,7 +78,8 @@ def _plus(a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(jnp.add, a, b)
 
 
-# Choices rather than maxima: XLA fuses a maximum with whatever transposes weights, which on CPU is six times as slow.
+# These are `where` rather than `maximum`, because XLA:CPU fuses a maximum with the transposition of the weights, which
+# then takes six times as long.
 def _positive(x: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.where(leaf < 0, 0, leaf), x)
 
@@ -110,7 +89,10 @@ def _negative(x: PyTree) -> PyTree:
 
 
 def _signed(op: Bilinear, w_for_positive: PyTree, w_for_negative: PyTree) -> tuple[Array, Callable]:
-    """z = op(x+, w₁) + op(x-, w₂) and the map s -> x+ op(·, w₁)ᵀ s + x- op(·, w₂)ᵀ s; half of it where x >= 0."""
+    """Returns z = op(x+, w₁) + op(x-, w₂) and the map s -> x+ op(·, w₁)ᵀ s + x- op(·, w₂)ᵀ s.
+
+    Where x is known to be >= 0, the terms of x- are left out.
+    """
     if op.nonnegative:
         z, transpose = jax.vjp(lambda x: op.apply(x, w_for_positive), op.x)
         return z, lambda s: _times(op.x, transpose(s)[0])
@@ -121,21 +103,25 @@ def _signed(op: Bilinear, w_for_positive: PyTree, w_for_negative: PyTree) -> tup
 
 @dataclass(frozen=True)
 class Epsilon:
-    """ε rule: R_in = x · op(·, w)ᵀ [R / stab(z)], z = op(x, w) (bach2015, eq. 58).
+    """The ε rule shares relevance in proportion to the contributions x · w (bach2015, eq. 58).
 
-    For ε → 0 and without biases this is gradient × input. It also serves operations with a non-linear
-    ``apply`` such as softmax, whose Jacobian then takes the place of the transpose.
+    R_in = x · op(·, w)ᵀ [R / stab(z)],  z = op(x, w)
+
+    For ε → 0 and without biases this is gradient × input. The rule also serves operations whose ``apply`` is not
+    linear, such as softmax: their Jacobian takes the place of the transpose.
 
     Attributes:
       eps: the stabiliser ε >= 0.
       bias: whether z holds the bias, which then absorbs its share of the relevance.
     """
 
+    fits = frozenset(KINDS) - {"gate"}
+
     eps: float = 1e-6
     bias: bool = False
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`."""
+        """Implements :class:`Rule`."""
         z, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
         s, loss = _divide(r, z, op.b if self.bias else None, self.eps)
         return _times(op.x, transpose(s)[0]), loss
@@ -143,17 +129,24 @@ class Epsilon:
 
 @dataclass(frozen=True)
 class AlphaBeta:
-    """αβ rule (bach2015, eq. 60), with α - β = 1 so that it conserves.
+    """The αβ rule treats contributions for and against the output apart (bach2015, eq. 60).
 
     R_in = α [x+ · op(·, w+)ᵀ s+ + x- · op(·, w-)ᵀ s+] - β [x+ · op(·, w-)ᵀ s- + x- · op(·, w+)ᵀ s-]
     s± = R / stab(z±),  z+ = op(x+, w+) + op(x-, w-),  z- = op(x+, w-) + op(x-, w+)
 
+    It conserves, since α - β has to be 1.
+
     Attributes:
-      alpha: weight of the parts that speak for the output.
-      beta: weight of the parts that speak against it, >= 0; at 0 they are not computed.
+      alpha: the weight α of the parts that speak for the output.
+      beta: the weight β >= 0 of the parts that speak against it; at 0 they are not computed.
       eps: the stabiliser ε >= 0.
       bias: whether z+ holds max(b, 0) and z- holds min(b, 0).
+
+    Raises:
+      ValueError: α - β is not 1, or β is negative.
     """
+
+    fits = LINEAR_KINDS
 
     alpha: float = 1.0
     beta: float = 0.0
@@ -165,7 +158,7 @@ class AlphaBeta:
             raise ValueError(f"alpha - beta must be 1 and beta >= 0, got {self.alpha=}, {self.beta=}")
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`."""
+        """Implements :class:`Rule`."""
         w_pos, w_neg = _positive(op.w), _negative(op.w)
         b_pos, b_neg = (_positive(op.b), _negative(op.b)) if self.bias else (None, None)
         z_pos, excite = _signed(op, w_pos, w_neg)
@@ -180,7 +173,7 @@ class AlphaBeta:
 
 @dataclass(frozen=True)
 class ZPlus:
-    """z+ rule: the αβ rule with α = 1, β = 0 (montavon2017, eq. 17).
+    """The z+ rule shares relevance among what speaks for the output: αβ with α = 1, β = 0 (montavon2017, eq. 17).
 
     R_in = x+ · op(·, w+)ᵀ s + x- · op(·, w-)ᵀ s,  s = R / stab(op(x+, w+) + op(x-, w-))
 
@@ -189,19 +182,22 @@ class ZPlus:
       bias: whether z holds max(b, 0).
     """
 
+    fits = LINEAR_KINDS
+
     eps: float = 1e-9
     bias: bool = False
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`."""
+        """Implements :class:`Rule`."""
         return AlphaBeta(1.0, 0.0, self.eps, self.bias).relevance(op, r)
 
 
 @dataclass(frozen=True)
 class Gamma:
-    """γ rule, generalised to inputs and outputs of either sign (montavon2019, section 10.2.3; andeol2021).
+    """The γ rule favours what speaks for the output by a factor 1 + γ (montavon2019, section 10.2.3).
 
-    With w⁺ = w + γ w+ and w⁻ = w + γ w-:
+    It is generalised to inputs and outputs of either sign (andeol2021). With w⁺ = w + γ w+ and w⁻ = w + γ w-:
+
     R_in = x+ · op(·, w⁺)ᵀ s₊ + x- · op(·, w⁻)ᵀ s₊ + x+ · op(·, w⁻)ᵀ s₋ + x- · op(·, w⁺)ᵀ s₋
     s₊ = [z > 0] R / stab(op(x+, w⁺) + op(x-, w⁻)),  s₋ = [z < 0] R / stab(op(x+, w⁻) + op(x-, w⁺))
 
@@ -211,12 +207,14 @@ class Gamma:
       bias: whether z, z₊ and z₋ hold the bias (treated like a weight).
     """
 
+    fits = LINEAR_KINDS
+
     gamma: float = 0.25
     eps: float = 1e-6
     bias: bool = False
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`."""
+        """Implements :class:`Rule`."""
 
         def favour(sign: Callable[[PyTree], PyTree], a: PyTree) -> PyTree:
             return jax.tree.map(lambda leaf, part: leaf + self.gamma * part, a, sign(a))
@@ -236,7 +234,7 @@ class Gamma:
 
 @dataclass(frozen=True)
 class Flat:
-    """Flat rule: relevance is spread evenly over what feeds an output (montavon2019, section 10.3).
+    """The flat rule spreads relevance evenly over all inputs of an output (montavon2019, section 10.3).
 
     R_in = op(·, 1)ᵀ [R / stab(op(1, 1))]
 
@@ -244,10 +242,12 @@ class Flat:
       eps: the stabiliser ε >= 0.
     """
 
+    fits = LINEAR_KINDS
+
     eps: float = 1e-6
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`."""
+        """Implements :class:`Rule`."""
         ones = jax.tree.map(jnp.ones_like, op.w)
         z, transpose = jax.vjp(lambda x: op.apply(x, ones), jax.tree.map(jnp.ones_like, op.x))
         s, loss = _divide(r, z, None, self.eps)
@@ -256,7 +256,7 @@ class Flat:
 
 @dataclass(frozen=True)
 class WSquare:
-    """w² rule: relevance by squared weights, whatever the input (montavon2017, eq. 12).
+    """The w² rule shares relevance in proportion to the squared weights, whatever the inputs (montavon2017, eq. 12).
 
     R_in = op(·, w²)ᵀ [R / stab(op(1, w²))]
 
@@ -264,10 +264,12 @@ class WSquare:
       eps: the stabiliser ε >= 0.
     """
 
+    fits = LINEAR_KINDS
+
     eps: float = 1e-6
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`."""
+        """Implements :class:`Rule`."""
         squares = jax.tree.map(jnp.square, op.w)
         z, transpose = jax.vjp(lambda x: op.apply(x, squares), jax.tree.map(jnp.ones_like, op.x))
         s, loss = _divide(r, z, None, self.eps)
@@ -276,24 +278,26 @@ class WSquare:
 
 @dataclass(frozen=True)
 class ZBox:
-    """z-box rule for an input confined to l <= x <= h, such as pixels (montavon2017, eq. 20).
+    """The z-box rule is for inputs confined to l <= x <= h, such as pixels (montavon2017, eq. 20).
 
     R_in = x · op(·, w)ᵀ s - l · op(·, w+)ᵀ s - h · op(·, w-)ᵀ s
     s = R / stab(op(x, w) - op(l, w+) - op(h, w-))
 
     Attributes:
-      low: l, one number or one per channel (last axis); None takes each example's minimum, over all but
-        the first axis.
-      high: h, likewise; None takes each example's maximum.
+      low: the bound l, one number or one for each channel (the last axis). None takes the minimum of each example,
+        over all axes but the first.
+      high: the bound h, likewise. None takes the maximum of each example.
       eps: the stabiliser ε >= 0.
     """
+
+    fits = LINEAR_KINDS
 
     low: float | tuple[float, ...] | None = None
     high: float | tuple[float, ...] | None = None
     eps: float = 1e-6
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`."""
+        """Implements :class:`Rule`."""
         low = jax.tree.map(lambda x: self._bound(x, self.low, jnp.min), op.x)
         high = jax.tree.map(lambda x: self._bound(x, self.high, jnp.max), op.x)
         weights = op.w, _positive(op.w), _negative(op.w)
@@ -315,49 +319,62 @@ class ZBox:
 
 @dataclass(frozen=True)
 class Pass:
-    """Identity: R_in = R, for elementwise operations such as ReLU and batch norm at inference (bach2015).
+    """The identity, R_in = R, is for elementwise operations: ReLU, or batch norm at inference (bach2015).
 
     Where x was broadcast, its relevance is the sum over the copies.
     """
 
+    fits = frozenset({"activation", "scale", "shift"})
+
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`."""
+        """Implements :class:`Rule`."""
         return jax.tree.map(lambda x: _sum_to(r, x), op.x), no_loss(r)
+
+    def keeps_derivative(self, kind: OperationKind | None) -> bool:
+        """Returns whether the derivative is the identity, as that of a shift is."""
+        return kind == "shift"
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Product rule for z = signal · gate: R_signal = a R, R_gate = b R (ali2022 for a = 1, b = 0).
+    """The product rule divides the relevance of z = signal · gate between the two: R_signal = a R, R_gate = b R.
+
+    With a = 1, b = 0 the signal takes all (ali2022). It conserves if a + b = 1.
 
     Attributes:
-      signal: a, the signal's share.
-      gate: b, the gate's share; at 0 nothing is propagated into what computes the gate. Only a + b = 1
-        conserves.
+      signal: the share a of the signal.
+      gate: the share b of the gate. At 0 nothing is propagated into what computes the gate.
     """
+
+    fits = frozenset({"gate"})
 
     signal: float = 1.0
     gate: float = 0.0
 
+    @property
+    def receives(self) -> tuple[bool, bool]:
+        """Tells which of signal and gate receive relevance: those with a share."""
+        return bool(self.signal), bool(self.gate)
+
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`; ``op.x`` is (signal, gate), and None is what one gets that has no share."""
+        """Implements :class:`Rule`; ``op.x`` is (signal, gate), and one without a share gets None."""
         shares = zip((self.signal, self.gate), op.x, strict=True)
         return tuple(_sum_to(share * r, x) if share else None for share, x in shares), no_loss(r)
 
 
 def _sum_to(r: Array, x: Array) -> Array:
-    """R summed over the axes along which ``x`` was broadcast."""
+    """Returns R, summed over the axes along which ``x`` was broadcast."""
     return jax.vjp(lambda a: jnp.broadcast_to(a, r.shape), x)[1](r)[0]
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """No rule: the operation keeps its derivative. Max pooling under it is winner-takes-all."""
+    """The derivative stands for no rule at all: the operation keeps it. Max pooling under it is winner-takes-all."""
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """See :class:`Rule`."""
+        """Implements :class:`Rule`."""
         return jax.vjp(lambda x: op.apply(x, op.w), op.x)[1](r)[0], no_loss(r)
 
-
-def uses_bias(rule: Any) -> bool:
-    """Whether ``rule`` wants the bias in z."""
-    return any(f.name == "bias" for f in fields(rule)) and rule.bias
+    def keeps_derivative(self, kind: OperationKind | None) -> bool:
+        """Returns True: the derivative is known even where nothing else is known of an operation."""
+        return True

@@ -1,11 +1,6 @@
-"""Seeds: the relevance that is put at the logits, for the chosen class and against the others.
+"""Seeds are the relevance that is put at the logits, for the chosen class and against the others.
 
-All take logits of shape (B, N) and targets of shape (B,), and return an array like the logits.
-
-References:
-  gu2019: Gu et al., Understanding individual decisions of CNNs via contrastive backpropagation, ACCV 2018.
-  iwana2019: Iwana et al., Explaining CNNs using softmax gradient layer-wise relevance propagation, ICCVW 2019.
-  lee2021: Lee et al., Relevance-CAM: your model already knows where to look, CVPR 2021.
+In the descriptions L_t is the logit of the target, N the number of classes, and p their probabilities by softmax.
 """
 
 import jax
@@ -19,31 +14,112 @@ def _at(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, 
 
 
 def unit(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
-    """1 at the target, 0 elsewhere: the seed of a gradient."""
+    """Returns 1 at the target and 0 elsewhere: the seed of a gradient.
+
+    Args:
+      logits: what the model returns, of shape (B, N).
+      targets: the class to explain in each example, 0 to N - 1, of shape (B,).
+
+    Returns:
+      The relevance of the logits, of shape (B, N) and their dtype.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax import seeds
+      >>> seeds.unit(jnp.array([[2.0, 4.0, -1.0, 0.0]]), jnp.array([1])).tolist()
+      [[0.0, 1.0, 0.0, 0.0]]
+    """
     return _at(logits, targets)
 
 
 def contrastive(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
-    """1 at the target, -1/N elsewhere: the seed of the relevance CAMs, whatever the sign of the logit (lee2021)."""
+    """Returns 1 at the target and -1/N elsewhere: the seed of the relevance CAMs, whatever the sign of the logit.
+
+    Args:
+      logits: what the model returns, of shape (B, N).
+      targets: the class to explain in each example, 0 to N - 1, of shape (B,).
+
+    Returns:
+      The relevance of the logits, of shape (B, N) and their dtype.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax import seeds
+      >>> seeds.contrastive(jnp.array([[2.0, 4.0, -1.0, 0.0]]), jnp.array([1])).tolist()
+      [[-0.25, 1.0, -0.25, -0.25]]
+
+    References:
+      lee2021
+    """
     at = _at(logits, targets)
     return at - (1 - at) / logits.shape[-1]
 
 
 def one_hot(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
-    """The logit L_t at the target, 0 elsewhere."""
+    """Returns L_t at the target and 0 elsewhere.
+
+    Args:
+      logits: what the model returns, of shape (B, N).
+      targets: the class to explain in each example, 0 to N - 1, of shape (B,).
+
+    Returns:
+      The relevance of the logits, of shape (B, N) and their dtype.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax import seeds
+      >>> seeds.one_hot(jnp.array([[2.0, 4.0, 1.0, 0.0]]), jnp.array([1])).tolist()
+      [[0.0, 4.0, 0.0, 0.0]]
+
+    References:
+      bach2015
+    """
     return _at(logits, targets) * logits
 
 
 def clrp(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
-    """L_t at the target, -L_t / N elsewhere; they sum to L_t / N (lee2021)."""
+    """Returns L_t at the target and -L_t / N elsewhere, which sum to L_t / N.
+
+    Args:
+      logits: what the model returns, of shape (B, N).
+      targets: the class to explain in each example, 0 to N - 1, of shape (B,).
+
+    Returns:
+      The relevance of the logits, of shape (B, N) and their dtype.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax import seeds
+      >>> seeds.clrp(jnp.array([[2.0, 4.0, -1.0, 0.0]]), jnp.array([1])).tolist()
+      [[-1.0, 4.0, -1.0, -1.0]]
+
+    References:
+      lee2021
+    """
     return contrastive(logits, targets) * _target_logit(logits, targets)
 
 
 def clrp_zero_sum(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
-    """L_t at the target, -L_t / (N - 1) elsewhere; they sum to 0 (gu2019).
+    """Returns L_t at the target and -L_t / (N - 1) elsewhere, which sum to 0.
+
+    Args:
+      logits: what the model returns, of shape (B, N).
+      targets: the class to explain in each example, 0 to N - 1, of shape (B,).
+
+    Returns:
+      The relevance of the logits, of shape (B, N) and their dtype.
 
     Raises:
       ValueError: there is only one class.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax import seeds
+      >>> seeds.clrp_zero_sum(jnp.array([[2.0, 3.0, -1.0]]), jnp.array([1])).tolist()
+      [[-1.5, 3.0, -1.5]]
+
+    References:
+      gu2019
     """
     classes = logits.shape[-1]
     if classes < 2:
@@ -53,7 +129,24 @@ def clrp_zero_sum(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Flo
 
 
 def sglrp(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
-    """The softmax's gradient: p_t (1 - p_t) at the target, -p_t p_i elsewhere (iwana2019)."""
+    """Returns the gradient of the softmax: p_t (1 - p_t) at the target and -p_t p_i elsewhere.
+
+    Args:
+      logits: what the model returns, of shape (B, N).
+      targets: the class to explain in each example, 0 to N - 1, of shape (B,).
+
+    Returns:
+      The relevance of the logits, of shape (B, N) and their dtype.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax import seeds
+      >>> seeds.sglrp(jnp.array([[2.0, 2.0]]), jnp.array([1])).tolist()
+      [[-0.25, 0.25]]
+
+    References:
+      iwana2019
+    """
     p = jax.nn.softmax(logits, axis=-1)
     p_t = jnp.take_along_axis(p, targets[..., None], axis=-1)
     return p_t * (_at(logits, targets) - p)

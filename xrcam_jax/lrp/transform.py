@@ -1,8 +1,8 @@
-"""Relevance as a transformation of functions: ``lrp``, and ``taps`` for what is inside."""
+"""Relevance is a transformation of functions: ``lrp``, and ``taps`` for what is inside."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,45 +14,72 @@ from xrcam_jax.errors import unknown
 from xrcam_jax.lrp.composites import Composite, gradient
 from xrcam_jax.lrp.operations import keep_operations
 from xrcam_jax.lrp.plan import make_plan
-from xrcam_jax.lrp.program import Program, flatten, marks_of, trace
+from xrcam_jax.lrp.program import Probes, Program, flatten, marks_of, trace
 
 Seed = Array | Callable[[Any], Any]
 
 
 def program_for(closed: ClosedJaxpr, composite: Composite) -> Program:
-    """A traced model as ``composite`` needs it: without rules, functions keep the derivatives they define."""
+    """Flattens a traced model as a composite needs it: without rules, functions keep the derivatives they define.
+
+    Args:
+      closed: the jaxpr of the model.
+      composite: the rules.
+
+    Returns:
+      The program.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.composites import gradient, relevance_cam
+      >>> from xrcam_jax.lrp.transform import program_for
+      >>> closed = jax.make_jaxpr(jax.jit(lambda x: jax.nn.relu(x).sum()))(jnp.ones(3))
+      >>> [equation.primitive for equation in program_for(closed, relevance_cam()).equations]
+      ['custom_jvp_call', 'reduce_sum']
+    """
     if composite != gradient():
         return flatten(closed, keep_operations)
     return flatten(closed, lambda eqn: eqn.primitive.name.startswith("custom_") or keep_operations(eqn))
 
 
 def lrp(f: Callable, composite: Composite) -> Callable:
-    """Turn ``f`` into a function whose pullback propagates relevance.
+    """Turns a function into one whose pullback propagates relevance.
 
-    ``f`` is traced, and every operation that depends on ``x`` gets a ``jax.custom_vjp`` whose backward pass is
-    the rule that ``composite`` names for it. So::
-
-        out, pullback = jax.vjp(lrp(model, composites.relevance_cam()), x)
-        (relevance,) = pullback(seeds.one_hot(out, targets))
-
-    It composes with jit, vmap, grad, shard_map and remat. Relevance is differentiable in turn, with
-    respect to ``x`` and ``args``; the pullback itself gives ``args`` nothing (zeros).
+    The function is traced, and every operation that depends on ``x`` gets a ``jax.custom_vjp`` whose backward pass is
+    the rule that the composite names for it. The result composes with jit, vmap, grad, shard_map and remat. Relevance
+    can be differentiated in turn, with respect to ``x`` and ``args``. The pullback itself gives zeros to ``args``.
 
     Args:
       f: a function of (x, *args), pytrees of arrays: a model, or anything else in JAX.
       composite: which operation gets which rule.
 
     Returns:
-      A function of the same arguments with the same value.
+      A function of the same arguments with the same value. When it is called, it raises NotImplementedError for a
+      primitive that depends on ``x`` and has no rule, and ValueError for a rule that does not fit.
 
-    Raises:
-      NotImplementedError: (when called) a primitive that depends on ``x`` has no rule; names it and its line.
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> def model(x, w):
+      ...     return jax.nn.relu(x @ w)
+      >>> x, w = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[2.0], [-1.0], [1.0]])
+      >>> explained = xr.lrp(model, xr.composites.relevance_cam())
+      >>> out, pullback = jax.vjp(lambda x: explained(x, w), x)
+      >>> out.tolist()
+      [[3.0]]
+      >>> pullback(jnp.array([[10.0]]))[0].tolist()
+      [[4.0, 0.0, 6.0]]
+
+    References:
+      bach2015, montavon2019
     """
 
     def explained(x: PyTree, *args: PyTree) -> PyTree:
         closed, structure = trace(f, x, *args)
         plan, _ = make_plan(program_for(closed, composite), composite, explained_leaves(x, args), None)
-        outputs, _ = plan.run(jax.tree.leaves((x, *args)), {})
+        outputs, _ = plan.run(jax.tree.leaves((x, *args)), Probes())
         return jax.tree.unflatten(structure, outputs)
 
     return explained
@@ -60,12 +87,12 @@ def lrp(f: Callable, composite: Composite) -> Callable:
 
 @dataclass(frozen=True)
 class Taps:
-    """What :func:`taps` finds.
+    """Holds what :func:`taps` finds.
 
     Attributes:
-      output: of the function.
-      activations: by mark.
-      relevances: by mark, each of its activation's shape.
+      output: what the function returns.
+      activations: the activation at each mark.
+      relevances: the relevance at each mark, of its activation's shape.
     """
 
     output: PyTree
@@ -84,35 +111,73 @@ def taps(
     seed: Seed,
     marks: Sequence[str] | None = None,
 ) -> Taps:
-    """Activation and relevance at every ``mark(x, name)`` in ``f``, from one forward and one backward pass.
+    """Finds activation and relevance at every ``mark(x, name)`` in a function, in one forward and one backward pass.
 
     Nothing is propagated below the lowest mark.
 
     Args:
       f: a function of (x, *args) with marks in it.
       composite: which operation gets which rule.
-      x: what the output is explained by.
+      x: what the output is explained by, a pytree of arrays.
       *args: the function's other arguments.
-      seed: the output's relevance: an array of its shape, or a function of the output that returns one.
-      marks: which marks; all by default.
+      seed: the relevance of the output: an array of its shape, or a function of the output that returns one.
+      marks: the marks that are wanted; all by default.
+
+    Returns:
+      The output, and for each mark its activation and its relevance.
 
     Raises:
-      ValueError: a name in ``marks`` is not in ``f``, a mark is set twice, or the seed has not the output's
-        shape.
+      ValueError: a name in ``marks`` is not in ``f``, a mark is set twice, the seed has not the output's shape, or a
+        rule does not fit its operation.
       NotImplementedError: a primitive between the output and a mark has no rule.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> def model(x, w):
+      ...     return xr.mark(x * 2, "hidden") @ w
+      >>> x, w = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[2.0], [-1.0], [1.0]])
+      >>> taps = xr.taps(model, xr.composites.relevance_cam(), x, w, seed=jnp.array([[10.0]]))
+      >>> taps.activations["hidden"].tolist(), taps.relevances["hidden"].tolist()
+      ([[2.0, 4.0, 6.0]], [[4.0, 0.0, 6.0]])
     """
     closed, structure = trace(f, x, *args)
     values = jax.tree.leaves((x, *args))
-    outputs, activations, pullback = tap_program(closed, composite, explained_leaves(x, args), values, marks)
-    output = jax.tree.unflatten(structure, outputs)
+    tapped = tap_program(closed, composite, explained_leaves(x, args), values, marks)
+    output = jax.tree.unflatten(structure, tapped.outputs)
     relevance = seed(output) if callable(seed) else seed
     check_seed(relevance, output)
-    return Taps(output, activations, pullback(jax.tree.leaves(relevance)))
+    return Taps(output, tapped.activations, tapped.pullback(jax.tree.leaves(relevance)))
 
 
 def explained_leaves(x: PyTree, args: PyTree) -> list[bool]:
-    """For each leaf of (x, *args), whether it is explained: those of ``x`` are."""
+    """Returns for each leaf of (x, *args) whether it is explained: those of ``x`` are.
+
+    Args:
+      x: what is explained, a pytree.
+      args: the other arguments.
+
+    Example:
+      >>> from xrcam_jax.lrp.transform import explained_leaves
+      >>> explained_leaves({"a": 1.0, "b": 2.0}, (3.0,))
+      [True, True, False]
+    """
     return [True] * len(jax.tree.leaves(x)) + [False] * len(jax.tree.leaves(args))
+
+
+class Tapped(NamedTuple):
+    """Holds what a traced model computed on its way forward, and the way back.
+
+    Attributes:
+      outputs: the leaves of what the model returns.
+      activations: the activation at each mark.
+      pullback: the map from the relevance of the outputs to that at each mark. It can be mapped over several
+        relevances, to explain several targets.
+    """
+
+    outputs: list[Array]
+    activations: dict[str, Array]
+    pullback: Callable[[list[Array]], dict[str, Array]]
 
 
 def tap_program(
@@ -121,10 +186,33 @@ def tap_program(
     explained: Sequence[bool],
     values: Sequence[Array],
     marks: Sequence[str] | None,
-) -> tuple[list[Array], dict[str, Array], Callable[[list[Array]], dict[str, Array]]]:
-    """:func:`taps` for a traced model: its outputs, the activations, and the pullback to the marks.
+) -> Tapped:
+    """Runs a traced model forward with taps at its marks; :func:`taps` without a seed.
 
-    The pullback takes the relevance of the outputs; map it over several to explain several targets.
+    Args:
+      closed: the jaxpr of the model.
+      composite: which operation gets which rule.
+      explained: for each of its inputs, whether it is explained.
+      values: its inputs.
+      marks: the marks that are wanted; None means all.
+
+    Returns:
+      The outputs, the activations, and the pullback to the marks.
+
+    Raises:
+      ValueError: there is no such mark, or one is set twice.
+      NotImplementedError: a primitive between the output and a mark has no rule.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.lrp.transform import tap_program
+      >>> x = jnp.array([1.0, 2.0])
+      >>> closed = jax.make_jaxpr(lambda x: 3 * xr.mark(x, "here"))(x)
+      >>> tapped = tap_program(closed, xr.composites.gradient(), [True], [x], None)
+      >>> tapped.pullback([jnp.array([1.0, 10.0])])["here"].tolist()
+      [3.0, 30.0]
     """
     program = program_for(closed, composite)
     found = marks_of(program)
@@ -134,15 +222,29 @@ def tap_program(
             raise unknown("mark", name, found)
     plan, _ = make_plan(program, composite, explained, frozenset(names))
 
-    def tapped(zeros: dict[Any, Array]) -> tuple[list[Array], dict[str, Array]]:
-        return plan.run(values, zeros)
+    def forward(zeros: dict[str, Array]) -> tuple[list[Array], dict[str, Array]]:
+        return plan.run(values, Probes(zeros))
 
-    outputs, pullback, activations = jax.vjp(tapped, {name: zeros_for(found[name]) for name in names}, has_aux=True)
-    return outputs, activations, lambda relevance: pullback(relevance)[0]
+    outputs, pullback, activations = jax.vjp(forward, {name: zeros_for(found[name]) for name in names}, has_aux=True)
+    return Tapped(outputs, activations, lambda relevance: pullback(relevance)[0])
 
 
 def zeros_for(aval: Any) -> Array:
-    """Zeros of ``aval``'s shape and dtype, sharded as it is (explicit axes) and varying as it does (manual axes)."""
+    """Returns zeros like a value, sharded as it is over explicit axes and varying as it does over manual ones.
+
+    Args:
+      aval: the abstract value, which has a shape, a dtype and a sharding.
+
+    Returns:
+      Zeros of that shape and dtype.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.transform import zeros_for
+      >>> zeros_for(jax.typeof(jnp.ones(2))).tolist()
+      [0.0, 0.0]
+    """
     zeros = jax.lax.full(aval.shape, 0, aval.dtype, sharding=aval.sharding)
     manual = getattr(aval, "manual_axis_type", None)  # called vma before JAX 0.10
     varying = manual.varying if manual is not None else getattr(aval, "vma", ())
@@ -150,7 +252,22 @@ def zeros_for(aval: Any) -> Array:
 
 
 def check_seed(seed: PyTree, output: PyTree) -> None:
-    """Refuse a seed that has not the output's shape, with a ValueError that gives both."""
+    """Checks that a seed has the shape of the output.
+
+    Args:
+      seed: the relevance of the output, a pytree of arrays.
+      output: what the model returns.
+
+    Raises:
+      ValueError: it has not; names both shapes.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.transform import check_seed
+      >>> check_seed(jnp.ones(3), jnp.ones((1, 3)))
+      Traceback (most recent call last):
+      ValueError: seed must have the output's shape (1, 3), got (3,)
+    """
     wanted, found = (jax.tree.map(jnp.shape, tree) for tree in (output, seed))
     if wanted != found:
         raise ValueError(f"seed must have the output's shape {wanted}, got {found}")

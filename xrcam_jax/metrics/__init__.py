@@ -1,1 +1,1 @@
-"""How good an explanation is."""
+"""Measures of how good an explanation is, and of how sure such a figure is."""

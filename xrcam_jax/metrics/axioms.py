@@ -1,13 +1,14 @@
-"""The two axioms that class activation maps are held to (fu2020); pure functions of batches.
+"""How far a class activation map is from the two axioms that it should fulfil.
 
-With S the score that a map explains, A_k the channels of a layer and w_k its weights:
+With S the score that a map explains, A_k the channels of a layer and w_k its weights (fu2020):
 
 - sensitivity: w_k sum_hw A_k should be what S loses without channel k.
 - conservation: sum_k w_k sum_hw A_k should be S.
 
+All functions here are pure functions of batches. Equations 5.5 and 5.6 are those of the XRelevance-CAM thesis.
+
 References:
-  fu2020: Fu et al., Axiom-based Grad-CAM (XGrad-CAM), BMVC 2020.
-  you2024: You et al., XRelevanceCAM, IJCARS 2024; the thesis's eq. 5.5 and 5.6.
+  fu2020, you2024
 """
 
 import jax.numpy as jnp
@@ -15,27 +16,70 @@ from jaxtyping import Array, Float
 
 
 def contributions(activation: Float[Array, "b h w k"], weights: Float[Array, "b #h #w k"]) -> Float[Array, "b k"]:
-    """sum_hw w_k A_k."""
+    """Returns what a map claims of each channel, c_k = sum_hw w_k A_k.
+
+    Args:
+      activation: A.
+      weights: w; one for each channel, or one for each channel and place.
+
+    Returns:
+      c, of the dtype of the arguments.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.axioms import contributions
+      >>> activation = jnp.ones((1, 2, 2, 3))
+      >>> contributions(activation, jnp.array([1.0, 0.5, -1.0]).reshape(1, 1, 1, 3)).tolist()
+      [[4.0, 2.0, -4.0]]
+    """
     return jnp.sum(activation * weights, axis=(1, 2))
 
 
 def sensitivity_error(drops: Float[Array, "b k"], claimed: Float[Array, "b k"]) -> Float[Array, " b"]:
-    """sum_k |S(A) - S(A without k) - c_k| / sum_k |S(A) - S(A without k)| (eq. 5.5, where R is a slip for A).
+    """Returns sum_k |S(A) - S(A without k) - c_k| / sum_k |S(A) - S(A without k)| (the thesis's eq. 5.5).
 
-    0 is perfect, and a map of zeros has 1.
+    The thesis prints R in the place of A, which is a slip.
 
     Args:
-      drops: S(A) - S(A without k).
+      drops: S(A) - S(A without k), what the score loses without each channel.
       claimed: c_k, see :func:`contributions`.
 
     Returns:
-      The error, 0 where neither side has anything and infinity where only the drops are all zero.
+      The error, from 0. A map without any error has 0 and a map of zeros has 1. It is 0 where drops and claims are all
+      zero, and infinite where only the drops are.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.axioms import sensitivity_error
+      >>> drops = jnp.array([[3.0, 1.0], [3.0, 1.0], [0.0, 0.0]])
+      >>> sensitivity_error(drops, jnp.array([[3.0, 1.0], [2.0, 2.0], [0.0, 1.0]])).tolist()
+      [0.0, 0.5, inf]
+
+    References:
+      fu2020, you2024
     """
     return _relative(jnp.abs(drops - claimed).sum(-1), jnp.abs(drops).sum(-1))
 
 
 def conservation_error(score: Float[Array, " b"], claimed: Float[Array, "b k"]) -> Float[Array, " b"]:
-    """|S - sum_k c_k| / |S| (eq. 5.6); 0 where both are 0, infinity where only S is."""
+    """Returns |S - sum_k c_k| / |S| (the thesis's eq. 5.6).
+
+    Args:
+      score: S.
+      claimed: c_k, see :func:`contributions`.
+
+    Returns:
+      The error, from 0. It is 0 where score and claims are both zero, and infinite where only the score is.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.axioms import conservation_error
+      >>> conservation_error(jnp.array([4.0, 2.0]), jnp.array([[1.0, 3.0], [1.0, 0.0]])).tolist()
+      [0.0, 0.5]
+
+    References:
+      fu2020, you2024
+    """
     return _relative(jnp.abs(score - claimed.sum(-1)), jnp.abs(score))
 
 

@@ -1,12 +1,10 @@
 """Whether a model needs what a saliency map shows: its score on pictures with the salient pixels hidden, or alone.
 
-Pictures are preprocessed, so what pixels are replaced by (``fill``) is 0 for the mean intensity of the data that a
-model was normalised with.
+A replaced pixel gets the value ``fill``. Pictures are preprocessed, so 0 stands for the mean intensity of the data
+that a model was normalised with. Equations 5.x and 2.x are those of the XRelevance-CAM thesis.
 
 References:
-  chattopadhay2018: Chattopadhay et al., Grad-CAM++, WACV 2018.
-  fu2020: Fu et al., Axiom-based Grad-CAM (XGrad-CAM), BMVC 2020.
-  petsiuk2018: Petsiuk et al., RISE, BMVC 2018.
+  chattopadhay2018, fu2020, petsiuk2018
 """
 
 from dataclasses import dataclass
@@ -14,46 +12,55 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.scores import changed_scores
 from xrcam_jax.attribution.targets import Score
 
-Maps = Float[Array, "m b h w"]
+Maps = Float[Array | np.ndarray, "m b h w"]
 Ranks = Int[Array, "m b h w"]
-Scores = Float[Array, "*m b"]
+Scores = Float[Array, "*#m b"]
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """I_p = I · (1 - M) + μ · M, with M the map of that index and μ the fill (fu2020; the thesis's eq. 5.3)."""
+    """Hides what a map shows, I_p = I · (1 - M) + μ · M (fu2020; the thesis's eq. 5.3).
+
+    Attributes:
+      fill: μ, what a hidden pixel is replaced by.
+    """
 
     fill: float = 0.0
 
     def __call__(self, images: Float[Array, "b h w c"], index: Array, maps: Maps) -> Float[Array, "b h w c"]:
+        """Returns the pictures changed by the map of that index, as :func:`changed_scores` asks for them."""
         return _blend(images, maps[index], self.fill)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """I · M + μ · (1 - M), the explanation as a picture (chattopadhay2018)."""
+    """Keeps only what a map shows, I · M + μ · (1 - M): the explanation as a picture (chattopadhay2018).
+
+    Attributes:
+      fill: μ, what all other pixels are replaced by.
+    """
 
     fill: float = 0.0
 
     def __call__(self, images: Float[Array, "b h w c"], index: Array, maps: Maps) -> Float[Array, "b h w c"]:
+        """Returns the pictures changed by the map of that index, as :func:`changed_scores` asks for them."""
         return _blend(images, 1 - maps[index], self.fill)
 
 
 @dataclass(frozen=True)
 class Ordered:
-    """Pixels replaced in order of saliency: with index = map · (steps + 1) + s, the first share s / steps of them.
-
-    It is called with the :func:`ranks` of the maps.
+    """Replaces pixels in the order of their saliency, one share of all pixels after the other.
 
     Attributes:
       steps: number of equal shares.
-      insert: keep that share, instead of replacing it.
+      insert: whether the most salient pixels are those that are kept, instead of those that are replaced.
       fill: what replaces a pixel.
     """
 
@@ -62,14 +69,34 @@ class Ordered:
     fill: float = 0.0
 
     def __call__(self, images: Float[Array, "b h w c"], index: Array, order: Ranks) -> Float[Array, "b h w c"]:
+        """Returns the pictures with the first s of all shares replaced, or kept.
+
+        Args:
+          images: the pictures.
+          index: map · (steps + 1) + s.
+          order: :func:`ranks` of all maps.
+        """
         places = order[index // (self.steps + 1)]
-        # Whole numbers: a share that is rounded would take a pixel more or less.
+        # These are whole numbers, since a rounded share would take a pixel more or less.
         first = places * self.steps < index % (self.steps + 1) * places[0].size
         return jnp.where((first == self.insert)[..., None], images, jnp.asarray(self.fill, images.dtype))
 
 
-def ranks(maps: Float[Array, "b h w"]) -> Int[Array, "b h w"]:
-    """0 for the most salient pixel of each map, h · w - 1 for the least; equal ones in order of rows and columns."""
+def ranks(maps: Float[Array | np.ndarray, "b h w"]) -> Int[Array, "b h w"]:
+    """Returns the place of each pixel in the order of saliency of its map.
+
+    Args:
+      maps: saliency maps, of any range.
+
+    Returns:
+      int32, 0 for the most salient pixel and h · w - 1 for the least. Equal ones follow the order of rows and columns.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.faithfulness import ranks
+      >>> ranks(jnp.array([[[0.1, 0.9], [0.5, 0.1]]])).tolist()
+      [[[2, 0], [1, 3]]]
+    """
     flat = maps.reshape(len(maps), -1)
     return jnp.argsort(jnp.argsort(-flat, axis=1), axis=1).reshape(maps.shape).astype(jnp.int32)
 
@@ -85,64 +112,193 @@ def _blend(images: Array, hidden: Array, fill: float) -> Array:
 
 
 def scores_when(change: Hidden | Kept, case: Case, maps: Maps, *, score: Score = "probability") -> Float[Array, "m b"]:
-    """The targets' scores on the changed pictures, for each map; ``case.targets`` holds one class per picture."""
+    """Returns the targets' scores on the pictures that each map changes.
+
+    Args:
+      change: what is done with the pixels that a map shows.
+      case: the model, the pictures and one target class for each, (b, 1).
+      maps: m saliency maps of each picture, in [0, 1].
+      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
+
+    Returns:
+      One score for each map and picture.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.faithfulness import Hidden, Kept, scores_when
+      >>> brightness = lambda images, parameters: images.sum((1, 2)) * parameters
+      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.zeros((1, 1), int))
+      >>> maps = jnp.array([[[[0.0, 1.0]]]])
+      >>> [scores_when(change, case, maps, score="logit").tolist() for change in (Hidden(), Kept())]
+      [[[1.0]], [[2.0]]]
+
+    References:
+      fu2020, chattopadhay2018
+    """
     return changed_scores(case, change, len(maps), maps, score=score, name="maps")[..., 0]
 
 
 def intact_scores(case: Case, *, score: Score = "probability") -> Float[Array, " b"]:
-    """The targets' scores on the pictures as they are."""
+    """Returns the targets' scores on the pictures as they are.
+
+    Args:
+      case: the model, the pictures and one target class for each, (b, 1).
+      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
+
+    Returns:
+      One score for each picture, by the same program as those on changed pictures.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.faithfulness import intact_scores
+      >>> brightness = lambda images, parameters: images.sum((1, 2)) * parameters
+      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.zeros((1, 1), int))
+      >>> intact_scores(case, score="logit").tolist()
+      [3.0]
+    """
     nothing = jnp.zeros((1, *case.images.shape[:3]), jnp.float32)
     return scores_when(Hidden(), case, nothing, score=score)[0]
 
 
 def confidence_drop(intact: Scores, hidden: Scores) -> Scores:
-    """(S(I) - S(I_p)) / S(I) (fu2020; the thesis's eq. 5.4); 0 where S(I) = 0. The higher, the more faithful."""
+    """Returns (S(I) - S(I_p)) / S(I), the share of the score that is lost (fu2020; the thesis's eq. 5.4).
+
+    The higher it is, the more faithful is the map.
+
+    Args:
+      intact: S(I), see :func:`intact_scores`.
+      hidden: S(I_p), see :func:`scores_when` and :class:`Hidden`. The arguments broadcast.
+
+    Returns:
+      The drop, at most 1 for positive scores; 0 where S(I) = 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.faithfulness import confidence_drop
+      >>> confidence_drop(jnp.array([0.5, 0.0]), jnp.array([0.125, 0.2])).tolist()
+      [0.75, 0.0]
+
+    References:
+      fu2020
+    """
     return _share(intact - hidden, intact)
 
 
 def average_drop(intact: Scores, kept: Scores) -> Scores:
-    """max(0, S(I) - S(I · M)) / S(I), 0 where S(I) = 0 (chattopadhay2018; eq. 2.20); the lower, the better.
+    """Returns max(0, S(I) - S(I · M)) / S(I), whose mean over pictures is the average drop (the thesis's eq. 2.20).
 
-    Its mean over pictures is the average drop. For scores that are positive, as probabilities are.
+    The lower it is, the more faithful is the map. It is meant for scores that are positive, as probabilities are.
+
+    Args:
+      intact: S(I), see :func:`intact_scores`.
+      kept: S(I · M), see :func:`scores_when` and :class:`Kept`. The arguments broadcast.
+
+    Returns:
+      The drop in [0, 1]; 0 where S(I) = 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.faithfulness import average_drop
+      >>> average_drop(jnp.array([0.5, 0.5]), jnp.array([0.125, 0.75])).tolist()
+      [0.75, 0.0]
+
+    References:
+      chattopadhay2018
     """
     return _share(jnp.maximum(intact - kept, 0), intact)
 
 
 def increase(intact: Scores, kept: Scores) -> Scores:
-    """1 where S(I · M) > S(I), else 0 (chattopadhay2018; eq. 2.21); its mean is the increase in confidence."""
+    """Returns 1 where S(I · M) > S(I) and 0 elsewhere; its mean is the increase in confidence (the thesis's eq. 2.21).
+
+    Args:
+      intact: S(I), see :func:`intact_scores`.
+      kept: S(I · M), see :func:`scores_when` and :class:`Kept`. The arguments broadcast.
+
+    Returns:
+      0 or 1, of the dtype of ``intact``.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.faithfulness import increase
+      >>> increase(jnp.array([0.5, 0.5]), jnp.array([0.125, 0.75])).tolist()
+      [0.0, 1.0]
+
+    References:
+      chattopadhay2018
+    """
     return (kept > intact).astype(intact.dtype)
 
 
 def ordered_scores(
-    case: Case, maps: Maps, order: Literal["deletion", "insertion"], *, steps: int, fill: float = 0.0,
+    case: Case,
+    maps: Maps,
+    order: Literal["deletion", "insertion"],
+    *,
+    steps: int,
+    fill: float = 0.0,
     score: Score = "probability",
-) -> Float[Array, "m s b"]:  # fmt: skip
-    """The targets' scores with 0, 1/steps, ... all pixels deleted, or inserted, the most salient first (petsiuk2018).
+) -> Float[Array, "m s b"]:
+    """Returns the targets' scores while pixels are deleted, or inserted, the most salient first (petsiuk2018).
 
     Args:
-      case: pictures and one target for each.
+      case: the model, the pictures and one target class for each, (b, 1).
       maps: what orders the pixels.
       order: ``"deletion"`` starts from the picture, ``"insertion"`` from nothing but ``fill``.
-      steps: number of equal shares.
+      steps: number of equal shares of the pixels, from 1.
       fill: what a pixel that is not there is replaced by.
-      score: see :func:`xrcam_jax.attribution.case.target_scores`.
+      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
+
+    Returns:
+      The scores with 0, 1 / steps, ... and all pixels deleted or inserted: s is ``steps`` + 1.
 
     Raises:
       ValueError: less than one step, or an order that is neither.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.faithfulness import ordered_scores
+      >>> brightness = lambda images, parameters: images.sum((1, 2)) * parameters
+      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.zeros((1, 1), int))
+      >>> maps = jnp.array([[[[0.1, 0.9]]]])
+      >>> ordered_scores(case, maps, "deletion", steps=2, score="logit").ravel().tolist()
+      [3.0, 1.0, 0.0]
+
+    References:
+      petsiuk2018
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1; got {steps}")
     if order not in ("deletion", "insertion"):
         raise ValueError(f"order must be deletion or insertion; got {order!r}")
     change = Ordered(steps, order == "insertion", fill)
-    # Sorting takes as long as the network: once for all steps.
+    # Sorting takes as long as the network, so it is done once for all steps.
     places = _all_ranks(maps)
     scores = changed_scores(case, change, len(maps) * (steps + 1), places, score=score, name=order)
     return scores[..., 0].reshape(len(maps), steps + 1, -1)
 
 
 def area_under(scores: Float[Array, "*m s b"]) -> Float[Array, "*m b"]:
-    """Area under the curve of scores over the share of pixels, by the trapezoid rule."""
+    """Returns the area under the curve of scores over the share of pixels, by the trapezoid rule.
+
+    Args:
+      scores: at equally distant shares from 0 to 1, see :func:`ordered_scores`.
+
+    Returns:
+      The area, in the range of the scores.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.faithfulness import area_under
+      >>> area_under(jnp.array([[1.0], [0.5], [0.0]])).tolist()
+      [0.5]
+
+    References:
+      petsiuk2018
+    """
     return (scores[..., 1:, :] + scores[..., :-1, :]).mean(-2) / 2
 
 

@@ -1,8 +1,7 @@
 """Whether a saliency map points at what a person outlined; pure functions of batches.
 
 References:
-  zhou2016: Zhou et al., Learning deep features for discriminative localization, CVPR 2016.
-  zhang2018: Zhang et al., Top-down neural attention by excitation backprop, IJCV 2018.
+  zhou2016, zhang2018
 """
 
 import cv2
@@ -13,13 +12,26 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 Boxes = Int[Array, "*b 4"]
+Masks = Bool[Array | np.ndarray, "*b h w"]
 
 
 def largest_part(masks: Bool[np.ndarray, "*b h w"]) -> Bool[np.ndarray, "*b h w"]:
-    """The largest connected part of each mask, corners connecting too; of equally large ones the lower, then the right.
+    """Returns the largest connected part of each mask.
 
-    OpenCV finds it on the host: in XLA it would take a hundred times as long. Not for compiled functions: a callback
-    from one may wait for ever for the threads that wait for it (jax issues 24255 and 25861).
+    OpenCV finds it on the host: XLA would take a hundred times as long. So this is no function to compile: a callback
+    from a compiled one may wait for ever for the threads that wait for it (issues 24255 and 25861 of JAX).
+
+    Args:
+      masks: the masks, whose pixels connect by their corners too.
+
+    Returns:
+      Masks of one part, or empty ones. Of equally large parts the lower one counts, then the one to the right.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.metrics.localisation import largest_part
+      >>> largest_part(np.array([[True, False, True, True]])).tolist()
+      [[False, False, True, True]]
     """
     parts = np.zeros(masks.shape, bool)
     for place in np.ndindex(masks.shape[:-2]):
@@ -35,19 +47,47 @@ def _largest_part(mask: np.ndarray) -> np.ndarray:
     return labels == 1 + np.lexsort((left + width, top + height, area))[-1]
 
 
-def bounding_box(masks: Bool[Array, "*b h w"]) -> Boxes:
-    """Top, left, bottom, right (the ends excluded) of the pixels of each mask; four zeros for an empty one."""
+def bounding_box(masks: Masks) -> Boxes:
+    """Returns the least box that holds all pixels of each mask.
+
+    Args:
+      masks: the masks.
+
+    Returns:
+      Top, left, bottom and right in pixels, the ends excluded; four zeros for an empty mask.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.localisation import bounding_box
+      >>> bounding_box(jnp.array([[False, False, False], [False, True, True]])).tolist()
+      [1, 1, 2, 3]
+    """
 
     def ends(along: Bool[Array, "*b n"]) -> tuple[Array, Array]:
         return jnp.argmax(along, -1), along.shape[-1] - jnp.argmax(along[..., ::-1], -1)
 
+    masks = jnp.asarray(masks)
     (top, bottom), (left, right) = ends(masks.any(-1)), ends(masks.any(-2))
     boxes = jnp.stack([top, left, bottom, right], axis=-1)
     return jnp.where(masks.any((-2, -1))[..., None], boxes, 0)
 
 
-def box_iou(a: Boxes, b: Boxes) -> Float[Array, "*b"]:
-    """Area of intersection over area of union, in [0, 1]; 0 where a box is empty. The arguments broadcast."""
+def box_iou(a: Int[Array, "*#b 4"], b: Int[Array, "*#b 4"]) -> Float[Array, "*b"]:
+    """Returns the area of two boxes' intersection over that of their union.
+
+    Args:
+      a: top, left, bottom and right in pixels, the ends excluded.
+      b: likewise. The arguments broadcast.
+
+    Returns:
+      IoU in [0, 1]; 0 where a box is empty.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.localisation import box_iou
+      >>> box_iou(jnp.array([0, 0, 2, 2]), jnp.array([[0, 0, 2, 2], [0, 1, 2, 4], [0, 0, 0, 0]])).tolist()
+      [1.0, 0.25, 0.0]
+    """
     sides = jnp.minimum(a[..., 2:], b[..., 2:]) - jnp.maximum(a[..., :2], b[..., :2])
     both = jnp.prod(jnp.maximum(sides, 0), axis=-1)
     areas = [jnp.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (a, b)]
@@ -55,26 +95,57 @@ def box_iou(a: Boxes, b: Boxes) -> Float[Array, "*b"]:
 
 
 def localised(found: Bool[ArrayLike, "*p b h w"], boxes: Int[ArrayLike, "b n 4"]) -> Float[Array, "*p b"]:
-    """IoU of the box around the largest part of ``found`` with the annotated box that fits best (zhou2016).
+    """Returns the IoU of the box around the largest salient part with the annotated box that fits it best (zhou2016).
 
     It looks at ``found`` on the host, once for all (see :func:`largest_part`).
 
     Args:
       found: the salient pixels.
       boxes: around what a person outlined; rows of zeros where a picture has fewer than n.
+
+    Returns:
+      IoU in [0, 1].
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.metrics.localisation import localised
+      >>> found = np.zeros((1, 4, 4), bool)
+      >>> found[0, :2, :2] = found[0, 3, 3] = True
+      >>> localised(found, np.array([[[0, 0, 2, 4], [0, 0, 0, 0]]])).tolist()
+      [0.5]
+
+    References:
+      zhou2016
     """
     return _best_fit(largest_part(np.asarray(found)), jnp.asarray(boxes))
 
 
 @jax.jit
-def _best_fit(parts: Bool[Array, "*p b h w"], boxes: Int[Array, "b n 4"]) -> Float[Array, "*p b"]:
+def _best_fit(parts: Masks, boxes: Int[Array, "_ n 4"]) -> Float[Array, "*b"]:
     return jnp.max(box_iou(bounding_box(parts)[..., None, :], boxes), axis=-1, initial=0)
 
 
-def points_at(maps: Float[Array, "*b h w"], truth: Bool[Array, "*b h w"]) -> Bool[Array, "*b"]:
-    """The pointing game (zhang2018): whether the map is largest in the outline. A constant map points nowhere.
+def points_at(
+    maps: Float[Array | np.ndarray, "*#b h w"], truth: Bool[Array | np.ndarray, "*#b h w"]
+) -> Bool[Array, "*b"]:
+    """Plays the pointing game: tells whether a map is largest within the outline (zhang2018).
 
-    Of several equal maxima the first counts, row by row.
+    Args:
+      maps: saliency maps, of any range. Of several equal maxima the first counts, row by row.
+      truth: what a person outlined. The arguments broadcast.
+
+    Returns:
+      True where the map points into the outline. A constant map points nowhere.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.localisation import points_at
+      >>> outline = jnp.array([[True, False]])
+      >>> points_at(jnp.array([[[0.9, 0.1]], [[0.1, 0.9]], [[0.5, 0.5]]]), outline).tolist()
+      [True, False, False]
+
+    References:
+      zhang2018
     """
     maps, truth = jnp.broadcast_arrays(maps, truth)
     flat = maps.reshape(*maps.shape[:-2], -1)

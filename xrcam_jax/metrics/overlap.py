@@ -1,8 +1,9 @@
 """How well a saliency map covers what a person outlined; pure functions of batches.
 
+Equations 5.1 and 2.22 are those of the XRelevance-CAM thesis.
+
 References:
-  you2024: You et al., XRelevanceCAM, IJCARS 2024; the thesis's section 5.
-  dice1945: Dice, Measures of the amount of ecologic association between species, Ecology 1945.
+  you2024, dice1945
 """
 
 from typing import NamedTuple
@@ -12,14 +13,31 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 
-def salient(maps: Float[Array, "*b h w"]) -> Bool[Array, "*b h w"]:
-    """The pixels above mean + standard deviation of their map (the thesis's eq. 5.1, population deviation)."""
+def salient(maps: Float[Array | np.ndarray, "*b h w"]) -> Bool[Array, "*b h w"]:
+    """Returns the pixels above mean + standard deviation of their map (the thesis's eq. 5.1).
+
+    Args:
+      maps: saliency maps, of any range.
+
+    Returns:
+      The mask of each map. The standard deviation is that of the population.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import salient
+      >>> salient(jnp.array([[0.0, 0.0], [0.0, 1.0]])).tolist()
+      [[False, False], [False, True]]
+
+    References:
+      you2024
+    """
+    maps = jnp.asarray(maps)
     mean = jnp.mean(maps, axis=(-2, -1), keepdims=True)
     return maps > mean + jnp.std(maps, axis=(-2, -1), keepdims=True)
 
 
 class Overlap(NamedTuple):
-    """Numbers of pixels; summed over pictures they give pooled figures, in which large structures count for more.
+    """Holds numbers of pixels; summed over pictures they give pooled figures, in which large structures count for more.
 
     Attributes:
       both: in both masks.
@@ -32,39 +50,127 @@ class Overlap(NamedTuple):
     truth: Int[Array, "*b"]
 
 
-def overlap(found: Bool[Array, "*b h w"], truth: Bool[Array, "*b h w"]) -> Overlap:
-    """Counts for each picture; the masks broadcast against each other."""
+def overlap(found: Bool[Array | np.ndarray, "*#b h w"], truth: Bool[Array | np.ndarray, "*#b h w"]) -> Overlap:
+    """Counts the pixels of two masks and those that they share, picture by picture.
+
+    Args:
+      found: the salient pixels.
+      truth: what a person outlined. The masks broadcast against each other.
+
+    Returns:
+      The counts of each picture.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import overlap
+      >>> counts = overlap(jnp.array([[[True, True, False]]]), jnp.array([[[False, True, False]]]))
+      >>> [count.tolist() for count in counts]
+      [[1], [2], [1]]
+    """
     found, truth = jnp.broadcast_arrays(found, truth)
     return Overlap((found & truth).sum((-2, -1)), found.sum((-2, -1)), truth.sum((-2, -1)))
 
 
 def iou(counts: Overlap) -> Float[Array, "*b"]:
-    """|both| / |either| in [0, 1]; 0 where both masks are empty."""
+    """Returns intersection over union, |both| / |either|.
+
+    Args:
+      counts: see :func:`overlap`.
+
+    Returns:
+      IoU in [0, 1]; 0 where both masks are empty.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import Overlap, iou
+      >>> iou(Overlap(jnp.array([1, 0]), jnp.array([2, 0]), jnp.array([3, 0]))).tolist()
+      [0.25, 0.0]
+    """
     return _ratio(counts.both, counts.found + counts.truth - counts.both)
 
 
 def dice(counts: Overlap) -> Float[Array, "*b"]:
-    """2 |both| / (|found| + |truth|) in [0, 1] (dice1945); 0 where both masks are empty."""
+    """Returns Dice's coefficient, 2 |both| / (|found| + |truth|) (dice1945).
+
+    Args:
+      counts: see :func:`overlap`.
+
+    Returns:
+      The coefficient in [0, 1]; 0 where both masks are empty.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import Overlap, dice
+      >>> dice(Overlap(jnp.array([1, 0]), jnp.array([1, 0]), jnp.array([3, 0]))).tolist()
+      [0.5, 0.0]
+
+    References:
+      dice1945
+    """
     return 2 * iou_eq_2_22(counts)
 
 
 def iou_eq_2_22(counts: Overlap) -> Float[Array, "*b"]:
-    """|both| / (|found| + |truth|) in [0, 0.5], as the thesis's eq. 2.22 prints it: half of :func:`dice`."""
+    """Returns |both| / (|found| + |truth|), which the thesis prints as IoU (eq. 2.22); it is half of :func:`dice`.
+
+    Args:
+      counts: see :func:`overlap`.
+
+    Returns:
+      The ratio in [0, 0.5]; 0 where both masks are empty.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import Overlap, iou_eq_2_22
+      >>> iou_eq_2_22(Overlap(jnp.array([1, 0]), jnp.array([1, 0]), jnp.array([3, 0]))).tolist()
+      [0.25, 0.0]
+
+    References:
+      you2024
+    """
     return _ratio(counts.both, counts.found + counts.truth)
 
 
 def pooled(counts: Overlap) -> Overlap:
-    """The sums over all pictures: ``iou(pooled(counts))`` is the figure of the thesis's tables."""
+    """Sums counts over all pictures: ``iou(pooled(counts))`` is the figure of the thesis's tables.
+
+    Args:
+      counts: see :func:`overlap`.
+
+    Returns:
+      The sums, each of shape ().
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import Overlap, iou, pooled
+      >>> float(iou(pooled(Overlap(jnp.array([1, 0]), jnp.array([1, 1]), jnp.array([2, 1])))))
+      0.25
+    """
     return Overlap(*(part.sum() for part in counts))
 
 
-def _ratio(part: Num[Array, "*b"], whole: Num[Array, "*b"]) -> Float[Array, "*b"]:
-    return part / jnp.maximum(whole, 1)
-
-
 def centred_discs(masks: Bool[np.ndarray, "b h w"]) -> Bool[Array, "b h w"]:
-    """For each mask a disc of the same area in the middle of the picture."""
+    """Returns for each mask a disc of the same area in the middle of the picture, as a guess that sees no picture.
+
+    Args:
+      masks: what a person outlined.
+
+    Returns:
+      The discs; their areas are those of the masks as nearly as whole pixels allow.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.metrics.overlap import centred_discs
+      >>> corner = np.zeros((1, 5, 5), bool)
+      >>> corner[:, :2, :2] = True
+      >>> centred_discs(corner)[0].astype(int).tolist()
+      [[0, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]
+    """
     height, width = masks.shape[1:]
     rows, across = np.ogrid[:height, :width]
     distance = (rows - (height - 1) / 2) ** 2 + (across - (width - 1) / 2) ** 2
     return jnp.asarray(distance <= masks.sum((1, 2), keepdims=True) / np.pi)
+
+
+def _ratio(part: Num[Array, "*b"], whole: Num[Array, "*b"]) -> Float[Array, "*b"]:
+    return part / jnp.maximum(whole, 1)

@@ -1,8 +1,7 @@
-"""Does an explanation depend on what the model has learnt? Weights are drawn anew, and the maps compared.
+"""Whether an explanation depends on what the model has learnt: weights are drawn anew and the maps compared.
 
 References:
-  adebayo2018: Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
-  wang2004: Wang et al., Image quality assessment: from error visibility to structural similarity, IEEE TIP 2004.
+  adebayo2018, wang2004
 """
 
 from collections.abc import Callable, Collection
@@ -22,19 +21,35 @@ SIMILARITIES = ("ssim", "rank", "rank_abs", "hog")
 def randomised(
     parameters: PyTree, parts: Collection[str], key: Array, *, draw: Literal["normal", "own"] = "normal"
 ) -> PyTree:
-    """``parameters`` with the kernels of convolutions and linear layers in ``parts`` drawn anew (adebayo2018).
+    """Returns a model's parameters with the kernels of some parts drawn anew (adebayo2018).
 
-    Biases, and all of batch norm, stay as they are.
+    Kernels are those of convolutions and linear layers. Biases, and all of batch norm, stay as they are.
 
     Args:
       parameters: of a model, nested by name, as :func:`xrcam_jax.explain.functional.as_function` gives them.
       parts: names of modules at the top, such as ``"layer4"`` or ``"fc"``.
       key: of the draw. What is drawn for one part does not depend on the others.
-      draw: ``"normal"`` for N(0, 1), as the thesis; ``"own"`` for the normal distribution that the layers here
-        start from, whose variance is 2 / (k k features out) for a convolution and 1 / features in for a linear layer.
+      draw: ``"normal"`` for N(0, 1), as in the XRelevance-CAM thesis; ``"own"`` for the normal distribution that the
+        layers here start from: its variance is 2 / (k k features out) for a convolution with kernels of k x k pixels,
+        and 1 / features in for a linear layer.
+
+    Returns:
+      Parameters of the same structure, shapes and dtypes.
 
     Raises:
       ValueError: a part that the model does not have, or another ``draw``.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.sanity import randomised
+      >>> layer = {"kernel": jnp.zeros((2, 3)), "bias": jnp.zeros(3)}
+      >>> drawn = randomised({"fc": layer, "conv1": layer}, ["fc"], jax.random.key(0))
+      >>> [bool((drawn[part][name] == 0).all()) for part in ("fc", "conv1") for name in ("kernel", "bias")]
+      [False, True, True, True]
+
+    References:
+      adebayo2018
     """
     if draw not in ("normal", "own"):
         raise ValueError(f"draw must be normal or own; got {draw!r}")
@@ -54,7 +69,7 @@ def _name(entry: Any) -> str:
     return str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", entry))))
 
 
-def _drawn(kernel: Array, key: Array, draw: str) -> Array:
+def _drawn(kernel: Array | np.ndarray, key: Array, draw: str) -> Array:
     values = jax.random.normal(key, kernel.shape, kernel.dtype)
     if draw == "normal":
         return values
@@ -63,15 +78,29 @@ def _drawn(kernel: Array, key: Array, draw: str) -> Array:
 
 
 def similarity(name: str) -> Callable[[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]], float]:
-    """How alike two maps in [0, 1] are, in [-1, 1].
+    """Returns the measure of how alike two maps are that has the given name (adebayo2018).
 
-    ``"ssim"`` is the structural similarity (wang2004) in windows of 7 pixels; ``"rank"`` Spearman's rank correlation
-    of the pixels, ``"rank_abs"`` that of their absolute values (for signed maps), both 0 where a map is constant;
-    ``"hog"`` the correlation of histograms of oriented gradients in cells of 16 pixels, likewise.
+    Args:
+      name: ``"ssim"`` for the structural similarity in windows of 7 pixels (wang2004), ``"rank"`` for Spearman's rank
+        correlation of the pixels, ``"rank_abs"`` for that of their absolute values, as signed maps need it, and
+        ``"hog"`` for the correlation of histograms of oriented gradients in cells of 16 pixels.
+
+    Returns:
+      A function of two maps, in [0, 1] for ``"ssim"`` and ``"hog"``. Its values are in [-1, 1], and 1 for equal maps.
+      All but ``"ssim"`` are 0 where a map is constant. It raises ImportError where scikit-image or SciPy is missing.
 
     Raises:
       ValueError: another name.
-      ImportError: scikit-image or SciPy is not installed.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.metrics.sanity import similarity
+      >>> one, other = np.array([[0.0, 0.1], [0.5, 1.0]]), np.array([[1.0, 0.8], [0.6, 0.0]])
+      >>> [round(similarity("rank")(one, each), 3) for each in (one, other)]
+      [1.0, -1.0]
+
+    References:
+      adebayo2018, wang2004
     """
     functions = {"ssim": _ssim, "rank": _rank, "rank_abs": _rank_abs, "hog": _hog}
     if name not in functions:

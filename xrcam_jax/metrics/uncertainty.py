@@ -1,11 +1,11 @@
 """How sure a figure is: bootstrap intervals and paired tests over independent units, patients if there are several.
 
-A figure is a ratio of sums over pictures: pooled IoU is sum |both| / sum |either|, a mean is sum x / sum 1. What is
-drawn again and again is the unit: frames of one patient resemble each other, so they stay together. On the host, in
-float64.
+A figure is a ratio of sums over pictures: pooled IoU is sum |both| / sum |either|, and a mean is sum x / sum 1. Units
+are what is drawn again: the frames of one patient resemble each other, so they stay together. All is computed on the
+host, in float64.
 
 References:
-  efron1993: Efron and Tibshirani, An introduction to the bootstrap, 1993.
+  efron1993
 """
 
 import math
@@ -13,45 +13,88 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Int, Num
 
+Values = Num[np.ndarray, " n"] | Bool[np.ndarray, " n"]
+Units = Int[np.ndarray, " n"]
 EXTRA = "pip install 'xrcam-jax[evaluate]'"
 
 
 class Estimate(NamedTuple):
-    """A figure and its 95 % interval; NaN where nothing can be said."""
+    """Holds a figure and its 95 % interval; NaN where nothing can be said.
+
+    Attributes:
+      value: the figure.
+      low: lower end of its interval.
+      high: upper end of its interval.
+    """
 
     value: float
     low: float = math.nan
     high: float = math.nan
 
 
-def sampling_units(patients: Sequence[str]) -> np.ndarray:
-    """For each picture the number of its unit: its patient, or the picture itself where all are of one patient."""
+def sampling_units(patients: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """Returns for each picture the number of the unit that it belongs to.
+
+    Args:
+      patients: the patient of each picture.
+
+    Returns:
+      Numbers of the patients, or of the pictures themselves where all are of one patient.
+
+    Example:
+      >>> from xrcam_jax.metrics.uncertainty import sampling_units
+      >>> sampling_units(["b", "a", "b"]).tolist(), sampling_units(["a", "a", "a"]).tolist()
+      ([1, 0, 1], [0, 1, 2])
+    """
     names, units = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     return units if len(names) > 1 else np.arange(len(patients))
 
 
-def by_unit(values: Num[np.ndarray, " n"], units: np.ndarray) -> Float[np.ndarray, " u"]:
-    """Sums over the pictures of each unit."""
-    numbers, places = np.unique(units, return_inverse=True)
-    return np.bincount(places, weights=np.asarray(values, np.float64), minlength=len(numbers))
-
-
-def estimate(
-    parts: Num[np.ndarray, " n"], wholes: Num[np.ndarray, " n"], units: np.ndarray, *, seed: int = 0, draws: int = 2000
-) -> Estimate:
-    """sum parts / sum wholes with its percentile bootstrap interval over units (efron1993, chapter 13).
+def by_unit(values: Values, units: Units) -> Float[np.ndarray, " u"]:
+    """Sums values over the pictures of each unit.
 
     Args:
-      parts: numerators, one a picture.
-      wholes: denominators.
-      units: see :func:`sampling_units`.
+      values: one for each picture.
+      units: the number of each picture's unit, see :func:`sampling_units`.
+
+    Returns:
+      One sum for each unit, float64, in the order of the units' numbers.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.metrics.uncertainty import by_unit
+      >>> by_unit(np.array([1.0, 2.0, 3.0]), np.array([1, 0, 1])).tolist()
+      [2.0, 4.0]
+    """
+    numbers, places = np.unique(units, return_inverse=True)
+    sums = np.bincount(places, weights=np.asarray(values, np.float64), minlength=len(numbers))
+    # Of no values at all NumPy makes integers.
+    return sums.astype(np.float64)
+
+
+def estimate(parts: Values, wholes: Values, units: Units, *, seed: int = 0, draws: int = 2000) -> Estimate:
+    """Returns sum parts / sum wholes with its percentile bootstrap interval over units (efron1993, chapter 13).
+
+    Args:
+      parts: numerators, one for each picture.
+      wholes: denominators, from 0, one for each picture.
+      units: the number of each picture's unit, see :func:`sampling_units`.
       seed: of the draws.
       draws: how many samples are drawn.
 
     Returns:
-      NaN where all denominators are 0, no interval where there is only one unit.
+      The figure and its interval: NaN where all denominators are 0, without an interval where there is only one unit.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.metrics.uncertainty import estimate
+      >>> [round(float(v), 3) for v in estimate(np.array([1, 3]), np.array([10, 10]), np.array([0, 1]))]
+      [0.2, 0.1, 0.3]
+
+    References:
+      efron1993
     """
     part, whole = by_unit(parts, units), by_unit(wholes, units)
     if not whole.sum() > 0:
@@ -65,26 +108,60 @@ def estimate(
     return Estimate(value, float(low), float(high))
 
 
-def mean(values: Num[np.ndarray, " n"], units: np.ndarray, *, seed: int = 0) -> Estimate:
-    """The mean over pictures; infinite and undefined values are left out."""
+def mean(values: Values, units: Units, *, seed: int = 0) -> Estimate:
+    """Returns the mean over pictures with its interval, as :func:`estimate` does.
+
+    Args:
+      values: one for each picture; those that are infinite or undefined are left out.
+      units: the number of each picture's unit, see :func:`sampling_units`.
+      seed: of the draws.
+
+    Returns:
+      The mean and its interval.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.metrics.uncertainty import mean
+      >>> mean(np.array([1.0, 3.0, np.nan]), np.arange(3)).value
+      2.0
+
+    References:
+      efron1993
+    """
     finite = np.isfinite(values)
     return estimate(np.where(finite, values, 0), finite.astype(float), units, seed=seed)
 
 
 def paired_p_value(
-    a: tuple[Num[np.ndarray, " n"], Num[np.ndarray, " n"]],
-    b: tuple[Num[np.ndarray, " n"], Num[np.ndarray, " n"]],
-    units: np.ndarray,
+    a: tuple[Values, Values],
+    b: tuple[Values, Values],
+    units: Units,
     *,
     seed: int = 0,
 ) -> float:
-    """How often chance alone would set two methods as far apart: two-sided permutation test of paired units.
+    """Returns how often chance alone would set two methods as far apart: a two-sided permutation test of paired units.
 
-    The (parts, wholes) of a method give one ratio per unit; within each unit the two methods are swapped at random, or
-    in all ways if there are few. NaN with less than two units.
+    Each method has one ratio in each unit. Within a unit the two methods are swapped at random, or in all ways where
+    there are few.
+
+    Args:
+      a: parts and wholes of one method, as :func:`estimate` takes them.
+      b: those of the other method.
+      units: the number of each picture's unit, see :func:`sampling_units`.
+      seed: of the swaps.
+
+    Returns:
+      The p-value in [0, 1]; NaN with less than two units in which both methods have a ratio.
 
     Raises:
       ImportError: SciPy is not installed.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.metrics.uncertainty import paired_p_value
+      >>> units, wholes = np.arange(3), np.ones(3)
+      >>> paired_p_value((np.array([0.5, 0.6, 0.7]), wholes), (np.array([0.1, 0.3, 0.2]), wholes), units)
+      0.25
     """
     try:
         from scipy.stats import permutation_test

@@ -1,4 +1,8 @@
-"""Residual networks in Flax NNX, with timm's names and numbers."""
+"""Residual networks in Flax NNX, with timm's names and numbers.
+
+References:
+  he2015, he2016, xie2017, li2019
+"""
 
 from xrcam_jax.models.resnet import ResNet, create_model
 from xrcam_jax.models.specs import list_models

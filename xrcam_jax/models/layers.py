@@ -1,4 +1,4 @@
-"""The pieces that every network here is made of, computing what PyTorch's layers of the same name compute."""
+"""The layers that every network here is made of; they compute what PyTorch's layers of the same name compute."""
 
 import math
 from collections.abc import Callable
@@ -7,41 +7,49 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Float
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
 
 from xrcam_jax.ops.batch_norm import normalise_batch
 from xrcam_jax.ops.grouped_conv import grouped_conv
 from xrcam_jax.ops.pointwise_conv import pointwise_conv
 
 
-def he_normal(key: jax.Array, shape: tuple[int, int, int, int], dtype: jnp.dtype) -> jax.Array:
-    """A kernel (HWIO) drawn as timm draws its ResNets': He et al. 2015, over the outputs."""
-    height, width, _, features_out = shape
-    # Flat: XLA compiles random bits with four axes several times more slowly.
-    values = jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
-    return values * math.sqrt(2.0 / (height * width * features_out))
+def scoped(name: str, layer: Callable[[Array], Array], x: Array) -> Array:
+    """Calls a layer under a name, for profiles and wherever a rule is chosen by a layer's name.
 
+    Args:
+      name: name of the layer, within the scope that it is called in.
+      layer: the layer.
+      x: its input.
 
-def scoped(name: str, layer: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """``layer(x)``, called ``name`` in profiles and wherever a rule is chosen by a layer's name."""
+    Returns:
+      ``layer(x)``.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> (equation,) = jax.make_jaxpr(lambda x: scoped("conv1", jnp.sin, x))(1.0).eqns
+      >>> str(equation.source_info.name_stack)
+      'conv1'
+    """
     with jax.named_scope(name):
         return layer(x)
 
 
 class Conv(nnx.Module):
-    """A 2-D convolution without bias; odd kernels are padded symmetrically, as PyTorch pads them.
+    """Convolves pictures without bias, and pads them alike on both sides, as PyTorch does.
 
-    XLA's ``"SAME"`` pads an even-sized picture on one side only at stride 2, which shifts it by a pixel.
+    At stride 2, XLA's ``"SAME"`` pads an even-sized picture on one side only, which would shift it by a pixel.
 
     Args:
       features_in: input channels.
       features_out: output channels.
       size: height and width of the kernel, odd.
-      stride: of both axes.
-      dilation: of both axes.
-      groups: each output channel sees ``features_in / groups`` inputs.
-      dtype: of the kernel; the computation follows the input's.
-      rngs: for the kernel.
+      stride: step along both axes.
+      dilation: distance between neighbouring taps along both axes.
+      groups: number of groups; each output channel sees ``features_in / groups`` inputs.
+      dtype: dtype of the kernel; the computation follows the input's.
+      rngs: random streams for the kernel.
     """
 
     def __init__(
@@ -53,11 +61,11 @@ class Conv(nnx.Module):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         shape = (size, size, features_in // groups, features_out)
-        self.kernel = nnx.Param(he_normal(rngs.params(), shape, dtype))
+        self.kernel = nnx.Param(_he_normal(rngs.params(), shape, dtype))
         self.stride = stride
         self.dilation = dilation
         self.groups = groups
@@ -73,7 +81,7 @@ class Conv(nnx.Module):
 
 
 class BatchNorm(nnx.BatchNorm):
-    """Flax's batch normalisation over the last axis; :func:`normalise_batch` does the training."""
+    """Normalises the last axis as Flax does; in training it calls :func:`normalise_batch`."""
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         if self.use_running_average:
@@ -86,11 +94,26 @@ class BatchNorm(nnx.BatchNorm):
         return y
 
 
-def batch_norm(features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> BatchNorm:
-    """Batch normalisation with timm's constants; PyTorch's momentum 0.1 is Flax's 0.9.
+def batch_norm(features: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> BatchNorm:
+    """Makes a batch normalisation with timm's constants; PyTorch's momentum 0.1 is Flax's 0.9.
 
-    At inference it is an elementwise affine map. It computes in ``dtype``, its parameters' own: rounding
-    the statistics to bfloat16 costs more accuracy than all of the convolutions.
+    At inference it is an elementwise affine map. It computes in the dtype of its parameters, since rounding the
+    statistics to bfloat16 would cost more accuracy than all of the convolutions.
+
+    Args:
+      features: number of channels.
+      dtype: dtype of parameters and statistics.
+      rngs: random streams, which Flax asks for; all values are zeros and ones.
+
+    Returns:
+      The layer.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> norm = batch_norm(3, dtype=jnp.dtype("float32"), rngs=nnx.Rngs(0))
+      >>> norm.scale[...].tolist(), norm.var[...].tolist()
+      ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0])
     """
     norm = BatchNorm(features, momentum=0.9, epsilon=1e-5, dtype=dtype, param_dtype=dtype, rngs=rngs)
     # Flax keeps the statistics in float32 whatever param_dtype says.
@@ -101,7 +124,19 @@ def batch_norm(features: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> BatchNorm:
 
 
 class ConvNorm(nnx.Module):
-    """Convolution, batch normalisation and, unless ``relu=False``, a ReLU. Arguments as for `Conv`."""
+    """Convolves, normalises the batch and applies a ReLU.
+
+    Args:
+      features_in: as for :class:`Conv`.
+      features_out: as for :class:`Conv`.
+      size: as for :class:`Conv`.
+      stride: as for :class:`Conv`.
+      dilation: as for :class:`Conv`.
+      groups: as for :class:`Conv`.
+      relu: whether there is a ReLU.
+      dtype: dtype of parameters and statistics.
+      rngs: random streams for the parameters.
+    """
 
     def __init__(
         self,
@@ -113,7 +148,7 @@ class ConvNorm(nnx.Module):
         dilation: int = 1,
         groups: int = 1,
         relu: bool = True,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         self.conv = Conv(
@@ -132,3 +167,11 @@ class ConvNorm(nnx.Module):
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         y = self.bn(self.conv(x)).astype(x.dtype)
         return nnx.relu(y) if self.relu else y
+
+
+def _he_normal(key: Key[Array, ""], shape: tuple[int, int, int, int], dtype: DTypeLike) -> Float[Array, "kh kw i o"]:
+    """Draws a kernel as timm draws those of its ResNets: by he2015, over the outputs."""
+    height, width, _, features_out = shape
+    # Flat, since XLA compiles random bits with four axes several times more slowly.
+    values = jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+    return values * math.sqrt(2.0 / (height * width * features_out))

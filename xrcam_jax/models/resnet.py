@@ -1,18 +1,22 @@
-"""ResNet, ResNeXt and their Selective Kernel versions: one builder, and the numbers are in `specs`.
+"""ResNet, ResNeXt and their Selective Kernel versions.
 
-Sources: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv:1512.03385), with the
-stride on the 3x3 convolution; Xie et al., "Aggregated Residual Transformations for Deep Neural Networks",
-CVPR 2017 (arXiv:1611.05431); Li et al., "Selective Kernel Networks", CVPR 2019 (arXiv:1903.06586). Layers,
-names and initialisation follow timm, whose checkpoints they load.
+There is one class for all of them; the numbers that tell them apart are in :mod:`xrcam_jax.models.specs`. Layers, names
+and initialisation follow timm, whose checkpoints they load.
+
+References:
+  he2016, with the stride on the 3x3 convolution
+  xie2017
+  li2019
 """
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from xrcam_jax.marks import mark
 from xrcam_jax.models.layers import ConvNorm, scoped
@@ -24,29 +28,16 @@ from xrcam_jax.ops.max_pool import max_pool
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
-def parameter_dtype(dtype: jnp.dtype) -> jnp.dtype:
-    """What parameters are kept in for computations in ``dtype``: float32, or float64 for float64.
-
-    Raises:
-      ValueError: ``dtype`` is not a floating-point type, or JAX is not set to compute in it.
-    """
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"dtype has to be a floating-point type, got {dtype}")
-    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
-        raise ValueError("dtype float64 needs jax.config.update('jax_enable_x64', True)")
-    return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
-
-
 class Block(nnx.Module):
-    """A residual block: convolutions in a row, plus the input, then a ReLU.
+    """Applies convolutions in a row, adds the input and ends in a ReLU: a residual block.
 
     Args:
       features_in: input channels.
       planes: 64, 128, 256, 512 by stage, unless the network is a narrow one.
-      spec: of the network.
-      stride: of the 3x3 convolution and of the shortcut.
-      dtype: of the parameters.
-      rngs: for the parameters.
+      spec: the network's shape.
+      stride: step of the 3x3 convolution and of the shortcut.
+      dtype: dtype of the parameters.
+      rngs: random streams for the parameters.
     """
 
     def __init__(
@@ -56,7 +47,7 @@ class Block(nnx.Module):
         spec: Spec,
         *,
         stride: int,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         conv = partial(ConvNorm, dtype=dtype, rngs=rngs)
@@ -88,14 +79,14 @@ class Block(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """A network of the family, from pictures to class logits; build it with :func:`create_model`.
+    """Maps pictures to class logits; :func:`create_model` builds it.
 
-    The output of each stage is marked ``"layer1"`` to ``"layer4"`` (see :func:`xrcam_jax.mark`), after the
-    dropout of its last block: it is what the next stage sees. For stochastic passes without training,
+    The output of each stage is marked ``"layer1"`` to ``"layer4"`` (see :func:`xrcam_jax.mark`). That is what the next
+    stage sees, after the dropout of the last block. For stochastic passes without training,
     ``model.set_attributes(deterministic=False)`` switches on dropout and leaves the norms alone.
 
     Attributes:
-      name: timm's.
+      name: timm's name of the network.
       num_classes: number of logits.
       preprocessing: how pictures have to be prepared for it.
       dtype: what it computes in.
@@ -117,7 +108,7 @@ class ResNet(nnx.Module):
         self.num_classes = num_classes
         self.preprocessing = spec.preprocessing
         self.dtype = jnp.dtype(dtype)
-        param_dtype = parameter_dtype(self.dtype)
+        param_dtype = _parameter_dtype(self.dtype)
 
         self.conv1 = ConvNorm(3, spec.planes, 7, stride=2, dtype=param_dtype, rngs=rngs)
         features = spec.planes
@@ -128,17 +119,17 @@ class ResNet(nnx.Module):
                 blocks.append(Block(features, planes, spec, stride=stride, dtype=param_dtype, rngs=rngs))
                 features = spec.expansion * planes
             setattr(self, stage, blocks)
-        # One module for all blocks: its stream of keys moves on with each use.
+        # One module serves all blocks, since its stream of keys moves on with each use.
         self.dropout = nnx.Dropout(dropout_rate, rngs=rngs if dropout_rate else None)
         self.fc = nnx.Linear(features, num_classes, dtype=self.dtype, param_dtype=param_dtype, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "b h w 3"], *, rngs: nnx.Rngs | None = None) -> Float[Array, "b n"]:
-        """The logits of a batch of preprocessed pictures.
+    def __call__(self, x: Real[Array | np.ndarray, "b h w 3"], *, rngs: nnx.Rngs | None = None) -> Float[Array, "b n"]:
+        """Computes the logits of a batch of preprocessed pictures.
 
         Args:
           x: pictures of any size (32 pixels or more are sensible), cast to the model's dtype.
-          rngs: where active dropout takes its noise from, in place of the stream that the model carries and
-            that each pass moves on. In a pure function: ``rngs=nnx.Rngs(dropout=key)``.
+          rngs: where active dropout takes its noise from; by default from a stream that the model carries and that each
+            pass moves on. In a pure function: ``rngs=nnx.Rngs(dropout=key)``.
 
         Returns:
           The logits, in the model's dtype.
@@ -150,13 +141,13 @@ class ResNet(nnx.Module):
             raise ValueError(
                 f"{self.name} takes a batch of pictures, shape (batch, height, width, 3), got {jnp.shape(x)}"
             )
-        x = scoped("conv1", self.conv1, jnp.asarray(x, self.dtype))
-        x = max_pool(x, window=3, stride=2, padding=1)
+        y = scoped("conv1", self.conv1, jnp.asarray(x, self.dtype))
+        y = max_pool(y, window=3, stride=2, padding=1)
         for stage in STAGES:
             for i, block in enumerate(getattr(self, stage)):
-                x = self.dropout(scoped(f"{stage}/{i}", block, x), rngs=rngs)
-            x = mark(x, stage)
-        return scoped("fc", self.fc, x.mean(axis=(1, 2)))
+                y = self.dropout(scoped(f"{stage}/{i}", block, y), rngs=rngs)
+            y = mark(y, stage)
+        return scoped("fc", self.fc, y.mean(axis=(1, 2)))
 
 
 def create_model(
@@ -167,15 +158,15 @@ def create_model(
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
 ) -> ResNet:
-    """A freshly initialised network in inference mode; training code calls ``.train()`` on it.
+    """Creates a freshly initialised network in inference mode; training code calls ``.train()`` on it.
 
     Args:
-      name: one of :func:`list_models`.
+      name: one of :func:`xrcam_jax.list_models`.
       num_classes: number of logits.
-      dropout_rate: of a dropout layer after each block, active in training mode.
+      dropout_rate: share of the activations that dropout sets to zero after each block, in training mode; in [0, 1).
       dtype: what the network computes in. Parameters and statistics are kept in float32, or in float64 for
-        a float64 network (which needs ``jax_enable_x64``): bfloat16 would not hold a checkpoint exactly.
-      rngs: for parameters and dropout; ``nnx.Rngs(0)`` by default.
+        a float64 network (which needs ``jax_enable_x64``), since bfloat16 would not hold a checkpoint exactly.
+      rngs: random streams for parameters and dropout; ``nnx.Rngs(0)`` by default.
 
     Returns:
       The network: a callable from ``(b, h, w, 3)`` pictures to ``(b, num_classes)`` logits.
@@ -183,6 +174,14 @@ def create_model(
     Raises:
       ValueError: no network is called so (the message offers the nearest name), ``num_classes`` is less than
         one, or ``dtype`` is not of floating point.
+
+    Example:
+      Only the shapes, since drawing the values takes a while:
+
+      >>> from flax import nnx
+      >>> model = nnx.eval_shape(lambda: create_model("resnet18", num_classes=2))
+      >>> model.num_classes, model.fc.kernel.get_value().shape
+      (2, (512, 2))
     """
     model = ResNet(
         name,
@@ -193,3 +192,16 @@ def create_model(
     )
     model.eval()
     return model
+
+
+def _parameter_dtype(dtype: jnp.dtype) -> jnp.dtype:
+    """Returns what parameters are kept in for computations in ``dtype``: float32, or float64 for float64.
+
+    Raises:
+      ValueError: ``dtype`` is not a floating-point type, or JAX is not set to compute in it.
+    """
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype has to be a floating-point type, got {dtype}")
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise ValueError("dtype float64 needs jax.config.update('jax_enable_x64', True)")
+    return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)

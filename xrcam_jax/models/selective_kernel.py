@@ -1,31 +1,53 @@
-"""Selective Kernel: paths of different receptive fields, weighed against each other by attention.
+"""Selective Kernel: paths of different receptive fields, weighted against each other by attention, as timm has it.
 
-Source: Li, Wang, Hu, Yang, "Selective Kernel Networks", CVPR 2019 (arXiv:1903.06586), as built by timm.
+References:
+  li2019
 """
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from xrcam_jax.models.layers import Conv, ConvNorm, batch_norm, scoped
 from xrcam_jax.models.specs import SelectiveKernelSpec
 
-#: A 3x3 kernel with dilation 2 stands for the paper's 5x5.
+#: Dilations of the paths' 3x3 kernels; the one with dilation 2 stands for the paper's 5x5 kernel.
 DILATIONS = (1, 2)
 
 
 def attention_width(channels: int, spec: SelectiveKernelSpec) -> int:
-    """``channels / reduction`` as a multiple of ``divisor``, and never rounded down by a tenth or more."""
+    """Returns ``channels / reduction``, rounded to a multiple of ``divisor`` but never down by a tenth or more.
+
+    Args:
+      channels: number of channels of each path.
+      spec: has ``reduction`` and ``divisor``, which is also the least width.
+
+    Returns:
+      The number of hidden features of the attention.
+
+    Example:
+      >>> from xrcam_jax.models.specs import SelectiveKernelSpec
+      >>> attention_width(1024, SelectiveKernelSpec(reduction=16, divisor=32, split_input=False))
+      64
+    """
     wanted = channels / spec.reduction
     width = max(spec.divisor, int(wanted + spec.divisor / 2) // spec.divisor * spec.divisor)
     return width + spec.divisor if width < 0.9 * wanted else width
 
 
 class Attention(nnx.Module):
-    """How much each path counts, per picture and channel; over the paths it sums to one."""
+    """Weights the paths, per picture and channel; over the paths the weights sum to one.
 
-    def __init__(self, channels: int, spec: SelectiveKernelSpec, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    Args:
+      channels: number of channels of each path.
+      spec: the proportions.
+      dtype: dtype of the parameters.
+      rngs: random streams for the parameters.
+    """
+
+    def __init__(self, channels: int, spec: SelectiveKernelSpec, *, dtype: DTypeLike, rngs: nnx.Rngs):
         width = attention_width(channels, spec)
         self.fc_reduce = Conv(channels, width, 1, dtype=dtype, rngs=rngs)
         self.bn = batch_norm(width, dtype=dtype, rngs=rngs)
@@ -39,16 +61,16 @@ class Attention(nnx.Module):
 
 
 class SelectiveKernel(nnx.Module):
-    """A 3x3 and a dilated 3x3 convolution side by side, each with norm and ReLU, summed under attention.
+    """Sums a 3x3 and a dilated 3x3 convolution, each with norm and ReLU, under attention.
 
     Args:
       features_in: input channels, even where ``spec.split_input``.
-      features_out: output channels, of each path and of their sum.
+      features_out: output channels of each path and of their sum.
       spec: the proportions.
-      stride: of both paths.
-      groups: of both paths.
-      dtype: of the parameters.
-      rngs: for the parameters.
+      stride: step of both paths.
+      groups: number of groups of both paths.
+      dtype: dtype of the parameters.
+      rngs: random streams for the parameters.
     """
 
     def __init__(
@@ -59,7 +81,7 @@ class SelectiveKernel(nnx.Module):
         *,
         stride: int = 1,
         groups: int = 1,
-        dtype: jnp.dtype,
+        dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         path_in = features_in // len(DILATIONS) if spec.split_input else features_in
@@ -84,7 +106,7 @@ class SelectiveKernel(nnx.Module):
         outputs = [
             scoped(f"paths/{i}", path, part) for i, (path, part) in enumerate(zip(self.paths, inputs, strict=True))
         ]
-        # Next to the channels, not in front: an axis that splits a sharded one cannot be reshaped away.
+        # The new axis is next to the channels, since one that splits the sharded batch could not be reshaped away.
         signal = jnp.stack(outputs, axis=-2)
         gate = scoped("attn", self.attn, signal)
         return (signal * gate).sum(axis=-2)

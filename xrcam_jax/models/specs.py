@@ -1,4 +1,4 @@
-"""What tells one network of the family from another: numbers only, named as timm names them."""
+"""The numbers that tell one network from another, under timm's names."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,15 @@ from xrcam_jax.pictures.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class SelectiveKernelSpec:
-    """How a Selective Kernel is proportioned (Li et al. 2019, section 3.1).
+    """Holds the proportions of a Selective Kernel.
 
     Attributes:
       reduction: the attention's width is ``channels / reduction``, rounded to a multiple of ``divisor``.
       divisor: also the least width of the attention.
-      split_input: each path sees its own half of the input channels, instead of all of them.
+      split_input: whether each path sees its own half of the input channels, instead of all of them.
+
+    References:
+      li2019, section 3.1
     """
 
     reduction: int
@@ -23,18 +26,18 @@ class SelectiveKernelSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """One network: its shape, and the pictures that its ImageNet checkpoint was trained on.
+    """Describes a network, and the pictures that its ImageNet checkpoint was trained on.
 
     Attributes:
       depths: number of blocks in each of the four stages.
-      bottleneck: blocks of 1x1, 3x3, 1x1 convolutions with four-fold expansion, instead of two 3x3.
-      groups: groups of the 3x3 convolutions.
-      base_width: channels per group at 64 planes.
-      selective_kernel: what replaces the (first) 3x3 convolution of each block, if anything does.
-      preprocessing: of the checkpoint named by ``hub``.
+      bottleneck: whether blocks are of 1x1, 3x3 and 1x1 convolutions with four-fold expansion, instead of two 3x3.
       hub: the checkpoint on the Hugging Face hub that timm loads by default; None where there is none.
-      planes: channels of the stem and of the first stage's 3x3 convolutions; each later stage has twice those
-        of the one before.
+      preprocessing: how that checkpoint wants its pictures.
+      groups: number of groups of the 3x3 convolutions.
+      base_width: channels per group at 64 planes.
+      selective_kernel: what replaces the (first) 3x3 convolution of each block; None if nothing does.
+      planes: channels of the stem and of the first stage's 3x3 convolutions. Each later stage has twice as many as the
+        one before.
     """
 
     depths: tuple[int, int, int, int]
@@ -48,7 +51,7 @@ class Spec:
 
     @property
     def expansion(self) -> int:
-        """Output channels of a block per plane."""
+        """Returns the number of a block's output channels per plane."""
         return 4 if self.bottleneck else 1
 
 
@@ -64,7 +67,7 @@ SPECS: dict[str, Spec] = {
     "resnet101": Spec((3, 4, 23, 3), True, "timm/resnet101.a1h_in1k", _CROP_95),
     "resnext50_32x4d": Spec((3, 4, 6, 3), True, "timm/resnext50_32x4d.a1h_in1k", _CROP_95, groups=32, base_width=4),
     "skresnet18": Spec((2, 2, 2, 2), False, "timm/skresnet18.ra_in1k", _CROP_87, selective_kernel=_SK_BASIC),
-    # The package's own, a quarter as wide: one comes with it, trained, and the others are there to compare with.
+    # The package's own networks are a quarter as wide. One comes with it, trained; the others are for comparison.
     "resnet18_narrow": Spec((2, 2, 2, 2), False, None, _CROP_87, planes=16),
     "resnet34_narrow": Spec((3, 4, 6, 3), False, None, _CROP_87, planes=16),
     "skresnet18_narrow": Spec((2, 2, 2, 2), False, None, _CROP_87, selective_kernel=_SK_BASIC, planes=16),
@@ -82,15 +85,33 @@ SPECS: dict[str, Spec] = {
 
 
 def list_models() -> list[str]:
-    """Names that :func:`create_model` and :func:`load_model` know, sorted."""
+    """Lists the names of networks that :func:`xrcam_jax.create_model` and :func:`xrcam_jax.load_model` know.
+
+    Returns:
+      The names, sorted.
+
+    Example:
+      >>> "skresnext50_32x4d" in list_models()
+      True
+    """
     return sorted(SPECS)
 
 
 def find_spec(name: str) -> Spec:
-    """The spec of the model called ``name``.
+    """Finds the spec of a network.
+
+    Args:
+      name: one of :func:`list_models`.
+
+    Returns:
+      The spec.
 
     Raises:
-      ValueError: no model is called so; the message offers the nearest name.
+      ValueError: no network is called so; the message offers the nearest name.
+
+    Example:
+      >>> find_spec("resnet50").depths
+      (3, 4, 6, 3)
     """
     if name not in SPECS:
         raise unknown("model", name, list_models())

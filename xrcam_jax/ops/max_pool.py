@@ -1,8 +1,8 @@
 """Max pooling with a derivative that is fast on CPU too.
 
-XLA's CPU backend writes the derivative of a windowed maximum out as arrays of indices and a scatter. Which pixel of
-a window is its maximum can be kept as a small number instead, and then each pixel looks at the few windows that it
-lies in. Other backends have an operation of their own for it.
+XLA's CPU backend writes the derivative of a windowed maximum out as arrays of indices and a scatter. Here it is kept
+as a small number which pixel of a window is its maximum, and then each pixel looks at the few windows that it lies in.
+Other backends have an operation of their own for it.
 """
 
 from functools import partial, reduce
@@ -20,7 +20,7 @@ Edges = tuple[int, int]
 
 
 class _Windows(NamedTuple):
-    """Squares of ``size`` pixels, ``stride`` apart, on a picture with ``padding`` places around it."""
+    """Describes squares of ``size`` pixels, ``stride`` apart, on a picture with ``padding`` places around it."""
 
     size: int
     stride: int
@@ -29,7 +29,7 @@ class _Windows(NamedTuple):
 
 @partial(operation, static_argnames=("window", "stride", "padding"))
 def max_pool(x: Float[Array, "b h w c"], *, window: int, stride: int, padding: int) -> Float[Array, "b p q c"]:
-    """The maximum of each window, as PyTorch's layer of the same name computes it.
+    """Returns the maximum of each window, as PyTorch's layer of the same name computes it.
 
     The derivative goes to one pixel of each window: the first in reading order of those that are equal to the maximum.
 
@@ -43,8 +43,17 @@ def max_pool(x: Float[Array, "b h w c"], *, window: int, stride: int, padding: i
       stride: from one window to the next, along both axes.
       padding: places added on each side; they are never the maximum.
 
+    Returns:
+      The maxima, of the dtype of ``x``.
+
     Raises:
       ValueError: naming the argument, if a window could lie in the padding altogether, or none fits.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+      >>> max_pool(x, window=2, stride=2, padding=0)[0, :, :, 0].tolist()
+      [[5.0, 7.0], [13.0, 15.0]]
     """
     if not 0 <= 2 * padding <= window:
         raise ValueError(f"padding must be from 0 to half of window={window}, got {padding}")
@@ -86,7 +95,7 @@ def _padded(x: Array, value: float, rows: Edges, columns: Edges) -> Array:
 
 
 def _places(windows: _Windows, x: Array) -> list[Array]:
-    """What each window has at its first place, at its second one, and so on: ``(b, p, q, c)`` each."""
+    """Returns what all windows have at their first place, at their second one, and so on: ``(b, p, q, c)`` each."""
     size, stride, padding = windows
     padded = _padded(x, -jnp.inf, (padding, padding), (padding, padding))
     rows, columns = (n - size + 1 for n in padded.shape[1:3])
@@ -98,20 +107,20 @@ def _maximum(windows: _Windows, x: Array) -> Array:
 
 
 def _to_winners(windows: _Windows, x: Array, y: Array, g: Array) -> Array:
-    """To each pixel the cotangents of the windows whose maximum it is."""
+    """Sends to each pixel the cotangents of the windows whose maximum it is."""
     size, stride, padding = windows
     winner = jnp.full(y.shape, -1, jnp.int32)
     for number, place in reversed(list(enumerate(_places(windows, x)))):
         winner = jnp.where(place == y, number, winner)
 
-    # Padded, pixel stride·i + m lies in window i at place m, in window i - 1 at place m + stride, and so on.
+    # With the padding, pixel stride·i + m lies in window i at place m, in window i - 1 at place m + stride, and so on.
     before = (size - 1) // stride
     height, width = (-(-(n + 2 * padding) // stride) for n in x.shape[1:3])
     edges = (before, height - y.shape[1]), (before, width - y.shape[2])
     g, winner = _padded(g, 0, *edges), _padded(winner, -1, *edges)
 
     def arriving(first_row: int, first_column: int) -> Array:
-        """At every ``stride``-th pixel from this one on."""
+        """Returns what arrives at every ``stride``-th pixel from this one on."""
         total = jnp.zeros_like(g[:, :height, :width])
         for m in range(first_row, size, stride):
             for n in range(first_column, size, stride):

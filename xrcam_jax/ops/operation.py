@@ -10,9 +10,25 @@ from xrcam_jax.marks import PREFIX
 
 
 def operation(f: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """``jax.jit(f, **options)``, whose equation is named ``xrcam_jax.NAME``.
+    """Returns ``jax.jit(f, **options)``, whose equation is named ``xrcam_jax.NAME`` after the function.
 
     A transformation that finds the name can treat the call as the one operation that it is.
+
+    Args:
+      f: the function.
+      options: of ``jax.jit``.
+
+    Returns:
+      The jitted function.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> @operation
+      ... def doubled(x):
+      ...     return x + x
+      >>> (equation,) = jax.make_jaxpr(doubled)(1.0).eqns
+      >>> equation.params["name"]
+      'xrcam_jax.doubled'
     """
 
     @wraps(f)

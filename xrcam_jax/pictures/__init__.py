@@ -1,1 +1,1 @@
-"""Pictures and video: read from files, prepared for a network, drawn on, and written."""
+"""Pictures and videos: read from files, prepared for a network, drawn on, and written."""

@@ -1,6 +1,6 @@
-"""Pictures of explanations: a map laid over its picture, a sheet that sets many side by side.
+"""Pictures of explanations: a map is laid over its picture, and a sheet sets many side by side.
 
-Pictures are uint8 (H, W, 3) RGB arrays, maps are floats in [0, 1]. Nothing here opens a window.
+Pictures are uint8 RGB arrays of shape (h, w, 3) and maps are floats in [0, 1]. Nothing here opens a window.
 """
 
 import io
@@ -10,9 +10,10 @@ from functools import cache, lru_cache
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from xrcam_jax.pictures.decode import RGB
 from xrcam_jax.pictures.preprocessing import Box
 from xrcam_jax.runtime.files import write_whole
 
@@ -21,29 +22,39 @@ COLORMAPS = ("turbo", "jet", "viridis", "inferno", "magma", "hot", "bone")
 PAPER, INK, FAINT_INK = (255, 255, 255), (32, 32, 32), (112, 112, 112)
 MARGIN, GAP, LINE = 16, 8, 22
 
-RGB = UInt8[np.ndarray, "h w 3"]
-Map = Float[np.ndarray, "map_h map_w"]
+Pixels = UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]
 
 
 def overlay(
-    image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"],
-    saliency: Map,
+    image: Pixels,
+    saliency: Float[Array | np.ndarray, "_ _"],
     *,
     alpha: float = 0.5,
     colormap: str = "turbo",
     box: Box | None = None,
-) -> RGB:
-    """Lays a map over its picture, resized to fit.
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Lays a map over its picture.
 
     Args:
       image: uint8, or floats in [0, 1].
-      saliency: in [0, 1], of any resolution.
+      saliency: in [0, 1], of any resolution; it is resized to fit.
       alpha: weight of the map's colours, in [0, 1]; the picture has the rest.
       colormap: one of ``COLORMAPS``.
-      box: the part of the picture that the map is of (``crop_box``), all of it by default.
+      box: the part of the picture that the map is of (:func:`xrcam_jax.pictures.preprocessing.crop_box`), all of it
+        by default.
+
+    Returns:
+      The picture, of the size of ``image``.
 
     Raises:
       ValueError: naming the argument whose shape or value is wrong.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.plot import overlay
+      >>> image = np.full((40, 60, 3), 128, np.uint8)
+      >>> overlay(image, np.array([[0.0, 1.0]]), alpha=0.25).shape
+      (40, 60, 3)
     """
     pixels, saliency = _uint8(image), np.asarray(saliency, np.float32)
     _check_map(saliency)
@@ -54,16 +65,29 @@ def overlay(
     if not (0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width):
         raise ValueError(f"box: {tuple(box)} does not lie in a picture of {height} x {width}")
     colours = colour(_resized(saliency, box.bottom - box.top, box.right - box.left), colormap)
-    laid, inside = pixels.copy(), np.s_[box.top : box.bottom, box.left : box.right]
-    laid[inside] = cv2.addWeighted(pixels[inside], 1 - alpha, colours, alpha, 0)
+    laid = pixels.copy()
+    laid[box.slices] = cv2.addWeighted(pixels[box.slices], 1 - alpha, colours, alpha, 0)
     return laid
 
 
-def colour(saliency: Map, colormap: str = "turbo") -> RGB:
-    """The map in false colours, each pixel one of the colormap's 256.
+def colour(saliency: Float[np.ndarray, "h w"], colormap: str = "turbo") -> UInt8[np.ndarray, "h w 3"]:
+    """Shows a map in false colours.
+
+    Args:
+      saliency: in [0, 1]; what is outside is clipped.
+      colormap: one of ``COLORMAPS``.
+
+    Returns:
+      A picture, each pixel of which has one of the colormap's 256 colours.
 
     Raises:
       ValueError: where ``colormap`` is none of ``COLORMAPS``.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.plot import colour
+      >>> colour(np.array([[0.0, 0.5, 1.0]]), "bone")[0].tolist()
+      [[0, 0, 0], [112, 123, 144], [255, 255, 255]]
     """
     if colormap not in COLORMAPS:
         raise ValueError(f"colormap: {colormap!r} is none of {', '.join(COLORMAPS)}")
@@ -73,15 +97,32 @@ def colour(saliency: Map, colormap: str = "turbo") -> RGB:
 
 
 def outlined(
-    image: UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"],
+    image: Pixels,
     mask: Bool[np.ndarray, "h w"],
     *,
     ink: tuple[int, int, int] = (255, 214, 0),
-) -> RGB:
-    """Draws the borders of a mask onto its picture, one pixel wide.
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Draws the borders of a mask onto its picture.
+
+    Args:
+      image: uint8, or floats in [0, 1].
+      mask: the pixels to outline. The border lies within it and is one pixel wide.
+      ink: red, green and blue of the border, in [0, 255].
+
+    Returns:
+      A new picture.
 
     Raises:
       ValueError: where picture and mask differ in size.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.plot import outlined
+      >>> mask = np.zeros((5, 5), bool)
+      >>> mask[1:4, 1:4] = True
+      >>> drawn = outlined(np.zeros((5, 5, 3), np.uint8), mask)
+      >>> (drawn[..., 0] > 0).astype(int).tolist()
+      [[0, 0, 0, 0, 0], [0, 1, 1, 1, 0], [0, 1, 0, 1, 0], [0, 1, 1, 1, 0], [0, 0, 0, 0, 0]]
     """
     pixels = _uint8(image).copy()
     if mask.shape != pixels.shape[:2]:
@@ -98,17 +139,27 @@ def contact_sheet(
     title: str = "",
     cell: int = 224,
 ) -> RGB:
-    """Sets pictures side by side on white paper, each shrunk or grown to fit its cell and centred in it.
+    """Sets pictures side by side on white paper, each resized to fit its cell and centred in it.
 
     Args:
-      rows: pictures of any sizes; each row has as many.
+      rows: pictures of any sizes; all rows have the same number of them.
       columns: what to write above the columns.
       row_labels: what to write, upwards, beside the rows.
       title: what to write on top.
-      cell: the longer side of a cell in pixels.
+      cell: the longer side of a cell, in pixels.
+
+    Returns:
+      The sheet.
 
     Raises:
       ValueError: where rows or labels do not agree in number.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.plot import contact_sheet
+      >>> picture = np.zeros((30, 40, 3), np.uint8)
+      >>> contact_sheet([[picture, picture]], columns=["before", "after"], cell=40).shape
+      (84, 120, 3)
     """
     across = _check_sheet(rows, columns, row_labels)
     fitted = [[_fitted(picture, cell) for picture in row] for row in rows]
@@ -134,16 +185,31 @@ def contact_sheet(
 
 
 def save_picture(path: str | os.PathLike[str], picture: RGB) -> None:
-    """Writes a PNG or JPEG picture, as the path's suffix says; it is there whole or not at all.
+    """Writes a PNG or JPEG picture, whole or not at all.
+
+    Args:
+      path: of the file; its suffix, ``.png``, ``.jpg`` or ``.jpeg``, says the format.
+      picture: what to write.
 
     Raises:
       ValueError: where the suffix is another.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = Path(folder) / "black.png"
+      ...     save_picture(path, np.zeros((2, 3, 3), np.uint8))
+      ...     path.read_bytes()[1:4]
+      b'PNG'
     """
     kind = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(os.path.splitext(path)[1].lower())
     if kind is None:
         raise ValueError(f"path: {path} ends neither in .png nor in .jpg")
     encoded = io.BytesIO()
-    # At its usual strength PNG would take most of a run's time; this costs a third more bytes.
+    # PNG's usual compression would take most of a run's time; the weakest costs a third more bytes.
     Image.fromarray(picture).save(encoded, format=kind, quality=92, compress_level=1)
     write_whole(path, encoded.getvalue())
 
@@ -155,7 +221,7 @@ def _paste_centred(sheet: Image.Image, picture: Image.Image, corner: tuple[int, 
 
 @lru_cache(maxsize=256)
 def _line(text: str, width: int, *, size: int, ink: tuple[int, int, int]) -> Image.Image:
-    """One line of text, ``LINE`` high and as wide as it needs, shortened with dots to fit ``width``."""
+    """Draws one line of text, ``LINE`` high and as wide as it needs, shortened with dots to fit ``width``."""
     font = _font(size)
     if font.getlength(text) > width:
         while text and font.getlength(f"{text}...") > width:
@@ -178,13 +244,13 @@ def _fitted(picture: RGB, cell: int) -> Image.Image:
     return Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
 
 
-def _resized(saliency: Map, height: int, width: int) -> Map:
-    """Bilinear where the picture is finer than the map, area means where it is coarser."""
+def _resized(saliency: Float[np.ndarray, "_ _"], height: int, width: int) -> Float[np.ndarray, "{height} {width}"]:
+    """Resizes a map: bilinearly where the picture is finer, by area means where it is coarser."""
     shrinks = height < saliency.shape[0] and width < saliency.shape[1]
     return cv2.resize(saliency, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _uint8(image: np.ndarray) -> RGB:
+def _uint8(image: Pixels) -> UInt8[np.ndarray, "h w 3"]:
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"image: expected (height, width, 3), got shape {pixels.shape}")
@@ -203,7 +269,7 @@ def _check_map(saliency: np.ndarray) -> None:
 
 
 def _check_sheet(rows: Sequence[Sequence], columns: Sequence[str], row_labels: Sequence[str]) -> int:
-    """Returns how many pictures a row has."""
+    """Checks that rows and labels agree in number, and returns how many pictures a row has."""
     across = len(rows[0]) if rows else 0
     if across == 0 or any(len(row) != across for row in rows):
         raise ValueError(f"rows: expected rows of equal length, got lengths {[len(row) for row in rows]}")

@@ -1,4 +1,4 @@
-"""From pictures of any size to the normalised batch that a checkpoint was trained on."""
+"""Preprocessing: from pictures of any size to the normalised batch that a checkpoint was trained on."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ INTERPOLATIONS = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a checkpoint wants its pictures (timm's ``pretrained_cfg``, the part that matters here).
+    """Says how a checkpoint wants its pictures: the part of timm's ``pretrained_cfg`` that matters here.
 
     Attributes:
       mean: per channel RGB, of intensities in [0, 1].
@@ -30,6 +30,11 @@ class Preprocessing:
 
     Raises:
       ValueError: where ``crop_pct`` or ``interpolation`` is none of these.
+
+    Example:
+      >>> from xrcam_jax.pictures.preprocessing import Preprocessing
+      >>> Preprocessing(input_size=(96, 96)).crop_pct
+      0.875
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -46,25 +51,55 @@ class Preprocessing:
 
 
 class Box(NamedTuple):
-    """Rows from ``top`` up to ``bottom``, columns from ``left`` up to ``right``, the ends excluded."""
+    """A part of a picture: rows from ``top`` up to ``bottom``, columns from ``left`` up to ``right``.
+
+    Attributes:
+      top: first row.
+      left: first column.
+      bottom: the row after the last.
+      right: the column after the last.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.preprocessing import Box
+      >>> np.arange(12).reshape(3, 4)[Box(1, 2, 3, 4).slices].tolist()
+      [[6, 7], [10, 11]]
+    """
 
     top: int
     left: int
     bottom: int
     right: int
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The slices that cut the box out of an array of rows and columns."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
 
 def preprocess(
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]] | UInt8[np.ndarray, "b _ _ 3"], config: Preprocessing
 ) -> Float32[np.ndarray, "b h w 3"]:
-    """Resizes, crops the centre and normalises, as timm does when it evaluates.
+    """Resizes pictures, crops their centres and normalises them, as timm does when it evaluates.
 
     Args:
       images: RGB pictures, each of its own size, or an array of them.
       config: the checkpoint's; (h, w) is its ``input_size``.
 
+    Returns:
+      (intensity - mean) / std of each channel, of intensities in [0, 1].
+
     Raises:
-      TypeError, ValueError: naming the picture whose dtype or shape is wrong.
+      TypeError: naming the picture whose dtype is wrong.
+      ValueError: naming the picture whose shape is wrong, or saying that there are none.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
+      >>> config = Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, input_size=(2, 3))
+      >>> batch = preprocess([np.full((40, 50, 3), 255, np.uint8)], config)
+      >>> batch.shape, float(batch.min()), float(batch.max())
+      ((1, 2, 3, 3), 1.0, 1.0)
     """
     if isinstance(images, np.ndarray) and images.ndim != 4:
         raise ValueError(f"images: expected (batch, height, width, 3), got shape {images.shape}")
@@ -76,9 +111,22 @@ def preprocess(
 
 
 def crop_box(height: int, width: int, config: Preprocessing) -> Box:
-    """The part of a (height, width) picture that the network sees, in the picture's own pixels.
+    """Returns the part of a picture that the network sees.
 
-    It is what puts a saliency map, which has the network's resolution, back onto the picture.
+    A saliency map has the network's resolution: the box says where on the picture it lies.
+
+    Args:
+      height: of the picture, in pixels.
+      width: of the picture, in pixels.
+      config: the checkpoint's.
+
+    Returns:
+      The box, in the picture's own pixels.
+
+    Example:
+      >>> from xrcam_jax.pictures.preprocessing import Preprocessing, crop_box
+      >>> crop_box(100, 200, Preprocessing(input_size=(64, 64), crop_pct=0.5))
+      Box(top=25, left=75, bottom=75, right=125)
     """
     resized_height, resized_width = _resized(height, width, config)
     box = _centre(resized_height, resized_width, config)
@@ -90,12 +138,11 @@ def crop_box(height: int, width: int, config: Preprocessing) -> Box:
 def _crop(image: UInt8[np.ndarray, "_ _ 3"], config: Preprocessing) -> UInt8[np.ndarray, "h w 3"]:
     height, width = _resized(image.shape[0], image.shape[1], config)
     resized = Image.fromarray(image).resize((width, height), INTERPOLATIONS[config.interpolation])
-    box = _centre(height, width, config)
-    return np.asarray(resized)[box.top : box.bottom, box.left : box.right]
+    return np.asarray(resized)[_centre(height, width, config).slices]
 
 
 def _resized(height: int, width: int, config: Preprocessing) -> tuple[int, int]:
-    """The size at which the crop is cut: the side that is scarcer just covers ``input_size / crop_pct``."""
+    """Returns the size at which the crop is cut: the side that is scarcer just covers ``input_size / crop_pct``."""
     goal_height, goal_width = (math.floor(side / config.crop_pct) for side in config.input_size)
     # timm rounds the other side down for square inputs (torchvision's Resize) and to the nearest
     # for others (its own ResizeKeepRatio); one pixel, but it moves every sample of the resize.
@@ -113,7 +160,7 @@ def _centre(height: int, width: int, config: Preprocessing) -> Box:
 
 
 def _whole(start: int, stop: int, scale: float, length: int) -> tuple[int, int]:
-    """Scales an interval to whole pixels of ``[0, length)``, never to nothing."""
+    """Scales an interval to whole pixels of ``[0, length)``, to one at least."""
     first = min(round(start * scale), length - 1)
     return first, max(round(stop * scale), first + 1)
 

@@ -1,37 +1,31 @@
-"""Pictures from files, folders and videos, as uint8 RGB arrays.
+"""Reading many pictures and videos as one stream of named pictures.
 
-Whatever a file holds (grey, 16 bits, a palette, transparency, a camera held sideways), an (H, W, 3) array
-comes out. What cannot be read is named and never silently half read.
+What cannot be read is named and never silently half read.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import count as count_from
 from pathlib import Path
 
-import cv2
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from xrcam_jax.pictures.decode import RGB, PathLike, decoded, frames_of_video, opened, video_header
+from xrcam_jax.pictures.unique_names import UniqueNames
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
-
-# Told apart by content, not by suffix. A closed list: Pillow also knows formats that start other programs.
-PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-
-# The length in a video's header is off by a frame or two in files that are perfectly sound.
-FRAMES_MISSING_AT_MOST = 2
-
-PathLike = str | os.PathLike[str]
-RGB = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture or frame: where it comes from, a name that is unique in its stream, its pixels, its number there."""
+    """A picture or a frame of a video, as :func:`stream` gives it.
+
+    Attributes:
+      source: the file that it comes from.
+      name: unique in its stream, made from the file's name.
+      pixels: in RGB.
+      number: its place in the stream, from 0; what cannot be read has a number too.
+    """
 
     source: Path
     name: str
@@ -40,24 +34,31 @@ class Picture:
 
 
 def load_images(paths: PathLike | Iterable[PathLike]) -> list[RGB]:
-    """Reads a file, several, or the files of a folder, each picture (or frame of a video) of its own size.
+    """Reads pictures and all frames of videos.
+
+    Args:
+      paths: a file, a folder, which stands for its files, or several of both.
+
+    Returns:
+      The pictures, each of its own size.
 
     Raises:
       ValueError: naming the file that is missing, damaged or not a picture.
+
+    Example:
+      >>> import tempfile
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> from xrcam_jax.pictures.read import load_images
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save_picture(f"{folder}/a.png", np.zeros((2, 3, 3), np.uint8))
+      ...     save_picture(f"{folder}/b.png", np.zeros((4, 4, 3), np.uint8))
+      ...     [image.shape for image in load_images(folder)]
+      [(2, 3, 3), (4, 4, 3)]
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
     return [picture.pixels for picture in stream(paths)]
-
-
-def read_picture(path: PathLike) -> RGB:
-    """Reads one picture upright in RGB; 16-bit grey is scaled from its full range, transparency is ignored.
-
-    Raises:
-      ValueError: naming the file that is missing, damaged or not a picture.
-    """
-    with _opened(path) as file:
-        return _decoded(path, file)
 
 
 def stream(
@@ -67,29 +68,43 @@ def stream(
     report: Callable[[str], None] | None = None,
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[Picture]:
-    """Reads files, folders and videos lazily, one picture in memory at a time.
+    """Reads files, folders and videos lazily, with one picture in memory at a time.
 
-    A folder stands for its files in order of name, without those of its folders and hidden ones;
-    a video ``clip.mp4`` for the frames ``clip_000000``, ``clip_000001``, ...
+    A folder stands for its files in order of name, without hidden ones and those of its own folders. A video
+    ``clip.mp4`` stands for its frames ``clip_000000``, ``clip_000001``, ...
 
     Args:
       paths: pictures, videos and folders of both, in any mixture.
-      every: of each video, take frames 0, every, 2 * every, ...
+      every: of each video, the frames 0, every, 2 * every, ... are taken.
       report: called with a line that names each file that cannot be read; the others go on.
       share: (i, n) gives every nth picture, from the ith on, each with the name that it has among all. Only these
         are read; all n go through the videos, and the first one reports those that are damaged.
 
+    Returns:
+      The pictures, one after the other.
+
     Raises:
-      ValueError: that same line, where ``report`` is None.
+      ValueError: the line for ``report``, where that is None.
+
+    Example:
+      >>> import tempfile
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> from xrcam_jax.pictures.read import stream
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for name in ("a.png", "a.jpg", "b.png"):
+      ...         save_picture(f"{folder}/{name}", np.zeros((2, 3, 3), np.uint8))
+      ...     [(picture.number, picture.name) for picture in stream([folder])]
+      [(0, 'a'), (1, 'a_2'), (2, 'b')]
     """
-    taken = _Taken()
+    names = UniqueNames()
     numbers, (mine, shares) = count_from(0), share
     for path in list_files(paths):
         stem = ""
         try:
             for frame, read in _pictures(path, every):
-                # What is damaged has a name and a number too: so they are the same in all shares.
-                stem, number = stem or taken.unique(path), next(numbers)
+                # What is damaged has a name and a number too, so that they are the same in all shares.
+                stem, number = stem or names.take(path.stem, is_video(path)), next(numbers)
                 if number % shares != mine:
                     continue
                 try:
@@ -110,137 +125,83 @@ def _tell(error: ValueError, report: Callable[[str], None] | None) -> None:
 
 
 def list_files(paths: Iterable[PathLike]) -> list[Path]:
-    """Replaces each folder by its files in order of name, without hidden ones and those of its folders."""
+    """Replaces each folder by its files in order of name, without hidden ones and those of its own folders.
+
+    Args:
+      paths: of files and folders.
+
+    Returns:
+      Paths of files; those that do not exist are among them.
+
+    Example:
+      >>> from xrcam_jax.pictures.read import list_files
+      >>> [path.name for path in list_files(["b.png", "a.png"])]
+      ['b.png', 'a.png']
+    """
     return [file for path in map(Path, paths) for file in (_listed(path) if path.is_dir() else [path])]
 
 
+def is_video(path: PathLike) -> bool:
+    """Returns whether a file is taken for a video, which its suffix tells.
+
+    Args:
+      path: of the file, which need not exist.
+
+    Returns:
+      Whether its suffix is one of ``VIDEO_SUFFIXES``, in small letters or capitals.
+
+    Example:
+      >>> from xrcam_jax.pictures.read import is_video
+      >>> is_video("clip.MP4"), is_video("scan.png")
+      (True, False)
+    """
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
 def count(paths: Iterable[PathLike], *, every: int = 1) -> int:
-    """How many pictures ``stream`` will give if all can be read, as the videos' headers say."""
-    return sum(-(-_frames(path) // every) if _is_video(path) else 1 for path in list_files(paths))
+    """Counts the pictures that :func:`stream` gives if all can be read.
+
+    Args:
+      paths: as for :func:`stream`.
+      every: as for :func:`stream`.
+
+    Returns:
+      The number; that of a video's frames is what its header says.
+
+    Example:
+      >>> from xrcam_jax.pictures.read import count
+      >>> count(["a.png", "b.png"])
+      2
+    """
+    return sum(-(-video_header(path).frames // every) if is_video(path) else 1 for path in list_files(paths))
 
 
 def frame_rate(path: Path) -> float | None:
-    """Frames per second of a video, as its header says: some say 0; None of a picture."""
-    return _header(path, cv2.CAP_PROP_FPS) if _is_video(path) else None
+    """Returns the frames per second of a video.
+
+    Args:
+      path: of a picture or video.
+
+    Returns:
+      The rate that the header says, which is 0 in some; None for a picture.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.read import frame_rate
+      >>> frame_rate(Path("a.png")) is None
+      True
+    """
+    return video_header(path).rate if is_video(path) else None
 
 
 def _pictures(path: Path, every: int) -> Iterator[tuple[int | None, Callable[[], RGB]]]:
-    """Of each picture in a file the number, if it is a frame, and what reads it; before the next one is asked for."""
-    if _is_video(path):
-        yield from _frames_of_video(path, every)
+    """Yields the number of each picture, None where it is no frame, and what reads it before the next is asked for."""
+    if is_video(path):
+        yield from frames_of_video(path, every=every)
     else:
-        with _opened(path) as file:
-            yield None, partial(_decoded, path, file)
-
-
-def _opened(path: PathLike) -> Image.Image:
-    """A picture of which no more than the header has been read."""
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        return Image.open(path, formats=PICTURE_FORMATS)
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"{path}: neither a picture ({', '.join(PICTURE_FORMATS)}) nor a video") from None
-    except Exception as error:
-        raise _damaged(path, error) from error
-
-
-def _decoded(path: PathLike, file: Image.Image) -> RGB:
-    try:
-        image = ImageOps.exif_transpose(file)
-    except Exception as error:
-        raise _damaged(path, error) from error
-    if image.mode in ("I", "F"):
-        raise ValueError(f"{path}: 32-bit pixels have no known range, save it with 8 or 16 bits")
-    return _rgb(image)
-
-
-def _damaged(path: PathLike, error: Exception) -> ValueError:
-    """Of whatever Pillow's decoders raise on a damaged file, which is anything from SyntaxError to struct.error."""
-    return ValueError(f"{path}: damaged or truncated picture ({error})")
-
-
-def _frames_of_video(path: Path, every: int) -> Iterator[tuple[int, Callable[[], RGB]]]:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    capture = cv2.VideoCapture(str(path))
-    frame = 0
-
-    def read() -> RGB:
-        decoded, pixels = capture.retrieve()
-        if not decoded:
-            raise ValueError(f"{path}: damaged video, frame {frame} cannot be decoded")
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-
-    try:
-        expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        while capture.grab():
-            if frame % every == 0:
-                yield frame, read
-            frame += 1
-    finally:
-        capture.release()
-    if frame == 0:
-        raise ValueError(f"{path}: damaged, or not a video that OpenCV can read")
-    if frame < expected - FRAMES_MISSING_AT_MOST:
-        raise ValueError(f"{path}: damaged or truncated video, ends after {frame} of {expected} frames")
-
-
-def _frames(path: Path) -> int:
-    return max(0, int(_header(path, cv2.CAP_PROP_FRAME_COUNT)))
-
-
-def _header(path: Path, field: int) -> float:
-    capture = cv2.VideoCapture(str(path))
-    try:
-        return capture.get(field)
-    finally:
-        capture.release()
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
+        with opened(path) as file:
+            yield None, partial(decoded, path, file)
 
 
 def _listed(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-
-
-def _rgb(image: Image.Image) -> RGB:
-    if image.mode.startswith("I;16"):
-        grey = np.rint(np.asarray(image) / 257).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
-
-
-@dataclass
-class _Taken:
-    """Stems of names that were given: one for each file and none for each frame, as videos may be long."""
-
-    pictures: set[str] = field(default_factory=set)
-    videos: set[str] = field(default_factory=set)
-    # "clip" of a picture clip_000012.png, which a frame of clip.mp4 could be called as well.
-    like_frames: set[str] = field(default_factory=set)
-
-    def unique(self, path: Path) -> str:
-        """The file's stem, or ``stem_2``, ``stem_3``, ... where pictures or frames would share a name."""
-        stem, number = path.stem, 1
-        while not self._take(stem, _is_video(path)):
-            number += 1
-            stem = f"{path.stem}_{number}"
-        return stem
-
-    def _take(self, stem: str, is_video: bool) -> bool:
-        if is_video:
-            free = stem not in self.videos and stem not in self.like_frames
-            self.videos.add(stem)
-            return free
-        match = re.fullmatch(r"(.+)_\d{6,}", stem)
-        of_video = match[1] if match else ""
-        free = stem not in self.pictures and of_video not in self.videos
-        self.pictures.add(stem)
-        if of_video:
-            self.like_frames.add(of_video)
-        return free

@@ -1,4 +1,4 @@
-"""Videos as files that are either whole or named as unfinished."""
+"""Writing videos: a file is either whole or named as unfinished."""
 
 import shutil
 import threading
@@ -8,23 +8,43 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from xrcam_jax.pictures.read import FRAMES_MISSING_AT_MOST
+from xrcam_jax.pictures.decode import has_all_frames
 
-#: By suffix, what OpenCV's wheels can write and its own reader and common players can read.
+#: Codecs by suffix, which OpenCV's wheels can write and its own reader and common players can read.
 CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v"}
 
-#: Of probe-based confocal laser endomicroscopy (pCLE).
+#: Frames per second of probe-based confocal laser endomicroscopy (pCLE).
 PCLE_FRAME_RATE = 12.0
 
-# An encoder does not say that the disk is full, and without room for its index at the end a video cannot be read.
+# Bytes that are left free on the disk. An encoder does not say that the disk is full, and a video without room for
+# its index at the end cannot be read.
 _ROOM = 2**24
 
 
 def open_writer(path: Path, frame_rate: float, height: int, width: int) -> cv2.VideoWriter:
-    """A writer of BGR frames; its codec is that of the path's suffix, a key of ``CODECS``.
+    """Opens a video file to write frames to, in BGR.
+
+    Args:
+      path: its suffix, a key of ``CODECS``, says the codec.
+      frame_rate: frames per second.
+      height: of all frames, in pixels, even.
+      width: of all frames, in pixels, even.
+
+    Returns:
+      OpenCV's writer, which is to be released at the end.
 
     Raises:
       OSError: names the file that cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.write_video import open_writer
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     writer = open_writer(Path(folder) / "clip.avi", 12, 48, 64)
+      ...     writer.isOpened()
+      ...     writer.release()
+      True
     """
     codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
     writer = cv2.VideoWriter(str(path), codec, frame_rate, (width, height), isColor=True)
@@ -34,32 +54,66 @@ def open_writer(path: Path, frame_rate: float, height: int, width: int) -> cv2.V
 
 
 def unfinished(path: Path) -> Path:
-    """Where the video ``path`` is until it is whole."""
+    """Returns where a video is until it is whole.
+
+    Args:
+      path: the name that it has in the end.
+
+    Returns:
+      A path beside it, of the same suffix.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.write_video import unfinished
+      >>> unfinished(Path("clip.mp4")).name
+      'clip.unfinished.mp4'
+    """
     return path.with_name(f"{path.stem}.unfinished{path.suffix}")
 
 
 class VideoFile:
-    """A video that is being written, aside until it is finished.
+    """Writes a video under another name (see :func:`unfinished`) until it is finished.
 
     Args:
-      path: its suffix is a key of ``CODECS``.
-      frame_rate: per second; what only a damaged header says, below 0.01 or above 1000, becomes ``PCLE_FRAME_RATE``.
-      height: of all frames, even.
-      width: of all frames, even.
+      path: the name that it has in the end; its suffix is a key of ``CODECS``.
+      frame_rate: frames per second. Rates below 0.01 or above 1000, which only damaged headers say, become
+        ``PCLE_FRAME_RATE``.
+      height: of all frames, in pixels, even.
+      width: of all frames, in pixels, even.
+
+    Attributes:
+      path: as given.
+      shape: of each frame, (height, width, 3).
+      frames: how many have been written.
 
     Raises:
       OSError: names the file that cannot be written.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.write_video import VideoFile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     video = VideoFile(Path(folder) / "clip.avi", 12, 48, 64)
+      ...     video.write(np.zeros((48, 64, 3), np.uint8))
+      ...     video.finish()
+      ...     [path.name for path in Path(folder).iterdir()]
+      ['clip.avi']
     """
 
     def __init__(self, path: Path, frame_rate: float, height: int, width: int):
         self.path, self.shape, self.frames = path, (height, width, 3), 0
         plausible = 0.01 <= frame_rate <= 1000
         self._writer = open_writer(unfinished(path), frame_rate if plausible else PCLE_FRAME_RATE, height, width)
-        # A writer that is released while another thread writes takes the program down.
+        # Releasing a writer while another thread writes with it ends the program.
         self._lock = threading.Lock()
 
     def write(self, frame: UInt8[np.ndarray, "height width 3"]) -> None:
         """Adds a frame in RGB.
+
+        Args:
+          frame: of the size that all frames have.
 
         Raises:
           OSError: the disk is nearly full; there is still room to ``close``.
@@ -74,29 +128,18 @@ class VideoFile:
             self.frames += 1
 
     def finish(self) -> None:
-        """Gives the video its name.
+        """Closes the video and gives it its name.
 
         Raises:
-          OSError: not all frames have arrived on the disk; what did is in ``unfinished(path)``.
+          OSError: not all frames have arrived on the disk; those that did are in ``unfinished(path)``.
         """
         aside = self.close()
-        if not _has_all(aside, self.frames):
+        if not has_all_frames(aside, self.frames):
             raise OSError(f"{aside}: not all of {self.frames} frames could be written; is the disk full?")
         aside.replace(self.path)
 
     def close(self) -> Path:
-        """Leaves what has been written so far in ``unfinished(path)``, which is returned."""
+        """Closes the video where it is, in ``unfinished(path)``, and returns that path."""
         with self._lock:
             self._writer.release()
         return unfinished(self.path)
-
-
-def _has_all(path: Path, frames: int) -> bool:
-    """Whether the header counts them, which is written last in some formats, and the last one is there."""
-    capture = cv2.VideoCapture(str(path))
-    try:
-        counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        capture.set(cv2.CAP_PROP_POS_FRAMES, frames - 1)
-        return abs(counted - frames) <= FRAMES_MISSING_AT_MOST and capture.grab()
-    finally:
-        capture.release()

@@ -1,1 +1,1 @@
-"""One page of HTML from the results of experiments."""
+"""Results of experiments as one page of HTML, which needs no network to be shown."""

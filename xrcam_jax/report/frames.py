@@ -1,13 +1,11 @@
-"""The frames of an experiment and their maps, as ``viewer.json`` holds them; checked before they go into a page."""
+"""Reading the frames of an experiment and their maps from ``viewer.json``, checked before they go into a page."""
 
 import base64
 import binascii
-import io
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from xrcam_jax.pictures.decode import format_and_size
 from xrcam_jax.report.checked import expect, is_index, is_names, is_number, read_object
 
 AGGREGATE = "aggregate"
@@ -16,10 +14,34 @@ AGGREGATE = "aggregate"
 def read_frames(path: Path) -> dict[str, Any]:
     """Reads frames, with their maps at the layers' own resolutions.
 
-    Returns: the file's content: ``classes``, ``size`` (height, width), ``methods``, ``layers`` and ``frames``.
+    Args:
+      path: of the file.
+
+    Returns:
+      The file's content: ``classes``, ``size`` (height, width), ``methods``, ``layers`` and ``frames``.
 
     Raises:
       ValueError: naming the file, the frame and the entry that is missing or wrong.
+
+    Example:
+      >>> import base64
+      >>> import io
+      >>> import json
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from PIL import Image
+      >>> from xrcam_jax.report.frames import read_frames
+      >>> png = io.BytesIO()
+      >>> Image.new("L", (4, 3)).save(png, format="PNG")
+      >>> picture = base64.b64encode(png.getvalue()).decode()
+      >>> maps = {"cam": {"layer4": {"rows": 1, "columns": 2, "data": base64.b64encode(bytes(2)).decode()}}}
+      >>> frame = {"name": "a", "patient": "p1", "label": 0, "predicted": 0, "scores": [1.0], "picture": picture}
+      >>> content = {"classes": ["sick"], "size": [3, 4], "methods": ["cam"], "layers": ["layer4"]}
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = Path(folder) / "viewer.json"
+      ...     _ = path.write_text(json.dumps({**content, "frames": [{**frame, "maps": maps}]}))
+      ...     [found["name"] for found in read_frames(path)["frames"]]
+      ['a']
     """
     content = read_object(path, "the frames of an experiment, a JSON object")
     for key in ("classes", "methods", "layers"):
@@ -65,7 +87,7 @@ def _check_frame(where: str, frame: Any, content: dict[str, Any]) -> None:
 
 def _check_map(where: str, value: Any, size: tuple[int, int]) -> None:
     expect(isinstance(value, dict), where, "an object with rows, columns and data", value)
-    # A finer map would have to be shrunk, which is done otherwise than growing it.
+    # A map finer than the picture would have to be shrunk, and the page only knows how to enlarge one.
     for key, side in (("rows", size[0]), ("columns", size[1])):
         number = value.get(key)
         expect(is_index(number, side + 1) and number != 0, f"{where}: {key}", f"a number from 1 to {side}", number)
@@ -86,10 +108,8 @@ def _check_picture(where: str, value: Any, size: tuple[int, int]) -> None:
     expected = f"a PNG picture of {height} x {width} in base64"
     content = _decoded(where, value)
     try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            found = picture.size
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        _, found = format_and_size(content, ["PNG"])
+    except ValueError as error:
         raise ValueError(f"{where}: expected {expected}, found something else ({error})") from error
     expect(found == (width, height), where, expected, f"{found[1]} x {found[0]}")
 

@@ -1,4 +1,4 @@
-"""Experiments as one page of HTML, which needs nothing but itself; the same experiments give the same bytes."""
+"""Writing experiments as one page of HTML that needs no other file; the same experiments give the same bytes."""
 
 import base64
 import hashlib
@@ -15,11 +15,11 @@ import numpy as np
 
 from xrcam_jax.explain.methods import METHODS
 from xrcam_jax.pictures.plot import colour
-from xrcam_jax.report.read import Experiment, Figure, Picture, Table
+from xrcam_jax.report.read import EncodedPicture, Experiment, Figure, ResultTable
 
-# Ticked to begin with, if they are there.
+# Methods that are ticked to begin with, if they are there.
 FIRST_METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
-# What a page says first; the worst comes first.
+# What a page says first of its data: whether they were drawn, the class of the line, its words. The worst comes first.
 ORIGINS = (
     (True, "synthetic", "Synthetic data: drawn, they stand for no patient"),
     (None, "unrecorded", "Origin not recorded"),
@@ -29,10 +29,25 @@ NOTHING = "–"
 
 
 def page(experiments: Sequence[Experiment]) -> bytes:
-    """The whole page, in UTF-8."""
+    """Writes the page.
+
+    Args:
+      experiments: in the order in which they are shown.
+
+    Returns:
+      The page in HTML, in UTF-8.
+
+    Example:
+      >>> from xrcam_jax.report.page import page
+      >>> from xrcam_jax.report.read import Experiment
+      >>> settings = {"data": {"synthetic": True}}
+      >>> html = page([Experiment("speed", "How fast?", "Fast.", 1, (), (), settings, None)]).decode()
+      >>> html.splitlines()[0], '<h2 id="title-1">How fast?</h2>' in html
+      ('<!doctype html>', True)
+    """
     looked_at = [(number, one) for number, one in enumerate(experiments, 1) if one.frames is not None]
-    style, script = _part("page.css"), _part("viewer.js") if looked_at else ""
-    content = Template(_part("page.html")).substitute(
+    style, script = _parts("page.css", "viewer.css"), _parts("maps.js", "viewer.js") if looked_at else ""
+    content = Template(_parts("page.html")).substitute(
         # The browser itself then refuses all that is not of this page, whatever its texts may say.
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
         style=style,
@@ -46,8 +61,8 @@ def page(experiments: Sequence[Experiment]) -> bytes:
     return content.encode("utf-8", "replace")
 
 
-def _part(name: str) -> str:
-    return files("xrcam_jax.report").joinpath(name).read_text(encoding="utf-8")
+def _parts(*names: str) -> str:
+    return "\n".join(files("xrcam_jax.report").joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
 def _hash(text: str) -> str:
@@ -91,7 +106,7 @@ def _experiment(number: int, experiment: Experiment) -> str:
 
 
 def _data(experiment: Experiment) -> str:
-    """One line: of what kind the data are, where they came from, which and how many."""
+    """Says in one line of what kind the data are, where they came from, which they are and how many."""
     data = experiment.settings["data"]
     kind = _kind(experiment)
     parts = [kind]
@@ -104,12 +119,12 @@ def _data(experiment: Experiment) -> str:
 
 
 def _kind(experiment: Experiment) -> str:
-    """In a word or two, of what kind the data are."""
+    """Says in a word or two of what kind the data are."""
     return next(words for synthetic, _, words in ORIGINS if experiment.synthetic is synthetic).partition(":")[0]
 
 
 def _flat(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """Settings as pairs of a name, with the names of what it lies in before it, and a text."""
+    """Yields settings as pairs of a name, after the names of what it lies in, and a text."""
 
     def flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
         if isinstance(value, dict) and value:
@@ -132,7 +147,7 @@ def _said(value: Any) -> str:
     return NOTHING if value in (None, "", {}) else str(value)
 
 
-def _table(table: Table) -> str:
+def _table(table: ResultTable) -> str:
     unit = f' <span class="unit">in {escape(table.unit)}</span>' if table.unit else ""
     best = _best(table)
     heads = [f'<th scope="col">{escape(name)}</th>' for name in table.labels]
@@ -154,7 +169,7 @@ def _table(table: Table) -> str:
         [
             '<figure class="table">',
             f"<figcaption>{escape(table.title)}{unit}</figcaption>",
-            # Whoever scrolls with keys must be able to get there.
+            # Whoever scrolls with keys must be able to get to the table.
             f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(table.title)}"><table>',
             f"<thead><tr>{''.join(heads)}</tr></thead>",
             "<tbody>",
@@ -166,8 +181,8 @@ def _table(table: Table) -> str:
     )
 
 
-def _best(table: Table) -> list[str | None]:
-    """For each column of figures the best as it is shown; None where there is none."""
+def _best(table: ResultTable) -> list[str | None]:
+    """Returns the best figure of each column, as it is shown; None where there is none."""
     best: list[str | None] = []
     for at in range(len(table.columns)):
         values = [row.figures[at].value for row in table.rows]
@@ -191,12 +206,12 @@ def _figure(figure: Figure, decimals: int, best: str | None) -> str:
 def _shown(value: float | None, decimals: int) -> str:
     if value is None or math.isnan(value):
         return NOTHING
-    # What is not nothing must not look like it.
+    # Tiny values are printed in exponent form, lest they look like zero.
     small = 0 < abs(value) < 10**-decimals
     return (f"{value:.1e}" if small else f"{value:.{decimals}f}").replace("-", "−").replace("inf", "∞")
 
 
-def _picture(picture: Picture) -> str:
+def _picture(picture: EncodedPicture) -> str:
     source = f"data:{picture.mime};base64,{base64.b64encode(picture.content).decode()}"
     caption = escape(picture.caption)
     return (
@@ -210,7 +225,7 @@ def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
     shared = {
         "methodNames": {name: method.title for name, method in METHODS.items()},
         "firstMethods": FIRST_METHODS,
-        # As the package's other pictures have them: 256 times red, green, blue.
+        # The colours are those of the package's other pictures: 256 times red, green, blue.
         "colours": base64.b64encode(np.ascontiguousarray(colours).tobytes()).decode(),
         "experiments": [
             {"element": f"frames-{number}", "title": one.title, "data": _kind(one)} for number, one in experiments
@@ -218,7 +233,7 @@ def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
     }
     return "\n".join(
         [
-            _part("viewer.html"),
+            _parts("viewer.html"),
             _json("viewer-shared", shared),
             *(_json(f"frames-{number}", one.frames) for number, one in experiments),
             f"<script>{script}</script>",
@@ -227,6 +242,6 @@ def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
 
 
 def _json(name: str, content: Any) -> str:
-    # Without "<" no text can end the element or begin a comment in it.
+    # A text without "<" can neither end the element nor begin a comment in it.
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f'<script type="application/json" id="{name}">{text}</script>'

@@ -1,4 +1,4 @@
-"""The results of experiments, as they lie in a folder: what was measured, pictures, settings, frames to look at."""
+"""Reading the results of experiments from a folder: figures, pictures, settings and frames to look at."""
 
 import csv
 import io
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from xrcam_jax.pictures.decode import format_and_size
 from xrcam_jax.report.checked import expect, is_index, is_number, read_bytes, read_object, read_text
 from xrcam_jax.report.frames import read_frames
 
@@ -19,7 +18,13 @@ MIMES = {"PNG": "image/png", "JPEG": "image/jpeg"}
 
 @dataclass(frozen=True)
 class Figure:
-    """A number and its 95 % confidence interval, each None where there is none."""
+    """A number and its confidence interval, each None where there is none.
+
+    Attributes:
+      value: the number.
+      low: lower end of its interval.
+      high: upper end of its interval.
+    """
 
     value: float | None
     low: float | None
@@ -28,21 +33,30 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """What a row of a table is about, and its figures."""
+    """A row of a table.
+
+    Attributes:
+      labels: what it is about.
+      figures: one for each column of figures.
+    """
 
     labels: tuple[str, ...]
     figures: tuple[Figure, ...]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Figures in rows and columns.
+class ResultTable:
+    """A table of an experiment's results.
 
     Attributes:
-      best: "max" or "min", whichever is better; None where neither is.
+      title: one line.
+      unit: of all figures, or empty.
+      best: ``"max"`` or ``"min"``, whichever is better; None where neither is.
+      decimals: how many are shown.
       labels: what the first columns are called.
       columns: what the figures are called.
-      interval: what the two figures beside each are.
+      rows: from top to bottom.
+      interval: what the two ends beside each figure are.
     """
 
     title: str
@@ -56,8 +70,16 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An encoded picture, as it was in its file."""
+class EncodedPicture:
+    """A picture as it is encoded in its file.
+
+    Attributes:
+      caption: one line, or empty.
+      mime: its type, such as ``image/png``.
+      width: in pixels.
+      height: in pixels.
+      content: bytes of the file.
+    """
 
     caption: str
     mime: str
@@ -71,7 +93,12 @@ class Experiment:
     """All that a page shows of one experiment.
 
     Attributes:
+      folder: name of its folder.
+      title: one line.
+      text: paragraphs, with empty lines between them.
       order: where it stands among the others.
+      tables: of its figures.
+      pictures: plots and sheets.
       settings: nested, as recorded; ``settings["data"]`` is an object that says where the data came from.
       frames: what :func:`xrcam_jax.report.frames.read_frames` returns, or None.
     """
@@ -80,22 +107,41 @@ class Experiment:
     title: str
     text: str
     order: float
-    tables: tuple[Table, ...]
-    pictures: tuple[Picture, ...]
+    tables: tuple[ResultTable, ...]
+    pictures: tuple[EncodedPicture, ...]
     settings: dict[str, Any]
     frames: dict[str, Any] | None
 
     @property
     def synthetic(self) -> bool | None:
-        """Whether the data were drawn; None where nobody wrote it down."""
+        """Whether the data were drawn; None where that is not recorded."""
         return self.settings["data"].get("synthetic")
 
 
 def read_experiments(folder: Path) -> tuple[Experiment, ...]:
-    """Reads every direct subfolder that has a ``contents.json``, in the order that the experiments ask for.
+    """Reads the experiments of a folder.
+
+    Args:
+      folder: each of its direct subfolders that has a ``contents.json`` is an experiment.
+
+    Returns:
+      The experiments, in the order that they ask for.
 
     Raises:
-      ValueError: where there is none, or a file is missing or broken; names it.
+      ValueError: there is none, or names the file that is missing or broken.
+
+    Example:
+      >>> import json
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from xrcam_jax.report.read import read_experiments
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     (Path(folder) / "speed").mkdir()
+      ...     contents = {"title": "Speed", "text": "", "order": 1}
+      ...     _ = (Path(folder) / "speed" / "contents.json").write_text(json.dumps(contents))
+      ...     _ = (Path(folder) / "speed" / "settings.json").write_text('{"data": {"synthetic": true}}')
+      ...     [(one.folder, one.title, one.synthetic) for one in read_experiments(Path(folder))]
+      [('speed', 'Speed', True)]
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder with results of experiments, found no folder")
@@ -142,13 +188,13 @@ def _entries(path: Path, contents: dict[str, Any], key: str) -> list[dict[str, A
 
 
 def _beside(path: Path, name: str) -> Path:
-    """The file of that name in the folder of ``path``; not one from elsewhere, which may be nobody's to show."""
+    """Returns the file of that name in the folder of ``path``; files from elsewhere might not be meant to be shown."""
     inside = (path.parent / name).resolve().is_relative_to(path.parent.resolve())
     expect(inside, path, f"files in {path.parent}", name)
     return path.parent / name
 
 
-def _read_table(contents: Path, entry: dict[str, Any]) -> Table:
+def _read_table(contents: Path, entry: dict[str, Any]) -> ResultTable:
     where, labels = f"{contents}: {entry['file']}", entry.get("labels", 1)
     expect(isinstance(entry.get("title"), str), f"{where}: title", "text", entry.get("title"))
     unit = entry.get("unit") or ""
@@ -157,11 +203,23 @@ def _read_table(contents: Path, entry: dict[str, Any]) -> Table:
     expect(is_index(labels, 100), f"{where}: labels", "a number of columns", labels)
     decimals = entry.get("decimals", 2)
     expect(is_index(decimals, 16), f"{where}: decimals", "a number from 0 to 15", decimals)
-
     interval = entry.get("interval", "95 % confidence interval")
     expect(isinstance(interval, str), f"{where}: interval", "text", interval)
+    header, names, rows = _read_csv(_beside(contents, entry["file"]), labels)
+    return ResultTable(
+        title=entry["title"],
+        unit=unit,
+        best=entry.get("best"),
+        decimals=decimals,
+        labels=header,
+        columns=names,
+        rows=rows,
+        interval=interval,
+    )
 
-    path = _beside(contents, entry["file"])
+
+def _read_csv(path: Path, labels: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[Row, ...]]:
+    """Reads the names of the labels and of the figures, and the rows; each figure has three columns."""
     text = read_text(path, "a table in CSV")
     try:
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
@@ -173,21 +231,12 @@ def _read_table(contents: Path, entry: dict[str, Any]) -> Table:
     expected = [*header[:labels], *(f"{name}{ending}" for name in names for ending in ("", " low", " high"))]
     layout = f"{labels} columns of labels, then NAME, NAME low, NAME high for each figure"
     expect(header == expected and bool(names), f"{path}: header", layout, header)
+    rows = []
     for number, line in enumerate(body, 2):
-        expect(len(line) == len(header), f"{path}: row {number}", f"{len(header)} columns", len(line))
-    return Table(
-        title=entry["title"],
-        unit=unit,
-        best=entry.get("best"),
-        decimals=decimals,
-        labels=tuple(header[:labels]),
-        columns=names,
-        rows=tuple(
-            Row(tuple(line[:labels]), _figures(f"{path}: row {number}", line[labels:]))
-            for number, line in enumerate(body, 2)
-        ),
-        interval=interval,
-    )
+        where = f"{path}: row {number}"
+        expect(len(line) == len(header), where, f"{len(header)} columns", len(line))
+        rows.append(Row(tuple(line[:labels]), _figures(where, line[labels:])))
+    return tuple(header[:labels]), names, tuple(rows)
 
 
 def _figures(where: str, cells: Sequence[str]) -> tuple[Figure, ...]:
@@ -207,15 +256,13 @@ def _number(where: str, cell: str) -> float | None:
         raise ValueError(f"{where}: expected a number or nothing, found {cell!r}") from None
 
 
-def _read_picture(contents: Path, entry: dict[str, Any]) -> Picture:
+def _read_picture(contents: Path, entry: dict[str, Any]) -> EncodedPicture:
     caption = entry.get("caption", "")
     expect(isinstance(caption, str), f"{contents}: {entry['file']}: caption", "text", caption)
     path, expected = _beside(contents, entry["file"]), "a PNG or JPEG picture"
     content = read_bytes(path, expected)
     try:
-        with Image.open(io.BytesIO(content), formats=list(MIMES)) as picture:
-            mime, (width, height) = MIMES[picture.format or ""], picture.size
-            picture.load()
-    except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError) as error:
+        kind, (width, height) = format_and_size(content, list(MIMES))
+    except ValueError as error:
         raise ValueError(f"{path}: expected {expected}, found something else ({error})") from error
-    return Picture(caption, mime, width, height, content)
+    return EncodedPicture(caption, MIMES[kind], width, height, content)

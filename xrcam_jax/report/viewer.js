@@ -1,103 +1,4 @@
-"use strict";
-
-// The steps of xrcam_jax/cam/saliency.py and xrcam_jax/metrics/overlap.py, for one map at a time.
-// A map is an array of numbers, row by row; a stored map is {rows, columns, data: base64 of bytes}.
-// What runs for every pixel is a plain loop: with a function for each pixel it would take five times as long.
-const xrcam = (() => {
-  const bytes = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-
-  // For each of `to` pixels the two of `from` that it lies between, and its share of the second.
-  function neighbours(from, to) {
-    return Array.from({ length: to }, (_, index) => {
-      const centre = ((index + 0.5) * from) / to - 0.5;
-      const below = Math.floor(centre);
-      return { low: Math.max(below, 0), high: Math.min(below + 1, from - 1), share: centre - below };
-    });
-  }
-
-  // Bilinear with half-pixel centres; `height` and `width` are no less than `rows` and `columns`.
-  function upsample(values, rows, columns, height, width) {
-    const wide = new Float64Array(rows * width);
-    neighbours(columns, width).forEach(({ low, high, share }, x) => {
-      for (let row = 0; row < rows; row += 1) {
-        const start = row * columns;
-        wide[row * width + x] = values[start + low] * (1 - share) + values[start + high] * share;
-      }
-    });
-    const grown = new Float64Array(height * width);
-    neighbours(rows, height).forEach(({ low, high, share }, y) => {
-      const [start, above, below] = [y * width, low * width, high * width];
-      for (let x = 0; x < width; x += 1) {
-        grown[start + x] = wide[above + x] * (1 - share) + wide[below + x] * share;
-      }
-    });
-    return grown;
-  }
-
-  // Scaled to [0, 1]; a constant map gives zeros.
-  function minMax(values) {
-    let [low, high] = [Infinity, -Infinity];
-    for (let index = 0; index < values.length; index += 1) {
-      if (values[index] < low) low = values[index];
-      if (values[index] > high) high = values[index];
-    }
-    const scaled = new Float64Array(values.length);
-    if (high === low) return scaled;
-    for (let index = 0; index < values.length; index += 1) scaled[index] = (values[index] - low) / (high - low);
-    return scaled;
-  }
-
-  const upsampled = (map, [height, width]) =>
-    upsample(new Float64Array(bytes(map.data)).map((value) => value / 255), map.rows, map.columns, height, width);
-
-  function mean(maps) {
-    const average = new Float64Array(maps[0].length);
-    for (const map of maps) {
-      for (let index = 0; index < map.length; index += 1) average[index] += map[index] / maps.length;
-    }
-    return average;
-  }
-
-  const saliency = (map, size) => minMax(upsampled(map, size));
-
-  const aggregate = (maps, size) => minMax(mean(maps.map((map) => upsampled(map, size))));
-
-  // The pixels above mean + standard deviation (of the population) as ones.
-  function salient(values) {
-    let [sum, squares] = [0, 0];
-    for (let index = 0; index < values.length; index += 1) sum += values[index];
-    const average = sum / values.length;
-    for (let index = 0; index < values.length; index += 1) squares += (values[index] - average) ** 2;
-    const threshold = average + Math.sqrt(squares / values.length);
-    const inside = new Uint8Array(values.length);
-    for (let index = 0; index < values.length; index += 1) inside[index] = values[index] > threshold ? 1 : 0;
-    return inside;
-  }
-
-  // Numbers in [0, 1] as numbers of one of 256 colours.
-  function levels(values) {
-    const rounded = new Uint8Array(values.length);
-    for (let index = 0; index < values.length; index += 1) rounded[index] = Math.round(255 * values[index]);
-    return rounded;
-  }
-
-  // The places of those pixels of a mask that have a neighbour outside of it.
-  function border(mask, height, width) {
-    const within = (y, x) => y >= 0 && y < height && x >= 0 && x < width && mask[y * width + x];
-    const places = [];
-    for (let y = 0; y < height; y += 1) {
-      for (let x = 0; x < width; x += 1) {
-        const deep = within(y - 1, x) && within(y + 1, x) && within(y, x - 1) && within(y, x + 1);
-        if (within(y, x) && !deep) places.push(y * width + x);
-      }
-    }
-    return places;
-  }
-
-  return { bytes, upsample, upsampled, minMax, mean, saliency, aggregate, salient, levels, border };
-})();
-window.xrcam = xrcam;
-
+// What the reader does with the frames, and what is shown then. maps.js comes before it in the same script.
 (() => {
   const REGION = [0, 214, 190];
   const OUTLINE = [255, 214, 0];
@@ -180,7 +81,7 @@ window.xrcam = xrcam;
     return [...frames].sort((one, other) => {
       const byName = inOrder(one.name, other.name);
       if (by === "name") return byName;
-      // Frames without a figure come last, whichever way round.
+      // Frames without a figure come last in either direction.
       if (!known(one) || !known(other)) return known(other) - known(one) || byName;
       const difference = values[by](one) - values[by](other);
       return (direction === "low" ? difference : -difference) || byName;
@@ -206,7 +107,7 @@ window.xrcam = xrcam;
 
   // ---- One frame ----
 
-  // The brightness of each pixel of a PNG picture.
+  // Decodes a PNG picture and returns the brightness of each pixel.
   async function brightness(base64, [height, width]) {
     const image = new Image();
     image.src = `data:image/png;base64,${base64}`;
@@ -236,7 +137,7 @@ window.xrcam = xrcam;
     }
     const picture = await brightness(frame.picture, size);
     const annotation = frame.annotation == null ? null : await brightness(frame.annotation, size);
-    // Whoever pages fast has already moved on.
+    // A reader who pages fast has already asked for another frame.
     if (turn !== state.turn) return;
     const mask = annotation?.map((value) => (value > 127 ? 1 : 0));
     Object.assign(state, { shown: frame, picture, border: mask ? xrcam.border(mask, ...size) : null });
@@ -285,7 +186,7 @@ window.xrcam = xrcam;
       const maps = [...grown].map(([layer, values]) => [layer, xrcam.minMax(values)]);
       if (together && grown.size) maps.push([AGGREGATE, xrcam.minMax(xrcam.mean([...grown.values()]))]);
       const tiles = maps.map(([layer, values]) => {
-        // What was measured is the mean of all layers that the method has, not of some.
+        // The overlap was measured with the mean of all layers that the method has, not of some.
         const measured = layer !== AGGREGATE || grown.size === Object.keys(frame.maps[method]).length;
         return tile(frame, method, layer, values, measured ? frame.iou?.[method]?.[layer] : null);
       });
@@ -314,8 +215,8 @@ window.xrcam = xrcam;
 
   // ---- Pixels ----
 
-  // Draws the frame, on it colours, and on them an outline. `entries` are places in the palette, pixel by pixel;
-  // of each entry `covers` says how much of the frame it covers.
+  // Draws the frame, colours on it, and an outline on these. `entries` are places in the palette, pixel by pixel;
+  // `covers` says how much of the frame each place of the palette covers.
   function draw(canvas, alt, { palette, covers, entries }, outline) {
     const [height, width] = state.content.size;
     const image = new ImageData(width, height);

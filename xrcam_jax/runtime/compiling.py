@@ -1,4 +1,4 @@
-"""How functions are compiled: what XLA is asked for on each kind of device, and once for all models of a shape."""
+"""Compilation: the options that XLA is given on each kind of device, and JAX's cache of compiled programs on disk."""
 
 import os
 import tempfile
@@ -12,17 +12,26 @@ import jax
 from xrcam_jax.runtime.trace_cache import can_be_kept, traced_once
 
 _CPU = {
-    # jaxlib 0.10 sends convolutions on CPU to a library that leaves some shapes on one thread: without it the
-    # models here are 1.3 to 1.5 times as fast.
+    # jaxlib 0.10 sends convolutions on CPU to a library that leaves some shapes on one thread. Without it the models
+    # here are 1.3 to 1.5 times as fast.
     "xla_cpu_experimental_ynn_fusion_type": "",
-    # The order that jaxlib 0.10 chooses on CPU begins with all that needs no picture, so that the positive weights of
-    # all layers lie in memory together: relevance takes 1.5 times the memory, and no less time.
+    # The order that jaxlib 0.10 chooses on CPU begins with all that needs no picture. Then the positive weights of all
+    # layers lie in memory together, and relevance takes 1.5 times the memory and no less time.
     "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
 }
 
 
 def compiler_options() -> Mapping[str, Any]:
-    """Options for ``jax.jit(..., compiler_options=)`` on the default device; only those that this jaxlib knows."""
+    """Returns the options for ``jax.jit(..., compiler_options=)`` on the default kind of device.
+
+    Returns:
+      Values by name of the option; only those options that this jaxlib knows.
+
+    Example:
+      >>> import jax
+      >>> float(jax.jit(lambda x: x + 1, compiler_options=dict(compiler_options()))(1.0))
+      2.0
+    """
     return _known_cpu_options() if jax.default_backend() == "cpu" else {}
 
 
@@ -40,13 +49,25 @@ def _is_known(options: Mapping[str, Any]) -> bool:
 
 
 def compiled(*, static: Sequence[str] = (), keep_trace: bool = False) -> Callable[[Callable], Callable]:
-    """Decorator: ``jax.jit`` with :func:`compiler_options`, looked up at the first call.
+    """Returns a decorator that is ``jax.jit`` with :func:`compiler_options`, looked up at the first call.
 
-    Inside another transformation the function is traced into it as it is: options are for whole programs.
+    Inside another transformation the function is traced as it is, since options are for whole programs.
 
     Args:
       static: names of the arguments that are part of the program; hashable, and passed by name.
-      keep_trace: for functions that take long to trace, see :func:`xrcam_jax.runtime.trace_cache.traced_once`.
+      keep_trace: whether to keep what is traced on disk, for functions that take long to trace; see
+        :func:`xrcam_jax.runtime.trace_cache.traced_once`.
+
+    Returns:
+      The decorator.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> @compiled(static=("power",))
+      ... def raised(x, *, power):
+      ...     return x**power
+      >>> raised(jnp.arange(3), power=2).tolist()
+      [0, 1, 4]
     """
 
     def decorate(f: Callable) -> Callable:
@@ -68,11 +89,14 @@ def compiled(*, static: Sequence[str] = (), keep_trace: bool = False) -> Callabl
 
 
 def keep_compiled() -> None:
-    """Has JAX keep what it compiles in ``~/.cache/xrcam_jax`` (or ``$XDG_CACHE_HOME/xrcam_jax``), for later processes.
+    """Lets JAX keep what it compiles in ``~/.cache/xrcam_jax`` (or ``$XDG_CACHE_HOME/xrcam_jax``), for later processes.
 
     For programs, not for libraries: it changes JAX's configuration. The standard variable
-    ``JAX_COMPILATION_CACHE_DIR`` names another folder, or none at all where it is empty. Where the folder cannot be
-    written, nothing is kept.
+    ``JAX_COMPILATION_CACHE_DIR`` names another folder, or switches the cache off where it is empty. Where the folder
+    cannot be written, nothing is kept.
+
+    Example:
+      >>> keep_compiled()  # doctest: +SKIP
     """
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if chosen is None:
@@ -80,7 +104,8 @@ def keep_compiled() -> None:
         chosen = str(folder) if _is_writable(folder) else ""
     jax.config.update("jax_compilation_cache_dir", chosen or None)
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        # By default only what took a second: around each large program there are many small ones that take less.
+        # By default JAX keeps only what took a second. Around each large program there are many small ones that take
+        # less.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 

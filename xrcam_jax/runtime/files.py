@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Writing files that are either whole or not there."""
 
 import csv
 import io
@@ -9,9 +9,24 @@ from typing import Any
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes aside, then renames: an interrupted run leaves the old file or none, never half of one.
+    """Writes a file under another name and renames it, so that an interrupted run never leaves half a file.
 
-    Folders on the way are made.
+    It leaves the old file, or none where there was none.
+
+    Args:
+      path: the file to write or to replace. Folders on the way are made.
+      content: all of it.
+
+    Raises:
+      OSError: the file cannot be written.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder, "new", "a.txt")
+      ...     write_whole(path, b"all of it")
+      ...     path.read_bytes()
+      b'all of it'
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +39,24 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV file with the first row's keys as its header, whole or not at all."""
+    """Writes a CSV file, whole or not at all.
+
+    Args:
+      path: the file to write or to replace. Folders on the way are made.
+      rows: values by column; all have the columns of the first, whose order the header takes.
+
+    Raises:
+      ValueError: a row has a column that the first does not have.
+      OSError: the file cannot be written.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = pathlib.Path(folder, "a.csv")
+      ...     write_rows(path, [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+      ...     path.read_text().splitlines()
+      ['epoch,loss', '1,0.5', '2,0.25']
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()

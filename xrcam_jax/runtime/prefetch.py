@@ -1,4 +1,4 @@
-"""Stages of a pipeline that run in threads of their own, beside what uses their results."""
+"""Prefetching in a background thread."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -11,10 +11,22 @@ Made = TypeVar("Made")
 
 
 def map_ahead(function: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Generator[Made, None, None]:
-    """``map`` in one other thread, up to ``ahead`` results further than has been asked for, and in order.
+    """Does what ``map`` does, in one other thread that runs ahead of the caller.
 
-    ``items`` are taken in the caller's thread. What ``function`` raises is raised here. However it ends, the items that
+    The items are taken in the caller's thread. What ``function`` raises is raised here. However it ends, the items that
     were taken have been worked on before the iterator is closed, and no thread is left.
+
+    Args:
+      function: from an item to a result.
+      items: any number of them.
+      ahead: how many results further than has been asked for to work, from 0.
+
+    Returns:
+      An iterator over the results, in order.
+
+    Example:
+      >>> list(map_ahead(lambda x: x * x, range(5), ahead=2))
+      [0, 1, 4, 9, 16]
     """
     results: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(1) as thread:
@@ -27,7 +39,19 @@ def map_ahead(function: Callable[[Item], Made], items: Iterable[Item], ahead: in
 
 
 def read_ahead(items: Iterable[Item], ahead: int) -> Iterator[Item]:
-    """The same items, taken in one other thread, up to ``ahead`` further than has been asked for."""
+    """Takes items in one other thread that runs ahead of the caller.
+
+    Args:
+      items: any number of them.
+      ahead: how many items further than has been asked for to take, from 0.
+
+    Returns:
+      An iterator over the same items, in order.
+
+    Example:
+      >>> list(read_ahead("abc", ahead=1))
+      ['a', 'b', 'c']
+    """
     iterator, end = iter(items), object()
     read: Iterator[Any] = map_ahead(lambda _: next(iterator, end), repeat(None), ahead)
     yield from takewhile(lambda item: item is not end, read)

@@ -1,7 +1,7 @@
-"""What was traced, kept on disk: a later process looks its program up without tracing the model again.
+"""On-disk cache of exported programs.
 
-JAX's compilation cache spares a process the compiling, but a program is looked up there by its lowered form, and to
-trace and lower a deep network takes Python longer than to read what was compiled. So the lowered form is kept beside
+JAX's compilation cache saves a later process the compiling. But a program is looked up there by its lowered form, and
+to trace and lower a deep network takes Python longer than to read what was compiled. So the lowered form is kept beside
 the compiled one, as :mod:`jax.export` writes it, under a name made of all that it depends on.
 """
 
@@ -22,19 +22,30 @@ from jaxtyping import PyTree
 
 from xrcam_jax.runtime.files import write_whole
 
-#: Code that is known by its version; of this package the code itself counts.
+#: Packages whose code is known by their version. Of this package the code itself counts.
 _KNOWN_BY_VERSION = ("jax", "jaxlib", "flax", "numpy")
 _KNOWN = {*sys.stdlib_module_names, *_KNOWN_BY_VERSION, "xrcam_jax"}
 
 
 def traced_once(f: Callable, static: tuple[str, ...]) -> Callable:
-    """``f`` for ``jax.jit``, traced once for all processes where that is possible, see :func:`name_of`.
+    """Returns a function for ``jax.jit`` that traces ``f`` once for all processes.
 
-    What is kept is for one device of the default kind, see :func:`can_be_kept`.
+    Where nothing can be kept (see :func:`name_of`), ``f`` is traced as ever. What is kept is for one device of the
+    default kind, which the caller has to see to by :func:`can_be_kept`.
 
     Args:
-      f: returns arrays, dictionaries of arrays, or what is registered with :mod:`jax.export`.
+      f: a function of arrays that returns arrays, dictionaries of arrays, or what is registered with
+        :mod:`jax.export`.
       static: names of the arguments that are part of the program.
+
+    Returns:
+      A function that takes what ``f`` takes and returns what it returns.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> f = jax.jit(traced_once(lambda x, n: x + n, ("n",)), static_argnames=("n",))
+      >>> f(jnp.array([1, 2]), n=3).tolist()
+      [4, 5]
     """
 
     @wraps(f)
@@ -54,7 +65,8 @@ def traced_once(f: Callable, static: tuple[str, ...]) -> Callable:
         try:
             lowered = kept(name, lambda: bytes(export.export(jax.jit(flat))(*avals).serialize()))
         except (ValueError, TypeError, NotImplementedError):
-            # Not all that can be compiled can be kept: callbacks to the host cannot. Faults of the model come up again.
+            # Not all that can be compiled can be exported; callbacks to the host cannot. If the model itself is at
+            # fault, tracing it below raises the same error.
             return f(*args, **options)
         return export.deserialize(bytearray(lowered)).call(*leaves)
 
@@ -62,7 +74,19 @@ def traced_once(f: Callable, static: tuple[str, ...]) -> Callable:
 
 
 def can_be_kept(values: PyTree) -> bool:
-    """Whether JAX keeps what it compiles, and a function of these arrays runs on one device of the default kind."""
+    """Tells whether JAX keeps what it compiles, and a function of some arrays runs on one device of the default kind.
+
+    Args:
+      values: arguments of the function; all leaves but JAX's own arrays go to the default device.
+
+    Returns:
+      True where :func:`traced_once` may be used.
+
+    Example:
+      >>> import jax
+      >>> jax.config.jax_compilation_cache_dir is None and can_be_kept([1.0])
+      False
+    """
     if not _folder():
         return False
     shardings = {a.sharding for a in jax.tree.leaves(values) if isinstance(a, jax.Array)}
@@ -75,11 +99,25 @@ def can_be_kept(values: PyTree) -> bool:
 
 
 def kept(name: str, find: Callable[[], bytes]) -> bytes:
-    """What ``find`` returned the first time, in this process or an earlier one; kept where JAX's cache is."""
+    """Returns what a function found the first time, in this process or an earlier one.
+
+    It is kept where JAX's compilation cache is. What cannot be read back whole is found and written anew.
+
+    Args:
+      name: from :func:`name_of`.
+      find: the function. It is called if nothing is kept under the name.
+
+    Returns:
+      What ``find`` returned.
+
+    Example:
+      >>> kept(name, lambda: b"found once")  # doctest: +SKIP
+      b'found once'
+    """
     path = Path(_folder()) / "traced" / name
     with suppress(OSError):
         digest, _, content = path.read_bytes().partition(b"\n")
-        # A machine that went down while it was written may have left anything.
+        # A machine that went down while the file was written may have left anything.
         if digest == sha256(content).hexdigest().encode():
             return content
     content = find()
@@ -89,18 +127,22 @@ def kept(name: str, find: Callable[[], bytes]) -> bytes:
 
 
 def name_of(f: Callable, fixed: Mapping[str, Any], shapes: tuple[Any, Sequence[tuple[Any, Any]]]) -> str | None:
-    """A name for what is found out by tracing ``f``, by which to keep it.
+    """Returns the name under which to keep what is found out by tracing ``f``.
 
-    It stands for the arguments, JAX's settings, this package's code and the versions of those that it is written for.
+    It stands for the arguments, JAX's settings, this package's code and the versions of the packages that it needs.
 
     Args:
-      f: what is traced.
+      f: the function that is traced.
       fixed: its arguments that are not arrays, a model for example.
-      shapes: of its arguments that are: their structure, and shape and dtype of each.
+      shapes: of its arguments that are arrays: their structure, and shape and dtype of each.
 
     Returns:
-      None where JAX keeps nothing, or where a model's code lies outside this package: that may change, and nothing
-      would tell.
+      The name, or None where nothing is to be kept: where JAX keeps nothing, or where a model's code lies outside this
+      package. Such code may change, and nothing would tell.
+
+    Example:
+      >>> print(name_of(print, {"model": lambda x: x}, ("*", [])))
+      None
     """
     if not _folder():
         return None
@@ -123,7 +165,7 @@ def _folder() -> str:
 
 
 class _Pickler(pickle.Pickler):
-    """Takes down where functions and classes come from. Pickles are made for their bytes; none is ever read."""
+    """Notes where functions and classes come from. Pickles are made for their bytes; none is ever read."""
 
     def __init__(self, file: BytesIO):
         super().__init__(file)
@@ -136,7 +178,7 @@ class _Pickler(pickle.Pickler):
 
 @cache
 def _code() -> bytes:
-    """This package's code, and the versions of what it is written for."""
+    """Returns a digest of this package's code and of the versions of the packages that it needs."""
     digest = sha256(repr([(name, version(name)) for name in _KNOWN_BY_VERSION]).encode())
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())

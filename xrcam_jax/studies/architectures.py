@@ -2,21 +2,22 @@
 
     xrcam evaluate architectures --data prepared --annotations annotations.json --weights resnext/ skresnext/ --part all
 
-Accuracy of each network, pooled IoU of all methods at all layers, and their maps at the last layer side by side. Each
-network costs what ``segmentation`` does.
+The study writes the accuracy of each network, the pooled IoU of all methods at all layers, and their maps at the last
+layer side by side. Each network costs what ``segmentation`` does.
 """
 
 from collections.abc import Sequence
 
 from xrcam_jax.errors import CommandError
-from xrcam_jax.studies.networks import compare
-from xrcam_jax.studies.study import add_arguments, open_study, parser
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.compare import compare
+from xrcam_jax.studies.study import open_study
 
 NAME = "architectures"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the experiment; returns the exit status."""
+    """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
     options = arguments.parse_args(argv)

@@ -1,10 +1,11 @@
-"""The axioms of sensitivity and of conservation (Tables 5.8 and 5.9).
+"""Do the methods satisfy the axioms of sensitivity and of conservation (Tables 5.8 and 5.9)?
 
     xrcam evaluate axioms --data prepared --weights run/ --limit 16
 
-For every method and layer, of the labelled class: how far sum_hw w_k A_k is from what the score loses without channel
-k (eq. 5.5), and how far their sum is from the score (eq. 5.6). The score is the contrastive one L_t / N for the methods
-that propagate relevance, the logit L_t for the others.
+The claim of channel k is c_k = sum_hw w_k A_k. For every method and layer, and the score of the labelled class, the
+study measures how far the c_k are from what the score loses without channel k (eq. 5.5), and how far their sum is from
+the score (eq. 5.6). The score is the contrastive one L_t / N for the methods that propagate relevance, the logit L_t
+for the others.
 
 Sensitivity takes a pass from the layer on for each of its channels: for ResNet50 3,840 passes a picture. --conservation
 leaves it out. 16 frames of 96 x 96 take the demo's network a minute and a half on 2 cores.
@@ -15,7 +16,7 @@ from itertools import product
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 import xrcam_jax as xr
 from xrcam_jax.attribution.case import Case
@@ -28,15 +29,18 @@ from xrcam_jax.metrics import axioms
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.compiling import compiled
 from xrcam_jax.runtime.devices import first_alone
+from xrcam_jax.studies.arguments import SEVEN, add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import mean_figure, write_figures
-from xrcam_jax.studies.study import SEVEN, Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, mean_of, write_contents
 
 NAME = "axioms"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the experiment; returns the exit status."""
+    """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
     arguments.add_argument("--conservation", action="store_true", help="leave the sensitivity axiom out")
@@ -54,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Array]]:
-    """What is measured on a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
+    """Returns a function that measures a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
     function, parameters = as_function(network.model)
 
     def compute(batch: Batch) -> Mapping[str, Array]:
@@ -88,16 +92,24 @@ def cam_of(method: str) -> Cam:
 
 
 def score_share(method: str, classes: int) -> float:
-    """What a method's score is of the target's logit: 1 / N where its seed sets all other classes against it."""
+    """Returns a method's score as a share of the target's logit.
+
+    It is 1 / N where the method's seed sets all other classes against the target, else 1.
+    """
     return 1 / classes if cam_of(method).signal == RELEVANCE else 1.0
 
 
 @compiled(static=("function", "methods", "layers"))
 def claimed(
-    images: Array, parameters: object, labels: Array, *, function: Callable, methods: tuple[str, ...],
+    images: Float[Array, "b h w 3"],
+    parameters: object,
+    labels: Int[Array, " b"],
+    *,
+    function: Callable,
+    methods: tuple[str, ...],
     layers: tuple[str, ...],
-) -> tuple[Array, dict[str, Array]]:  # fmt: skip
-    """Logits, and sum_hw w_k A_k of shape (b, k) by ``METHOD/LAYER``."""
+) -> tuple[Float[Array, "b n"], dict[str, Float[Array, "b _k"]]]:
+    """Returns the logits, and by ``METHOD/LAYER`` what each channel claims of the score: sum_hw w_k A_k."""
     found, logits = {}, None
     cams = {method: cam_of(method) for method in methods}
     for signal in dict.fromkeys(cam.signal for cam in cams.values()):
@@ -113,7 +125,7 @@ def claimed(
                     a, s = taps.activations[layer], taps.relevances[layer]
                     claim = axioms.contributions(cam.weighed(a, s), cam.weights(a, s))
                     if signal == RELEVANCE:
-                        # Relevance is seeded with 1 and -1/N: the axiom is about L_t and -L_t/N.
+                        # Relevance is seeded with 1 and -1/N, but the axiom is about L_t and -L_t/N.
                         claim *= jnp.take_along_axis(logits, labels[:, None], 1)
                     found[f"{method}/{layer}"] = claim
     assert logits is not None
@@ -121,7 +133,7 @@ def claimed(
 
 
 def write(study: Study, found: Mapping[str, Arrays]) -> None:
-    """Writes per-picture figures and tables."""
+    """Writes the figures of each picture, and the tables."""
     write_figures(study, found)
     everything = np.ones(len(study.frames), bool)
     rows = list(product(study.methods, found))
@@ -132,13 +144,11 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
 
     titles = {"sensitivity": "Error of the sensitivity axiom (eq. 5.5)"} if study.settings["sensitivity"] else {}
     titles["conservation"] = "Error of the conservation axiom (eq. 5.6)"
+    heads, labels = [*study.layers, "average"], ("method", "network")
     tables = [
-        Table(
-            figure, title, {row: cells(figure, *row) for row in rows}, [*study.layers, "average"],
-            ("method", "network"), "min", "", 4,
-        )
-        for figure, title in titles.items()
-    ]  # fmt: skip
+        Table(file, title, {row: cells(file, *row) for row in rows}, heads, labels, best="min", unit="", decimals=4)
+        for file, title in titles.items()
+    ]
     write_contents(
         study.folder,
         title="Axioms",

@@ -2,13 +2,14 @@
 
     xrcam evaluate confidence --data prepared --weights run/ --limit 40
 
-For every method, layer and aggregate, of the labelled class's score: the confidence drop with the salient pixels
-replaced by the mean intensity, softly (eq. 5.3) and by the mask; average drop and increase in confidence with all but
-them replaced, likewise; and the areas under the curves of deletion and insertion, pixels in order of saliency.
+For every method, layer and aggregate, the study measures how the score of the labelled class changes: the confidence
+drop with the salient pixels replaced by the mean intensity, softly (eq. 5.3) and by the mask; the average drop and the
+increase in confidence with all other pixels replaced, likewise; and the areas under the curves of deletion and
+insertion, which take the pixels in order of saliency.
 
 Each map costs a forward pass for each figure, and 2 x (--steps + 1) more for the curves: with seven methods, seven
-columns and ten steps 1,274 passes a picture. 48 frames of 96 x 96 take the demo's network about five minutes on 2
-cores; --steps 0 leaves the curves out.
+columns and ten steps these are 1,274 passes a picture. 48 frames of 96 x 96 take the demo's network about five minutes
+on 2 cores. --steps 0 leaves the curves out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 import xrcam_jax as xr
 from xrcam_jax.attribution.case import Case
@@ -29,9 +30,12 @@ from xrcam_jax.metrics.faithfulness import Hidden, Kept
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, mean_figure, write_figures
-from xrcam_jax.studies.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, scaled, write_contents
 
 NAME = "confidence"
@@ -48,7 +52,7 @@ TABLES: dict[str, tuple[str, Literal["max", "min"]]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the experiment; returns the exit status."""
+    """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
     arguments.add_argument("--score", choices=("probability", "logit"), default="probability", help="(probability)")
@@ -63,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Array]]:
-    """What is measured on a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
+    """Returns a function that measures a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
     explain = xr.Explainer(network.model, study.methods, study.layers)
     function, parameters = as_function(network.model)
     score, steps = study.settings["score"], study.settings["steps"]
@@ -81,8 +85,8 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
     return compute
 
 
-def measured(case: Case, maps: Array, *, score: Score, steps: int) -> dict[str, Array]:
-    """All figures (m, b) of maps (m, b, h, w)."""
+def measured(case: Case, maps: Float[Array, "m b h w"], *, score: Score, steps: int) -> dict[str, Float[Array, "m b"]]:
+    """Returns all figures of m maps of each picture, by their names; the curves' with ``steps`` above 0."""
     intact = faithfulness.intact_scores(case, score=score)
     found = {}
     for suffix, shown in (("", maps), ("_mask", salient(maps).astype(maps.dtype))):
@@ -98,7 +102,7 @@ def measured(case: Case, maps: Array, *, score: Score, steps: int) -> dict[str, 
 
 
 def write(study: Study, found: Mapping[str, Arrays]) -> None:
-    """Writes per-picture figures and tables."""
+    """Writes the figures of each picture, and the tables."""
     write_figures(study, found)
     everything = np.ones(len(study.frames), bool)
     names = columns(study.layers)
@@ -110,14 +114,11 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         return scaled(mean_figure(study, found[label], name, everything))
 
     rows = list(product(study.methods, found))
-    tables = [
-        Table(
-            figure, title, {row: [cell(figure, *row, column) for column in names] for row in rows}, names,
-            ("method", "network"), best,
-        )
-        for figure, (title, best) in TABLES.items()
-        if any(name.startswith(f"{figure}/") for arrays in found.values() for name in arrays)
-    ]  # fmt: skip
+    tables = []
+    for figure, (title, best) in TABLES.items():
+        if any(name.startswith(f"{figure}/") for arrays in found.values() for name in arrays):
+            cells = {row: [cell(figure, *row, column) for column in names] for row in rows}
+            tables.append(Table(figure, title, cells, names, ("method", "network"), best))
     right = ", ".join(f"{label} {100 * accuracy(study, arrays).value:.1f} %" for label, arrays in found.items())
     write_contents(
         study.folder,

@@ -1,11 +1,11 @@
-"""Segmentation by a network that is not sure of its weights (Tables 5.5 and 5.6).
+"""How well does a network segment that is not sure of its weights (Tables 5.5 and 5.6)?
 
     xrcam train prepared --model skresnext50_32x4d --dropout 0.1 --out with_dropout
     xrcam evaluate dropout --data prepared --annotations annotations.json --weights with_dropout/ --part all
 
 Dropout is switched on after each block (batch norm stays as it is), and each picture is explained --passes times, each
-with other noise: pooled IoU of each pass, then their mean and standard deviation (Table 5.5), and the figures without
-dropout (5.6). Frames count that the network classifies correctly without dropout.
+time with other noise. The study writes the mean and the standard deviation of the pooled IoU of the passes (Table 5.5),
+and the figures without dropout (5.6). Frames count that the network classifies correctly without dropout.
 
 Ten passes take ten times as long as one: 72 frames of 96 x 96 take the demo's network three minutes on 2 cores.
 """
@@ -25,20 +25,23 @@ from xrcam_jax.explain.functional import as_function
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.models import ResNet
 from xrcam_jax.runtime.devices import first_alone
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import counted, pooled_iou, write_figures
 from xrcam_jax.studies.segmentation import by_place, measured
-from xrcam_jax.studies.study import Arrays, Batch, Network, Study, add_arguments, each_batch, open_study, parser
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, scaled, write_contents
 
 NAME = "dropout"
-#: Pictures times passes that run at a time on one device. On several, it is one pass: what is vmapped over passes
-#: would be gathered from the devices that the batch is laid across.
+#: The number of pictures times passes that run at a time on one device. On several devices one pass runs at a time,
+#: since vmap over passes would gather the batch from the devices that it is laid across.
 TOGETHER = 16
 
 
 class Stochastic(nnx.Module):
-    """A network with its dropout on, and the key of its noise as a parameter."""
+    """A network with its dropout on; the key of the noise is one of its parameters."""
 
     def __init__(self, model: ResNet, key: Array):
         self.model = model
@@ -50,7 +53,7 @@ class Stochastic(nnx.Module):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the experiment; returns the exit status."""
+    """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
     arguments.add_argument("--rate", type=float, default=0.1, metavar="P", help="of dropout (0.1)")
@@ -66,7 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Array]]:
-    """What is measured on a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``, of each pass ``... pass 3``."""
+    """Returns a function that measures a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``.
+
+    The figures of the third pass are called ``FIGURE/METHOD/COLUMN pass 3``.
+    """
     explain = xr.Explainer(network.model, study.methods, study.layers)
     stochastic = Stochastic(network.model, jax.random.key(0))
     explain_noisily = xr.Explainer(stochastic, study.methods, study.layers)
@@ -86,7 +92,7 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
         e = explain(batch.images, targets=batch.labels)
         found = {"logits": e.logits, **_counts(measured(all_maps(e), batch.masks))}
         batch = jax.tree.map(jnp.asarray, batch)
-        # Other noise for each batch, the same whenever it is done.
+        # The noise differs between batches, and is the same whenever a batch is done.
         mine = jax.vmap(lambda key: jax.random.fold_in(key, batch.start))(keys)
         for name, values in passes(parameters, batch, mine).items():
             found |= {f"{name} pass {i + 1}": value for i, value in enumerate(values)}
@@ -100,9 +106,9 @@ def _counts(found: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
 
 
 def write(study: Study, found: Mapping[str, Arrays]) -> None:
-    """Writes per-picture figures and tables."""
+    """Writes the figures of each picture, and the tables."""
     write_figures(study, found)
-    names = list(dict.fromkeys([*study.layers, columns(study.layers)[-1]]))
+    names, labels = list(dict.fromkeys([*study.layers, columns(study.layers)[-1]])), ("method", "network")
     rows = [(method, label) for method in study.methods for label in found]
     chosen = {label: counted(study, arrays) for label, arrays in found.items()}
 
@@ -115,23 +121,28 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         mean, deviation = float(np.mean(values)), float(np.std(values))
         return Estimate(mean, mean - deviation, mean + deviation)
 
-    labels = ("method", "network")
+    right = ", ".join(f"{label} {int(mask.sum())}" for label, mask in chosen.items())
     write_contents(
         study.folder,
         title="Segmentation with dropout switched on",
-        text=f"{len(study.frames)} annotated frames; those that are classified correctly without dropout count: "
-        f"{', '.join(f'{label} {int(mask.sum())}' for label, mask in chosen.items())}. "
+        text=f"{len(study.frames)} annotated frames; those classified correctly without dropout count: {right}. "
         f"{study.settings['passes']} passes with dropout of {study.settings['rate']} after each block.",
         order=2,
         tables=[
             Table(
-                "stochastic", "Mean of the pooled IoU of all passes",
-                {row: [over_passes(*row, column) for column in names] for row in rows}, names, labels,
+                "stochastic",
+                "Mean of the pooled IoU of all passes",
+                {row: [over_passes(*row, column) for column in names] for row in rows},
+                names,
+                labels,
                 interval="one standard deviation either way",
             ),
             Table(
-                "deterministic", "Pooled IoU of the same network without dropout",
-                {row: [iou(*row, column) for column in names] for row in rows}, names, labels,
+                "deterministic",
+                "Pooled IoU of the same network without dropout",
+                {row: [iou(*row, column) for column in names] for row in rows},
+                names,
+                labels,
             ),
         ],
-    )  # fmt: skip
+    )

@@ -1,22 +1,23 @@
-"""Pictures: maps and masks of all methods, layers and aggregates (Figures 5.3 to 5.15), and the report's viewer.
+"""The gallery shows maps and masks of all methods, layers and aggregates (Figures 5.3 to 5.15), also in a viewer.
 
     xrcam evaluate gallery --data prepared --annotations annotations.json --weights run/ --limit 60
 
-Sheets of a few frames: methods as columns, layers as rows (5.3 to 5.7); masks of each layer (5.8 to 5.11);
-XRelevance-CAM aggregated from the highest layer down (5.12); aggregates of all methods (5.13, 5.14) and their masks
-(5.15). And ``viewer.json``, from which ``xrcam report`` makes pages to leaf through all frames. Costs what
+Sheets show a few frames: methods as columns and layers as rows (5.3 to 5.7), masks of each layer (5.8 to 5.11),
+XRelevance-CAM aggregated from the highest layer down (5.12), aggregates of all methods (5.13, 5.14) and their masks
+(5.15). From ``viewer.json``, ``xrcam report`` makes pages to leaf through all frames. The gallery costs what
 ``segmentation`` does.
 """
 
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, UInt8
 
 import xrcam_jax as xr
 from xrcam_jax.arguments.checks import check_at_least_one
@@ -26,30 +27,23 @@ from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch, read_batch
+from xrcam_jax.studies.compare import some_frames
 from xrcam_jax.studies.layers import all_maps, columns
-from xrcam_jax.studies.networks import some_frames
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.segmentation import by_place, measured
-from xrcam_jax.studies.study import (
-    Arrays,
-    Batch,
-    Network,
-    Study,
-    add_arguments,
-    each_batch,
-    open_study,
-    parser,
-    read_batch,
-)
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import write_contents
 
 NAME = "gallery"
 VIEWER = "viewer.json"
-#: Where a method has no map.
+#: What stands where a method has no map.
 BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the experiment; returns the exit status."""
+    """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
     arguments.add_argument("--shown", type=int, default=3, metavar="N", help="frames of each class in the sheets (3)")
@@ -65,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Array]]:
-    """Logits, IoU by ``iou/METHOD/COLUMN``, and what a layer shows, from 0 to 255, by ``shown/METHOD/LAYER``."""
+    """Returns a function that measures a batch.
+
+    It gives the logits, IoU by ``iou/METHOD/COLUMN``, and what a layer shows, from 0 to 255, by ``shown/METHOD/LAYER``.
+    """
     explain = xr.Explainer(network.model, study.methods, study.layers)
 
     def compute(batch: Batch) -> Mapping[str, Array]:
@@ -99,42 +96,52 @@ def write(study: Study, found: Arrays, shown: int) -> None:
 
 
 def viewer(study: Study, network: Network, found: Arrays) -> dict[str, Any]:
-    """All that the report's viewer shows, as JSON has it."""
-    config = network.model.preprocessing
-    frames = []
-    shares = np.exp(found["logits"].astype(np.float64) - found["logits"].max(1, keepdims=True))
+    """Returns all that the report's viewer shows, as JSON has it."""
+    logits = found["logits"].astype(np.float64)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
-    layers = {m: [x for x in study.layers if f"shown/{m}/{x}" in found] for m in study.methods}
-    last = columns(study.layers)[-1]
+    frames = []
     for start in range(0, len(study.frames), study.batch_size):
         batch = read_batch(study, network, start)
-        for i, place in enumerate(range(start, min(start + study.batch_size, len(study.frames)))):
-            frame, marked = study.frames[place], bool(batch.masks[i].any())
-            ious = {
-                m: {
-                    name: round(float(found[f"iou/{m}/{x}"][place]), 4)
-                    for x, name in [*zip(some, some, strict=True), (last, "aggregate")]
-                    if f"iou/{m}/{x}" in found
-                }
-                for m, some in layers.items()
-            }
-            frames.append({
-                "name": frame.file.rpartition("/")[2],
-                "patient": frame.patient,
-                "label": int(batch.labels[i]),
-                "predicted": int(found["logits"][place].argmax()),
-                "scores": [round(float(share), 4) for share in shares[place]],
-                "picture": _png(batch.pictures[i]),
-                "annotation": _png(np.uint8(255) * batch.masks[i]) if marked else None,
-                "maps": {m: {x: _packed(found[f"shown/{m}/{x}"][place]) for x in some} for m, some in layers.items()},
-                "iou": ious if marked else None,
-            })  # fmt: skip
+        places = range(start, min(start + study.batch_size, len(study.frames)))
+        frames += [_frame(study, found, batch, i, place, shares[place]) for i, place in enumerate(places)]
     return {
         "classes": study.prepared.classes,
-        "size": list(config.input_size),
+        "size": list(network.model.preprocessing.input_size),
         "methods": list(study.methods),
         "layers": list(study.layers),
         "frames": frames,
+    }
+
+
+def _frame(
+    study: Study, found: Arrays, batch: Batch, i: int, place: int, shares: Float[np.ndarray, " c"]
+) -> dict[str, Any]:
+    """Returns what the viewer shows of the frame that is ith in its batch, at ``place`` among all."""
+    frame, marked = study.frames[place], bool(batch.masks[i].any())
+    layers = {m: [x for x in study.layers if f"shown/{m}/{x}" in found] for m in study.methods}
+    maps = {m: {x: _packed(found[f"shown/{m}/{x}"][place]) for x in some} for m, some in layers.items()}
+    return {
+        "name": frame.file.rpartition("/")[2],
+        "patient": frame.patient,
+        "label": int(batch.labels[i]),
+        "predicted": int(found["logits"][place].argmax()),
+        "scores": [round(float(share), 4) for share in shares],
+        "picture": _png(batch.pictures[i]),
+        "annotation": _png(np.uint8(255) * batch.masks[i]) if marked else None,
+        "maps": maps,
+        "iou": {m: _ious(study, found, m, some, place) for m, some in layers.items()} if marked else None,
+    }
+
+
+def _ious(study: Study, found: Arrays, method: str, layers: Sequence[str], place: int) -> dict[str, float]:
+    """Returns a method's overlaps by layer, and that of the aggregate of all layers if there is one."""
+    # With one layer alone the aggregate is that layer, and both are there.
+    names = [*zip(layers, layers, strict=True), (columns(study.layers)[-1], "aggregate")]
+    return {
+        name: round(float(found[f"iou/{method}/{column}"][place]), 4)
+        for column, name in names
+        if f"iou/{method}/{column}" in found
     }
 
 
@@ -149,45 +156,72 @@ def _packed(shown: np.ndarray) -> dict[str, Any]:
     return {"rows": rows, "columns": across, "data": base64.b64encode(shown.tobytes()).decode()}
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """Holds a frame of the sheets.
+
+    Attributes:
+      name: its class and patient.
+      picture: the frame.
+      outlined: the same with its structures outlined.
+      maps: by method and column.
+    """
+
+    name: str
+    picture: UInt8[np.ndarray, "h w 3"]
+    outlined: UInt8[np.ndarray, "h w 3"]
+    maps: dict[str, np.ndarray]
+
+    def overlay(self, place: str) -> np.ndarray:
+        """Returns the frame under a map."""
+        return plot.overlay(self.picture, self.maps[place]) if place in self.maps else BLANK
+
+    def mask(self, place: str) -> np.ndarray:
+        """Returns in black and white what is above a map's mean plus standard deviation."""
+        if place not in self.maps:
+            return BLANK
+        shown = np.asarray(salient(jnp.asarray(self.maps[place])))
+        return np.repeat(np.uint8(255) * shown[..., None], 3, axis=2)
+
+
 def _sheets(study: Study, network: Network, shown: int) -> list[tuple[str, str]]:
-    explain = xr.Explainer(network.model, study.methods, study.layers)
-    layers, together = list(study.layers), columns(study.layers)[len(study.layers) :]
-    pictures, maps, names = [], [], []
-    for place in some_frames(study, shown):
-        batch = read_batch(study, network, place)
-        found = all_maps(explain(batch.images, targets=batch.labels))
-        maps.append({name: np.asarray(values[0]) for name, values in found.items()})
-        picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
-        pictures.append((picture, plot.outlined(picture, batch.masks[0])))
-        names.append(f"{study.frames[place].label} {study.frames[place].patient}")
+    """Saves all sheets; returns their files with their captions."""
+    frames = _frames(study, network, shown)
+    methods, layers, names = list(study.methods), list(study.layers), [frame.name for frame in frames]
     saved = []
 
-    def save(file: str, caption: str, rows: list, heads: list[str], labels: list[str]) -> None:
+    def save(file: str, caption: str, rows: list[list[np.ndarray]], heads: list[str], labels: list[str]) -> None:
         sheet = plot.contact_sheet(rows, columns=["frame", *heads], row_labels=labels, cell=150)
         plot.save_picture(study.folder / file, sheet)
         saved.append((file, caption))
 
-    def over(i: int, name: str) -> np.ndarray:
-        return plot.overlay(pictures[i][0], maps[i][name]) if name in maps[i] else BLANK
-
-    def mask(i: int, name: str) -> np.ndarray:
-        if name not in maps[i]:
-            return BLANK
-        shown = np.asarray(salient(jnp.asarray(maps[i][name])))
-        return np.repeat(np.uint8(255) * shown[..., None], 3, axis=2)
-
-    methods = list(study.methods)
-    for i, name in enumerate(names):
-        rows = [[pictures[i][1], *(over(i, f"{m}/{layer}") for m in methods)] for layer in layers]
-        save(f"layers_{i + 1}.jpg", f"{name}: methods at each layer", rows, methods, layers)
+    for i, frame in enumerate(frames):
+        rows = [[frame.outlined, *(frame.overlay(f"{m}/{layer}") for m in methods)] for layer in layers]
+        save(f"layers_{i + 1}.jpg", f"{frame.name}: methods at each layer", rows, methods, layers)
     for layer in layers:
-        rows = [[pictures[i][1], *(mask(i, f"{m}/{layer}") for m in methods)] for i in range(len(names))]
+        rows = [[frame.outlined, *(frame.mask(f"{m}/{layer}") for m in methods)] for frame in frames]
         save(f"masks_{layer}.png", f"What is above mean + deviation at {layer}", rows, methods, names)
-    if together:
-        best = methods[-1]
-        rows = [[pictures[i][1], *(over(i, f"{best}/{c}") for c in [layers[-1], *together])] for i in range(len(names))]
-        save("aggregation.jpg", f"{best}, aggregated from the highest layer down", rows, [layers[-1], *together], names)
-        for draw, file, what in ((over, "aggregated.jpg", "maps"), (mask, "masks_aggregated.png", "masks")):
-            rows = [[pictures[i][1], *(draw(i, f"{m}/{together[-1]}") for m in methods)] for i in range(len(names))]
-            save(file, f"Aggregated {what} of all layers", rows, methods, names)
+    aggregates = columns(study.layers)[len(layers) :]
+    if aggregates:
+        best, heads, last = methods[-1], [layers[-1], *aggregates], aggregates[-1]
+        rows = [[frame.outlined, *(frame.overlay(f"{best}/{column}") for column in heads)] for frame in frames]
+        save("aggregation.jpg", f"{best}, aggregated from the highest layer down", rows, heads, names)
+        rows = [[frame.outlined, *(frame.overlay(f"{m}/{last}") for m in methods)] for frame in frames]
+        save("aggregated.jpg", "Aggregated maps of all layers", rows, methods, names)
+        rows = [[frame.outlined, *(frame.mask(f"{m}/{last}") for m in methods)] for frame in frames]
+        save("masks_aggregated.png", "Aggregated masks of all layers", rows, methods, names)
     return saved
+
+
+def _frames(study: Study, network: Network, shown: int) -> list[_Shown]:
+    """Explains the frames of the sheets, one at a time."""
+    explain = xr.Explainer(network.model, study.methods, study.layers)
+    frames = []
+    for place in some_frames(study, shown):
+        batch = read_batch(study, network, place)
+        found = all_maps(explain(batch.images, targets=batch.labels))
+        maps = {name: np.asarray(values[0]) for name, values in found.items()}
+        picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
+        name = f"{study.frames[place].label} {study.frames[place].patient}"
+        frames.append(_Shown(name, picture, plot.outlined(picture, batch.masks[0]), maps))
+    return frames

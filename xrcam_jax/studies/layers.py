@@ -1,4 +1,4 @@
-"""The columns of the thesis's tables: each layer's map, and the aggregates from the highest layer down."""
+"""The columns of the thesis's tables are the maps of each layer and of aggregates, from the highest layer down."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,26 +12,45 @@ from xrcam_jax.cam.saliency import min_max, upsampled
 
 
 def aggregates(layers: Sequence[str]) -> list[tuple[str, ...]]:
-    """Two or more layers each, the highest first: layer 4+3, 4+3+2, 4+3+2+1."""
+    """Returns which layers are aggregated, two or more each, the highest first.
+
+    Args:
+      layers: their names, in any order.
+
+    Returns:
+      The layers 4+3, then 4+3+2, then 4+3+2+1.
+
+    Example:
+      >>> from xrcam_jax.studies.layers import aggregates
+      >>> aggregates(["layer2", "layer3", "layer4"])
+      [('layer4', 'layer3'), ('layer4', 'layer3', 'layer2')]
+    """
     highest = sorted(layers, reverse=True)
     return [tuple(highest[: i + 1]) for i in range(1, len(highest))]
 
 
 def title(layers: Sequence[str]) -> str:
-    """``layer4+3+2`` for layer4, layer3 and layer2."""
+    """Returns a column's name, such as ``layer4+3+2`` for layer4, layer3 and layer2."""
     return "+".join([layers[0], *(layer.removeprefix("layer") for layer in layers[1:])])
 
 
 def columns(layers: Sequence[str]) -> list[str]:
-    """Names of all columns, the layers first."""
+    """Returns the names of all columns, the layers first."""
     return [*layers, *map(title, aggregates(layers))]
 
 
 @partial(jax.jit, static_argnames="size")
 def layer_maps(raws: Mapping[str, Float[Array, "b _p _q"]], size: tuple[int, int]) -> dict[str, Float[Array, "b h w"]]:
-    """Saliency maps in [0, 1] of each layer and aggregate, from the weighted sums of each layer.
+    """Returns the saliency maps of each layer and aggregate, from the weighted sums of each layer.
 
-    As :meth:`xrcam_jax.Explanation.aggregate` gives them, with each layer upsampled once.
+    They are what :meth:`xrcam_jax.Explanation.aggregate` gives, but each layer is upsampled once.
+
+    Args:
+      raws: by layer, signed sums over the channels.
+      size: height and width of the maps.
+
+    Returns:
+      By column, maps in [0, 1].
     """
     large = {layer: upsampled(raw, size) for layer, raw in raws.items()}
     together = {
@@ -42,7 +61,7 @@ def layer_maps(raws: Mapping[str, Float[Array, "b _p _q"]], size: tuple[int, int
 
 
 def all_maps(e: Explanation) -> dict[str, Float[Array, "b h w"]]:
-    """The maps of all methods by ``METHOD/COLUMN``, in the methods' order."""
+    """Returns the maps of all methods by ``METHOD/COLUMN``, in the methods' order."""
     maps: dict[str, Array] = {}
     for method, raws in e.raw.items():
         size = next(iter(e.maps[method].values())).shape[-2:]

@@ -1,99 +1,87 @@
-"""Networks side by side: accuracy, overlap with outlines where there are some, and a sheet of their maps."""
+"""Reads the networks of a study from their checkpoints."""
 
-from collections.abc import Mapping, Sequence
-from itertools import product
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
 
 import xrcam_jax as xr
-from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.pictures import plot
-from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.per_picture import accuracy, counted, pooled_iou, write_figures
-from xrcam_jax.studies.segmentation import figures
-from xrcam_jax.studies.study import Arrays, Network, Study, each_batch, read_batch
-from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
-
-SHOWN = 4
+from xrcam_jax.checkpoints.load import read_checkpoint
+from xrcam_jax.data.manifest import Prepared
+from xrcam_jax.errors import CommandError
+from xrcam_jax.models import ResNet
+from xrcam_jax.runtime.devices import replicate
+from xrcam_jax.studies.settings import checksum
 
 
-def compare(study: Study, *, title: str, text: str, order: int, shown: Sequence[tuple[str, str]]) -> None:
-    """Measures all networks of a study and writes tables and a sheet.
+@dataclass(frozen=True)
+class Network:
+    """Holds a trained network under examination.
+
+    Attributes:
+      label: tells it from the others: the model's name, and the folder of the weights where that is not enough.
+      model: the network.
+      weights: the checkpoint that it was read from.
+      checksum: of the checkpoint.
+    """
+
+    label: str
+    model: ResNet
+    weights: Path
+    checksum: str
+
+
+def read_networks(
+    options: argparse.Namespace, prepared: Prepared, mesh: Mesh, *, dropout: float
+) -> tuple[Network, ...]:
+    """Reads all networks that are asked for and lays their parameters on all devices.
 
     Args:
-      study: with two networks or more.
-      title: of the experiment.
-      text: what it is about; the numbers of frames are added.
-      order: of the experiment among others.
-      shown: methods and layers of the sheet.
+      options: of the study.
+      prepared: the data, whose classes the networks have to have.
+      mesh: the devices.
+      dropout: rate of the networks' dropout.
+
+    Raises:
+      CommandError: weights cannot be read, are for other classes, or two networks have the same label.
     """
-    found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
-    first_alone(lambda: _write(study, found, title, text, order, shown))
+    if options.model is not None and len(options.model) != len(options.weights):
+        raise CommandError(f"--model: {len(options.model)} names for {len(options.weights)} weights")
+    names = options.model or [None] * len(options.weights)
+    networks = [
+        _read_network(options, path, name, prepared, mesh, dropout)
+        for path, name in zip(options.weights, names, strict=True)
+    ]
+    labels = [network.label for network in networks]
+    if len(set(labels)) != len(labels):
+        raise CommandError(f"--weights: the same name twice, {', '.join(labels)}; put them into folders of other names")
+    return tuple(networks)
 
 
-def _write(
-    study: Study, found: Mapping[str, Arrays], title: str, text: str, order: int, shown: Sequence[tuple[str, str]]
-) -> None:
-    write_figures(study, found)
-    marked = {label: counted(study, arrays) for label, arrays in found.items()}
-    tables = [
-        Table(
-            "accuracy", "Frames classified correctly",
-            {(label,): [scaled(accuracy(study, arrays))] for label, arrays in found.items()},
-            ["accuracy"], ("network",),
+def _read_network(
+    options: argparse.Namespace, given: Path, name: str | None, prepared: Prepared, mesh: Mesh, dropout: float
+) -> Network:
+    """Reads a checkpoint, or the best one of a run; without a name it has to say itself what it is of."""
+    path = given / "best.safetensors" if (given / "best.safetensors").is_file() else given
+    try:
+        name = name or read_checkpoint(path).config.get("architecture")
+        if name is None:
+            raise CommandError(f"--weights: {path} does not say of which network it is; give --model")
+        model = xr.load_model(name, path, dropout_rate=dropout)
+    except (OSError, ValueError, ImportError) as error:
+        raise CommandError(f"--weights: {'; '.join(str(error).splitlines()[:2])}") from error
+    if model.num_classes != len(prepared.classes):
+        raise CommandError(
+            f"--weights: {path} is for {model.num_classes} classes, but {options.data} has "
+            f"{len(prepared.classes)}: {', '.join(prepared.classes)}"
         )
-    ]  # fmt: skip
-    if study.annotated.any():
-        rows = {}
-        for method, label in product(study.methods, found):
-            cells = [scaled(_iou(study, found[label], f"{method}/{layer}", marked[label])) for layer in study.layers]
-            rows[method, label] = [*cells, mean_of(cells)]
-        tables.append(
-            Table("iou", "Pooled IoU of each layer's maps", rows, [*study.layers, "average"], ("method", "network"))
-        )
-    counts = ", ".join(f"{label} {int(mask.sum())}" for label, mask in marked.items())
-    sheets = [_sheet(study, network, shown) for network in study.networks]
-    write_contents(
-        study.folder,
-        title=title,
-        text=f"{text} {len(study.frames)} frames; annotated and right: {counts}.",
-        order=order,
-        tables=tables,
-        pictures=sheets,
-    )
+    nnx.update(model, replicate(mesh, nnx.state(model)))
+    return Network(_label(name, given, options), model, path, checksum(path))
 
 
-def _iou(study: Study, arrays: Arrays, place: str, chosen: np.ndarray) -> Estimate:
-    return pooled_iou(study, arrays, place, chosen) if f"both/{place}" in arrays else Estimate(float("nan"))
-
-
-def some_frames(study: Study, count: int = SHOWN) -> list[int]:
-    """Places of a few frames, spread over each class in turn, annotated ones if there are any."""
-    places: list[int] = []
-    for c in np.unique(study.labels):
-        of_class = np.flatnonzero(study.labels == c)
-        marked = of_class[study.annotated[of_class]]
-        choice = marked if len(marked) else of_class
-        places += [int(choice[i]) for i in np.linspace(0, len(choice) - 1, min(count, len(choice))).astype(int)]
-    return places
-
-
-def _sheet(study: Study, network: Network, shown: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """Frames as rows, the chosen methods and layers as columns."""
-    methods = tuple(dict.fromkeys(method for method, _ in shown))
-    layers = tuple(dict.fromkeys(layer for _, layer in shown))
-    explain = xr.Explainer(network.model, methods, layers)
-    rows, names = [], []
-    for place in some_frames(study):
-        batch = read_batch(study, network, place)
-        e = explain(batch.images, targets=batch.labels)
-        picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
-        maps = [plot.overlay(picture, np.asarray(e.maps[method][layer][0])) for method, layer in shown]
-        rows.append([plot.outlined(picture, batch.masks[0]), *maps])
-        names.append(study.frames[place].label)
-    columns = [layer if len(methods) == 1 else f"{method} {layer}" for method, layer in shown]
-    file = f"maps_{network.label}.jpg"
-    plot.save_picture(
-        study.folder / file, plot.contact_sheet(rows, columns=["frame", *columns], row_labels=names, cell=180)
-    )
-    return file, f"{network.label}: {', '.join(methods)}; outlines in yellow"
+def _label(name: str, path: Path, options: argparse.Namespace) -> str:
+    """Returns the model's name, followed by that of the run's folder if there are several networks."""
+    folder = path.name if path.is_dir() else path.resolve().parent.name
+    return name if len(options.weights) == 1 or folder == name else f"{name}-{folder}"

@@ -1,4 +1,4 @@
-"""Per-picture figures of an experiment: the CSV file of all of them, and what they come to together."""
+"""The figures of each picture of a study: a CSV file has all of them, and tables what they come to together."""
 
 import csv
 import io
@@ -9,13 +9,19 @@ from jaxtyping import Bool
 
 from xrcam_jax.metrics.uncertainty import Estimate, estimate, mean, paired_p_value
 from xrcam_jax.runtime.files import write_whole
-from xrcam_jax.studies.study import Arrays, Study
+from xrcam_jax.studies.batches import Arrays
+from xrcam_jax.studies.study import Study
 
 IMAGES = "images.csv"
 
 
 def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
-    """``images.csv``: a row for each picture, network, method and column, with all figures ``FIGURE/METHOD/COLUMN``."""
+    """Writes ``images.csv``, with a row for each picture, network, method and column.
+
+    Args:
+      study: of the figures.
+      found: by network, the figures by ``FIGURE/METHOD/COLUMN``, and the logits.
+    """
     arrays = next(iter(found.values()))
     places: dict[tuple[str, str], list[str]] = {}
     for name in arrays:
@@ -39,33 +45,36 @@ def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
 
 
 def correct(study: Study, arrays: Arrays) -> Bool[np.ndarray, " n"]:
-    """Which frames the network classifies correctly."""
+    """Returns which frames the network classifies correctly."""
     return arrays["logits"].argmax(1) == study.labels
 
 
 def counted(study: Study, arrays: Arrays) -> Bool[np.ndarray, " n"]:
-    """Which frames the overlap is measured on: classified correctly, and with an outline in what the network sees."""
+    """Returns which frames the overlap is measured on.
+
+    They are classified correctly, and have an outline in what the network sees of them.
+    """
     truth = next(values for name, values in arrays.items() if name.startswith("truth/"))
     return correct(study, arrays) & (truth > 0)
 
 
 def accuracy(study: Study, arrays: Arrays) -> Estimate:
-    """Share of the frames that are classified correctly."""
+    """Returns the share of the frames that are classified correctly."""
     return mean(correct(study, arrays), study.units, seed=study.seed)
 
 
 def pooled_iou(study: Study, arrays: Arrays, place: str, chosen: Bool[np.ndarray, " n"]) -> Estimate:
-    """Sum of intersections over sum of unions of the chosen frames, for a ``METHOD/COLUMN``."""
+    """Returns the sum of intersections over the sum of unions of the chosen frames, for a ``METHOD/COLUMN``."""
     return estimate(*_iou_parts(arrays, place, chosen), study.units[chosen], seed=study.seed)
 
 
 def mean_figure(study: Study, arrays: Arrays, name: str, chosen: Bool[np.ndarray, " n"]) -> Estimate:
-    """Mean of ``FIGURE/METHOD/COLUMN`` over the chosen frames."""
+    """Returns the mean of ``FIGURE/METHOD/COLUMN`` over the chosen frames."""
     return mean(arrays[name][chosen], study.units[chosen], seed=study.seed)
 
 
 def iou_p_value(study: Study, arrays: Arrays, a: str, b: str, chosen: Bool[np.ndarray, " n"]) -> float:
-    """Of the difference in pooled IoU between two ``METHOD/COLUMN``."""
+    """Returns the p-value of the difference in pooled IoU between two ``METHOD/COLUMN``."""
     parts = [_iou_parts(arrays, place, chosen) for place in (a, b)]
     return paired_p_value(parts[0], parts[1], study.units[chosen], seed=study.seed)
 

@@ -3,12 +3,13 @@
     xrcam evaluate sanity --data prepared --weights run/ --limit 16
 
 Kernels of convolutions and linear layers are drawn anew, part by part: cascading (fc, then layer4 too, ... down to
-layer1) and one part alone. The map at layer3 of the labelled class is compared with that of the trained network: SSIM,
-Spearman's rank correlation (of the map, and of absolute values before the ReLU), correlation of HOG features. The less
-alike, the more a method depends on the weights.
+layer1) and one part alone. The map at layer3 of the labelled class is compared with that of the trained network: by
+SSIM, by Spearman's rank correlation (of the map, and of absolute values before the ReLU), and by the correlation of HOG
+features. The less alike the maps are, the more a method depends on the weights.
 
-Ten networks per picture. Weights of N(0, 1) let activations grow beyond float32, so all is computed in float64; maps
-that even so are not finite count as zeros. 8 frames of 96 x 96 take the demo's network a minute on 2 cores.
+Each picture is explained for ten networks. Weights of N(0, 1) let activations grow beyond float32, so all is computed
+in float64; maps that even so are not finite count as zeros. 8 frames of 96 x 96 take the demo's network a minute on 2
+cores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,20 +25,14 @@ from xrcam_jax.cam.saliency import upsample
 from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.metrics.sanity import SIMILARITIES, randomised, similarity
+from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch, read_batch
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import mean_figure, write_figures
-from xrcam_jax.studies.study import (
-    Arrays,
-    Batch,
-    Network,
-    Study,
-    add_arguments,
-    each_batch,
-    open_study,
-    parser,
-    read_batch,
-)
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, write_contents
 
 NAME = "sanity"
@@ -52,7 +47,7 @@ SHOWN = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the experiment; returns the exit status."""
+    """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments, methods=("xrelevance_cam", "relevance_cam", "grad_cam"))
     arguments.add_argument("--draw", choices=("normal", "own"), default="normal", help="N(0, 1), or as layers start")
@@ -65,13 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def variants() -> dict[str, tuple[str, ...]]:
-    """By column, what is drawn anew."""
+    """Returns by column which parts of the network are drawn anew."""
     cascading = {f"{part} down from fc" if part != "fc" else "fc": PARTS[: i + 1] for i, part in enumerate(PARTS)}
     return cascading | {f"{part} alone": (part,) for part in PARTS[1:]}
 
 
 def figures(study: Study, network: Network) -> Callable[[Batch], Arrays]:
-    """What is measured on a batch: logits, maps, and each similarity by ``FIGURE/METHOD/COLUMN``."""
+    """Returns a function that measures a batch: logits, maps, and each similarity by ``FIGURE/METHOD/COLUMN``."""
     model = load_model(network.model.name, network.weights, dtype=jnp.float64)
     explain = xr.Explainer(model, study.methods, study.layers)
     _, parameters = as_function(model)
@@ -94,20 +89,20 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Arrays]:
                 found[f"signed/{method}/{layer} {column}"] = upsample(signed, model.preprocessing.input_size)
         maps = jax.device_get(found)
         pictures = {name: np.rint(255 * a).astype(np.uint8) for name, a in maps.items() if name in _shown(study)}
-        return {"logits": maps["logits"], **pictures, **alike(maps, study)}
+        return {"logits": maps["logits"], **pictures, **alike(maps, study.methods, study.layers)}
 
     return compute
 
 
 def _shown(study: Study) -> set[str]:
-    """Maps that there are pictures of."""
+    """Returns the names of the maps that there are pictures of."""
     return {f"map/{study.methods[0]}/{study.layers[0]} {column}" for column in ("trained", *variants())}
 
 
-def alike(found: Arrays, study: Study) -> Arrays:
-    """Every similarity of each variant's maps to those of the trained network."""
+def alike(found: Arrays, methods: Sequence[str], layers: Sequence[str]) -> Arrays:
+    """Returns every similarity of each variant's maps to those of the trained network."""
     similarities = {}
-    for method, layer, column, name in product(study.methods, study.layers, variants(), SIMILARITIES):
+    for method, layer, column, name in product(methods, layers, variants(), SIMILARITIES):
         kind = "signed" if name == "rank_abs" else "map"
         trained, drawn = (found[f"{kind}/{method}/{layer} {c}"] for c in ("trained", column))
         pairs = zip(trained, drawn, strict=True)
@@ -116,26 +111,31 @@ def alike(found: Arrays, study: Study) -> Arrays:
 
 
 def write(study: Study, found: Mapping[str, Arrays]) -> None:
-    """Writes per-picture figures, tables and pictures."""
+    """Writes the figures of each picture, tables and pictures."""
     scores = {
         label: {name: a for name, a in arrays.items() if not name.startswith("map/")} for label, arrays in found.items()
     }
     write_figures(study, scores)
     everything = np.ones(len(study.frames), bool)
+
+    def cells(name: str, method: str, layer: str, label: str) -> list[Estimate]:
+        places = [f"{name}/{method}/{layer} {column}" for column in variants()]
+        return [mean_figure(study, scores[label], place, everything) for place in places]
+
     rows = list(product(study.methods, study.layers, found))
     tables = [
         Table(
-            name, f"{title} with the trained network's map",
-            {
-                row: [
-                    mean_figure(study, scores[row[2]], f"{name}/{row[0]}/{row[1]} {c}", everything) for c in variants()
-                ]
-                for row in rows
-            },
-            list(variants()), ("method", "layer", "network"), None, "", 3,
+            name,
+            f"{title} with the trained network's map",
+            {row: cells(name, *row) for row in rows},
+            list(variants()),
+            ("method", "layer", "network"),
+            best=None,
+            unit="",
+            decimals=3,
         )
         for name, title in TITLES.items()
-    ]  # fmt: skip
+    ]
     pictures = [_sheet(study, network, found[network.label]) for network in study.networks]
     write_contents(
         study.folder,
@@ -149,7 +149,10 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
 
 
 def _sheet(study: Study, network: Network, arrays: Arrays) -> tuple[str, str]:
-    """A frame of each class under the first method: the picture, the trained network's map, those of the variants."""
+    """Saves a sheet of the first method; returns its file and caption.
+
+    For a frame of each class it shows the picture, the trained network's map, and those of the variants.
+    """
     method, layer = study.methods[0], study.layers[0]
     first = [int(np.flatnonzero(study.labels == c)[0]) for c in np.unique(study.labels)][:SHOWN]
     names = ["trained", *variants()]

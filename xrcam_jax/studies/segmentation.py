@@ -1,11 +1,11 @@
-"""Weakly supervised segmentation: does the saliency cover what a person outlined (Tables 5.1 to 5.4)?
+"""Does the saliency cover what a person outlined, without having been taught to (Tables 5.1 to 5.4)?
 
     xrcam evaluate segmentation --data prepared --annotations annotations.json --weights run/ --part all
 
-For every method, layer and aggregate: pooled IoU of the pixels above mean + standard deviation with the outlines (eq.
-5.1), over the annotated frames that are classified correctly, the labelled class being explained; and the mean IoU,
-Dice, eq. 2.22, box IoU and pointing game. A disc in the middle, as large as what is outlined, is the baseline that
-never looks. Give the weights of several networks to compare them.
+For every method, layer and aggregate, the study measures the pooled IoU of the pixels above mean + standard deviation
+(eq. 5.1) with the outlines, over the annotated frames that are classified correctly; the labelled class is explained.
+It also gives the mean IoU, Dice, eq. 2.22, box IoU and the pointing game. A disc in the middle, as large as what is
+outlined, is the baseline that never looks. Give the weights of several networks to compare them.
 
 Seven methods at four layers cost one forward and two backward passes: 0.4 s for a frame of 224 x 224 with ResNet50 on
 2 cores, and half a minute of compilation.
@@ -13,23 +13,25 @@ Seven methods at four layers cost one forward and two backward passes: 0.4 s for
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 import xrcam_jax as xr
 from xrcam_jax.metrics import localisation, overlap
 from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.models import ResNet
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.studies import plots
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns
 from xrcam_jax.studies.per_picture import counted, iou_p_value, mean_figure, pooled_iou, write_figures
-from xrcam_jax.studies.study import Arrays, Batch, Study, add_arguments, each_batch, open_study, parser
+from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
 
 NAME = "segmentation"
@@ -44,7 +46,7 @@ MEANS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the experiment; returns the exit status."""
+    """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
     options = arguments.parse_args(argv)
@@ -54,8 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def figures(model: ResNet, methods: Sequence[str], layers: Sequence[str]) -> Callable[[Batch], Mapping[str, Array]]:
-    """What is measured on a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
+def figures(
+    model: Callable[..., Any], methods: Sequence[str], layers: Sequence[str]
+) -> Callable[[Batch], Mapping[str, Array]]:
+    """Returns a function that measures a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
     explain = xr.Explainer(model, methods, layers)
 
     def compute(batch: Batch) -> Mapping[str, Array]:
@@ -70,8 +74,8 @@ def figures(model: ResNet, methods: Sequence[str], layers: Sequence[str]) -> Cal
 @jax.jit
 def measured(
     maps: Mapping[str, Float[Array, "b h w"]], masks: Bool[Array, "b h w"]
-) -> dict[str, dict[str, Float[Array, " b"]]]:
-    """All figures of all maps but those of boxes, by the maps' names."""
+) -> dict[str, dict[str, Num[Array, " b"]]]:
+    """Returns all figures but those of boxes, by the maps' names."""
     return {
         place: {
             **_overlaps(overlap.salient(each), masks),
@@ -82,9 +86,9 @@ def measured(
 
 
 def boxed(
-    maps: Mapping[str, Float[Array, "b h w"]], boxes: Int[np.ndarray, "b n 4"]
+    maps: Mapping[str, Float[Array, "b h w"]], boxes: Int[Array | np.ndarray, "b n 4"]
 ) -> dict[str, dict[str, Float[Array, " b"]]]:
-    """The figure of boxes of all maps, by the maps' names."""
+    """Returns the figures of boxes, by the maps' names."""
     found = localisation.localised(_salient(list(maps.values())), boxes)
     return {place: {"box_iou": values} for place, values in zip(maps, found, strict=True)}
 
@@ -101,19 +105,19 @@ def _overlaps(found: Array, masks: Array) -> dict[str, Array]:
 
 
 def by_place(figures: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
-    """``{PLACE: {FIGURE: x}}`` as ``{FIGURE/PLACE: x}``."""
+    """Returns ``{PLACE: {FIGURE: x}}`` as ``{FIGURE/PLACE: x}``."""
     return {f"{figure}/{place}": x for place, by_figure in figures.items() for figure, x in by_figure.items()}
 
 
 def baseline(maps: Mapping[str, Array], masks: Bool[ArrayLike, "b h w"]) -> dict[str, Array]:
-    """The overlaps of a disc in the middle of each picture, as large as what is outlined there, in every column."""
+    """Returns the overlaps of a disc in the middle of each picture, as large as its outlines, for every column."""
     found = _overlaps(overlap.centred_discs(np.asarray(masks)), jnp.asarray(masks))
     places = dict.fromkeys(f"{DISC}/{place.partition('/')[2]}" for place in maps)
     return by_place(dict.fromkeys(places, found))
 
 
 def write(study: Study, found: Mapping[str, Arrays]) -> None:
-    """Writes per-picture figures, tables, tests and plots."""
+    """Writes the figures of each picture, tables, tests and plots."""
     write_figures(study, found)
     chosen = {label: counted(study, arrays) for label, arrays in found.items()}
     _write_tests(study, found, chosen)
@@ -132,12 +136,12 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
 
 
 def _tables(study: Study, found: Mapping[str, Arrays], chosen: Mapping[str, np.ndarray]) -> list[Table]:
-    """Pooled IoU per layer and aggregated, then the means of all other figures."""
+    """Returns the pooled IoU of layers and of aggregates, then the means of all other figures."""
     rows = list(product([*study.methods, DISC], found))
     names, layers, labels = columns(study.layers), study.layers, ("method", "network")
 
     def cells(figure: str | None, method: str, label: str) -> list[Estimate]:
-        """Of a row, by column: pooled IoU, or the mean of a figure; NaN where a method has no such map."""
+        """Returns a row: the pooled IoU, or the mean of a figure; NaN where a method has no such map."""
         arrays, right = found[label], chosen[label]
         estimates = []
         for place in (f"{method}/{column}" for column in names):
@@ -163,7 +167,7 @@ def _tables(study: Study, found: Mapping[str, Arrays], chosen: Mapping[str, np.n
 
 
 def _plots(study: Study, per_layer: Table, together: Table) -> list[tuple[str, str]]:
-    """A plot for each network: all methods at each layer and in aggregate."""
+    """Draws all methods at each layer and in aggregate, for each network; returns the files with their captions."""
     heads = [*study.layers, together.columns[-1]]
     pictures = []
     for label in (network.label for network in study.networks):
@@ -181,27 +185,19 @@ def _unit(study: Study) -> str:
 
 
 def _write_tests(study: Study, found: Mapping[str, Arrays], chosen: Mapping[str, np.ndarray]) -> None:
-    """``tests.csv``: in each column the best method against each other one."""
-    rows = []
-    for label, arrays in found.items():
-        for column in columns(study.layers):
-            values = {
-                method: pooled_iou(study, arrays, f"{method}/{column}", chosen[label]).value
-                for method in study.methods
-                if f"both/{method}/{column}" in arrays
-            }
-            finite = [method for method, value in values.items() if not np.isnan(value)]
-            best = max(finite, key=values.__getitem__, default=None)
-            for method in finite:
-                if best is not None and method != best:
-                    p = iou_p_value(study, arrays, f"{best}/{column}", f"{method}/{column}", chosen[label])
-                    rows.append({
-                        "network": label,
-                        "column": column,
-                        "best": best,
-                        "iou_best": f"{values[best]:.6f}",
-                        "other": method,
-                        "iou_other": f"{values[method]:.6f}",
-                        "p": f"{p:.6f}",
-                    })  # fmt: skip
+    """Writes ``tests.csv``: in each column it compares the best method with each other one."""
+    rows: list[dict[str, str]] = []
+    for (label, arrays), column in product(found.items(), columns(study.layers)):
+        values = {
+            method: pooled_iou(study, arrays, f"{method}/{column}", chosen[label]).value
+            for method in study.methods
+            if f"both/{method}/{column}" in arrays
+        }
+        finite = [method for method, value in values.items() if not np.isnan(value)]
+        best = max(finite, key=values.__getitem__, default="")
+        for method in finite:
+            if method != best:
+                p = iou_p_value(study, arrays, f"{best}/{column}", f"{method}/{column}", chosen[label])
+                row = {"network": label, "column": column, "best": best, "iou_best": f"{values[best]:.6f}"}
+                rows.append(row | {"other": method, "iou_other": f"{values[method]:.6f}", "p": f"{p:.6f}"})
     write_rows(study.folder / "tests.csv", rows)

@@ -1,9 +1,10 @@
-"""Does the saliency find the drawn structures? Pooled IoU over correctly classified meningioma frames.
+"""Does the saliency find the drawn structures?
 
-    xrcam demo        # a minute: does this for the network that comes with the package
+    xrcam demo        # answers this for the network that comes with the package, in a minute
 
-Beside each method stand two baselines that never look: a disc in the middle, as large as what was drawn in
-the frame, and noise, thresholded like a map.
+The answer is the pooled IoU over the meningioma frames that are classified correctly. Beside each method stand two
+baselines that never look: a disc in the middle, as large as what was drawn in the frame, and noise, thresholded like a
+map.
 """
 
 from dataclasses import dataclass
@@ -19,23 +20,22 @@ from xrcam_jax.data.synthetic import LABELS
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.metrics import overlap
 from xrcam_jax.metrics.overlap import salient
-from xrcam_jax.models import ResNet
+from xrcam_jax.models.resnet import STAGES, ResNet
 
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
 AGGREGATE = "aggregate"
 MENINGIOMA = LABELS.index("Meningioma")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What :func:`find_structures` found.
+class StructuresFound:
+    """Says how well the saliency covers the drawn structures.
 
     Attributes:
       accuracy: share of all frames that were classified correctly.
       frames: number of correctly classified meningioma frames, over which the rest is pooled.
       iou: by method and layer, or ``"aggregate"``, in [0, 1].
-      disc: of the disc in the middle.
-      noise: of thresholded noise.
+      disc: the same of the disc in the middle.
+      noise: the same of thresholded noise.
     """
 
     accuracy: float
@@ -45,8 +45,8 @@ class Found:
     noise: float
 
     def table(self) -> str:
-        """As Markdown, in percent."""
-        columns = [*LAYERS, AGGREGATE]
+        """Returns the overlaps as Markdown, in percent."""
+        columns = [*STAGES, AGGREGATE]
         lines = ["| method | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
         for method, values in self.iou.items():
             lines.append(f"| {method} | " + " | ".join(f"{100 * values[c]:.1f}" for c in columns) + " |")
@@ -56,15 +56,25 @@ class Found:
 
 
 def network_input(frames: Frames, model: ResNet) -> Float[np.ndarray, "n h w 3"]:
-    """The frames as ``model`` wants them."""
+    """Returns the frames as ``model`` wants them."""
     return xr.preprocess(np.repeat(frames.pictures[..., None], 3, axis=3), model.preprocessing)
 
 
 def find_structures(
     model: ResNet, frames: Frames, methods: tuple[str, ...], *, batch_size: int = 32
-) -> tuple[Found, list[Explanation]]:
-    """Explain the true class of every frame and compare with what was drawn; the explanations come in batches."""
-    explain = xr.Explainer(model, methods, LAYERS)
+) -> tuple[StructuresFound, list[Explanation]]:
+    """Explains the true class of every frame and compares the maps with what was drawn.
+
+    Args:
+      model: a classifier of such frames.
+      frames: drawn ones.
+      methods: that explain it, at all four layers and in aggregate.
+      batch_size: frames at a time.
+
+    Returns:
+      What was found, and the explanations batch by batch.
+    """
+    explain = xr.Explainer(model, methods, STAGES)
     images = network_input(frames, model)
     starts = range(0, len(images), batch_size)
     batches = [explain(images[i : i + batch_size], targets=frames.labels[i : i + batch_size]) for i in starts]
@@ -80,10 +90,10 @@ def find_structures(
         maps = [e.aggregate(method) if layer == AGGREGATE else e.maps[method][layer] for e in batches]
         return iou(salient(jnp.concatenate(maps)[chosen]))
 
-    return Found(
+    return StructuresFound(
         accuracy=float(right.mean()),
         frames=int(chosen.sum()),
-        iou={method: {layer: found_by(method, layer) for layer in (*LAYERS, AGGREGATE)} for method in methods},
+        iou={method: {layer: found_by(method, layer) for layer in (*STAGES, AGGREGATE)} for method in methods},
         disc=iou(overlap.centred_discs(truth)),
         noise=iou(salient(jnp.asarray(np.random.default_rng(0).random(truth.shape)))),
     ), batches

@@ -1,4 +1,4 @@
-"""Tables of figures with their intervals, as CSV and Markdown, and what a report has to know of them."""
+"""Tables hold figures with their intervals; they are written as CSV and Markdown, and described for the report."""
 
 import csv
 import io
@@ -17,18 +17,18 @@ CONTENTS = "contents.json"
 
 @dataclass(frozen=True)
 class Table:
-    """Figures in rows and columns.
+    """Holds figures in rows and columns.
 
     Attributes:
-      file: its name, without suffix.
+      file: name of the file, without suffix.
       title: one line.
-      rows: by the row's labels, a tuple of names, one figure for each column.
-      columns: their names.
-      labels: names of the rows' labels.
+      rows: by the row's labels, which are a tuple of names, one figure for each column.
+      columns: names of the columns.
+      labels: what the rows' labels are called.
       best: whether the largest or the smallest of a column is the best one; None where neither is.
-      unit: of all figures.
-      decimals: of the Markdown; the CSV has all digits.
-      interval: what the two figures beside each are.
+      unit: what all figures are in.
+      decimals: digits after the point in the Markdown; the CSV has all digits.
+      interval: what the interval of each figure is.
     """
 
     file: str
@@ -42,7 +42,7 @@ class Table:
     interval: str = "95 % confidence interval"
 
     def csv(self) -> str:
-        """Three columns for each: the figure, and the ends of its interval; empty where there is none."""
+        """Returns the table as CSV: the figures and the ends of their intervals, empty where there is none."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*self.labels, *(f"{c}{end}" for c in self.columns for end in ("", " low", " high"))])
@@ -51,7 +51,7 @@ class Table:
         return text.getvalue()
 
     def markdown(self) -> str:
-        """The best of each column in bold, intervals in brackets, a dash where there is no figure."""
+        """Returns the table as Markdown: the best in bold, intervals in brackets, a dash where there is no figure."""
         best = [self._best([figures[i].value for figures in self.rows.values()]) for i in range(len(self.columns))]
         lines = [
             f"**{self.title}** ({self.unit})" if self.unit else f"**{self.title}**",
@@ -74,7 +74,7 @@ class Table:
         if math.isnan(figure.value):
             return "–"
         text = self._number(figure.value)
-        # As good as it can be told apart in print.
+        # Figures that print alike cannot be told apart in the table, so all of them are in bold.
         text = f"**{text}**" if math.isfinite(best) and text == self._number(best) else text
         if math.isnan(figure.low):
             return text
@@ -86,12 +86,12 @@ class Table:
 
 
 def scaled(figure: Estimate, factor: float = 100.0) -> Estimate:
-    """The figure and its interval times ``factor``: per cent by default."""
+    """Returns the figure and its interval times ``factor``, which gives per cent by default."""
     return Estimate(*(factor * value for value in figure))
 
 
 def mean_of(figures: Sequence[Estimate]) -> Estimate:
-    """The mean of some figures, without an interval: they are not independent."""
+    """Returns the mean of some figures, without an interval, since the figures are not independent."""
     return Estimate(sum(figure.value for figure in figures) / len(figures))
 
 
@@ -105,13 +105,13 @@ def write_contents(
     pictures: Sequence[tuple[str, str]] = (),
     viewer: str | None = None,
 ) -> None:
-    """Writes the tables of an experiment, and ``contents.json``: what ``xrcam report`` shows, and in which order.
+    """Writes the tables of a study, and ``contents.json``, which tells ``xrcam report`` what to show in which order.
 
     Args:
-      folder: of the experiment.
+      folder: of the study.
       title: one line.
       text: what was done and what came out, a paragraph.
-      order: of the experiment among others.
+      order: place of the study among others.
       tables: to be written.
       pictures: files in the folder, each with its caption.
       viewer: a file in the folder, with pictures and maps to page through.
@@ -139,6 +139,6 @@ def write_contents(
         "viewer": viewer,
     }
     write_whole(folder / CONTENTS, (json.dumps(contents, indent=1) + "\n").encode())
-    # The first two are what the thesis prints; all of them are in the folder.
+    # The first two are what the thesis prints; the folder has all of them.
     print("\n".join(table.markdown() for table in tables[:2]))
     print(f"{text}\nSee {folder}")

@@ -4,21 +4,22 @@
     xrcam train prepared --model skresnext50_32x4d --weights timm/skresnext50_32x4d.ra_in1k --out pretrained
     xrcam evaluate transfer --data prepared --annotations annotations.json --weights scratch/ pretrained/ --part all
 
-Accuracy of each network, pooled IoU at all layers, and Relevance-CAM of each layer side by side. Each network costs
-what ``segmentation`` does with one method.
+The study writes the accuracy of each network, the pooled IoU at all layers, and Relevance-CAM of each layer side by
+side. Each network costs what ``segmentation`` does with one method.
 """
 
 from collections.abc import Sequence
 
 from xrcam_jax.errors import CommandError
-from xrcam_jax.studies.networks import compare
-from xrcam_jax.studies.study import add_arguments, open_study, parser
+from xrcam_jax.studies.arguments import add_arguments, parser
+from xrcam_jax.studies.compare import compare
+from xrcam_jax.studies.study import open_study
 
 NAME = "transfer"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the experiment; returns the exit status."""
+    """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments, methods=("relevance_cam", "xrelevance_cam"))
     options = arguments.parse_args(argv)

@@ -1,1 +1,1 @@
-"""Training a classifier: one step, the loop around it, and what is kept of it."""
+"""Training a classifier: one step, the loop around it, its checkpoints, and the report at the end."""

@@ -1,8 +1,8 @@
-"""States of a run on the disk: ``last``, from which it goes on, and ``best``, which is what it is for.
+"""Checkpoints of a training run: ``last``, from which it goes on, and ``best``, which is what it is for.
 
-A checkpoint is a folder named after its step, with the arrays and, as JSON, everything else that the run
-needs to go on. Orbax writes it under another name and renames it: a run killed at any moment leaves whole
-checkpoints only.
+A checkpoint here is a folder named after its step. It has the state's arrays and, as JSON, everything else that the run
+needs to go on. Orbax writes it under another name and renames it, so that a run killed at any moment leaves only whole
+checkpoints. The files of weights that others load are another thing, see :mod:`xrcam_jax.checkpoints`.
 """
 
 import os
@@ -19,10 +19,10 @@ LAST, BEST = "last", "best"
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """Writes and reads the checkpoints of one run.
 
     Args:
-      folder: of the run; ``last`` and ``best`` are made in it.
+      folder: folder of the run; ``last`` and ``best`` are made in it.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
@@ -33,13 +33,13 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=1,
             cleanup_tmp_directories=True,
-            # A best checkpoint may only be written once the last one is whole.
+            # The best checkpoint may only be written once the last one is whole.
             enable_async_checkpointing=False,
         )
         return ocp.CheckpointManager(self.folder / name, options=options, item_names=("state", "progress"))
 
     def step(self, name: str) -> int | None:
-        """The step of the checkpoint called ``name``, None where there is none."""
+        """Returns the step of the checkpoint called ``name``, None where there is none."""
         return self._managers[name].latest_step()
 
     def save(self, name: str, state: TrainState, progress: Mapping[str, Any]) -> None:
@@ -49,25 +49,28 @@ class Checkpoints:
 
         Args:
           name: ``"last"`` or ``"best"``.
-          state: with its arrays on all devices.
-          progress: what JSON can hold; the same in all processes.
+          state: the state, whose arrays are on all devices.
+          progress: what else the run needs, as JSON can hold it; the same in all processes.
         """
         step = int(state.step)
         if step == self.step(name):
             return
-        # From the host: of arrays on several devices, Orbax lets each device cut out and write its own slice, which
-        # compiles a program for every shape.
+        # From the host, since Orbax would let each of several devices cut out and write its own slice of an array,
+        # which compiles a program for every shape.
         arrays = ocp.args.StandardSave(jax.device_get(state))
         items = ocp.args.Composite(state=arrays, progress=ocp.args.JsonSave(dict(progress)))
         self._managers[name].save(step, args=items)
         self._managers[name].wait_until_finished()
 
     def restore(self, name: str, like: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
-        """The checkpoint called ``name``, None where there is none.
+        """Reads the checkpoint called ``name``.
 
         Args:
           name: ``"last"`` or ``"best"``.
           like: a state of the same run, whose shapes, dtypes and places on devices the arrays take.
+
+        Returns:
+          State and progress as they were saved, None where there is no such checkpoint.
 
         Raises:
           ValueError: names the folder whose content is damaged or of another model.
@@ -84,5 +87,6 @@ class Checkpoints:
         return restored["state"], restored["progress"]
 
     def close(self) -> None:
+        """Ends Orbax's threads."""
         for manager in self._managers.values():
             manager.close()

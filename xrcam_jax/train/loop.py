@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -12,34 +12,40 @@ from jax.sharding import Mesh
 
 from xrcam_jax.runtime.devices import place
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
-from xrcam_jax.train.report import Predictions, confusion_matrix, figures, mean_loss
+from xrcam_jax.train.predictions import Predictions, confusion_matrix, figures, mean_loss
 from xrcam_jax.train.step import Sums, TrainState
 
 SCORES = ("accuracy", "balanced_accuracy", "loss")
 
 
 class Diverged(ArithmeticError):
-    """The loss or its gradient is no longer a number; the checkpoints are those of before."""
+    """Says that the loss or its gradient is no longer a number; the checkpoints are those of before."""
 
 
+@runtime_checkable
 class Batches(Protocol):
-    """An endless iterator over batches whose place can be noted, as what JSON can hold, and returned to."""
+    """Iterates over batches without end, from a place that can be noted and returned to."""
 
-    def __next__(self) -> Mapping[str, Any]: ...
-    def get_state(self) -> dict[str, Any]: ...
-    def set_state(self, state: dict[str, Any], /) -> None: ...
+    def __next__(self) -> Mapping[str, Any]:
+        """Returns the next batch: arrays by name."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the place, as JSON can hold it."""
+
+    def set_state(self, state: dict[str, Any], /) -> None:
+        """Returns to a place."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When to do what.
+    """Says when a run has a validation or a checkpoint, and when it ends.
 
     Attributes:
-      steps_per_epoch: number of steps after which there is a validation.
-      epochs: number of epochs at most.
-      patience: number of epochs in a row without a better score after which it is over.
-      score: of the validation part, one of ``SCORES``: its accuracy, balanced accuracy or (the less the
-        better) loss.
+      steps_per_epoch: number of steps between validations.
+      epochs: largest number of epochs.
+      patience: number of epochs in a row without a better score after which training ends.
+      score: what the best epoch is chosen by, one of ``SCORES``: accuracy, balanced accuracy or (the less the better)
+        loss of the validation part.
       checkpoint_every: number of steps between checkpoints within an epoch; 0 for none but at its end.
 
     Raises:
@@ -64,7 +70,15 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Totals:
-    """What the steps of an unfinished epoch add up to."""
+    """Holds what the steps of an unfinished epoch add up to.
+
+    Attributes:
+      loss: sum of the weighted losses.
+      weight: sum of the weights; the mean loss is ``loss / weight``.
+      correct: number of pictures that were classified correctly.
+      images: number of pictures.
+      seconds: time that the steps took, without compilation.
+    """
 
     loss: float = 0.0
     weight: float = 0.0
@@ -75,12 +89,12 @@ class Totals:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is; with the arrays of its state, all that going on needs.
+    """Says how far a run is; with the arrays of its state, that is all that is needed to go on.
 
     Attributes:
       step: number of steps taken.
       history: for each finished epoch a row of figures, by name.
-      totals: of the epoch under way.
+      totals: totals of the epoch under way.
       best_epoch: number, from 1, of the epoch with the best score; None before the first has ended.
       best_score: its score.
       batches: place of the iterator over batches.
@@ -95,31 +109,45 @@ class Progress:
 
     @property
     def epoch(self) -> int:
-        """Number of finished epochs."""
+        """Returns the number of finished epochs."""
         return len(self.history)
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> "Progress":
-        """The inverse of ``dataclasses.asdict``."""
+        """Reads back what ``dataclasses.asdict`` made of a progress."""
         totals, history = Totals(**content["totals"]), tuple(content["history"])
         return Progress(**{**content, "totals": totals, "history": history})
 
 
 class Observer:
-    """Is told how training goes; does nothing with it."""
+    """Is told how training goes, and does nothing with it; subclasses do."""
 
     def started(self, progress: Progress) -> None:
-        """Training starts, or goes on, from here."""
+        """Is called when training starts, or goes on, from here."""
 
     def stepped(self, progress: Progress) -> None:
-        """A step is done; ``progress.totals`` has it."""
+        """Is called when a step is done; ``progress.totals`` has it."""
 
     def saved(self, progress: Progress) -> None:
-        """An epoch has ended: its row is the history's last, and on the disk."""
+        """Is called when an epoch has ended: its row is the history's last, and on the disk."""
 
 
 def finished(progress: Progress, schedule: Schedule) -> str | None:
-    """Why training is over, None if it is not."""
+    """Tells why training is over.
+
+    Args:
+      progress: how far the run is.
+      schedule: when it ends.
+
+    Returns:
+      The reason, None if training is not over.
+
+    Example:
+      >>> finished(Progress(), Schedule(steps_per_epoch=5, epochs=1)) is None
+      True
+      >>> finished(Progress(step=5, history=({},)), Schedule(steps_per_epoch=5, epochs=1))
+      '1 epochs are done'
+    """
     if progress.best_epoch is not None and progress.epoch - progress.best_epoch >= schedule.patience:
         return f"no better {schedule.score} in {schedule.patience} epochs"
     return f"{schedule.epochs} epochs are done" if progress.epoch >= schedule.epochs else None
@@ -127,17 +155,17 @@ def finished(progress: Progress, schedule: Schedule) -> str | None:
 
 @dataclass(frozen=True)
 class Run:
-    """All that a run is made of, besides its state.
+    """Holds all that a training run is made of, besides its state.
 
     Attributes:
       train_step: from :func:`xrcam_jax.train.step.make_train_step`.
-      evaluate: the state to what it predicts for the validation part.
+      evaluate: from a state to what it predicts for the validation part.
       batches: this process's share of each batch.
-      mesh: that the step was made for.
-      schedule: when to do what.
-      checkpoints: of this run and no other.
-      class_weights: the step's, for the loss of the validation part.
-      observer: is told.
+      mesh: the mesh that the step was made for.
+      schedule: when there is a validation or a checkpoint, and when it ends.
+      checkpoints: the checkpoints of this run and no other.
+      class_weights: weights of the step, for the loss of the validation part.
+      observer: is told how training goes.
     """
 
     train_step: Callable[[TrainState, Any], tuple[TrainState, Sums]]
@@ -156,15 +184,18 @@ def fit(state: TrainState, run: Run) -> tuple[TrainState, Progress]:
     Stopped at any moment and started again with the same arguments, it ends with the same state.
 
     Args:
-      state: fresh, from :func:`xrcam_jax.train.step.initial_state`; its buffers are taken over.
+      state: a fresh state, from :func:`xrcam_jax.train.step.initial_state`; its buffers are taken over.
       run: what to do.
 
     Returns:
       The last state (the best is in ``run.checkpoints``) and how it went.
 
     Raises:
-      Diverged: the loss or the gradient is not finite. The last checkpoint is of before.
+      Diverged: the loss or the gradient is not finite. The last checkpoint is from before.
       ValueError: a checkpoint is of another model or of other batches.
+
+    Example:
+      >>> state, progress = fit(state, run)  # doctest: +SKIP
     """
     state, progress = _resumed(state, run.checkpoints)
     if progress.batches:
@@ -188,13 +219,30 @@ def predict(
     batches: Iterable[Mapping[str, Any]],
     mesh: Mesh,
 ) -> Predictions:
-    """What the state says of every example, in the order of their indices.
+    """Predicts every example of a part.
 
     Args:
       eval_step: from :func:`xrcam_jax.train.step.make_eval_step`.
-      state: the network.
-      batches: of ``"image"``, ``"label"``, ``"index"`` and ``"weight"``, which is 0 for padding.
-      mesh: that the step was made for.
+      state: the network's state.
+      batches: this process's share of each batch: ``"image"``, ``"label"``, ``"index"`` and ``"weight"``, which is 0
+        for padding.
+      mesh: the mesh that the step was made for.
+
+    Returns:
+      The predictions, in the order of the indices.
+
+    Example:
+      A stand-in for the step, which says class 1 of everything:
+
+      >>> import jax, jax.numpy as jnp, numpy as np
+      >>> from xrcam_jax.runtime.devices import data_mesh
+      >>> def eval_step(state, batch):
+      ...     return jnp.array([[0.0, 1.0]] * 3), batch
+      >>> batch = {"label": np.int32([1, 0, 0]), "index": np.int32([1, 0, -1]), "weight": np.float32([1, 1, 0])}
+      >>> state = TrainState(jnp.int32(0), params={}, stats={}, optimiser={})
+      >>> found = predict(eval_step, state, [batch], data_mesh(jax.devices()[:1]))
+      >>> found.label.tolist(), found.predicted.tolist()
+      ([0, 1], [1, 1])
     """
     parts = []
     for batch in batches:
@@ -212,16 +260,16 @@ def _resumed(state: TrainState, checkpoints: Checkpoints) -> tuple[TrainState, P
 
 
 def _save_best(state: TrainState, progress: Progress, checkpoints: Checkpoints) -> None:
-    """Keeps the state as the best if its epoch is.
+    """Keeps the state as the best if it ends the best epoch.
 
-    The last checkpoint is always written first: a run killed between the two makes up for it when it goes on.
+    The last checkpoint is always written first. A run killed between the two makes up for it when it goes on.
     """
     if progress.best_epoch == progress.epoch and progress.step == progress.history[-1]["step"]:
         checkpoints.save(BEST, state, asdict(progress))
 
 
 def _steps(run: Run, state: TrainState, progress: Progress, *, compiled: bool) -> tuple[TrainState, Progress]:
-    """The rest of an epoch's steps."""
+    """Takes the rest of an epoch's steps."""
     end = (progress.epoch + 1) * run.schedule.steps_per_epoch
     every = run.schedule.checkpoint_every
     pending: Sums | None = None
@@ -232,7 +280,7 @@ def _steps(run: Run, state: TrainState, progress: Progress, *, compiled: bool) -
         state, sums = run.train_step(state, place(run.mesh, batch))
         if not compiled:
             compiled = clock.lap() > 0
-        # The sums of the step before: waiting for this one's would leave the device idle.
+        # Here are the sums of the step before, since waiting for this one's would leave the device idle.
         if pending is not None:
             progress = _with_step(run, progress, pending, images, clock.lap())
         pending = sums
@@ -264,7 +312,7 @@ def _with_step(run: Run, progress: Progress, sums: Sums, images: int, seconds: f
 
 
 def _with_epoch(progress: Progress, predictions: Predictions, run: Run) -> Progress:
-    """Closes an epoch: its row, and whether its score is the best."""
+    """Closes an epoch: adds its row, and notes whether its score is the best."""
     totals, classes = progress.totals, predictions.logits.shape[1]
     validation = figures(confusion_matrix(predictions.label, predictions.predicted, classes))
     row: dict[str, float] = {
@@ -288,7 +336,7 @@ def _with_epoch(progress: Progress, predictions: Predictions, run: Run) -> Progr
 
 
 class _Clock:
-    """Seconds since it was last asked."""
+    """Tells how many seconds have passed since it was last asked."""
 
     def __init__(self) -> None:
         self._then = time.perf_counter()

@@ -1,131 +1,40 @@
-"""What a network gets right: figures of a whole part, by class and by patient, and how they came about.
-
-Everything here works on the host, in NumPy.
-"""
+"""What a training is judged by: a section of text, curves as a picture and a TensorBoard log."""
 
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int32
 
 from xrcam_jax.runtime.files import write_whole
-
-EXTRA = "pip install 'xrcam-jax[train]'"
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a network says of the examples of a part, in the part's order.
-
-    Attributes:
-      index: places in the part, ascending.
-      label: class numbers.
-      logits: one row an example, one column a class.
-    """
-
-    index: Int32[np.ndarray, " m"]
-    label: Int32[np.ndarray, " m"]
-    logits: Float32[np.ndarray, "m n"]
-
-    @property
-    def predicted(self) -> Int[np.ndarray, " m"]:
-        """The class number of the largest logit."""
-        return self.logits.argmax(axis=1)
-
-    @property
-    def log_probabilities(self) -> Float[np.ndarray, "m n"]:
-        """Natural logarithms of the softmax, float64."""
-        shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-    @property
-    def probabilities(self) -> Float[np.ndarray, "m n"]:
-        return np.exp(self.log_probabilities)
-
-
-def confusion_matrix(
-    label: Int[np.ndarray, " m"], predicted: Int[np.ndarray, " m"], classes: int
-) -> Int[np.ndarray, "n n"]:
-    """How many examples of the class of the row were taken for the class of the column."""
-    return np.bincount(label * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Figures of a confusion matrix, in [0, 1]; NaN where there is nothing to divide by.
-
-    Attributes:
-      examples: by class.
-      accuracy: share of the examples that were classified correctly.
-      balanced_accuracy: mean recall of the classes that have examples.
-      precision: by class, share of the examples taken for the class that are of it.
-      recall: by class, share of its examples that were found.
-    """
-
-    examples: Int[np.ndarray, " n"]
-    accuracy: float
-    balanced_accuracy: float
-    precision: Float[np.ndarray, " n"]
-    recall: Float[np.ndarray, " n"]
-
-
-def figures(confusion: Int[np.ndarray, "n n"]) -> Figures:
-    """Figures of a matrix from :func:`confusion_matrix`."""
-    correct, examples = np.diagonal(confusion), confusion.sum(axis=1)
-    recall, precision = _share(correct, examples), _share(correct, confusion.sum(axis=0))
-    balanced = recall[examples > 0].mean() if examples.any() else np.nan
-    return Figures(examples, float(_share(correct.sum(), examples.sum())), float(balanced), precision, recall)
-
-
-def mean_loss(predictions: Predictions, class_weights: Sequence[float] | None = None) -> float:
-    """The (weighted) mean cross-entropy, as the training step's."""
-    labels = predictions.label
-    losses = -np.take_along_axis(predictions.log_probabilities, labels[:, None], axis=1)[:, 0]
-    return float(np.average(losses, weights=None if class_weights is None else np.asarray(class_weights)[labels]))
-
-
-@dataclass(frozen=True)
-class Patient:
-    """Figures of one patient's examples of one class.
-
-    Attributes:
-      name: the patient's.
-      label: class number.
-      examples: how many there are.
-      correct: how many of them were classified correctly.
-      predicted: the class number of the largest mean probability.
-    """
-
-    name: str
-    label: int
-    examples: int
-    correct: int
-    predicted: int
-
-
-def by_patient(predictions: Predictions, patients: Sequence[str]) -> list[Patient]:
-    """Figures for each patient, sorted; a patient with examples of two classes counts once for each.
-
-    Args:
-      predictions: of a part.
-      patients: name of the patient for each of the predictions.
-    """
-    found, probabilities = predictions.predicted, predictions.probabilities
-    rows = []
-    for name, label in sorted(set(zip(patients, predictions.label.tolist(), strict=True))):
-        mine = (np.asarray(patients) == name) & (predictions.label == label)
-        correct = int((found[mine] == label).sum())
-        rows.append(Patient(name, label, int(mine.sum()), correct, int(probabilities[mine].mean(axis=0).argmax())))
-    return rows
+from xrcam_jax.train.predictions import Figures, Patient, Predictions, by_patient, confusion_matrix, figures
 
 
 def markdown(title: str, predictions: Predictions, classes: Sequence[str], patients: Sequence[str]) -> str:
-    """A section of a report: overall figures, confusion matrix, tables by class and by patient."""
+    """Writes a section of a report: overall figures, confusion matrix, tables by class and by patient.
+
+    Args:
+      title: heading of the section.
+      predictions: predictions for a part, at least one.
+      classes: names of the classes.
+      patients: name of the patient for each of the predictions.
+
+    Returns:
+      The section as Markdown.
+
+    Example:
+      >>> import numpy as np
+      >>> label = np.array([0, 1], np.int32)
+      >>> found = Predictions(label, label, np.array([[1, 0], [0, 1]], np.float32))
+      >>> text = markdown("Part: test", found, ["glioma", "meningioma"], ["a", "b"])
+      >>> print("\\n".join(text.splitlines()[:3]))
+      ## Part: test
+      <BLANKLINE>
+      2 pictures of 2 patients. Accuracy 1.0000, balanced accuracy 1.0000, mean accuracy over patients 1.0000; 2 of 2
+      patients right by their mean probabilities.
+    """
     confusion = confusion_matrix(predictions.label, predictions.predicted, len(classes))
     overall, people = figures(confusion), by_patient(predictions, patients)
     right = sum(patient.predicted == patient.label for patient in people)
@@ -137,34 +46,31 @@ def markdown(title: str, predictions: Predictions, classes: Sequence[str], patie
         f"{right} of {len(people)} patients right by their mean probabilities.",
         "Rows are the true classes, columns the predicted ones:",
         _table(["", *classes], [[name, *counts] for name, counts in zip(classes, confusion.tolist(), strict=True)]),
-        _table(
-            ["class", "pictures", "precision", "recall"],
-            [
-                [name, int(overall.examples[i]), _text(overall.precision[i]), _text(overall.recall[i])]
-                for i, name in enumerate(classes)
-            ],
-        ),
-        _table(
-            ["patient", "class", "pictures", "accuracy", "predicted by mean probability"],
-            [
-                [p.name, classes[p.label], p.examples, _text(p.correct / p.examples), classes[p.predicted]]
-                for p in people
-            ],
-        ),
+        _table_of_classes(overall, classes),
+        _table_of_patients(people, classes),
     ]
     return "\n\n".join(sections) + "\n"
 
 
 def plot_curves(path: str | os.PathLike[str], history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-    """Loss and accuracy by epoch, training and validation, as a PNG picture.
+    """Draws loss and accuracy by epoch, for training and validation, as a PNG picture.
+
+    Args:
+      path: the file to write or to replace.
+      history: for each epoch its figures by name, as :class:`xrcam_jax.train.loop.Progress` has them.
+      best_epoch: number of the epoch that is marked, if any.
 
     Raises:
       ImportError: matplotlib is not installed.
+
+    Example:
+      >>> row = {"epoch": 1, "train_loss": 1, "validation_loss": 2, "train_accuracy": 0.5, "validation_accuracy": 0.4}
+      >>> plot_curves("curves.png", [row], best_epoch=1)  # doctest: +SKIP
     """
     from matplotlib.figure import Figure
 
     epochs = [row["epoch"] for row in history]
-    # No pyplot: it would look for a display and keep the figure.
+    # Not by pyplot, which would look for a display and keep the figure.
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for part in ("train", "validation"):
@@ -180,10 +86,11 @@ def plot_curves(path: str | os.PathLike[str], history: Sequence[Mapping[str, flo
 
 
 class Board:
-    """A TensorBoard log that says what the history says, even after an interruption.
+    """Keeps a TensorBoard log that says what the history says, even after an interruption.
 
     Args:
-      folder: of the log; the logs of earlier starts that lie there are replaced.
+      folder: folder of the log; the logs of earlier starts that lie there are replaced.
+      history: rows of the epochs that are done, which it begins with.
 
     Raises:
       ImportError: tensorboardX is not installed.
@@ -208,13 +115,20 @@ class Board:
         self._writer.flush()
 
     def close(self) -> None:
+        """Closes the log."""
         self._writer.close()
 
 
-def _share(part: Any, whole: Any) -> np.ndarray:
-    """The quotient, NaN where ``whole`` is 0."""
-    whole = np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+def _table_of_classes(overall: Figures, classes: Sequence[str]) -> str:
+    columns = (classes, overall.examples.tolist(), map(_text, overall.precision), map(_text, overall.recall))
+    return _table(["class", "pictures", "precision", "recall"], list(zip(*columns, strict=True)))
+
+
+def _table_of_patients(people: Sequence[Patient], classes: Sequence[str]) -> str:
+    return _table(
+        ["patient", "class", "pictures", "accuracy", "predicted by mean probability"],
+        [[p.name, classes[p.label], p.examples, _text(p.correct / p.examples), classes[p.predicted]] for p in people],
+    )
 
 
 def _text(share: float) -> str:

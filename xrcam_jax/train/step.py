@@ -1,7 +1,7 @@
 """One step of training and one of evaluation, as pure functions of the state and a batch, on any number of devices.
 
-A batch is laid along the mesh's only axis and the state is on every device. What is computed is what one device
-would compute: the loss, its gradient and the statistics of batch norm are those of the whole batch.
+A batch is laid along the mesh's only axis, and the state is on every device. Loss, gradient and statistics of batch
+norm are those of the whole batch, as one device would compute them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax import lax
@@ -19,17 +20,18 @@ from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 from xrcam_jax.runtime.compiling import compiler_options
 from xrcam_jax.runtime.devices import replicate
 
-Batch = Mapping[str, Array]
+#: A batch that lies along a mesh: arrays by name, ``"image"`` and ``"label"`` among them.
+PlacedBatch = Mapping[str, Array]
 PrepareTrain = Callable[[Key[Array, ""], UInt8[Array, "b h w 1"]], Float[Array, "b h w 3"]]
 PrepareEval = Callable[[UInt8[Array, "b h w 1"]], Float[Array, "b h w 3"]]
 
 
 class TrainState(NamedTuple):
-    """All that training changes.
+    """Holds all that training changes.
 
     Attributes:
-      step: int32 scalar, number of steps taken.
-      params: the model's parameters, float32 (or float64).
+      step: number of steps taken, an int32 scalar.
+      params: parameters of the model, float32 (or float64).
       stats: statistics of its batch norms, likewise.
       optimiser: state of the optax transformation.
     """
@@ -41,12 +43,12 @@ class TrainState(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What a step saw, as scalars; sums, so that steps add up.
+    """Holds what a step saw, as scalars; they are sums, so that steps can be added up.
 
     Attributes:
-      loss: class-weighted cross-entropies.
-      weight: class weights. The mean loss is ``loss / weight``.
-      correct: examples that were classified correctly.
+      loss: sum of the class-weighted cross-entropies.
+      weight: sum of the class weights; the mean loss is ``loss / weight``.
+      correct: number of examples that were classified correctly.
       gradient: Euclidean norm of the mean loss's gradient. It is not finite if anything went wrong.
     """
 
@@ -57,23 +59,63 @@ class Sums(NamedTuple):
 
 
 class Static(NamedTuple):
-    """What training leaves alone: the module's structure, and variables that are no parameters or statistics."""
+    """Holds what training leaves alone of a model.
+
+    Attributes:
+      definition: the module's structure.
+      rest: variables that are neither parameters nor statistics.
+    """
 
     definition: nnx.GraphDef
     rest: PyTree
 
 
 def initial_state(model: nnx.Module, optimiser: optax.GradientTransformation, mesh: Mesh) -> tuple[Static, TrainState]:
-    """A model taken apart for training, on every device of the mesh; ``model`` itself stays as it is."""
+    """Takes a model apart for training; the model itself stays as it is.
+
+    Args:
+      model: a Flax module.
+      optimiser: the optax transformation that trains it.
+      mesh: from :func:`xrcam_jax.runtime.devices.data_mesh`.
+
+    Returns:
+      What training leaves alone, and the state before the first step, on every device of the mesh.
+
+    Example:
+      >>> import jax, optax
+      >>> from flax import nnx
+      >>> from xrcam_jax.runtime.devices import data_mesh
+      >>> model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+      >>> static, state = initial_state(model, optax.sgd(0.1), data_mesh(jax.devices()[:1]))
+      >>> int(state.step), state.params["kernel"][...].shape
+      (0, (3, 2))
+    """
     definition, params, stats, rest = nnx.split(model, nnx.Param, nnx.BatchStat, ...)
     state = TrainState(jnp.zeros((), jnp.int32), params, stats, optimiser.init(params))
-    # A copy: steps give their state's buffers away, and the model's own must survive that.
+    # A copy, since steps give their state's buffers away, and the model's own must survive that.
     copy = jax.tree.map(jnp.copy, state)
     return Static(definition, rest), replicate(mesh, copy)
 
 
 def assemble(static: Static, state: TrainState) -> Any:
-    """The model with the parameters and statistics of ``state``, in inference mode."""
+    """Puts a model together again, in inference mode.
+
+    Args:
+      static: from :func:`initial_state`.
+      state: parameters and statistics.
+
+    Returns:
+      The model.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from flax import nnx
+      >>> from xrcam_jax.runtime.devices import data_mesh
+      >>> model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+      >>> static, state = initial_state(model, optax.sgd(0.1), data_mesh(jax.devices()[:1]))
+      >>> assemble(static, state)(jnp.ones((1, 3))).tolist() == model(jnp.ones((1, 3))).tolist()
+      True
+    """
     model = nnx.merge(static.definition, state.params, state.stats, static.rest)
     model.eval()
     return model
@@ -88,32 +130,54 @@ def make_train_step(
     seed: int,
     class_weights: Sequence[float] | None = None,
     accumulate: int = 1,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
-    """A compiled step: the state (whose buffers it takes over) and a placed batch to the next state.
+) -> Callable[[TrainState, PlacedBatch], tuple[TrainState, Sums]]:
+    """Makes a compiled step, from a state and a batch to the next state.
 
-    All noise (augmentation, dropout) is drawn from ``seed`` and the state's step: the same step of the same
-    run is the same whether or not the run was interrupted, and on however many devices.
+    All noise (augmentation, dropout) is drawn from ``seed`` and the state's step. So the same step of the same run is
+    the same whether or not the run was interrupted, and on however many devices.
 
     Args:
       static: from :func:`initial_state`, of a model that is called as ``model(pictures, rngs=...)``.
-      optimiser: what the state was made for.
+      optimiser: the optax transformation that the state was made for.
       prepare: from a key and the batch's ``"image"`` to what the model takes.
       mesh: from :func:`xrcam_jax.runtime.devices.data_mesh`. The batch size has to be a multiple of ``accumulate``
         times its size.
-      seed: of the noise.
-      class_weights: by class; the loss is the weighted mean, as PyTorch's. None: all 1.
+      seed: seed of the noise.
+      class_weights: weight of the examples of each class; the loss is the weighted mean, as PyTorch's. None: all 1.
       accumulate: number of microbatches into which a batch is split, to save memory. The gradient is that
         of the whole batch; but batch norm normalises by each microbatch's own statistics, and its running
         averages move once for each microbatch.
+
+    Returns:
+      The step. It takes over the buffers of the state that it is given.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from flax import nnx
+      >>> from xrcam_jax.runtime.devices import data_mesh
+      >>> class Small(nnx.Module):
+      ...     def __init__(self):
+      ...         self.fc = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+      ...     def __call__(self, x, *, rngs=None):
+      ...         return self.fc(x.mean((1, 2)))
+      >>> mesh, optimiser = data_mesh(jax.devices()[:1]), optax.sgd(0.1)
+      >>> static, state = initial_state(Small(), optimiser, mesh)
+      >>> step = make_train_step(static, optimiser, lambda key, images: jnp.tile(images / 255, 3), mesh, seed=0)
+      >>> batch = {"image": jnp.zeros((2, 4, 4, 1), jnp.uint8), "label": jnp.array([0, 1])}
+      >>> state, sums = step(state, batch)
+      >>> int(state.step), round(float(sums.loss / sums.weight), 4)
+      (1, 0.6931)
     """
     forward = partial(_forward, static, None if class_weights is None else jnp.asarray(class_weights, jnp.float32))
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+    def step(state: TrainState, batch: PlacedBatch) -> tuple[TrainState, Sums]:
         noise, dropout = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
         images, labels = prepare(noise, batch["image"]), batch["label"]
         gradient, stats, sums = _gradient(forward, state, images, labels, dropout, accumulate)
         gradient = jax.tree.map(lambda g: g / sums.weight, gradient)
-        updates, moments = optimiser.update(gradient, state.optimiser, state.params)
+        # Optax multiplies numbers by counters, which strict promotion refuses.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, moments = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, stats, moments), sums._replace(gradient=_norm(gradient))
 
@@ -123,13 +187,34 @@ def make_train_step(
 
 def make_eval_step(
     static: Static, prepare: PrepareEval, mesh: Mesh
-) -> Callable[[TrainState, Batch], tuple[Float[Array, "b n"], dict[str, Array]]]:
-    """A compiled pass without noise: the state and a placed batch to float32 logits and the batch's other entries.
+) -> Callable[[TrainState, PlacedBatch], tuple[Float[Array, "b n"], dict[str, Array]]]:
+    """Makes a compiled pass without noise.
 
-    Both are whole in every process.
+    Args:
+      static: from :func:`initial_state`.
+      prepare: from the batch's ``"image"`` to what the model takes.
+      mesh: from :func:`xrcam_jax.runtime.devices.data_mesh`.
+
+    Returns:
+      A function from a state and a batch to float32 logits and the batch's other entries. Both are whole in every
+      process.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from flax import nnx
+      >>> from xrcam_jax.runtime.devices import data_mesh
+      >>> class Mean(nnx.Module):
+      ...     def __call__(self, x):
+      ...         return x.mean((1, 2))
+      >>> mesh = data_mesh(jax.devices()[:1])
+      >>> static, state = initial_state(Mean(), optax.sgd(0.1), mesh)
+      >>> step = make_eval_step(static, lambda images: jnp.tile(images / 255, 3), mesh)
+      >>> logits, rest = step(state, {"image": jnp.full((1, 2, 2, 1), 255, jnp.uint8), "label": jnp.array([2])})
+      >>> logits.tolist(), rest["label"].tolist()
+      ([[1.0, 1.0, 1.0]], [2])
     """
 
-    def step(state: TrainState, batch: Batch) -> tuple[Float[Array, "b n"], dict[str, Array]]:
+    def step(state: TrainState, batch: PlacedBatch) -> tuple[Float[Array, "b n"], dict[str, Array]]:
         logits = assemble(static, state)(prepare(batch["image"]))
         return logits.astype(jnp.float32), {name: value for name, value in batch.items() if name != "image"}
 
@@ -138,7 +223,7 @@ def make_eval_step(
 
 
 def _norm(tree: PyTree) -> Array:
-    # On CPU a product takes a fraction of the time of a sum over all axes.
+    # As products, which on CPU take a fraction of the time of a sum over all axes.
     return jnp.sqrt(sum(jnp.vdot(leaf, leaf, precision=lax.Precision.HIGHEST) for leaf in jax.tree.leaves(tree)))
 
 
@@ -151,12 +236,12 @@ def _forward(
     labels: Int[Array, " b"],
     key: Key[Array, ""],
 ) -> tuple[Array, tuple[PyTree, Sums]]:
-    """The weighted sum of the losses, the batch norms' next statistics and what else was seen."""
+    """Returns the weighted sum of the losses, the batch norms' next statistics and what else was seen."""
     model = nnx.merge(static.definition, params, stats, static.rest, copy=True)
     model.train()
     logits = model(images, rngs=nnx.Rngs(dropout=key))
-    # The softmax of bfloat16 logits in float32, where it is exact enough to learn from.
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    # The softmax of bfloat16 logits is taken in float32, where it is exact enough to learn from.
+    logits = logits.astype(np.promote_types(logits.dtype, np.float32))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     weights = jnp.ones_like(losses) if class_weights is None else class_weights[labels]
     correct = (logits.argmax(axis=-1) == labels).sum()
@@ -167,7 +252,7 @@ def _forward(
 def _gradient(
     forward: Callable, state: TrainState, images: Array, labels: Array, key: Key[Array, ""], accumulate: int
 ) -> tuple[PyTree, PyTree, Sums]:
-    """The gradient of the summed loss, the next statistics, and the sums of the batch."""
+    """Returns the gradient of the summed loss, the next statistics, and the sums of the batch."""
     differentiate = jax.grad(forward, has_aux=True)
     if accumulate == 1:
         gradient, (stats, sums) = differentiate(state.params, state.stats, images, labels, key)
@@ -180,7 +265,7 @@ def _gradient(
         return (jax.tree.map(jnp.add, gradient, more), stats, jax.tree.map(jnp.add, sums, seen)), None
 
     def split(x: Array) -> Array:
-        # Each takes every nth example, which leaves the examples on the devices where they are.
+        # Each microbatch takes every nth example, which leaves the examples on the devices where they are.
         return jnp.moveaxis(x.reshape(-1, accumulate, *x.shape[1:]), 1, 0)
 
     parts = (split(images), split(labels), jnp.arange(accumulate))

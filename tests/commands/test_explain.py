@@ -1,0 +1,340 @@
+"""``xrcam explain`` is run with a network and an explainer that only pretend; the real ones come last."""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+import xrcam_jax as xr
+from tests import oracle
+from tests.commands.stand_ins import CONFIG, PretendExplainer, network
+from xrcam_jax.cli import main
+from xrcam_jax.commands import explaining
+from xrcam_jax.commands.explain import _expanded
+from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
+from xrcam_jax.pictures.read import load_images
+
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    monkeypatch.setattr(PretendExplainer, "shapes", [])
+    kind = SimpleNamespace(single_pass=True)
+    method = SimpleNamespace(title="A title", summary="a summary", source="a source", family="activation", kind=kind)
+    replacements = {
+        "list_models": lambda: ["resnet18", "skresnext50_32x4d"],
+        "METHODS": {"xrelevance_cam": method, "grad_cam": method},
+        "load_model": lambda name, weights: network(),
+        "Explainer": PretendExplainer,
+    }
+    for name, replacement in replacements.items():
+        monkeypatch.setattr(xr, name, replacement, raising=False)
+    return PretendExplainer
+
+
+def draw(path, height=40, width=60, seed=0):
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(cv2.GaussianBlur(noise, (0, 0), 4)).save(path)
+    return path
+
+
+def explain(tmp_path, *arguments):
+    options = ["--model", "resnet18", "--weights", "weights.safetensors", "--out", str(tmp_path / "out")]
+    return main(["explain", *options, *map(str, arguments)])
+
+
+def summary(tmp_path):
+    with (tmp_path / "out" / "summary.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_all_that_is_written(tmp_path, pretend, capsys):
+    picture = draw(tmp_path / "a.png")
+    assert explain(tmp_path, picture, "--method", "xrelevance_cam,grad_cam", "--layers", "layer4,layer2") == 0
+    out = tmp_path / "out"
+    overlays = [
+        f"overlays/{method}/{layer}/a.png"
+        for method in ("grad_cam", "xrelevance_cam")
+        for layer in ("aggregate", "layer2", "layer4")
+    ]
+    comparison = ["comparison/a.png", "comparison/a_masks.png"]
+    assert names(out) == [*comparison, "maps/a.npz", *overlays, "sheets/a.png", "summary.csv"]
+    with Image.open(out / "comparison" / "a_masks.png") as masks:
+        sheet = np.asarray(masks)
+    # Three rows of two masks beside the picture: in black and white but for what is written around them.
+    assert (sheet == 0).all(-1).mean() > 0.2
+    assert sheet.shape[1] < sheet.shape[0]
+    with Image.open(out / overlays[0]) as laid:
+        assert laid.size == (60, 40)
+    with np.load(out / "maps" / "a.npz") as arrays:
+        assert [key for key in arrays if "/" in key] == [
+            f"{method}/{layer}"
+            for method in ("xrelevance_cam", "grad_cam")
+            for layer in ("layer4", "layer2", "aggregate")
+        ]
+        assert arrays["xrelevance_cam/layer2"].shape == (32, 32)
+        assert arrays["grad_cam/aggregate"].max() == 1
+        assert arrays["target"] == 1
+        np.testing.assert_array_equal(arrays["logits"], [0, 2, 1])
+        top, left, bottom, right = arrays["box"]
+        assert (bottom - top, right - left) == (36, 36)
+    (row,) = summary(tmp_path)
+    assert row["file"] == str(picture)
+    assert (row["name"], row["predicted"], row["label"], row["target"]) == ("a", "1", "", "1")
+    assert float(row["score"]) == pytest.approx(np.exp(2) / (1 + np.e + np.exp(2)), abs=1e-6)
+    printed = capsys.readouterr().out
+    assert "a: predicted class 1, score 0.665\n" in printed
+    assert f"1 explained, 0 could not be read. Look into {out / 'sheets'}\n" in printed
+
+
+def test_target_and_labels(tmp_path, pretend, capsys):
+    picture, labels = draw(tmp_path / "a.png"), tmp_path / "labels.txt"
+    labels.write_text("glioma\nmeningioma\nneither\n")
+    assert explain(tmp_path, picture, "--target", "2", "--labels", labels) == 0
+    assert "a: predicted class 1 (meningioma), score 0.665; explained class 2 (neither), score 0.245\n" in (
+        capsys.readouterr().out
+    )
+    assert (summary(tmp_path)[0]["label"], summary(tmp_path)[0]["target"]) == ("meningioma", "2")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [["a", "b", "c"], {"0": "a", "1": "b", "2": "c"}, {"0": ["n1", "a"], "1": ["n2", "b"], "2": ["n3", "c"]}],
+)
+def test_labels_in_json(tmp_path, pretend, content):
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(content))
+    assert explain(tmp_path, draw(tmp_path / "a.png"), "--labels", labels) == 0
+    assert summary(tmp_path)[0]["label"] == "b"
+
+
+def test_a_folder_with_damaged_files(tmp_path, pretend, capsys):
+    folder = tmp_path / "pictures"
+    for seed in range(3):
+        draw(folder / f"{seed}.png", 40 + seed, 50 - seed, seed)
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:500])
+    (folder / "notes.txt").write_text("not a picture")
+    assert explain(tmp_path, folder, tmp_path / "gone.png") == 1
+    assert [row["name"] for row in summary(tmp_path)] == ["0", "2"]
+    out, err = capsys.readouterr()
+    assert err.splitlines() == [
+        f"xrcam explain: {folder / '1.png'}: damaged or truncated picture (image file is truncated)",
+        f"xrcam explain: {folder / 'notes.txt'}: neither a picture (BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP) nor a video",
+        f"xrcam explain: {tmp_path / 'gone.png'}: no such file",
+    ]
+    assert "2 explained, 3 could not be read." in out
+
+
+def test_an_empty_folder(tmp_path, pretend, capsys):
+    """A folder of folders counts as empty, and the message says so: pictures may lie deeper than one thinks."""
+    (tmp_path / "empty" / "deeper").mkdir(parents=True)
+    (tmp_path / "empty" / "deeper" / "scan.png").touch()
+    assert explain(tmp_path, tmp_path / "empty") == 2
+    assert capsys.readouterr().err == (
+        f"xrcam explain: error: no files in {tmp_path / 'empty'}; folders inside of a folder are not searched\n"
+    )
+
+
+def test_a_video(tmp_path, pretend):
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for level in range(7):
+        writer.write(np.full((48, 64, 3), 30 * level, np.uint8))
+    writer.release()
+    assert explain(tmp_path, tmp_path / "clip.avi", "--every", "3", "--layers", "layer4") == 0
+    frames = ["clip_000000.png", "clip_000003.png", "clip_000006.png"]
+    assert names(tmp_path / "out" / "overlays" / "xrelevance_cam" / "layer4") == frames
+    assert [row["name"] + ".png" for row in summary(tmp_path)] == frames
+
+
+def test_batches_have_one_size(tmp_path, pretend):
+    for seed in range(5):
+        draw(tmp_path / "pictures" / f"{seed}.png", seed=seed)
+    assert explain(tmp_path, tmp_path / "pictures", "--batch-size", "2") == 0
+    assert pretend.shapes == [(2, 32, 32, 3)] * 3
+    assert len(summary(tmp_path)) == 5
+    pretend.shapes.clear()
+    assert explain(tmp_path, tmp_path / "pictures", "--batch-size", "64") == 0
+    assert pretend.shapes == [(5, 32, 32, 3)]
+
+
+def test_batch_size_found_automatically(tmp_path, pretend, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(explaining, "largest_batch_size", lambda *arguments: asked.append(arguments) or 2)
+    pictures = [draw(tmp_path / f"{i}.png") for i in range(3)]
+    assert explain(tmp_path, *pictures, "--batch-size", "auto") == 0
+    assert [shape[0] for shape in pretend.shapes] == [2, 2]
+    assert asked[0][1:] == (CONFIG.input_size, 8)
+    assert capsys.readouterr().out.startswith("batch size 2\n")
+
+
+def test_each_picture_gets_its_own_maps(tmp_path, pretend):
+    """The maps of a picture are the same whether it comes alone or in a batch with others."""
+    pictures = [draw(tmp_path / f"{seed}.png", 40 + 9 * seed, 50, seed) for seed in range(3)]
+    assert explain(tmp_path, *pictures, "--batch-size", "2") == 0
+    together = [np.load(tmp_path / "out" / "maps" / f"{seed}.npz") for seed in range(3)]
+    for seed, picture in enumerate(pictures):
+        assert explain(tmp_path, picture) == 0
+        with together[seed], np.load(tmp_path / "out" / "maps" / f"{seed}.npz") as alone:
+            for key in alone:
+                np.testing.assert_array_equal(together[seed][key], alone[key])
+
+
+WRONG = {
+    "--method xrelevance_can": "--method: unknown name 'xrelevance_can'; did you mean 'xrelevance_cam'? "
+    "known: xrelevance_cam, grad_cam",
+    "--method grad_cam,grad_cam": "--method: a name is given twice in grad_cam,grad_cam",
+    "--layers layer5": "--layers: unknown name 'layer5'; did you mean 'layer4'? known: layer1, layer2, layer3, layer4, "
+    "input",
+    "--chunk-size 0": "--chunk-size: 0 is less than 1",
+    "--layers ,": "--layers: no name is given",
+    "--model resnet81": "--model: unknown name 'resnet81'; did you mean 'resnet18'? known: resnet18, skresnext50_32x4d",
+    "--target 3": "--target: 3 is not a class; there are 0 to 2",
+    "--target -1": "--target: -1 is not a class; there are 0 to 2",
+    "--target x": "argument --target: 'x' is neither a class number nor 'predicted' (see xrcam explain --help)",
+    "--num-classes 2": "--num-classes: 2, but the weights are for 3 classes",
+    "--batch-size 0": "--batch-size: 0 is less than 1",
+    "--every 0": "--every: 0 is less than 1",
+    "--labels LABELS": "--labels: LABELS names 2 classes, the network has 3",
+    "--labels LABELS.json": "--labels: cannot read LABELS.json (No such file or directory)",
+    "--out LABELS": "--out: cannot write to LABELS (File exists)",
+    "--out LABELS/out": "--out: cannot write to LABELS/out (Not a directory)",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_arguments(tmp_path, pretend, capsys, monkeypatch, arguments):
+    draw(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "LABELS").write_text("a\nb\n")
+    assert explain(tmp_path, "a.png", *arguments.split()) == 2
+    assert capsys.readouterr().err == f"xrcam explain: error: {WRONG[arguments]}\n"
+    assert pretend.shapes == []
+
+
+def test_missing_weights_and_inputs(tmp_path, pretend, capsys, monkeypatch):
+    picture = draw(tmp_path / "a.png")
+    assert main(["explain", str(picture), "--model", "resnet18"]) == 2
+    assert capsys.readouterr().err == (
+        "xrcam explain: error: --weights: give a timm .safetensors or .pth file, an Orbax directory or a hub "
+        "name such as timm/resnet50.a1_in1k (to try without, run xrcam demo)\n"
+    )
+    assert explain(tmp_path, "gone.png", "away") == 2
+    assert capsys.readouterr().err == "xrcam explain: error: no such file or folder: gone.png, away\n"
+
+    def load(name, weights):
+        raise ValueError("these are not the weights of resnet18: 2 tensors differ\n  missing: a\n  missing: b")
+
+    monkeypatch.setattr(xr, "load_model", load)
+    assert explain(tmp_path, picture) == 2
+    assert capsys.readouterr().err == (
+        "xrcam explain: error: --weights: these are not the weights of resnet18: 2 tensors differ; missing: a\n"
+    )
+
+
+def test_wrong_labels_file(tmp_path, pretend, capsys):
+    labels = tmp_path / "labels.json"
+    for content in ("[", "3", '{"1": "a"}', '["a", []]'):
+        labels.write_text(content)
+        assert explain(tmp_path, draw(tmp_path / "a.png"), "--labels", labels) == 2
+        assert f"--labels: {labels} is neither a name a line nor JSON" in capsys.readouterr().err
+
+
+def test_interrupted_in_the_middle(tmp_path, pretend, capsys, monkeypatch):
+    """What was written before stays, and the summary agrees with it."""
+    call = PretendExplainer.__call__
+
+    def interrupted_at_third(self, images, targets=None):
+        if len(self.shapes) == 2:
+            raise KeyboardInterrupt
+        return call(self, images, targets)
+
+    monkeypatch.setattr(PretendExplainer, "__call__", interrupted_at_third)
+    pictures = [draw(tmp_path / f"{seed}.png", seed=seed) for seed in range(4)]
+    assert explain(tmp_path, *pictures, "--batch-size", "1") == 130
+    assert capsys.readouterr().err.endswith("interrupted; what was written is whole and stays\n")
+    assert names(tmp_path / "out" / "sheets") == [f"{row['name']}.png" for row in summary(tmp_path)] == ["0.png"]
+
+
+def test_a_full_disk_is_one_line(tmp_path, pretend, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("xrcam_jax.pictures.plot.write_whole", full)
+    assert explain(tmp_path, draw(tmp_path / "a.png")) == 1
+    assert capsys.readouterr().err == "xrcam explain: error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("group", "first", "number"),
+    [("all", "xrelevance_cam", 32), ("fast", "xrelevance_cam", 18), ("perturbation", "occlusion", 4)],
+)
+def test_methods_by_group(group, first, number, monkeypatch):
+    assert _expanded([group])[0] == first
+    assert len(_expanded([group])) == number
+    assert len(_expanded([first, group])) == number
+    assert _expanded(["grad_cam"]) == ["grad_cam"]
+
+
+def test_lime_without_its_libraries(tmp_path, pretend, capsys, monkeypatch):
+    monkeypatch.setitem(xr.METHODS, "lime", xr.METHODS["grad_cam"])
+    monkeypatch.setattr("xrcam_jax.commands.explain.find_spec", lambda name: None)
+    assert explain(tmp_path, draw(tmp_path / "a.png"), "--method", "lime") == 2
+    assert "--method: lime needs scikit-image and scikit-learn" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def resnet18(tmp_path_factory):
+    """Writes a checkpoint for small pictures, with seeded weights."""
+    config = {"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 64, 64]}}
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    save_file(oracle.seeded_state("resnet18"), path, metadata={"config": json.dumps(config)})
+    return path
+
+
+def test_the_real_network(tmp_path, resnet18, monkeypatch):
+    """What is stored is what the explainer says of the pictures, whose network is read from a checkpoint."""
+    calls = []
+
+    class Recorded(xr.Explainer):
+        def __call__(self, images, targets=None):
+            calls.append((images, super().__call__(images, targets)))
+            return calls[-1][1]
+
+    monkeypatch.setattr(xr, "Explainer", Recorded)
+    pictures = [draw(tmp_path / f"{seed}.png", 70 + 20 * seed, 100, seed) for seed in range(3)]
+    arguments = ["--model", "resnet18", "--weights", resnet18, "--method", "xrelevance_cam,grad_cam"]
+    arguments += ["--batch-size", 2, "--num-classes", 1000, "--out", tmp_path / "out"]
+    assert main(["explain", *map(str, pictures), *map(str, arguments)]) == 0
+
+    images, e = calls[0]
+    np.testing.assert_array_equal(
+        images, preprocess(load_images(pictures[:2]), Preprocessing(input_size=(64, 64), crop_pct=0.95))
+    )
+    for index in range(2):
+        with np.load(tmp_path / "out" / "maps" / f"{index}.npz") as arrays:
+            np.testing.assert_array_equal(arrays["logits"], e.logits[index])
+            for method in ("xrelevance_cam", "grad_cam"):
+                np.testing.assert_array_equal(arrays[f"{method}/aggregate"], e.aggregate(method)[index])
+                for layer in LAYERS:
+                    np.testing.assert_array_equal(arrays[f"{method}/{layer}"], e.maps[method][layer][index])
+    with Image.open(tmp_path / "out" / "overlays" / "grad_cam" / "layer1" / "2.png") as laid:
+        assert laid.size == (100, 110)
+
+
+def test_the_wrong_checkpoint(tmp_path, resnet18, capsys):
+    arguments = ["--model", "resnet34", "--weights", str(resnet18), "--out", str(tmp_path / "out")]
+    assert main(["explain", str(draw(tmp_path / "a.png")), *arguments]) == 2
+    assert capsys.readouterr().err == (
+        f"xrcam explain: error: --weights: {resnet18}: a checkpoint of resnet18, not of resnet34\n"
+    )

@@ -1,0 +1,217 @@
+"""Does the work of ``xrcam explain`` once its arguments are in order."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+import xrcam_jax as xr
+from xrcam_jax.commands.overlay_video import OverlayVideo
+from xrcam_jax.commands.pace import Pace
+from xrcam_jax.commands.results import Result, Results
+from xrcam_jax.errors import CommandError
+from xrcam_jax.explain.batch_size import largest_batch_size
+from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.models import ResNet
+from xrcam_jax.models.resnet import STAGES
+from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
+from xrcam_jax.pictures.read import Picture, count, is_video, stream
+from xrcam_jax.runtime.devices import is_first, summed_over_processes
+from xrcam_jax.runtime.prefetch import map_ahead, read_ahead
+
+
+@dataclass(frozen=True)
+class Job:
+    """Describes what is explained, and by what.
+
+    Attributes:
+      options: of the command.
+      explain: gives the maps of a batch.
+      config: what pictures the network wants.
+      batch_size: pictures at a time.
+      pace: counts what is done.
+    """
+
+    options: argparse.Namespace
+    explain: xr.Explainer
+    config: Preprocessing
+    batch_size: int
+    pace: Pace
+
+
+def explain_all(options: argparse.Namespace, labels: list[str] | None) -> int:
+    """Explains all pictures, a process its share of them, and writes what is found; returns the exit status."""
+    pace = Pace()
+    job = _job(options, labels, pace)
+    unread: list[str] = []
+
+    def report(line: str) -> None:
+        unread.append(line)
+        tqdm.write(f"xrcam explain: {line}", file=sys.stderr)
+
+    process, together = jax.process_index(), jax.process_count()
+    pictures = stream(options.inputs, every=options.every, report=report, share=(process, together))
+    total = len(range(process, count(options.inputs, every=options.every), together))
+    bar = tqdm(total=total, unit=" frames", disable=None if is_first() else True)
+    found = explained(job, pictures)
+    with bar, _sink(job, labels) as sink, closing(map_ahead(sink.write, found, 1)) as done:
+        for number in done:
+            pace.frames += number
+            bar.update(number)
+    pace.frames, failures = summed_over_processes(pace.frames, len(unread))
+    if is_first():
+        print(f"{pace.frames} explained, {failures} could not be read. {_where(options.out, pace)}")
+    return 1 if failures or not pace.frames else 0
+
+
+def writes_video(out: Path) -> bool:
+    """Returns whether ``--out`` names a video and not a folder.
+
+    An animated GIF counts as one, although it cannot be written: that is then said, instead of making such a folder.
+    """
+    return is_video(out) or out.suffix.lower() == ".gif"
+
+
+def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> Job:
+    model = _load(options)
+    _check_classes(options, model.num_classes, labels)
+    automatic = options.batch_size == "auto"
+    devices = jax.local_devices()[: None if automatic else options.batch_size]
+    explain = _explainer(model, options, devices)
+    if not automatic:
+        return Job(options, explain, model.preprocessing, options.batch_size, pace)
+    batch_size = largest_batch_size(explain, model.preprocessing.input_size, len(devices))
+    if is_first():
+        print(f"batch size {batch_size}")
+    return Job(options, explain, model.preprocessing, batch_size, pace)
+
+
+def _load(options: argparse.Namespace) -> ResNet:
+    try:
+        model = xr.load_model(options.model, options.weights)
+    except (OSError, ValueError, ImportError) as error:
+        # Weights of another network differ in hundreds of tensors: the first one will do here.
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise CommandError(f"--weights: {'; '.join(lines[:2])}") from error
+    # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
+    if options.num_classes not in (None, model.num_classes):
+        raise CommandError(f"--num-classes: {options.num_classes}, but the weights are for {model.num_classes} classes")
+    return model
+
+
+def _check_classes(options: argparse.Namespace, num_classes: int, labels: list[str] | None) -> None:
+    if options.target is not None and not 0 <= options.target < num_classes:
+        raise CommandError(f"--target: {options.target} is not a class; there are 0 to {num_classes - 1}")
+    if labels is not None and len(labels) != num_classes:
+        raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
+
+
+def _explainer(model: ResNet, options: argparse.Namespace, devices: Sequence[jax.Device]) -> xr.Explainer:
+    return xr.Explainer(
+        model,
+        methods=tuple(options.method),
+        layers=options.layers,
+        # Pictures of uint8 are always finite, and the check would wait for the batch before.
+        check_finite=False,
+        chunk_size=options.chunk_size,
+        random_seed=options.seed,
+        progress=_bar,
+        devices=devices,
+    )
+
+
+def _bar(items: Iterable, total: int, name: str) -> Iterable:
+    return tqdm(items, total=total, desc=name, unit="chunk", leave=False, disable=None)
+
+
+def _sink(job: Job, labels: list[str] | None) -> Results | OverlayVideo:
+    options = job.options
+    if writes_video(options.out):
+        return OverlayVideo(options.out, job.config, labels, options.every)
+    return Results(options.out, job.config, labels)
+
+
+def _where(out: Path, pace: Pace) -> str:
+    if not writes_video(out):
+        return f"Look into {out / 'sheets'}"
+    return f"Look at {out}\n{pace.describe(time.perf_counter())}" if pace.frames else "There is nothing to show"
+
+
+def explained(job: Job, pictures: Iterable[Picture]) -> Iterator[list[tuple[Picture, Result]]]:
+    """Explains batch by batch, one batch ahead: the device works on while the last one is written."""
+    for batch, arrays in _one_ahead(_dispatched(job, pictures)):
+        logits, targets, maps = jax.device_get(arrays)
+        yield [
+            (picture, Result(logits[i], int(targets[i]), _in_order(job.options, i, maps)))
+            for i, picture in enumerate(batch)
+        ]
+
+
+def _in_order(options: argparse.Namespace, index: int, maps: dict) -> dict:
+    """Returns the maps of one picture in the order in which they were asked for, which JAX changes.
+
+    JAX sorts the keys of dictionaries. They are by method, then layer.
+    """
+    layers = [*(options.layers or (*STAGES, "input")), "input", "aggregate"]
+    return {
+        method: {layer: maps[method][layer][index] for layer in dict.fromkeys(layers) if layer in maps[method]}
+        for method in options.method
+    }
+
+
+def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], tuple]]:
+    """Yields batches with their explanations, which are still on the device and perhaps not yet computed."""
+    options = job.options
+    maps = _aggregate if writes_video(options.out) else _with_aggregate
+    size = None
+    for batch, images in _prepared(job, pictures):
+        # All batches are padded to the first one's size: each new size would be compiled anew.
+        size = size or len(batch)
+        images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
+        targets = None if options.target is None else np.full(size, options.target, np.int32)
+        e = job.explain(images, targets)
+        arrays = e.logits, e.targets, {method: maps(e, method) for method in options.method}
+        if not job.pace.first:
+            jax.block_until_ready(arrays)
+            job.pace.explained_first(len(batch))
+        yield batch, arrays
+
+
+def _aggregate(e: Explanation, method: str) -> dict[str, Any]:
+    maps = e.maps[method]
+    return maps if list(maps) == ["input"] else {"aggregate": e.aggregate(method)}
+
+
+def _with_aggregate(e: Explanation, method: str) -> dict[str, Any]:
+    return {**e.maps[method], **_aggregate(e, method)}
+
+
+def _prepared(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], np.ndarray]]:
+    """Yields batches and what the network is fed of them; files are read two batches ahead."""
+    batches = _batches(pictures, job.batch_size)
+    return read_ahead(((batch, preprocess([picture.pixels for picture in batch], job.config)) for batch in batches), 2)
+
+
+def _batches(items: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _one_ahead(items: Iterable) -> Iterator:
+    """Yields the same items, each only after the next one has been asked for."""
+    iterator = iter(items)
+    for held in islice(iterator, 1):
+        for following in iterator:
+            yield held
+            held = following
+        yield held

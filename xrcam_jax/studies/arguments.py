@@ -1,0 +1,64 @@
+"""All studies have these options; what is wrong with them is refused before anything is read."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import xrcam_jax as xr
+from xrcam_jax.arguments import processes
+from xrcam_jax.arguments.checks import check_at_least_one, check_names
+from xrcam_jax.arguments.parser import Parser, names
+from xrcam_jax.data.manifest import PARTS
+from xrcam_jax.errors import CommandError
+from xrcam_jax.models.resnet import STAGES
+
+#: The thesis's seven methods, in the order of its tables.
+SEVEN = ("grad_cam", "grad_cam_pp", "x_grad_cam", "hires_cam", "layer_cam", "relevance_cam", "xrelevance_cam")
+
+
+def parser(doc: str | None, name: str) -> argparse.ArgumentParser:
+    """Returns a parser for the study ``name``, whose module has the docstring ``doc``."""
+    return Parser(prog=f"xrcam evaluate {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, methods: Sequence[str] = SEVEN, part: str = "test") -> None:
+    """Adds the options that all studies have.
+
+    Args:
+      parser: gets the options.
+      methods: that are compared by default.
+      part: of the data, by default.
+    """
+    parser.add_argument("--data", type=Path, required=True, metavar="PREPARED", help="folder made by xrcam prepare")
+    parser.add_argument(
+        "--weights", type=Path, nargs="+", required=True, metavar="PATH", help="of one network or several; runs too"
+    )
+    parser.add_argument(
+        "--model", nargs="+", metavar="NAME", help="of each of the weights, where these do not say it themselves"
+    )
+    parser.add_argument("--annotations", type=Path, metavar="COCO", help="JSON file with outlines (MakeSense.ai)")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default=part, help=f"of the data ({part})")
+    parser.add_argument("--limit", type=int, metavar="N", help="look at N frames only, spread over the part")
+    parser.add_argument("--methods", type=names, default=tuple(methods), metavar="M[,M]", help=",".join(methods))
+    parser.add_argument("--layers", type=names, default=STAGES, metavar="L[,L]", help=",".join(STAGES))
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="pictures at a time (8)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is random (0)")
+    parser.add_argument("--out", type=Path, default=Path("xrcam_results"), metavar="DIR", help="(xrcam_results)")
+    processes.add_arguments(parser)
+
+
+def check_arguments(options: argparse.Namespace) -> None:
+    """Refuses what can be refused before anything is read.
+
+    Raises:
+      CommandError: an option is wrong.
+    """
+    check_at_least_one("--batch-size", options.batch_size)
+    if options.limit is not None:
+        check_at_least_one("--limit", options.limit)
+    check_names("--methods", options.methods, xr.METHODS)
+    check_names("--layers", options.layers, STAGES)
+    without_layers = [method for method in options.methods if xr.METHODS[method].kind.where == "input"]
+    if without_layers:
+        raise CommandError(f"--methods: no maps of layers are to be had from {', '.join(without_layers)}")
+    processes.check(options)

@@ -1,0 +1,136 @@
+"""Batches hold the frames as a network wants them; what is computed of each batch is kept in a file."""
+
+import io
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Bool, Float, Int, UInt8
+from tqdm import tqdm
+
+from xrcam_jax.data.coco import resized
+from xrcam_jax.data.manifest import Frame
+from xrcam_jax.data.pipeline import read_picture
+from xrcam_jax.errors import CommandError
+from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box, preprocess
+from xrcam_jax.runtime.devices import lay, wait_for_all
+from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.prefetch import map_ahead
+from xrcam_jax.studies.networks import Network
+from xrcam_jax.studies.settings import BATCHES
+from xrcam_jax.studies.study import Study
+
+#: Arrays by name, with one row for each picture.
+Arrays = dict[str, np.ndarray]
+
+
+class Batch(NamedTuple):
+    """Holds frames as a network wants them, on the host as they are read; what computes gets them on the devices.
+
+    Attributes:
+      pictures: grey, at the network's resolution.
+      images: the same, normalised.
+      labels: class numbers.
+      masks: True where a person outlined something.
+      boxes: around each outlined structure (top, left, bottom, right); zeros where a frame has fewer than n.
+      start: place of the first frame among those of the study.
+    """
+
+    pictures: UInt8[np.ndarray, "b h w"]
+    images: Float[np.ndarray, "b h w 3"]
+    labels: Int[np.ndarray, " b"]
+    masks: Bool[np.ndarray, "b h w"]
+    boxes: Int[np.ndarray, "b n 4"]
+    start: int
+
+
+def each_batch(study: Study, network: Network, compute: Callable[[Batch], Mapping[str, Any]]) -> Arrays:
+    """Returns what ``compute`` finds, for all frames together; batches that are done already are read, not computed.
+
+    Several processes take the batches in turn.
+
+    Args:
+      study: what is looked at.
+      network: whose resolution the batches have, and under whose label they are kept.
+      compute: gives arrays with a row for each picture. All batches have the same size: the last one repeats its last
+        picture. Their arrays lie across the devices.
+
+    Raises:
+      ConnectionError: another process has failed.
+      CommandError: a batch cannot be read.
+    """
+    starts = range(0, len(study.frames), study.batch_size)
+    paths = [study.folder / BATCHES / f"{network.label}_{start:06d}.npz" for start in starts]
+    share = list(zip(starts, paths, strict=True))[jax.process_index() :: jax.process_count()]
+    missing = [(start, path) for start, path in share if not path.exists()]
+    bar = tqdm(missing, desc=f"{study.name} {network.label}", unit="batch", disable=None)
+    batches = map_ahead(partial(read_batch, study, network), [start for start, _ in missing], 1)
+    for (start, path), batch in zip(bar, batches, strict=True):
+        real = min(study.batch_size, len(study.frames) - start)
+        computed = jax.device_get(dict(compute(_laid(study.mesh, batch))))
+        found = {name: np.asarray(value)[:real] for name, value in computed.items()}
+        content = io.BytesIO()
+        np.savez(content, **found)  # type: ignore[arg-type]
+        write_whole(path, content.getvalue())
+    wait_for_all(f"{study.name} {network.label}")
+    parts = [_load(path) for path in paths]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _laid(mesh: Mesh, batch: Batch) -> Batch:
+    """Returns the same batch across the devices."""
+    return Batch(*(lay(mesh, rows) for rows in batch[:-1]), start=batch.start)  # type: ignore[arg-type, misc]
+
+
+def read_batch(study: Study, network: Network, start: int) -> Batch:
+    """Reads the frames from ``start`` on, as ``network`` wants them; the last one is repeated to fill the batch."""
+    config, classes = network.model.preprocessing, study.prepared.classes
+    frames = [study.frames[min(start + i, len(study.frames) - 1)] for i in range(study.batch_size)]
+    originals = [np.repeat(read_picture(study.prepared.folder, f, f.size)[..., None], 3, axis=2) for f in frames]
+    masks = [_mask(study, frame, crop_box(frame.size, frame.size, config), config.input_size) for frame in frames]
+    images = preprocess(originals, config)
+    grey = images[..., 0] * config.std[0] + config.mean[0]
+    return Batch(
+        np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8),
+        images,
+        np.array([classes.index(frame.label) for frame in frames], np.int32),
+        np.stack(masks),
+        np.stack([_boxes(study, frame, config) for frame in frames]),
+        start,
+    )
+
+
+def _mask(study: Study, frame: Frame, box: Box, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    if study.annotations is None:
+        return np.zeros(size, bool)
+    return resized(study.annotations.masks(frame.file)[box.top : box.bottom, box.left : box.right], size)
+
+
+def _boxes(study: Study, frame: Frame, config: Preprocessing) -> Int[np.ndarray, "n 4"]:
+    """Returns boxes around each annotated structure, in the network's pixels.
+
+    There are as many rows as the most annotated frame has structures, so that batches have one shape.
+    """
+    if study.annotations is None:
+        return np.zeros((1, 4), np.int32)
+    instances = study.annotations.instances
+    boxes = np.zeros((max(1, *(len(instances[f.file]) for f in study.frames)), 4), np.int32)
+    crop = crop_box(frame.size, frame.size, config)
+    scale = np.array(config.input_size * 2) / (np.array([crop.bottom - crop.top, crop.right - crop.left] * 2))
+    for row, instance in zip(boxes, instances[frame.file], strict=False):
+        shifted = np.array(instance.box) - np.array([crop.top, crop.left] * 2)
+        row[:] = np.clip(np.rint(shifted * scale), 0, np.array(config.input_size * 2))
+    return boxes
+
+
+def _load(path: Path) -> Arrays:
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise CommandError(f"{path}: damaged ({error}); without it, it is computed again") from error

@@ -1,0 +1,96 @@
+"""Compares networks: by accuracy, by overlap with outlines where there are some, and by a sheet of their maps."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import numpy as np
+
+import xrcam_jax as xr
+from xrcam_jax.metrics.uncertainty import Estimate
+from xrcam_jax.pictures import plot
+from xrcam_jax.runtime.devices import first_alone
+from xrcam_jax.studies.batches import Arrays, each_batch, read_batch
+from xrcam_jax.studies.networks import Network
+from xrcam_jax.studies.per_picture import accuracy, counted, pooled_iou, write_figures
+from xrcam_jax.studies.segmentation import figures
+from xrcam_jax.studies.study import Study
+from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
+
+SHOWN = 4
+
+
+def compare(study: Study, *, title: str, text: str, order: int, shown: Sequence[tuple[str, str]]) -> None:
+    """Measures all networks of a study and writes tables and a sheet.
+
+    Args:
+      study: has two networks or more.
+      title: of the study.
+      text: what it is about; the numbers of frames are added.
+      order: place of the study among others.
+      shown: methods and layers of the sheet.
+    """
+    found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
+    first_alone(lambda: _write(study, found, title, text, order, shown))
+
+
+def _write(
+    study: Study, found: Mapping[str, Arrays], title: str, text: str, order: int, shown: Sequence[tuple[str, str]]
+) -> None:
+    write_figures(study, found)
+    marked = {label: counted(study, arrays) for label, arrays in found.items()}
+    right = {(label,): [scaled(accuracy(study, arrays))] for label, arrays in found.items()}
+    tables = [Table("accuracy", "Frames classified correctly", right, ["accuracy"], ("network",))]
+    if study.annotated.any():
+        rows = {}
+        for method, label in product(study.methods, found):
+            cells = [scaled(_iou(study, found[label], f"{method}/{layer}", marked[label])) for layer in study.layers]
+            rows[method, label] = [*cells, mean_of(cells)]
+        tables.append(
+            Table("iou", "Pooled IoU of each layer's maps", rows, [*study.layers, "average"], ("method", "network"))
+        )
+    counts = ", ".join(f"{label} {int(mask.sum())}" for label, mask in marked.items())
+    sheets = [_sheet(study, network, shown) for network in study.networks]
+    write_contents(
+        study.folder,
+        title=title,
+        text=f"{text} {len(study.frames)} frames; annotated and right: {counts}.",
+        order=order,
+        tables=tables,
+        pictures=sheets,
+    )
+
+
+def _iou(study: Study, arrays: Arrays, place: str, chosen: np.ndarray) -> Estimate:
+    return pooled_iou(study, arrays, place, chosen) if f"both/{place}" in arrays else Estimate(float("nan"))
+
+
+def some_frames(study: Study, count: int = SHOWN) -> list[int]:
+    """Returns the places of a few frames, spread over each class in turn; annotated ones if there are any."""
+    places: list[int] = []
+    for c in np.unique(study.labels):
+        of_class = np.flatnonzero(study.labels == c)
+        marked = of_class[study.annotated[of_class]]
+        choice = marked if len(marked) else of_class
+        places += [int(choice[i]) for i in np.linspace(0, len(choice) - 1, min(count, len(choice))).astype(int)]
+    return places
+
+
+def _sheet(study: Study, network: Network, shown: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Saves a sheet with frames as rows, the chosen methods and layers as columns; returns its file and caption."""
+    methods = tuple(dict.fromkeys(method for method, _ in shown))
+    layers = tuple(dict.fromkeys(layer for _, layer in shown))
+    explain = xr.Explainer(network.model, methods, layers)
+    rows, names = [], []
+    for place in some_frames(study):
+        batch = read_batch(study, network, place)
+        e = explain(batch.images, targets=batch.labels)
+        picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
+        maps = [plot.overlay(picture, np.asarray(e.maps[method][layer][0])) for method, layer in shown]
+        rows.append([plot.outlined(picture, batch.masks[0]), *maps])
+        names.append(study.frames[place].label)
+    columns = [layer if len(methods) == 1 else f"{method} {layer}" for method, layer in shown]
+    file = f"maps_{network.label}.jpg"
+    plot.save_picture(
+        study.folder / file, plot.contact_sheet(rows, columns=["frame", *columns], row_labels=names, cell=180)
+    )
+    return file, f"{network.label}: {', '.join(methods)}; outlines in yellow"

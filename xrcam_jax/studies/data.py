@@ -1,0 +1,87 @@
+"""Reads the data of a study: the prepared frames that are looked at, and what a person outlined in them."""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from xrcam_jax.data.coco import Annotations, read_annotations
+from xrcam_jax.data.manifest import Frame, Prepared, read_origin, read_prepared
+from xrcam_jax.errors import CommandError
+from xrcam_jax.studies.settings import checksum
+
+
+def read_data(options: argparse.Namespace, *, annotated: bool) -> tuple[Prepared, Annotations | None]:
+    """Reads the prepared folder and the annotations, if there are any.
+
+    Args:
+      options: of the study.
+      annotated: whether the study cannot do without annotations.
+
+    Raises:
+      CommandError: a file cannot be read, or annotations are needed and not given.
+    """
+    try:
+        prepared = read_prepared(options.data)
+        if options.annotations is not None:
+            return prepared, read_annotations(options.annotations, prepared.frames)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    if annotated:
+        raise CommandError("--annotations: needed, to compare with")
+    return prepared, None
+
+
+def chosen_frames(
+    prepared: Prepared, annotations: Annotations | None, options: argparse.Namespace
+) -> tuple[Frame, ...]:
+    """Returns the frames of the part that is asked for, at most ``--limit`` of them, spread over it.
+
+    Args:
+      prepared: the data.
+      annotations: where given, only annotated frames are chosen.
+      options: of the study.
+
+    Raises:
+      CommandError: there is no such frame.
+    """
+    frames = list(prepared.frames) if options.part == "all" else prepared.part(options.part)
+    if not frames:
+        raise CommandError(f"--part: {options.data} has no frames in {options.part!r}")
+    if annotations is not None:
+        marked = set(annotations.annotated)
+        frames = [frame for frame in frames if frame.file in marked]
+        if not frames:
+            raise CommandError(
+                f"--annotations: {options.annotations} has no usable annotation of a frame in the part "
+                f"{options.part!r}. What became of them:\n{annotations.report}"
+            )
+    limit = min(options.limit or len(frames), len(frames))
+    return tuple(frames[i] for i in np.linspace(0, len(frames) - 1, limit).astype(int))
+
+
+def data_settings(options: argparse.Namespace, prepared: Prepared, frames: Sequence[Frame]) -> dict[str, Any]:
+    """Returns which data the outcome depends on, as JSON has it."""
+    origin = read_origin(options.data)
+    return {
+        "origin": origin,
+        "synthetic": None if origin is None else origin.startswith("drawn"),
+        "part": options.part,
+        "frames": len(frames),
+        "patients": len({frame.patient for frame in frames}),
+        "classes": prepared.classes,
+        "checksum": _checksum_of_frames(prepared, frames),
+        "annotations": None if options.annotations is None else checksum(options.annotations),
+    }
+
+
+def _checksum_of_frames(prepared: Prepared, frames: Sequence[Frame]) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(frame) for frame in frames]).encode())
+    for frame in frames:
+        path = prepared.folder / frame.file
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()[:16]
