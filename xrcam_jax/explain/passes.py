@@ -1,5 +1,6 @@
 """Single-pass methods: one forward pass and one backward pass for each signal, for all methods and layers together."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeGuard
@@ -51,9 +52,9 @@ class SinglePass(Kind):
     def is_relevance(self) -> bool:
         return self.signal.is_relevance
 
+    @abstractmethod
     def find(self, value: Array, signal: Array) -> Found:
         """Returns what the method makes of a layer's values and of the signal that arrives there."""
-        raise NotImplementedError
 
     def option_names(self) -> tuple[str, ...]:
         return "composite", "seed"
