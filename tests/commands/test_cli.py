@@ -21,8 +21,10 @@ def test_unknown_command(capsys):
     ("command", "module"), [("convert", "xrcam_jax.commands.convert"), ("benchmark", "xrcam_jax.commands.benchmark")]
 )
 def test_forwarded(monkeypatch, command, module):
-    monkeypatch.setitem(sys.modules, module, SimpleNamespace(main=lambda argv: argv))
-    assert main([command, "--one", "two", "--help"]) == ["--one", "two", "--help"]
+    given = []
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(main=lambda argv: given.extend(argv) or 7))
+    assert main([command, "--one", "two", "--help"]) == 7
+    assert given == ["--one", "two", "--help"]
 
 
 @pytest.mark.parametrize("command", ["explain", "demo", "synth", "prepare", "train", "models", "methods"])
@@ -47,7 +49,7 @@ def test_methods(capsys, monkeypatch):
     assert capsys.readouterr().out.splitlines() == [
         "activation-driven",
         "  xrelevance_cam         A title: a summary [a source]",
-        "  grad_cam               a summary [a source]",
+        "  grad_cam               A title: a summary [a source]",
     ]
 
 

@@ -197,7 +197,9 @@ def close_trees(found, wanted):
 def test_relevance_can_be_differentiated(name, float64):
     """With respect to parameters, those of the gate too, against central differences."""
     f, (state,), x = networks.functions(jnp.float64)["nnx"]
-    flat, unravel = jax.flatten_util.ravel_pytree(state)
+    # Flax keeps statistics in float32 beside parameters in float64.
+    with jax.numpy_dtype_promotion("standard"):
+        flat, unravel = jax.flatten_util.ravel_pytree(state)
     weights = jax.random.normal(jax.random.key(5), x.shape, jnp.float64)
 
     @jax.jit

@@ -145,7 +145,7 @@ def test_chunks_batches_and_their_order_do_not_matter():
     # 2 divides neither the 3 maps nor their 15 pictures on the way.
     np.testing.assert_allclose(everything(replace(case, chunk_size=2), maps), whole, rtol=1e-5)
     for some in ([1, 0], [1]):
-        images, targets = np.asarray(case.images)[some], np.asarray(case.targets)[some]
+        images, targets = case.images[jnp.array(some)], case.targets[jnp.array(some)]
         found = everything(replace(case, images=images, targets=targets), maps[:, some])
         np.testing.assert_allclose(found, whole[:, some], rtol=1e-5)
 

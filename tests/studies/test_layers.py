@@ -25,7 +25,8 @@ def raws(seed, layers=LAYERS):
 def explanation(by_method):
     """Returns an explanation with maps of which only the size counts."""
     maps = {method: {layer: jnp.zeros((2, *SIZE)) for layer in some} for method, some in by_method.items()}
-    return Explanation(jnp.zeros((2, 2)), jnp.zeros(2, int), maps, by_method)
+    raw = {method: {layer: jnp.asarray(a) for layer, a in some.items()} for method, some in by_method.items()}
+    return Explanation(jnp.zeros((2, 2)), jnp.zeros(2, int), maps, raw)
 
 
 def by_hand(raw):

@@ -58,7 +58,8 @@ def lime(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.attribution.lime import lime
       >>> model = lambda images, parameters: images[:, :, :4].sum((1, 2))
-      >>> image = jnp.linspace(0.0, 1.0, 64).reshape(1, 8, 8, 1)
+      >>> checks = jnp.indices((8, 8)).sum(0) % 2
+      >>> image = (checks.astype(float) + jnp.linspace(0.0, 9.0, 8)).reshape(1, 8, 8, 1)
       >>> maps = lime(Case(model, (), image, jnp.array([[0]])), samples=50, segments=4, score="logit")
       >>> maps.shape
       (1, 1, 8, 8)

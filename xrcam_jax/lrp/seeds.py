@@ -5,15 +5,19 @@ In the descriptions L_t is the logit of the target, N the number of classes, and
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+Logits = Float[Array | np.ndarray, "b n"]
+Targets = Int[Array | np.ndarray, " b"]
 
-def _at(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
+
+def _at(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     return jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
 
 
-def unit(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
+def unit(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     """Returns 1 at the target and 0 elsewhere: the seed of a gradient.
 
     Args:
@@ -32,7 +36,7 @@ def unit(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array,
     return _at(logits, targets)
 
 
-def contrastive(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
+def contrastive(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     """Returns 1 at the target and -1/N elsewhere: the seed of the relevance CAMs, whatever the sign of the logit.
 
     Args:
@@ -55,7 +59,7 @@ def contrastive(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float
     return at - (1 - at) / logits.shape[-1]
 
 
-def one_hot(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
+def one_hot(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     """Returns L_t at the target and 0 elsewhere.
 
     Args:
@@ -77,7 +81,7 @@ def one_hot(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Arr
     return _at(logits, targets) * logits
 
 
-def clrp(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
+def clrp(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     """Returns L_t at the target and -L_t / N elsewhere, which sum to L_t / N.
 
     Args:
@@ -99,7 +103,7 @@ def clrp(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array,
     return contrastive(logits, targets) * _target_logit(logits, targets)
 
 
-def clrp_zero_sum(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
+def clrp_zero_sum(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     """Returns L_t at the target and -L_t / (N - 1) elsewhere, which sum to 0.
 
     Args:
@@ -128,7 +132,7 @@ def clrp_zero_sum(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Flo
     return (at - (1 - at) / (classes - 1)) * _target_logit(logits, targets)
 
 
-def sglrp(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b n"]:
+def sglrp(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     """Returns the gradient of the softmax: p_t (1 - p_t) at the target and -p_t p_i elsewhere.
 
     Args:
@@ -152,5 +156,5 @@ def sglrp(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array
     return p_t * (_at(logits, targets) - p)
 
 
-def _target_logit(logits: Float[Array, "b n"], targets: Int[Array, " b"]) -> Float[Array, "b 1"]:
+def _target_logit(logits: Logits, targets: Targets) -> Float[Array, "b 1"]:
     return jnp.take_along_axis(logits, targets[..., None], axis=-1)

@@ -184,7 +184,7 @@ def tap_program(
     closed: ClosedJaxpr,
     composite: Composite,
     explained: Sequence[bool],
-    values: Sequence[Array],
+    values: Sequence[Any],
     marks: Sequence[str] | None,
 ) -> Tapped:
     """Runs a traced model forward with taps at its marks; :func:`taps` without a seed.

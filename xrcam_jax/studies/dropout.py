@@ -11,6 +11,7 @@ Ten passes take ten times as long as one: 72 frames of 96 x 96 take the demo's n
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -108,9 +109,22 @@ def _counts(found: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
 def write(study: Study, found: Mapping[str, Arrays]) -> None:
     """Writes the figures of each picture, and the tables."""
     write_figures(study, found)
-    names, labels = list(dict.fromkeys([*study.layers, columns(study.layers)[-1]])), ("method", "network")
-    rows = [(method, label) for method in study.methods for label in found]
     chosen = {label: counted(study, arrays) for label, arrays in found.items()}
+    counts = ", ".join(f"{label} {int(mask.sum())}" for label, mask in chosen.items())
+    write_contents(
+        study.folder,
+        title="Segmentation with dropout switched on",
+        text=f"{len(study.frames)} annotated frames; those that are classified correctly without dropout count: "
+        f"{counts}. {study.settings['passes']} passes with dropout of {study.settings['rate']} after each block.",
+        order=2,
+        tables=_tables(study, found, chosen),
+    )
+
+
+def _tables(study: Study, found: Mapping[str, Arrays], chosen: Mapping[str, np.ndarray]) -> list[Table]:
+    """Returns the pooled IoU over all passes, and that without dropout."""
+    names = list(dict.fromkeys([*study.layers, columns(study.layers)[-1]]))
+    rows, labels = list(product(study.methods, found)), ("method", "network")
 
     def iou(method: str, label: str, column: str) -> Estimate:
         return scaled(pooled_iou(study, found[label], f"{method}/{column}", chosen[label]))
@@ -121,28 +135,10 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         mean, deviation = float(np.mean(values)), float(np.std(values))
         return Estimate(mean, mean - deviation, mean + deviation)
 
-    right = ", ".join(f"{label} {int(mask.sum())}" for label, mask in chosen.items())
-    write_contents(
-        study.folder,
-        title="Segmentation with dropout switched on",
-        text=f"{len(study.frames)} annotated frames; those classified correctly without dropout count: {right}. "
-        f"{study.settings['passes']} passes with dropout of {study.settings['rate']} after each block.",
-        order=2,
-        tables=[
-            Table(
-                "stochastic",
-                "Mean of the pooled IoU of all passes",
-                {row: [over_passes(*row, column) for column in names] for row in rows},
-                names,
-                labels,
-                interval="one standard deviation either way",
-            ),
-            Table(
-                "deterministic",
-                "Pooled IoU of the same network without dropout",
-                {row: [iou(*row, column) for column in names] for row in rows},
-                names,
-                labels,
-            ),
-        ],
-    )
+    noisy = {row: [over_passes(*row, column) for column in names] for row in rows}
+    quiet = {row: [iou(*row, column) for column in names] for row in rows}
+    spread = "one standard deviation either way"
+    return [
+        Table("stochastic", "Mean of the pooled IoU of all passes", noisy, names, labels, interval=spread),
+        Table("deterministic", "Pooled IoU of the same network without dropout", quiet, names, labels),
+    ]
