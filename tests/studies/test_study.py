@@ -323,7 +323,7 @@ def test_another_batch_size(whole, segmentation, weights, tmp_path):
     assert segmentation("--batch-size", 3, runs=[weights("plain")]) == 0
     ours, theirs = (rows(folder / "segmentation" / "images.csv") for folder in (tmp_path, whole))
     for row, other in zip(ours, theirs, strict=True):
-        for name in ("file", "predicted", "method", "column", "truth", "pointing"):
+        for name in ("file", "predicted", "method", "column", "truth"):
             assert row[name] == other[name]
         for name in ("both", "found"):
             assert abs(int(row[name]) - int(other[name])) <= 2
