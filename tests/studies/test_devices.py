@@ -47,8 +47,10 @@ def one(commands, tmp_path_factory):
 
 
 def assert_same_tables(found, expected):
-    """To rounding, which may move a pixel or two across the threshold: other devices, or other processes, run programs
-    that are compiled in another way."""
+    """Checks that tables agree to rounding, which may move a pixel or two across the threshold.
+
+    Other devices, or other processes, run programs that are compiled in another way.
+    """
     for name in TABLES:
         texts = [(folder / "segmentation" / name).read_text() for folder in (found, expected)]
         assert_same_but_for_rounding(*texts, rtol=0.02, atol=0.02)
@@ -56,8 +58,10 @@ def assert_same_tables(found, expected):
 
 
 def figures(folder):
-    """The figures of each picture, but for where a map points at: a maximum in a corner of the layer fills a whole
-    corner of the picture, and rounding decides among its pixels."""
+    """Returns the figures of each picture, but for where a map points at.
+
+    A maximum in a corner of the layer fills a whole corner of the picture, and rounding decides among its pixels.
+    """
     with (folder / "segmentation" / "images.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return "\n".join(",".join(text for name, text in row.items() if name != "pointing") for row in rows)

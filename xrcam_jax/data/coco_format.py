@@ -12,7 +12,7 @@ Polygon = Float[np.ndarray, "points 2"]
 
 
 class Regions(NamedTuple):
-    """What an annotation marks.
+    """Regions are what an annotation marks.
 
     Attributes:
       kind: what it is drawn from, ``"polygon"``, ``"RLE"`` or ``"box"``.

@@ -244,7 +244,7 @@ def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, Callab
 
 
 class VideoHeader(NamedTuple):
-    """What a video's header says; some headers say 0, and it may be off by a frame or two.
+    """A video's header says how long it is and how fast; some say 0, and the length may be off by a frame or two.
 
     Attributes:
       frames: how many there are.

@@ -90,7 +90,7 @@ class EncodedPicture:
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that a page shows of one experiment.
+    """An experiment holds all that a page shows of it.
 
     Attributes:
       folder: name of its folder.
@@ -114,7 +114,7 @@ class Experiment:
 
     @property
     def synthetic(self) -> bool | None:
-        """Whether the data were drawn; None where that is not recorded."""
+        """Says whether the data were drawn; None where that is not recorded."""
         return self.settings["data"].get("synthetic")
 
 
