@@ -150,3 +150,13 @@ def test_a_rule_that_does_not_fit_is_refused():
     own = Composite((Assign(Gate(), kinds=("activation",)),), default=Gradient())
     with pytest.raises(ValueError, match=r"Gate.*cannot be used for kind 'activation'"):
         xr.lrp(jax.nn.relu, own)(jnp.ones(3))
+
+
+def test_a_list_of_assignments_is_refused_because_no_program_could_be_kept_by_it():
+    with pytest.raises(TypeError, match="assignments must be a tuple of Assign, got \\["):
+        Composite([Assign(xr.rules.Pass())])
+
+
+def test_kinds_in_one_text_are_refused():
+    with pytest.raises(ValueError, match=r"kinds must be several kinds, such as \('dense',\); got the text 'dense'"):
+        Assign(xr.rules.Pass(), kinds="dense")

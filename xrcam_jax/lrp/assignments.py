@@ -115,7 +115,7 @@ class Composite:
     fold: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.assignments, Assign) or not all(isinstance(each, Assign) for each in self.assignments):
+        if not isinstance(self.assignments, tuple) or not all(isinstance(a, Assign) for a in self.assignments):
             raise TypeError(f"assignments must be a tuple of Assign, got {self.assignments!r}")
         if self.default is not None:
             check_rule(self.default)

@@ -219,6 +219,8 @@ def check_kinds(name: str, kinds: Iterable[str]) -> None:
       Traceback (most recent call last):
       ValueError: kinds must be among convolution, dense, ...; got 'convolutions'
     """
+    if isinstance(kinds, str):
+        raise ValueError(f"{name} must be several kinds, such as ({kinds!r},); got the text {kinds!r}")
     for kind in kinds:
         if kind not in KINDS:
             raise ValueError(f"{name} must be among {', '.join(KINDS)}; got {kind!r}")
