@@ -280,6 +280,15 @@ def test_peers_are_checked_where_there_are_some():
         benchmark.main(["train", "--peers", "captum"], peers.SUITES)
 
 
+def test_where_there_are_peers_the_help_names_them_and_the_program(capsys):
+    assert benchmark.main(["--help"], peers.SUITES) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: python -m experiments.benchmark [SUITE]")
+    assert "\n  train      --peers torch\n" in shown
+    assert benchmark.main(["--help"]) == 0
+    assert "--peers" not in capsys.readouterr().out
+
+
 def test_suites_are_listed_and_explained(capsys):
     assert main(["benchmark", "--help"]) == 0
     assert all(f"\n  {suite} " in capsys.readouterr().out for suite in list(benchmark.SUITES)[:1])

@@ -1,5 +1,6 @@
 """Rules of a user's own: any object with ``relevance(op, r)``, on every kind of operation."""
 
+import re
 from dataclasses import dataclass
 
 import jax
@@ -285,3 +286,47 @@ def test_what_a_rule_returns_has_to_be_relevances_and_a_loss(returned, got):
     wanted = r"the rule Wrong\(\) must return relevances of the shapes \(\(2, 6\),\) and a Loss, got "
     with pytest.raises(ValueError, match=wanted + got):
         relevance(lambda x: x @ W, Composite(default=Wrong()), drawn(9), jnp.ones((2, 4)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32"])
+def test_relevances_of_another_dtype_are_refused(dtype):
+    class Narrow(Share):
+        def relevance(self, op, r):
+            return jax.tree.map(lambda x: x.astype(dtype), op.x), rules.no_loss(r)
+
+    with pytest.raises(ValueError, match=f"must return relevances of the dtype of its inputs, float64, got {dtype}"):
+        relevance(lambda x: x @ W, Composite(default=Narrow()), drawn(9), jnp.ones((2, 4)))
+
+
+def test_what_is_named_like_a_method_and_is_none_is_refused():
+    class Number:
+        relevance = 3
+
+    class Always(Share):
+        keeps_derivative = True
+
+    with pytest.raises(TypeError, match=r"rule must be an object with a method relevance\(op, r\), got <"):
+        Assign(Number())
+    with pytest.raises(TypeError, match=r"keeps_derivative must be a method of the rule <.*>, got True"):
+        Assign(Always())
+
+
+def test_a_rule_in_the_place_of_a_composite_is_refused():
+    x = drawn(9)
+    message = "composite must be a Composite, which says which operation gets which rule; got Pass()"
+    with pytest.raises(TypeError, match=re.escape(message)):
+        xr.lrp(lambda x: x @ W, Pass())(x)
+    with pytest.raises(TypeError, match=re.escape(message)):
+        xr.conservation(lambda x: x @ W, Pass(), x, seed=jnp.ones((2, 4)))
+    for given_as in ({"composite": Pass()}, {"options": {"lrp": {"composite": Pass()}}}):
+        with pytest.raises(TypeError, match=re.escape(message)):
+            xr.Explainer(small.Network(small.weights()), ("lrp",), **given_as)
+
+
+def test_the_explainer_refuses_a_rule_that_it_cannot_keep_programs_by():
+    @dataclass
+    class Unhashable(Share):
+        factor: float = 1.0
+
+    with pytest.raises(TypeError, match=r"the rule .*Unhashable\(factor=1.0\) must be hashable"):
+        xr.Explainer(small.Network(small.weights()), ("lrp",), composite=Composite(default=Unhashable()))

@@ -34,12 +34,12 @@ SUITES = {
     "precision": "maps in float32, TF32 and bfloat16 against float64",
 }
 FOLDER = Path("benchmarks")
-USAGE = """usage: xrcam benchmark [SUITE] [options]
-       xrcam benchmark table [--folder DIR]
+USAGE = """usage: {program} [SUITE] [options]
+       {program} table [--folder DIR]
 
 {suites}
-
-xrcam benchmark SUITE --help says more of each; without a name it is explain. Reports go to benchmarks/, and table
+{beside}
+{program} SUITE --help says more of each; without a name it is explain. Reports go to benchmarks/, and table
 makes Markdown of the newest ones."""
 
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str], peers: Mapping[str, Mapping[str, Peer]] = MappingP
     """
     argv = list(argv)
     if argv[:1] in (["-h"], ["--help"]):
-        print(USAGE.format(suites="\n".join(f"  {name:10} {what}" for name, what in SUITES.items())))
+        print(_usage(peers))
         return 0
     name, rest = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("explain", argv)
     if name == "table" or "--table" in argv:
@@ -63,8 +63,20 @@ def main(argv: Sequence[str], peers: Mapping[str, Mapping[str, Peer]] = MappingP
     check_names("SUITE", [name], SUITES)
     suite = import_module(f"xrcam_jax.benchmark.{name}")
     known = peers.get(name, {})
-    options = _checked(name, _parser(name, suite, known).parse_args(rest), known)
+    parser = _parser(f"{_program(peers)} {name}", name, suite, known)
+    options = _checked(name, parser.parse_args(rest), known)
     return _run(name, suite, options, {peer: known[peer] for peer in options.peers})
+
+
+def _program(peers: Mapping[str, Any]) -> str:
+    return "python -m experiments.benchmark" if peers else "xrcam benchmark"
+
+
+def _usage(peers: Mapping[str, Mapping[str, Peer]]) -> str:
+    suites = "\n".join(f"  {name:10} {what}" for name, what in SUITES.items())
+    beside = "".join(f"  {name:10} --peers {','.join(known)}\n" for name, known in peers.items())
+    beside = f"\nOther libraries are measured beside, where they are installed:\n{beside}" if beside else ""
+    return USAGE.format(program=_program(peers), suites=suites, beside=beside)
 
 
 def _run(name: str, suite: ModuleType, options: argparse.Namespace, peers: Mapping[str, Peer]) -> int:
@@ -87,10 +99,10 @@ def _table(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser(name: str, suite: ModuleType, peers: Mapping[str, Peer]) -> argparse.ArgumentParser:
+def _parser(program: str, name: str, suite: ModuleType, peers: Mapping[str, Peer]) -> argparse.ArgumentParser:
     """Returns a parser of the suite's options: the shared ones that it has defaults for, and its own."""
     parser = Parser(
-        prog=f"xrcam benchmark {name}",
+        prog=program,
         description=suite.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -308,6 +308,7 @@ def configure(name: str, options: Mapping[str, Any], composite: Composite | None
 
     Raises:
       ValueError: there is no such method or option, or the value of an option is wrong.
+      TypeError: a composite is none, or has a rule that is not hashable.
 
     Example:
       >>> from xrcam_jax.explain.methods import configure
@@ -326,4 +327,17 @@ def configure(name: str, options: Mapping[str, Any], composite: Composite | None
     for option in options:
         if option not in known:
             raise unknown(f"option of {name}", option, known)
+    if "composite" in options:
+        _check_composite(options["composite"])
     return kind.configured(options)
+
+
+def _check_composite(composite: Any) -> None:
+    """Refuses what compiled programs could not be kept by."""
+    if not isinstance(composite, Composite):
+        raise TypeError(f"composite must be a Composite, which says which operation gets which rule; got {composite!r}")
+    for rule in (*(each.rule for each in composite.assignments), composite.default):
+        try:
+            hash(rule)
+        except TypeError as error:
+            raise TypeError(f"the rule {rule} must be hashable, since programs are kept by their rules") from error

@@ -72,10 +72,20 @@ def _check(found: Any, rule: Rule, x: tuple[Array, ...]) -> None:
     match found:
         case (tuple() as r_in, Loss()) if len(r_in) == len(x):
             if all(part is None or jnp.shape(part) == value.shape for part, value in zip(r_in, x, strict=True)):
+                _check_dtypes(r_in, rule, x)
                 return
     wanted = tuple(value.shape for value in x)
     shapes = jax.tree.map(lambda leaf: getattr(leaf, "shape", leaf), found)
     raise ValueError(f"the rule {rule} must return relevances of the shapes {wanted} and a Loss, got {shapes}")
+
+
+def _check_dtypes(r_in: tuple[Array | None, ...], rule: Rule, x: tuple[Array, ...]) -> None:
+    for part, value in zip(r_in, x, strict=True):
+        if part is not None and jnp.result_type(part) != value.dtype:
+            found = jnp.result_type(part)
+            raise ValueError(
+                f"the rule {rule} must return relevances of the dtype of its inputs, {value.dtype}, got {found}"
+            )
 
 
 def new_ledger() -> Float[Array, "6"]:

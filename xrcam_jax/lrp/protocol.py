@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import jax.numpy as jnp
 from jax import Array
@@ -180,14 +180,15 @@ def keeps_derivative(rule: Rule, kind: OperationKind | None) -> bool:
     return hasattr(rule, "keeps_derivative") and bool(rule.keeps_derivative(kind))
 
 
-def check_rule(rule: object) -> None:
+def check_rule(rule: Any) -> None:
     """Checks that an object is a rule.
 
     Args:
       rule: any object.
 
     Raises:
-      TypeError: it has no method ``relevance``, or is a class rather than an object of one.
+      TypeError: it has no method ``relevance``, is a class rather than an object of one, or its ``keeps_derivative`` is
+        no method.
       ValueError: it says that it fits a kind of operation that there is not.
 
     Example:
@@ -198,8 +199,10 @@ def check_rule(rule: object) -> None:
     """
     if isinstance(rule, type):
         raise TypeError(f"rule must be an object with a method relevance(op, r), got the class {rule.__name__} itself")
-    if not isinstance(rule, Rule):
+    if not callable(getattr(rule, "relevance", None)):
         raise TypeError(f"rule must be an object with a method relevance(op, r), got {rule!r}")
+    if hasattr(rule, "keeps_derivative") and not callable(rule.keeps_derivative):
+        raise TypeError(f"keeps_derivative must be a method of the rule {rule!r}, got {rule.keeps_derivative!r}")
     check_kinds("fits", getattr(rule, "fits", None) or ())
 
 

@@ -29,6 +29,9 @@ def program_for(closed: ClosedJaxpr, composite: Composite) -> Program:
     Returns:
       The program.
 
+    Raises:
+      TypeError: ``composite`` is something else, such as a rule.
+
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
@@ -38,6 +41,8 @@ def program_for(closed: ClosedJaxpr, composite: Composite) -> Program:
       >>> [equation.primitive for equation in program_for(closed, relevance_cam()).equations]
       ['custom_jvp_call', 'reduce_sum']
     """
+    if not isinstance(composite, Composite):
+        raise TypeError(f"composite must be a Composite, which says which operation gets which rule; got {composite!r}")
     if composite != gradient():
         return flatten(closed, keep_operations)
     return flatten(closed, lambda eqn: eqn.primitive.name.startswith("custom_") or keep_operations(eqn))
