@@ -54,7 +54,11 @@ FUNCTIONS = {
     "activation": jnp.tanh,
     "scale": lambda x: x * W[:, 0],
     "shift": lambda x: x + W[:, 0],
+    "matmul": lambda x: x[:, None, :3] @ x[:, 3:, None],
+    "product": lambda x: x.prod(1),
     "gate": lambda x: x[:, :3] * x[:, 3:],
+    "norm": lambda x: x / jnp.sqrt((x * x).sum(1, keepdims=True)),
+    "join": lambda x: jnp.concatenate([x[:, :2], jnp.ones((2, 1)), x[:, 2:]], 1),
     "softmax": lambda x: jax.nn.softmax(x, axis=1),
     "nonlinear": jnp.exp,
 }
@@ -82,12 +86,14 @@ def test_there_is_a_function_of_every_kind():
 def test_a_plain_class_is_a_rule_for_every_kind(kind, seed):
     """R_in = x · Jᵀ (R / f(x)), by the Jacobian of the function that JAX knows."""
     f, x = FUNCTIONS[kind], drawn(seed)
-    z, jacobian = np.asarray(f(x)), np.asarray(jax.jacobian(f)(x))
+    # A norm is shown with its factor fixed, so that its Jacobian is that of a scale.
+    linear = (lambda x: x / jnp.linalg.norm(drawn(seed), axis=1, keepdims=True)) if kind == "norm" else f
+    z, jacobian = np.asarray(f(x)), np.asarray(jax.jacobian(linear)(x))
     r = drawn(seed + 1, z.shape)
     wanted = x * np.tensordot(r / z, jacobian, axes=z.ndim)
     found = relevance(f, Composite((Assign(ShareWithBias(), kinds=(kind,)),), Gradient()), x, r)
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
-    if kind not in ("convolution", "dense"):
+    if kind not in ("convolution", "dense", "join", "norm"):
         np.testing.assert_array_equal(relevance(f, Composite(default=Share()), x, r), found)
 
 
@@ -150,14 +156,17 @@ def test_the_account_of_an_own_rule():
 
 
 FITS = {
-    rules.Epsilon(): set(KINDS) - {"gate"},
+    rules.Epsilon(): set(KINDS) - {"gate", "matmul", "product", "join"},
     rules.AlphaBeta(): {"convolution", "dense", "add", "sum", "scale", "shift"},
     rules.ZPlus(): {"convolution", "dense", "add", "sum", "scale", "shift"},
     rules.Gamma(): {"convolution", "dense", "add", "sum", "scale", "shift"},
     rules.Flat(): {"convolution", "dense", "add", "sum", "scale", "shift"},
     rules.WSquare(): {"convolution", "dense", "add", "sum", "scale", "shift"},
     rules.ZBox(): {"convolution", "dense", "add", "sum", "scale", "shift"},
-    rules.Pass(): {"activation", "scale", "shift"},
+    rules.Pass(): {"activation", "nonlinear", "norm", "scale", "shift"},
+    rules.Matmul(): {"matmul"},
+    rules.EqualShares(): {"product"},
+    rules.Join(): {"join"},
     rules.Gate(0.5, 0.5): {"gate"},
     rules.Gradient(): set(KINDS),
     gradient_rules.Guided(): {"activation", "nonlinear"},
@@ -223,7 +232,7 @@ def test_a_rule_that_counts_other_inputs_is_refused():
 
     own = Composite((Assign(OfThree()),))
     with pytest.raises(ValueError, match=r"says which of 3 inputs receive relevance, of 2 of kind 'gate' \(mul at "):
-        xr.lrp(lambda x: x * jax.nn.sigmoid(x), own)(jnp.ones(3))
+        xr.lrp(lambda x: x * jax.nn.sigmoid(jnp.flip(x)), own)(jnp.ones(3))
 
 
 def test_a_rule_may_leave_an_operation_its_derivative():
@@ -238,10 +247,11 @@ def test_a_rule_may_leave_an_operation_its_derivative():
     found = relevance(jnp.tanh, Composite(default=Bent()), x, jnp.ones(3))
     np.testing.assert_allclose(found, 1 / np.cosh(x) ** 2, rtol=1e-6)
     np.testing.assert_array_equal(relevance(jnp.exp, Composite(default=Bent()), x, jnp.ones(3)), [7, 7, 7])
-    # Nothing is known of a sort.
-    np.testing.assert_array_equal(relevance(jnp.sort, Composite(default=Bent()), x, jnp.array([1.0, 2, 3])), [2, 1, 3])
-    with pytest.raises(NotImplementedError, match="no relevance rule for the primitive 'sort'"):
-        xr.lrp(jnp.sort, Composite(default=Share()))(x)
+    # Nothing is known of a product of all that came before.
+    cumprod = relevance(lax.cumprod, Composite(default=Bent()), x, jnp.array([1.0, 2, 3]))
+    np.testing.assert_allclose(cumprod, [1 - 2 - 6, 1 + 3, 3 * -0.5])
+    with pytest.raises(NotImplementedError, match="no relevance rule for the primitive 'cumprod'"):
+        xr.lrp(lax.cumprod, Composite(default=Share()))(x)
 
 
 def test_a_layer_without_a_rule_is_named_though_its_bias_has_one():

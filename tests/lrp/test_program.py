@@ -9,7 +9,7 @@ from flax import nnx
 import xrcam_jax as xr
 from xrcam_jax.lrp import facts
 from xrcam_jax.lrp.facts import Fact
-from xrcam_jax.lrp.operations import keep_operations
+from xrcam_jax.lrp.grouping import keep_operations
 from xrcam_jax.lrp.program import Probes, flatten, marks_of, run, trace
 
 #: All that a network of the family is made of on the way from the pictures to the logits.

@@ -27,7 +27,8 @@ Example:
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from xrcam_jax.lrp.protocol import OperationKind, Rule, check_kinds, check_rule
+from xrcam_jax.lrp.protocol import KINDS, ROLES, OperationKind, Role, Rule, check_kinds, check_rule, keeps_derivative
+from xrcam_jax.lrp.sharing_rules import Join
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Site:
       first: whether no layer lies between the explained input and it.
       last: whether no layer lies between it and the output.
       source: the user's line, as ``file:line (function)``.
+      role: what it is for, if that is known.
     """
 
     kind: OperationKind
@@ -52,6 +54,7 @@ class Site:
     first: bool
     last: bool
     source: str
+    role: Role | None = None
 
     @property
     def stage(self) -> str:
@@ -65,7 +68,7 @@ class Assign:
 
     Attributes:
       rule: the rule that they get.
-      kinds: their kinds; empty means all.
+      kinds: their kinds or roles; empty means all.
       name: a glob for their mark (``"layer3"``) or their scope (``"layer3/0/*"``).
       first: whether they must have no layer before them.
       last: whether they must have no layer after them.
@@ -77,7 +80,7 @@ class Assign:
     """
 
     rule: Rule
-    kinds: tuple[OperationKind, ...] = ()
+    kinds: tuple[OperationKind | Role, ...] = ()
     name: str = "*"
     first: bool = False
     last: bool = False
@@ -85,13 +88,13 @@ class Assign:
 
     def __post_init__(self) -> None:
         check_rule(self.rule)
-        check_kinds("kinds", self.kinds)
+        check_kinds("kinds", self.kinds, (*KINDS, *ROLES))
 
     def fits(self, site: Site) -> bool:
         """Returns whether ``site`` meets every condition."""
         named = fnmatchcase(site.mark, self.name) or fnmatchcase(site.scope, self.name)
         depth = (site.first or not self.first) and (site.last or not self.last)
-        kind = not self.kinds or site.kind in self.kinds
+        kind = not self.kinds or site.kind in self.kinds or site.role in self.kinds
         return kind and named and depth and (not self.primitives or site.primitive in self.primitives)
 
 
@@ -121,5 +124,9 @@ class Composite:
             check_rule(self.default)
 
     def rule(self, site: Site) -> Rule | None:
-        """Returns the rule for ``site``, or None if there is none."""
-        return next((a.rule for a in self.assignments if a.fits(site)), self.default)
+        """Returns the rule for ``site``, or None if there is none. A join has its own unless an assignment names it."""
+        if site.kind != "join":
+            return next((a.rule for a in self.assignments if a.fits(site)), self.default)
+        without_rules = self.default is not None and keeps_derivative(self.default, "join")
+        own = self.default if without_rules else Join()
+        return next((a.rule for a in self.assignments if a.kinds and a.fits(site)), own)

@@ -6,9 +6,23 @@
 from typing import Literal
 
 from xrcam_jax.lrp.assignments import Assign, Composite
+from xrcam_jax.lrp.attention_composites import attn_lrp as attn_lrp
+from xrcam_jax.lrp.attention_composites import cp_lrp as cp_lrp
 from xrcam_jax.lrp.gradient_rules import Deconvnet, Guided, MeanGradient, Rescale, RescaledMaximum
 from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule
-from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Gate, Gradient, Pass, ZBox, ZPlus
+from xrcam_jax.lrp.rules import (
+    AlphaBeta,
+    Epsilon,
+    EqualShares,
+    Flat,
+    Gamma,
+    Gate,
+    Gradient,
+    Matmul,
+    Pass,
+    ZBox,
+    ZPlus,
+)
 
 
 def gradient() -> Composite:
@@ -98,7 +112,8 @@ def deep_lift(*, max_pool: Literal["rescale", "gradient"] = "rescale") -> Compos
         (
             Assign(Rescale(), kinds=("activation", "nonlinear")),
             Assign(MeanGradient(points=1), kinds=("gate",), primitives=("mul",)),
-            Assign(MeanGradient(), kinds=("gate", "softmax")),
+            Assign(MeanGradient(points=1), kinds=("matmul",)),
+            Assign(MeanGradient(), kinds=("gate", "product", "softmax")),
             *(extremes if max_pool == "rescale" else ()),
         ),
         default=Gradient(),
@@ -146,7 +161,7 @@ def relevance_cam(
     References:
       lee2021, you2024
     """
-    gates = {"signal": Gate(1, 0), "published": Gate(1, 1), "half": Gate(0.5, 0.5)}
+    gates = {"signal": (1.0, 0.0), "published": (1.0, 1.0), "half": (0.5, 0.5)}
     scales: dict[str, Rule] = {"pass": Pass(), "alpha_beta": AlphaBeta(alpha, beta, eps), "fold": Pass()}
     for name, value, known in (("gate", gate, gates), ("batch_norm", batch_norm, scales)):
         if value not in known:
@@ -158,22 +173,27 @@ def relevance_cam(
             Assign(Epsilon(eps), kinds=("add", "sum", "softmax")),
             Assign(Gradient(), kinds=("max_pool",)),
             Assign(scales[batch_norm], kinds=("scale",)),
-            Assign(Pass(), kinds=("activation", "shift")),
-            Assign(gates[gate], kinds=("gate",)),
+            Assign(Pass(), kinds=("activation", "nonlinear", "norm", "shift")),
+            Assign(Gate(*gates[gate]), kinds=("gate",)),
+            Assign(Matmul(*gates[gate], eps), kinds=("matmul",)),
+            Assign(EqualShares(), kinds=("product",)),
         ),
         fold=batch_norm == "fold",
     )
 
 
-def _around(layers: tuple[Assign, ...], eps: float, fold: bool) -> Composite:
+def _around(layers: tuple[Assign, ...], eps: float, bias: bool, fold: bool) -> Composite:
     """Returns ``layers`` with the rules that all composites of LRP have for the other kinds of operations."""
     return Composite(
         (
             *layers,
+            Assign(Epsilon(eps, bias), kinds=("norm",)),
             Assign(Epsilon(eps), kinds=("add", "sum", "softmax")),
             Assign(Gradient(), kinds=("max_pool",)),
-            Assign(Pass(), kinds=("activation", "scale", "shift")),
+            Assign(Pass(), kinds=("activation", "nonlinear", "scale", "shift")),
             Assign(Gate(), kinds=("gate",)),
+            Assign(Matmul(1, 0, eps), kinds=("matmul",)),
+            Assign(EqualShares(), kinds=("product",)),
         ),
         fold=fold,
     )
@@ -205,6 +225,7 @@ def epsilon_plus(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) ->
     return _around(
         (Assign(ZPlus(eps, bias), kinds=("convolution",)), Assign(Epsilon(eps, bias), kinds=("dense",))),
         eps,
+        bias,
         fold,
     )
 
@@ -265,6 +286,7 @@ def epsilon_alpha2_beta1(*, eps: float = 1e-6, bias: bool = True, fold: bool = F
             Assign(Epsilon(eps, bias), kinds=("dense",)),
         ),
         eps,
+        bias,
         fold,
     )
 
@@ -310,5 +332,6 @@ def epsilon_gamma_box(
             Assign(Epsilon(eps, bias), kinds=("dense",)),
         ),
         eps,
+        bias,
         fold,
     )

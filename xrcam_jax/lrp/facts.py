@@ -4,30 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from xrcam_jax.lrp.primitives import AFFINE, ELEMENTWISE, MAXIMA, NONLINEAR, NONNEGATIVE, PRODUCTS, STRUCTURE, SUMS
 from xrcam_jax.lrp.program import Equation, Program
 from xrcam_jax.runtime import jaxprs
-
-#: These rearrange, copy or select values: linear with weights 0 and 1, so that their transpose rearranges relevance.
-STRUCTURE = frozenset({
-    "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "dynamic_slice",
-    "dynamic_update_slice", "expand_dims", "gather", "name", "optimization_barrier", "pad", "pbroadcast",
-    "pcast", "pvary", "reduce_precision", "reshape", "rev", "select_n", "sharding_constraint", "slice",
-    "split", "squeeze", "stack", "transpose", "unstack", "reshard", "mesh_cast", "xrcam_jax.materialised",
-})  # fmt: skip
-#: These are elementwise functions of one value that the field calls activations.
-ACTIVATIONS = frozenset({"abs", "clamp", "erf", "expm1", "logistic", "max", "min", "tanh"})
-#: These are elementwise, and linear in the explained operand when the other one is constant.
-AFFINE = frozenset({"add", "add_any", "sub", "mul", "div", "neg"})
-#: These are other elementwise functions. No composite of relevance has a rule for them, but their value can be a gate.
-NONLINEAR = frozenset({
-    "cbrt", "cos", "exp", "exp2", "integer_pow", "log", "log1p", "pow", "rsqrt", "sin", "sqrt", "square",
-})  # fmt: skip
-SUMS = frozenset({"reduce_sum", "reduce_window_sum"})
-MAXIMA = frozenset({"reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min", "xrcam_jax.max_pool"})
-CONVOLUTIONS = frozenset({"conv_general_dilated", "xrcam_jax.grouped_conv", "xrcam_jax.pointwise_conv"})
-PRODUCTS = CONVOLUTIONS | {"dot_general"}
-_ELEMENTWISE = ACTIVATIONS | AFFINE | NONLINEAR | {"select_n", "convert_element_type", "stop_gradient",
-    "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "is_finite", "sign", "broadcast_in_dim"}  # fmt: skip
 
 #: These say how surely a value is a gate, which is a factor that says how much of a signal passes.
 NO_GATE, CLIPPED, SQUASHED, GATE = range(4)
@@ -39,6 +18,7 @@ class Fact:
     """A fact is what is known of one value.
 
     Attributes:
+      depends: whether it depends on the explained input in any way, if only as a truth value.
       explained: whether it depends on the explained input and can carry relevance.
       nonnegative: whether it is known to be >= 0 wherever it is read.
       gate: how surely it is a gate, ``NO_GATE`` to ``GATE``.
@@ -46,6 +26,7 @@ class Fact:
       seen: whether it depends on a chosen mark, or on the input if that is what is explained.
     """
 
+    depends: bool = False
     explained: bool = False
     nonnegative: bool = False
     gate: int = NO_GATE
@@ -66,7 +47,7 @@ def is_elementwise(program: Program) -> bool:
       >>> [is_elementwise(flatten(trace(f, jnp.ones(3))[0])) for f in (jnp.tanh, jnp.sum)]
       [True, False]
     """
-    return all(e.primitive in _ELEMENTWISE for e in program.equations)
+    return all(e.primitive in ELEMENTWISE for e in program.equations)
 
 
 def infer(program: Program, inputs: list[Fact], marks: frozenset[str]) -> list[Fact]:
@@ -100,7 +81,7 @@ def infer(program: Program, inputs: list[Fact], marks: frozenset[str]) -> list[F
     for equation in program.equations:
         operands = [facts[i] for i in equation.inputs]
         for number, fact in zip(equation.outputs, infer_equation(equation, operands, marks), strict=True):
-            facts[number] = fact if program.is_floating(number) else replace(fact, explained=False, seen=False)
+            facts[number] = fact if program.is_inexact(number) else replace(fact, explained=False, seen=False)
     return facts
 
 
@@ -128,6 +109,7 @@ def infer_equation(equation: Equation, operands: list[Fact], marks: frozenset[st
     name = equation.primitive
     carried = [o for o in operands if o.explained] if name != "stop_gradient" else []
     fact = Fact(
+        depends=any(o.depends for o in operands),
         explained=bool(carried),
         nonnegative=_is_nonnegative(equation, operands),
         gate=_gate(name, carried, operands),
@@ -139,7 +121,7 @@ def infer_equation(equation: Equation, operands: list[Fact], marks: frozenset[st
 
 def _is_nonnegative(equation: Equation, operands: list[Fact]) -> bool:
     name, each = equation.primitive, [o.nonnegative for o in operands]
-    if name in ("exp", "exp2", "logistic", "square", "abs", "sqrt", "rsqrt"):
+    if name in NONNEGATIVE:
         return True
     if name == "integer_pow":
         return equation.eqn.params["y"] % 2 == 0 or all(each)
@@ -153,6 +135,8 @@ def _is_nonnegative(equation: Equation, operands: list[Fact]) -> bool:
         return all(each[1:]) if name == "select_n" else each[0]
     if name == "dynamic_update_slice":
         return all(each[:2])
+    if name in ("scatter", "scatter-add"):
+        return each[0] and each[2]
     elementwise = ("add", "add_any", "mul", "div", "min", "erf", "expm1", "tanh", "log1p", "cbrt", "stop_gradient")
     return (name in elementwise or name in STRUCTURE or name in SUMS or name in MAXIMA) and all(each)
 
@@ -247,6 +231,7 @@ def _outputs(program: Program, facts: list[Fact]) -> list[Fact]:
 
 def _weakest(facts: list[Fact]) -> Fact:
     return Fact(
+        depends=any(f.depends for f in facts),
         explained=any(f.explained for f in facts),
         nonnegative=all(f.nonnegative for f in facts),
         gate=min(f.gate for f in facts),

@@ -11,10 +11,13 @@ from jax import Array, lax
 from xrcam_jax.lrp import facts
 from xrcam_jax.lrp.assignments import Composite, Site
 from xrcam_jax.lrp.facts import Fact
-from xrcam_jax.lrp.operations import Grouper, Operation, innermost
+from xrcam_jax.lrp.grouping import Grouper, innermost
+from xrcam_jax.lrp.operations import Operation
+from xrcam_jax.lrp.primitives import STRUCTURE
 from xrcam_jax.lrp.program import Equation, Probes, Program, Step, run
 from xrcam_jax.lrp.propagate import propagate
 from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule, fits, keeps_derivative, receives, wants_bias
+from xrcam_jax.lrp.roles import role_of
 from xrcam_jax.runtime import jaxprs
 
 
@@ -74,7 +77,7 @@ def make_plan(
       ['sum', 'activation', 'dense']
     """
     inputs = [
-        Fact(explained=e and program.is_floating(i), seen=e and marks is None)
+        Fact(depends=e, explained=e and program.is_inexact(i), seen=e and marks is None)
         for i, e in zip(program.inputs, explained, strict=True)
     ]
     sites: list[Site] = []
@@ -121,7 +124,7 @@ class _Planner:
             self._enter(position, equation, below)
         elif equation.mark is not None:
             self._receive(equation.inputs[0], _Downstream(equation.mark, below.layers))
-        elif equation.primitive in facts.STRUCTURE:
+        elif equation.primitive in STRUCTURE and not self._needs_rule(position):
             self._pass_through(equation, below)
         else:
             self._assign(position, equation, below)
@@ -129,6 +132,10 @@ class _Planner:
     def _pass_through(self, equation: Equation, below: _Downstream) -> None:
         for value in equation.inputs:
             self._receive(value, below)
+
+    def _needs_rule(self, position: int) -> bool:
+        """Returns whether an equation that rearranges values does more: a choice as ReLU's, or a join of constants."""
+        return self.operations.activation(position) is not None or self.operations.joins_constants(position)
 
     def _assign(self, position: int, equation: Equation, below: _Downstream) -> None:
         """Puts a rule in the place of the largest operation ending here for which the composite has one."""
@@ -142,9 +149,13 @@ class _Planner:
         alone = self.operations.alone(position)
         known = None if alone is None else self._site(alone, below)
         rule = self.composite.default if known is None else self.composite.rule(known)
+        if rule is not None and alone is not None and self._is_ambiguous(alone, rule):
+            if self.composite.default is None:
+                raise _ambiguous(equation, rule)
+            rule = self.composite.default
         if rule is not None and keeps_derivative(rule, known.kind if known else None):
             self._pass_through(equation, below)
-        elif alone is None or known is None or rule is None or self._is_ambiguous(alone, rule):
+        elif alone is None or known is None or rule is None:
             raise _no_rule(equation, known)
         else:
             self._replace(alone, known, rule, below)
@@ -153,13 +164,13 @@ class _Planner:
         """Returns whether ``rule`` is to see ``operation`` as one, rather than its equations one by one."""
         if keeps_derivative(rule, operation.kind):
             return False
-        return operation.kind not in WEIGHTED_KINDS or self.composite.fold or wants_bias(rule)
+        return not operation.biased or self.composite.fold or wants_bias(rule)
 
     def _is_ambiguous(self, operation: Operation, rule: Rule) -> bool:
         """Returns whether ``rule`` treats signal and gate differently, and nothing tells the one from the other."""
         gates = [self.facts[v].gate for v in operation.x]
-        unknown = operation.equations[-1].primitive == "mul" and gates[0] == gates[-1]
-        return operation.kind == "gate" and unknown and not all(receives(rule, len(gates)))
+        unknown = operation.equations[-1].primitive != "div" and gates[0] == gates[-1]
+        return operation.kind in ("gate", "matmul") and unknown and not all(receives(rule, len(gates)))
 
     def _replace(self, operation: Operation, site: Site, rule: Rule, below: _Downstream) -> None:
         """Lets ``rule`` propagate through ``operation``, and walks on above it."""
@@ -168,21 +179,23 @@ class _Planner:
         for value, receiving in zip(operation.x, receives(rule, len(operation.x)), strict=True):
             if receiving:
                 self._receive(value, above)
-        *parts, last = operation.positions
-        self.steps.update(dict.fromkeys(parts))
-        self.steps[last] = self._step(operation, rule, len(self.sites))
+        self.steps.update(dict.fromkeys(self.operations.hidden(operation)))
+        self.steps[operation.positions[-1]] = self._step(operation, rule, len(self.sites))
         self.sites.append(site)
 
     def _site(self, operation: Operation, below: _Downstream) -> Site:
-        first = operation.equations[0]
+        # What gates itself is named by the product that does it, and a layer by its product, which comes first.
+        several = operation.kind in ("activation", "norm") and len(operation.equations) > 1
+        named = operation.equations[-1 if several else 0]
         return Site(
             kind=operation.kind,
-            primitive=innermost(first),
-            scope=first.scope,
+            primitive=innermost(named),
+            scope=named.scope,
             mark=below.mark,
             first=max(self.facts[v].depth for v in operation.x) == 0,
             last=below.layers == 0,
-            source=first.source,
+            source=named.source,
+            role=role_of(self.operations, operation),
         )
 
     def _step(self, operation: Operation, rule: Rule, number: int) -> Step:
@@ -210,6 +223,14 @@ def _no_rule(equation: Equation, site: Site | None) -> NotImplementedError:
         f"no relevance rule for the primitive {equation.primitive!r} at {equation.source}"
         + (f" (as {site.kind}, in {site.scope or site.mark})" if site else "")
         + "; give the composite an assignment or a default for it, or explain from a mark after it"
+    )
+
+
+def _ambiguous(equation: Equation, rule: Rule) -> NotImplementedError:
+    return NotImplementedError(
+        f"no relevance rule for the primitive {equation.primitive!r} at {equation.source}: {rule} gives all to one "
+        "factor, and nothing tells signal from gate; give the composite a rule that shares, as Gate(0.5, 0.5) or "
+        "Matmul(0.5, 0.5), or use composites.attn_lrp()"
     )
 
 

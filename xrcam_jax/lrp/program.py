@@ -47,6 +47,11 @@ class Equation:
         return jaxprs.jitted(self.eqn) or self.eqn.primitive.name
 
     @property
+    def out(self) -> Any:
+        """Returns shape and dtype of the first output."""
+        return self.eqn.outvars[0].aval
+
+    @property
     def scope(self) -> str:
         """Returns the path of ``jax.named_scope`` and Linen modules around the equation, such as ``layer1/0/conv2``."""
         return str(self.name_stack)
@@ -88,9 +93,13 @@ class Program:
     literals: frozenset[int]
     avals: tuple[Any, ...]
 
-    def is_floating(self, value: int) -> bool:
-        """Returns whether a value holds floating-point numbers: no others can carry relevance."""
-        return jnp.issubdtype(self.avals[value].dtype, jnp.floating)
+    def is_inexact(self, value: int) -> bool:
+        """Returns whether a value holds real or complex floating-point numbers: no others can carry relevance."""
+        return jnp.issubdtype(self.avals[value].dtype, jnp.inexact)
+
+    def is_complex(self, value: int) -> bool:
+        """Returns whether a value holds complex numbers, for which no rule is known."""
+        return jnp.issubdtype(self.avals[value].dtype, jnp.complexfloating)
 
 
 class _Flattener:

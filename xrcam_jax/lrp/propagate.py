@@ -36,7 +36,7 @@ def propagate(operation: Operation, rule: Rule, x: PyTree, constants: PyTree, le
       >>> import jax
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.lrp.facts import Fact, infer
-      >>> from xrcam_jax.lrp.operations import Grouper
+      >>> from xrcam_jax.lrp.grouping import Grouper
       >>> from xrcam_jax.lrp.program import flatten, trace
       >>> from xrcam_jax.lrp.propagate import propagate
       >>> from xrcam_jax.lrp.rules import Pass

@@ -1,6 +1,6 @@
 """The protocol of rules: what a rule is shown of an operation, what it returns, and what it may say of itself."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
@@ -11,17 +11,27 @@ from jaxtyping import PyTree
 OperationKind = Literal[
     "convolution",  # constant kernel
     "dense",  # product with a constant matrix
+    "matmul",  # product of two explained matrices: queries and keys, attention weights and values
     "add",  # sum or difference of two explained values: residual connections
-    "sum",  # over axes or windows; means, average pooling and sums weighted by attention too
+    "sum",  # over axes, over windows or at places; means and average pooling too
+    "product",  # of all factors along an axis
     "max_pool",  # maximum over axes or windows, or of two values
-    "activation",  # elementwise: relu, tanh, clamp, ...
+    "activation",  # elementwise: relu, tanh, clamp, ..., and what gates itself, such as GELU and SiLU
     "scale",  # times or divided by a constant, or taken from one: batch norm at inference
     "shift",  # plus or minus a constant: biases, batch norm at inference
     "gate",  # an explained signal times an explained gate
+    "norm",  # divided by statistics of its own: layer, RMS, group and instance norm, a vector by its length
     "softmax",
-    "nonlinear",  # other elementwise functions, such as exp or sqrt: no composite of relevance has a rule for them
+    "nonlinear",  # other elementwise functions, such as exp or sqrt
+    "join",  # put beside constants: a class token, padding, a mask; what lands on constants is accounted as bias
 ]
 KINDS: tuple[OperationKind, ...] = get_args(OperationKind)
+#: What an operation is for, which an assignment can name in the place of its kind.
+Role = Literal[
+    "attention",  # the matmuls before and behind a softmax
+    "patch_embedding",  # the first layer, where it sees patches that do not overlap
+]
+ROLES: tuple[Role, ...] = get_args(Role)
 #: The kinds of operations that have weights of their own, and maybe a bias: the layers of a network.
 WEIGHTED_KINDS: tuple[OperationKind, ...] = ("convolution", "dense")
 #: The kinds of operations that are linear in what is explained. Those that are no layers have weights 1 or -1, or a
@@ -34,11 +44,12 @@ class Bilinear:
     """A rule sees an operation as a map z = apply(x, w) + b at the values it ran with, bilinear in x and w.
 
     A sum, a mean or a residual add is such a map too, with weights 1 (or -1). Operations that are not linear, of kind
-    ``"activation"``, ``"max_pool"``, ``"gate"``, ``"softmax"`` or ``"nonlinear"``, have no weights: ``w`` is ().
+    ``"activation"``, ``"max_pool"``, ``"gate"``, ``"matmul"``, ``"product"``, ``"softmax"`` or ``"nonlinear"``, have no
+    weights: ``w`` is (). A ``"norm"`` has none either; it is shown as linear, with the factors of its statistics fixed.
 
     Attributes:
       apply: the map from (x, w) to z without b.
-      x: the explained inputs, a tuple of arrays: two for an add, (signal, gate) for a gate.
+      x: the explained inputs, a tuple of arrays: two for an add, (signal, gate) for a gate or a matmul.
       w: the weights, constants as far as relevance is concerned.
       b: the bias, broadcastable to z, or None.
       nonnegative: whether x is known to be >= 0.
@@ -55,7 +66,7 @@ class Loss(NamedTuple):
     """A loss is relevance that a rule did not hand on, by cause: arrays of any shape, of which the sum counts.
 
     Attributes:
-      bias: what the bias absorbed.
+      bias: what constants absorbed: a bias, a class token, or the constant term of an expansion.
       stabiliser: what the ε of a division kept.
       zero: what was dropped where z = 0.
     """
@@ -206,12 +217,13 @@ def check_rule(rule: Any) -> None:
     check_kinds("fits", getattr(rule, "fits", None) or ())
 
 
-def check_kinds(name: str, kinds: Iterable[str]) -> None:
+def check_kinds(name: str, kinds: Iterable[str], known: Sequence[str] = KINDS) -> None:
     """Checks that kinds of operations exist.
 
     Args:
       name: the argument that holds them.
       kinds: what it holds.
+      known: the kinds that there are.
 
     Raises:
       ValueError: one of them is no kind of operation.
@@ -225,5 +237,5 @@ def check_kinds(name: str, kinds: Iterable[str]) -> None:
     if isinstance(kinds, str):
         raise ValueError(f"{name} must be several kinds, such as ({kinds!r},); got the text {kinds!r}")
     for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"{name} must be among {', '.join(KINDS)}; got {kind!r}")
+        if kind not in known:
+            raise ValueError(f"{name} must be among {', '.join(known)}; got {kind!r}")

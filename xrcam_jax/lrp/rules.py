@@ -33,33 +33,27 @@ Example:
   [60.0, -30.0, 30.0]
 
 References:
-  bach2015, montavon2017, montavon2019, andeol2021, ali2022
+  bach2015, montavon2017, montavon2019, andeol2021, ali2022, achtibat2024
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import PyTree
 
-from xrcam_jax.lrp.protocol import KINDS, LINEAR_KINDS, Bilinear, Loss, OperationKind, no_loss
+from xrcam_jax.lrp.protocol import KINDS, LINEAR_KINDS, Bilinear, Loss
 from xrcam_jax.lrp.protocol import Rule as Rule
-
-
-# Many operations of a model have outputs of the same shape: jit traces the division once for all of these.
-@partial(jax.jit, static_argnames="eps")
-def _divide(r: Array, z: Array, b: Array | None, eps: float) -> tuple[Array, Loss]:
-    """Returns s = R / stab(z + b), and the relevance that s leaves with the bias, the stabiliser and z = 0."""
-    z = z if b is None else z + b
-    sign = jnp.where(z < 0, -1, 1).astype(z.dtype)
-    # Dividing by infinity makes s and its derivative zero where z = 0. A `where` after the division would have XLA
-    # compute z again for everything that reads s.
-    s = (r / jnp.where(z == 0, jnp.inf, z + eps * sign)).astype(r.dtype)
-    bias = jnp.zeros((), r.dtype) if b is None else s * b
-    return s, Loss(bias, eps * sign * s, jnp.where(z == 0, r, 0))
+from xrcam_jax.lrp.protocol import no_loss as no_loss
+from xrcam_jax.lrp.sharing_rules import EqualShares as EqualShares
+from xrcam_jax.lrp.sharing_rules import Gate as Gate
+from xrcam_jax.lrp.sharing_rules import Gradient as Gradient
+from xrcam_jax.lrp.sharing_rules import Join as Join
+from xrcam_jax.lrp.sharing_rules import Matmul as Matmul
+from xrcam_jax.lrp.sharing_rules import Pass as Pass
+from xrcam_jax.lrp.sharing_rules import divide as _divide
 
 
 def _scale(loss: Loss, factor: float) -> Loss:
@@ -107,15 +101,16 @@ class Epsilon:
 
     R_in = x · op(·, w)ᵀ [R / stab(z)],  z = op(x, w)
 
-    For ε → 0 and without biases this is gradient × input. The rule also serves operations whose ``apply`` is not
-    linear, such as softmax: their Jacobian takes the place of the transpose.
+    For ε → 0 and without biases this is gradient × input. Where the operation is not linear, its Jacobian J at x takes
+    the place of the transpose: the rule is its Taylor expansion of first order, z = J x + b, whose constant term
+    b = z - J x keeps its share. For a softmax z that is R_in = x · (R - z Σ R), which is the rule of achtibat2024.
 
     Attributes:
       eps: the stabiliser ε >= 0.
       bias: whether z holds the bias, which then absorbs its share of the relevance.
     """
 
-    fits = frozenset(KINDS) - {"gate"}
+    fits = frozenset(KINDS) - {"gate", "matmul", "product", "join"}
 
     eps: float = 1e-6
     bias: bool = False
@@ -124,7 +119,13 @@ class Epsilon:
         """Implements :class:`Rule`."""
         z, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
         s, loss = _divide(r, z, op.b if self.bias else None, self.eps)
-        return _times(op.x, transpose(s)[0]), loss
+        (c,) = transpose(s)
+        if not jax.tree.leaves(op.w):
+            linear = jax.jvp(lambda x: op.apply(x, op.w), (op.x,), (op.x,))[1]
+            loss = loss._replace(bias=loss.bias + s * (z - linear))
+            # A masked score is minus infinity and takes no part.
+            return jax.tree.map(lambda x, c: jnp.where(c == 0, 0, x * c), op.x, c), loss
+        return _times(op.x, c), loss
 
 
 @dataclass(frozen=True)
@@ -315,66 +316,3 @@ class ZBox:
         if value is not None:
             return jnp.broadcast_to(jnp.asarray(value, x.dtype), x.shape)
         return jnp.broadcast_to(extreme(x, axis=tuple(range(1, x.ndim)), keepdims=True), x.shape)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """The identity, R_in = R, is for elementwise operations: ReLU, or batch norm at inference (bach2015).
-
-    Where x was broadcast, its relevance is the sum over the copies.
-    """
-
-    fits = frozenset({"activation", "scale", "shift"})
-
-    def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """Implements :class:`Rule`."""
-        return jax.tree.map(lambda x: _sum_to(r, x), op.x), no_loss(r)
-
-    def keeps_derivative(self, kind: OperationKind | None) -> bool:
-        """Returns whether the derivative is the identity, as that of a shift is."""
-        return kind == "shift"
-
-
-@dataclass(frozen=True)
-class Gate:
-    """The product rule divides the relevance of z = signal · gate between the two: R_signal = a R, R_gate = b R.
-
-    With a = 1, b = 0 the signal takes all (ali2022). It conserves if a + b = 1.
-
-    Attributes:
-      signal: the share a of the signal.
-      gate: the share b of the gate. At 0 nothing is propagated into what computes the gate.
-    """
-
-    fits = frozenset({"gate"})
-
-    signal: float = 1.0
-    gate: float = 0.0
-
-    @property
-    def receives(self) -> tuple[bool, bool]:
-        """Tells which of signal and gate receive relevance: those with a share."""
-        return bool(self.signal), bool(self.gate)
-
-    def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """Implements :class:`Rule`; ``op.x`` is (signal, gate), and one without a share gets None."""
-        shares = zip((self.signal, self.gate), op.x, strict=True)
-        return tuple(_sum_to(share * r, x) if share else None for share, x in shares), no_loss(r)
-
-
-def _sum_to(r: Array, x: Array) -> Array:
-    """Returns R, summed over the axes along which ``x`` was broadcast."""
-    return jax.vjp(lambda a: jnp.broadcast_to(a, r.shape), x)[1](r)[0]
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """The derivative stands for no rule at all: the operation keeps it. Max pooling under it is winner-takes-all."""
-
-    def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
-        """Implements :class:`Rule`."""
-        return jax.vjp(lambda x: op.apply(x, op.w), op.x)[1](r)[0], no_loss(r)
-
-    def keeps_derivative(self, kind: OperationKind | None) -> bool:
-        """Returns True: the derivative is known even where nothing else is known of an operation."""
-        return True

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from xrcam_jax.errors import unknown
 from xrcam_jax.lrp.composites import Composite, gradient
-from xrcam_jax.lrp.operations import keep_operations
+from xrcam_jax.lrp.grouping import keep_operations
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import Probes, Program, flatten, marks_of, trace
 

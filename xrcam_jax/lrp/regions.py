@@ -1,0 +1,214 @@
+"""Regions: equations that together compute a known kind of function of one value, found by following the data.
+
+GELU is x · Φ(x), and a layer norm is (x - mean(x)) · g(x). Equation by equation both are products of two explained
+values. What makes the one an activation and the other a normalisation is that all of it comes from one value, its root.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from xrcam_jax.lrp.facts import Fact
+from xrcam_jax.lrp.primitives import ELEMENTWISE, MAXIMA, STRUCTURE, SUMS
+from xrcam_jax.lrp.program import Equation, Program
+from xrcam_jax.runtime import jaxprs
+
+#: A normalisation or an activation has fewer equations than this, so that a search ends soon.
+_LARGEST = 100
+_INSIDE = ELEMENTWISE | STRUCTURE | SUMS | MAXIMA | {jaxprs.CUSTOM_JVP, "dot_general", "reduce_and", "reduce_or"}
+_POOLING = SUMS | MAXIMA | {"dot_general"}
+_LINEAR = STRUCTURE | SUMS | {"add", "add_any", "sub", "neg"}
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region holds all equations between a root and one output, which depends on nothing else that is explained.
+
+    Attributes:
+      root: the number of the value that it is a function of.
+      positions: the positions of its equations in the program, ascending; the last one makes the output.
+    """
+
+    root: int
+    positions: tuple[int, ...]
+
+
+def find(
+    program: Program, facts: Sequence[Fact], producer: Mapping[int, int], position: int, inside: Callable
+) -> Region | None:
+    """Finds the smallest region that ends at an equation which reads several values that depend on the input.
+
+    Args:
+      program: any program.
+      facts: what is known of its values.
+      producer: by value, the position of the equation that makes it.
+      position: of the last equation.
+      inside: tells which equations a region may hold.
+
+    Returns:
+      The region, or None if what the equation reads has no common root within reach.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact, infer
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> from xrcam_jax.lrp.regions import find
+      >>> program = flatten(trace(lambda x: 2 * x * jnp.tanh(x + 1), 1.0)[0])
+      >>> facts = infer(program, [Fact(explained=True, depends=True)], frozenset())
+      >>> producer = {e.outputs[0]: p for p, e in enumerate(program.equations)}
+      >>> region = find(program, facts, producer, 3, lambda equation: True)
+      >>> region.root == program.inputs[0], region.positions
+      (True, (0, 1, 2, 3))
+    """
+    equation = program.equations[position]
+    frontier = {v for v in equation.inputs if facts[v].depends}
+    positions = [position]
+    while len(frontier) > 1 and len(positions) < _LARGEST:
+        # All that depends on the value made last is found by then, so a value that is left alone is read by all paths.
+        latest = max(frontier, key=lambda v: producer.get(v, -1))
+        above = producer.get(latest)
+        if above is None or program.equations[above].mark is not None or not inside(program.equations[above]):
+            return None
+        frontier.remove(latest)
+        frontier.update(v for v in program.equations[above].inputs if facts[v].depends)
+        positions.append(above)
+    if len(frontier) != 1:
+        return None
+    (root,) = frontier
+    return Region(root, tuple(sorted(positions))) if facts[root].explained else None
+
+
+def activation(program: Program, facts: Sequence[Fact], producer: Mapping[int, int], position: int) -> Region | None:
+    """Finds the elementwise function of one value that ends at an equation, such as x · sigmoid(x).
+
+    Args:
+      program: any program.
+      facts: what is known of its values.
+      producer: by value, the position of the equation that makes it.
+      position: of the last equation.
+
+    Returns:
+      The region, or None if there is none, or it is linear.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact, infer
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> from xrcam_jax.lrp.regions import activation
+      >>> program = flatten(trace(lambda x: x * jax.lax.logistic(x), jnp.ones(3))[0])
+      >>> facts = infer(program, [Fact(explained=True, depends=True)], frozenset())
+      >>> activation(program, facts, {program.equations[0].outputs[0]: 0}, 1).positions
+      (0, 1)
+    """
+    shape = program.avals[program.equations[position].outputs[0]].shape
+
+    def pointwise(equation: Equation) -> bool:
+        known = equation.primitive in ELEMENTWISE or equation.primitive == jaxprs.CUSTOM_JVP
+        return known and program.avals[equation.outputs[0]].shape == shape
+
+    region = find(program, facts, producer, position, pointwise)
+    if region is None or program.avals[region.root].shape != shape or not pointwise(program.equations[position]):
+        return None
+    return None if position in _linear(program, facts, region).made else region
+
+
+def norm(program: Program, facts: Sequence[Fact], producer: Mapping[int, int], position: int) -> Region | None:
+    """Finds the normalisation that ends at an equation: a linear map of one value, times a factor of its statistics.
+
+    Layer, RMS, group and instance norms are such, and division by a length or by a sum, however they are written. What
+    lies between value and statistics holds no weights, so that squeeze-and-excitation is none.
+
+    Args:
+      program: any program.
+      facts: what is known of its values.
+      producer: by value, the position of the equation that makes it.
+      position: of the last equation, a product, a quotient or a sum.
+
+    Returns:
+      The region, or None if there is none.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact, infer
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> from xrcam_jax.lrp.regions import norm
+      >>> program = flatten(trace(lambda x: x / jnp.sqrt(jnp.sum(jnp.square(x))), jnp.ones(3))[0])
+      >>> facts = infer(program, [Fact(explained=True, depends=True)], frozenset())
+      >>> producer = {e.outputs[0]: p for p, e in enumerate(program.equations)}
+      >>> norm(program, facts, producer, 3).positions
+      (0, 1, 2, 3)
+    """
+
+    def inside(equation: Equation) -> bool:
+        is_inner_product = equation.primitive != "dot_general" or all(facts[v].depends for v in equation.inputs)
+        return equation.primitive in _INSIDE and is_inner_product
+
+    equation = program.equations[position]
+    region = find(program, facts, producer, position, inside)
+    if region is None or (region.root in equation.inputs and equation.primitive not in ("mul", "div")):
+        return None  # The second is a residual connection around a normalisation.
+    if program.avals[region.root].shape != program.avals[equation.outputs[0]].shape:
+        return None
+    split = _linear(program, facts, region)
+    return region if split.normalised and position in split.made else None
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """Says which equations of a region are linear in its root, if the factors that come from statistics are fixed.
+
+    Attributes:
+      made: the positions of these equations.
+      normalised: whether there is such a factor.
+    """
+
+    made: frozenset[int]
+    normalised: bool
+
+
+def linear_positions(program: Program, facts: Sequence[Fact], region: Region) -> frozenset[int]:
+    """Returns the positions of the equations of a normalisation that are linear while its factors are fixed.
+
+    Args:
+      program: any program.
+      facts: what is known of its values.
+      region: a normalisation.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact, infer
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> from xrcam_jax.lrp.regions import Region, linear_positions
+      >>> program = flatten(trace(lambda x: x / jnp.sqrt(jnp.sum(jnp.square(x))), jnp.ones(3))[0])
+      >>> facts = infer(program, [Fact(explained=True, depends=True)], frozenset())
+      >>> linear_positions(program, facts, Region(program.inputs[0], (0, 1, 2, 3)))
+      frozenset({3})
+    """
+    return _linear(program, facts, region).made
+
+
+def _linear(program: Program, facts: Sequence[Fact], region: Region) -> _Linear:
+    linear, sums, statistics, made, normalised = {region.root}, set[int](), set[int](), set[int](), False
+    for position in region.positions:
+        equation = program.equations[position]
+        depending = [v for v in equation.inputs if facts[v].depends]
+        straight = all(v in linear for v in depending)
+        if equation.primitive in _POOLING or any(v in sums for v in depending):
+            sums.update(equation.outputs)
+        # A mean of the value itself is no statistic of its size, as the mean of its squares is.
+        squared = equation.primitive == "dot_general" or not straight
+        if (equation.primitive in _POOLING and squared) or any(v in statistics for v in depending):
+            statistics.update(equation.outputs)
+        if equation.primitive in ("mul", "div"):
+            signal, factor = equation.inputs
+            if equation.primitive == "mul" and signal not in linear:
+                signal, factor = factor, signal
+            fixed = sums if equation.primitive == "div" else statistics - linear
+            if signal not in linear or (facts[factor].depends and factor not in fixed):
+                continue
+            normalised = normalised or facts[factor].depends
+        elif not (straight and equation.primitive in _LINEAR):
+            continue
+        linear.update(equation.outputs)
+        made.add(position)
+    return _Linear(frozenset(made), normalised)
