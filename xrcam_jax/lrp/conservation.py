@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import Any
 
 import jax
@@ -14,7 +14,15 @@ from xrcam_jax.lrp.assignments import Composite, Site
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import Probes, marks_of, trace
 from xrcam_jax.lrp.propagate import new_ledger, total
-from xrcam_jax.lrp.transform import Seed, check_seed, explained_leaves, program_for, zeros_for
+from xrcam_jax.lrp.transform import (
+    Seed,
+    check_floating,
+    check_seed,
+    explained_leaves,
+    is_floating,
+    program_for,
+    zeros_for,
+)
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,7 @@ def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, se
       >>> [(name, stage.arrived, stage.passed_on, stage.bias) for name, stage in report.stages.items()]
       [('output', 10.0, 8.0, 2.0), ('hidden', 8.0, 8.0, 0.0)]
     """
+    check_floating(x)
     closed, structure = trace(f, x, *args)
     program = program_for(closed, composite)
     plan, sites = make_plan(program, composite, explained_leaves(x, args), None)
@@ -140,16 +149,22 @@ def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, se
 
     @jax.jit
     def account(leaves: list[Any], rest: list[Any]) -> tuple[dict[str, Any], dict[int, Any]]:
-        def forward(leaves: list[Any], probes: Probes) -> list[Any]:
-            return plan.run([*leaves, *rest], probes)[0]
+        floating = [is_floating(leaf) for leaf in leaves]
+
+        def forward(explained: list[Any], probes: Probes) -> tuple[list[Any], list[Any]]:
+            given = iter(explained)
+            values = [next(given) if yes else leaf for leaf, yes in zip(leaves, floating, strict=True)]
+            outputs, _ = plan.run([*values, *rest], probes)
+            return [out for out in outputs if is_floating(out)], outputs
 
         zeros = {name: zeros_for(aval) for name, aval in marks.items()}
-        outputs, pullback = jax.vjp(forward, leaves, Probes(zeros, ledgers))
+        _, pullback, outputs = jax.vjp(forward, list(compress(leaves, floating)), Probes(zeros, ledgers), has_aux=True)
         output = jax.tree.unflatten(structure, outputs)
         relevance = seed(output) if callable(seed) else seed
         check_seed(relevance, output)
-        reached, found = pullback(jax.tree.leaves(relevance))
-        levels = {"output": relevance, **found.taps, "": reached}
+        arriving = list(compress(jax.tree.leaves(relevance), map(is_floating, outputs)))
+        reached, found = pullback(arriving)
+        levels = {"output": arriving, **found.taps, "": reached}
         return {name: _sums(level) for name, level in levels.items()}, found.ledgers
 
     levels, accounts = jax.device_get(account(jax.tree.leaves(x), jax.tree.leaves(args)))

@@ -9,7 +9,7 @@ from xrcam_jax.lrp.program import Equation, Program
 from xrcam_jax.runtime import jaxprs
 
 #: These say how surely a value is a gate, which is a factor that says how much of a signal passes.
-NO_GATE, CLIPPED, SQUASHED, GATE = range(4)
+NO_GATE, ACTIVATED, CLIPPED, SQUASHED, GATE = range(5)
 _GATES = {"clamp": CLIPPED, "tanh": SQUASHED, "erf": SQUASHED, "logistic": GATE}
 
 
@@ -108,13 +108,16 @@ def infer_equation(equation: Equation, operands: list[Fact], marks: frozenset[st
         return _through_bodies(equation, operands, marks)
     name = equation.primitive
     carried = [o for o in operands if o.explained] if name != "stop_gradient" else []
+    depends = any(o.depends for o in operands)
+    # What follows from integers, as an embedding does from token ids, is explained from a chosen mark on.
+    chosen = equation.mark in marks and depends
     fact = Fact(
-        depends=any(o.depends for o in operands),
-        explained=bool(carried),
+        depends=depends,
+        explained=bool(carried) or chosen,
         nonnegative=_is_nonnegative(equation, operands),
         gate=_gate(name, carried, operands),
         depth=max((o.depth for o in carried), default=0) + (name in PRODUCTS),
-        seen=any(o.seen for o in carried) or (equation.mark in marks and bool(carried)),
+        seen=any(o.seen for o in carried) or chosen,
     )
     return [fact] * len(equation.outputs)
 
@@ -150,11 +153,18 @@ def _gate(name: str, carried: list[Fact], operands: list[Fact]) -> int:
         return GATE
     if name == "min" and any(o.nonnegative for o in carried):
         return CLIPPED  # 0 <= x <= c
+    if name == "max" and len(carried) == 1:
+        return max(ACTIVATED, carried[0].gate)
     if name == "mul" and len(carried) == 2:
-        return min(o.gate for o in carried)  # a gated signal is a signal
+        # A gated signal is a signal, but beside one that is not gated it is the gate, as in SwiGLU.
+        return max(ACTIVATED, min(o.gate for o in carried)) if _is_gated(carried) else NO_GATE
     if name in STRUCTURE or name in AFFINE or name in SUMS:
         return min(o.gate for o in carried)
     return NO_GATE
+
+
+def _is_gated(factors: list[Fact]) -> bool:
+    return factors[0].gate != factors[1].gate or factors[0].gate > ACTIVATED
 
 
 def _through_bodies(equation: Equation, operands: list[Fact], marks: frozenset[str]) -> list[Fact]:

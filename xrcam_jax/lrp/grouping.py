@@ -8,7 +8,17 @@ from jax.extend.core import JaxprEqn
 from xrcam_jax.lrp import regions
 from xrcam_jax.lrp.facts import Fact, is_elementwise
 from xrcam_jax.lrp.operations import Operation, feature_axes
-from xrcam_jax.lrp.primitives import ACTIVATIONS, CONVOLUTIONS, ELEMENTWISE, JOINS, MAXIMA, NONLINEAR, STRUCTURE, SUMS
+from xrcam_jax.lrp.primitives import (
+    ACTIVATIONS,
+    CONVOLUTIONS,
+    ELEMENTWISE,
+    EXTREMES_AT_PLACES,
+    JOINS,
+    MAXIMA,
+    NONLINEAR,
+    STRUCTURE,
+    SUMS,
+)
 from xrcam_jax.lrp.program import Equation, Program, flatten
 from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, OperationKind
 from xrcam_jax.lrp.regions import Region
@@ -70,7 +80,7 @@ def kind_of(equation: Equation, operands: Sequence[Fact]) -> OperationKind | Non
         return "gate" if both else "scale"
     if name == "reduce_prod":
         return "product"
-    if name in JOINS:
+    if name in JOINS or name in EXTREMES_AT_PLACES:
         return "join"
     if name in SUMS:
         return "sum"

@@ -63,11 +63,6 @@ def _replay(equations: Sequence[Equation], env: Env) -> Array:
     return _run(equations, env)[equations[-1].outputs[0]]
 
 
-def _zeros(env: Env, values: Sequence[int]) -> Env:
-    """Returns zeros in the place of those of some values that are floating-point numbers."""
-    return {v: jnp.zeros_like(env[v]) for v in values if jnp.issubdtype(jnp.result_type(env[v]), jnp.inexact)}
-
-
 def feature_axes(product: Equation, explained: int) -> dict[int, int]:
     """Returns the axes of a product's output that its weights have too: those of the output features.
 
@@ -140,7 +135,8 @@ def _add(op: Operation, env: Env) -> Bilinear:
 def _sum(op: Operation, env: Env) -> Bilinear:
     # Constants that something is added to, or that are added at some places, are no part of the linear map.
     scatters = op.equations[0].primitive.startswith("scatter")
-    fixed = {**env, **_zeros(env, op.constants)} if scatters else env
+    constants = [v for v in op.constants if scatters and jnp.issubdtype(jnp.result_type(env[v]), jnp.inexact)]
+    fixed = {**env, **{v: jnp.zeros_like(env[v]) for v in constants}}
 
     def apply(inputs: tuple[Array, ...], w: Array) -> Array:
         return _replay(op.equations, {**fixed, **dict(zip(op.x, inputs, strict=True))}) * w
@@ -177,13 +173,14 @@ def _product(op: Operation, env: Env) -> Bilinear:
 
 
 def _join(op: Operation, env: Env) -> Bilinear:
-    """Returns the map that puts x where it belongs and 0 in the place of constants, which are the bias."""
-    x, fixed = tuple(env[v] for v in op.x), {**env, **_zeros(env, op.constants)}
+    """Returns the map that puts x and constants where they belong; the constants are shown as weights."""
+    constants = [v for v in op.constants if jnp.issubdtype(jnp.result_type(env[v]), jnp.inexact)]
 
-    def apply(inputs: tuple[Array, ...], w: tuple[()]) -> Array:
-        return _replay(op.equations, {**fixed, **dict(zip(op.x, inputs, strict=True))})
+    def apply(inputs: tuple[Array, ...], w: tuple[Array, ...]) -> Array:
+        return _replay(op.equations, {**env, **dict(zip((*op.x, *constants), (*inputs, *w), strict=True))})
 
-    return Bilinear(apply, x, (), _replay(op.equations, {**env, **_zeros(env, op.x)}), op.nonnegative)
+    x, w = (tuple(jnp.asarray(env[v]) for v in values) for values in (op.x, constants))
+    return Bilinear(apply, x, w, None, op.nonnegative)
 
 
 def _nonlinear(op: Operation, env: Env) -> Bilinear:

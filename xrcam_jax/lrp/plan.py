@@ -15,7 +15,7 @@ from xrcam_jax.lrp.grouping import Grouper, innermost
 from xrcam_jax.lrp.operations import Operation
 from xrcam_jax.lrp.primitives import STRUCTURE
 from xrcam_jax.lrp.program import Equation, Probes, Program, Step, run
-from xrcam_jax.lrp.propagate import propagate
+from xrcam_jax.lrp.propagate import absorb, propagate
 from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule, fits, keeps_derivative, receives, wants_bias
 from xrcam_jax.lrp.roles import role_of
 from xrcam_jax.runtime import jaxprs
@@ -28,14 +28,25 @@ class Plan:
     Attributes:
       program: the program.
       steps: by an equation's position, what runs in its place.
+      constants: by the place of an output that is constant, the number of its site: what arrives there ends there.
     """
 
     program: Program
     steps: dict[int, Step | None] = field(default_factory=dict)
+    constants: dict[int, int] = field(default_factory=dict)
 
     def run(self, values: Sequence[Any], probes: Probes) -> tuple[list[Any], dict[str, Array]]:
         """Returns the outputs and the tapped activations, as :func:`xrcam_jax.lrp.program.run` does."""
-        return run(self.program, self.steps, values, probes)
+        outputs, activations = run(self.program, self.steps, values, probes)
+        return _absorbing(outputs, self.constants, probes), activations
+
+
+def _absorbing(values: Sequence[Any], constants: dict[int, int], probes: Probes) -> list[Any]:
+    """Returns ``values``, of which those in ``constants`` account for the relevance that ends there."""
+    return [
+        absorb(value, probes.ledgers[constants[i]]) if constants.get(i) in probes.ledgers else value
+        for i, value in enumerate(values)
+    ]
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ def make_plan(
         for i, e in zip(program.inputs, explained, strict=True)
     ]
     sites: list[Site] = []
-    below = [_Downstream("output", 0)] * len(program.outputs)
+    below: list[_Downstream | None] = [_Downstream("output", 0)] * len(program.outputs)
     return _Planner(program, composite, inputs, marks or frozenset(), sites).plan(below), sites
 
 
@@ -102,16 +113,32 @@ class _Planner:
         self.below: dict[int, _Downstream] = {}
         self.steps: dict[int, Step | None] = {}
 
-    def plan(self, outputs: Sequence[_Downstream]) -> Plan:
-        """Plans all equations whose outputs receive relevance; ``outputs`` is what follows those of the program."""
-        for value, downstream in zip(self.program.outputs, outputs, strict=True):
-            self._receive(value, downstream)
+    def plan(self, outputs: Sequence[_Downstream | None]) -> Plan:
+        """Plans all equations whose outputs receive relevance.
+
+        Args:
+          outputs: what follows the outputs of the program; None for those that receive no relevance.
+        """
+        constants = {}
+        for place, (value, below) in enumerate(zip(self.program.outputs, outputs, strict=True)):
+            if below is not None:
+                self._receive(value, below)
+                if self._is_constant(value) and not self.marks:
+                    constants[place] = self._constant_site("output", "", below)
         for position in reversed(range(len(self.program.equations))):
             equation = self.program.equations[position]
-            below = [self.below[v] for v in equation.outputs if v in self.below]
-            if below and position not in self.steps:
-                self._visit(position, equation, _Downstream(below[0].mark, max(b.layers for b in below)))
-        return Plan(self.program, self.steps)
+            reached = [self.below[v] for v in equation.outputs if v in self.below]
+            if reached and position not in self.steps:
+                self._visit(position, equation, _Downstream(reached[0].mark, max(b.layers for b in reached)))
+        return Plan(self.program, self.steps, constants)
+
+    def _is_constant(self, value: int) -> bool:
+        return self.program.is_inexact(value) and not self.facts[value].explained
+
+    def _constant_site(self, primitive: str, source: str, below: _Downstream) -> int:
+        """Notes a site where relevance ends at a constant, and returns its number."""
+        self.sites.append(Site("join", primitive, "", below.mark, first=False, last=below.layers == 0, source=source))
+        return len(self.sites) - 1
 
     def _receive(self, value: int, below: _Downstream) -> None:
         """Notes that relevance reaches ``value``."""
@@ -210,11 +237,22 @@ class _Planner:
         """Plans the bodies of remat, scan and cond, and builds the construct around them anew."""
         operands = [self.facts[v] for v in equation.inputs]
         inputs = facts.body_inputs(equation, operands, self.marks)
-        plans = []
-        for body in equation.bodies:
-            planner = _Planner(body, self.composite, inputs, self.marks, self.sites)
-            plans.append(planner.plan([below] * len(body.outputs)))
-        self.steps[position] = Step(equation.inputs, partial(_BODIES[equation.eqn.primitive.name], equation, plans))
+        receiving = [below if self.facts[v].seen else None for v in equation.outputs]
+        planners = [_Planner(body, self.composite, inputs, self.marks, self.sites) for body in equation.bodies]
+        plans = [planner.plan(receiving) for planner in planners]
+        # A loop that begins with a constant and carries explained values gives relevance to that constant.
+        offset = len(equation.inputs) - len(inputs)
+        begins = {
+            offset + i: self._constant_site(equation.primitive, equation.source, below)
+            for i, fact in enumerate(inputs)
+            if fact.explained and self._is_constant(equation.inputs[offset + i]) and not self.marks
+        }
+        again = partial(_BODIES[equation.eqn.primitive.name], equation, plans)
+
+        def step(values: Sequence[Any], probes: Probes) -> Any:
+            return again(_absorbing(values, begins, probes), probes)
+
+        self.steps[position] = Step(equation.inputs, step)
         self._pass_through(equation, _Downstream(below.mark, below.layers + 1))
 
 

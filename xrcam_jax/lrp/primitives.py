@@ -10,6 +10,8 @@ STRUCTURE = frozenset({
 })  # fmt: skip
 #: Those of them that can put values beside constants: a class token, padding, what a mask fills in.
 JOINS = frozenset({"concatenate", "dynamic_update_slice", "pad", "scatter", "select_n", "stack"})
+#: These pick the largest or least of what lies at a place and what comes there; constants among them join in.
+EXTREMES_AT_PLACES = frozenset({"scatter-max", "scatter-min"})
 #: These elementwise functions of one value are what the field calls activations.
 ACTIVATIONS = frozenset({"abs", "clamp", "erf", "expm1", "logistic", "max", "min", "tanh"})
 #: These are elementwise, and linear in the explained operand when the other one is constant.

@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Float, PyTree
 
 from xrcam_jax.lrp.operations import Operation
-from xrcam_jax.lrp.protocol import Loss, Rule
+from xrcam_jax.lrp.protocol import Loss, Rule, no_loss
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -86,6 +86,35 @@ def _check_dtypes(r_in: tuple[Array | None, ...], rule: Rule, x: tuple[Array, ..
             raise ValueError(
                 f"the rule {rule} must return relevances of the dtype of its inputs, {value.dtype}, got {found}"
             )
+
+
+@jax.custom_vjp
+def absorb(value: Array, ledger: Array | None) -> Array:
+    """Returns a value that is no part of what is explained; its pullback accounts for the relevance that ends there.
+
+    Args:
+      value: a constant, to which a loop, a branch or the output gives relevance.
+      ledger: an empty account, or None.
+
+    Returns:
+      ``value``.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.propagate import absorb, new_ledger
+      >>> _, pullback = jax.vjp(lambda ledger: absorb(jnp.ones(2), ledger), new_ledger())
+      >>> pullback(jnp.array([3.0, 4.0]))[0].tolist()
+      [7.0, 0.0, 7.0, 0.0, 0.0, 7.0]
+    """
+    return value
+
+
+def _absorb_backward(ledger: Array | None, r: Array) -> tuple[None, Array | None]:
+    return None, None if ledger is None else _account(r, (), no_loss(r)._replace(bias=r))
+
+
+absorb.defvjp(lambda value, ledger: (value, ledger), _absorb_backward)
 
 
 def new_ledger() -> Float[Array, "6"]:

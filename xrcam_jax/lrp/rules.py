@@ -121,10 +121,10 @@ class Epsilon:
         s, loss = _divide(r, z, op.b if self.bias else None, self.eps)
         (c,) = transpose(s)
         if not jax.tree.leaves(op.w):
-            linear = jax.jvp(lambda x: op.apply(x, op.w), (op.x,), (op.x,))[1]
-            loss = loss._replace(bias=loss.bias + s * (z - linear))
-            # A masked score is minus infinity and takes no part.
-            return jax.tree.map(lambda x, c: jnp.where(c == 0, 0, x * c), op.x, c), loss
+            # A score that is masked is minus infinity and takes no part.
+            x = jax.tree.map(lambda x: jnp.where(jnp.isneginf(x), 0, x), op.x)
+            linear = jax.jvp(lambda x: op.apply(x, op.w), (op.x,), (x,))[1]
+            return _times(x, c), loss._replace(bias=loss.bias + s * (z - linear))
         return _times(op.x, c), loss
 
 

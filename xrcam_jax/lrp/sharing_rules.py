@@ -160,15 +160,15 @@ class Join:
     """Where explained values lie beside constants, each keeps what arrives at its place.
 
     R_in = op(·)ᵀ R, and what arrives at a class token, at padding or at what a mask fills in stays there. It is
-    accounted as bias.
+    accounted as bias. The operation shows its constants as ``op.w``.
     """
 
     fits = frozenset({"join"})
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """Implements :class:`xrcam_jax.lrp.protocol.Rule`."""
-        filled, transpose = jax.vjp(lambda x: op.apply(x, op.w), jax.tree.map(jnp.ones_like, op.x))
-        return transpose(r)[0], no_loss(r)._replace(bias=(1 - filled) * r)
+        r_in, r_constants = jax.vjp(op.apply, op.x, op.w)[1](r)
+        return r_in, no_loss(r)._replace(bias=jnp.stack([part.sum() for part in r_constants]))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, NamedTuple
 
 import jax
@@ -82,6 +83,7 @@ def lrp(f: Callable, composite: Composite) -> Callable:
     """
 
     def explained(x: PyTree, *args: PyTree) -> PyTree:
+        check_floating(x)
         closed, structure = trace(f, x, *args)
         plan, _ = make_plan(program_for(closed, composite), composite, explained_leaves(x, args), None)
         outputs, _ = plan.run(jax.tree.leaves((x, *args)), Probes())
@@ -170,6 +172,46 @@ def explained_leaves(x: PyTree, args: PyTree) -> list[bool]:
     return [True] * len(jax.tree.leaves(x)) + [False] * len(jax.tree.leaves(args))
 
 
+def is_floating(leaf: Any) -> bool:
+    """Returns whether an array or a number can carry relevance: whether it is made of floating-point numbers.
+
+    Args:
+      leaf: an array, a number or their abstract value.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.transform import is_floating
+      >>> is_floating(jnp.ones(2)), is_floating(jnp.array([1, 2]))
+      (True, False)
+    """
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+
+
+def check_floating(x: PyTree) -> None:
+    """Checks that there is something to explain.
+
+    Args:
+      x: what is to be explained, a pytree of arrays.
+
+    Raises:
+      TypeError: it has leaves, and none of them holds floating-point numbers.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.transform import check_floating
+      >>> check_floating(jnp.array([5, 7, 9]))
+      Traceback (most recent call last):
+      TypeError: x must hold floating-point numbers to be explained, got int32 of shape (3,); ...
+    """
+    leaves = jax.tree.leaves(x)
+    if leaves and not any(map(is_floating, leaves)):
+        found = ", ".join(f"{jnp.result_type(leaf)} of shape {jnp.shape(leaf)}" for leaf in leaves)
+        raise TypeError(
+            f"x must hold floating-point numbers to be explained, got {found}; the relevance of token ids is that of "
+            "their embedding: mark it, and use taps"
+        )
+
+
 class Tapped(NamedTuple):
     """Holds what a traced model computed on its way forward, and the way back.
 
@@ -177,7 +219,7 @@ class Tapped(NamedTuple):
       outputs: the leaves of what the model returns.
       activations: the activation at each mark.
       pullback: the map from the relevance of the outputs to that at each mark. It can be mapped over several
-        relevances, to explain several targets.
+        relevances, to explain several targets. Outputs that are no floating-point numbers have none, whatever it says.
     """
 
     outputs: list[Array]
@@ -227,11 +269,14 @@ def tap_program(
             raise unknown("mark", name, found)
     plan, _ = make_plan(program, composite, explained, frozenset(names))
 
-    def forward(zeros: dict[str, Array]) -> tuple[list[Array], dict[str, Array]]:
-        return plan.run(values, Probes(zeros))
+    def forward(zeros: dict[str, Array]) -> tuple[list[Array], tuple[list[Array], dict[str, Array]]]:
+        outputs, activations = plan.run(values, Probes(zeros))
+        return [out for out in outputs if is_floating(out)], (outputs, activations)
 
-    outputs, pullback, activations = jax.vjp(forward, {name: zeros_for(found[name]) for name in names}, has_aux=True)
-    return Tapped(outputs, activations, lambda relevance: pullback(relevance)[0])
+    zeros = {name: zeros_for(found[name]) for name in names}
+    _, pullback, (outputs, activations) = jax.vjp(forward, zeros, has_aux=True)
+    floating = [is_floating(out) for out in outputs]
+    return Tapped(outputs, activations, lambda relevance: pullback(list(compress(relevance, floating)))[0])
 
 
 def zeros_for(aval: Any) -> Array:
