@@ -164,13 +164,14 @@ class Grouper:
         )
 
     def hidden(self, operation: Operation) -> list[int]:
-        """Returns the positions of those equations of an operation whose results nothing else reads."""
-        inside = set(operation.positions)
-        return [
-            p
-            for p in operation.positions[:-1]
-            if all(inside.issuperset(self.readers.get(v, ())) for v in self.program.equations[p].outputs)
-        ]
+        """Returns the positions of those equations of an operation whose results nothing but it reads."""
+        *parts, last = operation.positions
+        replaced = {last}
+        for position in reversed(parts):
+            outputs = self.program.equations[position].outputs
+            if all(replaced.issuperset(self.readers.get(v, ())) for v in outputs):
+                replaced.add(position)
+        return sorted(replaced - {last})
 
     def softmax(self, position: int) -> Operation | None:
         """Returns exp(x) / sum(exp(x)), if the equation at ``position`` is that division."""
