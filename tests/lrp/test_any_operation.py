@@ -20,6 +20,7 @@ def mixed():
     with jax.numpy_dtype_promotion("standard"):
         yield
 
+
 COMPOSITES = {
     "relevance_cam": xr.composites.relevance_cam(),
     "alpha2_beta1": xr.composites.relevance_cam(alpha=2, beta=1, batch_norm="alpha_beta"),
