@@ -47,6 +47,7 @@ from jaxtyping import PyTree
 
 from xrcam_jax.lrp.protocol import KINDS, LINEAR_KINDS, Bilinear, Loss, OperationKind, no_loss
 from xrcam_jax.lrp.protocol import Rule as Rule
+from xrcam_jax.lrp.zero import Zero, check_zero, settle
 
 
 # Many operations of a model have outputs of the same shape: jit traces the division once for all of these.
@@ -141,9 +142,10 @@ class AlphaBeta:
       beta: the weight β >= 0 of the parts that speak against it; at 0 they are not computed.
       eps: the stabiliser ε >= 0.
       bias: whether z+ holds max(b, 0) and z- holds min(b, 0).
+      zero: where α R goes if z+ = 0, and -β R if z- = 0: see :mod:`xrcam_jax.lrp.zero`.
 
     Raises:
-      ValueError: α - β is not 1, or β is negative.
+      ValueError: α - β is not 1, β is negative, or ``zero`` is no choice.
     """
 
     fits = LINEAR_KINDS
@@ -152,8 +154,10 @@ class AlphaBeta:
     beta: float = 0.0
     eps: float = 1e-9
     bias: bool = False
+    zero: Zero = "drop"
 
     def __post_init__(self) -> None:
+        check_zero(self.zero)
         if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:
             raise ValueError(f"alpha - beta must be 1 and beta >= 0, got {self.alpha=}, {self.beta=}")
 
@@ -164,11 +168,11 @@ class AlphaBeta:
         z_pos, excite = _signed(op, w_pos, w_neg)
         s_pos, loss = _divide(r, z_pos, b_pos, self.eps)
         if self.beta == 0:
-            return excite(s_pos), loss
+            return settle(self.zero, op, excite(s_pos), loss)
         z_neg, inhibit = _signed(op, w_neg, w_pos)
         s_neg, loss_neg = _divide(r, z_neg, b_neg, self.eps)
         r_in = jax.tree.map(lambda p, n: self.alpha * p - self.beta * n, excite(s_pos), inhibit(s_neg))
-        return r_in, _add(_scale(loss, self.alpha), _scale(loss_neg, -self.beta))
+        return settle(self.zero, op, r_in, _add(_scale(loss, self.alpha), _scale(loss_neg, -self.beta)))
 
 
 @dataclass(frozen=True)
@@ -180,16 +184,24 @@ class ZPlus:
     Attributes:
       eps: the stabiliser ε >= 0.
       bias: whether z holds max(b, 0).
+      zero: where R goes if z = 0: see :mod:`xrcam_jax.lrp.zero`.
+
+    Raises:
+      ValueError: ``zero`` is no choice.
     """
 
     fits = LINEAR_KINDS
 
     eps: float = 1e-9
     bias: bool = False
+    zero: Zero = "drop"
+
+    def __post_init__(self) -> None:
+        check_zero(self.zero)
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """Implements :class:`Rule`."""
-        return AlphaBeta(1.0, 0.0, self.eps, self.bias).relevance(op, r)
+        return AlphaBeta(1.0, 0.0, self.eps, self.bias, self.zero).relevance(op, r)
 
 
 @dataclass(frozen=True)
@@ -205,6 +217,10 @@ class Gamma:
       gamma: γ >= 0; 0 is the ε rule, infinity the z+ rule.
       eps: the stabiliser ε >= 0.
       bias: whether z, z₊ and z₋ hold the bias (treated like a weight).
+      zero: where R goes if z = 0: see :mod:`xrcam_jax.lrp.zero`.
+
+    Raises:
+      ValueError: ``zero`` is no choice.
     """
 
     fits = LINEAR_KINDS
@@ -212,6 +228,10 @@ class Gamma:
     gamma: float = 0.25
     eps: float = 1e-6
     bias: bool = False
+    zero: Zero = "drop"
+
+    def __post_init__(self) -> None:
+        check_zero(self.zero)
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """Implements :class:`Rule`."""
@@ -229,7 +249,7 @@ class Gamma:
         s_down, loss_down = _divide(jnp.where(z < 0, r, 0), z_down, b_down, self.eps)
         loss = _add(loss_up, loss_down)
         loss = loss._replace(zero=loss.zero + jnp.where(z == 0, r, 0))
-        return _plus(excite(s_up), inhibit(s_down)), loss
+        return settle(self.zero, op, _plus(excite(s_up), inhibit(s_down)), loss)
 
 
 @dataclass(frozen=True)
