@@ -1,4 +1,4 @@
-"""Where relevance goes to which no input contributes: conserved, with the bias, or dropped, and always accounted for."""
+"""Relevance of outputs to which no input contributes: spread, with the bias, or dropped, and always accounted for."""
 
 import jax
 import jax.numpy as jnp
@@ -122,6 +122,20 @@ def test_outputs_that_see_only_padding_keep_what_they_have():
     np.testing.assert_array_equal(r_in.ravel(), [1 + 2, 2])
 
 
+@given(seed=st.integers(0, 10**6))
+def test_a_dark_corner_keeps_its_relevance_under_z_box(seed):
+    """In the corner all pixels are at their bound, so that filters of positive weights see nothing of it."""
+    op, r = example(conv, seed, "all")
+    box = Bilinear(conv, jnp.abs(op.x).at[:, :3, :3].set(0), jnp.abs(op.w).at[..., 0].set(op.w[..., 0]))
+    (dropped_in, dropped), (r_in, loss) = (
+        rules.ZBox(0.0, None, 0, zero).relevance(box, r) for zero in ("drop", "flat")
+    )
+    assert float(abs(dropped.zero).sum()) > 0
+    assert float(abs(dropped_in - r_in).sum()) > 0
+    assert float(abs(loss.zero).sum()) == 0
+    assert_sums_equal(r_in.sum(), r.sum(), r)
+
+
 @pytest.mark.parametrize(("x", "shares"), [(3.0, (0.75, 1)), (1e-9, (1e-9, 1)), (0.0, (0, 0))])
 def test_only_with_the_bias_in_z_nothing_jumps_where_contributions_vanish(x, shares):
     op = Bilinear(dense, jnp.array([[x]]), jnp.ones((1, 1)), jnp.ones(1))
@@ -150,6 +164,7 @@ def test_gradients_of_relevance_are_finite(name, zero):
         rules.ZPlus,
         rules.AlphaBeta,
         rules.Gamma,
+        rules.ZBox,
         xr.composites.relevance_cam,
         xr.composites.epsilon_plus,
         xr.composites.epsilon_plus_flat,

@@ -129,7 +129,7 @@ def relevance_cam(
       batch_norm: its rule at inference. ``"pass"`` leaves relevance as it is, ``"alpha_beta"`` treats batch norm as a
         layer without bias, ``"fold"`` takes it into the layer before it.
       eps: the stabiliser ε >= 0 of every rule.
-      zero: what the αβ rule does with the relevance of units for which no input speaks, as is usual behind depthwise
+      zero: what happens to the relevance of units for which no input speaks, as is usual behind depthwise
         convolutions (see :mod:`xrcam_jax.lrp.zero`). ``"drop"`` loses it. ``"bias"`` lets biases take part, and
         counts it as theirs. ``"flat"`` spreads it evenly over what the unit sees, and conserves.
 
@@ -160,7 +160,7 @@ def relevance_cam(
             raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
     return Composite(
         (
-            Assign(ZBox(eps=eps), kinds=("convolution",), first=True),
+            Assign(ZBox(eps=eps, zero=zero), kinds=("convolution",), first=True),
             Assign(alpha_beta, kinds=WEIGHTED_KINDS),
             Assign(Epsilon(eps), kinds=("add", "sum", "softmax")),
             Assign(Gradient(), kinds=("max_pool",)),
@@ -333,7 +333,7 @@ def epsilon_gamma_box(
     """
     return _around(
         (
-            Assign(ZBox(low, high, eps), kinds=("convolution",), first=True),
+            Assign(ZBox(low, high, eps, zero), kinds=("convolution",), first=True),
             Assign(Gamma(gamma, eps, bias, zero), kinds=("convolution",)),
             Assign(Epsilon(eps, bias), kinds=("dense",)),
         ),

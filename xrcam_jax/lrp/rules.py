@@ -47,7 +47,7 @@ from jaxtyping import PyTree
 
 from xrcam_jax.lrp.protocol import KINDS, LINEAR_KINDS, Bilinear, Loss, OperationKind, no_loss
 from xrcam_jax.lrp.protocol import Rule as Rule
-from xrcam_jax.lrp.zero import Zero, check_zero, settle
+from xrcam_jax.lrp.zero import ChoosesZero, Zero, settle
 
 
 # Many operations of a model have outputs of the same shape: jit traces the division once for all of these.
@@ -129,7 +129,7 @@ class Epsilon:
 
 
 @dataclass(frozen=True)
-class AlphaBeta:
+class AlphaBeta(ChoosesZero):
     """The αβ rule treats contributions for and against the output apart (bach2015, eq. 60).
 
     R_in = α [x+ · op(·, w+)ᵀ s+ + x- · op(·, w-)ᵀ s+] - β [x+ · op(·, w-)ᵀ s- + x- · op(·, w+)ᵀ s-]
@@ -157,7 +157,7 @@ class AlphaBeta:
     zero: Zero = "drop"
 
     def __post_init__(self) -> None:
-        check_zero(self.zero)
+        super().__post_init__()
         if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:
             raise ValueError(f"alpha - beta must be 1 and beta >= 0, got {self.alpha=}, {self.beta=}")
 
@@ -176,7 +176,7 @@ class AlphaBeta:
 
 
 @dataclass(frozen=True)
-class ZPlus:
+class ZPlus(ChoosesZero):
     """The z+ rule shares relevance among what speaks for the output: αβ with α = 1, β = 0 (montavon2017, eq. 17).
 
     R_in = x+ · op(·, w+)ᵀ s + x- · op(·, w-)ᵀ s,  s = R / stab(op(x+, w+) + op(x-, w-))
@@ -184,10 +184,7 @@ class ZPlus:
     Attributes:
       eps: the stabiliser ε >= 0.
       bias: whether z holds max(b, 0).
-      zero: where R goes if z = 0: see :mod:`xrcam_jax.lrp.zero`.
-
-    Raises:
-      ValueError: ``zero`` is no choice.
+      zero: where R goes if z = 0: see :mod:`xrcam_jax.lrp.zero`. Another choice is a ValueError.
     """
 
     fits = LINEAR_KINDS
@@ -196,16 +193,13 @@ class ZPlus:
     bias: bool = False
     zero: Zero = "drop"
 
-    def __post_init__(self) -> None:
-        check_zero(self.zero)
-
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """Implements :class:`Rule`."""
         return AlphaBeta(1.0, 0.0, self.eps, self.bias, self.zero).relevance(op, r)
 
 
 @dataclass(frozen=True)
-class Gamma:
+class Gamma(ChoosesZero):
     """The γ rule favours what speaks for the output by a factor 1 + γ (montavon2019, section 10.2.3).
 
     It is generalised to inputs and outputs of either sign (andeol2021). With w⁺ = w + γ w+ and w⁻ = w + γ w-:
@@ -217,10 +211,7 @@ class Gamma:
       gamma: γ >= 0; 0 is the ε rule, infinity the z+ rule.
       eps: the stabiliser ε >= 0.
       bias: whether z, z₊ and z₋ hold the bias (treated like a weight).
-      zero: where R goes if z = 0: see :mod:`xrcam_jax.lrp.zero`.
-
-    Raises:
-      ValueError: ``zero`` is no choice.
+      zero: where R goes if z = 0: see :mod:`xrcam_jax.lrp.zero`. Another choice is a ValueError.
     """
 
     fits = LINEAR_KINDS
@@ -229,9 +220,6 @@ class Gamma:
     eps: float = 1e-6
     bias: bool = False
     zero: Zero = "drop"
-
-    def __post_init__(self) -> None:
-        check_zero(self.zero)
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """Implements :class:`Rule`."""
@@ -297,7 +285,7 @@ class WSquare:
 
 
 @dataclass(frozen=True)
-class ZBox:
+class ZBox(ChoosesZero):
     """The z-box rule is for inputs confined to l <= x <= h, such as pixels (montavon2017, eq. 20).
 
     R_in = x · op(·, w)ᵀ s - l · op(·, w+)ᵀ s - h · op(·, w-)ᵀ s
@@ -308,6 +296,8 @@ class ZBox:
         over all axes but the first.
       high: the bound h, likewise. None takes the maximum of each example.
       eps: the stabiliser ε >= 0.
+      zero: where R goes if what it is divided by is 0, as for a filter of positive weights in a black corner: see
+        :mod:`xrcam_jax.lrp.zero`. Another choice is a ValueError.
     """
 
     fits = LINEAR_KINDS
@@ -315,6 +305,7 @@ class ZBox:
     low: float | tuple[float, ...] | None = None
     high: float | tuple[float, ...] | None = None
     eps: float = 1e-6
+    zero: Zero = "drop"
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """Implements :class:`Rule`."""
@@ -328,7 +319,7 @@ class ZBox:
         z, transpose = jax.vjp(z_of, op.x, low, high)
         s, loss = _divide(r, z, None, self.eps)
         terms = [_times(x, c) for x, c in zip((op.x, low, high), transpose(s), strict=True)]
-        return jax.tree.map(lambda a, b, c: a + b + c, *terms), loss
+        return settle(self.zero, op, jax.tree.map(lambda a, b, c: a + b + c, *terms), loss)
 
     @staticmethod
     def _bound(x: Array, value: float | tuple[float, ...] | None, extreme: Callable) -> Array:

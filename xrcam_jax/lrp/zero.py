@@ -28,23 +28,21 @@ from xrcam_jax.lrp.protocol import Bilinear, Loss
 Zero = Literal["drop", "bias", "flat"]
 
 
-def check_zero(zero: str) -> None:
-    """Checks that ``zero`` is one of the three choices.
+class ChoosesZero:
+    """Refuses another choice than the three, when a rule with a field ``zero`` is made: the base of such rules.
 
-    Args:
+    Attributes:
       zero: the choice.
 
     Raises:
-      ValueError: it is another.
-
-    Example:
-      >>> from xrcam_jax.lrp.zero import check_zero
-      >>> check_zero("even")
-      Traceback (most recent call last):
-      ValueError: zero must be one of drop, bias, flat; got 'even'
+      ValueError: ``zero`` is none of the three.
     """
-    if zero not in get_args(Zero):
-        raise ValueError(f"zero must be one of {', '.join(get_args(Zero))}; got {zero!r}")
+
+    zero: Zero
+
+    def __post_init__(self) -> None:
+        if self.zero not in get_args(Zero):
+            raise ValueError(f"zero must be one of {', '.join(get_args(Zero))}; got {self.zero!r}")
 
 
 def settle(zero: Zero, op: Bilinear, r_in: PyTree, loss: Loss) -> tuple[PyTree, Loss]:
