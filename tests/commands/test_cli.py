@@ -56,4 +56,4 @@ def test_methods(capsys, monkeypatch):
 def test_models(capsys, monkeypatch):
     monkeypatch.setattr(xr, "list_models", lambda: ["resnet18"])
     assert main(["models"]) == 0
-    assert capsys.readouterr().out == "resnet18               11,689,512   timm/resnet18.a1_in1k\n"
+    assert capsys.readouterr().out == "resnet18                11,689,512   timm/resnet18.a1_in1k\n"

@@ -14,8 +14,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from xrcam_jax.checkpoints import config as config_file
+from xrcam_jax.checkpoints import efficientnet_keys
 from xrcam_jax.checkpoints.convert import from_timm, timm_tensors
-from xrcam_jax.models import ResNet
+from xrcam_jax.models import Classifier
 from xrcam_jax.models.specs import find_spec
 
 _HUB_PREFIXES = ("hf-hub:", "timm/")
@@ -45,7 +46,7 @@ def load_model(
     dropout_rate: float = 0.0,
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
-) -> ResNet:
+) -> Classifier:
     """Loads a network with the given weights, in inference mode.
 
     Args:
@@ -167,6 +168,8 @@ def _read_torch(path: Path) -> Checkpoint:
         key.removeprefix("module."): (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
         for key, tensor in content.items()
     }
+    if efficientnet_keys.is_packaged(tensors):
+        return Checkpoint(efficientnet_keys.from_package(tensors), {"architecture": efficientnet_keys.PACKAGED})
     return Checkpoint(tensors, _config_beside(path))
 
 
