@@ -15,11 +15,11 @@ from xrcam_jax.attribution.case import INPUT, Function
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.lrp.composites import gradient, relevance_cam
-from xrcam_jax.lrp.layers import Layers, last_of_each_size
+from xrcam_jax.lrp.layers import Layers, has_marks_in_loops, last_of_each_size
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import marks_of, trace
 from xrcam_jax.lrp.scopes import find_layers
-from xrcam_jax.lrp.transform import with_layers
+from xrcam_jax.lrp.transform import program_for, with_layers
 from xrcam_jax.runtime.trace_cache import kept, name_of
 
 Shape = tuple[int, ...]
@@ -76,8 +76,10 @@ def _outline(function: Function, known: Shapes) -> Outline:
 
 def _traced_outline(function: Function, known: Shapes) -> Outline:
     closed, output = trace(jax.jit(function), *of_shapes(*known))
-    program, names = with_layers(closed, gradient(), _explained(closed), None)
-    marks = {name: aval.shape for name, aval in marks_of(program).items() if name in names}
+    program = program_for(closed, gradient())
+    if has_marks_in_loops(program):
+        program, _ = with_layers(closed, gradient(), _explained(closed), None)
+    marks = {name: aval.shape for name, aval in marks_of(program).items()}
     return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
 
 
@@ -115,8 +117,8 @@ def _chosen(function: Function, known: Shapes) -> dict[str, Shape]:
         )
     listed = ", ".join(f"{name!r} {shape}" for name, shape in chosen.items())
     warnings.warn(
-        f"the model has no marked layers, so the last one of each size is taken: {listed}; give layers= to choose others, "
-        "xr.layers lists them",
+        f"the model has no marked layers, so the last one of each size is taken: {listed}; give layers= to choose "
+        "others, which xr.layers lists",
         stacklevel=2,
     )
     return chosen
@@ -130,8 +132,8 @@ def layers_of(
     Args:
       name: of the method, for messages.
       kind: the method.
-      wanted: names and globs of layers, and ``"input"``. By default all marks for maps of activations, or the last layer
-        of each size if there are none, which a warning then says; and the input for methods that work there.
+      wanted: names and globs of layers, and ``"input"``. By default all marks for maps of activations, or the last
+        layer of each size if there are none, which a warning then says; and the input for methods that work there.
       function: the model.
       images: a batch, of which only shape and dtype count.
       parameters: of the model, likewise.

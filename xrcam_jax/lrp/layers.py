@@ -166,8 +166,7 @@ def layers(f: Callable, x: PyTree, *args: PyTree) -> Layers:
     """
     closed, _ = trace(f, x, *args)
     explained = [True] * len(jax.tree.leaves(x)) + [False] * len(jax.tree.leaves(args))
-    found, hidden = find_layers(closed, explained)
-    return Layers(tuple(found), hidden)
+    return Layers(*find_layers(closed, explained))
 
 
 def insertions(wanted: Mapping[str, Turn]) -> Insertions:
@@ -239,8 +238,8 @@ def last_of_each_size(layers: Layers) -> dict[str, Turn]:
       layers: of the model.
 
     Returns:
-      Layers (b, h, w, k) with different (h, w), neither of which is 1, in the order of the program, by name. If there are
-      convolutions, only what they made counts, so that attention is not taken for a picture.
+      Layers (b, h, w, k) with different (h, w), neither of which is 1, in the order of the program, by name. If there
+      are convolutions, only what they made counts, so that attention is not taken for a picture.
 
     Example:
       >>> import jax.numpy as jnp
@@ -260,7 +259,7 @@ def last_of_each_size(layers: Layers) -> dict[str, Turn]:
 
 
 def _rows(named: Sequence[Layer]) -> Iterator[tuple[str, str, str, str]]:
-    """Yields the layers worth listing: the part of each one's name that is to be shown, shape, dtype, and what is in it."""
+    """Yields for each layer worth listing the part of its name that is to be shown, shape, dtype, and what is in it."""
     scopes = {layer.name: layer for layer in named if layer.kind == "scope"}
     children = Counter(map(_around, scopes))
     # A scope that is all there is in another one is not listed again, and the innermost scopes are summed up.
@@ -291,4 +290,4 @@ def _all_around(name: str) -> Iterator[str]:
 
 
 def _value(layer: Layer | None) -> tuple | None:
-    return layer and (layer.place, layer.output, layer.lengths)
+    return None if layer is None else (layer.place, layer.output, layer.lengths)

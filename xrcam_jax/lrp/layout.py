@@ -8,8 +8,8 @@ from xrcam_jax.runtime import jaxprs
 
 #: These change lengths and leave the axes in their order.
 _RESIZING = frozenset({
-    "broadcast_in_dim", "concatenate", "dynamic_slice", "pad", "reduce_window", "reduce_window_max", "reduce_window_min",
-    "reduce_window_sum", "slice", "split", "xrcam_jax.max_pool",
+    "broadcast_in_dim", "concatenate", "dynamic_slice", "pad", "reduce_window", "reduce_window_max",
+    "reduce_window_min", "reduce_window_sum", "slice", "split", "xrcam_jax.max_pool",
 })  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def _after(program: Program, equation: Equation, known: Mapping[int, Axes]) -> A
 
 
 def _through_product(program: Program, equation: Equation, operand: int) -> dict[int, int]:
-    """Returns where the axes of an operand of a product go; one that is summed over gives way to that of the weights."""
+    """Returns where the axes of an operand of a product go; that which is summed over gives way to the weights'."""
     contracted, batched = equation.eqn.params["dimension_numbers"]
     free = [
         [axis for axis in range(program.avals[v].ndim) if axis not in (*contracted[side], *batched[side])]

@@ -115,7 +115,7 @@ class _Level:
         return None
 
 
-def find_layers(closed: ClosedJaxpr, explained: Sequence[bool]) -> tuple[list[Layer], dict[str, str]]:
+def find_layers(closed: ClosedJaxpr, explained: Sequence[bool]) -> tuple[tuple[Layer, ...], dict[str, str]]:
     """Finds the layers of a traced model.
 
     Args:
@@ -140,7 +140,7 @@ def find_layers(closed: ClosedJaxpr, explained: Sequence[bool]) -> tuple[list[La
     finder = _Finder()
     finder.visit(_Level(program, facts.infer(program, inputs, frozenset()), infer_axes(program, {})), _Scope("", None))
     order = {name: position for position, name in reversed(list(enumerate(finder.order)))}
-    return sorted(finder.found, key=lambda layer: order[layer.name]), finder.hidden
+    return tuple(sorted(finder.found, key=lambda layer: order[layer.name])), finder.hidden
 
 
 def _keep(eqn: JaxprEqn) -> bool:
@@ -220,7 +220,8 @@ class _Finder:
             return
         (body,) = equation.bodies
         known = facts.body_inputs(equation, [level.facts[v] for v in equation.inputs], frozenset())
-        lengths, above, axes = level.lengths, (level, position), level.axes
+        lengths, axes = level.lengths, level.axes
+        above: tuple[_Level, int] | None = (level, position)
         given = {inner: axes[outer] for inner, outer in zip(body.inputs, equation.inputs, strict=True) if outer in axes}
         if name == jaxprs.SCAN:
             scan = jaxprs.scan(equation.eqn)

@@ -187,8 +187,8 @@ def taps(
       The output, and for each layer its activation and its relevance.
 
     Raises:
-      ValueError: a name in ``marks`` is not in ``f``, or could be one of several; a mark is set twice, the seed has not the output's shape, or a
-        rule does not fit its operation.
+      ValueError: a name in ``marks`` is not in ``f``, or could be one of several; a mark is set twice; the seed has
+        not the output's shape; or a rule does not fit its operation.
       NotImplementedError: a primitive between the output and a layer has no rule, or a layer is inside a branch or a
         loop of unknown length.
 

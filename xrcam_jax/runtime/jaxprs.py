@@ -101,8 +101,8 @@ def all_bodies(eqn: JaxprEqn) -> list[ClosedJaxpr | Jaxpr]:
 def scopes(name_stack: Any) -> tuple[tuple[str, int | None], ...]:
     """Returns the named scopes of a name stack, the outermost first.
 
-    Transformations leave their names there, too, as in ``vmap(layer1)``; they are left out, and so are the formulas that
-    ``jnp.einsum`` puts there.
+    Transformations leave their names there, too, as in ``vmap(layer1)``; they are left out, and so are the formulas
+    that ``jnp.einsum`` puts there.
 
     Args:
       name_stack: of the source information of an equation.
@@ -253,16 +253,15 @@ def _scan_for(eqn: JaxprEqn) -> ClosedJaxpr | None:
 
 
 def _fixed_length(eqn: JaxprEqn) -> int | None:
-    """Returns how often a while loop runs if its condition compares counters that go from one literal in equal steps."""
+    """Returns how often a while loop runs, if its condition compares counters that go from a literal in equal steps."""
     condition = _closed(eqn.params["cond_jaxpr"])
     last = condition.eqns[-1] if condition.eqns else None
     if last is None or last.primitive.name not in _COMPARED or last.outvars[0] is not condition.outvars[0]:
         return None
-    counters = [_counter(eqn, condition, atom) for atom in last.invars]
-    if None in counters:
+    one, other = (_counter(eqn, condition, atom) for atom in last.invars)
+    if one is None or other is None:
         return None
-    (a, a_step), (b, b_step) = counters
-    holds = _COMPARED[last.primitive.name]
+    (a, a_step), (b, b_step), holds = one, other, _COMPARED[last.primitive.name]
     return next((n for n in range(_MOST_TURNS) if not holds(a + n * a_step, b + n * b_step)), None)
 
 
@@ -290,14 +289,15 @@ def _step(eqn: JaxprEqn, carried: int) -> int | None:
     if made is None or made.primitive.name not in ("add", "sub") or before not in made.invars:
         return None
     one, other = made.invars
-    if made.primitive.name == "sub":
-        return None if one is not before or _integer(other) is None else -_integer(other)
-    return _integer(other if one is before else one)
+    added = _integer(other if one is before else one)
+    if made.primitive.name == "add" or added is None:
+        return added
+    return -added if one is before else None
 
 
 def _integer(atom: Any) -> int | None:
-    is_whole = isinstance(atom, Literal) and jnp.issubdtype(atom.aval.dtype, jnp.integer) and atom.aval.shape == ()
-    return int(atom.val) if is_whole else None
+    is_whole = isinstance(atom, Literal) and jnp.issubdtype(jnp.result_type(atom.val), jnp.integer)
+    return int(atom.val) if is_whole and jnp.ndim(atom.val) == 0 else None
 
 
 def _closed(jaxpr: Any) -> ClosedJaxpr:

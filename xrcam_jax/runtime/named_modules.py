@@ -1,7 +1,7 @@
 """Modules of NNX and Equinox run under named scopes, as those of Linen, Haiku and Keras do by themselves.
 
-A scope has the name of the attribute that holds the module, such as ``encoder`` or ``blocks/0``, and scopes are nested as
-the calls are. The modules of a copy get classes whose calls enter the scope; the model itself is left alone.
+A scope has the name of the attribute that holds the module, such as ``encoder`` or ``blocks/0``, and scopes are nested
+as the calls are. The modules of a copy get classes whose calls enter the scope; the model itself is left alone.
 """
 
 import sys
@@ -12,6 +12,9 @@ from typing import Any
 
 import jax
 from jax.extend import source_info_util
+
+# Its frames are between a module and the user's line that calls it.
+source_info_util.register_exclusion(__file__)
 
 
 def named(model: Callable) -> Callable:
@@ -61,7 +64,8 @@ def name_modules(model: Any) -> None:
     """
     for module, name in list(_modules(model, (), set())):
         # Both libraries refuse to have attributes set.
-        object.__setattr__(module, "__class__", _scoped(type(module), name))
+        kind: Any = type(module)
+        object.__setattr__(module, "__class__", _scoped(kind, name))
 
 
 def _is_module(value: Any, library: str) -> bool:
