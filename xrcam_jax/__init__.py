@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xrcam_jax.explain.methods import METHODS
     from xrcam_jax.lrp import composites, rules, seeds
     from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
+    from xrcam_jax.lrp.layers import layers
     from xrcam_jax.marks import mark
     from xrcam_jax.models import create_model, list_models
     from xrcam_jax.pictures import plot
@@ -32,6 +33,7 @@ __all__ = [
     "composites",
     "conservation",
     "create_model",
+    "layers",
     "list_models",
     "load_images",
     "load_model",
@@ -57,6 +59,7 @@ _LATER = {
     "composites": "lrp.composites",
     "conservation": "lrp.conservation",
     "create_model": "models",
+    "layers": "lrp.layers",
     "list_models": "models",
     "load_images": "pictures.read",
     "load_model": "checkpoints.load",

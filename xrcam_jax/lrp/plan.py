@@ -1,7 +1,7 @@
 """The plan of a relevance pass, made once per trace: which equations of a program run under which rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -37,14 +37,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Downstream:
-    """Holds what is known of a value from what reads it: the next mark downstream, and the layers up to the output."""
+    """Holds what is known of a value from what reads it: the next mark and stage, and the layers up to the output."""
 
     mark: str
+    stage: str
     layers: int
 
 
 def make_plan(
-    program: Program, composite: Composite, explained: Sequence[bool], marks: frozenset[str] | None
+    program: Program,
+    composite: Composite,
+    explained: Sequence[bool],
+    marks: frozenset[str] | None,
+    stages: frozenset[str] = frozenset(),
 ) -> tuple[Plan, list[Site]]:
     """Assigns a rule to every operation that relevance passes on its way to the input or to the chosen marks.
 
@@ -53,6 +58,7 @@ def make_plan(
       composite: the rules.
       explained: for each of the program's inputs, whether it is explained.
       marks: where relevance is wanted. None means at the explained inputs.
+      stages: the marks at which a stage of a report ends.
 
     Returns:
       The plan, and every operation under a rule, from the output down.
@@ -78,8 +84,8 @@ def make_plan(
         for i, e in zip(program.inputs, explained, strict=True)
     ]
     sites: list[Site] = []
-    below = [_Downstream("output", 0)] * len(program.outputs)
-    return _Planner(program, composite, inputs, marks or frozenset(), sites).plan(below), sites
+    below = [_Downstream("output", "output", 0)] * len(program.outputs)
+    return _Planner(program, composite, inputs, marks or frozenset(), stages, sites).plan(below), sites
 
 
 class _Planner:
@@ -91,9 +97,10 @@ class _Planner:
         composite: Composite,
         inputs: list[Fact],
         marks: frozenset[str],
+        stages: frozenset[str],
         sites: list[Site],
     ):
-        self.program, self.composite, self.marks, self.sites = program, composite, marks, sites
+        self.program, self.composite, self.marks, self.stages, self.sites = program, composite, marks, stages, sites
         self.facts = facts.infer(program, inputs, marks)
         self.operations = Grouper(program, self.facts)
         self.below: dict[int, _Downstream] = {}
@@ -107,20 +114,23 @@ class _Planner:
             equation = self.program.equations[position]
             below = [self.below[v] for v in equation.outputs if v in self.below]
             if below and position not in self.steps:
-                self._visit(position, equation, _Downstream(below[0].mark, max(b.layers for b in below)))
+                self._visit(position, equation, replace(below[0], layers=max(b.layers for b in below)))
         return Plan(self.program, self.steps)
 
     def _receive(self, value: int, below: _Downstream) -> None:
         """Notes that relevance reaches ``value``."""
         if self.facts[value].seen:
             before = self.below.get(value, below)
-            self.below[value] = _Downstream(before.mark, max(before.layers, below.layers))
+            self.below[value] = replace(before, layers=max(before.layers, below.layers))
 
     def _visit(self, position: int, equation: Equation, below: _Downstream) -> None:
         if equation.eqn.primitive.name in _BODIES:
             self._enter(position, equation, below)
         elif equation.mark is not None:
-            self._receive(equation.inputs[0], _Downstream(equation.mark, below.layers))
+            # Rules are chosen by the model's own marks alone, so that they are the same whatever layers are looked at.
+            mark = equation.mark_of_model or below.mark
+            stage = equation.mark if equation.mark in self.stages else below.stage
+            self._receive(equation.inputs[0], _Downstream(mark, stage, below.layers))
         elif equation.primitive in facts.STRUCTURE:
             self._pass_through(equation, below)
         else:
@@ -164,7 +174,7 @@ class _Planner:
     def _replace(self, operation: Operation, site: Site, rule: Rule, below: _Downstream) -> None:
         """Lets ``rule`` propagate through ``operation``, and walks on above it."""
         _check(rule, site, len(operation.x))
-        above = _Downstream(below.mark, below.layers + (site.kind in WEIGHTED_KINDS))
+        above = replace(below, layers=below.layers + (site.kind in WEIGHTED_KINDS))
         for value, receiving in zip(operation.x, receives(rule, len(operation.x)), strict=True):
             if receiving:
                 self._receive(value, above)
@@ -183,6 +193,7 @@ class _Planner:
             first=max(self.facts[v].depth for v in operation.x) == 0,
             last=below.layers == 0,
             source=first.source,
+            stage=below.stage,
         )
 
     def _step(self, operation: Operation, rule: Rule, number: int) -> Step:
@@ -199,10 +210,10 @@ class _Planner:
         inputs = facts.body_inputs(equation, operands, self.marks)
         plans = []
         for body in equation.bodies:
-            planner = _Planner(body, self.composite, inputs, self.marks, self.sites)
+            planner = _Planner(body, self.composite, inputs, self.marks, self.stages, self.sites)
             plans.append(planner.plan([below] * len(body.outputs)))
         self.steps[position] = Step(equation.inputs, partial(_BODIES[equation.eqn.primitive.name], equation, plans))
-        self._pass_through(equation, _Downstream(below.mark, below.layers + 1))
+        self._pass_through(equation, replace(below, layers=below.layers + 1))
 
 
 def _no_rule(equation: Equation, site: Site | None) -> NotImplementedError:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 #: Names of the primitives whose bodies run as programs of their own.
@@ -16,6 +17,8 @@ SCAN, COND, REMAT = "scan", "cond", "remat2"
 #: Name of the primitive that calls a function with a ``jax.custom_jvp``.
 CUSTOM_JVP = "custom_jvp_call"
 _JIT = "jit"
+#: JAX keeps the class of named scopes to itself.
+_SCOPE = type(source_info_util.new_name_stack("scope").stack[0])
 #: Calls that mean no more than their body, and the parameter that holds it. JAX 0.11 has ``eval_jaxpr`` where JAX 0.10
 #: has ``closed_call``.
 _CALLS = {
@@ -89,6 +92,34 @@ def all_bodies(eqn: JaxprEqn) -> list[ClosedJaxpr | Jaxpr]:
     """
     parameters = jax.tree.leaves(list(eqn.params.values()))
     return [parameter for parameter in parameters if isinstance(parameter, (ClosedJaxpr, Jaxpr))]
+
+
+def scopes(name_stack: Any) -> tuple[tuple[str, int | None], ...]:
+    """Returns the named scopes of a name stack, the outermost first.
+
+    Transformations leave their names there, too, as in ``vmap(layer1)``; they are left out, and so are the formulas
+    that ``jnp.einsum`` puts there.
+
+    Args:
+      name_stack: of the source information of an equation.
+
+    Returns:
+      Each scope's name, and a number that is the same for all that was traced in one entry of the scope. A scope that
+      was entered as ``a/b`` counts as two, of which the first one has no number.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from xrcam_jax.runtime import jaxprs
+      >>> (eqn,) = jax.make_jaxpr(jax.vmap(jax.named_scope("head")(jnp.tanh)))(jnp.ones(2)).eqns
+      >>> [name for name, _ in jaxprs.scopes(eqn.source_info.name_stack)]
+      ['head']
+    """
+    found: list[tuple[str, int | None]] = []
+    for scope in name_stack.stack:
+        if isinstance(scope, _SCOPE) and "->" not in scope.name:
+            *around, name = scope.name.split("/")
+            found += [*((each, None) for each in around), (name, id(scope))]
+    return tuple(found)
 
 
 def jitted(eqn: JaxprEqn) -> str | None:
