@@ -10,6 +10,8 @@ from flax import nnx
 from jax import Array
 from jaxtyping import PyTree
 
+from xrcam_jax.runtime.named_modules import name_modules
+
 
 def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree]:
     """Splits a model into (f, parameters) with f(x, parameters) = model(x) at inference.
@@ -57,6 +59,7 @@ class _Nnx:
     def __call__(self, x: Array, parameters: PyTree) -> Any:
         model = nnx.merge(self.definition, parameters)
         model.eval()
+        name_modules(model)
         return model(x)
 
 
