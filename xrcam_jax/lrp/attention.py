@@ -26,11 +26,13 @@ class Weights:
       place: of the equation that makes them.
       output: which of its outputs they are.
       axes: their axes in the order examples, heads (any number), queries, keys.
+      batched: whether they have an axis of examples. ``jnp.einsum`` takes it away where there is one example.
     """
 
     place: Place
     output: int
     axes: tuple[int, ...]
+    batched: bool = True
 
 
 def find_attention(closed: ClosedJaxpr, explained: Sequence[bool], examples: int) -> tuple[Weights, ...]:
@@ -61,24 +63,28 @@ def find_attention(closed: ClosedJaxpr, explained: Sequence[bool], examples: int
         for side, value in enumerate(equation.inputs):
             if comes_from_softmax(operations, value):
                 producer = program.equations[operations.producer[value]]
-                axes = _axes(program, value, equation.eqn.params["dimension_numbers"], side, examples)
-                found.append(Weights(producer.place, producer.outputs.index(value), axes))
+                example, others = _axes(program, value, equation.eqn.params["dimension_numbers"], side, examples)
+                output = producer.outputs.index(value)
+                found.append(Weights(producer.place, output, (*example, *others), batched=bool(example)))
     return tuple(found)
 
 
-def _axes(program: Program, value: int, dimensions: Any, side: int, examples: int) -> tuple[int, ...]:
+def _axes(
+    program: Program, value: int, dimensions: Any, side: int, examples: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns the axis of the examples, if there is one, and those of heads, queries and keys."""
     shape = program.avals[value].shape
     (key, *_), batched = dimensions[0][side], dimensions[1][side]
     free = [axis for axis in range(len(shape)) if axis != key and axis not in batched]
     query = max(free, key=lambda axis: shape[axis])
     others = [axis for axis in range(len(shape)) if axis not in (key, query)]
-    example = next((axis for axis in others if shape[axis] == examples), None)
-    if example is None:
+    example = next(((axis,) for axis in others if shape[axis] == examples), ())
+    if not example and examples > 1:
         raise NotImplementedError(
             f"attention weights of shape {shape} have no axis of the batch, which has {examples} examples: attention "
             "within windows is not supported"
         )
-    return (example, *(axis for axis in others if axis != example), query, key)
+    return example, (*(axis for axis in others if axis not in example), query, key)
 
 
 def tap_attention(
@@ -109,7 +115,7 @@ def tap_attention(
     names = [f"attention {number}" for number in range(len(found))]
     put_in: dict[Place, list] = {}
     for name, weights in zip(names, found, strict=True):
-        put_in.setdefault(weights.place, []).append((weights.output, partial(_marked, name=name, axes=weights.axes)))
+        put_in.setdefault(weights.place, []).append((weights.output, partial(_marked, name=name, found=weights)))
     program = flatten(closed, keep_operations, put_in)
     avals = marks_of(program)
 
@@ -126,6 +132,8 @@ def tap_attention(
     return outputs, [activations[name] for name in names], gradients
 
 
-def _marked(weights: Array, name: str, axes: tuple[int, ...]) -> Array:
-    back = sorted(range(len(axes)), key=axes.__getitem__)
-    return jnp.transpose(mark(jnp.transpose(weights, axes), name), back)
+def _marked(weights: Array, name: str, found: Weights) -> Array:
+    back = sorted(range(weights.ndim), key=found.axes.__getitem__)
+    ordered = jnp.transpose(weights, found.axes)
+    marked = mark(ordered, name) if found.batched else mark(ordered[None], name)[0]
+    return jnp.transpose(marked, back)
