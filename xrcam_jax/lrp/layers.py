@@ -255,33 +255,31 @@ def last_of_each_size(layers: Layers) -> dict[str, Turn]:
 def _rows(named: Sequence[Layer]) -> Iterator[tuple[str, str, str, str]]:
     """Yields for each layer worth listing the part of its name that is to be shown, shape, dtype, and what is in it."""
     scopes = {layer.name: layer for layer in named if layer.kind == "scope"}
-    children = Counter(map(_around, scopes))
+    children = Counter(layer.scope for layer in scopes.values())
     # A scope that is all there is in another one is not listed again, and the innermost scopes are summed up.
-    again = {n for n, s in scopes.items() if children[_around(n)] == 1 and _value(s) == _value(scopes.get(_around(n)))}
+    again = {n for n, layer in scopes.items() if children[layer.scope] == 1 and _is_same(layer, scopes)}
     outer = {part for name in scopes.keys() - again for part in _all_around(name)}
     within: list[str] = []
     for layer in named:
-        while within and not layer.name.startswith(f"{within[-1]}/"):
+        while within and not f"{layer.scope}/".startswith(f"{within[-1]}/"):
             within.pop()
-        summed_up = _around(layer.name) != "" and not children[_around(layer.name)]
+        summed_up = layer.scope != "" and not children[layer.scope]
         if layer.name in again or (layer.kind == "value" and (summed_up or layer.primitives[0] not in _LISTED)):
             continue
-        name = layer.name.removeprefix(f"{within[-1]}/") if within else layer.name
+        name = layer.name.removeprefix(f"{within[-1]}/") if within and layer.kind != "mark" else layer.name
         turns = f" (turns {' x '.join(f'0..{n - 1}' for n in layer.lengths)})" if layer.lengths else ""
         inside = "" if layer.name in outer or layer.kind == "value" else ", ".join(layer.primitives) or layer.kind
         yield "  " * len(within) + name + turns, str(layer.shape), str(layer.dtype), inside
-        if layer.kind != "value":
+        if layer.name in outer:
             within.append(layer.name)
 
 
-def _around(name: str) -> str:
-    return name.rpartition("/")[0]
-
-
 def _all_around(name: str) -> Iterator[str]:
-    while name := _around(name):
+    while name := name.rpartition("/")[0]:
         yield name
 
 
-def _value(layer: Layer | None) -> tuple | None:
-    return None if layer is None else (layer.place, layer.output, layer.lengths)
+def _is_same(layer: Layer, scopes: Mapping[str, Layer]) -> bool:
+    """Says whether the scope around a layer ends with the same value."""
+    around = scopes.get(layer.scope)
+    return around is not None and (around.place, around.output) == (layer.place, layer.output)

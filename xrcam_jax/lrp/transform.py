@@ -281,7 +281,12 @@ def tap_program(
         return plan.run(values, Probes(zeros))
 
     outputs, pullback, activations = jax.vjp(forward, {name: zeros_for(found[name]) for name in names}, has_aux=True)
-    return Tapped(outputs, activations, lambda relevance: pullback(relevance)[0])
+
+    # JAX sorts dictionaries by their keys.
+    def in_order(found: dict[str, Array]) -> dict[str, Array]:
+        return {name: found[name] for name in names}
+
+    return Tapped(outputs, in_order(activations), lambda relevance: in_order(pullback(relevance)[0]))
 
 
 def zeros_for(aval: Any) -> Array:
