@@ -489,13 +489,7 @@ def test_the_tree_of_a_network_with_marks():
     f, args, x = networks.functions()["linen"]
     rows = str(xr.layers(f, x, *args)).splitlines()
     assert rows[0].split() == ["Linen", "(2,", "5)", "float32"]
-    assert rows[1].split() == [
-        "Linen.net/Conv_0",
-        *["(2,", "8,", "8,", "6)"],
-        "float32",
-        "conv_general_dilated,",
-        "add",
-    ]
+    assert rows[1].split() == ["Linen.net/Conv_0", "(2,", "8,", "8,", "6)", "float32", "conv_general_dilated,", "add"]
     (marked,) = (row for row in rows if "first" in row)
     assert marked.startswith("  first ")
     assert marked.split() == ["first", *["(2,", "4,", "4,", "6)"], "float32", "mark"]

@@ -278,8 +278,11 @@ WHILES = [up, down_by_two, until_equal, towards_each_other, weights_of_a_turn]
 @pytest.mark.parametrize("f", WHILES, ids=lambda f: f.__name__)
 def test_relevance_through_a_while_loop_of_fixed_length_is_that_of_the_loop_written_out(f, float64):
     x = X.astype(jnp.float64)
+
+    def model(run, x):
+        return f(run, lambda x: jax.nn.relu(x @ WEIGHTS), x)
+
     for composite in (xr.composites.epsilon_plus(), xr.composites.gradient()):
-        model = lambda run, x: f(run, lambda x: jax.nn.relu(x @ WEIGHTS), x)  # noqa: E731
         out, pullback = jax.vjp(jax.jit(xr.lrp(lambda x: model(lax.while_loop, x), composite)), x)
         wanted_out, wanted = jax.vjp(xr.lrp(lambda x: model(while_loop, x), composite), x)
         np.testing.assert_allclose(out, wanted_out, rtol=1e-12)
@@ -330,5 +333,5 @@ def test_a_while_loop_is_as_long_as_it_runs(start, end, step, compare):
 )
 def test_other_while_loops_are_refused_by_name(start, condition, body):
     f = lambda x: lax.while_loop(condition, body, (start, x))[1]  # noqa: E731
-    with pytest.raises(NotImplementedError, match="no relevance rule for the primitive 'while' at .*test_jaxprs.py"):
+    with pytest.raises(NotImplementedError, match=r"no relevance rule for the primitive 'while' at .*test_jaxprs\.py"):
         jax.vjp(xr.lrp(f, xr.composites.epsilon_plus()), X)

@@ -114,9 +114,10 @@ class Layers(Mapping[str, Layer]):
             raise self._unknown(wanted, what, also)
         if not exact and is_glob(wanted):
             return {turn.name: turn for turn in found}
-        if len({turn.layer.name for turn in found}) > 1:
-            several = ", ".join(dict.fromkeys(turn.layer.name for turn in found))
-            raise ValueError(f"{what} {wanted!r} could be one of {several}; write more of its name, or a glob for all")
+        several = list(dict.fromkeys(turn.layer.name for turn in found))
+        if len(several) > 1:
+            listed = ", ".join(several[:5]) + (f" and {len(several) - 5} more" if len(several) > 5 else "")
+            raise ValueError(f"{what} {wanted!r} could be one of {listed}; write more of its name, or a glob for all")
         return {turn.named(wanted): turn for turn in found}
 
     def _unknown(self, wanted: str, what: str, also: Sequence[str]) -> Exception:
@@ -263,12 +264,13 @@ def _rows(named: Sequence[Layer]) -> Iterator[tuple[str, str, str, str]]:
     for layer in named:
         while within and not f"{layer.scope}/".startswith(f"{within[-1]}/"):
             within.pop()
-        summed_up = layer.scope != "" and not children[layer.scope]
-        if layer.name in again or (layer.kind == "value" and (summed_up or layer.primitives[0] not in _LISTED)):
+        innermost = layer.scope != "" and not children[layer.scope]
+        if layer.name in again or (layer.kind == "value" and (innermost or layer.primitives[0] not in _LISTED)):
             continue
         name = layer.name.removeprefix(f"{within[-1]}/") if within and layer.kind != "mark" else layer.name
         turns = f" (turns {' x '.join(f'0..{n - 1}' for n in layer.lengths)})" if layer.lengths else ""
-        inside = "" if layer.name in outer or layer.kind == "value" else ", ".join(layer.primitives) or layer.kind
+        summed_up = ", ".join(layer.primitives) if layer.kind == "scope" and layer.name not in outer else ""
+        inside = "mark" if layer.kind == "mark" else summed_up
         yield "  " * len(within) + name + turns, str(layer.shape), str(layer.dtype), inside
         if layer.name in outer:
             within.append(layer.name)

@@ -177,8 +177,8 @@ class _Finder:
         for scope in level.entered:
             end = level.output_of(scope)
             if end is not None:
-                around = scope.name.rpartition("/")[0]
-                self.add(level, *end, scope.name, "scope", around, tuple(scope.primitives))
+                outer = scope.name.rpartition("/")[0]
+                self.add(level, *end, scope.name, "scope", outer, tuple(scope.primitives))
 
     def enter(self, level: _Level, position: int, equation: Equation, root: _Scope) -> list[_Scope]:
         """Returns the scopes around an equation, the outermost first, after those that are new were entered."""
