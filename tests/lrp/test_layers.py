@@ -212,12 +212,12 @@ def test_to_look_at_a_layer_changes_no_relevance(name, float64):
     """Rules are chosen by the model's own marks and scopes."""
     x, w, b = drawn(3)
     rules = Composite(
-        (Assign(ZPlus(), kinds=("dense",), name="block/1"), Assign(Epsilon(1e-2), kinds=("dense", "sum", "add"))),
+        (Assign(ZPlus(), kinds=("dense",), name="block/2"), Assign(Epsilon(1e-2), kinds=("dense", "sum", "add"))),
         default=Gradient(),
     )
     f = partial(MODELS[name], by_scope)
     names, alone = taps(f, rules, x, w, b, marks=["block/0"])
-    _, together = taps(f, rules, x, w, b, marks=["block/0", "block/2", "block/1", "block/1/max"])
+    _, together = taps(f, rules, x, w, b, marks=["block/0", "block/2", "block/2/max"])
     close(alone.relevances[names[0]], together.relevances[names[0]])
     _, other = taps(f, Composite(rules.assignments[1:], rules.default), x, w, b, marks=["block/0"])
     assert not np.allclose(other.relevances["block/0"], alone.relevances["block/0"])
@@ -296,6 +296,32 @@ def test_modules_that_are_called_again_are_numbered():
     # Remat puts out what its block does, so that the model can be cut there.
     halves = cut(f, "first", x)
     close(halves.tail(*halves.head(x)), f(x), 1e-6)
+
+
+def test_the_output_of_a_scope_is_the_last_value_that_depends_on_x_and_is_read_outside():
+    def model(x, p):
+        with jax.named_scope("unread"):
+            y = jnp.sin(x)
+            jnp.cos(y).sum()
+        with jax.named_scope("constant last"):
+            y = y * 2
+            scale = jnp.exp(p)
+        with jax.named_scope("whole numbers last"):
+            y = y + 1
+            places = jnp.argmax(y, axis=-1)
+        with jax.named_scope("parameters alone"):
+            bias = jnp.cos(p)
+        return (y * scale + bias)[jnp.arange(2), places]
+
+    x, p = jax.random.normal(jax.random.key(0), (2, 3)), jnp.ones(3)
+    found = xr.layers(model, x, p)
+    assert [name for name, layer in found.items() if layer.kind == "scope"] == [
+        "unread", "constant last", "whole numbers last",
+    ]  # fmt: skip
+    taps = xr.taps(model, COMPOSITES["gradient"], x, p, seed=jnp.ones(2), marks=["unread", "* last"])
+    close(taps.activations["unread"], jnp.sin(x), 1e-6)
+    close(taps.activations["constant last"], 2 * jnp.sin(x), 1e-6)
+    close(taps.activations["whole numbers last"], 2 * jnp.sin(x) + 1, 1e-6)
 
 
 def test_a_function_that_is_traced_once_and_called_twice_is_two_layers():
