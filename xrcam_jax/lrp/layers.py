@@ -7,7 +7,7 @@ for all that it fits.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from typing import NamedTuple
 
@@ -71,14 +71,15 @@ class Layers(Mapping[str, Layer]):
     hidden: Mapping[str, str]
 
     def __getitem__(self, name: str) -> Layer:
-        return self._by_name()[name]
+        return self._by_name[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name())
+        return iter(self._by_name)
 
     def __len__(self) -> int:
-        return len(self._by_name())
+        return len(self._by_name)
 
+    @cached_property
     def _by_name(self) -> dict[str, Layer]:
         # A scope often has the name of the mark at its end, which is then meant.
         marks = {layer.name: layer for layer in self.all if layer.kind == "mark"}
@@ -128,7 +129,7 @@ class Layers(Mapping[str, Layer]):
         return unknown(what, wanted, [*named, *also])
 
     def __str__(self) -> str:
-        rows = list(_rows(list(self._by_name().values())))
+        rows = list(_rows(list(self.values())))
         widths = [max(len(row[column]) for row in rows) for column in range(3)] if rows else []
         return "\n".join("  ".join(map(str.ljust, row, [*widths, 0])).rstrip() for row in rows)
 
