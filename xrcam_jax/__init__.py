@@ -8,6 +8,7 @@ from xrcam_jax.lrp.transform import Taps, lrp, taps
 
 if TYPE_CHECKING:
     from xrcam_jax.checkpoints.load import load_model
+    from xrcam_jax.explain import adapters
     from xrcam_jax.explain.explainer import Explainer, attribute
     from xrcam_jax.explain.explanation import Explanation
     from xrcam_jax.explain.methods import METHODS
@@ -29,6 +30,7 @@ __all__ = [
     "Preprocessing",
     "Taps",
     "__version__",
+    "adapters",
     "attribute",
     "composites",
     "conservation",
@@ -55,6 +57,7 @@ _LATER = {
     "Explainer": "explain.explainer",
     "Explanation": "explain.explanation",
     "Preprocessing": "pictures.preprocessing",
+    "adapters": "explain.adapters",
     "attribute": "explain.explainer",
     "composites": "lrp.composites",
     "conservation": "lrp.conservation",

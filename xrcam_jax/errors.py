@@ -30,7 +30,9 @@ def unknown(what: str, name: str, known: Collection[str]) -> ValueError:
     """
     # A known name that begins with the unknown one counts as closer than its edit distance says.
     begun = [other for other in known if name and other.startswith(name.lower())]
-    near = begun or difflib.get_close_matches(name.lower(), known, n=1)
+    # A path may be given without its beginning.
+    ends = {"/".join(other.split("/")[-len(name.split("/")) :]): other for other in known}
+    near = begun or [ends[end] for end in difflib.get_close_matches(name.lower(), ends, n=1)]
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed, more = ", ".join(islice(known, SHOWN)), len(known) - SHOWN
     others = f" and {more} more" if more > 0 else ""

@@ -7,7 +7,7 @@ for all that it fits.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from typing import NamedTuple
 
@@ -77,14 +77,15 @@ class Layers(Mapping[str, Layer]):
     hidden: Mapping[str, str]
 
     def __getitem__(self, name: str) -> Layer:
-        return self._by_name()[name]
+        return self._by_name[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._by_name())
+        return iter(self._by_name)
 
     def __len__(self) -> int:
-        return len(self._by_name())
+        return len(self._by_name)
 
+    @cached_property
     def _by_name(self) -> dict[str, Layer]:
         # A scope often has the name of the mark at its end, which is then meant.
         marks = {layer.name: layer for layer in self.all if layer.kind == "mark"}
@@ -120,9 +121,10 @@ class Layers(Mapping[str, Layer]):
             raise self._unknown(wanted, what, also)
         if not exact and is_glob(wanted):
             return {turn.name: turn for turn in found}
-        if len({turn.layer.name for turn in found}) > 1:
-            several = ", ".join(dict.fromkeys(turn.layer.name for turn in found))
-            raise ValueError(f"{what} {wanted!r} could be one of {several}; write more of its name, or a glob for all")
+        several = list(dict.fromkeys(turn.layer.name for turn in found))
+        if len(several) > 1:
+            listed = ", ".join(several[:5]) + (f" and {len(several) - 5} more" if len(several) > 5 else "")
+            raise ValueError(f"{what} {wanted!r} could be one of {listed}; write more of its name, or a glob for all")
         return {turn.named(wanted): turn for turn in found}
 
     def _unknown(self, wanted: str, what: str, also: Sequence[str]) -> Exception:
@@ -133,7 +135,7 @@ class Layers(Mapping[str, Layer]):
         return unknown(what, wanted, [*named, *also])
 
     def __str__(self) -> str:
-        rows = list(_rows(list(self._by_name().values())))
+        rows = list(_rows(list(self.values())))
         widths = [max(len(row[column]) for row in rows) for column in range(3)] if rows else []
         return "\n".join("  ".join(map(str.ljust, row, [*widths, 0])).rstrip() for row in rows)
 
@@ -261,33 +263,32 @@ def last_of_each_size(layers: Layers) -> dict[str, Turn]:
 def _rows(named: Sequence[Layer]) -> Iterator[tuple[str, str, str, str]]:
     """Yields for each layer worth listing the part of its name that is to be shown, shape, dtype, and what is in it."""
     scopes = {layer.name: layer for layer in named if layer.kind == "scope"}
-    children = Counter(map(_around, scopes))
+    children = Counter(layer.scope for layer in scopes.values())
     # A scope that is all there is in another one is not listed again, and the innermost scopes are summed up.
-    again = {n for n, s in scopes.items() if children[_around(n)] == 1 and _value(s) == _value(scopes.get(_around(n)))}
+    again = {n for n, layer in scopes.items() if children[layer.scope] == 1 and _is_same(layer, scopes)}
     outer = {part for name in scopes.keys() - again for part in _all_around(name)}
     within: list[str] = []
     for layer in named:
-        while within and not layer.name.startswith(f"{within[-1]}/"):
+        while within and not f"{layer.scope}/".startswith(f"{within[-1]}/"):
             within.pop()
-        summed_up = _around(layer.name) != "" and not children[_around(layer.name)]
-        if layer.name in again or (layer.kind == "value" and (summed_up or layer.primitives[0] not in _LISTED)):
+        innermost = layer.scope != "" and not children[layer.scope]
+        if layer.name in again or (layer.kind == "value" and (innermost or layer.primitives[0] not in _LISTED)):
             continue
-        name = layer.name.removeprefix(f"{within[-1]}/") if within else layer.name
+        name = layer.name.removeprefix(f"{within[-1]}/") if within and layer.kind != "mark" else layer.name
         turns = f" (turns {' x '.join(f'0..{n - 1}' for n in layer.lengths)})" if layer.lengths else ""
-        inside = "" if layer.name in outer or layer.kind == "value" else ", ".join(layer.primitives) or layer.kind
+        summed_up = ", ".join(layer.primitives) if layer.kind == "scope" and layer.name not in outer else ""
+        inside = "mark" if layer.kind == "mark" else summed_up
         yield "  " * len(within) + name + turns, str(layer.shape), str(layer.dtype), inside
-        if layer.kind != "value":
+        if layer.name in outer:
             within.append(layer.name)
 
 
-def _around(name: str) -> str:
-    return name.rpartition("/")[0]
-
-
 def _all_around(name: str) -> Iterator[str]:
-    while name := _around(name):
+    while name := name.rpartition("/")[0]:
         yield name
 
 
-def _value(layer: Layer | None) -> tuple | None:
-    return None if layer is None else (layer.place, layer.output, layer.lengths)
+def _is_same(layer: Layer, scopes: Mapping[str, Layer]) -> bool:
+    """Says whether the scope around a layer ends with the same value."""
+    around = scopes.get(layer.scope)
+    return around is not None and (around.place, around.output) == (layer.place, layer.output)

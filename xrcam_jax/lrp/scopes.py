@@ -33,6 +33,7 @@ class Layer:
       kind: ``"mark"``, ``"scope"``, or ``"value"`` if only its primitive and its number name it.
       shape: its shape, with the channels last where a convolution made it.
       dtype: its dtype.
+      scope: the name of the scope around it, empty if there is none.
       primitives: what it is made by, without what only moves values.
       lengths: how many turns the scans around it have, the outermost first.
       place: of the equation that makes it.
@@ -44,6 +45,7 @@ class Layer:
     kind: str
     shape: tuple[int, ...]
     dtype: Any
+    scope: str
     primitives: tuple[str, ...]
     lengths: tuple[int, ...]
     place: Place
@@ -57,7 +59,7 @@ class _Scope:
 
     Attributes:
       name: its name, with those of the scopes around it.
-      level: where it was entered; None for the model as a whole.
+      level: where it was entered.
       positions: of its equations at that level.
       equations: these equations, which would come again if it was entered again.
       primitives: what is in it, also further down, each once and in order.
@@ -65,7 +67,7 @@ class _Scope:
     """
 
     name: str
-    level: "_Level | None"
+    level: "_Level"
     positions: list[int] = field(default_factory=list)
     equations: set[int] = field(default_factory=set)
     primitives: dict[str, None] = field(default_factory=dict)
@@ -88,7 +90,8 @@ class _Level:
       axes: of its values, as far as a convolution made them.
       lengths: how many turns the scans around it have.
       scopes: the scopes that were entered so far, by the scope around them, their name and the entry's number.
-      above: the level around a body of remat, and the position of that remat there.
+      above: of the body of a remat, the level around it and the position of that remat there.
+      entered: the scopes of this level.
     """
 
     program: Program
@@ -97,12 +100,20 @@ class _Level:
     lengths: tuple[int, ...] = ()
     scopes: dict[tuple[_Scope, str, int | None], _Scope] = field(default_factory=dict)
     above: "tuple[_Level, int] | None" = None
+    entered: list[_Scope] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.readers: dict[int, list[int]] = {}
         for position, equation in enumerate(self.program.equations):
             for value in equation.inputs:
                 self.readers.setdefault(value, []).append(position)
+
+    def up_to(self, level: "_Level", position: int) -> "tuple[_Level, int]":
+        """Returns the level around all remats that are inside another level, and the position there."""
+        here = self
+        while here is not level and here.above is not None:
+            here, position = here.above
+        return here, position
 
     def output_of(self, scope: _Scope) -> tuple[int, int] | None:
         """Returns position and index of the last value made in a scope that is read outside of it."""
@@ -137,8 +148,8 @@ def find_layers(closed: ClosedJaxpr, explained: Sequence[bool]) -> tuple[tuple[L
     # All calls that are one operation to some composite stay one, so that names are the same for all composites.
     program = flatten(closed, _keep)
     inputs = [Fact(explained=e and program.is_inexact(v)) for v, e in zip(program.inputs, explained, strict=True)]
-    finder = _Finder()
-    finder.visit(_Level(program, facts.infer(program, inputs, frozenset()), infer_axes(program, {})), _Scope("", None))
+    finder, level = _Finder(), _Level(program, facts.infer(program, inputs, frozenset()), infer_axes(program, {}))
+    finder.visit(level, _Scope("", level))
     order = {name: position for position, name in reversed(list(enumerate(finder.order)))}
     return tuple(sorted(finder.found, key=lambda layer: order[layer.name])), finder.hidden
 
@@ -157,34 +168,34 @@ class _Finder:
 
     def visit(self, level: _Level, root: _Scope) -> None:
         """Finds the layers of a level and of those below it."""
-        entered: list[_Scope] = []
         for position, equation in enumerate(level.program.equations):
-            around = self.enter(level, position, equation, root, entered)
+            around = self.enter(level, position, equation, root)
             self.note(level, position, equation, around[-1])
             for scope in around:
                 if equation.primitive not in STRUCTURE | _CONSTRUCTS:
                     scope.primitives[innermost(equation)] = None
             self.descend(level, position, equation, root)
-        for scope in entered:
+        for scope in level.entered:
             end = level.output_of(scope)
             if end is not None:
-                self.add(level, *end, scope.name, "scope", tuple(scope.primitives))
+                outer = scope.name.rpartition("/")[0]
+                self.add(level, *end, scope.name, "scope", outer, tuple(scope.primitives))
 
-    def enter(
-        self, level: _Level, position: int, equation: Equation, root: _Scope, entered: list[_Scope]
-    ) -> list[_Scope]:
+    def enter(self, level: _Level, position: int, equation: Equation, root: _Scope) -> list[_Scope]:
         """Returns the scopes around an equation, the outermost first, after those that are new were entered."""
         around = [root]
         for name, number in jaxprs.scopes(equation.name_stack):
+            # The first part of a name such as blocks/1 is no entry of a scope. It goes on after a remat.
+            here, at = (level, position) if number else level.up_to(around[-1].level, position)
             key = (around[-1], name, number)
-            scope = level.scopes.get(key)
+            scope = here.scopes.get(key)
             # A function under jax.jit is traced once. Where it is called again, its equations come again.
             if scope is None or (number and scope.level is level and id(equation.eqn) in scope.equations):
-                scope = level.scopes[key] = _Scope(around[-1].child(name), level)
-                entered.append(scope)
+                scope = here.scopes[key] = _Scope(around[-1].child(name), here)
+                here.entered.append(scope)
                 self.order.append(scope.name)
-            if scope.level is level:
-                scope.positions.append(position)
+            if scope.level is here:
+                scope.positions.append(at)
                 scope.equations.add(id(equation.eqn))
             around.append(scope)
         return around
@@ -194,13 +205,15 @@ class _Finder:
         index = next((i for i, v in enumerate(equation.outputs) if level.facts[v].explained), None)
         if equation.mark is not None:
             self.order.append(equation.mark)
-            self.add(level, position, 0, equation.mark, "mark", ())
+            self.add(level, position, 0, equation.mark, "mark", scope.name, ())
         elif index is not None:
             primitive = innermost(equation)
             self.order.append(scope.child(primitive))
-            self.add(level, position, index, self.order[-1], "value", (primitive,))
+            self.add(level, position, index, self.order[-1], "value", scope.name, (primitive,))
 
-    def add(self, level: _Level, position: int, index: int, name: str, kind: str, primitives: tuple[str, ...]) -> None:
+    def add(
+        self, level: _Level, position: int, index: int, name: str, kind: str, scope: str, primitives: tuple[str, ...]
+    ) -> None:
         value = level.program.equations[position].outputs[index]
         axes = channels_last(level.axes.get(value)) if kind != "mark" else None
         # What remat puts out is taken outside of it, where the model can be cut.
@@ -210,7 +223,7 @@ class _Finder:
             value = level.program.equations[position].outputs[index]
         aval, place = level.program.avals[value], level.program.equations[position].place
         shape = aval.shape if axes is None else tuple(aval.shape[axis] for axis in axes)
-        self.found.append(Layer(name, kind, shape, aval.dtype, primitives, level.lengths, place, index, axes))
+        self.found.append(Layer(name, kind, shape, aval.dtype, scope, primitives, level.lengths, place, index, axes))
 
     def descend(self, level: _Level, position: int, equation: Equation, root: _Scope) -> None:
         """Finds what is in the bodies of an equation, or what is hidden there."""

@@ -326,7 +326,15 @@ def tap_program(
     zeros = {name: zeros_for(found[name]) for name in names}
     _, pullback, (outputs, activations) = jax.vjp(forward, zeros, has_aux=True)
     floating = [is_floating(out) for out in outputs]
-    return Tapped(outputs, activations, lambda relevance: pullback(list(compress(relevance, floating)))[0])
+
+    # JAX sorts dictionaries by their keys.
+    def in_order(found: dict[str, Array]) -> dict[str, Array]:
+        return {name: found[name] for name in names}
+
+    def back(relevance: list[Array]) -> dict[str, Array]:
+        return in_order(pullback(list(compress(relevance, floating)))[0])
+
+    return Tapped(outputs, in_order(activations), back)
 
 
 def zeros_for(aval: Any) -> Array:

@@ -102,7 +102,7 @@ def scopes(name_stack: Any) -> tuple[tuple[str, int | None], ...]:
     """Returns the named scopes of a name stack, the outermost first.
 
     Transformations leave their names there, too, as in ``vmap(layer1)``; they are left out, and so are the formulas
-    that ``jnp.einsum`` puts there.
+    that ``jnp.einsum`` puts there. What ``jax.grad`` traces on its way back is in no scope.
 
     Args:
       name_stack: of the source information of an equation.
@@ -120,7 +120,10 @@ def scopes(name_stack: Any) -> tuple[tuple[str, int | None], ...]:
     """
     found: list[tuple[str, int | None]] = []
     for scope in name_stack.stack:
-        if isinstance(scope, _SCOPE) and "->" not in scope.name:
+        if not isinstance(scope, _SCOPE):
+            if scope.name == "transpose":
+                return ()
+        elif "->" not in scope.name:
             *around, name = scope.name.split("/")
             found += [*((each, None) for each in around), (name, id(scope))]
     return tuple(found)
