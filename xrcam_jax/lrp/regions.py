@@ -194,7 +194,24 @@ def norm(program: Program, facts: Sequence[Fact], producer: Mapping[int, int], p
     if program.avals[region.root].shape != program.avals[equation.outputs[0]].shape:
         return None
     split = _linear(program, facts, region)
-    return region if split.normalised and position in split.made else None
+    if not split.normalised or position not in split.made:
+        return None
+    return _with_centring(program, facts, producer, region, inside)
+
+
+def _with_centring(
+    program: Program, facts: Sequence[Fact], producer: Mapping[int, int], region: Region, inside: Callable
+) -> Region:
+    """Returns a normalisation from x on, if its root is x - mean(x), as where the variance is that of the centred x."""
+    position = producer.get(region.root)
+    if position is None or program.equations[position].primitive != "sub":
+        return region
+    if not all(facts[v].depends for v in program.equations[position].inputs):
+        return region  # A constant is subtracted.
+    centring = find(program, facts, producer, position, inside)
+    if centring is None or _linear(program, facts, centring).made != set(centring.positions):
+        return region
+    return Region(centring.root, (*centring.positions, *region.positions))
 
 
 @dataclass(frozen=True)
