@@ -208,6 +208,8 @@ class Gamma(ChoosesZero):
     R_in = x+ · op(·, w⁺)ᵀ s₊ + x- · op(·, w⁻)ᵀ s₊ + x+ · op(·, w⁻)ᵀ s₋ + x- · op(·, w⁺)ᵀ s₋
     s₊ = [z > 0] R / stab(op(x+, w⁺) + op(x-, w⁻)),  s₋ = [z < 0] R / stab(op(x+, w⁻) + op(x-, w⁺))
 
+    Computed is the same with fewer products: x+ w⁺ + x- w⁻ = (1 + γ/2) x w + γ/2 |x| |w|, and with -γ/2 the other sum.
+
     Attributes:
       gamma: γ >= 0; 0 is the ε rule, infinity the z+ rule.
       eps: the stabiliser ε >= 0.
@@ -229,16 +231,19 @@ class Gamma(ChoosesZero):
             return jax.tree.map(lambda leaf, part: leaf + self.gamma * part, a, sign(a))
 
         b = op.b if self.bias else None
-        z = op.apply(op.x, op.w) if b is None else op.apply(op.x, op.w) + b
-        up, down = favour(_positive, op.w), favour(_negative, op.w)
-        z_up, excite = _signed(op, up, down)
-        z_down, inhibit = _signed(op, down, up)
+        # Neither sum is the difference of large numbers where it is used: the first where z > 0, the other where z < 0.
+        sizes, whole, part = jax.tree.map(jnp.abs, (op.x, op.w)), 1 + self.gamma / 2, self.gamma / 2
+        signed, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
+        unsigned, transpose_sizes = jax.vjp(lambda x: op.apply(x, sizes[1]), sizes[0])
+        z = signed if b is None else signed + b
+        z_up, z_down = whole * signed + part * unsigned, whole * signed - part * unsigned
         b_up, b_down = (None, None) if b is None else (favour(_positive, b), favour(_negative, b))
         s_up, loss_up = _divide(jnp.where(z > 0, r, 0), z_up, b_up, self.eps)
         s_down, loss_down = _divide(jnp.where(z < 0, r, 0), z_down, b_down, self.eps)
         loss = _add(loss_up, loss_down)
         loss = loss._replace(zero=loss.zero + jnp.where(z == 0, r, 0))
-        return settle(self.zero, op, _plus(excite(s_up), inhibit(s_down)), loss)
+        by_sign, by_size = transpose(whole * (s_up + s_down))[0], transpose_sizes(part * (s_up - s_down))[0]
+        return settle(self.zero, op, _plus(_times(op.x, by_sign), _times(sizes[0], by_size)), loss)
 
 
 @dataclass(frozen=True)
