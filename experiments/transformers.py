@@ -1,9 +1,9 @@
-"""Other libraries explain a vision transformer: what relevance costs there, in units of PyTorch's gradient.
+"""What relevance through a ViT-B/16 costs, here and in other libraries, in units of each one's own gradient.
 
-    python -m experiments.transformer_peers --model vit_base_patch16_224 --batch-size 8 --threads 2
+    python -m experiments.transformers --peers torch,autolrp,lxt --batch-size 8 --threads 2
 
-Relevance of the predicted class is taken to the input; a run includes the forward pass. Weights are random. The
-functions are peers as ``peers.py`` has them, so that a suite of transformers can measure ours in the same process.
+Relevance of the predicted class is taken to the input; a run includes the forward pass. Weights are random. All runs
+take turns in one process.
 
 Raises:
   ImportError: a package is missing.
@@ -11,18 +11,76 @@ Raises:
 """
 
 import argparse
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from statistics import median
 from typing import Any
 from unittest.mock import patch
 
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+import xrcam_jax as xr
 from experiments.peers import _device, _done, _network
+from experiments.vision_transformer import VisionTransformer
+from xrcam_jax.arguments.checks import check_names
 from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Run, interleaved_medians, peer_runs
 
 #: The transformers that torchvision has too, under its own names.
 TORCHVISION = {"vit_base_patch16_224": "vit_b_16", "vit_large_patch16_224": "vit_l_16"}
+
+
+#: The composites that are measured.
+COMPOSITES = {
+    "gradient": xr.composites.gradient(),
+    "attn_lrp": xr.composites.attn_lrp(),
+    "cp_lrp": xr.composites.cp_lrp(),
+    "attn_lrp gamma": xr.composites.attn_lrp(gamma=0.05, conv_gamma=0.25),
+    "epsilon_plus": xr.composites.epsilon_plus(),
+}
+
+
+def our_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """Runs ours on a ViT-B/16; the gradient is that of ``jax.vjp``."""
+    graph, weights = nnx.split(VisionTransformer(size, rngs=nnx.Rngs(0)))
+    images = jax.random.normal(jax.random.key(0), (batch, size, size, 3))
+
+    def model(images: jax.Array, weights: Any) -> jax.Array:
+        return nnx.merge(graph, weights)(images)
+
+    def run(composite: Any) -> Run:
+        explained = xr.lrp(model, composite)
+
+        @jax.jit
+        def relevance(images: jax.Array, weights: Any) -> jax.Array:
+            logits, pullback = jax.vjp(lambda x: explained(x, weights), images)
+            return pullback(jax.nn.one_hot(logits.argmax(1), logits.shape[1]))[0]
+
+        return lambda: jax.block_until_ready(relevance(images, weights))
+
+    return {f"ours {label}": run(composite) for label, composite in COMPOSITES.items()}
+
+
+def tracing(size: int) -> tuple[float, float]:
+    """Returns the seconds that tracing the network takes, and tracing it with ``attn_lrp``, which plans the rules."""
+    graph, weights = nnx.split(VisionTransformer(size, rngs=nnx.Rngs(0)))
+    images = jnp.zeros((1, size, size, 3))
+
+    def seconds(wrap: Callable) -> float:
+        # A function of its own each time, for JAX keeps traces.
+        f = wrap(lambda images, weights: nnx.merge(graph, weights)(images))
+        start = time.perf_counter()
+        jax.make_jaxpr(f)(images, weights)
+        return time.perf_counter() - start
+
+    composite = xr.composites.attn_lrp()
+    seconds(lambda f: xr.lrp(f, composite))
+    pairs = [(seconds(lambda f: f), seconds(lambda f: xr.lrp(f, composite))) for _ in range(5)]
+    return median(plain for plain, _ in pairs), median(planned for _, planned in pairs)
 
 
 def _images(batch: int, size: int, **options: Any) -> Any:
@@ -95,24 +153,33 @@ def _patched(patches: Mapping[Any, Callable[[Any], bool]]) -> Iterator[None]:
 
 
 PEERS: Mapping[str, Peer] = {"torch": torch_runs, "autolrp": autolrp_runs, "lxt": lxt_runs}
+MODEL = "vit_base_patch16_224"
 
 
 def main() -> None:
     """Prints the median of each run, and how many gradients it takes."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="experiments.transformer_peers"
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="experiments.transformers"
     )
-    parser.add_argument("--model", default="vit_base_patch16_224", metavar="M", help="of timm (vit_base_patch16_224)")
+    parser.add_argument("--peers", default="", metavar="P,...", help=f"of {', '.join(PEERS)}; none by default")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="pictures at a time (8)")
     parser.add_argument("--size", type=int, default=224, metavar="N", help="height and width of the pictures (224)")
     parser.add_argument("--threads", type=int, default=cores(), metavar="N", help="all cores by default")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each run (5)")
     options = parser.parse_args()
-    runs = peer_runs(PEERS, options.model, options.batch_size, options.size, options.threads)
-    medians = interleaved_medians(runs, options.repeats, options.model)
-    print(f"{options.model}, {options.batch_size} pictures of {options.size}x{options.size}, {options.threads} threads")
+    names = [name for name in options.peers.split(",") if name]
+    check_names("--peers", names, PEERS)
+    plain, planned = tracing(options.size)
+    print(
+        f"tracing: {1e3 * plain:.0f} ms; with the plan of attn_lrp {1e3 * planned:.0f} ms, {planned / plain:.2f} times"
+    )
+    peers = {"ours": our_runs, **{name: PEERS[name] for name in names}}
+    runs = peer_runs(peers, MODEL, options.batch_size, options.size, options.threads)
+    medians = interleaved_medians(runs, options.repeats, MODEL)
+    print(f"{MODEL}, {options.batch_size} pictures of {options.size}x{options.size}, {options.threads} threads")
     for label, seconds in medians.items():
-        print(f"{label:20} {1e3 * seconds:9.0f} ms   {seconds / medians['torch gradient']:5.2f} gradients")
+        own = medians.get("ours gradient" if label.startswith("ours") else "torch gradient", medians["ours gradient"])
+        print(f"{label:20} {1e3 * seconds:9.0f} ms   {seconds / own:5.2f} gradients")
 
 
 if __name__ == "__main__":
