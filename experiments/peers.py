@@ -16,7 +16,7 @@ import jax
 
 from xrcam_jax.benchmark.runs import Run
 from xrcam_jax.models.resnet import STAGES
-from xrcam_jax.models.specs import find_spec
+from xrcam_jax.models.specs import Spec, find_spec
 
 
 def _network(name: str, threads: int, **options: Any) -> Any:
@@ -74,7 +74,7 @@ def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
 def relevance_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
     """Runs Relevance-CAM of the predicted class at layer1, as its authors' code does it (``torch_relevance.py``)."""
     spec = find_spec(name)
-    if not spec.bottleneck or spec.selective_kernel:
+    if not isinstance(spec, Spec) or not spec.bottleneck or spec.selective_kernel:
         raise ValueError(f"expected a network of plain bottleneck blocks, such as resnet50, found {name}")
     # timm starts each last batch norm with weights of zero, which would leave all relevance to the shortcuts.
     model = _network(name, threads, zero_init_last=False)

@@ -21,6 +21,8 @@ REFERENCES = [
     ("resnet50", 2),
     ("skresnext50_32x4d", 2),
 ]
+#: Networks with the same tensors, whose manifest and drawn weights are those of the first.
+MOBILE = ("efficientnet_lite0", "tf_efficientnet_lite0")
 
 
 def manifest(name: str, num_classes: int = 1000) -> dict[str, tuple[int, ...]]:
@@ -44,6 +46,16 @@ def images() -> np.ndarray:
     """The pictures of all references: (2, 64, 64, 3) float32, as if preprocessed."""
     with np.load(DATA / "images.npz") as arrays:
         return arrays["images"].transpose(0, 2, 3, 1)
+
+
+def photographs(side: int = 224) -> np.ndarray:
+    """The middles of photographs that come with scikit-image: (4, side, side, 3) float32 in [-1, 1]."""
+    from skimage import data
+
+    pictures = [data.chelsea(), data.astronaut(), data.coffee(), data.rocket()]
+    corners = [[(size - side) // 2 for size in picture.shape[:2]] for picture in pictures]
+    squares = [p[top : top + side, left : left + side] for p, (top, left) in zip(pictures, corners, strict=True)]
+    return np.stack(squares).astype(np.float32) / 127.5 - 1
 
 
 def seeded_images(seed: int, batch: int, size: int) -> np.ndarray:

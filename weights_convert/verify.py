@@ -19,6 +19,7 @@ from xrcam_jax.checkpoints.load import load_model, read_checkpoint
 from xrcam_jax.checkpoints.verify import logits_error
 from xrcam_jax.commands.convert import TOLERANCE, shortened
 from xrcam_jax.errors import CommandError
+from xrcam_jax.models.specs import find_spec
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +82,7 @@ def timm_logits(
         raise ImportError(f"to verify needs PyTorch and timm: pip install torch timm ({error})") from error
     if name not in timm.list_models():
         raise ValueError(f"timm has no model {name}")
-    network: Any = timm.create_model(name, num_classes=len(tensors["fc.bias"])).eval()
+    network: Any = timm.create_model(name, num_classes=len(tensors[f"{find_spec(name).classifier}.bias"])).eval()
     found = network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}, False)
     # Counters of training steps, which some checkpoints leave out, have no part in the logits.
     missing = [key for key in found.missing_keys if not key.endswith("num_batches_tracked")]

@@ -8,11 +8,13 @@ from xrcam_jax.lrp.transform import Taps, lrp, taps
 
 if TYPE_CHECKING:
     from xrcam_jax.checkpoints.load import load_model
+    from xrcam_jax.explain import adapters
     from xrcam_jax.explain.explainer import Explainer, attribute
     from xrcam_jax.explain.explanation import Explanation
     from xrcam_jax.explain.methods import METHODS
     from xrcam_jax.lrp import composites, rules, seeds
     from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
+    from xrcam_jax.lrp.layers import layers
     from xrcam_jax.marks import mark
     from xrcam_jax.models import create_model, list_models
     from xrcam_jax.pictures import plot
@@ -28,10 +30,12 @@ __all__ = [
     "Preprocessing",
     "Taps",
     "__version__",
+    "adapters",
     "attribute",
     "composites",
     "conservation",
     "create_model",
+    "layers",
     "list_models",
     "load_images",
     "load_model",
@@ -53,10 +57,12 @@ _LATER = {
     "Explainer": "explain.explainer",
     "Explanation": "explain.explanation",
     "Preprocessing": "pictures.preprocessing",
+    "adapters": "explain.adapters",
     "attribute": "explain.explainer",
     "composites": "lrp.composites",
     "conservation": "lrp.conservation",
     "create_model": "models",
+    "layers": "lrp.layers",
     "list_models": "models",
     "load_images": "pictures.read",
     "load_model": "checkpoints.load",

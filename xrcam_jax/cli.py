@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from xrcam_jax.arguments.parser import Parser
-from xrcam_jax.commands import demo, explain, methods, models, prepare, report, synth, train
+from xrcam_jax.commands import demo, explain, layers, methods, models, prepare, report, synth, train
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.compiling import keep_compiled
 from xrcam_jax.runtime.host_memory import keep_freed_memory
@@ -61,7 +61,7 @@ def _run(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="xrcam", description="Where does a network look? XRelevance-CAM and its relatives.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (explain, demo, prepare, models, methods, synth, train, report):
+    for module in (explain, demo, prepare, models, layers, methods, synth, train, report):
         command = commands.add_parser(
             module.NAME,
             help=module.SUMMARY,

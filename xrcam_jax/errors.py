@@ -2,6 +2,10 @@
 
 import difflib
 from collections.abc import Collection
+from itertools import islice
+
+#: How many known names are shown beside an unknown one. The largest table of names, that of the methods, is shorter.
+SHOWN = 50
 
 
 class CommandError(Exception):
@@ -9,12 +13,12 @@ class CommandError(Exception):
 
 
 def unknown(what: str, name: str, known: Collection[str]) -> ValueError:
-    """Returns the error for an unknown name, which names the closest known one and all others.
+    """Returns the error for an unknown name, which names the closest known one and the others.
 
     Args:
       what: what is named, as one word or two.
       name: the unknown name.
-      known: the known names.
+      known: the known names, of which the first :data:`SHOWN` are shown.
 
     Returns:
       The error, to be raised.
@@ -26,6 +30,10 @@ def unknown(what: str, name: str, known: Collection[str]) -> ValueError:
     """
     # A known name that begins with the unknown one counts as closer than its edit distance says.
     begun = [other for other in known if name and other.startswith(name.lower())]
-    near = begun or difflib.get_close_matches(name.lower(), known, n=1)
+    # A path may be given without its beginning.
+    ends = {"/".join(other.split("/")[-len(name.split("/")) :]): other for other in known}
+    near = begun or [ends[end] for end in difflib.get_close_matches(name.lower(), ends, n=1)]
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return ValueError(f"unknown {what} {name!r}; {hint}known: {', '.join(known) or 'none'}")
+    listed, more = ", ".join(islice(known, SHOWN)), len(known) - SHOWN
+    others = f" and {more} more" if more > 0 else ""
+    return ValueError(f"unknown {what} {name!r}; {hint}known: {listed or 'none'}{others}")

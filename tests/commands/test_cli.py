@@ -27,7 +27,7 @@ def test_forwarded(monkeypatch, command, module):
     assert given == ["--one", "two", "--help"]
 
 
-@pytest.mark.parametrize("command", ["explain", "demo", "synth", "prepare", "train", "models", "methods"])
+@pytest.mark.parametrize("command", ["explain", "demo", "synth", "prepare", "train", "models", "layers", "methods"])
 def test_help_has_an_example(capsys, command):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -53,7 +53,17 @@ def test_methods(capsys, monkeypatch):
     ]
 
 
+def test_layers(capsys):
+    assert main(["layers", "--model", "resnet18_narrow"]) == 0
+    rows = [row.split() for row in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["conv1", "(1,", "112,", "112,", "16)", "float32"]
+    assert ["layer4", "(1,", "7,", "7,", "128)", "float32", "mark"] in rows
+    assert ["1", "(1,", "7,", "7,", "128)", "float32"] in rows
+    assert main(["layers", "--model", "resnet81"]) == 2
+    assert "--model: unknown name 'resnet81'; did you mean 'resnet18'?" in capsys.readouterr().err
+
+
 def test_models(capsys, monkeypatch):
     monkeypatch.setattr(xr, "list_models", lambda: ["resnet18"])
     assert main(["models"]) == 0
-    assert capsys.readouterr().out == "resnet18               11,689,512   timm/resnet18.a1_in1k\n"
+    assert capsys.readouterr().out == "resnet18                11,689,512   timm/resnet18.a1_in1k\n"

@@ -178,6 +178,14 @@ def test_batch_size_found_automatically(tmp_path, pretend, capsys, monkeypatch):
     assert capsys.readouterr().out.startswith("batch size 2\n")
 
 
+def test_layers_by_name_and_glob(tmp_path, pretend):
+    picture = draw(tmp_path / "a.png")
+    assert explain(tmp_path, picture, "--layers", "layer4/*,layer2") == 0
+    assert names(tmp_path / "out" / "overlays" / "xrelevance_cam") == [
+        "aggregate/a.png", "layer2/a.png", "layer4/0/a.png", "layer4/1/a.png",
+    ]  # fmt: skip
+
+
 def test_each_picture_gets_its_own_maps(tmp_path, pretend):
     """The maps of a picture are the same whether it comes alone or in a batch with others."""
     pictures = [draw(tmp_path / f"{seed}.png", 40 + 9 * seed, 50, seed) for seed in range(3)]
@@ -196,6 +204,11 @@ WRONG = {
     "--method grad_cam,grad_cam": "--method: a name is given twice in grad_cam,grad_cam",
     "--layers layer5": "--layers: unknown name 'layer5'; did you mean 'layer4'? known: layer1, layer2, layer3, layer4, "
     "input",
+    "--layers layer4/9": "--layers: unknown name 'layer4/9'; did you mean 'layer4'? known: layer1, layer2, layer3, "
+    "layer4, input",
+    "--layers layer4/1/conv?,layer4,bn": "--layers: layer 'bn' could be one of conv1/bn, layer1/0/conv1/bn, "
+    "layer1/0/conv2/bn, layer1/1/conv1/bn, layer1/1/conv2/bn and 15 more; write more of its name, or a glob for all",
+    "--layers fc": "--layers: fc has shape (1, 1000), and maps need (b, h, w, k)",
     "--chunk-size 0": "--chunk-size: 0 is less than 1",
     "--layers ,": "--layers: no name is given",
     "--model resnet81": "--model: unknown name 'resnet81'; did you mean 'resnet18'? known: resnet18, skresnext50_32x4d",

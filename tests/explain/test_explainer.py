@@ -180,3 +180,90 @@ def test_what_was_not_computed_is_named(small):
         xr.Explainer(lambda x: xr.mark(x.mean((1, 2)), "flat") @ jnp.ones((3, 2)))(small[1])
     with pytest.raises(ValueError, match="no marked layers"):
         xr.Explainer(lambda x: x.mean((1, 2)))(small[1])
+
+
+class Unmarked(nnx.Module):
+    """Two convolutions, of which nobody has marked anything."""
+
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.stem = nnx.Conv(3, 4, (3, 3), rngs=rngs)
+        self.blocks = nnx.List([nnx.Conv(4, 4, (3, 3), rngs=rngs) for _ in range(2)])
+        self.head = nnx.Linear(4, 5, rngs=rngs)
+
+    def __call__(self, x, mark=lambda x, name: x):
+        x = mark(nnx.relu(self.stem(x)), "max")
+        x = nnx.max_pool(x, (2, 2), (2, 2))
+        for i, each in enumerate(self.blocks):
+            x = mark(each(x), f"blocks/{i}")
+        x = mark(nnx.relu(x), "max:2")
+        return self.head(x.mean((1, 2)))
+
+
+@pytest.fixture(scope="module")
+def unmarked():
+    """A network without marks, the same with marks at some places, and images."""
+    model = Unmarked()
+    return model, lambda x: model(x, mark=xr.mark), np.asarray(networks.images(5, batch=2))
+
+
+MANY = ("xrelevance_cam", "grad_cam", "ablation_cam", "integrated_gradients")
+FEW = {"integrated_gradients": {"steps": 2}}
+
+
+def test_a_model_without_marks_is_explained_at_layers_by_name(unmarked):
+    model, marked, images = unmarked
+    names = ["max", "blocks/0", "blocks/1"]
+    wanted = xr.Explainer(marked, MANY, names, options=FEW)(images)
+    found = xr.Explainer(model, MANY, ["max", "blocks/*"], options=FEW)(images)
+    assert [list(found.raw[method]) for method in MANY] == [names] * len(MANY)
+    leaves_close(found.raw, wanted.raw, 1e-5)
+    leaves_close(found.maps, wanted.maps, 1e-4)
+
+
+def test_a_model_without_marks_is_explained_at_the_last_layer_of_each_size_and_says_so(unmarked):
+    model, marked, images = unmarked
+    said = r"the last one of each size is taken: 'max' \(2, 8, 8, 4\), 'max:2' \(2, 4, 4, 4\); give layers="
+    with pytest.warns(UserWarning, match=said):
+        e = xr.Explainer(model, ("grad_cam", "lrp"))(images)
+    assert list(e.raw["grad_cam"]) == ["max", "max:2"]
+    leaves_close(e.raw["grad_cam"], xr.Explainer(marked, "grad_cam", ["max", "max:2"])(images).raw["grad_cam"])
+    # A method that works at the input works there.
+    assert list(e.raw["lrp"]) == ["input"]
+
+
+def test_layers_that_are_not_there_are_named(unmarked):
+    model, _, images = unmarked
+    with pytest.raises(ValueError, match="unknown layer 'block/0'; did you mean 'blocks/0'"):
+        xr.Explainer(model, "grad_cam", ["block/0"])(images)
+    with pytest.raises(ValueError, match=r"layer 'head' must be \(b, h, w, k\) for a class activation map"):
+        xr.Explainer(model, "grad_cam", ["head"])(images)
+    with pytest.raises(ValueError, match="grad_cam needs a layer of activations, not the input"):
+        xr.Explainer(model, "grad_cam", ["input"])(images)
+    with pytest.raises(ValueError, match="cam is defined for a layer that only global pooling"):
+        xr.Explainer(model, "cam", ["blocks/*"])(images)
+    assert list(xr.Explainer(model, "cam", ["max:2", "max"])(images).raw["cam"]) == ["max:2"]
+
+
+def test_marks_in_a_scan_are_layers():
+    kernels = jax.random.normal(jax.random.key(0), (3, 3, 3, 3, 3)) / 5
+
+    def convolve(x, w):
+        return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    def scanned(x):
+        x, _ = jax.lax.scan(lambda x, w: (xr.mark(jax.nn.relu(convolve(x, w)), "block"), None), x, kernels)
+        return x.mean((1, 2))
+
+    def written_out(x):
+        for i, w in enumerate(kernels):
+            x = xr.mark(jax.nn.relu(convolve(x, w)), f"block/{i}")
+        return x.mean((1, 2))
+
+    images = np.asarray(networks.images(6))
+    methods = ("xrelevance_cam", "ablation_cam")
+    found = xr.Explainer(scanned, methods)(images)
+    assert list(found.raw["ablation_cam"]) == ["block/0", "block/1", "block/2"]
+    leaves_close(found.raw, xr.Explainer(written_out, methods)(images).raw)
+    one = xr.Explainer(scanned, methods, "block/1")(images)
+    leaves_close(one.raw["xrelevance_cam"], {"block/1": found.raw["xrelevance_cam"]["block/1"]})

@@ -103,8 +103,9 @@ def test_what_is_known_to_be_nonnegative(f, known):
         (lambda x: 1 / (1 + jnp.exp(-x)), facts.GATE),
         (jnp.tanh, facts.SQUASHED),
         (jax.nn.relu6, facts.CLIPPED),
-        (jax.nn.relu, facts.NO_GATE),
-        (lambda x: x * jax.nn.sigmoid(x), facts.NO_GATE),
+        (jax.nn.relu, facts.ACTIVATED),
+        (lambda x: x * jax.nn.sigmoid(x), facts.ACTIVATED),
+        (lambda x: x * jnp.flip(x), facts.NO_GATE),
         (lambda x: jax.nn.sigmoid(x).reshape(2, 2) @ jnp.ones((2, 2)), facts.NO_GATE),
     ],
 )

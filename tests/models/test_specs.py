@@ -4,10 +4,12 @@ import pytest
 
 from xrcam_jax.models import list_models
 from xrcam_jax.models.specs import SPECS, find_spec
+from xrcam_jax.pictures.preprocessing import Preprocessing
 
 
 def test_models_are_listed_in_order():
     assert list_models() == [
+        "efficientnet_lite0",
         "resnet101",
         "resnet18",
         "resnet18_narrow",
@@ -19,6 +21,7 @@ def test_models_are_listed_in_order():
         "skresnet18_narrow",
         "skresnet34",
         "skresnext50_32x4d",
+        "tf_efficientnet_lite0",
     ]
 
 
@@ -41,9 +44,11 @@ def test_checkpoints_are_those_of_the_same_model():
 
 
 def test_preprocessing_is_the_checkpoints():
-    # The crop_pct of timm's pretrained_cfg is 0.875 for ra_in1k, 0.95 for a1_in1k and a1h_in1k.
+    # The crop_pct of timm's pretrained_cfg is 0.875 for ra_in1k and in1k, 0.95 for a1_in1k and a1h_in1k.
     for name, spec in SPECS.items():
         if spec.hub is not None:
-            assert spec.preprocessing.crop_pct == (0.875 if name.startswith("sk") else 0.95)
+            assert spec.preprocessing.crop_pct == (0.95 if name.startswith("res") else 0.875)
+            assert spec.preprocessing.mean == ((0.5, 0.5, 0.5) if name.startswith("tf") else Preprocessing().mean)
+            assert spec.preprocessing.std == ((0.5, 0.5, 0.5) if name.startswith("tf") else Preprocessing().std)
         assert spec.preprocessing.input_size == (224, 224)
         assert spec.preprocessing.interpolation == "bicubic"

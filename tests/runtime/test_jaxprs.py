@@ -1,9 +1,13 @@
 """What is read of calls, loops and branches, against what JAX itself computes with them, in whichever version."""
 
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jax import lax
 from jax.extend.core import jaxpr_as_fun
 
@@ -238,3 +242,96 @@ def test_all_bodies_of_an_equation(f, count):
     bodies = jaxprs.all_bodies(jax.make_jaxpr(f)(X).eqns[-1])
     assert len(bodies) == count
     assert all(hasattr(body, "eqns") for body in bodies)
+
+
+# Each takes a function to repeat and x, with what runs the loop: JAX, or Python.
+def while_loop(condition, body, state):
+    """What ``lax.while_loop`` is documented to do."""
+    while condition(state):
+        state = body(state)
+    return state
+
+
+def up(run, f, x):
+    return run(lambda s: s[0] < 3, lambda s: (s[0] + 1, f(s[1])), (0, x))[1]
+
+
+def down_by_two(run, f, x):
+    return run(lambda s: s[1] > 0, lambda s: (f(s[0]), s[1] - 2), (x, 6))[0]
+
+
+def until_equal(run, f, x):
+    return run(lambda s: s[0] != 9, lambda s: (3 + s[0], f(s[1])), (0, x))[1]
+
+
+def towards_each_other(run, f, x):
+    return run(lambda s: s[0] <= s[2], lambda s: (s[0] + 1, f(s[1]) + 0 * s[2], s[2] - 1), (0, x, 5))[1]
+
+
+def weights_of_a_turn(run, f, x):
+    return run(lambda s: s[0] < 3, lambda s: (s[0] + 1, f(s[1]) + jnp.asarray(ROWS, x.dtype)[s[0]]), (0, x))[1]
+
+
+WHILES = [up, down_by_two, until_equal, towards_each_other, weights_of_a_turn]
+
+
+@pytest.mark.parametrize("f", WHILES, ids=lambda f: f.__name__)
+def test_relevance_through_a_while_loop_of_fixed_length_is_that_of_the_loop_written_out(f, float64):
+    x = X.astype(jnp.float64)
+
+    def model(run, x):
+        return f(run, lambda x: jax.nn.relu(x @ WEIGHTS), x)
+
+    for composite in (xr.composites.epsilon_plus(), xr.composites.gradient()):
+        out, pullback = jax.vjp(jax.jit(xr.lrp(lambda x: model(lax.while_loop, x), composite)), x)
+        wanted_out, wanted = jax.vjp(xr.lrp(lambda x: model(while_loop, x), composite), x)
+        np.testing.assert_allclose(out, wanted_out, rtol=1e-12)
+        np.testing.assert_allclose(pullback(out)[0], wanted(out)[0], rtol=1e-10)
+    gradient = jax.vjp(lambda x: model(while_loop, x), x)[1](out)[0]
+    np.testing.assert_allclose(pullback(out)[0], gradient, rtol=1e-10)
+
+
+def test_relevance_through_a_while_loop_conserves(float64):
+    f = lambda x: up(lax.while_loop, lambda x: jax.nn.relu(x @ abs(WEIGHTS)), x)  # noqa: E731
+    x = abs(X).astype(jnp.float64)
+    report = xr.conservation(f, xr.composites.epsilon_plus(eps=0), x, seed=lambda out: out)
+    np.testing.assert_allclose(report.reached, report.seed, rtol=1e-12)
+    assert report.seed > 0
+
+
+@given(
+    start=st.integers(-5, 5),
+    end=st.integers(-5, 5),
+    step=st.integers(-3, 3),
+    compare=st.sampled_from([operator.lt, operator.le, operator.gt, operator.ge, operator.ne]),
+)
+def test_a_while_loop_is_as_long_as_it_runs(start, end, step, compare):
+    found = jax.make_jaxpr(
+        lambda x: lax.while_loop(lambda s: compare(s[0], end), lambda s: (s[0] + step, s[1] * 2), (start, x))
+    )(X)
+    length, state = 0, start
+    while compare(state, end) and length < 100:
+        length, state = length + 1, state + step
+    (loop,) = (eqn for eqn in found.eqns if eqn.primitive.name == "while")
+    scan = jaxprs.called(loop)
+    if length in (0, 100):  # Those that do not end soon end where whole numbers do, or never.
+        assert scan is None
+    else:
+        assert [jaxprs.scan(eqn).length for eqn in scan.eqns] == [length]
+
+
+@pytest.mark.parametrize(
+    ("start", "condition", "body"),
+    [
+        (1, lambda s: s[1].sum() < 9, lambda s: (s[0] + 1, s[1] * 2)),
+        (1, lambda s: (s[0] < 9) & (s[1].sum() < 9), lambda s: (s[0] + 1, s[1] * 2)),
+        (1, lambda s: s[0] < 9, lambda s: (s[0] * 2, s[1] * 2)),
+        (1, lambda s: s[0] < 9, lambda s: (s[0] + s[1].astype(int)[0], s[1] * 2)),
+        (1, lambda s: s[0] < 9, lambda s: (9 - s[0], s[1] * 2)),
+        (1.0, lambda s: s[0] < 9.5, lambda s: (s[0] + 1.0, s[1] * 2)),
+    ],
+)
+def test_other_while_loops_are_refused_by_name(start, condition, body):
+    f = lambda x: lax.while_loop(condition, body, (start, x))[1]  # noqa: E731
+    with pytest.raises(NotImplementedError, match=r"no relevance rule for the primitive 'while' at .*test_jaxprs\.py"):
+        jax.vjp(xr.lrp(f, xr.composites.epsilon_plus()), X)

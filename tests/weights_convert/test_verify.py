@@ -123,7 +123,8 @@ def test_pictures_are_seeded():
 
 
 @pytest.mark.skipif(not (find_spec("torch") and find_spec("timm")), reason="needs PyTorch and timm")
-def test_timm_itself(tmp_path, capsys):
-    save_file(oracle.seeded_state("resnet18"), tmp_path / "resnet18.safetensors")
-    assert verify.main(["resnet18", str(tmp_path / "resnet18.safetensors"), "--pictures", "1"]) == 0
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
+def test_timm_itself(name, tmp_path, capsys):
+    save_file(oracle.seeded_state(name), tmp_path / "weights.safetensors")
+    assert verify.main([name, str(tmp_path / "weights.safetensors"), "--pictures", "1"]) == 0
     assert "the same network" in capsys.readouterr().out

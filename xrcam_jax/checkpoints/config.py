@@ -7,11 +7,12 @@ Orbax directory as the file ``config.json``.
 from collections.abc import Mapping
 from typing import Any
 
-from xrcam_jax.models import ResNet
+from xrcam_jax.models import Classifier
+from xrcam_jax.models.specs import find_spec
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
 
-def describe(model: ResNet) -> dict[str, Any]:
+def describe(model: Classifier) -> dict[str, Any]:
     """Describes what a reader needs to know of a model besides its tensors.
 
     Args:
@@ -27,7 +28,7 @@ def describe(model: ResNet) -> dict[str, Any]:
       >>> config["architecture"], config["num_classes"], config["pretrained_cfg"]["input_size"]
       ('resnet18', 2, [3, 224, 224])
     """
-    wants = model.preprocessing
+    wants, spec = model.preprocessing, find_spec(model.name)
     return {
         "architecture": model.name,
         "num_classes": model.num_classes,
@@ -38,8 +39,8 @@ def describe(model: ResNet) -> dict[str, Any]:
             "mean": list(wants.mean),
             "std": list(wants.std),
             "num_classes": model.num_classes,
-            "first_conv": "conv1",
-            "classifier": "fc",
+            "first_conv": spec.first_conv,
+            "classifier": spec.classifier,
         },
     }
 

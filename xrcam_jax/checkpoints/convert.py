@@ -1,7 +1,8 @@
 """Models from named tensors and back, exactly or not at all."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,9 +11,10 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from xrcam_jax.checkpoints.timm_keys import NnxPath, timm_key
-from xrcam_jax.models import ResNet, create_model
-from xrcam_jax.models.specs import find_spec
+from xrcam_jax.checkpoints import efficientnet_keys, timm_keys
+from xrcam_jax.checkpoints.timm_keys import NnxPath
+from xrcam_jax.models import Classifier, create_model
+from xrcam_jax.models.specs import MobileSpec, find_spec
 
 #: Name of a norm's counter of training batches, which timm has and our models do not.
 _COUNTER = "num_batches_tracked"
@@ -22,7 +24,7 @@ _TO_NNX = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 _TO_TIMM = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
 
-def flat_state(model: ResNet) -> dict[NnxPath, Any]:
+def flat_state(model: Classifier) -> dict[NnxPath, Any]:
     """Returns a model's parameters and statistics, without the random state of a dropout layer.
 
     Args:
@@ -63,17 +65,17 @@ def timm_tensors(name: str, arrays: Mapping[NnxPath, jax.Array | np.ndarray]) ->
       >>> {key: tensor.shape for key, tensor in tensors.items()}
       {'conv1.weight': (64, 3, 7, 7)}
     """
-    selective = _is_selective(name)
+    timm_key = _timm_key_of(name)
     tensors = {}
     for path, array in arrays.items():
-        key = timm_key(path, selective=selective)
+        key = timm_key(path)
         tensors[key] = np.ascontiguousarray(np.transpose(np.asarray(array), _TO_TIMM[array.ndim]))
         if key.endswith("running_var"):
             tensors[key.replace("running_var", _COUNTER)] = np.zeros((), np.int64)
     return tensors
 
 
-def to_timm(model: ResNet) -> dict[str, np.ndarray]:
+def to_timm(model: Classifier) -> dict[str, np.ndarray]:
     """Returns the whole of a model as tensors that load into timm with ``strict=True``.
 
     Args:
@@ -128,7 +130,7 @@ def from_timm(
     dropout_rate: float = 0.0,
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
-) -> ResNet:
+) -> Classifier:
     """Makes a model of named tensors: each of them is used once, and each parameter is set once.
 
     Args:
@@ -154,7 +156,8 @@ def from_timm(
       2
     """
     rngs = nnx.Rngs(0) if rngs is None else rngs
-    found = _class_count(tensors)
+    timm_key, classifier = _timm_key_of(name), find_spec(name).classifier
+    found = _class_count(tensors.get(f"{classifier}.weight"))
     wanted = num_classes if num_classes is not None else found or 1000
     # Only shapes, since to draw values would take longer than to load them.
     model = nnx.eval_shape(lambda: create_model(name, num_classes=wanted, dtype=dtype, rngs=_OneKey()))
@@ -162,12 +165,12 @@ def from_timm(
         model.dropout = nnx.Dropout(dropout_rate, deterministic=True, rngs=rngs)
     fresh_head = found not in (None, wanted)
     if fresh_head:
-        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith("fc.")}
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{classifier}.")}
         head = model.fc
         model.fc = nnx.Linear(head.in_features, wanted, dtype=head.dtype, param_dtype=head.param_dtype, rngs=rngs)
 
     unset = {path: leaf for path, leaf in flat_state(model).items() if isinstance(leaf, jax.ShapeDtypeStruct)}
-    keys = {path: timm_key(path, selective=_is_selective(name)) for path in unset}
+    keys = {path: timm_key(path) for path in unset}
     wrong = differences({keys[path]: _timm_shape(leaf.shape) for path, leaf in unset.items()}, tensors)
     if wrong:
         raise ValueError("\n  ".join([f"not the weights of {name}, {len(wrong)} of them differ:", *wrong]))
@@ -195,12 +198,14 @@ class _OneKey(nnx.Rngs):
         return self.key
 
 
-def _is_selective(name: str) -> bool:
-    return find_spec(name).selective_kernel is not None
+def _timm_key_of(name: str) -> Callable[[NnxPath], str]:
+    spec = find_spec(name)
+    if isinstance(spec, MobileSpec):
+        return partial(efficientnet_keys.timm_key, spec=spec)
+    return partial(timm_keys.timm_key, selective=spec.selective_kernel is not None)
 
 
-def _class_count(tensors: Mapping[str, np.ndarray]) -> int | None:
-    head = tensors.get("fc.weight")
+def _class_count(head: np.ndarray | None) -> int | None:
     return None if head is None or head.ndim != 2 else head.shape[0]
 
 

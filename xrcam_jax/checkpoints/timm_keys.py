@@ -1,4 +1,4 @@
-"""timm's key of a tensor and its path in our models, one from the other.
+"""timm's key of a tensor of a ResNet and its path in our models, one from the other.
 
 In our models every convolution sits with its norm in one unit (``conv1/conv``, ``conv1/bn``). timm does that in
 Selective Kernel blocks only. Elsewhere it lists them side by side (``conv1``, ``bn1``) or numbers them
@@ -10,7 +10,8 @@ import re
 #: The path of a variable in an NNX state, e.g. ``("layer1", 0, "conv1", "bn", "scale")``.
 NnxPath = tuple[str | int, ...]
 
-_TIMM_LEAF = {
+#: timm's names of variables by ours.
+TIMM_LEAF = {
     "kernel": "weight",
     "scale": "weight",
     "bias": "bias",
@@ -46,7 +47,7 @@ def timm_key(path: NnxPath, *, selective: bool) -> str:
         case [*block, ("conv1" | "conv2" | "conv3") as unit, ("conv" | "bn") as kind]:
             if not (selective and block):
                 module = [*block, unit.replace("conv", kind)]
-    return ".".join([*module, _TIMM_LEAF[leaf]])
+    return ".".join([*module, TIMM_LEAF[leaf]])
 
 
 def nnx_path(key: str) -> NnxPath:

@@ -15,6 +15,7 @@ from xrcam_jax.arguments.checks import (
     read_labels,
 )
 from xrcam_jax.arguments.parser import names
+from xrcam_jax.commands import layers
 from xrcam_jax.errors import CommandError
 
 NAME = "explain"
@@ -70,7 +71,8 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         "--layers",
         type=names,
         metavar="L[,L]",
-        help="of layer1, layer2, layer3, layer4, input; by default the four, and the input for methods that work there",
+        help="of layer1, layer2, layer3, layer4, input; by default the four, and the input for methods that work "
+        "there. Or others, see xrcam layers, and globs such as 'layer3/*'",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and random masks (0)")
     parser.add_argument(
@@ -114,11 +116,10 @@ def _check(options: argparse.Namespace) -> list[str] | None:
 def _check_methods(options: argparse.Namespace) -> None:
     """Refuses unknown names; puts methods in the place of groups."""
     import xrcam_jax as xr
-    from xrcam_jax.models.resnet import STAGES
 
-    if options.layers is not None:
-        check_names("--layers", options.layers, (*STAGES, "input"))
     check_names("--model", [options.model], xr.list_models())
+    if options.layers is not None:
+        options.layers = layers.expanded(options.layers, options.model)
     options.method = _expanded(options.method)
     check_names("--method", options.method, tuple(xr.METHODS))
     if "lime" in options.method and not (find_spec("skimage") and find_spec("sklearn")):
@@ -146,8 +147,10 @@ def _expanded(names: list[str]) -> list[str]:
     """Returns methods in the place of groups; each method once if a group is named."""
     import xrcam_jax as xr
 
-    groups = {"all": list(xr.METHODS), "fast": [n for n, m in xr.METHODS.items() if m.kind.single_pass]}
-    for name, method in xr.METHODS.items():
+    # Groups are for any model. What needs attention has to be asked for by name.
+    everywhere = {name: method for name, method in xr.METHODS.items() if not method.kind.needs_attention}
+    groups = {"all": list(everywhere), "fast": [n for n, m in everywhere.items() if m.kind.single_pass]}
+    for name, method in everywhere.items():
         groups.setdefault(method.family, []).append(name)
     expanded = [method for name in names for method in groups.get(name, [name])]
     return list(dict.fromkeys(expanded)) if any(name in groups for name in names) else expanded

@@ -21,7 +21,7 @@ from xrcam_jax.commands.results import Result, Results
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.explanation import Explanation
-from xrcam_jax.models import ResNet
+from xrcam_jax.models import Classifier
 from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
 from xrcam_jax.pictures.read import Picture, count, is_video, stream
@@ -95,7 +95,7 @@ def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> J
     return Job(options, explain, model.preprocessing, batch_size, pace)
 
 
-def _load(options: argparse.Namespace) -> ResNet:
+def _load(options: argparse.Namespace) -> Classifier:
     try:
         model = xr.load_model(options.model, options.weights)
     except (OSError, ValueError, ImportError) as error:
@@ -115,7 +115,7 @@ def _check_classes(options: argparse.Namespace, num_classes: int, labels: list[s
         raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
 
 
-def _explainer(model: ResNet, options: argparse.Namespace, devices: Sequence[jax.Device]) -> xr.Explainer:
+def _explainer(model: Classifier, options: argparse.Namespace, devices: Sequence[jax.Device]) -> xr.Explainer:
     return xr.Explainer(
         model,
         methods=tuple(options.method),

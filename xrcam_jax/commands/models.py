@@ -23,5 +23,5 @@ def run(options: argparse.Namespace) -> int:
     for name in xr.list_models():
         model = nnx.eval_shape(lambda name=name: xr.create_model(name))
         parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
-        print(f"{name:20} {parameters:>12,}   {SPECS[name].hub or '(in the package)'}", flush=True)
+        print(f"{name:21} {parameters:>12,}   {SPECS[name].hub or '(in the package)'}", flush=True)
     return 0

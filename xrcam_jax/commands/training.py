@@ -21,7 +21,7 @@ from xrcam_jax.data.augment import Augmentation, augment, normalise, sheet
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_epoch, training_batches
 from xrcam_jax.errors import CommandError
-from xrcam_jax.models.resnet import ResNet
+from xrcam_jax.models import Classifier
 from xrcam_jax.pictures.plot import save_picture
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.devices import data_mesh, first_alone, is_first
@@ -82,7 +82,7 @@ class TrainingTask:
 class Network:
     """Holds a network ready to be trained, and its compiled steps."""
 
-    model: ResNet
+    model: Classifier
     mesh: Mesh
     static: Static
     state: TrainState
@@ -159,7 +159,7 @@ def _network(task: TrainingTask, *, resumes: bool) -> Network:
     return Network(model, mesh, static, state, train_step, eval_step)
 
 
-def _model(task: TrainingTask, *, resumes: bool) -> ResNet:
+def _model(task: TrainingTask, *, resumes: bool) -> Classifier:
     """Returns a fresh network, or one with the weights to start from, which a run that goes on needs no more."""
     options = task.options
     wants: dict[str, Any] = {
@@ -187,7 +187,7 @@ def _model(task: TrainingTask, *, resumes: bool) -> ResNet:
 
 
 def _write_results(
-    task: TrainingTask, progress: Progress, predictions: Mapping[str, Predictions], model: ResNet
+    task: TrainingTask, progress: Progress, predictions: Mapping[str, Predictions], model: Classifier
 ) -> None:
     classes, rows, sections = task.prepared.classes, [], []
     for part, found in predictions.items():

@@ -32,11 +32,13 @@ class Explainer:
     all layers, compiled once per shape of the batch. The others run the model again, in chunks.
 
     Args:
-      model: an NNX module, a bound Linen module or a function, from images to logits (b, n), whose layers are
-        marked with :func:`xrcam_jax.mark`; for class activation maps they must have shape (b, h, w, k).
+      model: an NNX module, a bound Linen module, a model from :mod:`xrcam_jax.explain.adapters` or a function, from
+        images to logits (b, n).
       methods: names in ``xrcam_jax.METHODS``.
-      layers: names of marks, and ``"input"``. By default all marks for maps of activations and the input for
-        methods that work there; methods that work on the image alone are computed there in any case.
+      layers: names and globs of layers, as :func:`xrcam_jax.layers` lists them, and ``"input"``; for class activation
+        maps they must have shape (b, h, w, k). By default all places of :func:`xrcam_jax.mark` for maps of activations,
+        or the last layer of each size if there are none, which a warning then says; and the input for methods that
+        work there. Methods that work on the image alone are computed there in any case.
       options: by method, its keyword arguments: ``{"grad_cam_pp": {"variant": "inside"}}``.
       composite: the rules of all methods that propagate relevance, unless their options say otherwise.
       relu: whether evidence against the target is cut off before a map is scaled.
@@ -111,6 +113,7 @@ class Explainer:
         Raises:
           ValueError: images that are not a finite floating-point batch, targets out of range or of another
             batch's shape, a layer that the model does not have, both ``targets`` and ``top_k``.
+          NotImplementedError: a layer inside a branch or a loop of unknown length, or an operation without a rule.
         """
         if isinstance(images, jax.core.Tracer) or isinstance(targets, jax.core.Tracer):
             chosen = None if targets is None else jnp.asarray(targets)

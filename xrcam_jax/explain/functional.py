@@ -10,6 +10,9 @@ from flax import nnx
 from jax import Array
 from jaxtyping import PyTree
 
+from xrcam_jax.explain.adapters import Adapted
+from xrcam_jax.runtime.named_modules import name_modules
+
 
 def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree]:
     """Splits a model into (f, parameters) with f(x, parameters) = model(x) at inference.
@@ -19,7 +22,8 @@ def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree
 
     Args:
       model: an NNX module (taken in inference mode; it is not changed), a Linen module bound to its variables
-        (``module.bind(variables)``), or any function of x, which then has no parameters.
+        (``module.bind(variables)``), a model from :mod:`xrcam_jax.explain.adapters`, or any function of x,
+        which then has no parameters.
 
     Returns:
       f, which is hashable and the same for models that differ in their parameters only, so that they share an
@@ -44,6 +48,8 @@ def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree
             raise TypeError("a Linen module has no parameters of its own: give module.bind(variables)")
         module, variables = model.unbind()
         return _Linen(module), variables
+    if isinstance(model, Adapted):
+        return model.function, model.parameters
     if not callable(model):
         raise TypeError(f"model must be callable, got {type(model).__name__}")
     return (_Plain if isinstance(model, Hashable) else _Unhashable)(model), ()
@@ -57,6 +63,7 @@ class _Nnx:
     def __call__(self, x: Array, parameters: PyTree) -> Any:
         model = nnx.merge(self.definition, parameters)
         model.eval()
+        name_modules(model)
         return model(x)
 
 

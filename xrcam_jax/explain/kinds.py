@@ -60,6 +60,11 @@ class Kind(ABC):
         return False
 
     @property
+    def needs_attention(self) -> bool:
+        """Says whether the method is for models with attention only."""
+        return False
+
+    @property
     def is_relevance(self) -> bool:
         """Says whether the method propagates relevance, so that the Explainer's ``composite`` is for it too."""
         return False

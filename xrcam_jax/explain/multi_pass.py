@@ -82,11 +82,13 @@ class MultiPass(Kind):
         images alone. Its keyword arguments are the method's options.
       gives: which of these it returns: (what it returns, case, layer) -> :class:`Found`.
       where: the layers that the method can be asked for.
+      needs_attention: whether it is for models with attention only.
     """
 
     function: Callable[..., Any]
     gives: Callable[[Any, Case, str], Found] = maps
     where: Where = "marks"
+    needs_attention: bool = False
 
     def option_names(self) -> tuple[str, ...]:
         return keywords(self.function)

@@ -1,23 +1,28 @@
 """What can be known of a model without running it, and so at which of its layers a method is computed."""
 
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import jax
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
 from xrcam_jax.attribution.case import INPUT, Function
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
-from xrcam_jax.errors import unknown
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.lrp.composites import gradient, relevance_cam
+from xrcam_jax.lrp.layers import Layers, has_marks_in_loops, last_of_each_size
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import marks_of, trace
-from xrcam_jax.lrp.transform import program_for
+from xrcam_jax.lrp.scopes import find_layers
+from xrcam_jax.lrp.transform import program_for, with_layers
 from xrcam_jax.runtime.trace_cache import kept, name_of
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Outline:
       marks: shape of the activation at each mark.
     """
 
-    outputs: tuple[int, ...] | None
-    marks: dict[str, tuple[int, ...]]
+    outputs: Shape | None
+    marks: dict[str, Shape]
 
 
 def outline(function: Function, images: Any, parameters: PyTree) -> Outline:
@@ -71,8 +76,52 @@ def _outline(function: Function, known: Shapes) -> Outline:
 
 def _traced_outline(function: Function, known: Shapes) -> Outline:
     closed, output = trace(jax.jit(function), *of_shapes(*known))
-    marks = {name: aval.shape for name, aval in marks_of(program_for(closed, gradient())).items()}
+    program = program_for(closed, gradient())
+    if has_marks_in_loops(program):
+        program, _ = with_layers(closed, gradient(), _explained(closed), None)
+    marks = {name: aval.shape for name, aval in marks_of(program).items()}
     return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
+
+
+def _explained(closed: ClosedJaxpr) -> list[bool]:
+    """Says which inputs of a model's jaxpr are explained: the images, which are the first."""
+    return [i == 0 for i in range(len(closed.in_avals))]
+
+
+@lru_cache(maxsize=32)
+def _layers(function: Function, known: Shapes) -> Layers:
+    closed, _ = trace(jax.jit(function), *of_shapes(*known))
+    return Layers(*find_layers(closed, _explained(closed)))
+
+
+def _named(function: Function, wanted: Sequence[str], marks: Mapping[str, Shape], known: Shapes) -> dict[str, Shape]:
+    """Returns the layers that names and globs stand for, with their shapes; that of the input is not told."""
+    found: dict[str, Shape] = {}
+    for name in wanted:
+        if name in marks or name == INPUT:
+            found[name] = marks.get(name, ())
+        else:
+            turns = _layers(function, known).select(name, also=(INPUT,))
+            found |= {each: turn.layer.shape for each, turn in turns.items()}
+    return found
+
+
+@lru_cache(maxsize=32)
+def _chosen(function: Function, known: Shapes) -> dict[str, Shape]:
+    """Chooses layers of a model that has no marks, and says which."""
+    chosen = {name: turn.layer.shape for name, turn in last_of_each_size(_layers(function, known)).items()}
+    if not chosen:
+        raise ValueError(
+            "the model has no marked layers, and none of shape (b, h, w, k) that could be chosen; put xr.mark(x, name) "
+            "after those to explain"
+        )
+    listed = ", ".join(f"{name!r} {shape}" for name, shape in chosen.items())
+    warnings.warn(
+        f"the model has no marked layers, so the last one of each size is taken: {listed}; give layers= to choose "
+        "others, which xr.layers lists",
+        stacklevel=2,
+    )
+    return chosen
 
 
 def layers_of(
@@ -83,8 +132,8 @@ def layers_of(
     Args:
       name: of the method, for messages.
       kind: the method.
-      wanted: names of marks, and ``"input"``. By default all marks for maps of activations, and the input for methods
-        that work there.
+      wanted: names and globs of layers, and ``"input"``. By default all marks for maps of activations, or the last
+        layer of each size if there are none, which a warning then says; and the input for methods that work there.
       function: the model.
       images: a batch, of which only shape and dtype count.
       parameters: of the model, likewise.
@@ -94,6 +143,7 @@ def layers_of(
 
     Raises:
       ValueError: a layer that the model does not have, or none where the method can be computed.
+      NotImplementedError: a layer inside a branch or a loop of unknown length.
 
     Example:
       >>> import jax.numpy as jnp
@@ -105,29 +155,22 @@ def layers_of(
       >>> [layers_of(name, METHODS[name].kind, None, model, images, parameters) for name in ("grad_cam", "gradient")]
       [('colours',), ('input',)]
     """
-    marks = outline(function, images, parameters).marks
-    for layer in wanted or ():
-        if layer not in marks and layer != INPUT:
-            raise unknown("layer", layer, [*marks, INPUT])
+    marks, known = outline(function, images, parameters).marks, shapes((images, parameters))
+    named = _named(function, wanted or (), marks, known)
     if kind.where == "input":
         return (INPUT,)
     if kind.where == "both":
-        return tuple(wanted) if wanted else (INPUT,)
-    layers = tuple(layer for layer in wanted or marks if layer != INPUT)
-    if not layers:
-        raise ValueError(
-            f"{name} needs a layer of activations, not the input"
-            if marks
-            else "the model has no marked layers; put xr.mark(x, name) after those to explain"
-        )
-    for layer in layers:
-        if len(marks[layer]) != 4:
-            raise ValueError(
-                f"layer {layer!r} must be (b, h, w, k) for a class activation map, has shape {marks[layer]}"
-            )
+        return tuple(named) or (INPUT,)
+    found = {layer: shape for layer, shape in named.items() if layer != INPUT}
+    if wanted and not found:
+        raise ValueError(f"{name} needs a layer of activations, not the input")
+    found = found or marks or _chosen(function, known)
+    for layer, shape in found.items():
+        if len(shape) != 4:
+            raise ValueError(f"layer {layer!r} must be (b, h, w, k) for a class activation map, has shape {shape}")
+    layers = tuple(found)
     if not kind.behind_pooling:
         return layers
-    known = shapes((images, parameters))
     fitting = tuple(layer for layer in layers if _is_behind_pooling(function, layer, known))
     if not fitting:
         raise ValueError(
@@ -141,10 +184,10 @@ def layers_of(
 def _is_behind_pooling(function: Function, layer: str, known: Shapes) -> bool:
     """Says whether nothing but global pooling and a linear layer follows ``layer``."""
     closed, _ = trace(jax.jit(function), *of_shapes(*known))
-    rules = relevance_cam()
-    explained = [i == 0 for i in range(len(closed.in_avals))]
+    rules, explained = relevance_cam(), _explained(closed)
+    program, names = with_layers(closed, rules, explained, [layer])
     try:
-        _, sites = make_plan(program_for(closed, rules), rules, explained, frozenset({layer}))
+        _, sites = make_plan(program, rules, explained, frozenset(names))
     except NotImplementedError:
         return False
     return sorted(site.kind for site in sites) == ["dense", "sum"]

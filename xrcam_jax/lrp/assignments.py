@@ -27,6 +27,7 @@ Example:
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from xrcam_jax.lrp.globs import fits_around
 from xrcam_jax.lrp.protocol import KINDS, ROLES, OperationKind, Role, Rule, check_kinds, check_rule, keeps_derivative
 from xrcam_jax.lrp.sharing_rules import Join
 
@@ -40,11 +41,12 @@ class Site:
       primitive: its JAX primitive. For a function with a derivative of its own that holds a single primitive, as
         ``jax.nn.relu`` does, it is that one (``"max"``).
       scope: the path of named scopes around it, maybe empty. Linen modules set it, and so do the models here.
-      mark: the next mark downstream, or ``"output"``.
+      mark: the next mark of the model's own downstream, or ``"output"``. In a scan all turns have the same ones.
       first: whether no layer lies between the explained input and it.
       last: whether no layer lies between it and the output.
       source: the user's line, as ``file:line (function)``.
       role: what it is for, if that is known.
+      stage: the name of its stage in a report of conservation: the next layer downstream that was asked for.
     """
 
     kind: OperationKind
@@ -54,12 +56,8 @@ class Site:
     first: bool
     last: bool
     source: str
+    stage: str = "output"
     role: Role | None = None
-
-    @property
-    def stage(self) -> str:
-        """Returns the name of its stage in a report of conservation, which is that of its mark."""
-        return self.mark
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,8 @@ class Assign:
     Attributes:
       rule: the rule that they get.
       kinds: their kinds or roles; empty means all.
-      name: a glob for their mark (``"layer3"``) or their scope (``"layer3/0/*"``).
+      name: a glob for their mark (``"layer3"``), their scope (``"layer3/0/*"``), or a layer that they are in
+         (``"block_3"`` for all in ``encoder/block_3``, see :func:`xrcam_jax.layers`).
       first: whether they must have no layer before them.
       last: whether they must have no layer after them.
       primitives: their primitives; empty means all.
@@ -93,6 +92,7 @@ class Assign:
     def fits(self, site: Site) -> bool:
         """Returns whether ``site`` meets every condition."""
         named = fnmatchcase(site.mark, self.name) or fnmatchcase(site.scope, self.name)
+        named = named or fits_around(self.name, site.scope)
         depth = (site.first or not self.first) and (site.last or not self.last)
         kind = not self.kinds or site.kind in self.kinds or site.role in self.kinds
         return kind and named and depth and (not self.primitives or site.primitive in self.primitives)

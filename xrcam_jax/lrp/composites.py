@@ -23,6 +23,7 @@ from xrcam_jax.lrp.rules import (
     ZBox,
     ZPlus,
 )
+from xrcam_jax.lrp.zero import Zero
 
 
 def gradient() -> Composite:
@@ -127,11 +128,13 @@ def relevance_cam(
     gate: Literal["signal", "published", "half"] = "signal",
     batch_norm: Literal["pass", "alpha_beta", "fold"] = "pass",
     eps: float = 1e-12,
+    zero: Zero = "drop",
 ) -> Composite:
     """Returns the composite of Relevance-CAM and XRelevance-CAM.
 
     It is αβ for layers, z-box for a first convolution, ε for adds and means, winner-takes-all for max pooling, and the
-    identity for activations. Biases take no part. Gates are as in the XRelevance-CAM thesis.
+    identity for activations. Biases take no part, unless ``zero`` gives them one. Gates are as in the XRelevance-CAM
+    thesis.
 
     Args:
       alpha: α of the αβ rule.
@@ -141,12 +144,15 @@ def relevance_cam(
       batch_norm: its rule at inference. ``"pass"`` leaves relevance as it is, ``"alpha_beta"`` treats batch norm as a
         layer without bias, ``"fold"`` takes it into the layer before it.
       eps: the stabiliser ε >= 0 of every rule.
+      zero: what happens to the relevance of units for which no input speaks, as is usual behind depthwise
+        convolutions (see :mod:`xrcam_jax.lrp.zero`). ``"drop"`` loses it. ``"bias"`` lets biases take part, and
+        counts it as theirs. ``"flat"`` spreads it evenly over what the unit sees, and conserves.
 
     Returns:
       The composite.
 
     Raises:
-      ValueError: ``gate`` or ``batch_norm`` is none of these, or α - β is not 1.
+      ValueError: ``gate``, ``batch_norm`` or ``zero`` is none of these, or α - β is not 1.
 
     Example:
       >>> import jax
@@ -162,14 +168,15 @@ def relevance_cam(
       lee2021, you2024
     """
     gates = {"signal": (1.0, 0.0), "published": (1.0, 1.0), "half": (0.5, 0.5)}
-    scales: dict[str, Rule] = {"pass": Pass(), "alpha_beta": AlphaBeta(alpha, beta, eps), "fold": Pass()}
+    alpha_beta = AlphaBeta(alpha, beta, eps, bias=zero == "bias", zero=zero)
+    scales: dict[str, Rule] = {"pass": Pass(), "alpha_beta": alpha_beta, "fold": Pass()}
     for name, value, known in (("gate", gate, gates), ("batch_norm", batch_norm, scales)):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
     return Composite(
         (
-            Assign(ZBox(eps=eps), kinds=("convolution",), first=True),
-            Assign(AlphaBeta(alpha, beta, eps), kinds=WEIGHTED_KINDS),
+            Assign(ZBox(eps=eps, zero=zero), kinds=("convolution",), first=True),
+            Assign(alpha_beta, kinds=WEIGHTED_KINDS),
             Assign(Epsilon(eps), kinds=("add", "sum", "softmax")),
             Assign(Gradient(), kinds=("max_pool",)),
             Assign(scales[batch_norm], kinds=("scale",)),
@@ -199,16 +206,21 @@ def _around(layers: tuple[Assign, ...], eps: float, bias: bool, fold: bool) -> C
     )
 
 
-def epsilon_plus(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:
+def epsilon_plus(*, eps: float = 1e-6, bias: bool = True, fold: bool = False, zero: Zero = "drop") -> Composite:
     """Returns the composite with z+ for convolutions and ε for dense layers.
 
     Args:
       eps: the stabiliser ε >= 0 of every rule.
       bias: whether biases take their share of the relevance.
       fold: whether batch norm is folded into the layer before it.
+      zero: where the relevance goes of convolutions' outputs to which nothing contributes: see
+        :mod:`xrcam_jax.lrp.zero`.
 
     Returns:
       The composite.
+
+    Raises:
+      ValueError: ``zero`` is no choice.
 
     Example:
       >>> import jax
@@ -223,23 +235,28 @@ def epsilon_plus(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) ->
       montavon2019
     """
     return _around(
-        (Assign(ZPlus(eps, bias), kinds=("convolution",)), Assign(Epsilon(eps, bias), kinds=("dense",))),
+        (Assign(ZPlus(eps, bias, zero), kinds=("convolution",)), Assign(Epsilon(eps, bias), kinds=("dense",))),
         eps,
         bias,
         fold,
     )
 
 
-def epsilon_plus_flat(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:
+def epsilon_plus_flat(*, eps: float = 1e-6, bias: bool = True, fold: bool = False, zero: Zero = "drop") -> Composite:
     """Returns :func:`epsilon_plus` with the flat rule for the first layer.
 
     Args:
       eps: the stabiliser ε >= 0 of every rule.
       bias: whether biases take their share of the relevance.
       fold: whether batch norm is folded into the layer before it.
+      zero: where the relevance goes of convolutions' outputs to which nothing contributes: see
+        :mod:`xrcam_jax.lrp.zero`.
 
     Returns:
       The composite.
+
+    Raises:
+      ValueError: ``zero`` is no choice.
 
     Example:
       >>> import jax
@@ -253,20 +270,25 @@ def epsilon_plus_flat(*, eps: float = 1e-6, bias: bool = True, fold: bool = Fals
     References:
       montavon2019
     """
-    plus = epsilon_plus(eps=eps, bias=bias, fold=fold)
+    plus = epsilon_plus(eps=eps, bias=bias, fold=fold, zero=zero)
     return Composite((Assign(Flat(eps), kinds=WEIGHTED_KINDS, first=True), *plus.assignments), fold=fold)
 
 
-def epsilon_alpha2_beta1(*, eps: float = 1e-6, bias: bool = True, fold: bool = False) -> Composite:
+def epsilon_alpha2_beta1(*, eps: float = 1e-6, bias: bool = True, fold: bool = False, zero: Zero = "drop") -> Composite:
     """Returns the composite with αβ for convolutions, α = 2 and β = 1, and ε for dense layers.
 
     Args:
       eps: the stabiliser ε >= 0 of every rule.
       bias: whether biases take their share of the relevance.
       fold: whether batch norm is folded into the layer before it.
+      zero: where the relevance goes of convolutions' outputs to which nothing contributes: see
+        :mod:`xrcam_jax.lrp.zero`.
 
     Returns:
       The composite.
+
+    Raises:
+      ValueError: ``zero`` is no choice.
 
     Example:
       >>> import jax
@@ -282,7 +304,7 @@ def epsilon_alpha2_beta1(*, eps: float = 1e-6, bias: bool = True, fold: bool = F
     """
     return _around(
         (
-            Assign(AlphaBeta(2, 1, eps, bias), kinds=("convolution",)),
+            Assign(AlphaBeta(2, 1, eps, bias, zero), kinds=("convolution",)),
             Assign(Epsilon(eps, bias), kinds=("dense",)),
         ),
         eps,
@@ -299,6 +321,7 @@ def epsilon_gamma_box(
     eps: float = 1e-6,
     bias: bool = True,
     fold: bool = False,
+    zero: Zero = "drop",
 ) -> Composite:
     """Returns the composite with γ for convolutions, ε for dense layers, and z-box for the first convolution.
 
@@ -309,9 +332,14 @@ def epsilon_gamma_box(
       eps: the stabiliser ε >= 0 of every rule.
       bias: whether biases take their share of the relevance.
       fold: whether batch norm is folded into the layer before it.
+      zero: where the relevance goes of convolutions' outputs to which nothing contributes: see
+        :mod:`xrcam_jax.lrp.zero`.
 
     Returns:
       The composite.
+
+    Raises:
+      ValueError: ``zero`` is no choice.
 
     Example:
       >>> import jax
@@ -327,8 +355,8 @@ def epsilon_gamma_box(
     """
     return _around(
         (
-            Assign(ZBox(low, high, eps), kinds=("convolution",), first=True),
-            Assign(Gamma(gamma, eps, bias), kinds=("convolution",)),
+            Assign(ZBox(low, high, eps, zero), kinds=("convolution",), first=True),
+            Assign(Gamma(gamma, eps, bias, zero), kinds=("convolution",)),
             Assign(Epsilon(eps, bias), kinds=("dense",)),
         ),
         eps,

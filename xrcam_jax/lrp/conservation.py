@@ -1,6 +1,6 @@
 """Conservation is accounted for: what arrives at each operation, what is handed on, what is lost to which cause."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
 from typing import Any
@@ -20,7 +20,7 @@ from xrcam_jax.lrp.transform import (
     check_seed,
     explained_leaves,
     is_floating,
-    program_for,
+    with_layers,
     zeros_for,
 )
 
@@ -95,7 +95,7 @@ class Conservation:
     def table(self) -> str:
         """Returns the table of all operations."""
         head = f"{'operation':40}" + "".join(f"{name:>14}" for name in _COLUMNS)
-        names = [f"{site.mark}: {site.scope or site.primitive} {site.kind}" for site, _ in self.operations]
+        names = [f"{site.stage}: {site.scope or site.primitive} {site.kind}" for site, _ in self.operations]
         rows = [_row(name, b, 40) for name, (_, b) in zip(names, self.operations, strict=True)]
         return "\n".join([head, *rows])
 
@@ -107,26 +107,30 @@ def _row(name: str, balance: Balance, width: int = 24) -> str:
     return f"{name[:width]:{width}}" + "".join(f"{getattr(balance, column):14.3e}" for column in _COLUMNS)
 
 
-def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, seed: Seed) -> Conservation:
+def conservation(
+    f: Callable, composite: Composite, x: PyTree, *args: PyTree, seed: Seed, marks: Sequence[str] | None = None
+) -> Conservation:
     """Accounts for all relevance from the output of a function to its input.
 
     Every operation under a rule keeps a ledger, whose cotangent is the operation's account, so that one forward and one
     backward pass give all of it. Operations that only rearrange values, and those that keep their derivative, hand on
-    what arrives and are not listed. Marks are taken as a chain: what a stage passes on is what arrives at the mark
+    what arrives and are not listed. Layers are taken as a chain: what a stage passes on is what arrives at the layer
     below.
 
     Args:
-      f: a function of (x, *args), marked or not.
+      f: a function of (x, *args), or an NNX or Equinox module.
       composite: which operation gets which rule.
       x: what the output is explained by, a pytree of arrays.
       *args: the function's other arguments.
       seed: the relevance of the output: an array of its shape, or a function of the output that returns one.
+      marks: names and globs of the layers at which stages end, see :func:`xrcam_jax.layers`; all marks by default.
 
     Returns:
       The accounts of all operations and stages.
 
     Raises:
-      ValueError: the seed has not the output's shape, a mark is set twice, or a rule does not fit its operation.
+      ValueError: the seed has not the output's shape, there is no such layer, a mark is set twice, or a rule does not
+        fit its operation.
       NotImplementedError: a primitive has no rule.
 
     Example:
@@ -142,9 +146,10 @@ def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, se
     """
     check_floating(x)
     closed, structure = trace(f, x, *args)
-    program = program_for(closed, composite)
-    plan, sites = make_plan(program, composite, explained_leaves(x, args), None)
-    marks = marks_of(program)
+    explained = explained_leaves(x, args)
+    program, names = with_layers(closed, composite, explained, marks)
+    plan, sites = make_plan(program, composite, explained, None, frozenset(names))
+    ends = {name: aval for name, aval in marks_of(program).items() if name in names}
     ledgers = {number: new_ledger() for number in range(len(sites))}
 
     @jax.jit
@@ -157,7 +162,7 @@ def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, se
             outputs, _ = plan.run([*values, *rest], probes)
             return [out for out in outputs if is_floating(out)], outputs
 
-        zeros = {name: zeros_for(aval) for name, aval in marks.items()}
+        zeros = {name: zeros_for(aval) for name, aval in ends.items()}
         _, pullback, outputs = jax.vjp(forward, list(compress(leaves, floating)), Probes(zeros, ledgers), has_aux=True)
         output = jax.tree.unflatten(structure, outputs)
         relevance = seed(output) if callable(seed) else seed
@@ -169,12 +174,12 @@ def conservation(f: Callable, composite: Composite, x: PyTree, *args: PyTree, se
 
     levels, accounts = jax.device_get(account(jax.tree.leaves(x), jax.tree.leaves(args)))
     balances = [Balance(*map(float, accounts[number])) for number in range(len(sites))]
-    order = ["output", *reversed(marks), ""]
+    order = ["output", *reversed(ends), ""]
     stages = {
         stage: _stage(
             levels[stage],
             levels[below],
-            [b for s, b in zip(sites, balances, strict=True) if s.mark == stage],
+            [b for s, b in zip(sites, balances, strict=True) if s.stage == stage],
         )
         for stage, below in pairwise(order)
     }

@@ -1,17 +1,17 @@
 """A model is cut in two at a mark, so that the activation there can be changed and only the rest run again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 from jax import Array
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
-from xrcam_jax.errors import unknown
 from xrcam_jax.lrp.composites import gradient
-from xrcam_jax.lrp.program import Equation, Probes, Program, run, trace
-from xrcam_jax.lrp.transform import program_for
+from xrcam_jax.lrp.program import Probes, Program, run, trace
+from xrcam_jax.lrp.transform import explained_leaves, with_layers
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
 
     Args:
       f: a function of (x, *args).
-      mark: the name of a mark in it.
+      mark: the name of a mark in it, or of another layer (see :func:`xrcam_jax.layers`).
       x: an example of its input, of which only shape and dtype count (``jax.ShapeDtypeStruct`` will do).
       *args: examples of its other arguments, likewise.
 
@@ -40,8 +40,8 @@ def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
       The two halves.
 
     Raises:
-      ValueError: there is no such mark.
-      NotImplementedError: the mark is inside remat, scan or cond.
+      ValueError: there is no such layer.
+      NotImplementedError: the layer is inside remat, scan or cond.
 
     Example:
       >>> import jax.numpy as jnp
@@ -56,12 +56,7 @@ def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
       ([[2.0, 6.0]], [[8.0]], [[0.0]])
     """
     closed, structure = trace(f, *jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (x, *args)))
-    program = program_for(closed, gradient())
-    place = next((i for i, e in enumerate(program.equations) if e.mark == mark), None)
-    if place is None:
-        if any(e.mark == mark for e in _everywhere(program)):
-            raise NotImplementedError(f"mark {mark!r} is inside remat, scan or cond: the model cannot be cut there")
-        raise unknown("mark", mark, [e.mark for e in program.equations if e.mark])
+    program, place = _cut_at(closed, explained_leaves(x, args), mark)
     (activation,) = program.equations[place].outputs
     changed, after = {activation}, []
     for equation in program.equations[place + 1 :]:
@@ -88,11 +83,19 @@ def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
     return Cut(head, tail)
 
 
-def _everywhere(program: Program) -> Iterator[Equation]:
-    for equation in program.equations:
-        yield equation
-        for body in equation.bodies:
-            yield from _everywhere(body)
+def _cut_at(closed: ClosedJaxpr, explained: list[bool], mark: str) -> tuple[Program, int]:
+    """Returns the program with a mark at a layer, and the position of that mark."""
+    inside = f"mark {mark!r} is inside remat, scan or cond: the model cannot be cut there"
+    try:
+        program, names = with_layers(closed, gradient(), explained, [mark])
+    except NotImplementedError as error:
+        raise NotImplementedError(inside) from error
+    if len(names) > 1:
+        raise NotImplementedError(f"{inside}, only at one of {', '.join(names)}")
+    place = next((i for i, e in enumerate(program.equations) if (e.mark,) == names), None)
+    if place is None:
+        raise NotImplementedError(inside)
+    return program, place
 
 
 def _run(program: Program, values: list[Any]) -> list[Any]:

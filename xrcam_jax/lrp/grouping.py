@@ -123,6 +123,11 @@ class Grouper:
                 self.readers.setdefault(value, []).append(position)
         for value in program.outputs:
             self.readers.setdefault(value, []).append(len(program.equations))
+        # The outer calls come first.
+        self.calls: dict[int, list[range]] = {}
+        for call in reversed(program.calls):
+            if call:
+                self.calls.setdefault(call[-1], []).append(call)
         self.norm = cache(self._norm)
 
     def kind(self, position: int) -> OperationKind | None:
@@ -151,9 +156,12 @@ class Grouper:
     def activation(self, position: int) -> Operation | None:
         """Returns the elementwise function of one value that the equation at ``position`` ends, such as GELU."""
         equation = self.program.equations[position]
-        if equation.primitive not in ELEMENTWISE or sum(self.facts[v].depends for v in equation.inputs) < 2:
+        if equation.primitive not in ELEMENTWISE:
             return None
-        region = regions.activation(self.program, self.facts, self.producer, position)
+        functions = (regions.called(self.program, self.facts, call) for call in self.calls.get(position, ()))
+        region = next((function for function in functions if function is not None), None)
+        if region is None and sum(self.facts[v].depends for v in equation.inputs) > 1:
+            region = regions.activation(self.program, self.facts, self.producer, position)
         return None if region is None else self._in_region("activation", region, ())
 
     def joins_constants(self, position: int) -> bool:
@@ -164,13 +172,14 @@ class Grouper:
         )
 
     def hidden(self, operation: Operation) -> list[int]:
-        """Returns the positions of those equations of an operation whose results nothing else reads."""
-        inside = set(operation.positions)
-        return [
-            p
-            for p in operation.positions[:-1]
-            if all(inside.issuperset(self.readers.get(v, ())) for v in self.program.equations[p].outputs)
-        ]
+        """Returns the positions of those equations of an operation whose results nothing but it reads."""
+        *parts, last = operation.positions
+        replaced = {last}
+        for position in reversed(parts):
+            outputs = self.program.equations[position].outputs
+            if all(replaced.issuperset(self.readers.get(v, ())) for v in outputs):
+                replaced.add(position)
+        return sorted(replaced - {last})
 
     def softmax(self, position: int) -> Operation | None:
         """Returns exp(x) / sum(exp(x)), if the equation at ``position`` is that division."""

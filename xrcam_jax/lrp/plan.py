@@ -1,7 +1,7 @@
 """The plan of a relevance pass, made once per trace: which equations of a program run under which rule."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -51,14 +51,19 @@ def _absorbing(values: Sequence[Any], constants: dict[int, int], probes: Probes)
 
 @dataclass(frozen=True)
 class _Downstream:
-    """Holds what is known of a value from what reads it: the next mark downstream, and the layers up to the output."""
+    """Holds what is known of a value from what reads it: the next mark and stage, and the layers up to the output."""
 
     mark: str
+    stage: str
     layers: int
 
 
 def make_plan(
-    program: Program, composite: Composite, explained: Sequence[bool], marks: frozenset[str] | None
+    program: Program,
+    composite: Composite,
+    explained: Sequence[bool],
+    marks: frozenset[str] | None,
+    stages: frozenset[str] = frozenset(),
 ) -> tuple[Plan, list[Site]]:
     """Assigns a rule to every operation that relevance passes on its way to the input or to the chosen marks.
 
@@ -67,6 +72,7 @@ def make_plan(
       composite: the rules.
       explained: for each of the program's inputs, whether it is explained.
       marks: where relevance is wanted. None means at the explained inputs.
+      stages: the marks at which a stage of a report ends.
 
     Returns:
       The plan, and every operation under a rule, from the output down.
@@ -92,8 +98,8 @@ def make_plan(
         for i, e in zip(program.inputs, explained, strict=True)
     ]
     sites: list[Site] = []
-    below: list[_Downstream | None] = [_Downstream("output", 0)] * len(program.outputs)
-    return _Planner(program, composite, inputs, marks or frozenset(), sites).plan(below), sites
+    below: list[_Downstream | None] = [_Downstream("output", "output", 0)] * len(program.outputs)
+    return _Planner(program, composite, inputs, marks or frozenset(), stages, sites).plan(below), sites
 
 
 class _Planner:
@@ -105,9 +111,10 @@ class _Planner:
         composite: Composite,
         inputs: list[Fact],
         marks: frozenset[str],
+        stages: frozenset[str],
         sites: list[Site],
     ):
-        self.program, self.composite, self.marks, self.sites = program, composite, marks, sites
+        self.program, self.composite, self.marks, self.stages, self.sites = program, composite, marks, stages, sites
         self.facts = facts.infer(program, inputs, marks)
         self.operations = Grouper(program, self.facts)
         self.below: dict[int, _Downstream] = {}
@@ -129,7 +136,7 @@ class _Planner:
             equation = self.program.equations[position]
             reached = [self.below[v] for v in equation.outputs if v in self.below]
             if reached and position not in self.steps:
-                self._visit(position, equation, _Downstream(reached[0].mark, max(b.layers for b in reached)))
+                self._visit(position, equation, replace(reached[0], layers=max(b.layers for b in reached)))
         return Plan(self.program, self.steps, constants)
 
     def _is_constant(self, value: int) -> bool:
@@ -137,20 +144,24 @@ class _Planner:
 
     def _constant_site(self, primitive: str, source: str, below: _Downstream) -> int:
         """Notes a site where relevance ends at a constant, and returns its number."""
-        self.sites.append(Site("join", primitive, "", below.mark, first=False, last=below.layers == 0, source=source))
+        last = below.layers == 0
+        self.sites.append(Site("join", primitive, "", below.mark, False, last, source, stage=below.stage))
         return len(self.sites) - 1
 
     def _receive(self, value: int, below: _Downstream) -> None:
         """Notes that relevance reaches ``value``."""
         if self.facts[value].seen:
             before = self.below.get(value, below)
-            self.below[value] = _Downstream(before.mark, max(before.layers, below.layers))
+            self.below[value] = replace(before, layers=max(before.layers, below.layers))
 
     def _visit(self, position: int, equation: Equation, below: _Downstream) -> None:
         if equation.eqn.primitive.name in _BODIES:
             self._enter(position, equation, below)
         elif equation.mark is not None:
-            self._receive(equation.inputs[0], _Downstream(equation.mark, below.layers))
+            # Rules are chosen by the model's own marks alone, so that they are the same whatever layers are looked at.
+            mark = equation.mark_of_model or below.mark
+            stage = equation.mark if equation.mark in self.stages else below.stage
+            self._receive(equation.inputs[0], _Downstream(mark, stage, below.layers))
         elif equation.primitive in STRUCTURE and not self._needs_rule(position):
             self._pass_through(equation, below)
         else:
@@ -202,7 +213,7 @@ class _Planner:
     def _replace(self, operation: Operation, site: Site, rule: Rule, below: _Downstream) -> None:
         """Lets ``rule`` propagate through ``operation``, and walks on above it."""
         _check(rule, site, len(operation.x))
-        above = _Downstream(below.mark, below.layers + (site.kind in WEIGHTED_KINDS))
+        above = replace(below, layers=below.layers + (site.kind in WEIGHTED_KINDS))
         for value, receiving in zip(operation.x, receives(rule, len(operation.x)), strict=True):
             if receiving:
                 self._receive(value, above)
@@ -223,6 +234,7 @@ class _Planner:
             last=below.layers == 0,
             source=named.source,
             role=role_of(self.operations, operation),
+            stage=below.stage,
         )
 
     def _step(self, operation: Operation, rule: Rule, number: int) -> Step:
@@ -238,7 +250,9 @@ class _Planner:
         operands = [self.facts[v] for v in equation.inputs]
         inputs = facts.body_inputs(equation, operands, self.marks)
         receiving = [below if self.facts[v].seen else None for v in equation.outputs]
-        planners = [_Planner(body, self.composite, inputs, self.marks, self.sites) for body in equation.bodies]
+        planners = [
+            _Planner(body, self.composite, inputs, self.marks, self.stages, self.sites) for body in equation.bodies
+        ]
         plans = [planner.plan(receiving) for planner in planners]
         # A loop that begins with a constant and carries explained values gives relevance to that constant.
         offset = len(equation.inputs) - len(inputs)
@@ -253,7 +267,7 @@ class _Planner:
             return again(_absorbing(values, begins, probes), probes)
 
         self.steps[position] = Step(equation.inputs, step)
-        self._pass_through(equation, _Downstream(below.mark, below.layers + 1))
+        self._pass_through(equation, replace(below, layers=below.layers + 1))
 
 
 def _no_rule(equation: Equation, site: Site | None) -> NotImplementedError:

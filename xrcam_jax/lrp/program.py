@@ -1,11 +1,12 @@
 """The jaxpr loop: a function as a flat list of equations that can be run again with some of them replaced.
 
 Nothing here knows a rule. Calls (``jit``, ``custom_jvp``, ...) are opened, so that an equation sees its neighbours.
-Loops, branches and remat keep their bodies as programs of their own.
+Loops, branches and remat keep their bodies as programs of their own. A scan is unrolled if a layer in one of its turns
+is asked for.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,103 +15,49 @@ import jax.numpy as jnp
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 
-from xrcam_jax.marks import MARK_PRIMITIVE
+from xrcam_jax.lrp.equations import Equation, Insertions, Place, Program
 from xrcam_jax.runtime import jaxprs
+from xrcam_jax.runtime.named_modules import named
 
 # Its frames are on the way to every equation, so none of them is the user's line.
 source_info_util.register_exclusion(__file__)
 
 
-@dataclass(frozen=True, eq=False)
-class Equation:
-    """An equation applies one primitive to values, which are numbered as :class:`Program` says.
+@dataclass(frozen=True)
+class _Around:
+    """Holds what is around an equation: the named scopes, the user's line, its place, and whether it is put in."""
 
-    Attributes:
-      eqn: the equation of the jaxpr.
-      inputs: the numbers of the values that it reads.
-      outputs: the numbers of those that it makes.
-      name_stack: the named scopes around it.
-      source: the user's line that made it, as ``file:line (function)``, empty if no line is the user's.
-      bodies: the programs inside, if it is a loop, a branch, remat, or a function with a derivative of its own.
-    """
-
-    eqn: JaxprEqn
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
     name_stack: Any
-    source: str
-    bodies: tuple["Program", ...] = ()
+    source: str = ""
+    place: Place = field(default_factory=Place)
+    inserted: bool = False
 
-    @property
-    def primitive(self) -> str:
-        """Returns the name of the primitive, or that of the function if this is a call that was kept closed."""
-        return jaxprs.jitted(self.eqn) or self.eqn.primitive.name
-
-    @property
-    def out(self) -> Any:
-        """Returns shape and dtype of the first output."""
-        return self.eqn.outvars[0].aval
-
-    @property
-    def scope(self) -> str:
-        """Returns the path of ``jax.named_scope`` and Linen modules around the equation, such as ``layer1/0/conv2``."""
-        return str(self.name_stack)
-
-    @property
-    def mark(self) -> str | None:
-        """Returns the name that :func:`xrcam_jax.mark` gave, if this is a mark."""
-        return self.eqn.params["name"] if self.eqn.primitive.name == MARK_PRIMITIVE else None
-
-    def bind(self, *values: Any) -> tuple[Any, ...]:
-        """Applies the primitive to values as tracing did: same mesh and settings, same names in profiles."""
-        params = self.eqn.primitive.get_bind_params(self.eqn.params)
-        stack = source_info_util.current_name_stack() + self.name_stack
-        with (
-            source_info_util.user_context(self.eqn.source_info.traceback, name_stack=stack),
-            self.eqn.ctx.manager,
-        ):
-            out = self.eqn.primitive.bind(*values, **params)
-        return tuple(out) if self.eqn.primitive.multiple_results else (out,)
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """A program is a flattened jaxpr, whose values are numbered from 0.
-
-    Attributes:
-      equations: in the order in which they run.
-      inputs: the numbers of the inputs.
-      outputs: the numbers of the outputs.
-      constants: the arrays that are no inputs, by number.
-      literals: which of these stand in the jaxpr itself.
-      avals: for every value its shape and dtype.
-    """
-
-    equations: tuple[Equation, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    constants: dict[int, Any]
-    literals: frozenset[int]
-    avals: tuple[Any, ...]
-
-    def is_inexact(self, value: int) -> bool:
-        """Returns whether a value holds real or complex floating-point numbers: no others can carry relevance."""
-        return jnp.issubdtype(self.avals[value].dtype, jnp.inexact)
-
-    def is_complex(self, value: int) -> bool:
-        """Returns whether a value holds complex numbers, for which no rule is known."""
-        return jnp.issubdtype(self.avals[value].dtype, jnp.complexfloating)
+    def within(self, eqn: JaxprEqn, position: int) -> "_Around":
+        """Returns what is around an equation of the jaxpr that this is around, with the equation's own place."""
+        stack = self.name_stack + eqn.source_info.name_stack
+        source = source_info_util.summarize(eqn.source_info) or self.source
+        return _Around(stack, source, Place((*self.place.path, position), self.place.turns), self.inserted)
 
 
 class _Flattener:
     """Numbers the values of a jaxpr and of the calls in it."""
 
-    def __init__(self, keep: Callable[[JaxprEqn], bool]):
-        self.keep = keep
+    def __init__(self, keep: Callable[[JaxprEqn], bool], insertions: Insertions):
+        self.keep, self.insertions = keep, insertions
+        self.unrolled = {place.path[:n] for place in insertions if place.turns for n in range(1, len(place.path))}
         self.equations: list[Equation] = []
         self.constants: dict[int, Any] = {}
         self.literals: set[int] = set()
         self.avals: list[Any] = []
+        self.calls: list[range] = []
+
+    def program(self, closed: ClosedJaxpr, around: _Around) -> Program:
+        """Returns the program of a jaxpr."""
+        inputs = [self.value(var.aval) for var in closed.invars]
+        outputs = self.add(closed, inputs, around)
+        literals, avals = frozenset(self.literals), tuple(self.avals)
+        equations, calls = tuple(self.equations), tuple(self.calls)
+        return Program(equations, tuple(inputs), tuple(outputs), self.constants, literals, avals, calls)
 
     def value(self, aval: Any) -> int:
         self.avals.append(aval)
@@ -121,7 +68,7 @@ class _Flattener:
         self.constants[number] = array
         return number
 
-    def add(self, closed: ClosedJaxpr, inputs: Sequence[int], name_stack: Any, caller: str) -> list[int]:
+    def add(self, closed: ClosedJaxpr, inputs: Sequence[int], around: _Around) -> list[int]:
         """Appends the equations of ``closed`` applied to the values ``inputs``, and returns its outputs."""
         numbers: dict[Var, int] = dict(zip(closed.invars, inputs, strict=True))
         for var, array in zip(closed.constvars, closed.consts, strict=True):
@@ -134,27 +81,72 @@ class _Flattener:
                 return number
             return numbers[atom]
 
-        for eqn in closed.eqns:
-            operands = [read(atom) for atom in eqn.invars]
-            stack = name_stack + eqn.source_info.name_stack
-            source = source_info_util.summarize(eqn.source_info) or caller
-            called = jaxprs.called(eqn)
-            if called is not None and not self.keep(eqn):
-                outputs = self.add(called, operands, stack, source)
-            else:
-                outputs = [self.value(var.aval) for var in eqn.outvars]
-                bodies = tuple(flatten(body, self.keep) for body in jaxprs.bodies(eqn))
-                self.equations.append(Equation(eqn, tuple(operands), tuple(outputs), stack, source, bodies))
+        for position, eqn in enumerate(closed.eqns):
+            here = around.within(eqn, position)
+            outputs = self.equation(eqn, [read(atom) for atom in eqn.invars], here)
+            for index, function in self.insertions.get(here.place, ()):
+                put_in, _ = trace(function, self.avals[outputs[index]])
+                (outputs[index],) = self.add(put_in, [outputs[index]], replace(here, inserted=True))
             numbers.update(zip(eqn.outvars, outputs, strict=True))
         return [read(atom) for atom in closed.outvars]
 
+    def equation(self, eqn: JaxprEqn, operands: list[int], here: _Around) -> list[int]:
+        """Appends an equation, or what it calls, and returns its outputs."""
+        called = jaxprs.called(eqn)
+        if called is not None and not self.keep(eqn):
+            start = len(self.equations)
+            outputs = self.add(called, operands, here)
+            self.calls.append(range(start, len(self.equations)))
+            return outputs
+        if eqn.primitive.name == jaxprs.SCAN and here.place.path in self.unrolled:
+            return self.turns(eqn, operands, here)
+        outputs = [self.value(var.aval) for var in eqn.outvars]
+        bodies = tuple(_Flattener(self.keep, self.insertions).program(body, here) for body in jaxprs.bodies(eqn))
+        found = Equation(
+            eqn,
+            tuple(operands),
+            tuple(outputs),
+            name_stack=here.name_stack,
+            source=here.source,
+            bodies=bodies,
+            place=here.place,
+            inserted=here.inserted,
+        )
+        self.equations.append(found)
+        return outputs
 
-def flatten(closed: ClosedJaxpr, keep: Callable[[JaxprEqn], bool] = lambda eqn: False) -> Program:
+    def turns(self, eqn: JaxprEqn, operands: list[int], here: _Around) -> list[int]:
+        """Appends all turns of a scan, and returns its outputs."""
+        scan, (body,) = jaxprs.scan(eqn), jaxprs.bodies(eqn)
+        consts, carry = operands[: scan.consts], operands[scan.consts : scan.consts + scan.carries]
+        xs = operands[scan.consts + scan.carries :]
+        stacked: list[list[int]] = []
+
+        def slices(*xs: Any) -> list[list[Any]]:
+            return [[jax.lax.index_in_dim(x, turn, keepdims=False) for x in xs] for turn in range(scan.length)]
+
+        sliced = self.add(trace(slices, *(self.avals[x] for x in xs))[0], xs, here)
+        order = range(scan.length)
+        for turn in reversed(order) if scan.reverse else order:
+            within = replace(here, place=Place(here.place.path, (*here.place.turns, turn)))
+            given = sliced[turn * len(xs) : (turn + 1) * len(xs)]
+            outputs = self.add(body, [*consts, *carry, *given], within)
+            carry, ys = outputs[: scan.carries], outputs[scan.carries :]
+            stacked = [ys, *stacked] if scan.reverse else [*stacked, ys]
+        each = list(zip(*stacked, strict=True))
+        together, _ = trace(lambda *ys: [jnp.stack(y) for y in ys], *([self.avals[v] for v in y] for y in each))
+        return [*carry, *self.add(together, [v for y in each for v in y], here)]
+
+
+def flatten(
+    closed: ClosedJaxpr, keep: Callable[[JaxprEqn], bool] = lambda eqn: False, insertions: Insertions | None = None
+) -> Program:
     """Numbers the values of a jaxpr and opens its calls.
 
     Args:
       closed: the jaxpr.
       keep: tells which calls stay one equation.
+      insertions: what is to be put in. A scan that has some in one of its turns is unrolled.
 
     Returns:
       The program.
@@ -167,11 +159,7 @@ def flatten(closed: ClosedJaxpr, keep: Callable[[JaxprEqn], bool] = lambda eqn: 
       >>> [equation.primitive for equation in program.equations]
       ['tanh', 'mul']
     """
-    flat = _Flattener(keep)
-    inputs = [flat.value(var.aval) for var in closed.invars]
-    outputs = flat.add(closed, inputs, source_info_util.new_name_stack(), "")
-    literals, avals = frozenset(flat.literals), tuple(flat.avals)
-    return Program(tuple(flat.equations), tuple(inputs), tuple(outputs), flat.constants, literals, avals)
+    return _Flattener(keep, insertions or {}).program(closed, _Around(source_info_util.new_name_stack()))
 
 
 def trace(f: Callable, *args: Any) -> tuple[ClosedJaxpr, Any]:
@@ -191,7 +179,7 @@ def trace(f: Callable, *args: Any) -> tuple[ClosedJaxpr, Any]:
       >>> structure
       PyTreeDef({'double': *})
     """
-    closed, shape = jax.make_jaxpr(lambda *a: f(*a), return_shape=True)(*args)
+    closed, shape = jax.make_jaxpr(lambda *a: named(f)(*a), return_shape=True)(*args)
     return closed, jax.tree.structure(shape)
 
 
@@ -216,18 +204,18 @@ def marks_of(program: Program) -> dict[str, Any]:
       (2,)
     """
     found: dict[str, Any] = {}
-    for equation in tappable(program):
+    for inside, equation in tappable(program):
         name = equation.mark
         if name is None:
             continue
         if name in found:
             raise ValueError(f"mark {name!r} is set twice in the model; every mark needs a name of its own")
-        found[name] = equation.eqn.outvars[0].aval
+        found[name] = inside.avals[equation.outputs[0]]
     return found
 
 
-def tappable(program: Program) -> Iterator[Equation]:
-    """Yields the equations that run exactly once: those of a program and of its remat bodies.
+def tappable(program: Program) -> Iterator[tuple[Program, Equation]]:
+    """Yields the equations that run exactly once, those of a program and of its remat bodies, each with its program.
 
     Args:
       program: any program.
@@ -237,14 +225,14 @@ def tappable(program: Program) -> Iterator[Equation]:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.lrp.program import flatten, tappable, trace
       >>> closed, _ = trace(lambda x: jax.checkpoint(jnp.tanh)(x) * 2, jnp.ones(3))
-      >>> [equation.primitive for equation in tappable(flatten(closed))]
+      >>> [equation.primitive for _, equation in tappable(flatten(closed))]
       ['tanh', 'mul']
     """
     for equation in program.equations:
         if equation.eqn.primitive.name == jaxprs.REMAT:
             yield from tappable(equation.bodies[0])
         else:
-            yield equation
+            yield program, equation
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("taps", "ledgers"), meta_fields=())

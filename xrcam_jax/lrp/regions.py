@@ -100,16 +100,60 @@ def activation(program: Program, facts: Sequence[Fact], producer: Mapping[int, i
       >>> activation(program, facts, {program.equations[0].outputs[0]: 0}, 1).positions
       (0, 1)
     """
-    shape = program.avals[program.equations[position].outputs[0]].shape
-
-    def pointwise(equation: Equation) -> bool:
-        known = equation.primitive in ELEMENTWISE or equation.primitive == jaxprs.CUSTOM_JVP
-        return known and program.avals[equation.outputs[0]].shape == shape
-
-    region = find(program, facts, producer, position, pointwise)
-    if region is None or program.avals[region.root].shape != shape or not pointwise(program.equations[position]):
+    if not _is_pointwise(program, program.equations[position], position):
         return None
-    return None if position in _linear(program, facts, region).made else region
+    region = find(program, facts, producer, position, lambda e: _is_pointwise(program, e, position))
+    return region if region is not None and _bends(program, facts, region) else None
+
+
+def called(program: Program, facts: Sequence[Fact], call: range) -> Region | None:
+    """Finds out whether a call is an elementwise function of one value and numbers, such as ``jax.nn.hard_sigmoid``.
+
+    Without the call, the 3 in relu6(x + 3) / 6 could as well be a bias.
+
+    Args:
+      program: any program.
+      facts: what is known of its values.
+      call: the positions of the equations of the function.
+
+    Returns:
+      The region, or None if it is something else, or linear.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact, infer
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> from xrcam_jax.lrp.regions import called
+      >>> program = flatten(trace(jax.jit(lambda x: jnp.tanh(x + 3)), jnp.ones(3))[0])
+      >>> facts = infer(program, [Fact(explained=True, depends=True)], frozenset())
+      >>> called(program, facts, program.calls[-1]).positions
+      (0, 1)
+    """
+    inside = [program.equations[position] for position in call]
+    made = {v for e in inside for v in e.outputs}
+    outside = {v for e in inside for v in e.inputs} - made - program.literals
+    if len(outside) != 1 or len(call) < 2 or len(call) > _LARGEST:
+        return None
+    (root,) = outside
+    depending = [e for e in inside if any(facts[v].depends for v in e.outputs)]
+    known = facts[root].explained and all(_is_pointwise(program, e, call[-1]) for e in depending)
+    region = Region(root, tuple(call))
+    return region if known and inside[-1] in depending and _bends(program, facts, region) else None
+
+
+def _is_pointwise(program: Program, equation: Equation, last: int) -> bool:
+    """Returns whether an equation works element by element on values of the shape of the last one."""
+    known = equation.primitive in ELEMENTWISE or equation.primitive == jaxprs.CUSTOM_JVP
+    shape = program.avals[program.equations[last].outputs[0]].shape
+    return known and program.avals[equation.outputs[0]].shape == shape
+
+
+def _bends(program: Program, facts: Sequence[Fact], region: Region) -> bool:
+    """Returns whether a region is a function of elements of its root, and not linear."""
+    last = region.positions[-1]
+    same_shape = program.avals[region.root].shape == program.avals[program.equations[last].outputs[0]].shape
+    return same_shape and last not in _linear(program, facts, region).made
 
 
 def norm(program: Program, facts: Sequence[Fact], producer: Mapping[int, int], position: int) -> Region | None:

@@ -36,7 +36,7 @@ def role_of(operations: Grouper, operation: Operation) -> Role | None:
       ['attention', 'attention']
     """
     if operation.kind == "matmul":
-        above = any(_comes_from_softmax(operations, v) for v in operation.x)
+        above = any(comes_from_softmax(operations, v) for v in operation.x)
         return "attention" if above or _reaches_softmax(operations, operation.equations[-1].outputs[0]) else None
     if operation.kind == "convolution":
         return "patch_embedding" if _is_first(operations, operation) and _sees_patches(operation.equations[0]) else None
@@ -72,7 +72,25 @@ def _reads_moved(operations: Grouper, operation: Operation) -> bool:
     return moved and len(operations.program.avals[value].shape) >= 3
 
 
-def _comes_from_softmax(operations: Grouper, value: int) -> bool:
+def comes_from_softmax(operations: Grouper, value: int) -> bool:
+    """Returns whether a value is made by a softmax, but for what moves and scales it.
+
+    Args:
+      operations: the grouper of the program.
+      value: the number of the value.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import Fact, infer
+      >>> from xrcam_jax.lrp.grouping import Grouper
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> from xrcam_jax.lrp.roles import comes_from_softmax
+      >>> program = flatten(trace(lambda x: 2 * jax.nn.softmax(x), jnp.ones(3))[0])
+      >>> operations = Grouper(program, infer(program, [Fact(explained=True, depends=True)], frozenset()))
+      >>> comes_from_softmax(operations, program.outputs[0]), comes_from_softmax(operations, program.inputs[0])
+      (True, False)
+    """
     while value in operations.producer:
         position = operations.producer[value]
         equation = operations.program.equations[position]

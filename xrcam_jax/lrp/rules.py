@@ -54,6 +54,7 @@ from xrcam_jax.lrp.sharing_rules import Join as Join
 from xrcam_jax.lrp.sharing_rules import Matmul as Matmul
 from xrcam_jax.lrp.sharing_rules import Pass as Pass
 from xrcam_jax.lrp.sharing_rules import divide as _divide
+from xrcam_jax.lrp.zero import ChoosesZero, Zero, settle
 
 
 def _scale(loss: Loss, factor: float) -> Loss:
@@ -128,7 +129,7 @@ class Epsilon:
 
 
 @dataclass(frozen=True)
-class AlphaBeta:
+class AlphaBeta(ChoosesZero):
     """The αβ rule treats contributions for and against the output apart (bach2015, eq. 60).
 
     R_in = α [x+ · op(·, w+)ᵀ s+ + x- · op(·, w-)ᵀ s+] - β [x+ · op(·, w-)ᵀ s- + x- · op(·, w+)ᵀ s-]
@@ -141,9 +142,10 @@ class AlphaBeta:
       beta: the weight β >= 0 of the parts that speak against it; at 0 they are not computed.
       eps: the stabiliser ε >= 0.
       bias: whether z+ holds max(b, 0) and z- holds min(b, 0).
+      zero: where α R goes if z+ = 0, and -β R if z- = 0: see :mod:`xrcam_jax.lrp.zero`.
 
     Raises:
-      ValueError: α - β is not 1, or β is negative.
+      ValueError: α - β is not 1, β is negative, or ``zero`` is no choice.
     """
 
     fits = LINEAR_KINDS
@@ -152,8 +154,10 @@ class AlphaBeta:
     beta: float = 0.0
     eps: float = 1e-9
     bias: bool = False
+    zero: Zero = "drop"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:
             raise ValueError(f"alpha - beta must be 1 and beta >= 0, got {self.alpha=}, {self.beta=}")
 
@@ -164,15 +168,15 @@ class AlphaBeta:
         z_pos, excite = _signed(op, w_pos, w_neg)
         s_pos, loss = _divide(r, z_pos, b_pos, self.eps)
         if self.beta == 0:
-            return excite(s_pos), loss
+            return settle(self.zero, op, excite(s_pos), loss)
         z_neg, inhibit = _signed(op, w_neg, w_pos)
         s_neg, loss_neg = _divide(r, z_neg, b_neg, self.eps)
         r_in = jax.tree.map(lambda p, n: self.alpha * p - self.beta * n, excite(s_pos), inhibit(s_neg))
-        return r_in, _add(_scale(loss, self.alpha), _scale(loss_neg, -self.beta))
+        return settle(self.zero, op, r_in, _add(_scale(loss, self.alpha), _scale(loss_neg, -self.beta)))
 
 
 @dataclass(frozen=True)
-class ZPlus:
+class ZPlus(ChoosesZero):
     """The z+ rule shares relevance among what speaks for the output: αβ with α = 1, β = 0 (montavon2017, eq. 17).
 
     R_in = x+ · op(·, w+)ᵀ s + x- · op(·, w-)ᵀ s,  s = R / stab(op(x+, w+) + op(x-, w-))
@@ -180,20 +184,22 @@ class ZPlus:
     Attributes:
       eps: the stabiliser ε >= 0.
       bias: whether z holds max(b, 0).
+      zero: where R goes if z = 0: see :mod:`xrcam_jax.lrp.zero`. Another choice is a ValueError.
     """
 
     fits = LINEAR_KINDS
 
     eps: float = 1e-9
     bias: bool = False
+    zero: Zero = "drop"
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """Implements :class:`Rule`."""
-        return AlphaBeta(1.0, 0.0, self.eps, self.bias).relevance(op, r)
+        return AlphaBeta(1.0, 0.0, self.eps, self.bias, self.zero).relevance(op, r)
 
 
 @dataclass(frozen=True)
-class Gamma:
+class Gamma(ChoosesZero):
     """The γ rule favours what speaks for the output by a factor 1 + γ (montavon2019, section 10.2.3).
 
     It is generalised to inputs and outputs of either sign (andeol2021). With w⁺ = w + γ w+ and w⁻ = w + γ w-:
@@ -201,10 +207,13 @@ class Gamma:
     R_in = x+ · op(·, w⁺)ᵀ s₊ + x- · op(·, w⁻)ᵀ s₊ + x+ · op(·, w⁻)ᵀ s₋ + x- · op(·, w⁺)ᵀ s₋
     s₊ = [z > 0] R / stab(op(x+, w⁺) + op(x-, w⁻)),  s₋ = [z < 0] R / stab(op(x+, w⁻) + op(x-, w⁺))
 
+    Computed is the same with fewer products: x+ w⁺ + x- w⁻ = (1 + γ/2) x w + γ/2 |x| |w|, and with -γ/2 the other sum.
+
     Attributes:
       gamma: γ >= 0; 0 is the ε rule, infinity the z+ rule.
       eps: the stabiliser ε >= 0.
       bias: whether z, z₊ and z₋ hold the bias (treated like a weight).
+      zero: where R goes if z = 0: see :mod:`xrcam_jax.lrp.zero`. Another choice is a ValueError.
     """
 
     fits = LINEAR_KINDS
@@ -212,6 +221,7 @@ class Gamma:
     gamma: float = 0.25
     eps: float = 1e-6
     bias: bool = False
+    zero: Zero = "drop"
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """Implements :class:`Rule`."""
@@ -220,16 +230,19 @@ class Gamma:
             return jax.tree.map(lambda leaf, part: leaf + self.gamma * part, a, sign(a))
 
         b = op.b if self.bias else None
-        z = op.apply(op.x, op.w) if b is None else op.apply(op.x, op.w) + b
-        up, down = favour(_positive, op.w), favour(_negative, op.w)
-        z_up, excite = _signed(op, up, down)
-        z_down, inhibit = _signed(op, down, up)
+        # Neither sum is the difference of large numbers where it is used: the first where z > 0, the other where z < 0.
+        sizes, whole, part = jax.tree.map(jnp.abs, (op.x, op.w)), 1 + self.gamma / 2, self.gamma / 2
+        signed, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
+        unsigned, transpose_sizes = jax.vjp(lambda x: op.apply(x, sizes[1]), sizes[0])
+        z = signed if b is None else signed + b
+        z_up, z_down = whole * signed + part * unsigned, whole * signed - part * unsigned
         b_up, b_down = (None, None) if b is None else (favour(_positive, b), favour(_negative, b))
         s_up, loss_up = _divide(jnp.where(z > 0, r, 0), z_up, b_up, self.eps)
         s_down, loss_down = _divide(jnp.where(z < 0, r, 0), z_down, b_down, self.eps)
         loss = _add(loss_up, loss_down)
         loss = loss._replace(zero=loss.zero + jnp.where(z == 0, r, 0))
-        return _plus(excite(s_up), inhibit(s_down)), loss
+        by_sign, by_size = transpose(whole * (s_up + s_down))[0], transpose_sizes(part * (s_up - s_down))[0]
+        return settle(self.zero, op, _plus(_times(op.x, by_sign), _times(sizes[0], by_size)), loss)
 
 
 @dataclass(frozen=True)
@@ -277,7 +290,7 @@ class WSquare:
 
 
 @dataclass(frozen=True)
-class ZBox:
+class ZBox(ChoosesZero):
     """The z-box rule is for inputs confined to l <= x <= h, such as pixels (montavon2017, eq. 20).
 
     R_in = x · op(·, w)ᵀ s - l · op(·, w+)ᵀ s - h · op(·, w-)ᵀ s
@@ -288,6 +301,8 @@ class ZBox:
         over all axes but the first.
       high: the bound h, likewise. None takes the maximum of each example.
       eps: the stabiliser ε >= 0.
+      zero: where R goes if what it is divided by is 0, as for a filter of positive weights in a black corner: see
+        :mod:`xrcam_jax.lrp.zero`. Another choice is a ValueError.
     """
 
     fits = LINEAR_KINDS
@@ -295,6 +310,7 @@ class ZBox:
     low: float | tuple[float, ...] | None = None
     high: float | tuple[float, ...] | None = None
     eps: float = 1e-6
+    zero: Zero = "drop"
 
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """Implements :class:`Rule`."""
@@ -308,7 +324,7 @@ class ZBox:
         z, transpose = jax.vjp(z_of, op.x, low, high)
         s, loss = _divide(r, z, None, self.eps)
         terms = [_times(x, c) for x, c in zip((op.x, low, high), transpose(s), strict=True)]
-        return jax.tree.map(lambda a, b, c: a + b + c, *terms), loss
+        return settle(self.zero, op, jax.tree.map(lambda a, b, c: a + b + c, *terms), loss)
 
     @staticmethod
     def _bound(x: Array, value: float | tuple[float, ...] | None, extreme: Callable) -> Array:

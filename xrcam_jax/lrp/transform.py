@@ -11,21 +11,23 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
-from xrcam_jax.errors import unknown
 from xrcam_jax.lrp.composites import Composite, gradient
 from xrcam_jax.lrp.grouping import keep_operations
+from xrcam_jax.lrp.layers import Layers, has_marks_in_loops, insertions
 from xrcam_jax.lrp.plan import make_plan
-from xrcam_jax.lrp.program import Probes, Program, flatten, marks_of, trace
+from xrcam_jax.lrp.program import Insertions, Probes, Program, flatten, marks_of, trace
+from xrcam_jax.lrp.scopes import find_layers
 
 Seed = Array | Callable[[Any], Any]
 
 
-def program_for(closed: ClosedJaxpr, composite: Composite) -> Program:
+def program_for(closed: ClosedJaxpr, composite: Composite, insertions: Insertions | None = None) -> Program:
     """Flattens a traced model as a composite needs it: without rules, functions keep the derivatives they define.
 
     Args:
       closed: the jaxpr of the model.
       composite: the rules.
+      insertions: what is to be put in.
 
     Returns:
       The program.
@@ -45,8 +47,58 @@ def program_for(closed: ClosedJaxpr, composite: Composite) -> Program:
     if not isinstance(composite, Composite):
         raise TypeError(f"composite must be a Composite, which says which operation gets which rule; got {composite!r}")
     if composite != gradient():
-        return flatten(closed, keep_operations)
-    return flatten(closed, lambda eqn: eqn.primitive.name.startswith("custom_") or keep_operations(eqn))
+        return flatten(closed, keep_operations, insertions)
+    return flatten(closed, lambda eqn: eqn.primitive.name.startswith("custom_") or keep_operations(eqn), insertions)
+
+
+def with_layers(
+    closed: ClosedJaxpr,
+    composite: Composite,
+    explained: Sequence[bool],
+    names: Sequence[str] | None,
+    what: str = "mark",
+) -> tuple[Program, tuple[str, ...]]:
+    """Flattens a traced model so that each of some layers is a mark.
+
+    Args:
+      closed: the jaxpr of the model.
+      composite: the rules.
+      explained: for each of its inputs, whether it is explained.
+      names: names and globs of layers; None means all marks.
+      what: what a name stands for, in messages.
+
+    Returns:
+      The program, and the names of the marks: a glob's and a loop's are in the order of the program.
+
+    Raises:
+      ValueError: there is no such layer, a name could be one of several, or a mark is set twice.
+      NotImplementedError: a layer is inside a branch or a loop of unknown length.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.composites import relevance_cam
+      >>> from xrcam_jax.lrp.transform import with_layers
+      >>> closed = jax.make_jaxpr(lambda x: jax.named_scope("head")(jnp.tanh)(2 * x))(jnp.ones(3))
+      >>> program, names = with_layers(closed, relevance_cam(), [True], ["head"])
+      >>> names, [equation.mark or equation.primitive for equation in program.equations]
+      (('head',), ['mul', 'tanh', 'head'])
+    """
+    program = program_for(closed, composite)
+    marks = tuple(marks_of(program))
+    if names is None and not has_marks_in_loops(program):
+        return program, marks
+    if names is not None and set(names) <= set(marks):
+        return program, tuple(dict.fromkeys(names))
+    layers = Layers(*find_layers(closed, explained))
+    every = layers.marks if names is None else names
+    chosen = [{} if name in marks else layers.select(name, what) for name in every]
+    program = program_for(closed, composite, insertions({name: at for some in chosen for name, at in some.items()}))
+    order = list(marks_of(program))
+    if names is None:
+        return program, tuple(order)
+    groups = [sorted(some, key=order.index) or [name] for name, some in zip(every, chosen, strict=True)]
+    return program, tuple(dict.fromkeys(name for group in groups for name in group))
 
 
 def lrp(f: Callable, composite: Composite) -> Callable:
@@ -118,25 +170,27 @@ def taps(
     seed: Seed,
     marks: Sequence[str] | None = None,
 ) -> Taps:
-    """Finds activation and relevance at every ``mark(x, name)`` in a function, in one forward and one backward pass.
+    """Finds activation and relevance at layers of a function, in one forward and one backward pass.
 
-    Nothing is propagated below the lowest mark.
+    Layers are the places of ``mark(x, name)``, the named scopes, and other values, as :func:`xrcam_jax.layers` lists
+    them. Nothing is propagated below the lowest one.
 
     Args:
-      f: a function of (x, *args) with marks in it.
+      f: a function of (x, *args), or an NNX or Equinox module.
       composite: which operation gets which rule.
       x: what the output is explained by, a pytree of arrays.
       *args: the function's other arguments.
       seed: the relevance of the output: an array of its shape, or a function of the output that returns one.
-      marks: the marks that are wanted; all by default.
+      marks: names and globs of the layers that are wanted; all marks by default.
 
     Returns:
-      The output, and for each mark its activation and its relevance.
+      The output, and for each layer its activation and its relevance.
 
     Raises:
-      ValueError: a name in ``marks`` is not in ``f``, a mark is set twice, the seed has not the output's shape, or a
-        rule does not fit its operation.
-      NotImplementedError: a primitive between the output and a mark has no rule.
+      ValueError: a name in ``marks`` is not in ``f``, or could be one of several; a mark is set twice; the seed has
+        not the output's shape; or a rule does not fit its operation.
+      NotImplementedError: a primitive between the output and a layer has no rule, or a layer is inside a branch or a
+        loop of unknown length.
 
     Example:
       >>> import jax.numpy as jnp
@@ -241,14 +295,14 @@ def tap_program(
       composite: which operation gets which rule.
       explained: for each of its inputs, whether it is explained.
       values: its inputs.
-      marks: the marks that are wanted; None means all.
+      marks: names and globs of the layers that are wanted; None means all marks.
 
     Returns:
       The outputs, the activations, and the pullback to the marks.
 
     Raises:
-      ValueError: there is no such mark, or one is set twice.
-      NotImplementedError: a primitive between the output and a mark has no rule.
+      ValueError: there is no such layer, or a mark is set twice.
+      NotImplementedError: a primitive between the output and a layer has no rule.
 
     Example:
       >>> import jax
@@ -261,12 +315,8 @@ def tap_program(
       >>> tapped.pullback([jnp.array([1.0, 10.0])])["here"].tolist()
       [3.0, 30.0]
     """
-    program = program_for(closed, composite)
+    program, names = with_layers(closed, composite, explained, marks)
     found = marks_of(program)
-    names = tuple(found) if marks is None else tuple(marks)
-    for name in names:
-        if name not in found:
-            raise unknown("mark", name, found)
     plan, _ = make_plan(program, composite, explained, frozenset(names))
 
     def forward(zeros: dict[str, Array]) -> tuple[list[Array], tuple[list[Array], dict[str, Array]]]:
@@ -276,7 +326,15 @@ def tap_program(
     zeros = {name: zeros_for(found[name]) for name in names}
     _, pullback, (outputs, activations) = jax.vjp(forward, zeros, has_aux=True)
     floating = [is_floating(out) for out in outputs]
-    return Tapped(outputs, activations, lambda relevance: pullback(list(compress(relevance, floating)))[0])
+
+    # JAX sorts dictionaries by their keys.
+    def in_order(found: dict[str, Array]) -> dict[str, Array]:
+        return {name: found[name] for name in names}
+
+    def back(relevance: list[Array]) -> dict[str, Array]:
+        return in_order(pullback(list(compress(relevance, floating)))[0])
+
+    return Tapped(outputs, in_order(activations), back)
 
 
 def zeros_for(aval: Any) -> Array:

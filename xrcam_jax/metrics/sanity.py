@@ -30,8 +30,8 @@ def randomised(
       parts: names of modules at the top, such as ``"layer4"`` or ``"fc"``.
       key: of the draw. What is drawn for one part does not depend on the others.
       draw: ``"normal"`` for N(0, 1), as in the XRelevance-CAM thesis; ``"own"`` for the normal distribution that the
-        layers here start from: its variance is 2 / (k k features out) for a convolution with kernels of k x k pixels,
-        and 1 / features in for a linear layer.
+        layers of a ResNet here start from: its variance is 2 / (k k features out) for a convolution with kernels of
+        k x k pixels, and 1 / features in for a linear layer.
 
     Returns:
       Parameters of the same structure, shapes and dtypes.

@@ -39,7 +39,8 @@ def scoped(name: str, layer: Callable[[Array], Array], x: Array) -> Array:
 class Conv(nnx.Module):
     """Convolves pictures without bias, and pads them alike on both sides, as PyTorch does.
 
-    At stride 2, XLA's ``"SAME"`` pads an even-sized picture on one side only, which would shift it by a pixel.
+    At stride 2, XLA's ``"SAME"`` pads an even-sized picture on one side only, which would shift it by a pixel. Weights
+    that were trained in TensorFlow want just that.
 
     Args:
       features_in: input channels.
@@ -48,6 +49,7 @@ class Conv(nnx.Module):
       stride: step along both axes.
       dilation: distance between neighbouring taps along both axes.
       groups: number of groups; each output channel sees ``features_in / groups`` inputs.
+      same: whether to pad as XLA's and TensorFlow's ``"SAME"`` do.
       dtype: dtype of the kernel; the computation follows the input's.
       rngs: random streams for the kernel.
     """
@@ -61,6 +63,7 @@ class Conv(nnx.Module):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
+        same: bool = False,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -69,14 +72,18 @@ class Conv(nnx.Module):
         self.stride = stride
         self.dilation = dilation
         self.groups = groups
-        self.padding = dilation * (size // 2)
+        self.padding = "SAME" if same else ((dilation * (size // 2),) * 2,) * 2
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         kernel = self.kernel[...].astype(x.dtype)
         if kernel.shape[:2] == (1, 1) and self.groups == 1:
             return pointwise_conv(x, kernel, stride=self.stride)
         strides, dilation = (self.stride, self.stride), (self.dilation, self.dilation)
-        padding = ((self.padding, self.padding), (self.padding, self.padding))
+        padding = self.padding
+        if padding == "SAME":
+            reach = [self.dilation * (taps - 1) + 1 for taps in kernel.shape[:2]]
+            height, width = lax.padtype_to_pads(x.shape[1:3], reach, strides, padding)
+            padding = height, width
         return grouped_conv(x, kernel, strides=strides, padding=padding, dilation=dilation, groups=self.groups)
 
 
@@ -94,7 +101,7 @@ class BatchNorm(nnx.BatchNorm):
         return y
 
 
-def batch_norm(features: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> BatchNorm:
+def batch_norm(features: int, *, epsilon: float = 1e-5, dtype: DTypeLike, rngs: nnx.Rngs) -> BatchNorm:
     """Makes a batch normalisation with timm's constants; PyTorch's momentum 0.1 is Flax's 0.9.
 
     At inference it is an elementwise affine map. It computes in the dtype of its parameters, since rounding the
@@ -102,6 +109,7 @@ def batch_norm(features: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> BatchNorm:
 
     Args:
       features: number of channels.
+      epsilon: what is added to the variance.
       dtype: dtype of parameters and statistics.
       rngs: random streams, which Flax asks for; all values are zeros and ones.
 
@@ -115,7 +123,7 @@ def batch_norm(features: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> BatchNorm:
       >>> norm.scale[...].tolist(), norm.var[...].tolist()
       ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0])
     """
-    norm = BatchNorm(features, momentum=0.9, epsilon=1e-5, dtype=dtype, param_dtype=dtype, rngs=rngs)
+    norm = BatchNorm(features, momentum=0.9, epsilon=epsilon, dtype=dtype, param_dtype=dtype, rngs=rngs)
     # Flax keeps the statistics in float32 whatever param_dtype says.
     if dtype != jnp.float32:
         norm.mean = nnx.BatchStat(jnp.zeros(features, dtype))

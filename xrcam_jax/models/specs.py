@@ -1,6 +1,7 @@
 """The numbers that tell one network from another, under timm's names."""
 
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 from xrcam_jax.errors import unknown
 from xrcam_jax.pictures.preprocessing import Preprocessing
@@ -26,7 +27,7 @@ class SelectiveKernelSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """Describes a network, and the pictures that its ImageNet checkpoint was trained on.
+    """Describes a ResNet, and the pictures that its ImageNet checkpoint was trained on.
 
     Attributes:
       depths: number of blocks in each of the four stages.
@@ -38,7 +39,12 @@ class Spec:
       selective_kernel: what replaces the (first) 3x3 convolution of each block; None if nothing does.
       planes: channels of the stem and of the first stage's 3x3 convolutions. Each later stage has twice as many as the
         one before.
+      first_conv: timm's name of the first convolution.
+      classifier: timm's name of the linear layer at the end.
     """
+
+    first_conv: ClassVar[str] = "conv1"
+    classifier: ClassVar[str] = "fc"
 
     depths: tuple[int, int, int, int]
     bottleneck: bool
@@ -55,12 +61,66 @@ class Spec:
         return 4 if self.bottleneck else 1
 
 
+class MobileStage(NamedTuple):
+    """Describes blocks in a row, of which the first may change the size and all have the same width.
+
+    Attributes:
+      blocks: number of blocks.
+      size: height and width of the depthwise kernels.
+      stride: step of the first block.
+      expansion: how many times wider the depthwise convolution is than the block's input.
+      features: output channels.
+    """
+
+    blocks: int
+    size: int
+    stride: int
+    expansion: int
+    features: int
+
+
+@dataclass(frozen=True)
+class MobileSpec:
+    """Describes an EfficientNet without squeeze and excitation, and the pictures that its checkpoint was trained on.
+
+    Attributes:
+      stages: the seven stages.
+      tensorflow: whether it is as TensorFlow has it, where its weights are from there: with padding "SAME", which is
+        uneven at stride 2, and 1e-3 added to the variance of batch norm, instead of even padding and 1e-5.
+      hub: the checkpoint on the Hugging Face hub that timm loads by default.
+      preprocessing: how that checkpoint wants its pictures.
+      first_conv: timm's name of the first convolution.
+      classifier: timm's name of the linear layer at the end.
+
+    References:
+      tan2019
+    """
+
+    first_conv: ClassVar[str] = "conv_stem"
+    classifier: ClassVar[str] = "classifier"
+
+    stages: tuple[MobileStage, ...]
+    tensorflow: bool
+    hub: str
+    preprocessing: Preprocessing
+
+
+_LITE0 = (
+    MobileStage(1, 3, 1, 1, 16),
+    MobileStage(2, 3, 2, 6, 24),
+    MobileStage(2, 5, 2, 6, 40),
+    MobileStage(3, 3, 2, 6, 80),
+    MobileStage(3, 5, 1, 6, 112),
+    MobileStage(4, 5, 2, 6, 192),
+    MobileStage(1, 3, 1, 6, 320),
+)
 _CROP_95 = Preprocessing(crop_pct=0.95)
 _CROP_87 = Preprocessing(crop_pct=0.875)
+_TENSORFLOW = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop_pct=0.875)
 _SK_BASIC = SelectiveKernelSpec(reduction=8, divisor=16, split_input=True)
 _SK_BOTTLENECK = SelectiveKernelSpec(reduction=16, divisor=32, split_input=False)
 
-SPECS: dict[str, Spec] = {
+SPECS: dict[str, Spec | MobileSpec] = {
     "resnet18": Spec((2, 2, 2, 2), False, "timm/resnet18.a1_in1k", _CROP_95),
     "resnet34": Spec((3, 4, 6, 3), False, "timm/resnet34.a1_in1k", _CROP_95),
     "resnet50": Spec((3, 4, 6, 3), True, "timm/resnet50.a1_in1k", _CROP_95),
@@ -81,6 +141,8 @@ SPECS: dict[str, Spec] = {
         base_width=4,
         selective_kernel=_SK_BOTTLENECK,
     ),
+    "efficientnet_lite0": MobileSpec(_LITE0, False, "timm/efficientnet_lite0.ra_in1k", _CROP_87),
+    "tf_efficientnet_lite0": MobileSpec(_LITE0, True, "timm/tf_efficientnet_lite0.in1k", _TENSORFLOW),
 }
 
 
@@ -97,7 +159,7 @@ def list_models() -> list[str]:
     return sorted(SPECS)
 
 
-def find_spec(name: str) -> Spec:
+def find_spec(name: str) -> Spec | MobileSpec:
     """Finds the spec of a network.
 
     Args:
@@ -110,8 +172,8 @@ def find_spec(name: str) -> Spec:
       ValueError: no network is called so; the message offers the nearest name.
 
     Example:
-      >>> find_spec("resnet50").depths
-      (3, 4, 6, 3)
+      >>> find_spec("resnet50").hub
+      'timm/resnet50.a1_in1k'
     """
     if name not in SPECS:
         raise unknown("model", name, list_models())

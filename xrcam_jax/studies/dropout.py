@@ -24,7 +24,7 @@ from xrcam_jax.arguments.checks import check_at_least_one
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.models import ResNet
+from xrcam_jax.models import Classifier
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
@@ -44,7 +44,7 @@ TOGETHER = 16
 class Stochastic(nnx.Module):
     """A network with its dropout on; the key of the noise is one of its parameters."""
 
-    def __init__(self, model: ResNet, key: Array):
+    def __init__(self, model: Classifier, key: Array):
         self.model = model
         self.key = nnx.Variable(key)
 

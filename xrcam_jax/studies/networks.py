@@ -11,7 +11,7 @@ import xrcam_jax as xr
 from xrcam_jax.checkpoints.load import read_checkpoint
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.errors import CommandError
-from xrcam_jax.models import ResNet
+from xrcam_jax.models import Classifier
 from xrcam_jax.runtime.devices import replicate
 from xrcam_jax.studies.settings import checksum
 
@@ -28,7 +28,7 @@ class Network:
     """
 
     label: str
-    model: ResNet
+    model: Classifier
     weights: Path
     checksum: str
 

@@ -20,7 +20,8 @@ from xrcam_jax.data.synthetic import LABELS
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.metrics import overlap
 from xrcam_jax.metrics.overlap import salient
-from xrcam_jax.models.resnet import STAGES, ResNet
+from xrcam_jax.models import Classifier
+from xrcam_jax.models.resnet import STAGES
 
 AGGREGATE = "aggregate"
 MENINGIOMA = LABELS.index("Meningioma")
@@ -55,13 +56,13 @@ class StructuresFound:
         return "\n".join(lines)
 
 
-def network_input(frames: Frames, model: ResNet) -> Float[np.ndarray, "n h w 3"]:
+def network_input(frames: Frames, model: Classifier) -> Float[np.ndarray, "n h w 3"]:
     """Returns the frames as ``model`` wants them."""
     return xr.preprocess(np.repeat(frames.pictures[..., None], 3, axis=3), model.preprocessing)
 
 
 def find_structures(
-    model: ResNet, frames: Frames, methods: tuple[str, ...], *, batch_size: int = 32
+    model: Classifier, frames: Frames, methods: tuple[str, ...], *, batch_size: int = 32
 ) -> tuple[StructuresFound, list[Explanation]]:
     """Explains the true class of every frame and compares the maps with what was drawn.
 

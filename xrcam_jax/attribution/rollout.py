@@ -1,0 +1,114 @@
+"""Rollout of attention: how the tokens that a class is read from depend on those of the patches, layer after layer.
+
+References:
+  chefer2021
+"""
+
+from math import isqrt
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from xrcam_jax.attribution.case import Case, Function
+from xrcam_jax.attribution.shapes import at_least_float32
+from xrcam_jax.attribution.targets import over_targets
+from xrcam_jax.lrp.attention import find_attention, tap_attention
+from xrcam_jax.lrp.program import trace
+from xrcam_jax.runtime.compiling import compiled
+
+#: A class token and registers come before the patches: not more than this many.
+_EXTRA = 16
+
+
+def chefer(case: Case) -> Float[Array, "b t p q"]:
+    """Returns the rollout of attention weights times their gradients (chefer2021, eq. 5, 6, 13 and 14).
+
+    R ← R + E[(∇A ⊙ A)+] R from layer to layer, beginning with the identity, where A are the attention weights of a
+    layer, ∇A the gradient of the target's logit, and E the mean over the heads. The map is the row of the class token,
+    which comes first, without the tokens before the patches. Without a class token it is the mean over the rows.
+
+    Args:
+      case: what is explained: a transformer whose tokens all attend to each other.
+
+    Returns:
+      Maps >= 0 on the grid of the patches.
+
+    Raises:
+      NotImplementedError: the model has no attention from which the target's logit depends, or its attention is within
+        windows, changes the number of tokens, or is inside a loop.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.rollout import chefer
+      >>> def model(images, parameters):
+      ...     tokens = images.reshape(len(images), -1, 2)
+      ...     scores = jnp.einsum("bqd,bkd->bqk", tokens, tokens)
+      ...     return (jax.nn.softmax(scores) @ tokens).mean(1)
+      >>> images = jnp.zeros((1, 2, 2, 2)).at[0, 1, 0].set(2.0)
+      >>> maps = chefer(Case(model, (), images, jnp.array([[0]])))
+      >>> maps.shape, int(maps.argmax())
+      ((1, 1, 2, 2), 2)
+    """
+    return _chefer(case.images, case.parameters, case.targets, function=case.function)
+
+
+@compiled(static=("function",))
+def _chefer(
+    images: Float[Array, "b h w c"], parameters: PyTree, targets: Int[Array, "b t"], *, function: Function
+) -> Float[Array, "b t p q"]:
+    closed, _ = trace(jax.jit(function), images, parameters)
+    values = jax.tree.leaves((images, parameters))
+    found = find_attention(closed, [True] + [False] * (len(values) - 1), len(images))
+    if not found:
+        raise NotImplementedError("the method chefer needs attention weights, and none were found outside of loops")
+    (logits,), weights, pullback = tap_attention(closed, found, values)
+    shapes = {a.shape[-2:] for a in weights}
+    if len(shapes) > 1 or len({*next(iter(shapes))}) > 1:
+        raise NotImplementedError(f"attention must keep the tokens, found weights (queries, keys) {sorted(shapes)}")
+
+    def find(target: Int[Array, " b"]) -> Float[Array, "b p q"]:
+        gradients = pullback([jax.nn.one_hot(target, logits.shape[-1], dtype=logits.dtype)])
+        n = weights[0].shape[-1]
+        rollout = jnp.broadcast_to(jnp.eye(n), (len(images), n, n))
+        for a, gradient in zip(map(at_least_float32, weights), map(at_least_float32, gradients), strict=True):
+            mean = jnp.maximum(gradient * a, 0).reshape(len(images), -1, n, n).mean(1)
+            rollout = rollout + mean @ rollout
+        return _on_grid(rollout, (images.shape[1], images.shape[2]))
+
+    return over_targets(find, targets, axis=1)
+
+
+def _on_grid(rollout: Float[Array, "b n n"], size: tuple[int, int]) -> Float[Array, "b p q"]:
+    """Returns what is read from the class token, or from all, as a map of the patches."""
+    tokens = rollout.shape[-1]
+    extra, (rows, columns) = patch_grid(tokens, size)
+    row = rollout[:, 0, extra:] if extra else rollout.mean(1)
+    return row.reshape(-1, rows, columns)
+
+
+def patch_grid(tokens: int, size: tuple[int, int]) -> tuple[int, tuple[int, int]]:
+    """Returns how many of the tokens come before those of the patches, and the grid of the patches.
+
+    The grid has the proportions of the picture, and as few tokens are left as can be.
+
+    Args:
+      tokens: how many there are.
+      size: height and width of the picture.
+
+    Raises:
+      NotImplementedError: there is no such grid.
+
+    Example:
+      >>> from xrcam_jax.attribution.rollout import patch_grid
+      >>> patch_grid(197, (224, 224)), patch_grid(32, (64, 128))
+      ((1, (14, 14)), (0, (4, 8)))
+    """
+    for extra in range(min(_EXTRA, tokens - 1) + 1):
+        patches = tokens - extra
+        rows = isqrt(patches * size[0] // size[1])
+        if rows and patches % rows == 0 and rows * size[1] == patches // rows * size[0]:
+            return extra, (rows, patches // rows)
+    raise NotImplementedError(f"{tokens} tokens make no grid of the proportions {size[0]} x {size[1]} of the pictures")

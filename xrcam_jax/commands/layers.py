@@ -1,0 +1,70 @@
+"""``xrcam layers``: lists the layers of a network."""
+
+import argparse
+
+from xrcam_jax.arguments.checks import check_names
+from xrcam_jax.errors import CommandError
+from xrcam_jax.lrp.globs import fits
+from xrcam_jax.lrp.layers import Layers
+
+NAME = "layers"
+SUMMARY = "List the layers of a network, by the names that --layers of xrcam explain takes"
+EXAMPLE = """example:
+  xrcam layers --model resnet50"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("--model", required=True, help="network, see xrcam models")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the list; returns the exit status."""
+    import xrcam_jax as xr
+
+    check_names("--model", [options.model], xr.list_models())
+    print(layers_of(options.model))
+    return 0
+
+
+def layers_of(model: str) -> Layers:
+    """Returns the layers of a network, for one picture of the size that it wants."""
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    import xrcam_jax as xr
+    from xrcam_jax.explain.functional import as_function
+
+    network = nnx.eval_shape(lambda: xr.create_model(model))
+    function, parameters = as_function(network)
+    picture = jax.ShapeDtypeStruct((1, *network.preprocessing.input_size, 3), jnp.float32)
+    return xr.layers(function, picture, parameters)
+
+
+def expanded(names: list[str], model: str) -> list[str]:
+    """Returns the layers that names and globs stand for.
+
+    Raises:
+      CommandError: there is no such layer, or no map can be made of it.
+    """
+    from xrcam_jax.models.resnet import STAGES
+
+    usual = (*STAGES, "input")
+    if all(name in usual for name in names):
+        check_names("--layers", names, usual)
+        return names
+    layers = layers_of(model)
+    found: list[str] = []
+    for name in names:
+        if name not in usual and not any(fits(name, layer) for layer in layers):
+            check_names("--layers", [name], usual)
+        try:
+            turns = {} if name in usual else layers.select(name)
+        except ValueError as error:
+            raise CommandError(f"--layers: {error}") from None
+        for each, turn in turns.items():
+            if len(turn.layer.shape) != 4:
+                raise CommandError(f"--layers: {each} has shape {turn.layer.shape}, and maps need (b, h, w, k)")
+        found += turns or [name]
+    return list(dict.fromkeys(found))

@@ -1,0 +1,255 @@
+"""Where the layers of a traced model are: at its marks, at the ends of its named scopes, and at every other value.
+
+The output of a scope is the last value made inside it that is read outside of it, and depends on what is explained. A
+scope that is entered again is another layer, and so is a primitive that is applied again: the second ``conv`` is
+``conv:2``. What is in a scan is there once, and stands for as many layers as there are turns.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+
+from xrcam_jax.lrp import facts
+from xrcam_jax.lrp.facts import Fact
+from xrcam_jax.lrp.grouping import innermost
+from xrcam_jax.lrp.layout import Axes, channels_last, infer_axes
+from xrcam_jax.lrp.primitives import STRUCTURE
+from xrcam_jax.lrp.program import Equation, Place, Program, flatten
+from xrcam_jax.marks import MARK_PRIMITIVE, PREFIX
+from xrcam_jax.runtime import jaxprs
+
+_CONSTRUCTS = {jaxprs.SCAN, jaxprs.REMAT, jaxprs.COND}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer is a value inside a model that has a name.
+
+    Attributes:
+      name: its name.
+      kind: ``"mark"``, ``"scope"``, or ``"value"`` if only its primitive and its number name it.
+      shape: its shape, with the channels last where a convolution made it.
+      dtype: its dtype.
+      scope: the name of the scope around it, empty if there is none.
+      primitives: what it is made by, without what only moves values.
+      lengths: how many turns the scans around it have, the outermost first.
+      place: of the equation that makes it.
+      output: which output of that equation it is.
+      axes: which axes of the value are those of ``shape``; None if no convolution tells, and ``shape`` is the value's.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: Any
+    scope: str
+    primitives: tuple[str, ...]
+    lengths: tuple[int, ...]
+    place: Place
+    output: int
+    axes: tuple[int, ...] | None
+
+
+@dataclass(eq=False)
+class _Scope:
+    """One entry of a named scope: the scope around it, where it is, and what was found in it so far.
+
+    Attributes:
+      name: its name, with those of the scopes around it.
+      level: where it was entered.
+      positions: of its equations at that level.
+      equations: these equations, which would come again if it was entered again.
+      primitives: what is in it, also further down, each once and in order.
+      names: how often each name was given inside.
+    """
+
+    name: str
+    level: "_Level"
+    positions: list[int] = field(default_factory=list)
+    equations: set[int] = field(default_factory=set)
+    primitives: dict[str, None] = field(default_factory=dict)
+    names: Counter[str] = field(default_factory=Counter)
+
+    def child(self, name: str) -> str:
+        """Returns a name for something inside."""
+        self.names[name] += 1
+        numbered = name if self.names[name] == 1 else f"{name}:{self.names[name]}"
+        return f"{self.name}/{numbered}" if self.name else numbered
+
+
+@dataclass(eq=False)
+class _Level:
+    """A level is a program, or the program of a body inside it, with what is known of its values.
+
+    Attributes:
+      program: the program.
+      facts: of its values.
+      axes: of its values, as far as a convolution made them.
+      lengths: how many turns the scans around it have.
+      scopes: the scopes that were entered so far, by the scope around them, their name and the entry's number.
+      above: of the body of a remat, the level around it and the position of that remat there.
+      entered: the scopes of this level.
+    """
+
+    program: Program
+    facts: Sequence[Fact]
+    axes: dict[int, Axes]
+    lengths: tuple[int, ...] = ()
+    scopes: dict[tuple[_Scope, str, int | None], _Scope] = field(default_factory=dict)
+    above: "tuple[_Level, int] | None" = None
+    entered: list[_Scope] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.readers: dict[int, list[int]] = {}
+        for position, equation in enumerate(self.program.equations):
+            for value in equation.inputs:
+                self.readers.setdefault(value, []).append(position)
+
+    def up_to(self, level: "_Level", position: int) -> "tuple[_Level, int]":
+        """Returns the level around all remats that are inside another level, and the position there."""
+        here = self
+        while here is not level and here.above is not None:
+            here, position = here.above
+        return here, position
+
+    def output_of(self, scope: _Scope) -> tuple[int, int] | None:
+        """Returns position and index of the last value made in a scope that is read outside of it."""
+        inside, outputs = set(scope.positions), set(self.program.outputs)
+        for position in reversed(scope.positions):
+            for index, value in enumerate(self.program.equations[position].outputs):
+                read = value in outputs or not inside.issuperset(self.readers.get(value, ()))
+                if self.facts[value].explained and read:
+                    return position, index
+        return None
+
+
+def find_layers(closed: ClosedJaxpr, explained: Sequence[bool]) -> tuple[tuple[Layer, ...], dict[str, str]]:
+    """Finds the layers of a traced model.
+
+    Args:
+      closed: the jaxpr of the model.
+      explained: for each of its inputs, whether it is explained.
+
+    Returns:
+      The layers, each before those inside it; and the names of scopes and marks where no layer can be, with what they
+      are in.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.scopes import find_layers
+      >>> closed = jax.make_jaxpr(lambda x: jax.named_scope("head")(jnp.tanh)(2 * x))(jnp.ones(3))
+      >>> [(layer.name, layer.kind) for layer in find_layers(closed, [True])[0]]
+      [('mul', 'value'), ('head', 'scope'), ('head/tanh', 'value')]
+    """
+    # All calls that are one operation to some composite stay one, so that names are the same for all composites.
+    program = flatten(closed, _keep)
+    inputs = [Fact(explained=e and program.is_inexact(v)) for v, e in zip(program.inputs, explained, strict=True)]
+    finder, level = _Finder(), _Level(program, facts.infer(program, inputs, frozenset()), infer_axes(program, {}))
+    finder.visit(level, _Scope("", level))
+    order = {name: position for position, name in reversed(list(enumerate(finder.order)))}
+    return tuple(sorted(finder.found, key=lambda layer: order[layer.name])), finder.hidden
+
+
+def _keep(eqn: JaxprEqn) -> bool:
+    return eqn.primitive.name.startswith("custom_") or (jaxprs.jitted(eqn) or "").startswith(PREFIX)
+
+
+class _Finder:
+    """Walks through a program and the bodies in it, and notes what it finds."""
+
+    def __init__(self) -> None:
+        self.found: list[Layer] = []
+        self.hidden: dict[str, str] = {}
+        self.order: list[str] = []
+
+    def visit(self, level: _Level, root: _Scope) -> None:
+        """Finds the layers of a level and of those below it."""
+        for position, equation in enumerate(level.program.equations):
+            around = self.enter(level, position, equation, root)
+            self.note(level, position, equation, around[-1])
+            for scope in around:
+                if equation.primitive not in STRUCTURE | _CONSTRUCTS:
+                    scope.primitives[innermost(equation)] = None
+            self.descend(level, position, equation, root)
+        for scope in level.entered:
+            end = level.output_of(scope)
+            if end is not None:
+                outer = scope.name.rpartition("/")[0]
+                self.add(level, *end, scope.name, "scope", outer, tuple(scope.primitives))
+
+    def enter(self, level: _Level, position: int, equation: Equation, root: _Scope) -> list[_Scope]:
+        """Returns the scopes around an equation, the outermost first, after those that are new were entered."""
+        around = [root]
+        for name, number in jaxprs.scopes(equation.name_stack):
+            # The first part of a name such as blocks/1 is no entry of a scope. It goes on after a remat.
+            here, at = (level, position) if number else level.up_to(around[-1].level, position)
+            key = (around[-1], name, number)
+            scope = here.scopes.get(key)
+            # A function under jax.jit is traced once. Where it is called again, its equations come again.
+            if scope is None or (number and scope.level is level and id(equation.eqn) in scope.equations):
+                scope = here.scopes[key] = _Scope(around[-1].child(name), here)
+                here.entered.append(scope)
+                self.order.append(scope.name)
+            if scope.level is here:
+                scope.positions.append(at)
+                scope.equations.add(id(equation.eqn))
+            around.append(scope)
+        return around
+
+    def note(self, level: _Level, position: int, equation: Equation, scope: _Scope) -> None:
+        """Notes the value that an equation makes."""
+        index = next((i for i, v in enumerate(equation.outputs) if level.facts[v].explained), None)
+        if equation.mark is not None:
+            self.order.append(equation.mark)
+            self.add(level, position, 0, equation.mark, "mark", scope.name, ())
+        elif index is not None:
+            primitive = innermost(equation)
+            self.order.append(scope.child(primitive))
+            self.add(level, position, index, self.order[-1], "value", scope.name, (primitive,))
+
+    def add(
+        self, level: _Level, position: int, index: int, name: str, kind: str, scope: str, primitives: tuple[str, ...]
+    ) -> None:
+        value = level.program.equations[position].outputs[index]
+        axes = channels_last(level.axes.get(value)) if kind != "mark" else None
+        # What remat puts out is taken outside of it, where the model can be cut.
+        while kind != "mark" and level.above is not None and value in level.program.outputs:
+            index = level.program.outputs.index(value)
+            level, position = level.above
+            value = level.program.equations[position].outputs[index]
+        aval, place = level.program.avals[value], level.program.equations[position].place
+        shape = aval.shape if axes is None else tuple(aval.shape[axis] for axis in axes)
+        self.found.append(Layer(name, kind, shape, aval.dtype, scope, primitives, level.lengths, place, index, axes))
+
+    def descend(self, level: _Level, position: int, equation: Equation, root: _Scope) -> None:
+        """Finds what is in the bodies of an equation, or what is hidden there."""
+        name = equation.eqn.primitive.name
+        if name not in (jaxprs.SCAN, jaxprs.REMAT):
+            self.hidden.update(dict.fromkeys(_names(jaxprs.all_bodies(equation.eqn), equation.scope), name))
+            return
+        (body,) = equation.bodies
+        known = facts.body_inputs(equation, [level.facts[v] for v in equation.inputs], frozenset())
+        lengths, axes = level.lengths, level.axes
+        above: tuple[_Level, int] | None = (level, position)
+        given = {inner: axes[outer] for inner, outer in zip(body.inputs, equation.inputs, strict=True) if outer in axes}
+        if name == jaxprs.SCAN:
+            scan = jaxprs.scan(equation.eqn)
+            lengths, above = (*lengths, scan.length), None
+            given = {v: given[v] for v in body.inputs[: scan.consts + scan.carries] if v in given}
+        inside = facts.infer(body, known, frozenset())
+        self.visit(_Level(body, inside, infer_axes(body, given), lengths, dict(level.scopes), above), root)
+
+
+def _names(bodies: Sequence[ClosedJaxpr | Jaxpr], scope: str) -> Iterator[str]:
+    """Yields the names of the marks and scopes in some jaxprs."""
+    for eqn in (eqn for body in bodies for eqn in body.eqns):
+        inside = "/".join((*filter(None, (scope,)), *(name for name, _ in jaxprs.scopes(eqn.source_info.name_stack))))
+        if eqn.primitive.name == MARK_PRIMITIVE:
+            yield eqn.params["name"]
+        elif inside != scope:
+            yield inside
+        yield from _names(jaxprs.all_bodies(eqn), inside)

@@ -1,0 +1,77 @@
+"""What all networks here have in common: they map pictures to class logits, and know their name and their pictures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Real
+
+from xrcam_jax.models.specs import find_spec
+
+
+class Classifier(nnx.Module):
+    """Maps pictures to class logits; :func:`xrcam_jax.create_model` builds one.
+
+    Four layers are marked, ``"layer1"`` to ``"layer4"`` (see :func:`xrcam_jax.mark`): the last values of a quarter, an
+    eighth, a sixteenth and a 32nd of the picture's side. For stochastic passes without training,
+    ``model.set_attributes(deterministic=False)`` switches on dropout and leaves the norms alone.
+
+    Attributes:
+      name: timm's name of the network.
+      num_classes: number of logits.
+      preprocessing: how pictures have to be prepared for it.
+      dtype: what it computes in.
+      param_dtype: what parameters and statistics are kept in.
+      dropout: the dropout after each block.
+      fc: the linear layer at the end.
+    """
+
+    dropout: nnx.Dropout
+    fc: nnx.Linear
+
+    def __init__(self, name: str, *, num_classes: int, dtype: DTypeLike):
+        if num_classes < 1:
+            raise ValueError(f"num_classes has to be at least 1, got {num_classes}")
+        self.name = name
+        self.num_classes = num_classes
+        self.preprocessing = find_spec(name).preprocessing
+        self.dtype = jnp.dtype(dtype)
+        self.param_dtype = _parameter_dtype(self.dtype)
+
+    def __call__(self, x: Real[Array | np.ndarray, "b h w 3"], *, rngs: nnx.Rngs | None = None) -> Float[Array, "b n"]:
+        """Computes the logits of a batch of preprocessed pictures.
+
+        Args:
+          x: pictures of any size (32 pixels or more are sensible), cast to the model's dtype.
+          rngs: where active dropout takes its noise from; by default from a stream that the model carries and that each
+            pass moves on. In a pure function: ``rngs=nnx.Rngs(dropout=key)``.
+
+        Returns:
+          The logits, in the model's dtype.
+
+        Raises:
+          ValueError: ``x`` is not a batch of pictures with three channels, channels last.
+        """
+        if jnp.ndim(x) != 4 or jnp.shape(x)[-1] != 3:
+            raise ValueError(
+                f"{self.name} takes a batch of pictures, shape (batch, height, width, 3), got {jnp.shape(x)}"
+            )
+        return self.logits(jnp.asarray(x, self.dtype), rngs)
+
+    def logits(self, x: Float[Array, "b h w 3"], rngs: nnx.Rngs | None) -> Float[Array, "b n"]:
+        """Computes the logits of pictures that are known to be some."""
+        raise NotImplementedError
+
+
+def _parameter_dtype(dtype: jnp.dtype) -> jnp.dtype:
+    """Returns what parameters are kept in for computations in ``dtype``: float32, or float64 for float64.
+
+    Raises:
+      ValueError: ``dtype`` is not a floating-point type, or JAX is not set to compute in it.
+    """
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype has to be a floating-point type, got {dtype}")
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise ValueError("dtype float64 needs jax.config.update('jax_enable_x64', True)")
+    return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
