@@ -120,13 +120,12 @@ class Epsilon:
         """Implements :class:`Rule`."""
         z, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
         s, loss = _divide(r, z, op.b if self.bias else None, self.eps)
-        (c,) = transpose(s)
+        # A score that is masked is minus infinity and takes no part.
+        x = jax.tree.map(lambda x: jnp.where(jnp.isneginf(x), 0, x), op.x)
         if not jax.tree.leaves(op.w):
-            # A score that is masked is minus infinity and takes no part.
-            x = jax.tree.map(lambda x: jnp.where(jnp.isneginf(x), 0, x), op.x)
             linear = jax.jvp(lambda x: op.apply(x, op.w), (op.x,), (x,))[1]
-            return _times(x, c), loss._replace(bias=loss.bias + s * (z - linear))
-        return _times(op.x, c), loss
+            loss = loss._replace(bias=loss.bias + s * (z - linear))
+        return _times(x, transpose(s)[0]), loss
 
 
 @dataclass(frozen=True)
