@@ -18,7 +18,8 @@ from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import Insertions, Probes, Program, flatten, marks_of, trace
 from xrcam_jax.lrp.scopes import find_layers
 
-Seed = PyTree | Callable[[Any], Any]
+#: The relevance of the output: a tree of arrays, or a function of the output that returns one.
+Seed = Any
 
 
 def program_for(closed: ClosedJaxpr, composite: Composite, insertions: Insertions | None = None) -> Program:
