@@ -310,3 +310,31 @@ def test_the_derivative_as_a_default_helps_where_there_is_no_rule(f):
         z = h @ W
         before = jax.vjp(lambda z: lax.cumprod(z, axis=1), z)[1](r)[0]
         np.testing.assert_allclose(found, h * ((before / z) @ W.T), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["epsilon_plus", "attn_lrp"])
+def test_a_bias_is_one_whether_examples_are_mapped_or_batched(name):
+    """The rule of vmap for convolutions reshapes between the convolution and its bias."""
+    kernel, bias, images = drawn(5, 3, 2, 2, seed=1), drawn(5, 1, 1, seed=2), drawn(2, 3, 6, 6)
+
+    def model(image):
+        layers = ("NCHW", "OIHW", "NCHW")
+        return lax.conv_general_dilated(image[None], kernel, (1, 1), "SAME", dimension_numbers=layers)[0] + bias
+
+    composite = getattr(xr.composites, name)()
+    r = drawn(2, 5, 6, 6, seed=3)
+    found = jax.vjp(xr.lrp(jax.vmap(model), composite), images)[1](r)[0]
+    each = [jax.vjp(xr.lrp(model, composite), image)[1](part)[0] for image, part in zip(images, r, strict=True)]
+    np.testing.assert_allclose(found, jnp.stack(each), rtol=1e-9, atol=1e-12)
+    report = xr.conservation(jax.vmap(model), composite, images, seed=r)
+    assert [site.kind for site, _ in report.operations] == ["convolution"]
+
+
+def test_a_bias_may_come_after_heads_are_joined():
+    kernel, bias, x = drawn(6, 2, 4, seed=1), drawn(8, seed=2), drawn(3, 5, 6)
+    joined = lambda x: jnp.einsum("btc,chd->bthd", x, kernel).reshape(3, 5, 8) + bias  # noqa: E731
+    flat = lambda x: x @ kernel.reshape(6, 8) + bias  # noqa: E731
+    for composite in (xr.composites.epsilon_plus(), xr.composites.attn_lrp()):
+        found, wanted = (jax.vjp(xr.lrp(f, composite), x)[1](drawn(3, 5, 8))[0] for f in (joined, flat))
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+        assert [s.kind for s, _ in xr.conservation(joined, composite, x, seed=drawn(3, 5, 8)).operations] == ["dense"]
