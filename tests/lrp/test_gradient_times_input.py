@@ -1,7 +1,7 @@
-"""Operations that are linear, or linear but for frozen factors: for ε → 0 and no biases, relevance is gradient × input.
+"""Relevance through what is linear, or linear but for frozen factors: for ε → 0 it is gradient × input.
 
-R = x · Jᵀ (r / z), with the Jacobian of JAX. What a rule takes for a constant is one there too, by ``stop_gradient``, and
-a product of two explained factors gives each of them half.
+There are no biases. What a rule takes for a constant is one for the gradient too, by ``stop_gradient``, and a product
+of two explained factors gives each of them half.
 """
 
 import jax
