@@ -1,6 +1,7 @@
 """Relevance through any operation is conserved, or its loss is accounted for, or the operation is refused by name."""
 
 import inspect
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -246,3 +247,87 @@ def test_every_layer_of_flax_conserves_or_accounts(name):
     refused = check(lambda x: f(x), drawn(*shape), tolerance=1e-5 if name == "MultiHeadAttention" else 1e-9)
     # In attention, queries and keys receive something; neither of them is a gate.
     assert not refused or name == "MultiHeadAttention"
+
+
+def test_integers_among_the_inputs_are_passed_by():
+    def model(x):
+        return x["values"][x["places"]] @ W
+
+    x = {"values": drawn(4, 6), "places": jnp.array([2, 0])}
+    out, pullback = jax.vjp(xr.lrp(model, xr.composites.attn_lrp()), x)
+    (relevance,) = pullback(out)
+    np.testing.assert_allclose(relevance["values"].sum(), out.sum(), rtol=1e-6)
+    np.testing.assert_array_equal(relevance["values"][jnp.array([1, 3])], 0)
+    assert abs(account(model, x, xr.composites.attn_lrp())) < 1e-9
+
+
+def test_outputs_of_integers_take_no_relevance():
+    def model(x):
+        x = xr.mark(jnp.tanh(x), "here") @ W
+        return {"logits": x, "class": x.argmax(1)}
+
+    seed = {"logits": drawn(4, 6), "class": jnp.zeros(4, int)}
+    taps = xr.taps(model, xr.composites.attn_lrp(), drawn(4, 6), seed=seed)
+    wanted = xr.taps(lambda x: model(x)["logits"], xr.composites.attn_lrp(), drawn(4, 6), seed=seed["logits"])
+    np.testing.assert_array_equal(taps.relevances["here"], wanted.relevances["here"])
+    np.testing.assert_array_equal(taps.output["class"], model(drawn(4, 6))["class"])
+
+
+def test_token_ids_are_refused_and_their_embedding_is_explained():
+    table = drawn(9, 6)
+
+    def model(ids):
+        return jax.nn.gelu(xr.mark(table[ids], "embedding") @ W).sum(0)
+
+    ids = jnp.array([1, 7])
+    for transform in (lambda c: xr.lrp(model, c)(ids), lambda c: xr.conservation(model, c, ids, seed=lambda out: out)):
+        with pytest.raises(TypeError, match=r"floating-point numbers to be explained, got int64 of shape \(2,\)"):
+            transform(xr.composites.attn_lrp())
+    taps = xr.taps(model, xr.composites.attn_lrp(), ids, seed=lambda out: out)
+    np.testing.assert_allclose(taps.relevances["embedding"].sum(), taps.output.sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("f", [lambda x: (x @ W) * (x @ W.T), lambda x: lax.cumprod(x @ W, axis=1)])
+def test_the_derivative_as_a_default_helps_where_there_is_no_rule(f):
+    """As the error advises; what lies around keeps its rules."""
+    x, r = drawn(4, 6), drawn(4, 6, seed=2)
+    composite = replace(xr.composites.epsilon_plus(eps=0), default=xr.rules.Gradient())
+    found = jax.vjp(xr.lrp(lambda x: f(jax.nn.gelu(x)), composite), x)[1](r)[0]
+    h = jax.nn.gelu(x)
+    both = (lambda h: h @ W, lambda h: h @ W.T)
+    arriving = jax.vjp(lambda a, b: a * b, *(g(h) for g in both))[1](r)
+    if "cumprod" not in str(jax.make_jaxpr(f)(x)):
+        parts = [h * jax.vjp(g, h)[1](part / g(h))[0] for g, part in zip(both, arriving, strict=True)]
+        np.testing.assert_allclose(found, sum(parts), rtol=1e-6)
+    else:
+        z = h @ W
+        before = jax.vjp(lambda z: lax.cumprod(z, axis=1), z)[1](r)[0]
+        np.testing.assert_allclose(found, h * ((before / z) @ W.T), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["epsilon_plus", "attn_lrp"])
+def test_a_bias_is_one_whether_examples_are_mapped_or_batched(name):
+    """The rule of vmap for convolutions reshapes between the convolution and its bias."""
+    kernel, bias, images = drawn(5, 3, 2, 2, seed=1), drawn(5, 1, 1, seed=2), drawn(2, 3, 6, 6)
+
+    def model(image):
+        layers = ("NCHW", "OIHW", "NCHW")
+        return lax.conv_general_dilated(image[None], kernel, (1, 1), "SAME", dimension_numbers=layers)[0] + bias
+
+    composite = getattr(xr.composites, name)()
+    r = drawn(2, 5, 6, 6, seed=3)
+    found = jax.vjp(xr.lrp(jax.vmap(model), composite), images)[1](r)[0]
+    each = [jax.vjp(xr.lrp(model, composite), image)[1](part)[0] for image, part in zip(images, r, strict=True)]
+    np.testing.assert_allclose(found, jnp.stack(each), rtol=1e-9, atol=1e-12)
+    report = xr.conservation(jax.vmap(model), composite, images, seed=r)
+    assert [site.kind for site, _ in report.operations] == ["convolution"]
+
+
+def test_a_bias_may_come_after_heads_are_joined():
+    kernel, bias, x = drawn(6, 2, 4, seed=1), drawn(8, seed=2), drawn(3, 5, 6)
+    joined = lambda x: jnp.einsum("btc,chd->bthd", x, kernel).reshape(3, 5, 8) + bias  # noqa: E731
+    flat = lambda x: x @ kernel.reshape(6, 8) + bias  # noqa: E731
+    for composite in (xr.composites.epsilon_plus(), xr.composites.attn_lrp()):
+        found, wanted = (jax.vjp(xr.lrp(f, composite), x)[1](drawn(3, 5, 8))[0] for f in (joined, flat))
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+        assert [s.kind for s, _ in xr.conservation(joined, composite, x, seed=drawn(3, 5, 8)).operations] == ["dense"]

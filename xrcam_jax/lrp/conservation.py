@@ -11,7 +11,7 @@ from jax import Array
 from jaxtyping import PyTree
 
 from xrcam_jax.lrp.assignments import Composite, Site
-from xrcam_jax.lrp.plan import make_plan
+from xrcam_jax.lrp.plan import Plan, make_plan
 from xrcam_jax.lrp.program import Probes, marks_of, trace
 from xrcam_jax.lrp.propagate import new_ledger, total
 from xrcam_jax.lrp.transform import (
@@ -122,7 +122,7 @@ def conservation(
       composite: which operation gets which rule.
       x: what the output is explained by, a pytree of arrays.
       *args: the function's other arguments.
-      seed: the relevance of the output: an array of its shape, or a function of the output that returns one.
+      seed: the relevance of the output: arrays of its shapes, or a function of the output that returns them.
       marks: names and globs of the layers at which stages end, see :func:`xrcam_jax.layers`; all marks by default.
 
     Returns:
@@ -154,16 +154,9 @@ def conservation(
 
     @jax.jit
     def account(leaves: list[Any], rest: list[Any]) -> tuple[dict[str, Any], dict[int, Any]]:
-        floating = [is_floating(leaf) for leaf in leaves]
-
-        def forward(explained: list[Any], probes: Probes) -> tuple[list[Any], list[Any]]:
-            given = iter(explained)
-            values = [next(given) if yes else leaf for leaf, yes in zip(leaves, floating, strict=True)]
-            outputs, _ = plan.run([*values, *rest], probes)
-            return [out for out in outputs if is_floating(out)], outputs
-
+        floating, forward = _of_floating(plan, leaves, rest)
         zeros = {name: zeros_for(aval) for name, aval in ends.items()}
-        _, pullback, outputs = jax.vjp(forward, list(compress(leaves, floating)), Probes(zeros, ledgers), has_aux=True)
+        _, pullback, outputs = jax.vjp(forward, floating, Probes(zeros, ledgers), has_aux=True)
         output = jax.tree.unflatten(structure, outputs)
         relevance = seed(output) if callable(seed) else seed
         check_seed(relevance, output)
@@ -186,6 +179,22 @@ def conservation(
     return Conservation(
         stages, tuple(zip(sites, balances, strict=True)), float(levels["output"][0]), float(levels[""][0])
     )
+
+
+def _of_floating(plan: Plan, leaves: list[Any], rest: list[Any]) -> tuple[list[Any], Callable]:
+    """Returns those of ``leaves`` that can carry relevance, and the program as a function of them and of probes.
+
+    It returns the outputs that can carry relevance, and all outputs.
+    """
+    floating = [is_floating(leaf) for leaf in leaves]
+
+    def forward(explained: list[Any], probes: Probes) -> tuple[list[Any], list[Any]]:
+        given = iter(explained)
+        values = [next(given) if yes else leaf for leaf, yes in zip(leaves, floating, strict=True)]
+        outputs, _ = plan.run([*values, *rest], probes)
+        return [out for out in outputs if is_floating(out)], outputs
+
+    return list(compress(leaves, floating)), forward
 
 
 def _sums(tree: PyTree) -> tuple[Array, Array]:

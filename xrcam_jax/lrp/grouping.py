@@ -111,6 +111,22 @@ def innermost(equation: Equation) -> str:
     return equation.primitive
 
 
+def _reshaped(axes: set[int], before: tuple[int, ...], after: tuple[int, ...]) -> set[int]:
+    """Returns the axes after a reshape that are made of nothing but ``axes``, which may be split or merged."""
+    found, old, new = set[int](), 0, 0
+    while 0 not in before and old < len(before) and new < len(after):
+        i, j, left, right = old + 1, new + 1, before[old], after[new]
+        while left != right:
+            if left < right:
+                left, i = left * before[i], i + 1
+            else:
+                right, j = right * after[j], j + 1
+        if axes.issuperset(axis for axis in range(old, i) if before[axis] != 1):
+            found.update(range(new, j))
+        old, new = i, j
+    return found
+
+
 class Grouper:
     """A grouper finds the operations of a program: which equations count as one, and what they read."""
 
@@ -311,6 +327,9 @@ class Grouper:
         for equation in (self.program.equations[p] for p in moves):
             if equation.primitive == "transpose":
                 features = {equation.eqn.params["permutation"].index(axis) for axis in features}
+            elif equation.primitive in ("reshape", "squeeze", "expand_dims"):
+                before, after = (self.program.avals[v].shape for v in (equation.inputs[0], equation.outputs[0]))
+                features = _reshaped(features, before, after)
             elif equation.primitive not in ("convert_element_type", "copy"):
                 return False
         is_addition = self.program.equations[last].primitive in ("add", "add_any")

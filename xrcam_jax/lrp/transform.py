@@ -18,7 +18,8 @@ from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import Insertions, Probes, Program, flatten, marks_of, trace
 from xrcam_jax.lrp.scopes import find_layers
 
-Seed = Array | Callable[[Any], Any]
+#: The relevance of the output: a tree of arrays, or a function of the output that returns one.
+Seed = Any
 
 
 def program_for(closed: ClosedJaxpr, composite: Composite, insertions: Insertions | None = None) -> Program:
@@ -180,7 +181,7 @@ def taps(
       composite: which operation gets which rule.
       x: what the output is explained by, a pytree of arrays.
       *args: the function's other arguments.
-      seed: the relevance of the output: an array of its shape, or a function of the output that returns one.
+      seed: the relevance of the output: arrays of its shapes, or a function of the output that returns them.
       marks: names and globs of the layers that are wanted; all marks by default.
 
     Returns:
