@@ -46,6 +46,13 @@ def float64():
         yield
 
 
+@pytest.fixture
+def mixed():
+    """Lets functions of JAX and Flax mix dtypes while the test runs, as they do for users."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @contextmanager
 def _unchecked_raises(*expected, _raises=pytest.raises, **options):
     """``pytest.raises`` without checks of annotations: what is to be refused there breaks them on purpose."""

@@ -15,13 +15,6 @@ import xrcam_jax as xr
 pytestmark = pytest.mark.usefixtures("float64", "mixed")
 
 
-@pytest.fixture
-def mixed():
-    """Functions of JAX and Flax that mix dtypes run, as they do for users."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 COMPOSITES = {
     "relevance_cam": xr.composites.relevance_cam(),
     "alpha2_beta1": xr.composites.relevance_cam(alpha=2, beta=1, batch_norm="alpha_beta"),

@@ -195,7 +195,14 @@ def _norm(op: Operation, env: Env) -> Bilinear:
     values, (x,) = _run(op.equations, env), (env[v] for v in op.x)
 
     def affine(x: Array) -> Array:
-        return _replay(op.linear, {**values, op.x[0]: x})
+        carried = {op.x[0]: x}
+        for equation in op.linear:
+            operands = [carried.get(v, values[v]) for v in equation.inputs]
+            if equation.primitive == "div":
+                # What is divided by is a statistic, though as a plain sum it is linear in x itself.
+                operands[1] = values[equation.inputs[1]]
+            carried.update(zip(equation.outputs, equation.bind(*operands), strict=True))
+        return carried[op.linear[-1].outputs[0]]
 
     def apply(inputs: tuple[Array], w: tuple[()]) -> Array:
         return jax.jvp(affine, inputs, inputs)[1]

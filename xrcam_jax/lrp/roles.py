@@ -61,11 +61,15 @@ def _sees_patches(convolution: Equation) -> bool:
 
 
 def _reads_moved(operations: Grouper, operation: Operation) -> bool:
-    """Returns whether the axes of a picture were split and moved before it, as patches are cut."""
-    value, moved = operation.x[0], False
+    """Returns whether the axes of a picture were split and moved before it or by it, as patches are cut."""
+    value, product = operation.x[0], operation.equations[0]
+    contracted = product.eqn.params["dimension_numbers"][0][product.inputs.index(value)]
+    # A product over axes that do not lie side by side moves them itself.
+    moved = max(contracted) - min(contracted) >= len(contracted)
     while value in operations.producer:
-        equation = operations.program.equations[operations.producer[value]]
-        if equation.primitive not in STRUCTURE:
+        position = operations.producer[value]
+        equation = operations.program.equations[position]
+        if equation.primitive not in STRUCTURE and operations.kind(position) not in ("scale", "shift"):
             return False
         moved = moved or equation.primitive == "transpose"
         value = max(equation.inputs, key=lambda v: operations.facts[v].explained)
