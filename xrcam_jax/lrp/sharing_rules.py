@@ -43,7 +43,8 @@ def divide(r: Array, z: Array, b: Array | None, eps: float) -> tuple[Array, Loss
     # Dividing by infinity makes s and its derivative zero where z = 0. A `where` after the division would have XLA
     # compute z again for everything that reads s.
     s = (r / jnp.where(z == 0, jnp.inf, z + eps * sign)).astype(r.dtype)
-    bias = jnp.zeros((), r.dtype) if b is None else s * b
+    # A constant that is infinite, as of a mask that is added to scores, decides alone.
+    bias = jnp.zeros((), r.dtype) if b is None else jnp.where(jnp.isinf(b), r, s * b)
     return s, Loss(bias, eps * sign * s, jnp.where(z == 0, r, 0))
 
 
