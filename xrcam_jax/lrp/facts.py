@@ -50,6 +50,24 @@ def is_elementwise(program: Program) -> bool:
     return all(e.primitive in ELEMENTWISE for e in program.equations)
 
 
+def contracts_nothing(equation: Equation) -> bool:
+    """Returns whether an equation is a product of matrices that adds nothing up, as ``einsum("hqk,h->hqk", x, w)`` is.
+
+    Args:
+      equation: any equation.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.facts import contracts_nothing
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> x = jnp.ones((2, 2))
+      >>> products = (lambda x: x @ x, lambda x: jnp.einsum("ij,ij->ij", x, x))
+      >>> [contracts_nothing(flatten(trace(f, x)[0]).equations[0]) for f in products]
+      [False, True]
+    """
+    return equation.primitive == "dot_general" and not equation.eqn.params["dimension_numbers"][0][0]
+
+
 def infer(program: Program, inputs: list[Fact], marks: frozenset[str]) -> list[Fact]:
     """Infers the facts of every value of a program.
 
@@ -115,7 +133,7 @@ def infer_equation(equation: Equation, operands: list[Fact], marks: frozenset[st
         depends=depends,
         explained=bool(carried) or chosen,
         nonnegative=_is_nonnegative(equation, operands),
-        gate=_gate(name, carried, operands),
+        gate=_gate(equation, carried, operands),
         depth=max((o.depth for o in carried), default=0) + (name in PRODUCTS),
         seen=any(o.seen for o in carried) or chosen,
     )
@@ -144,9 +162,10 @@ def _is_nonnegative(equation: Equation, operands: list[Fact]) -> bool:
     return (name in elementwise or name in STRUCTURE or name in SUMS or name in MAXIMA) and all(each)
 
 
-def _gate(name: str, carried: list[Fact], operands: list[Fact]) -> int:
+def _gate(equation: Equation, carried: list[Fact], operands: list[Fact]) -> int:
     if not carried:
         return NO_GATE
+    name = "mul" if contracts_nothing(equation) else equation.primitive
     if name in _GATES:
         return max(_GATES[name], *(o.gate for o in carried))
     if name in NONLINEAR or (name == "div" and not operands[0].explained):

@@ -172,7 +172,7 @@ class Grouper:
     def activation(self, position: int) -> Operation | None:
         """Returns the elementwise function of one value that the equation at ``position`` ends, such as GELU."""
         equation = self.program.equations[position]
-        if equation.primitive not in ELEMENTWISE:
+        if equation.primitive not in ELEMENTWISE and equation.primitive != jaxprs.CUSTOM_JVP:
             return None
         functions = (regions.called(self.program, self.facts, call) for call in self.calls.get(position, ()))
         region = next((function for function in functions if function is not None), None)

@@ -249,7 +249,8 @@ def linear_positions(program: Program, facts: Sequence[Fact], region: Region) ->
 
 
 def _linear(program: Program, facts: Sequence[Fact], region: Region) -> _Linear:
-    linear, sums, statistics, made, normalised = {region.root}, set[int](), set[int](), set[int](), False
+    linear, sums, statistics, factors = {region.root}, set[int](), set[int](), set[int]()
+    signals: dict[int, list[int]] = {}
     for position in region.positions:
         equation = program.equations[position]
         depending = [v for v in equation.inputs if facts[v].depends]
@@ -267,9 +268,24 @@ def _linear(program: Program, facts: Sequence[Fact], region: Region) -> _Linear:
             fixed = sums if equation.primitive == "div" else statistics - linear
             if signal not in linear or (facts[factor].depends and factor not in fixed):
                 continue
-            normalised = normalised or facts[factor].depends
+            factors.update([factor] if facts[factor].depends else [])
+            depending = [signal]
         elif not (straight and equation.primitive in _LINEAR):
             continue
         linear.update(equation.outputs)
-        made.add(position)
-    return _Linear(frozenset(made), normalised)
+        signals[position] = depending
+    made, carrying = _leading_to(region.positions[-1], program, signals)
+    return _Linear(made, bool(factors) and not factors & carrying)
+
+
+def _leading_to(last: int, program: Program, signals: Mapping[int, list[int]]) -> tuple[frozenset[int], set[int]]:
+    """Returns the positions among ``signals`` on the way to the last one, and the values there.
+
+    The sum in x / sum(x) is linear in x too, but it is not on the way: it makes a factor.
+    """
+    made, carrying = set[int](), set(program.equations[last].outputs)
+    for position in sorted(signals, reverse=True):
+        if carrying.intersection(program.equations[position].outputs):
+            made.add(position)
+            carrying.update(signals[position])
+    return frozenset(made), carrying

@@ -2,14 +2,15 @@
 
 from typing import Any
 
+from xrcam_jax.lrp.facts import contracts_nothing
 from xrcam_jax.lrp.grouping import Grouper
 from xrcam_jax.lrp.operations import Operation
 from xrcam_jax.lrp.primitives import STRUCTURE
 from xrcam_jax.lrp.program import Equation
 from xrcam_jax.lrp.protocol import Role
 
-#: Scores are scaled, masked and moved on their way from queries and keys to the softmax.
-_ON_THE_WAY = STRUCTURE | {"add", "sub", "mul", "div", "exp", "stop_gradient"}
+#: Scores are scaled, capped, masked and moved on their way from queries and keys to the softmax.
+_ON_THE_WAY = STRUCTURE | {"add", "sub", "mul", "div", "exp", "tanh", "stop_gradient"}
 
 
 def role_of(operations: Grouper, operation: Operation) -> Role | None:
@@ -100,7 +101,7 @@ def comes_from_softmax(operations: Grouper, value: int) -> bool:
         equation = operations.program.equations[position]
         if operations.softmax(position) is not None:
             return True
-        if equation.primitive not in STRUCTURE | {"mul", "div"}:
+        if equation.primitive not in STRUCTURE | {"mul", "div"} and not contracts_nothing(equation):
             return False
         value = max(equation.inputs, key=lambda v: operations.facts[v].explained)
     return False
@@ -116,6 +117,6 @@ def _reaches_softmax(operations: Grouper, value: int) -> bool:
             equation = operations.program.equations[position]
             if operations.softmax(position) is not None:
                 return True
-            if equation.primitive in _ON_THE_WAY:
+            if equation.primitive in _ON_THE_WAY or contracts_nothing(equation):
                 pending.extend(equation.outputs)
     return False
