@@ -147,13 +147,17 @@ def _expanded(names: list[str]) -> list[str]:
     """Returns methods in the place of groups; each method once if a group is named."""
     import xrcam_jax as xr
 
-    # Groups are for any model. What needs attention has to be asked for by name.
-    everywhere = {name: method for name, method in xr.METHODS.items() if not method.kind.needs_attention}
-    groups = {"all": list(everywhere), "fast": [n for n, m in everywhere.items() if m.kind.single_pass]}
-    for name, method in everywhere.items():
+    groups = {"all": list(xr.METHODS), "fast": [n for n, m in xr.METHODS.items() if m.kind.single_pass]}
+    for name, method in xr.METHODS.items():
         groups.setdefault(method.family, []).append(name)
-    expanded = [method for name in names for method in groups.get(name, [name])]
-    return list(dict.fromkeys(expanded)) if any(name in groups for name in names) else expanded
+
+    def of_group(name: str) -> list[str]:
+        # Groups are for any model. What needs attention has to be asked for by its own name.
+        return [method for method in groups[name] if not xr.METHODS[method].kind.needs_attention]
+
+    if not any(name in groups for name in names):
+        return names
+    return list(dict.fromkeys(method for name in names for method in (of_group(name) if name in groups else [name])))
 
 
 def _target(text: str) -> int | None:
