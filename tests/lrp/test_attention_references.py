@@ -9,6 +9,7 @@ import xrcam_jax as xr
 from tests.lrp import transformers
 from tests.lrp.autolrp_rules import AUTOLRP
 from tests.lrp.transformers import parameters, reference
+from tests.test_house import ROOT
 from xrcam_jax.lrp.assignments import Assign, Composite
 from xrcam_jax.lrp.rules import Epsilon
 
@@ -150,3 +151,60 @@ def test_vit_with_gamma_but_in_the_projections_of_attention():
     own = Composite((Assign(Epsilon(0, bias=True), kinds=("dense",), name="attn.*"), *rules.assignments))
     _, found = relevance(f, own, jnp.asarray(arrays["x"]), arrays["seed"])
     close(found, arrays["lxt_cp_torchvision_gamma/R_x"])
+
+
+# The tables of docs/rules.md.
+
+
+def row_normed(x, shift):
+    return transformers.layer_norm(x, {"norm.weight": jnp.ones(2), "norm.bias": jnp.array([shift, 0.0])}, "norm", 0)
+
+
+#: The functions of the first table, of x (1, n), by the first column.
+BY_HAND = {
+    "q k": lambda x: x[:, None, :2] @ x[:, 2:, None],
+    "2x₀ - x₁": lambda x: x @ jnp.array([[2.0], [-1.0]]),
+    "3x, with the bias -1": lambda x: x @ jnp.array([[3.0]]) + jnp.array([-1.0]),
+    "x + c, with the constant c = -1": lambda x: x + jnp.array([[-1.0]]),
+    "x₀ + x₁": lambda x: x[:, 0] + x[:, 1],
+    "mean of x": lambda x: x.mean(1),
+    "x₀ x₁": lambda x: x[:, 0] * x[:, 1],
+    "layer norm, β = 0": lambda x: row_normed(x, 0.0),
+    "layer norm, β = 3": lambda x: row_normed(x, 3.0),
+    "RMS norm": lambda x: transformers.rms_norm(x, {"norm.weight": jnp.ones(2)}, "norm", 0),
+    "softmax": lambda x: jax.nn.softmax(x, 1),
+    "SiLU": jax.nn.silu,
+}
+
+
+def table(title):
+    """The rows of the table in docs/rules.md whose first column has this title."""
+    _, _, rest = (ROOT / "docs" / "rules.md").read_text().partition(f"| {title} |")
+    rows = [line.strip()[1:-1].split("|") for line in rest.partition("\n\n")[0].splitlines()[2:]]
+    return {name.strip(): [column.strip() for column in columns] for name, *columns in rows}
+
+
+def test_the_hand_computed_cases_of_the_documentation():
+    rows = table("operation")
+    assert list(rows) == list(BY_HAND)
+    for name, columns in rows.items():
+        x, r, *wanted = (np.array([[float(number) for number in column.split(",")]]) for column in columns)
+        seed = r.reshape(jax.eval_shape(BY_HAND[name], x).shape)
+        for peer, expected in zip(("lxt_attn", "autolrp_default", "autolrp_attnlrp"), wanted, strict=True):
+            _, found = relevance(BY_HAND[name], PEERS[peer], jnp.asarray(x), seed)
+            np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=f"{name}, {peer}")
+
+
+def test_the_correlations_of_the_documentation():
+    pairs = [("lxt_attn", "lxt_attn"), ("lxt_cp", "lxt_cp"), ("lxt_attn", "autolrp_default")]
+    pairs += [("lxt_attn", "autolrp_attnlrp"), ("lxt_cp", "autolrp_cplrp")]
+    rows = table("network")
+    assert sorted(rows) == sorted(NETWORKS)
+    for name, columns in rows.items():
+        f, arrays = network(name)
+        for (ours, peer), figure in zip(pairs, columns, strict=True):
+            assert (f"{peer}/R_x" in arrays) is bool(figure)
+            if figure:
+                _, found = relevance(f, OURS[ours], jnp.asarray(arrays["x"]), arrays["seed"])
+                correlation = np.corrcoef(np.ravel(found), arrays[f"{peer}/R_x"].ravel())[0, 1]
+                assert f"{correlation:.3f}" == figure, (name, ours, peer)
