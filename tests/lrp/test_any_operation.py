@@ -331,3 +331,12 @@ def test_a_bias_may_come_after_heads_are_joined():
         found, wanted = (jax.vjp(xr.lrp(f, composite), x)[1](drawn(3, 5, 8))[0] for f in (joined, flat))
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
         assert [s.kind for s, _ in xr.conservation(joined, composite, x, seed=drawn(3, 5, 8)).operations] == ["dense"]
+
+
+@pytest.mark.parametrize("name", ["epsilon_plus", "attn_lrp", "cp_lrp"])
+def test_the_largest_value_of_a_log_sum_exp_keeps_its_relevance(name):
+    """Its maximum is subtracted, which leaves exactly 0 there, and is added again."""
+    x, r = drawn(3, 6), drawn(3, seed=2)
+    lse = xr.lrp(lambda x: jax.nn.logsumexp(x, axis=1), getattr(xr.composites, name)())
+    wanted = np.exp(x) / np.exp(x).sum(1, keepdims=True) * r[:, None]
+    np.testing.assert_allclose(jax.vjp(lse, x)[1](r)[0], wanted, rtol=1e-5)

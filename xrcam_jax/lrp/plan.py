@@ -183,8 +183,12 @@ class _Planner:
             if rule is not None and self._is_wanted(several, rule):
                 self._replace(several, site, rule, below)
                 return
-        # All that can be taken of an equation about which nothing is known is its derivative.
         alone = self.operations.alone(position)
+        if alone is not None and alone.kind == "shift" and any(self.facts[v].depends for v in alone.constants):
+            # What x itself shifts it by, such as the maximum in a log-sum-exp, is no bias that could keep a share.
+            self._pass_through(equation, below)
+            return
+        # All that can be taken of an equation about which nothing is known is its derivative.
         known = None if alone is None else self._site(alone, below)
         rule = self.composite.default if known is None else self.composite.rule(known)
         if rule is not None and alone is not None and self._is_ambiguous(alone, rule):
