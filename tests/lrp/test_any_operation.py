@@ -29,6 +29,10 @@ COMPOSITES = {
 }
 
 
+#: Between them these have every rule for what is no layer.
+OF_EACH_KIND = ("relevance_cam", "half", "epsilon_plus", "attn_lrp_gamma", "cp_lrp")
+
+
 def drawn(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
 
@@ -53,12 +57,12 @@ def account(f, x, composite):
     return (report.seed - report.reached - named) / largest
 
 
-def check(f, x, tolerance=1e-9):
-    """Checks a function under every composite, and returns under which of them it is refused."""
+def check(f, x, tolerance=1e-9, names=tuple(COMPOSITES)):
+    """Checks a function under composites, every one by default, and returns under which of them it is refused."""
     refused = []
-    for name, composite in COMPOSITES.items():
+    for name in names:
         try:
-            assert abs(account(f, x, composite)) < tolerance, name
+            assert abs(account(f, x, COMPOSITES[name])) < tolerance, name
         except NotImplementedError as error:
             assert "no relevance rule for the primitive '" in str(error)  # noqa: PT017
             refused.append(name)
@@ -83,7 +87,7 @@ def test_all_activations_are_there():
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_of_jax_conserves(name):
-    refused = check(lambda x: ACTIVATIONS[name](x @ W), drawn(4, 6))
+    refused = check(lambda x: ACTIVATIONS[name](x @ W), drawn(4, 6), names=OF_EACH_KIND)
     # Half of the features gate the other half, and neither factor is known to be the gate but for the sigmoid.
     assert not refused
 
@@ -153,7 +157,7 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_conserve_or_account(name):
-    assert not check(FUNCTIONS[name], drawn(4, 6))
+    assert not check(FUNCTIONS[name], drawn(4, 6), names=OF_EACH_KIND)
 
 
 REFUSED = {
