@@ -216,7 +216,7 @@ def test_the_branch_for_all_other_platforms():
 
 def test_remat_keeps_its_options():
     policy = jax.checkpoint_policies.dots_saveable
-    weights = jnp.asarray(WEIGHTS)
+    weights = jnp.asarray(WEIGHTS, X.dtype)
     f = jax.checkpoint(lambda x: jnp.sin(x @ weights), prevent_cse=False, policy=policy)
     (equation,) = jax.make_jaxpr(f)(X).eqns
     assert equation.primitive.name == jaxprs.REMAT
