@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
@@ -148,7 +148,8 @@ FROZEN["cp"] = SimpleNamespace(**vars(FROZEN["attn"]) | {"attend": lambda a, v: 
 
 @pytest.mark.parametrize("mask", get_args(Mask))
 @pytest.mark.parametrize("kind", RULES)
-@settings(max_examples=3)
+# A smaller case would say little more, and each takes seconds to compile.
+@settings(max_examples=3, phases=(Phase.explicit, Phase.generate))
 @given(case=cases)
 def test_relevance_is_a_gradient_and_all_of_it_is_accounted_for(kind, mask, case):
     with jax.enable_x64(True):
