@@ -29,11 +29,12 @@ from experiments.vision_transformer import VisionTransformer
 from xrcam_jax.arguments.checks import check_names
 from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Run, interleaved_medians, peer_runs
+from xrcam_jax.lrp.plan import make_plan
+from xrcam_jax.lrp.program import trace
+from xrcam_jax.lrp.transform import explained_leaves, program_for
 
-#: The transformers that torchvision has too, under its own names.
-TORCHVISION = {"vit_base_patch16_224": "vit_b_16", "vit_large_patch16_224": "vit_l_16"}
-
-
+#: timm's name of the network that all explain.
+MODEL = "vit_base_patch16_224"
 #: The composites that are measured.
 COMPOSITES = {
     "gradient": xr.composites.gradient(),
@@ -65,22 +66,21 @@ def our_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
     return {f"ours {label}": run(composite) for label, composite in COMPOSITES.items()}
 
 
-def tracing(size: int) -> tuple[float, float]:
-    """Returns the seconds that tracing the network takes, and tracing it with ``attn_lrp``, which plans the rules."""
+def planning(size: int) -> tuple[float, float]:
+    """Returns the seconds that tracing the network takes, and planning ``attn_lrp`` for it beyond that."""
     graph, weights = nnx.split(VisionTransformer(size, rngs=nnx.Rngs(0)))
-    images = jnp.zeros((1, size, size, 3))
+    images, composite = jnp.zeros((1, size, size, 3)), xr.composites.attn_lrp()
 
-    def seconds(wrap: Callable) -> float:
-        # A function of its own each time, for JAX keeps traces.
-        f = wrap(lambda images, weights: nnx.merge(graph, weights)(images))
+    def seconds() -> tuple[float, float]:
         start = time.perf_counter()
-        jax.make_jaxpr(f)(images, weights)
-        return time.perf_counter() - start
+        # A function of its own each time, for JAX keeps traces.
+        closed, _ = trace(lambda images, weights: nnx.merge(graph, weights)(images), images, weights)
+        traced = time.perf_counter()
+        make_plan(program_for(closed, composite), composite, explained_leaves(images, (weights,)), None)
+        return traced - start, time.perf_counter() - traced
 
-    composite = xr.composites.attn_lrp()
-    seconds(lambda f: xr.lrp(f, composite))
-    pairs = [(seconds(lambda f: f), seconds(lambda f: xr.lrp(f, composite))) for _ in range(5)]
-    return median(plain for plain, _ in pairs), median(planned for _, planned in pairs)
+    runs = [seconds() for _ in range(6)][1:]
+    return median(traced for traced, _ in runs), median(planned for _, planned in runs)
 
 
 def _images(batch: int, size: int, **options: Any) -> Any:
@@ -126,10 +126,8 @@ def lxt_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
     import torchvision
     from lxt.efficient.models import vit_torch
 
-    if name not in TORCHVISION:
-        raise ValueError(f"expected a network that torchvision has: {', '.join(TORCHVISION)}, found {name}")
     torch.set_num_threads(threads)
-    model = getattr(torchvision.models, TORCHVISION[name])().eval().to(_device())
+    model = torchvision.models.vit_b_16().eval().to(_device())
     # torchvision's head starts with weights of zero, which would leave no relevance at all.
     torch.nn.init.normal_(model.heads.head.weight, std=0.02)
     images = _images(batch, size, requires_grad=True)
@@ -153,7 +151,6 @@ def _patched(patches: Mapping[Any, Callable[[Any], bool]]) -> Iterator[None]:
 
 
 PEERS: Mapping[str, Peer] = {"torch": torch_runs, "autolrp": autolrp_runs, "lxt": lxt_runs}
-MODEL = "vit_base_patch16_224"
 
 
 def main() -> None:
@@ -168,11 +165,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each run (5)")
     options = parser.parse_args()
     names = [name for name in options.peers.split(",") if name]
-    check_names("--peers", names, PEERS)
-    plain, planned = tracing(options.size)
-    print(
-        f"tracing: {1e3 * plain:.0f} ms; with the plan of attn_lrp {1e3 * planned:.0f} ms, {planned / plain:.2f} times"
-    )
+    if names:
+        check_names("--peers", names, PEERS)
+    traced, planned = planning(options.size)
+    print(f"tracing {1e3 * traced:.0f} ms, planning attn_lrp {1e3 * planned:.0f} ms, {planned / traced:.2f} times that")
     peers = {"ours": our_runs, **{name: PEERS[name] for name in names}}
     runs = peer_runs(peers, MODEL, options.batch_size, options.size, options.threads)
     medians = interleaved_medians(runs, options.repeats, MODEL)

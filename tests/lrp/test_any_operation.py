@@ -344,3 +344,12 @@ def test_the_largest_value_of_a_log_sum_exp_keeps_its_relevance(name):
     lse = xr.lrp(lambda x: jax.nn.logsumexp(x, axis=1), getattr(xr.composites, name)())
     wanted = np.exp(x) / np.exp(x).sum(1, keepdims=True) * r[:, None]
     np.testing.assert_allclose(jax.vjp(lse, x)[1](r)[0], wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["epsilon_plus", "attn_lrp"])
+def test_what_follows_from_the_input_is_no_bias(name):
+    """With one example it has the shape of a bias; only the values of a batch tell it from one."""
+    x, r = drawn(1, 6), drawn(1, 6, seed=2)
+    shifted = xr.lrp(lambda x: x @ W + lax.stop_gradient(jnp.sin(x)), getattr(xr.composites, name)(eps=0))
+    plain = xr.lrp(lambda x: x @ W, getattr(xr.composites, name)(eps=0))
+    np.testing.assert_allclose(jax.vjp(shifted, x)[1](r)[0], jax.vjp(plain, x)[1](r)[0], rtol=1e-9)

@@ -6,16 +6,16 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import ClosedJaxpr
 
 from xrcam_jax.lrp.equations import Place, Program
 from xrcam_jax.lrp.facts import Fact, infer
 from xrcam_jax.lrp.grouping import Grouper, keep_operations
+from xrcam_jax.lrp.layers import marked
 from xrcam_jax.lrp.program import Probes, flatten, marks_of, run
 from xrcam_jax.lrp.roles import comes_from_softmax
-from xrcam_jax.marks import mark
+from xrcam_jax.lrp.transform import zeros_for
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def tap_attention(
     def forward(zeros: dict[str, Array]) -> tuple[list[Array], dict[str, Array]]:
         return run(program, {}, values, Probes(zeros))
 
-    zeros = {name: jnp.zeros(avals[name].shape, avals[name].dtype) for name in names}
+    zeros = {name: zeros_for(avals[name]) for name in names}
     outputs, pullback, activations = jax.vjp(forward, zeros, has_aux=True)
 
     def gradients(arriving: list[Array]) -> list[Array]:
@@ -133,7 +133,6 @@ def tap_attention(
 
 
 def _marked(weights: Array, name: str, found: Weights) -> Array:
-    back = sorted(range(weights.ndim), key=found.axes.__getitem__)
-    ordered = jnp.transpose(weights, found.axes)
-    marked = mark(ordered, name) if found.batched else mark(ordered[None], name)[0]
-    return jnp.transpose(marked, back)
+    if found.batched:
+        return marked(weights, name, found.axes)
+    return marked(weights[None], name, (0, *(axis + 1 for axis in found.axes)))[0]

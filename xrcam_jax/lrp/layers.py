@@ -193,11 +193,26 @@ def insertions(wanted: Mapping[str, Turn]) -> Insertions:
     for name, (layer, turns) in wanted.items():
         each = put_in.setdefault(Place(layer.place.path, turns), [])
         if layer.kind != "mark" or name != Turn(layer, turns).name:
-            each.append((layer.output, partial(_marked, name=name, axes=layer.axes)))
+            each.append((layer.output, partial(marked, name=name, axes=layer.axes)))
     return put_in
 
 
-def _marked(x: Array, name: str, axes: tuple[int, ...] | None) -> Array:
+def marked(x: Array, name: str, axes: tuple[int, ...] | None) -> Array:
+    """Returns a value as it is, with a mark set while its axes are in another order.
+
+    Args:
+      x: the value.
+      name: of the mark.
+      axes: the order of the axes at the mark; None leaves it.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.layers import marked
+      >>> closed = jax.make_jaxpr(lambda x: marked(x, "here", (1, 0)))(jnp.ones((2, 3)))
+      >>> [eqn.outvars[0].aval.shape for eqn in closed.eqns]
+      [(3, 2), (3, 2), (2, 3)]
+    """
     if axes is None or list(axes) == sorted(axes):
         return mark(x, name)
     back = sorted(range(len(axes)), key=axes.__getitem__)

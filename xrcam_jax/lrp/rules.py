@@ -53,7 +53,7 @@ from xrcam_jax.lrp.sharing_rules import Gradient as Gradient
 from xrcam_jax.lrp.sharing_rules import Join as Join
 from xrcam_jax.lrp.sharing_rules import Matmul as Matmul
 from xrcam_jax.lrp.sharing_rules import Pass as Pass
-from xrcam_jax.lrp.sharing_rules import divide as _divide
+from xrcam_jax.lrp.sharing_rules import divide
 from xrcam_jax.lrp.zero import ChoosesZero, Zero, settle
 
 
@@ -119,7 +119,7 @@ class Epsilon:
     def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
         """Implements :class:`Rule`."""
         z, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
-        s, loss = _divide(r, z, op.b if self.bias else None, self.eps)
+        s, loss = divide(r, z, op.b if self.bias else None, self.eps)
         # A score that is masked is minus infinity and takes no part.
         x = jax.tree.map(lambda x: jnp.where(jnp.isneginf(x), 0, x), op.x)
         if not jax.tree.leaves(op.w):
@@ -166,11 +166,11 @@ class AlphaBeta(ChoosesZero):
         w_pos, w_neg = _positive(op.w), _negative(op.w)
         b_pos, b_neg = (_positive(op.b), _negative(op.b)) if self.bias else (None, None)
         z_pos, excite = _signed(op, w_pos, w_neg)
-        s_pos, loss = _divide(r, z_pos, b_pos, self.eps)
+        s_pos, loss = divide(r, z_pos, b_pos, self.eps)
         if self.beta == 0:
             return settle(self.zero, op, excite(s_pos), loss)
         z_neg, inhibit = _signed(op, w_neg, w_pos)
-        s_neg, loss_neg = _divide(r, z_neg, b_neg, self.eps)
+        s_neg, loss_neg = divide(r, z_neg, b_neg, self.eps)
         r_in = jax.tree.map(lambda p, n: self.alpha * p - self.beta * n, excite(s_pos), inhibit(s_neg))
         return settle(self.zero, op, r_in, _add(_scale(loss, self.alpha), _scale(loss_neg, -self.beta)))
 
@@ -237,8 +237,8 @@ class Gamma(ChoosesZero):
         z = signed if b is None else signed + b
         z_up, z_down = whole * signed + part * unsigned, whole * signed - part * unsigned
         b_up, b_down = (None, None) if b is None else (favour(_positive, b), favour(_negative, b))
-        s_up, loss_up = _divide(jnp.where(z > 0, r, 0), z_up, b_up, self.eps)
-        s_down, loss_down = _divide(jnp.where(z < 0, r, 0), z_down, b_down, self.eps)
+        s_up, loss_up = divide(jnp.where(z > 0, r, 0), z_up, b_up, self.eps)
+        s_down, loss_down = divide(jnp.where(z < 0, r, 0), z_down, b_down, self.eps)
         loss = _add(loss_up, loss_down)
         loss = loss._replace(zero=loss.zero + jnp.where(z == 0, r, 0))
         by_sign, by_size = transpose(whole * (s_up + s_down))[0], transpose_sizes(part * (s_up - s_down))[0]
@@ -263,7 +263,7 @@ class Flat:
         """Implements :class:`Rule`."""
         ones = jax.tree.map(jnp.ones_like, op.w)
         z, transpose = jax.vjp(lambda x: op.apply(x, ones), jax.tree.map(jnp.ones_like, op.x))
-        s, loss = _divide(r, z, None, self.eps)
+        s, loss = divide(r, z, None, self.eps)
         return transpose(s)[0], loss
 
 
@@ -285,7 +285,7 @@ class WSquare:
         """Implements :class:`Rule`."""
         squares = jax.tree.map(jnp.square, op.w)
         z, transpose = jax.vjp(lambda x: op.apply(x, squares), jax.tree.map(jnp.ones_like, op.x))
-        s, loss = _divide(r, z, None, self.eps)
+        s, loss = divide(r, z, None, self.eps)
         return transpose(s)[0], loss
 
 
@@ -322,7 +322,7 @@ class ZBox(ChoosesZero):
             return op.apply(x, weights[0]) - op.apply(l, weights[1]) - op.apply(h, weights[2])
 
         z, transpose = jax.vjp(z_of, op.x, low, high)
-        s, loss = _divide(r, z, None, self.eps)
+        s, loss = divide(r, z, None, self.eps)
         terms = [_times(x, c) for x, c in zip((op.x, low, high), transpose(s), strict=True)]
         return settle(self.zero, op, jax.tree.map(lambda a, b, c: a + b + c, *terms), loss)
 
