@@ -10,7 +10,8 @@ from functools import partial
 from itertools import count as count_from
 from pathlib import Path
 
-from xrcam_jax.pictures.decode import RGB, PathLike, decoded, frames_of_video, opened, video_header
+from xrcam_jax.pictures.decode import RGB, PathLike, decoded, opened
+from xrcam_jax.pictures.decode_video import frames_of_video, video_header
 from xrcam_jax.pictures.unique_names import UniqueNames
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from xrcam_jax.pictures.decode import has_all_frames
+from xrcam_jax.pictures.decode_video import has_all_frames
 
 #: Codecs by suffix, which OpenCV's wheels can write and its own reader and common players can read.
 CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v"}
