@@ -12,9 +12,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
-from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Statistics, write_manifest, write_split, write_statistics
 from xrcam_jax.models.specs import SPECS
+from xrcam_jax.pictures.crop import Crop
 
 for package in ("grain", "dm_pix", "matplotlib", "tensorboardX"):
     pytest.importorskip(package)

@@ -10,10 +10,10 @@ from PIL import Image
 
 from tests.recordings import disc, textured, write_by_ffmpeg, write_pictures, write_video
 from xrcam_jax.data import frames as module
-from xrcam_jax.data.field_of_view import find_view
 from xrcam_jax.data.frames import collate, extract_all, picture_names, same_content
 from xrcam_jax.data.manifest import read_split, write_split
 from xrcam_jax.data.recordings import Recording, find_recordings
+from xrcam_jax.pictures.field_of_view import find_view
 
 
 @pytest.fixture

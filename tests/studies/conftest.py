@@ -14,9 +14,9 @@ from tests.tiny_networks import PLAIN, tiny  # noqa: F401, a fixture
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.data import manifest
-from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Statistics
 from xrcam_jax.models import create_model
+from xrcam_jax.pictures.crop import Crop
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
 SIDE, MEAN, STD = 40, 0.5, 0.25

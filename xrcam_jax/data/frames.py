@@ -16,8 +16,6 @@ from pathlib import Path
 
 import cv2
 
-from xrcam_jax.data.crop import Crop, columns, flattened, gathered
-from xrcam_jax.data.field_of_view import find_view, spread
 from xrcam_jax.data.manifest import (
     MANIFEST,
     PARTS,
@@ -32,6 +30,8 @@ from xrcam_jax.data.manifest import (
 )
 from xrcam_jax.data.recordings import Recording, files_of, grey_frames
 from xrcam_jax.data.split import kept_or_drawn
+from xrcam_jax.pictures.crop import Crop, columns, flattened, gathered
+from xrcam_jax.pictures.field_of_view import find_view, spread
 from xrcam_jax.runtime.files import write_whole
 
 FRAMES, PROGRESS = "frames", ".progress"
@@ -198,7 +198,7 @@ def collate(
 
     Example:
       >>> import tempfile
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.frames import Extracted, collate
       >>> crop = Crop(0, 0, 2, 4, 3)
       >>> extracted = Extracted("sick", "p1", "sick/p1/clip.avi", "clip", "", [0, 2], 1, crop, 1020, 260100, "")
@@ -252,7 +252,7 @@ def same_content(extracted: Iterable[Extracted]) -> list[tuple[Extracted, Extrac
 
     Example:
       >>> from dataclasses import replace
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.frames import Extracted, same_content
       >>> one = Extracted("sick", "p1", "sick/p1/clip.avi", "clip", "", [0], 0, Crop(0, 0, 1, 1, 1), 9, 81, "0f")
       >>> [(first.patient, second.patient) for first, second in same_content([one, replace(one, patient="p2")])]

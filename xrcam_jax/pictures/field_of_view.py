@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from xrcam_jax.data.crop import Crop
+from xrcam_jax.pictures.crop import Crop
 
 Frame = TypeVar("Frame")
 Grey = UInt8[np.ndarray, "h w"]
@@ -54,7 +54,7 @@ def spread(frames: Iterable[Frame], at_most: int = SAMPLES) -> list[Frame]:
       Between half and all of ``at_most`` frames, if there are as many.
 
     Example:
-      >>> from xrcam_jax.data.field_of_view import spread
+      >>> from xrcam_jax.pictures.field_of_view import spread
       >>> spread(range(10), at_most=4)
       [0, 4, 8]
     """
@@ -85,7 +85,7 @@ def find_view(frames: Sequence[Grey]) -> Crop:
 
     Example:
       >>> import numpy as np
-      >>> from xrcam_jax.data.field_of_view import find_view
+      >>> from xrcam_jax.pictures.field_of_view import find_view
       >>> frame = np.zeros((80, 100), np.uint8)
       >>> frame[10:70, 20:90] = 200
       >>> find_view([frame])
@@ -116,7 +116,7 @@ def fit_circle(points: Points, shape: tuple[int, ...]) -> Circle | None:
 
     Example:
       >>> import numpy as np
-      >>> from xrcam_jax.data.field_of_view import fit_circle
+      >>> from xrcam_jax.pictures.field_of_view import fit_circle
       >>> angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
       >>> circle = fit_circle(np.stack([50 + 30 * np.cos(angles), 40 + 30 * np.sin(angles)], axis=1), (80, 100))
       >>> [round(value, 3) for value in (circle.x, circle.y, circle.radius)]
@@ -152,7 +152,7 @@ def inscribed_square(circle: Circle, shape: tuple[int, ...]) -> Crop:
       frame.
 
     Example:
-      >>> from xrcam_jax.data.field_of_view import Circle, inscribed_square
+      >>> from xrcam_jax.pictures.field_of_view import Circle, inscribed_square
       >>> inscribed_square(Circle(50, 40, 10), (80, 100))
       Crop(left=43, top=33, size=15, width=100, height=80)
     """

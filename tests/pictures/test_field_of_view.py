@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.recordings import disc
-from xrcam_jax.data.crop import Crop
-from xrcam_jax.data.field_of_view import Circle, find_view, fit_circle, inscribed_square, spread
+from xrcam_jax.pictures.crop import Crop
+from xrcam_jax.pictures.field_of_view import Circle, find_view, fit_circle, inscribed_square, spread
 
 SHAPE, CENTRE, RADIUS = (120, 160), (78, 61), 50
 # The square has pixels -35 to 35 about the centre: its corners are 49.5 away, and the next would be 50.9.
