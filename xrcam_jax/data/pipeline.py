@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
 from xrcam_jax.data.manifest import MANIFEST, PARTS, Frame, Prepared
 from xrcam_jax.pictures.decode import read_grey
+from xrcam_jax.pictures.preprocessing import AREA, resize
 
 # So many batches make up for a file that is slow to read, and hardly count in memory.
 BATCHES_AHEAD = 8
@@ -302,9 +302,7 @@ def read_picture(folder: Path, frame: Frame, size: int) -> UInt8[np.ndarray, "{s
         raise ValueError(f"{error}; {MANIFEST} lists it") from None
     if picture.shape != (frame.size, frame.size):
         raise ValueError(f"{path}: expected {frame.size} x {frame.size} as in {MANIFEST}, found {picture.shape}")
-    if size == frame.size:
-        return picture
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if size < frame.size else cv2.INTER_LINEAR)
+    return resize(picture, size, size, AREA)
 
 
 @dataclass(frozen=True, eq=False)
