@@ -175,7 +175,7 @@ def _field_of_view(text: str) -> "FieldOfView":
     from xrcam_jax.pictures.views import checked
 
     try:
-        return checked(text if text in ("auto", "none") else tuple(int(number) for number in text.split(",")))  # type: ignore[arg-type]
+        return checked(text if text in ("auto", "none") else tuple(int(number) for number in text.split(",")))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected auto, none or x,y,size in pixels, found {text!r}") from None
 

@@ -8,7 +8,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from xrcam_jax.pictures.crop import Crop
 from xrcam_jax.pictures.decode import RGB, Grey, read_rgb
@@ -129,7 +129,7 @@ class Views:
         return False
 
 
-def checked(field_of_view: FieldOfView) -> FieldOfView:
+def checked(field_of_view: Any) -> FieldOfView:
     """Checks what is asked for.
 
     Args:
