@@ -106,6 +106,7 @@ def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
     sources = [tissue(seed) for seed in range(9)]
     clip, out = record(tmp_path / "clip.avi", sources), tmp_path / "out.mp4"
     arguments = ["--method", "xrelevance_cam,grad_cam", "--layers", "layer4,layer3", "--batch-size", 4]
+    arguments += ["--field-of-view", "none"]
     assert explain(out, clip, *arguments, weights=tmp_path / "weights.safetensors") == 0
 
     frames, rate = decoded(out)
@@ -123,7 +124,9 @@ def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
         assert min(differs(panel(frame, 0), other) for other in sources if other is not source) > 4 * LOSS
         assert differs(panel(frame, 1), expected[2]) > 2 * LOSS
     printed = capsys.readouterr().out
-    assert printed.startswith(f"9 explained, 0 could not be read. Look at {out}\n9 frames in ")
+    assert printed.startswith(
+        f"field of view: none, as given\n9 explained, 0 could not be read. Look at {out}\n9 frames in "
+    )
     assert "frames/s without the first batch, for which it is compiled" in printed
     assert names(tmp_path) == ["clip.avi", "out.mp4", "weights.safetensors"]
 
@@ -259,13 +262,15 @@ def test_a_video_that_ends_early(tmp_path, pretend, capsys):
     assert panel(frames[-1], 0).mean() == pytest.approx(240, abs=LOSS)
     out, err = capsys.readouterr()
     assert err == (f"xrcam explain: {clip}: damaged or truncated video, ends after {len(frames) - 1} of 20 frames\n")
-    assert out.startswith(f"{len(frames)} explained, 1 could not be read. Look at {tmp_path / 'out.mp4'}\n")
+    assert out.splitlines()[1].startswith(
+        f"{len(frames)} explained, 1 could not be read. Look at {tmp_path / 'out.mp4'}"
+    )
 
 
 def test_nothing_that_can_be_read(tmp_path, pretend, capsys):
     (tmp_path / "clip.mp4").write_text("no video")
     assert explain(tmp_path / "out.mp4", tmp_path / "clip.mp4") == 1
-    assert capsys.readouterr().out == "0 explained, 1 could not be read. There is nothing to show\n"
+    assert capsys.readouterr().out.splitlines()[1] == "0 explained, 1 could not be read. There is nothing to show"
     assert names(tmp_path) == ["clip.mp4"]
 
 

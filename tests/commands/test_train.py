@@ -12,9 +12,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
-from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Statistics, write_manifest, write_split, write_statistics
 from xrcam_jax.models.specs import SPECS
+from xrcam_jax.pictures.crop import Crop
 
 for package in ("grain", "dm_pix", "matplotlib", "tensorboardX"):
     pytest.importorskip(package)
@@ -90,7 +90,9 @@ def test_it_trains_on_all_devices_goes_on_and_leaves_a_model_to_explain(prepared
     predictions = rows(run / "predictions.csv")
     assert [row["part"] for row in predictions] == ["validation"] * 8 + ["test"] * 8
     model = xr.load_model("shallow", run / "best.safetensors")
-    assert model.preprocessing == xr.Preprocessing((0.5,) * 3, (0.25,) * 3, (SIDE, SIDE), 1.0, "bilinear")
+    assert model.preprocessing == xr.Preprocessing(
+        (0.5,) * 3, (0.25,) * 3, (SIDE, SIDE), 1.0, "area", field_of_view="auto", grey=True
+    )
     pictures = [cv2.imread(str(prepared / row["file"])) for row in predictions]
     shares = jax.nn.softmax(model(xr.preprocess(pictures, model.preprocessing)))
     np.testing.assert_allclose(shares[:, 0], [float(row["p(dark)"]) for row in predictions], atol=1e-4)

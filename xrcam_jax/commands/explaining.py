@@ -52,6 +52,8 @@ def explain_all(options: argparse.Namespace, labels: list[str] | None) -> int:
     """Explains all pictures, a process its share of them, and writes what is found; returns the exit status."""
     pace = Pace()
     job = _job(options, labels, pace)
+    if is_first():
+        print(_field_of_view(options, job.config))
     unread: list[str] = []
 
     def report(line: str) -> None:
@@ -59,7 +61,14 @@ def explain_all(options: argparse.Namespace, labels: list[str] | None) -> int:
         tqdm.write(f"xrcam explain: {line}", file=sys.stderr)
 
     process, together = jax.process_index(), jax.process_count()
-    pictures = stream(options.inputs, every=options.every, report=report, share=(process, together))
+    pictures = stream(
+        options.inputs,
+        every=options.every,
+        report=report,
+        share=(process, together),
+        field_of_view=options.field_of_view or job.config.field_of_view,
+        notice=tqdm.write,
+    )
     total = len(range(process, count(options.inputs, every=options.every), together))
     bar = tqdm(total=total, unit=" frames", disable=None if is_first() else True)
     found = explained(job, pictures)
@@ -71,6 +80,16 @@ def explain_all(options: argparse.Namespace, labels: list[str] | None) -> int:
     if is_first():
         print(f"{pace.frames} explained, {failures} could not be read. {_where(options.out, pace)}")
     return 1 if failures or not pace.frames else 0
+
+
+def _field_of_view(options: argparse.Namespace, config: Preprocessing) -> str:
+    """Says what part of the pictures the network is shown, and who says so."""
+    given = options.field_of_view
+    if given is None:
+        found = config.field_of_view == "auto"
+        return f"field of view: {'found, as in training' if found else 'none, as the weights say nothing of one'}"
+    described = {"auto": "found", "none": "none"}.get(given) if isinstance(given, str) else "{},{},{}".format(*given)
+    return f"field of view: {described}, as given"
 
 
 def writes_video(out: Path) -> bool:
@@ -198,7 +217,7 @@ def _with_aggregate(e: Explanation, method: str) -> dict[str, Any]:
 def _prepared(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], np.ndarray]]:
     """Yields batches and what the network is fed of them; files are read two batches ahead."""
     batches = _batches(pictures, job.batch_size)
-    return read_ahead(((batch, preprocess([picture.pixels for picture in batch], job.config)) for batch in batches), 2)
+    return read_ahead(((batch, preprocess([picture.shown for picture in batch], job.config)) for batch in batches), 2)
 
 
 def _batches(items: Iterable[Picture], size: int) -> Iterator[list[Picture]]:

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 
 from xrcam_jax.commands.results import Result
 from xrcam_jax.pictures import plot
-from xrcam_jax.pictures.preprocessing import Preprocessing, crop_box
+from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.pictures.read import Picture, frame_rate
 from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE, VideoFile
 
@@ -71,8 +71,7 @@ class OverlayVideo:
         return len(batch)
 
     def _overlays(self, picture: Picture, result: Result) -> list[RGB]:
-        height, width = picture.pixels.shape[:2]
-        box = crop_box(height, width, self.config)
+        box = picture.seen(self.config)
         return [
             plot.overlay(picture.pixels, saliency, box=box)
             for maps in result.maps.values()

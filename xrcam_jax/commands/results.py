@@ -2,7 +2,7 @@
 
 ::
 
-    summary.csv                       a row per picture
+    summary.csv                       a row per picture, with the box that the network saw of it
     sheets/NAME.png                   the picture, its layers and their aggregate, a row per method
     comparison/NAME.png               with several methods: one a column, layers and aggregate as rows
     comparison/NAME_masks.png         the same, what is above each map's mean plus standard deviation
@@ -28,13 +28,15 @@ from tqdm import tqdm
 
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.pictures import plot
-from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box
+from xrcam_jax.pictures.preprocessing import Box, Preprocessing
 from xrcam_jax.pictures.read import Picture
 from xrcam_jax.runtime.devices import gather_bytes, is_first
 from xrcam_jax.runtime.files import write_whole
 
 SUMMARY = "summary.csv"
 COLUMNS = ("file", "name", "predicted", "label", "score", "target", "target_score")
+#: The part of the picture that the network saw, as in maps/NAME.npz.
+BOX = ("top", "left", "bottom", "right")
 
 
 class Result(NamedTuple):
@@ -88,7 +90,7 @@ class Results:
         # Of several processes the first one keeps the summary. The rows of the others come at the end.
         path = self.folder / SUMMARY if is_first() else os.devnull
         self._file = Path(path).open("w", newline="", encoding="utf-8")
-        self._file.write(_row(COLUMNS))
+        self._file.write(_row((*COLUMNS, *BOX)))
         self._threads = ThreadPoolExecutor()
         return self
 
@@ -113,12 +115,11 @@ class Results:
         parts = [json.loads(part) for part in gather_bytes(json.dumps(self._rows).encode())]
         if is_first():
             rows = [row for _, row in sorted(row for part in parts for row in part)]
-            write_whole(self.folder / SUMMARY, "".join([_row(COLUMNS), *rows]).encode())
+            write_whole(self.folder / SUMMARY, "".join([_row((*COLUMNS, *BOX)), *rows]).encode())
 
     def _write(self, picture: Picture, result: Result) -> tuple[Picture, Result]:
         """Writes the files of one picture; returns what it was given."""
-        height, width = picture.pixels.shape[:2]
-        box = crop_box(height, width, self.config)
+        box = picture.seen(self.config)
         overlays = {
             method: {layer: plot.overlay(picture.pixels, saliency, box=box) for layer, saliency in maps.items()}
             for method, maps in result.maps.items()
@@ -161,7 +162,8 @@ class Results:
         predicted, target = result.predicted, result.target
         label = self.labels[predicted] if self.labels else ""
         scores = f"{result.score(predicted):.6f}", f"{result.score(target):.6f}"
-        row = _row((picture.source, picture.name, predicted, label, scores[0], target, scores[1]))
+        box = picture.seen(self.config)
+        row = _row((picture.source, picture.name, predicted, label, scores[0], target, scores[1], *box))
         if self._together > 1:
             self._rows.append((picture.number, row))
         self._file.write(row)

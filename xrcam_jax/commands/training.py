@@ -23,7 +23,7 @@ from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_
 from xrcam_jax.errors import CommandError
 from xrcam_jax.models import Classifier
 from xrcam_jax.pictures.plot import save_picture
-from xrcam_jax.pictures.preprocessing import Preprocessing
+from xrcam_jax.pictures.preprocessing import AREA, Preprocessing
 from xrcam_jax.runtime.devices import data_mesh, first_alone, is_first
 from xrcam_jax.runtime.files import write_rows, write_whole
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
@@ -181,7 +181,13 @@ def _model(task: TrainingTask, *, resumes: bool) -> Classifier:
             raise CommandError(f"--weights: {'; '.join(lines[:2])}") from error
     mean, std = task.prepared.statistics.mean, task.prepared.statistics.std
     model.preprocessing = Preprocessing(
-        (mean, mean, mean), (std, std, std), (task.size, task.size), crop_pct=1.0, interpolation="bilinear"
+        mean=(mean, mean, mean),
+        std=(std, std, std),
+        input_size=(task.size, task.size),
+        crop_pct=1.0,
+        interpolation=AREA,
+        field_of_view="auto",
+        grey=True,
     )
     return model
 

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import cv2
 
-from xrcam_jax.data.crop import Crop, columns, flattened, gathered
-from xrcam_jax.data.field_of_view import find_view, spread
 from xrcam_jax.data.manifest import (
     MANIFEST,
     PARTS,
@@ -30,14 +28,16 @@ from xrcam_jax.data.manifest import (
     write_split,
     write_statistics,
 )
-from xrcam_jax.data.recordings import Recording, files_of, grey_frames
+from xrcam_jax.data.recordings import Recording, files_of, grey_frames, samples
 from xrcam_jax.data.split import kept_or_drawn
+from xrcam_jax.pictures.crop import Crop, columns, flattened, gathered
+from xrcam_jax.pictures.field_of_view import find_view
 from xrcam_jax.runtime.files import write_whole
 
 FRAMES, PROGRESS = "frames", ".progress"
 
 # Part of each fingerprint. Whoever changes what is cut or written takes another number, lest old frames be kept.
-VERSION = 1
+VERSION = 2
 
 # A file's name may have 255 bytes. Number and suffix take some of them, and so does its name while it is written.
 LONGEST_NAME = 200
@@ -142,7 +142,7 @@ def extract_all(
 
 def _extract(recording: Recording, name: str, out: Path, every: int) -> Extracted:
     """Writes the frames of one recording, which is read twice: first for the view, then for the frames."""
-    fingerprint, crop = _fingerprint(recording, every), _view(recording, every)
+    fingerprint, crop = _fingerprint(recording, every), _view(recording)
     numbers: list[int] = []
     seen: set[bytes] = set()
     content = hashlib.sha256()
@@ -198,7 +198,7 @@ def collate(
 
     Example:
       >>> import tempfile
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.frames import Extracted, collate
       >>> crop = Crop(0, 0, 2, 4, 3)
       >>> extracted = Extracted("sick", "p1", "sick/p1/clip.avi", "clip", "", [0, 2], 1, crop, 1020, 260100, "")
@@ -252,7 +252,7 @@ def same_content(extracted: Iterable[Extracted]) -> list[tuple[Extracted, Extrac
 
     Example:
       >>> from dataclasses import replace
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.frames import Extracted, same_content
       >>> one = Extracted("sick", "p1", "sick/p1/clip.avi", "clip", "", [0], 0, Crop(0, 0, 1, 1, 1), 9, 81, "0f")
       >>> [(first.patient, second.patient) for first, second in same_content([one, replace(one, patient="p2")])]
@@ -309,7 +309,12 @@ def _extract_if_changed(recording: Recording, name: str, out: Path, every: int, 
     if known and unchanged and all((out / known.file(number)).is_file() for number in known.numbers):
         return known
     _remove(out, recording.label, recording.patient, name, recording.video)
-    extracted = _extract(recording, name, out, every)
+    try:
+        extracted = _extract(recording, name, out, every)
+    except ValueError:
+        # Frames of a recording that is damaged further on are none.
+        _remove(out, recording.label, recording.patient, name, recording.video)
+        raise
     write_whole(_note(out, recording.video), json.dumps(flattened(extracted)).encode())
     return extracted
 
@@ -326,10 +331,10 @@ def _fingerprint(recording: Recording, every: int) -> str:
     return _digest(json.dumps([VERSION, every, files]))
 
 
-def _view(recording: Recording, every: int) -> Crop:
-    samples = spread(pixels for _, pixels in grey_frames(recording, every=every))
+def _view(recording: Recording) -> Crop:
+    some = samples(recording)
     try:
-        return find_view(samples)
+        return find_view(some)
     except ValueError as error:
         raise ValueError(f"{recording.path}: {error}") from None
 

@@ -1,17 +1,16 @@
 """Finding recordings in a folder of classes and patients, and reading their frames in grey, one at a time."""
 
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
-from jaxtyping import UInt8
-
-from xrcam_jax.pictures.decode import Grey, read_rgb
-from xrcam_jax.pictures.read import is_video, stream
+from xrcam_jax.pictures.decode import RGB, Grey, read_rgb
+from xrcam_jax.pictures.decode_video import frames_of_video
+from xrcam_jax.pictures.field_of_view import spread
+from xrcam_jax.pictures.preprocessing import to_grey
+from xrcam_jax.pictures.read import is_video, natural
 
 # Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails.
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -119,12 +118,40 @@ def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, 
       [(0, 0), (2, 2)]
     """
     shape: tuple[int, ...] | None = None
-    for number, source, pixels in _read(recording.path, every):
+    for number, source, read in _readers(recording.path, every):
+        pixels = read()
         shape = shape or pixels.shape[:2]
         if pixels.shape[:2] != shape:
             height, width = pixels.shape[:2]
             raise ValueError(f"{source}: frame {number} is {width}x{height}, those before are {shape[1]}x{shape[0]}")
-        yield number, cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        yield number, to_grey(pixels)
+
+
+def samples(recording: Recording) -> list[Grey]:
+    """Reads a few frames from the whole of a recording, to find its field of view in.
+
+    Args:
+      recording: a video or pictures. Which frames are read does not depend on which are kept for training.
+
+    Returns:
+      Up to ``field_of_view.SAMPLES`` frames in grey.
+
+    Raises:
+      ValueError: names the file that is missing, damaged or cut off.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from xrcam_jax.data.recordings import Recording, samples
+      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for number in range(26):
+      ...         save_picture(f"{folder}/{number}.png", np.full((2, 2, 3), number, np.uint8))
+      ...     [int(frame.max()) for frame in samples(Recording("sick", "p1", Path(folder), "sick/p1"))]
+      [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24]
+    """
+    return [to_grey(pixels) for pixels in spread(read for _, _, read in _readers(recording.path, 1))]
 
 
 def files_of(recording: Recording) -> list[Path]:
@@ -149,17 +176,18 @@ def files_of(recording: Recording) -> list[Path]:
     if not recording.path.is_dir():
         return [recording.path]
     pictures = [path for path in recording.path.iterdir() if _is_picture(path) and not path.name.startswith(".")]
-    return sorted(pictures, key=_natural)
+    return sorted(pictures, key=natural)
 
 
-def _read(path: Path, every: int) -> Iterator[tuple[int, Path, UInt8[np.ndarray, "h w 3"]]]:
+def _readers(path: Path, every: int) -> Iterator[tuple[int, Path, Callable[[], RGB]]]:
+    """Yields number and file of each frame, and what reads it before the next one is asked for."""
     if path.is_dir():
         pictures = files_of(Recording("", "", path, ""))
         for number in range(0, len(pictures), every):
-            yield number, pictures[number], read_rgb(pictures[number], single=True)
+            yield number, pictures[number], partial(read_rgb, pictures[number], single=True)
     else:
-        for index, picture in enumerate(stream([path], every=every)):
-            yield index * every, path, picture.pixels
+        for number, read in frames_of_video(path, every=every):
+            yield number, path, read
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -170,10 +198,6 @@ def _files(folder: Path) -> Iterator[Path]:
             yield from _files(path)
         else:
             yield path
-
-
-def _natural(path: Path) -> list[str | int]:
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]
 
 
 def _is_picture(path: Path) -> bool:

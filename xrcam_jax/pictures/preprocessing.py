@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
@@ -15,21 +16,28 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+#: How frames are resized for training; timm knows no such thing.
+AREA = "area"
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Says how a checkpoint wants its pictures: the part of timm's ``pretrained_cfg`` that matters here.
+    """Says how a checkpoint wants its pictures: what matters of timm's ``pretrained_cfg``, and how frames were cut.
 
     Attributes:
       mean: per channel RGB, of intensities in [0, 1].
       std: per channel RGB, of intensities in [0, 1].
       input_size: height and width in pixels of what the network is fed.
       crop_pct: share of the resized picture's shorter side that the centre crop keeps, in (0, 1].
-      interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``, antialiased.
+      interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"`` or ``"lanczos"``, antialiased; or ``"area"``, by means
+        of areas where a picture shrinks and bilinearly where it grows, as ``xrcam train`` does.
+      field_of_view: ``"auto"`` where frames were cut to their field of view, as ``xrcam prepare`` does; ``"none"``
+        where they were whole, or nothing is known. It is for those who read pictures
+        (:func:`xrcam_jax.load_images`); :func:`preprocess` cuts nothing.
+      grey: whether frames were grey. Colours are then turned into grey, which all three channels get.
 
     Raises:
-      ValueError: where ``crop_pct`` or ``interpolation`` is none of these.
+      ValueError: where ``crop_pct``, ``interpolation`` or ``field_of_view`` is none of these.
 
     Example:
       >>> from xrcam_jax.pictures.preprocessing import Preprocessing
@@ -42,12 +50,16 @@ class Preprocessing:
     input_size: tuple[int, int] = (224, 224)
     crop_pct: float = 0.875
     interpolation: str = "bicubic"
+    field_of_view: Literal["auto", "none"] = "none"
+    grey: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.crop_pct <= 1:
             raise ValueError(f"crop_pct: {self.crop_pct} is not in (0, 1]")
-        if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation: {self.interpolation!r} is none of {', '.join(INTERPOLATIONS)}")
+        if self.interpolation not in (*INTERPOLATIONS, AREA):
+            raise ValueError(f"interpolation: {self.interpolation!r} is none of {', '.join((*INTERPOLATIONS, AREA))}")
+        if self.field_of_view not in ("auto", "none"):
+            raise ValueError(f"field_of_view: {self.field_of_view!r} is neither 'auto' nor 'none'")
 
 
 class Box(NamedTuple):
@@ -83,7 +95,8 @@ def preprocess(
     """Resizes pictures, crops their centres and normalises them, as timm does when it evaluates.
 
     Args:
-      images: RGB pictures, each of its own size, or an array of them.
+      images: RGB pictures, each of its own size, or an array of them. They are taken whole: a field of view is cut out
+        when they are read.
       config: the checkpoint's; (h, w) is its ``input_size``.
 
     Returns:
@@ -135,10 +148,59 @@ def crop_box(height: int, width: int, config: Preprocessing) -> Box:
     return Box(top, left, bottom, right)
 
 
+def resize(
+    image: UInt8[np.ndarray, "_ _ *channels"], height: int, width: int, interpolation: str
+) -> UInt8[np.ndarray, "{height} {width} *channels"]:
+    """Resizes a picture.
+
+    Args:
+      image: RGB or grey.
+      height: of the result, in pixels, from 1.
+      width: of the result, in pixels, from 1.
+      interpolation: as in :class:`Preprocessing`.
+
+    Returns:
+      The picture, with as many channels.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.preprocessing import resize
+      >>> resize(np.uint8([[0, 8], [16, 24]]), 1, 1, "area").tolist()
+      [[12]]
+    """
+    if interpolation != AREA:
+        return np.asarray(Image.fromarray(image).resize((width, height), INTERPOLATIONS[interpolation]))
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def to_grey(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+    """Turns a picture into grey.
+
+    Args:
+      image: RGB.
+
+    Returns:
+      Its luminance, 0.299 R + 0.587 G + 0.114 B, rounded; of a picture that is grey already, any of its channels.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.preprocessing import to_grey
+      >>> to_grey(np.uint8([[[200, 0, 0], [7, 7, 7]]])).tolist()
+      [[60, 7]]
+    """
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
 def _crop(image: UInt8[np.ndarray, "_ _ 3"], config: Preprocessing) -> UInt8[np.ndarray, "h w 3"]:
     height, width = _resized(image.shape[0], image.shape[1], config)
-    resized = Image.fromarray(image).resize((width, height), INTERPOLATIONS[config.interpolation])
-    return np.asarray(resized)[_centre(height, width, config).slices]
+    box = _centre(height, width, config)
+    if not config.grey:
+        return resize(image, height, width, config.interpolation)[box.slices]
+    # Grey comes first, as in training: afterwards it would be rounded once more.
+    return np.repeat(resize(to_grey(image), height, width, config.interpolation)[box.slices][..., None], 3, axis=2)
 
 
 def _resized(height: int, width: int, config: Preprocessing) -> tuple[int, int]:

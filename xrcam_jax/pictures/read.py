@@ -4,15 +4,19 @@ What cannot be read is named and never silently half read.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count as count_from
 from pathlib import Path
 
+from xrcam_jax.pictures.crop import Crop
 from xrcam_jax.pictures.decode import RGB, PathLike, decoded, opened
 from xrcam_jax.pictures.decode_video import frames_of_video, video_header
+from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box
 from xrcam_jax.pictures.unique_names import UniqueNames
+from xrcam_jax.pictures.views import FieldOfView, Views
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
 
@@ -26,25 +30,43 @@ class Picture:
       name: unique in its stream, made from the file's name.
       pixels: in RGB.
       number: its place in the stream, from 0; what cannot be read has a number too.
+      view: the square that a network is shown; None where it is shown all.
     """
 
     source: Path
     name: str
     pixels: RGB
     number: int = 0
+    view: Crop | None = None
+
+    @property
+    def shown(self) -> RGB:
+        """What a network is shown, before it is resized."""
+        return self.pixels if self.view is None else self.pixels[self.view.box.slices]
+
+    def seen(self, config: Preprocessing) -> Box:
+        """Returns the part of the whole picture that a network sees, which takes a crop of what it is shown."""
+        height, width = self.shown.shape[:2]
+        box = crop_box(height, width, config)
+        top, left = (0, 0) if self.view is None else (self.view.top, self.view.left)
+        return Box(box.top + top, box.left + left, box.bottom + top, box.right + left)
 
 
-def load_images(paths: PathLike | Iterable[PathLike]) -> list[RGB]:
+def load_images(paths: PathLike | Iterable[PathLike], *, field_of_view: FieldOfView = "none") -> list[RGB]:
     """Reads pictures and all frames of videos.
 
     Args:
       paths: a file, a folder, which stands for its files, or several of both.
+      field_of_view: what of each picture is returned: ``"none"`` for all; ``"auto"`` for the square that
+        ``xrcam prepare`` cuts out, one for all frames of a video and for all pictures of one size of a folder; or
+        (x, y, size), its first column, first row and side in pixels. ``model.preprocessing.field_of_view`` says what
+        a network was trained on.
 
     Returns:
       The pictures, each of its own size.
 
     Raises:
-      ValueError: naming the file that is missing, damaged or not a picture.
+      ValueError: naming the file that is missing, damaged, not a picture, or has no such square.
 
     Example:
       >>> import tempfile
@@ -55,11 +77,13 @@ def load_images(paths: PathLike | Iterable[PathLike]) -> list[RGB]:
       ...     save_picture(f"{folder}/a.png", np.zeros((2, 3, 3), np.uint8))
       ...     save_picture(f"{folder}/b.png", np.zeros((4, 4, 3), np.uint8))
       ...     [image.shape for image in load_images(folder)]
+      ...     [image.shape for image in load_images(f"{folder}/b.png", field_of_view=(1, 0, 3))]
       [(2, 3, 3), (4, 4, 3)]
+      [(3, 3, 3)]
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    return [picture.pixels for picture in stream(paths)]
+    return [picture.shown for picture in stream(paths, field_of_view=field_of_view)]
 
 
 def stream(
@@ -68,6 +92,8 @@ def stream(
     every: int = 1,
     report: Callable[[str], None] | None = None,
     share: tuple[int, int] = (0, 1),
+    field_of_view: FieldOfView = "none",
+    notice: Callable[[str], None] | None = None,
 ) -> Iterator[Picture]:
     """Reads files, folders and videos lazily, with one picture in memory at a time.
 
@@ -80,6 +106,8 @@ def stream(
       report: called with a line that names each file that cannot be read; the others go on.
       share: (i, n) gives every nth picture, from the ith on, each with the name that it has among all. Only these
         are read; all n go through the videos, and the first one reports those that are damaged.
+      field_of_view: as for :func:`load_images`; the pictures come whole, with ``view`` set.
+      notice: called with a line about each field of view that is found.
 
     Returns:
       The pictures, one after the other.
@@ -98,31 +126,61 @@ def stream(
       ...     [(picture.number, picture.name) for picture in stream([folder])]
       [(0, 'a'), (1, 'a_2'), (2, 'b')]
     """
-    names = UniqueNames()
+    paths, names = list(paths), UniqueNames()
     numbers, (mine, shares) = count_from(0), share
+    folders = _recordings(paths) if field_of_view == "auto" else {}
+    views = Views(field_of_view, folders, notice if notice and mine == 0 else _no_notice)
+    told: set[str] = set()
     for path in list_files(paths):
-        stem = ""
+        stem, view = "", None
         try:
             for frame, read in _pictures(path, every):
+                if not stem and frame is not None:
+                    # All shares look, so that all leave out the same files.
+                    view = views.of_frames(path, (read for _, read in _pictures(path, 1)))
                 # What is damaged has a name and a number too, so that they are the same in all shares.
                 stem, number = stem or names.take(path.stem, is_video(path)), next(numbers)
                 if number % shares != mine:
                     continue
                 try:
                     pixels = read()
+                    view = views.of_picture(path, pixels) if frame is None else _fitting(view, path, pixels)
                 except ValueError as error:
-                    _tell(error, report)
+                    _tell(error, report, told)
                     continue
-                yield Picture(path, stem if frame is None else f"{stem}_{frame:06d}", pixels, number)
+                yield Picture(path, stem if frame is None else f"{stem}_{frame:06d}", pixels, number, view)
         except ValueError as error:
             if report is None or mine == 0:
-                _tell(error, report)
+                _tell(error, report, told)
 
 
-def _tell(error: ValueError, report: Callable[[str], None] | None) -> None:
+def _no_notice(line: str) -> None:
+    pass
+
+
+def _recordings(paths: Iterable[PathLike]) -> dict[Path, list[Path]]:
+    """Returns the pictures of each folder in the order in which they were taken, as their numbers count."""
+    folders = [Path(path) for path in paths if Path(path).is_dir()]
+    return {folder: sorted((path for path in _listed(folder) if not is_video(path)), key=natural) for folder in folders}
+
+
+def _fitting(view: Crop | None, path: Path, pixels: RGB) -> Crop | None:
+    """Returns the view of a file's frames for one of them, which has to be of the size of those it was found in."""
+    height, width = pixels.shape[:2]
+    if view is not None and (view.height, view.width) != (height, width):
+        raise ValueError(
+            f"{path}: its field of view is of {view.width}x{view.height} pixels, a frame has {width}x{height}"
+        )
+    return view
+
+
+def _tell(error: ValueError, report: Callable[[str], None] | None, told: set[str]) -> None:
+    """Reports an error once, also where it is that of a whole folder."""
     if report is None:
         raise error
-    report(str(error))
+    if str(error) not in told:
+        told.add(str(error))
+        report(str(error))
 
 
 def list_files(paths: Iterable[PathLike]) -> list[Path]:
@@ -140,6 +198,24 @@ def list_files(paths: Iterable[PathLike]) -> list[Path]:
       ['b.png', 'a.png']
     """
     return [file for path in map(Path, paths) for file in (_listed(path) if path.is_dir() else [path])]
+
+
+def natural(path: Path) -> list[str | int]:
+    """Returns a key to sort files by, in which numbers in their names count as numbers.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      The parts of its name, of which every other one is a number.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.read import natural
+      >>> [path.name for path in sorted([Path("10.png"), Path("9.png")], key=natural)]
+      ['9.png', '10.png']
+    """
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]
 
 
 def is_video(path: PathLike) -> bool:

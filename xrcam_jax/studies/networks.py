@@ -1,6 +1,7 @@
 """Reads the networks of a study from their checkpoints."""
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from xrcam_jax.checkpoints.load import read_checkpoint
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.errors import CommandError
 from xrcam_jax.models import Classifier
-from xrcam_jax.runtime.devices import replicate
+from xrcam_jax.runtime.devices import is_first, replicate
 from xrcam_jax.studies.settings import checksum
 
 
@@ -76,6 +77,12 @@ def _read_network(
         raise CommandError(
             f"--weights: {path} is for {model.num_classes} classes, but {options.data} has "
             f"{len(prepared.classes)}: {', '.join(prepared.classes)}"
+        )
+    if is_first() and (model.preprocessing.field_of_view, model.preprocessing.grey) != ("auto", True):
+        print(
+            f"xrcam evaluate: {path} does not say that it was trained on grey frames cut to their field of view, as "
+            f"those in {options.data} are",
+            file=sys.stderr,
         )
     nnx.update(model, replicate(mesh, nnx.state(model)))
     return Network(_label(name, given, options), model, path, checksum(path))

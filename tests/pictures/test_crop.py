@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xrcam_jax.data.crop import Crop, columns, flattened, gathered
 from xrcam_jax.data.frames import Extracted
 from xrcam_jax.data.manifest import Frame
+from xrcam_jax.pictures.crop import Crop, columns, flattened, gathered
 
 
 @dataclass(frozen=True)
