@@ -137,7 +137,7 @@ def stream(
             for frame, read in _pictures(path, every):
                 if not stem and frame is not None:
                     # All shares look, so that all leave out the same files.
-                    view = views.of_frames(path, (read for _, read in _pictures(path, 1)))
+                    view = views.of_frames(path, readers(path))
                 # What is damaged has a name and a number too, so that they are the same in all shares.
                 stem, number = stem or names.take(path.stem, is_video(path)), next(numbers)
                 if number % shares != mine:
@@ -251,6 +251,31 @@ def count(paths: Iterable[PathLike], *, every: int = 1) -> int:
       2
     """
     return sum(-(-video_header(path).frames // every) if is_video(path) else 1 for path in list_files(paths))
+
+
+def readers(path: Path, *, every: int = 1) -> Iterator[Callable[[], RGB]]:
+    """Goes through the pictures of one file, of which only those are decoded that are asked for.
+
+    Args:
+      path: of a picture or video.
+      every: as for :func:`stream`.
+
+    Returns:
+      Of each picture, a function that reads it, before the next one is asked for.
+
+    Raises:
+      ValueError: names the file that is missing or damaged; so do the functions.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.read import readers
+      >>> list(readers(Path("missing.png")))
+      Traceback (most recent call last):
+      ...
+      ValueError: missing.png: no such file
+    """
+    for _, read in _pictures(path, every):
+        yield read
 
 
 def frame_rate(path: Path) -> float | None:
