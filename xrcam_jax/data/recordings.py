@@ -9,7 +9,8 @@ from pathlib import Path
 from xrcam_jax.pictures.decode import RGB, Grey, read_rgb
 from xrcam_jax.pictures.field_of_view import spread
 from xrcam_jax.pictures.preprocessing import to_grey
-from xrcam_jax.pictures.read import is_video, natural, readers
+from xrcam_jax.pictures.read import is_video, readers
+from xrcam_jax.pictures.views import natural
 
 # Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails.
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
