@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from xrcam_jax.pictures.decode import RGB, Grey, read_rgb
-from xrcam_jax.pictures.decode_video import frames_of_video
 from xrcam_jax.pictures.field_of_view import spread
 from xrcam_jax.pictures.preprocessing import to_grey
-from xrcam_jax.pictures.read import is_video, natural
+from xrcam_jax.pictures.read import is_video, readers
+from xrcam_jax.pictures.views import natural
 
 # Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails.
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -186,8 +186,8 @@ def _readers(path: Path, every: int) -> Iterator[tuple[int, Path, Callable[[], R
         for number in range(0, len(pictures), every):
             yield number, pictures[number], partial(read_rgb, pictures[number], single=True)
     else:
-        for number, read in frames_of_video(path, every=every):
-            yield number, path, read
+        for index, read in enumerate(readers(path, every=every)):
+            yield index * every, path, read
 
 
 def _files(folder: Path) -> Iterator[Path]:

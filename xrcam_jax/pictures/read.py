@@ -4,7 +4,6 @@ What cannot be read is named and never silently half read.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from xrcam_jax.pictures.decode import RGB, PathLike, decoded, opened
 from xrcam_jax.pictures.decode_video import frames_of_video, video_header
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box
 from xrcam_jax.pictures.unique_names import UniqueNames
-from xrcam_jax.pictures.views import FieldOfView, Views
+from xrcam_jax.pictures.views import FieldOfView, Views, fitting, natural
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
 
@@ -137,14 +136,14 @@ def stream(
             for frame, read in _pictures(path, every):
                 if not stem and frame is not None:
                     # All shares look, so that all leave out the same files.
-                    view = views.of_frames(path, (read for _, read in _pictures(path, 1)))
+                    view = views.of_frames(path, readers(path))
                 # What is damaged has a name and a number too, so that they are the same in all shares.
                 stem, number = stem or names.take(path.stem, is_video(path)), next(numbers)
                 if number % shares != mine:
                     continue
                 try:
                     pixels = read()
-                    view = views.of_picture(path, pixels) if frame is None else _fitting(view, path, pixels)
+                    view = views.of_picture(path, pixels) if frame is None else fitting(view, path, pixels)
                 except ValueError as error:
                     _tell(error, report, told)
                     continue
@@ -162,16 +161,6 @@ def _recordings(paths: Iterable[PathLike]) -> dict[Path, list[Path]]:
     """Returns the pictures of each folder in the order in which they were taken, as their numbers count."""
     folders = [Path(path) for path in paths if Path(path).is_dir()]
     return {folder: sorted((path for path in _listed(folder) if not is_video(path)), key=natural) for folder in folders}
-
-
-def _fitting(view: Crop | None, path: Path, pixels: RGB) -> Crop | None:
-    """Returns the view of a file's frames for one of them, which has to be of the size of those it was found in."""
-    height, width = pixels.shape[:2]
-    if view is not None and (view.height, view.width) != (height, width):
-        raise ValueError(
-            f"{path}: its field of view is of {view.width}x{view.height} pixels, a frame has {width}x{height}"
-        )
-    return view
 
 
 def _tell(error: ValueError, report: Callable[[str], None] | None, told: set[str]) -> None:
@@ -198,24 +187,6 @@ def list_files(paths: Iterable[PathLike]) -> list[Path]:
       ['b.png', 'a.png']
     """
     return [file for path in map(Path, paths) for file in (_listed(path) if path.is_dir() else [path])]
-
-
-def natural(path: Path) -> list[str | int]:
-    """Returns a key to sort files by, in which numbers in their names count as numbers.
-
-    Args:
-      path: of the file.
-
-    Returns:
-      The parts of its name, of which every other one is a number.
-
-    Example:
-      >>> from pathlib import Path
-      >>> from xrcam_jax.pictures.read import natural
-      >>> [path.name for path in sorted([Path("10.png"), Path("9.png")], key=natural)]
-      ['9.png', '10.png']
-    """
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]
 
 
 def is_video(path: PathLike) -> bool:
@@ -251,6 +222,31 @@ def count(paths: Iterable[PathLike], *, every: int = 1) -> int:
       2
     """
     return sum(-(-video_header(path).frames // every) if is_video(path) else 1 for path in list_files(paths))
+
+
+def readers(path: Path, *, every: int = 1) -> Iterator[Callable[[], RGB]]:
+    """Goes through the pictures of one file, of which only those are decoded that are asked for.
+
+    Args:
+      path: of a picture or video.
+      every: as for :func:`stream`.
+
+    Returns:
+      Of each picture, a function that reads it, before the next one is asked for.
+
+    Raises:
+      ValueError: names the file that is missing or damaged; so do the functions.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.read import readers
+      >>> list(readers(Path("missing.png")))
+      Traceback (most recent call last):
+      ...
+      ValueError: missing.png: no such file
+    """
+    for _, read in _pictures(path, every):
+        yield read
 
 
 def frame_rate(path: Path) -> float | None:

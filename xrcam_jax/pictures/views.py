@@ -5,6 +5,7 @@ a picture that is named by itself has its own. Frames that ``xrcam prepare`` has
 """
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -155,6 +156,55 @@ def checked(field_of_view: Any) -> FieldOfView:
     if not is_square and field_of_view not in ("auto", "none"):
         raise ValueError(f"field_of_view: expected auto, none or x,y,size in pixels, found {field_of_view!r}")
     return field_of_view
+
+
+def fitting(view: Crop | None, path: Path, pixels: RGB) -> Crop | None:
+    """Checks that a file's frame is of the size of those that its view was found in.
+
+    Args:
+      view: of the file; None where it is shown whole.
+      path: of the file, for messages.
+      pixels: the frame.
+
+    Returns:
+      The view.
+
+    Raises:
+      ValueError: naming the file whose frames have several sizes.
+
+    Example:
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.crop import Crop
+      >>> from xrcam_jax.pictures.views import fitting
+      >>> fitting(Crop(1, 0, 2, 4, 3), Path("clip.avi"), np.zeros((3, 5, 3), np.uint8))
+      Traceback (most recent call last):
+      ...
+      ValueError: clip.avi: its field of view is of 4x3 pixels, a frame has 5x3
+    """
+    height, width = pixels.shape[:2]
+    if view is not None and (view.height, view.width) != (height, width):
+        of = f"{view.width}x{view.height} pixels"
+        raise ValueError(f"{path}: its field of view is of {of}, a frame has {width}x{height}")
+    return view
+
+
+def natural(path: Path) -> list[str | int]:
+    """Returns a key to sort files by, in which numbers in their names count as numbers.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      The parts of its name, of which every other one is a number.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.views import natural
+      >>> [path.name for path in sorted([Path("10.png"), Path("9.png")], key=natural)]
+      ['9.png', '10.png']
+    """
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]
 
 
 def _given(square: tuple[int, int, int], path: Path, height: int, width: int) -> Crop:
