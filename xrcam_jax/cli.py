@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from signal import Signals
 
 from xrcam_jax.arguments.parser import Parser
 from xrcam_jax.commands import demo, explain, layers, methods, models, prepare, report, synth, train
@@ -66,8 +67,9 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
     except MemoryError as error:
         return _ended(command, f"error: there is not enough memory ({error or 'the system gives no more'})", 1)
     except KeyboardInterrupt as stopped:
-        name, status = (stopped.signal.name, stopped.status) if isinstance(stopped, Stopped) else ("SIGINT", 130)
-        return _ended(command, f"interrupted by {name}; what was written is whole and stays", status)
+        status = stopped.status if isinstance(stopped, Stopped) else 130
+        how = "interrupted" if status == 130 else f"ended by {Signals(status - 128).name}"
+        return _ended(command, f"{how}; what was written is whole and stays", status)
 
 
 def _ended(command: str, line: str, status: int) -> int:

@@ -6,7 +6,19 @@ from hypothesis import strategies as st
 from xrcam_jax.pictures.unique_names import UniqueNames
 
 STEMS = st.sampled_from(
-    ["a", "a_2", "a_2_2", "a_000001", "a_000001_2", "a_2_000000", "b", "A", "a_masks", "a_000001_input", "a_input_masks"]
+    [
+        "a",
+        "a_2",
+        "a_2_2",
+        "a_000001",
+        "a_000001_2",
+        "a_2_000000",
+        "b",
+        "A",
+        "a_masks",
+        "a_000001_input",
+        "a_input_masks",
+    ]
 )
 ENDINGS = ("", "_masks", "_input", "_input_masks")
 
@@ -33,7 +45,9 @@ def test_names_of_pictures_and_of_frames_are_all_different(files):
 def test_names_that_some_systems_do_not_tell_apart_are_told_apart():
     names = UniqueNames()
     composed, taken_apart = "\u00c4rzte", "A\u0308rzte"
-    found = [names.take(stem, is_video=False) for stem in (composed, taken_apart, composed.lower(), "STRASSE", "straße")]
+    found = [
+        names.take(stem, is_video=False) for stem in (composed, taken_apart, composed.lower(), "STRASSE", "straße")
+    ]
     assert found == [composed, f"{taken_apart}_2", f"{composed.lower()}_3", "STRASSE", "straße_2"]
 
 
