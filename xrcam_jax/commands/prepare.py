@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from xrcam_jax.arguments.checks import check_at_least_one, prepare_folder
 from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.names import printable
 
 if TYPE_CHECKING:
     from xrcam_jax.data.frames import Extracted
@@ -52,12 +53,16 @@ def run(options: argparse.Namespace) -> int:
     from xrcam_jax.data.manifest import read_origin, write_origin
 
     failures: list[str] = [f"{path}: not in the folder of a class and a patient" for path in recordings.misplaced]
+    failures += [f"{path}: the folder cannot be listed" for path in recordings.closed]
     for line in [*failures, *_left_out(recordings)]:
         _say(line)
 
+    def remark(line: str) -> None:
+        tqdm.write(printable(f"xrcam {NAME}: {line}"), file=sys.stderr)
+
     def report(line: str) -> None:
         failures.append(line)
-        tqdm.write(f"xrcam {NAME}: {line}", file=sys.stderr)
+        remark(line)
 
     def progress(items: Sequence):
         return tqdm(items, unit="recording", disable=None)
@@ -111,7 +116,9 @@ def _check(options: argparse.Namespace) -> "Recordings":
 def _left_out(recordings: "Recordings") -> list[str]:
     names = [path.name for path in recordings.others]
     listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return [f"left out, since neither videos nor pictures: {len(names)} files ({listed})"] if names else []
+    others = [f"left out, since neither videos nor pictures: {len(names)} files ({listed})"] if names else []
+    why = "a link to a folder above, to what is found elsewhere, or to nothing; passed over"
+    return others + [f"{path}: {why}" for path in recordings.links]
 
 
 def _summarise(prepared: "Prepared", extracted: Sequence["Extracted"]) -> None:
@@ -136,7 +143,7 @@ def _summarise(prepared: "Prepared", extracted: Sequence["Extracted"]) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"xrcam {NAME}: {line}", file=sys.stderr)
+    print(printable(f"xrcam {NAME}: {line}"), file=sys.stderr)
 
 
 def _fractions(text: str) -> tuple[float, ...]:
