@@ -138,7 +138,7 @@ def test_the_rate_is_the_videos(tmp_path):
 def test_links_to_nothing_and_closed_folders_are_named(tmp_path, monkeypatch):
     for name in ("open", "closed"):
         (tmp_path / name).mkdir()
-        Image.new("L", (3, 2)).save(tmp_path / name / "a.png")
+        save(tmp_path / name / "a.png")
     (tmp_path / "open/b.png").symlink_to("b.png")
     (tmp_path / "open/c.png").symlink_to("nowhere.png")
     (tmp_path / "open/d").symlink_to(".")
@@ -153,4 +153,6 @@ def test_links_to_nothing_and_closed_folders_are_named(tmp_path, monkeypatch):
     lines = []
     pictures = stream([tmp_path / "closed", tmp_path / "open"], report=lines.append)
     assert [picture.source for picture in pictures] == [tmp_path / "open/a.png"]
-    assert [line.partition(":")[0] for line in lines] == [str(tmp_path / x) for x in ("closed", "open/b.png", "open/c.png")]
+    assert [line.partition(":")[0] for line in lines] == [
+        str(tmp_path / x) for x in ("closed", "open/b.png", "open/c.png")
+    ]

@@ -98,7 +98,29 @@ def read_json(path: str | os.PathLike[str]) -> Any:
       ...     read_json(path)
       ['GBM']
     """
-    text = read_text(path)
+    return decoded_json(read_text(path), path)
+
+
+def decoded_json(text: str, path: object) -> Any:
+    """Takes a JSON text apart as :func:`read_json` does.
+
+    Args:
+      text: all of it.
+      path: what the message calls the file.
+
+    Returns:
+      What it holds.
+
+    Raises:
+      ValueError: naming the file that is not JSON, or nested too deep.
+
+    Example:
+      >>> from xrcam_jax.runtime.texts import decoded_json
+      >>> decoded_json("[" * 100_000, "labels.json")
+      Traceback (most recent call last):
+      ...
+      ValueError: labels.json: expected JSON, found it nested too deep
+    """
     try:
         return json.loads(text)
     except RecursionError:
