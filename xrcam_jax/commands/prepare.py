@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xrcam_jax.arguments.checks import check_at_least_one, prepare_folder
+from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.names import printable
 
@@ -46,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prepares the recordings; returns the exit status."""
     recordings = _check(options)
+    with alone_in("OUT", options.out):
+        return _prepare(options, recordings)
 
+
+def _prepare(options: argparse.Namespace, recordings: "Recordings") -> int:
     from tqdm import tqdm
 
     from xrcam_jax.data.frames import collate, extract_all
@@ -67,7 +72,9 @@ def run(options: argparse.Namespace) -> int:
     def progress(items: Sequence):
         return tqdm(items, unit="recording", disable=None)
 
-    extracted = extract_all(recordings.found, options.out, every=options.every, report=report, progress=progress)
+    extracted = extract_all(
+        recordings.found, options.out, every=options.every, report=report, remark=remark, progress=progress
+    )
     if not extracted:
         _say("no recording could be read")
         return 1
