@@ -227,6 +227,9 @@ def collate(
     if not (out / SPLIT).exists():
         write_split(out, parts)
     write_statistics(out, statistics)
+    # The manifest says that the frames are there: they are on the disk before it is.
+    files = [out / entry.file(number) for entry in extracted for number in entry.numbers]
+    sync([*files, *{file.parent for file in files}])
     write_manifest(out, [frame for entry in extracted for frame in entry.frames()])
     return read_prepared(out)
 
@@ -307,10 +310,8 @@ def _short(content: bytes) -> str:
 def _extract_anew(recording: Recording, name: str, out: Path, every: int) -> Extracted:
     _remove(out, recording.label, recording.patient, name, recording.video)
     extracted = _extract(recording, name, out, every)
-    # The note says that the frames are there: they are on the disk before it is.
-    files = [out / extracted.file(number) for number in extracted.numbers]
-    sync([*files, *{file.parent for file in files}])
-    write_whole(_note(out, recording.video), json.dumps(flattened(extracted)).encode())
+    # Should a power cut take some frames and leave the note, their digests tell.
+    write_whole(_note(out, recording.video), json.dumps(flattened(extracted)).encode(), synced=False)
     return extracted
 
 

@@ -6,6 +6,7 @@ import io
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,12 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, synced: bool = 
         try:
             aside.write_bytes(content)
             if synced:
-                sync([aside])
+                _sync(aside)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
         if synced:
-            sync([path.parent])
+            _sync(path.parent)
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def sync(paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Waits until the disk has files, or the names in folders.
+    """Waits until the disk has files, or the names in folders; what is not there is passed over.
 
     Args:
       paths: of files and folders.
@@ -96,22 +97,29 @@ def sync(paths: Iterable[str | os.PathLike[str]]) -> None:
 
     Example:
       >>> import tempfile
+      >>> from xrcam_jax.runtime.files import sync
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     sync([folder])
     """
+    # A disk takes many at once in little more time than one.
+    paths = list(paths)
+    with ThreadPoolExecutor(min(16, len(paths)) or 1) as threads:
+        list(threads.map(_sync, paths))
+
+
+def _sync(path: str | os.PathLike[str]) -> None:
     if os.name != "posix":
         return
-    for path in paths:
-        with naming(path):
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            except OSError as error:
-                # Some file systems do not know how to.
-                if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-                    raise
-            finally:
-                os.close(handle)
+    with naming(path), suppress(FileNotFoundError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            # Some file systems do not know how to.
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(handle)
 
 
 def clear_leftovers(folder: str | os.PathLike[str], endings: Collection[str] = (_ASIDE,)) -> list[Path]:
