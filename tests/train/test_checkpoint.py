@@ -80,11 +80,14 @@ def test_a_flipped_bit_is_noticed_or_does_no_harm(written, tmp_path, capfd, patt
         content[len(content) // 2] ^= 4
         path.write_bytes(content)
     kept = Checkpoints(tmp_path)
+    problem = ""
     try:
         restored, progress = kept.restore("last", state)
     except ValueError as error:
-        assert str(error).startswith(f"{tmp_path}/last/0: ")
-        assert "\n" not in str(error)
+        problem = str(error)
+    if problem:
+        assert problem.startswith(f"{tmp_path}/last/0: ")
+        assert "\n" not in problem
     else:
         jax.tree.map(np.testing.assert_array_equal, restored, state)
         assert progress == {"score": 0.5, "history": [{"epoch": 1}]}

@@ -2,7 +2,8 @@
 
 A checkpoint here is a folder named after its step. It has the state's arrays and, as JSON, everything else that the run
 needs to go on, with a digest of both. Orbax writes it under another name and renames it, so that a run killed at any
-moment leaves only whole checkpoints. The files of weights that others load are another thing, see :mod:`xrcam_jax.checkpoints`.
+moment leaves only whole checkpoints. The files of weights that others load are another thing, see
+:mod:`xrcam_jax.checkpoints`.
 """
 
 import hashlib
