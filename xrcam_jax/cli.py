@@ -1,7 +1,12 @@
 """The command line: ``xrcam COMMAND ...``; each command is a file of :mod:`xrcam_jax.commands`.
 
-Exit status: 0 all done; 1 some files could not be read or written; 2 nothing was done, an argument is wrong;
-130 interrupted.
+Exit status:
+
+- 0: all is done.
+- 1: some files could not be read or written, or the work ended early; what was written is whole.
+- 2: nothing was done: an argument is wrong, or another run is writing to the same place.
+- 129, 130, 143: stopped by SIGHUP, SIGINT (Ctrl-C) or SIGTERM; what was written is whole.
+- 141: nobody reads what is printed any more, as under ``| head``.
 """
 
 import argparse
@@ -9,12 +14,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from signal import Signals
 
 from xrcam_jax.arguments.parser import Parser
 from xrcam_jax.commands import demo, explain, layers, methods, models, prepare, report, synth, train
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.compiling import keep_compiled
 from xrcam_jax.runtime.host_memory import keep_freed_memory
+from xrcam_jax.runtime.names import printable
+from xrcam_jax.runtime.signals import Stopped, stopping
 
 # Commands that parse their own arguments, which follow the command's name: the module, and a summary.
 FORWARDED = {
@@ -34,21 +42,39 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
     """Returns the exit status of ``run``, and says in one line why it stopped early if it did."""
     # FFmpeg would write lines of its own about each damaged video; ours names the file.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files may have letters that the terminal's encoding lacks.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     keep_freed_memory()
     # The benchmark measures compilation, which must not be spared it.
     if command != "benchmark":
         keep_compiled()
     try:
-        return run()
+        with stopping():
+            return run()
     except CommandError as error:
-        print(f"xrcam {command}: error: {error}", file=sys.stderr)
-        return 2
+        return _ended(command, f"error: {error}", 2)
+    except BrokenPipeError as error:
+        if error.filename is not None:
+            return _ended(command, f"error: {error}", 1)
+        # Python would complain once more when it flushes what nobody reads.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
-        print(f"xrcam {command}: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"xrcam {command}: interrupted; what was written is whole and stays", file=sys.stderr)
-        return 130
+        reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        return _ended(command, f"error: {reason}", 1)
+    except MemoryError as error:
+        return _ended(command, f"error: there is not enough memory ({error or 'the system gives no more'})", 1)
+    except KeyboardInterrupt as stopped:
+        status = stopped.status if isinstance(stopped, Stopped) else 130
+        how = "interrupted" if status == 130 else f"ended by {Signals(status - 128).name}"
+        return _ended(command, f"{how}; what was written is whole and stays", status)
+
+
+def _ended(command: str, line: str, status: int) -> int:
+    print(printable(f"xrcam {command}: {line}", lines=True), file=sys.stderr)
+    return status
 
 
 def _run(argv: Sequence[str]) -> int:

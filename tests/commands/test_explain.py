@@ -2,6 +2,7 @@
 
 import csv
 import json
+import unicodedata
 from types import SimpleNamespace
 
 import cv2
@@ -13,9 +14,12 @@ from safetensors.numpy import save_file
 import xrcam_jax as xr
 from tests import oracle
 from tests.commands.stand_ins import CONFIG, PretendExplainer, network
+from xrcam_jax.arguments.checks import read_labels
 from xrcam_jax.cli import main
 from xrcam_jax.commands import explaining
 from xrcam_jax.commands.explain import _expanded
+from xrcam_jax.commands.results import Results
+from xrcam_jax.errors import CommandError
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
 from xrcam_jax.pictures.read import load_images
 
@@ -260,7 +264,9 @@ def test_wrong_labels_file(tmp_path, pretend, capsys):
     for content in ("[", "3", '{"1": "a"}', '["a", []]'):
         labels.write_text(content)
         assert explain(tmp_path, draw(tmp_path / "a.png"), "--labels", labels) == 2
-        assert f"--labels: {labels} is neither a name a line nor JSON" in capsys.readouterr().err
+        complaint = capsys.readouterr().err
+        assert f"--labels: {labels}: expected " in complaint
+        assert complaint.count("\n") == 1
 
 
 def test_interrupted_in_the_middle(tmp_path, pretend, capsys, monkeypatch):
@@ -280,12 +286,112 @@ def test_interrupted_in_the_middle(tmp_path, pretend, capsys, monkeypatch):
 
 
 def test_a_full_disk_is_one_line(tmp_path, pretend, capsys, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def full(path, *_, **__):
+        raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr("xrcam_jax.pictures.plot.write_whole", full)
     assert explain(tmp_path, draw(tmp_path / "a.png")) == 1
-    assert capsys.readouterr().err == "xrcam explain: error: [Errno 28] No space left on device\n"
+    path = tmp_path / "out/overlays/xrelevance_cam/layer1/a.png"
+    assert capsys.readouterr().err == f"xrcam explain: error: {path}: No space left on device\n"
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path, pretend):
+    results = Results(tmp_path, CONFIG, None)
+
+    class Full:
+        """Takes some bytes of the second row, as a disk does that fills, and then no more."""
+
+        def __init__(self, file):
+            self._file, self._room = file, 20
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+        def write(self, content):
+            if not self._room:
+                raise OSError(28, "No space left on device")
+            taken, self._room = self._file.write(content[: self._room]), 0
+            return taken
+
+    with results:
+        results._append("a,1\r\n")
+        before = (tmp_path / "summary.csv").read_bytes()
+        results._file = Full(results._file)
+        with pytest.raises(OSError, match=r"No space left on device: '.*summary\.csv'"):
+            results._append(f"{'b' * 50},2\r\n")
+    assert (tmp_path / "summary.csv").read_bytes() == before
+
+
+def test_one_file_that_cannot_be_written_does_not_end_the_run(tmp_path, pretend, capsys):
+    pictures = [draw(tmp_path / f"{seed}.png", seed=seed) for seed in range(3)]
+    in_the_way = tmp_path / "out/maps/1.npz"
+    in_the_way.mkdir(parents=True)
+    assert explain(tmp_path, *pictures) == 1
+    out, err = capsys.readouterr()
+    assert err == f"xrcam explain: {in_the_way}: Is a directory; {pictures[1]} is left out\n"
+    assert "2 explained, 0 could not be read, 1 not be written." in out
+    assert [row["name"] for row in summary(tmp_path)] == ["0", "2"]
+
+
+HOSTILE = (
+    *(
+        "\u4e00" * 83,
+        "नमस्ते",
+        "=cmd|calc",
+        "\x1b[31mred",
+        "two\nlines",
+        "\u202egpj",
+        "tab\there",
+        "<script>alert(1)",
+        "a b",
+    ),
+    *("A B", "\u00e4", "a\u0308", 'quo"te', "-1", "caf\udce9"),
+)
+
+
+def test_hostile_names(tmp_path, pretend, capsys):
+    """Pictures with all sorts of names are explained, and nothing that a terminal or spreadsheet obeys comes out."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    plain = draw(tmp_path / "plain.png")
+    for name in HOSTILE:
+        (folder / f"{name}.png").write_bytes(plain.read_bytes())
+    assert explain(tmp_path, folder, "--labels", _labels(tmp_path, ["one", "\x1b[2J=two", "three"])) == 0
+    printed = capsys.readouterr().out
+    assert f"{len(HOSTILE)} explained, 0 could not be read" in printed
+    rows = summary(tmp_path)
+    assert len(rows) == len({unicodedata.normalize("NFC", row["name"]).casefold() for row in rows}) == len(HOSTILE)
+    files = names(tmp_path / "out/maps")
+    assert sorted(f"{row['name'].removeprefix(chr(39))}.npz" for row in rows) == files
+    content = (tmp_path / "out/summary.csv").read_text(encoding="utf-8")
+    for text in (printed, content):
+        assert not set(text) & set("\x1b\u202e\t\udce9")
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "@"))]
+    assert rows[0]["label"].startswith("\\x1b[2J")
+
+
+def _labels(tmp_path, labels):
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    return tmp_path / "labels.json"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_labels_from_any_editor(tmp_path, pretend, encoding):
+    for name, text in (
+        ("l.txt", "GBM\r\nMeningiom\u00e4\r\nnone\r\n"),
+        ("l.json", '["GBM", "Meningiom\u00e4", "none"]'),
+    ):
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        assert read_labels("--labels", tmp_path / name) == ["GBM", "Meningiom\u00e4", "none"]
+
+
+def test_labels_in_another_encoding_are_refused(tmp_path):
+    for name in ("l.txt", "l.json"):
+        (tmp_path / name).write_bytes('["GBM",\n"Meningiom\u00e4"]'.encode("latin-1"))
+        with pytest.raises(
+            CommandError, match=rf"--labels: .*{name}: expected text in UTF-8, found byte 0xe4 in line 2"
+        ):
+            read_labels("--labels", tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.cli import main
 from xrcam_jax.data.manifest import Frame, Statistics, write_manifest, write_split, write_statistics
 from xrcam_jax.models.specs import SPECS
@@ -109,6 +110,33 @@ def test_it_trains_on_all_devices_goes_on_and_leaves_a_model_to_explain(prepared
     assert train(prepared, *options, "--seed", 5) == 2
     assert "holds a run of other settings (seed 0, now 5)" in capsys.readouterr().err
     assert json.loads((run / "settings.json").read_text())["class_weights"] == [1.0, 1.0]
+
+    # A picture that was replaced by another one of its size is noticed, and so is a second run beside this one.
+    picture, other = prepared / predictions[0]["file"], prepared / predictions[-1]["file"]
+    content = picture.read_bytes()
+    picture.write_bytes(other.read_bytes())
+    assert train(prepared, *options, "--epochs", 4) == 2
+    assert "holds a run of other settings (pictures '" in capsys.readouterr().err
+    picture.write_bytes(content)
+    with alone_in("--out", run):
+        assert train(prepared, *options, "--epochs", 4) == 2
+    assert f"--out: {run} is being written by process " in capsys.readouterr().err
+    # One flipped bit in what it would go on from is one line.
+    (note,) = run.glob("last/*/progress/metadata")
+    note.write_text(json.dumps({**json.loads(note.read_text()), "digest": "0"}))
+    assert train(prepared, *options, "--epochs", 4) == 1
+    error = capsys.readouterr().err
+    assert f"{note.parents[1]}: damaged, it is not what was written there; {run / 'last'} is as it was before" in error
+    assert error.count("\n") == 1
+
+
+def test_a_missing_picture_is_named_before_anything_is_done(prepared, shallow, capsys):
+    gone = prepared / "frames/anna_dark_0.png"
+    gone.unlink()
+    assert train(prepared) == 2
+    assert capsys.readouterr().err == (
+        f"xrcam train: error: {gone}: No such file or directory; manifest.csv lists it\n"
+    )
 
 
 @pytest.mark.parametrize(

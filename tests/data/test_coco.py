@@ -1,6 +1,7 @@
 """Each annotation has its outcome, and masks are those of a rasteriser that shares nothing with pycocotools."""
 
 import copy
+import itertools
 import json
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as pycoco
 
+from xrcam_jax.data import coco
 from xrcam_jax.data.coco import OUTCOMES, REMARKS, read_annotations
 from xrcam_jax.data.manifest import Frame
 from xrcam_jax.pictures.crop import Crop
@@ -186,6 +188,7 @@ def test_a_crop_that_is_the_whole_frame_is_the_same_either_way(read):
 POLYGON = {"used": 1, "polygon": 1}
 WHOLE = [image(width=WIDTH, height=HEIGHT)]
 FAR = [30, 3, 38, 3, 38, 8]
+RUNS = pycoco.encode(np.asfortranarray(np.eye(SIZE), np.uint8))["counts"].decode()
 OUTCOME_CASES = {
     "dropped": ([marked()], [image("sick_p1_clip_a_000013.png")], {"dropped frame": 1}),
     "of another recording": ([marked()], [image("sick_p1_clip_b_000012.png")], {"unknown image": 1}),
@@ -211,6 +214,15 @@ OUTCOME_CASES = {
     "twice": ([marked(), marked()], None, {"used": 1, "duplicate": 1, "polygon": 1}),
     "same id": ([marked(), marked(category_id=2)], None, {"used": 2, "renumbered": 1, "polygon": 2}),
     "crowd": ([marked(iscrowd=True)], None, {**POLYGON, "crowd": 1}),
+    "crowd as text": ([marked(iscrowd="1")], None, {**POLYGON, "crowd": 1}),
+    "no word of crowds": ([marked(iscrowd=None)], None, POLYGON),
+    "of no image": ([marked(image_id=None)], None, {"unknown image": 1}),
+    "of no category": ([marked(category_id=None)], None, {"unknown category": 1}),
+    "of an unlisted category": ([marked(category_id=8)], None, {"unknown category": 1}),
+    "no geometry": ([marked(segmentation=[], bbox=None)], None, {"no geometry": 1}),
+    "empty geometry": ([marked(segmentation={}, bbox=[])], None, {"no geometry": 1}),
+    "flat list": ([marked(segmentation=SQUARE)], None, POLYGON),
+    "bare runs": ([marked(segmentation=RUNS)], None, {"used": 1, "RLE": 1}),
 }
 
 
@@ -287,6 +299,52 @@ def test_masks_follow_a_resize(read):
         annotations.masks("nothing")
 
 
+def test_ids_as_other_tools_write_them(read):
+    """One image and its annotations, whose ids are written in other ways each time, mark the same."""
+    for image_id, category in ((1.0, "1"), ("1", 1.0), (" 1 ", 1)):
+        annotations = read([marked(id="7", image_id=image_id, category_id=category)], [image(id=1.0)])
+        assert counted(annotations) == POLYGON
+        np.testing.assert_array_equal(annotations.masks(FRAME.file), read([marked()]).masks(FRAME.file))
+        assert annotations.instances[FRAME.file][0].number == 7
+    annotations = read([marked(id="a", image_id="x-1"), marked(id=None, image_id="x-1", area=1)], [image(id="x-1")])
+    assert [one.number for one in annotations.instances[FRAME.file]] == [1, 2]
+    assert counted(annotations) == {"used": 2, "polygon": 2, "renumbered": 2}
+
+
+def test_bare_runs_are_of_the_image(read):
+    np.testing.assert_array_equal(read([marked(segmentation=RUNS)]).masks(FRAME.file), np.eye(SIZE, dtype=bool))
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=12))
+def test_crossings_are_those_of_all_pairs_of_edges(points):
+    """Two edges cross if each has its ends strictly on both sides of the other; whole numbers make that exact."""
+    ends = points[1:] + points[:1]
+
+    def side(a, b, c):
+        return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+    expected = any(
+        side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
+        for (a, b), (c, d) in itertools.combinations(zip(points, ends, strict=True), 2)
+    )
+    assert coco._crosses_itself("", np.array(points, float)) == expected
+
+
+def test_an_outline_of_many_points_is_looked_at_where_it_may_cross():
+    """A circle of 20,000 points has 200 million pairs of edges, of which next to none are near each other."""
+    angles = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
+    circle = np.stack([200 + 150 * np.cos(angles), 200 + 150 * np.sin(angles)], axis=1)
+    starts, ends = circle, np.roll(circle, -1, axis=0)
+    assert sum(len(one) for one, _ in coco._near("", starts, ends)) < 10 * len(circle)
+    assert not coco._crosses_itself("", circle)
+    crossed = circle.copy()
+    crossed[[100, 9000]] = circle[[9000, 100]]
+    assert coco._crosses_itself("", crossed)
+    long = np.tile([[0.0, 0.0], [300.0, 300.0]], (5000, 1))
+    with pytest.raises(ValueError, match=r"^here: expected a polygon of simpler shape, found 10000 edges"):
+        coco._crosses_itself("here", long)
+
+
 def test_a_file_without_annotations_marks_nothing(read):
     annotations = read([], [])
     assert annotations.annotated == []
@@ -305,18 +363,21 @@ MALFORMED = {
     ),
     "width": ({"images": [image(width="20")]}, r"images\[0\].width: expected int, found '20'"),
     "file name": ({"images": [{"id": 1, "width": 1, "height": 1}]}, r"images\[0\].file_name: is missing"),
-    "category": (marked(category_id=8), r"annotations\[0\].category_id: 8 is not listed"),
     "id": (marked(id=True), r"annotations\[0\].id: expected int, found True"),
-    "image id": (marked(image_id=None), r"annotations\[0\].image_id: expected int"),
+    "image id": (marked(image_id=[1]), r"annotations\[0\].image_id: expected int, found \[1\]"),
+    "half an id": (marked(image_id=1.5), r"annotations\[0\].image_id: expected int, found 1.5"),
     "odd": (marked(segmentation=[[1, 2, 3]]), r"segmentation\[0\]: expected x and y in turn, found 3 numbers"),
     "letters": (marked(segmentation=[["a", 2]]), r"segmentation\[0\]: expected a list of finite numbers"),
-    "flat": (marked(segmentation=SQUARE), r"segmentation\[0\]: expected a list of finite numbers, found 2"),
+    "mixed": (marked(segmentation=[2, [3, 9]]), r"segmentation\[0\]: expected a list of finite numbers, found 2"),
     "nan": (marked(segmentation=[[float("nan"), 2]]), r"segmentation\[0\]: expected a list of finite"),
     "huge": (marked(segmentation=[[1, 2, 10**400, 3, 4, 5]]), r"segmentation\[0\]: expected a list of finite"),
     "far": (marked(segmentation=[[0, 0, 1e9, 0, 1e9, 1e9]]), r"annotations\[0\]: expected coordinates of at most 200"),
-    "string": (marked(segmentation="poly"), r"segmentation: expected polygons or an RLE, found str"),
+    "string": (marked(segmentation="poly"), r"segmentation.counts: expected runs in COCO's letters, found 'poly' at 0"),
+    "number": (marked(segmentation=3), r"segmentation: expected polygons or an RLE, found int"),
+    "endless number": (marked(segmentation="P" * 2000), r"counts: expected runs in COCO's letters, found 'PPP.* at 13"),
+    "long": (marked(segmentation=[[0, 0, 190, 1, 0, 1] * 6000]), r"\[0\]: expected outlines of at most 2000000 pixels"),
     "no box": (marked(segmentation=[], bbox=[1, 2, 3]), r"bbox: expected 4 finite numbers"),
-    "crowd": (marked(iscrowd="no"), r"iscrowd: expected int, found 'no'"),
+    "crowd": (marked(iscrowd="no"), r"iscrowd: expected 0 or 1, found 'no'"),
     "no size": (marked(segmentation={"counts": [400]}), r"segmentation.size: is missing"),
     "no counts": (marked(segmentation={"size": [20, 20]}), r"segmentation.counts: expected a list"),
     "short": (
@@ -349,7 +410,8 @@ def test_what_is_malformed_is_named(tmp_path, case):
         (b"", "Expecting value"),
         (b"{'a': 1}", "Expecting property name"),
         (b"[1]", "expected a COCO object, found list"),
-        (b"\xff\xfe\x00", "can't decode"),
+        (b"\xff\xfe\x00", "expected text in UTF-16, found byte 0x00"),
+        (b'{"images": "caf\xe9"}', "expected text in UTF-8, found byte 0xe9 in line 1"),
         (b"[" * 200_000, "nested too deep"),
         (None, "No such file"),
     ],

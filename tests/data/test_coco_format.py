@@ -90,7 +90,7 @@ def test_numbers_are_unique_and_duplicates_are_told(drawn):
     [
         ([], "expected a COCO object, found list"),
         ({"images": []}, "categories: is missing"),
-        (content(images=[{**IMAGE, "width": 6.0}]), r"images\[0\].width: expected int, found 6.0"),
+        (content(images=[{**IMAGE, "width": 6.5}]), r"images\[0\].width: expected int, found 6.5"),
         (content(images=[IMAGE, {**IMAGE, "width": 5}]), r"images\[1\].id: 7 is also the id of another image"),
         (content(marked(), 3), r"annotations\[1\]: expected an object, found int"),
         (content(marked(bbox=[1, 2, 3])), r"annotations\[0\].bbox: expected 4 finite numbers, found \[1, 2, 3\]"),

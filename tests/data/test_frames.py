@@ -2,7 +2,9 @@
 
 import dataclasses
 import itertools
+import os
 import tracemalloc
+import unicodedata
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from PIL import Image
 
 from tests.recordings import disc, textured, write_by_ffmpeg, write_pictures, write_video
 from xrcam_jax.data import frames as module
-from xrcam_jax.data.frames import collate, extract_all, picture_names, same_content
+from xrcam_jax.data.frames import collate, extract_all, same_content
 from xrcam_jax.data.manifest import read_split, write_split
+from xrcam_jax.data.picture_names import picture_names
 from xrcam_jax.data.recordings import Recording, find_recordings
 from xrcam_jax.pictures.field_of_view import find_view
 
@@ -113,13 +116,13 @@ def test_an_interrupted_run_goes_on(tmp_path, cohort, monkeypatch, written):
     pictures = itertools.count()
     write_whole = module.write_whole
 
-    def interrupted(path, content):
+    def interrupted(path, content, **options):
         if path.suffix == ".png" and next(pictures) == written:
             # A power cut leaves such a file.
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name(f".{path.name}.1234").write_bytes(content[:10])
             raise KeyboardInterrupt
-        write_whole(path, content)
+        write_whole(path, content, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_whole", interrupted)
@@ -314,3 +317,38 @@ def test_the_view_is_found_once_for_all_frames(tmp_path, monkeypatch):
     assert len(seen) == 1
     assert seen[0] <= 24
     assert entry.numbers == [0, *range(10, 70)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])),
+        lambda path: path.write_bytes(path.with_name("lung_p1_a_000000.png").read_bytes()),
+    ],
+    ids=["emptied", "missing", "one bit", "another frame's"],
+)
+def test_frames_that_changed_are_written_anew(tmp_path, cohort, change):
+    """Neither size nor time need tell: both are as they were."""
+    out, lines = tmp_path / "out", []
+    prepare(cohort, out)
+    before = contents(out)
+    path = out / "frames/lung/p1/lung_p1_a_000002.png"
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    change(path)
+    if path.exists():
+        os.utime(path, ns=times)
+    prepare(cohort, out, remark=lines.append)
+    assert contents(out) == before
+    assert lines == [f"{cohort / 'lung/p1/a.avi'}: 1 of its frames in {out} are not as they were written; all are anew"]
+    prepare(cohort, out, remark=lines.append)
+    assert len(lines) == 1
+
+
+def test_names_that_some_systems_do_not_tell_apart(tmp_path):
+    stems = ("\u00c4", "A\u0308", "a\u0308", "b")
+    recordings = [Recording("x", "p", tmp_path / f"{stem}.avi", f"x/p/{stem}.avi") for stem in stems]
+    found = list(picture_names(recordings).values())
+    assert found[3] == "x_p_b"
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in found}) == 4

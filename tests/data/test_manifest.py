@@ -1,5 +1,8 @@
 """What is written comes back; what was edited wrongly is named with its line."""
 
+import dataclasses
+import shutil
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -18,6 +21,8 @@ from xrcam_jax.data.manifest import (
 from xrcam_jax.pictures.crop import Crop
 
 FRAME = Frame("frames/a/p/a_p_clip_000004.png", "a", "p", "a/p/clip.avi", 4, Crop(12, 7, 50, 90, 80))
+
+HEADER, LINE = "file,label,patient,video,number,left,top,size,width,height\n", "f,a,p,v,1,2,3,4,9,9\n"
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\x00/"), min_size=1)
 
@@ -67,7 +72,25 @@ def test_the_files_can_be_read_and_edited(tmp_path):
         ("split.csv", "patient,part\np,trian\n", "split.csv, line 2: part 'trian' is none of train, validation, test"),
         ("split.csv", "patient,part\np,train\np,test\n", "split.csv, line 3: patient 'p' is listed twice"),
         ("split.csv", "patient,part\nq,train\n", "split.csv: the patients p of manifest.csv are not listed"),
-        ("statistics.json", "{", "statistics.json: expected numbers under 'mean' and 'std'"),
+        ("statistics.json", "{", "statistics.json: expected JSON, found something else"),
+        ("statistics.json", "[" * 200_000, "statistics.json: expected JSON, found it nested too deep"),
+        ("statistics.json", f'{{"mean": 1{"0" * 400}, "std": 1}}', "statistics.json: expected numbers under 'mean'"),
+        ("statistics.json", '{"mean": 0.5, "std": Infinity}', "std inf cannot normalise"),
+        ("statistics.json", '{"mean": NaN, "std": 0.5}', "mean nan and"),
+        ("statistics.json", "caf\xe9".encode("latin-1"), "statistics.json: expected text in UTF-8, found byte 0xe9"),
+        ("split.csv", b"patient,part\np\xe9,train\n", "split.csv: expected text in UTF-8, found byte 0xe9 in line 2"),
+        ("split.csv", b"p\x00a\x00", "split.csv: expected text, found zero bytes"),
+        ("split.csv", "", "split.csv: the columns patient, part are missing; the file is empty"),
+        ("split.csv", "patient,part\np,train,more\n", "split.csv, line 2: expected 2 fields, found 3"),
+        ("manifest.csv", HEADER + LINE.replace("v", "v" * 140_000), "line 2: not as a table has it .*field larger"),
+        (
+            "manifest.csv",
+            HEADER + LINE.replace(",9", ",70000"),
+            "line 2: expected a square in a picture of at most 65536",
+        ),
+        ("manifest.csv", HEADER + LINE.replace("2,3,4", "2,3,40"), "line 2: expected a square in a picture"),
+        ("manifest.csv", HEADER + LINE.replace("2,3,4", "-2,3,4"), "line 2: expected a square in a picture"),
+        ("manifest.csv", HEADER + LINE + LINE, "manifest.csv, line 3: 'f' is listed twice"),
         ("statistics.json", '{"mean": 0.5}', "statistics.json: expected numbers"),
         ("statistics.json", '{"mean": 0.5, "std": 0}', "std 0.0 cannot normalise"),
     ],
@@ -76,9 +99,47 @@ def test_what_is_wrong_is_named(tmp_path, name, content, message):
     write(tmp_path)
     (tmp_path / name).unlink()
     if content is not None:
-        (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=message):
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/.*{message}"):
         read_prepared(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "file", ["../other/a.png", "frames/../../other/a.png", "/etc/passwd", "", "frames/", "C:\\..\\a"]
+)
+def test_files_elsewhere_are_refused(tmp_path, file):
+    write(tmp_path / "prepared")
+    write_manifest(tmp_path / "prepared", [dataclasses.replace(FRAME, file=file)])
+    with pytest.raises(ValueError, match=r"manifest.csv, line 2: expected a file in .*prepared, found "):
+        read_prepared(tmp_path / "prepared")
+
+
+@pytest.mark.parametrize("link", ["frames", "frames/a", "frames/a/p", FRAME.file])
+def test_files_reached_by_a_link_are_refused(tmp_path, link):
+    prepared, other = write(tmp_path / "prepared"), tmp_path / "other"
+    other.mkdir()
+    (prepared / FRAME.file).parent.mkdir(parents=True)
+    assert read_prepared(prepared).frames == (FRAME,)
+    if (prepared / link).is_dir():
+        shutil.rmtree(prepared / link)
+    (prepared / link).symlink_to(other)
+    with pytest.raises(ValueError, match=r"manifest.csv, line 2: expected a file in .*prepared, found "):
+        read_prepared(prepared)
+    # The folder itself may be reached by a link.
+    (prepared / link).unlink()
+    (tmp_path / "link").symlink_to(prepared)
+    assert read_prepared(tmp_path / "link").frames == (FRAME,)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_from_any_editor(tmp_path, encoding):
+    """Spreadsheets mark the encoding, and end lines in their own way."""
+    write(tmp_path, frames=[dataclasses.replace(FRAME, patient="p\u00e4")], parts={"p\u00e4": "train"})
+    before = read_prepared(tmp_path)
+    for name in ("split.csv", "manifest.csv", "statistics.json"):
+        text = (tmp_path / name).read_text(encoding="utf-8").replace("\n", "\r\n")
+        (tmp_path / name).write_bytes(text.encode(encoding))
+    assert read_prepared(tmp_path) == before
 
 
 def test_each_file_by_itself(tmp_path):

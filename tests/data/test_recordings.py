@@ -1,6 +1,7 @@
 """Frames come in grey, with their numbers, from whatever holds them; what is damaged is named."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -131,3 +132,97 @@ def test_what_a_folder_of_recordings_holds(tmp_path):
     assert all(r.path == tmp_path / r.video for r in recordings.found)
     assert set(recordings.misplaced) == {tmp_path / "lung/stray.avi", tmp_path / "top.png"}
     assert recordings.others == (tmp_path / "lung/p1/notes.txt",)
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """Makes two patients with a clip each, and a store outside of their folder."""
+    for place in ("rec/A/P1/c.avi", "rec/A/P2/c.avi", "store/day1/d.avi", "store/day1/seq/1.png", "store/e.avi"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    return tmp_path
+
+
+def found_in(folder):
+    recordings = find_recordings(folder / "rec")
+    links = [path.relative_to(folder / "rec").as_posix() for path in recordings.links]
+    return [recording.video for recording in recordings.found], links
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("A/P1/up", ".."),
+        ("A/P1/top", "../.."),
+        ("A/P1/above", "../../.."),
+        ("A/P1/self", "self"),
+        ("A/P1/gone", "nowhere"),
+        ("A/P1/gone.avi", "nowhere.avi"),
+        ("A/P1/other", "../P2"),
+        ("A/P1/other.avi", "../P2/c.avi"),
+        ("A/P1/again.avi", "c.avi"),
+        ("A/P3", "P2"),
+        ("B", "A"),
+        ("A/P1/root", "/"),
+    ],
+)
+def test_links_to_what_is_found_anyway_and_to_nothing_are_passed_over(linked, link, target):
+    (linked / "rec" / link).symlink_to(target)
+    assert found_in(linked) == (["A/P1/c.avi", "A/P2/c.avi"], [link])
+
+
+def test_two_links_that_lead_through_each_other_end(linked):
+    for name in ("up", "down"):
+        (linked / "rec/A/P1" / name).symlink_to("..")
+    assert found_in(linked) == (["A/P1/c.avi", "A/P2/c.avi"], ["A/P1/down", "A/P1/up"])
+
+
+def test_what_lies_elsewhere_is_followed_once(linked):
+    """Patients' folders may be links, and so may videos, as archives have them; the first to lead somewhere has it."""
+    (linked / "rec/A/P3").symlink_to(linked / "store/day1")
+    (linked / "rec/A/P4").mkdir()
+    (linked / "rec/A/P4/e.avi").symlink_to(linked / "store/e.avi")
+    (linked / "rec/A/P4/f.avi").symlink_to(linked / "store/day1/d.avi")
+    (linked / "rec/B").mkdir()
+    (linked / "rec/B/P5").symlink_to(linked / "store")
+    (linked / "store/day1/loop").symlink_to(linked / "store")
+    videos = ["A/P1/c.avi", "A/P2/c.avi", "A/P3/d.avi", "A/P3/loop/e.avi", "A/P3/seq"]
+    assert found_in(linked) == (videos, ["A/P3/loop/day1", "A/P4/e.avi", "A/P4/f.avi", "B/P5"])
+
+
+def test_links_to_hidden_contents_are_followed(linked):
+    """Git-annex keeps all contents in a hidden folder."""
+    (linked / "rec/.git").mkdir()
+    (linked / "rec/.git/contents").touch()
+    (linked / "rec/A/P2/d.avi").symlink_to("../../.git/contents")
+    assert found_in(linked) == (["A/P1/c.avi", "A/P2/c.avi", "A/P2/d.avi"], [])
+
+
+def test_pictures_of_another_patient_are_no_frames(tmp_path):
+    write_pictures(tmp_path / "rec/A/P1", levels(3))
+    write_pictures(tmp_path / "rec/A/P2", levels(1))
+    (tmp_path / "rec/A/P2/7.png").symlink_to("../P1/2.png")
+    one, other = find_recordings(tmp_path / "rec").found
+    assert [path.name for path in files_of(one)] == ["0.png", "1.png", "2.png"]
+    assert [path.name for path in files_of(other)] == ["0.png"]
+    assert [number for number, _ in grey_frames(other)] == [0]
+
+
+def test_a_folder_that_cannot_be_listed_does_not_end_the_search(linked, monkeypatch):
+    iterdir = type(linked).iterdir
+
+    def closed(self):
+        if self.name == "P1":
+            raise PermissionError(13, "Permission denied", str(self))
+        return iterdir(self)
+
+    monkeypatch.setattr(type(linked), "iterdir", closed)
+    recordings = find_recordings(linked / "rec")
+    assert [recording.video for recording in recordings.found] == ["A/P2/c.avi"]
+    assert recordings.closed == (linked / "rec/A/P1",)
+
+
+def test_what_is_no_file_is_left_alone(linked):
+    os.mkfifo(linked / "rec/A/P1/pipe.avi")
+    assert found_in(linked) == (["A/P1/c.avi", "A/P2/c.avi"], [])
+    assert [path.name for path in find_recordings(linked / "rec").others] == ["pipe.avi"]

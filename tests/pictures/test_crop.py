@@ -49,7 +49,7 @@ def test_the_columns_of_files_are_those_that_they_always_had():
     assert columns(Extracted) == [
         *("label", "patient", "video", "name", "fingerprint", "numbers", "duplicates"),
         *crop,
-        *("total", "squares", "content"),
+        *("total", "squares", "content", "digests"),
     ]
 
 

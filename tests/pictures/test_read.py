@@ -133,3 +133,26 @@ def test_what_cannot_be_read_ends_a_stream_that_does_not_report(tmp_path):
 def test_the_rate_is_the_videos(tmp_path):
     assert frame_rate(write_video(tmp_path / "clip.avi")) == 10
     assert frame_rate(save(tmp_path / "a.png")) is None
+
+
+def test_links_to_nothing_and_closed_folders_are_named(tmp_path, monkeypatch):
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+        save(tmp_path / name / "a.png")
+    (tmp_path / "open/b.png").symlink_to("b.png")
+    (tmp_path / "open/c.png").symlink_to("nowhere.png")
+    (tmp_path / "open/d").symlink_to(".")
+    iterdir = type(tmp_path).iterdir
+
+    def closed(self):
+        if self.name == "closed":
+            raise PermissionError(13, "Permission denied", str(self))
+        return iterdir(self)
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", closed)
+    lines = []
+    pictures = stream([tmp_path / "closed", tmp_path / "open"], report=lines.append)
+    assert [picture.source for picture in pictures] == [tmp_path / "open/a.png"]
+    assert [line.partition(":")[0] for line in lines] == [
+        str(tmp_path / x) for x in ("closed", "open/b.png", "open/c.png")
+    ]

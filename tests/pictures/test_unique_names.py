@@ -5,7 +5,22 @@ from hypothesis import strategies as st
 
 from xrcam_jax.pictures.unique_names import UniqueNames
 
-STEMS = st.sampled_from(["a", "a_2", "a_2_2", "a_000001", "a_000001_2", "a_2_000000", "b"])
+STEMS = st.sampled_from(
+    [
+        "a",
+        "a_2",
+        "a_2_2",
+        "a_000001",
+        "a_000001_2",
+        "a_2_000000",
+        "b",
+        "A",
+        "a_masks",
+        "a_000001_input",
+        "a_input_masks",
+    ]
+)
+ENDINGS = ("", "_masks", "_input", "_input_masks")
 
 
 def test_the_first_keeps_its_name_and_the_others_are_counted():
@@ -22,4 +37,27 @@ def test_names_of_pictures_and_of_frames_are_all_different(files):
     for stem, is_video in files:
         name = names.take(stem, is_video)
         given_names += [f"{name}_{frame:06d}" for frame in range(3)] if is_video else [name]
-    assert len(set(given_names)) == len(given_names)
+    # All that is called after them, on a system that does not tell capitals from small letters.
+    written = [f"{name}{ending}".lower() for name in given_names for ending in ENDINGS]
+    assert len(set(written)) == len(written)
+
+
+def test_names_that_some_systems_do_not_tell_apart_are_told_apart():
+    names = UniqueNames()
+    composed, taken_apart = "\u00c4rzte", "A\u0308rzte"
+    found = [
+        names.take(stem, is_video=False) for stem in (composed, taken_apart, composed.lower(), "STRASSE", "straße")
+    ]
+    assert found == [composed, f"{taken_apart}_2", f"{composed.lower()}_3", "STRASSE", "straße_2"]
+
+
+def test_names_are_fit_for_files():
+    names = UniqueNames()
+    kept = ["\u4e00" * 60, "नमस्ते", "👩\u200d⚕️", "a b,c;d", "=cmd"]
+    assert [names.take(stem, is_video=False) for stem in kept] == kept
+    for stem in ("\u4e00" * 84, "x" * 251, "\x1b[31mred", "two\nlines", "\u202egpj.exe", "caf\udce9"):
+        name = names.take(stem, is_video=False)
+        assert name != stem
+        assert len(name.encode()) <= 180
+        assert not set(name) & set("\x1b\n\u202e")
+    assert names.take("x" * 251, is_video=False) != names.take("x" * 252, is_video=False)

@@ -56,6 +56,13 @@ def test_a_folder_that_cannot_be_written(configured, tmp_path):
     assert configured(XDG_CACHE_HOME=tmp_path / "file") is None
 
 
+def test_a_folder_that_others_can_write_to(configured, tmp_path, caplog):
+    (tmp_path / "xrcam_jax").mkdir()
+    (tmp_path / "xrcam_jax").chmod(0o777)
+    assert configured(XDG_CACHE_HOME=tmp_path) is None
+    assert "compiled programs are not kept there" in caplog.text
+
+
 def test_the_command_line_keeps_and_the_benchmark_does_not(configured, tmp_path, capsys):
     assert not configured(lambda: main(["benchmark", "--help"]), XDG_CACHE_HOME=tmp_path)
     assert configured(lambda: main(["methods"])) == str(tmp_path / "xrcam_jax")

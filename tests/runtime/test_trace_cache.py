@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import jax
@@ -63,6 +64,11 @@ def forget():
     outline._outline.cache_clear()
 
 
+def programs(known):
+    """Returns the files of what was traced, without the key."""
+    return {path for path in known.iterdir() if path.name != ".key"}
+
+
 def never(*args, **options):
     raise AssertionError("traced again")
 
@@ -90,7 +96,7 @@ def same(a, b):
 def test_what_was_kept_is_not_traced_again_and_says_the_same(known, images, monkeypatch):
     first = explained(Small(), images)
     # The program, and the outline of the model.
-    assert len(list(known.iterdir())) == 2
+    assert len(programs(known)) == 2
     forget()
     monkeypatch.setattr(passes, "tap_program", never)
     monkeypatch.setattr(outline, "program_for", never)
@@ -116,7 +122,7 @@ def test_other_models_shapes_rules_and_settings_are_others(known, images):
     seen = set()
 
     def found():
-        new = {path.name for path in known.iterdir()} - seen
+        new = {path.name for path in programs(known)} - seen
         seen.update(new)
         return len(new)
 
@@ -160,7 +166,7 @@ class Called(Small):
 
 def test_what_cannot_be_kept_is_traced_each_time(known, images):
     same(explained(Called(), images), explained(Small(), images))
-    names = {path.name for path in known.iterdir()}
+    names = programs(known)
     # Two outlines and one program.
     assert len(names) == 3
 
@@ -170,15 +176,58 @@ def test_a_fault_of_the_model_is_told_as_ever(known, images):
         explained(Small(), images[..., :2])
 
 
-def test_a_damaged_file_is_written_anew(known, images):
+def test_a_damaged_file_is_written_anew(known, images, caplog):
     first = explained(Small(), images)
-    contents = {path: path.read_bytes() for path in known.iterdir()}
+    contents = {path: path.read_bytes() for path in programs(known)}
     for damage in (lambda content: b"", lambda content: content[:-7], lambda content: content[:90] + b"x" * 200):
+        caplog.clear()
         for path, content in contents.items():
             path.write_bytes(damage(content))
         forget()
         same(explained(Small(), images), first)
-        assert all(path.stat().st_size == len(content) for path, content in contents.items())
+        assert all(path.read_bytes()[64:] == content[64:] for path, content in contents.items())
+        lines = [record.getMessage() for record in caplog.records]
+        told = [f"{path} is discarded and made anew: it is not what was written there" for path in contents]
+        assert sorted(lines) == sorted(told)
+
+
+def test_a_planted_program_is_not_run(known, images):
+    """Whoever can write files, but does not know the key, can at best have them discarded."""
+    first, other = explained(Small(), images), explained(Small(seed=1, classes=3), images)
+    assert other.logits.shape == (2, 3)
+    for path in programs(known):
+        content = path.read_bytes()[64:]
+        path.write_bytes(sha256(content[::-1]).hexdigest().encode() + content[::-1])
+    forget()
+    same(explained(Small(), images), first)
+    # A file of another program that was written with the key is not that program either.
+    one, *others = sorted(programs(known))
+    for path in others:
+        path.write_bytes(one.read_bytes())
+    forget()
+    same(explained(Small(), images), first)
+
+
+def test_what_can_be_read_and_not_run_is_made_anew(known, images, monkeypatch, caplog):
+    """Another version may have written it, or this one with a fault."""
+    first = explained(Small(), images)
+    key = (known / ".key").read_bytes()
+    for path in programs(known):
+        if b"first" not in path.read_bytes()[:200]:
+            path.write_bytes(traced._seal(key, path.name, b"garbage") + b"garbage")
+    forget()
+    same(explained(Small(), images), first)
+    assert [record.getMessage().count("is discarded and made anew") for record in caplog.records] == [1]
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(known, images, caplog):
+    explained(Small(), images)
+    before = {path: path.stat().st_mtime_ns for path in known.iterdir()}
+    known.chmod(0o777)
+    forget()
+    assert np.isfinite(explained(Small(classes=4), images).logits).all()
+    assert {path: path.stat().st_mtime_ns for path in known.iterdir()} == before
+    assert f"{known}: not used, since others can write there" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written(known, images):

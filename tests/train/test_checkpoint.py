@@ -1,5 +1,6 @@
 """Checkpoints are whole, whatever happens, and come back bit for bit."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,80 @@ def test_another_model_is_refused_by_name(checkpoints, tmp_path):
     checkpoints.save("last", learner(Tiny())[1], {})
     with pytest.raises(ValueError, match=rf"{tmp_path}/last/0: cannot be read"):
         checkpoints.restore("last", learner(Tiny(norm=False))[1])
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Writes a checkpoint."""
+    folder, state = tmp_path_factory.mktemp("written"), learner(Tiny())[1]
+    kept = Checkpoints(folder)
+    kept.save("last", state, {"score": 0.5, "history": [{"epoch": 1}]})
+    kept.close()
+    return folder, state
+
+
+FILES = ("state/ocdbt.process_0/d/*", "state/d/*", "progress/metadata", "state/_METADATA")
+
+
+@pytest.mark.parametrize("pattern", FILES)
+def test_a_flipped_bit_is_noticed_or_does_no_harm(written, tmp_path, capfd, pattern):
+    folder, state = written
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    for path in (tmp_path / "last/0").glob(pattern):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
+    kept = Checkpoints(tmp_path)
+    problem = ""
+    try:
+        restored, progress = kept.restore("last", state)
+    except ValueError as error:
+        problem = str(error)
+    if problem:
+        assert problem.startswith(f"{tmp_path}/last/0: ")
+        assert "\n" not in problem
+    else:
+        jax.tree.map(np.testing.assert_array_equal, restored, state)
+        assert progress == {"score": 0.5, "history": [{"epoch": 1}]}
+    kept.close()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_other_arrays_are_refused(written, tmp_path):
+    """Whole files of another state, of the same shapes: no checksum of a file would tell."""
+    folder, state = written
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    other = Checkpoints(tmp_path / "other")
+    other.save("last", changed(state, 0), {"score": 0.5, "history": [{"epoch": 1}]})
+    other.close()
+    shutil.rmtree(tmp_path / "last/0/state")
+    shutil.copytree(tmp_path / "other/last/0/state", tmp_path / "last/0/state")
+    kept = Checkpoints(tmp_path)
+    with pytest.raises(ValueError, match=rf"{tmp_path}/last/0: damaged, it is not what was written there"):
+        kept.restore("last", state)
+    kept.close()
+
+
+FULL = """
+import resource, signal, sys
+from tests.train.tiny import Tiny, learner
+from xrcam_jax.train.checkpoint import Checkpoints
+kept = Checkpoints(sys.argv[1])
+state = learner(Tiny())[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+try:
+    kept.save("last", state, {})
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_is_full_is_one_line(tmp_path):
+    """A limit on the size of files stands in for the disk."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], cwd=root, capture_output=True, text=True)
+    assert done.stdout == f"{tmp_path}/last: cannot be written (File too large)\n"
+    assert "Traceback" not in done.stderr
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_weights(tmp_path):

@@ -1,13 +1,13 @@
 """Checks arguments before anything is loaded or compiled; what is wrong is said in one line."""
 
 import argparse
-import json
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 from xrcam_jax.errors import CommandError, unknown
+from xrcam_jax.runtime.texts import read_json, read_text
 
 
 def check_names(argument: str, names: Collection[str], known: Collection[str]) -> None:
@@ -54,6 +54,26 @@ def check_at_least_one(argument: str, value: int) -> None:
     """
     if value < 1:
         raise CommandError(f"{argument}: {value} is less than 1")
+
+
+def check_seed(argument: str, value: int) -> None:
+    """Refuses seeds that JAX would not take, or take for another one: it drops what is beyond 32 bits.
+
+    Args:
+      argument: what the message calls the argument.
+      value: what was given.
+
+    Raises:
+      CommandError: the value is negative or has more than 32 bits.
+
+    Example:
+      >>> from xrcam_jax.arguments.checks import check_seed
+      >>> check_seed("--seed", -1)
+      Traceback (most recent call last):
+      xrcam_jax.errors.CommandError: --seed: -1 is not in 0 to 4294967295
+    """
+    if not 0 <= value < 2**32:
+        raise CommandError(f"{argument}: {value} is not in 0 to {2**32 - 1}")
 
 
 def batch_size(text: str) -> int | Literal["auto"]:
@@ -189,17 +209,21 @@ def read_labels(argument: str, path: Path) -> list[str]:
       ['glioma', 'meningioma']
     """
     try:
-        text = path.read_text(encoding="utf-8")
         if path.suffix.lower() != ".json":
-            return [line.strip() for line in text.splitlines() if line.strip()]
-        content = json.loads(text)
+            return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+        content = read_json(path)
+    except OSError as error:
+        raise CommandError(f"{argument}: cannot read {path} ({error.strerror})") from error
+    except ValueError as error:
+        raise CommandError(f"{argument}: {error}") from error
+    try:
         if isinstance(content, dict):
             content = [content[str(index)] for index in range(len(content))]
         # ImageNet's own index has a pair for each class, a WordNet number and a name.
-        return [str(entry[-1] if isinstance(entry, list) else entry) for entry in content]
-    except OSError as error:
-        raise CommandError(f"{argument}: cannot read {path} ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise CommandError(
-            f"{argument}: {path} is neither a name a line nor JSON (a list, or an object with keys 0, 1, ...)"
-        ) from error
+        names = [entry[-1] if isinstance(entry, list) else entry for entry in content]
+    except (KeyError, TypeError, IndexError):
+        names = [None]
+    if isinstance(content, str) or not all(isinstance(name, str | int | float) for name in names):
+        expected = "a list of names in JSON, or an object with keys 0, 1, ..."
+        raise CommandError(f"{argument}: {path}: expected {expected}, found something else")
+    return [str(name) for name in names]

@@ -1,7 +1,9 @@
 """All commands have this argument parser; several of them take values of these kinds."""
 
 import argparse
-from typing import NoReturn
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from xrcam_jax.errors import CommandError
 
@@ -12,6 +14,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises a :class:`CommandError` with ``message`` and where to read more."""
         raise CommandError(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Does what argparse does, and refuses what argparse would make no value of: ``--every=--``, and zero bytes."""
+        args = sys.argv[1:] if args is None else list(args)
+        for argument in args:
+            name, equals, value = argument.partition("=")
+            if name.startswith("-") and equals and value == "--":
+                self.error(f"argument {name}: expected a value, found '--'")
+            if "\0" in argument:
+                self.error(f"{argument!r}: an argument cannot have zero bytes in it")
+        return super().parse_known_args(args, namespace)
 
 
 def names(text: str) -> list[str]:

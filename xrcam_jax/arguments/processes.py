@@ -87,6 +87,8 @@ def join(options: argparse.Namespace) -> None:
 
     from xrcam_jax.runtime.devices import wait_for_all
 
+    # JAX would take SIGTERM for itself, to tell programs that save something at its coming; these just end.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             options.coordinator, options.processes, options.process, shutdown_timeout_seconds=_SHUTDOWN_SECONDS

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xrcam_jax.arguments.parser import Parser
 from xrcam_jax.checkpoints.convert import to_timm
 from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.checkpoints.save import save_orbax, save_timm
@@ -65,7 +66,7 @@ def shortened(message: str, limit: int = 10) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="xrcam convert",
         description="Convert a checkpoint, exactly or not at all, and read back what was written.",
         epilog=EXAMPLE,

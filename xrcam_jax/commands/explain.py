@@ -11,10 +11,12 @@ from xrcam_jax.arguments.checks import (
     check_at_least_one,
     check_inputs,
     check_names,
+    check_seed,
     check_video,
     prepare_folder,
     read_labels,
 )
+from xrcam_jax.arguments.outputs import alone_at, alone_in
 from xrcam_jax.arguments.parser import names
 from xrcam_jax.commands import layers
 from xrcam_jax.errors import CommandError
@@ -99,9 +101,13 @@ def run(options: argparse.Namespace) -> int:
     labels = _check(options)
     processes.join(options)
 
-    from xrcam_jax.commands.explaining import explain_all
+    from xrcam_jax.commands.explaining import explain_all, writes_video
 
-    return explain_all(options, labels)
+    if writes_video(options.out):
+        with alone_at("--out", options.out):
+            return explain_all(options, labels)
+    with alone_in("--out", options.out, several=processes.several(options)):
+        return explain_all(options, labels)
 
 
 def _check(options: argparse.Namespace) -> list[str] | None:
@@ -109,6 +115,7 @@ def _check(options: argparse.Namespace) -> list[str] | None:
     if options.batch_size != "auto":
         check_at_least_one("--batch-size", options.batch_size)
     check_at_least_one("--every", options.every)
+    check_seed("--seed", options.seed)
     if options.chunk_size is not None:
         check_at_least_one("--chunk-size", options.chunk_size)
     processes.check(options)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +26,7 @@ from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
 from xrcam_jax.pictures.read import Picture, count, is_video, stream
 from xrcam_jax.runtime.devices import is_first, summed_over_processes
+from xrcam_jax.runtime.names import printable
 from xrcam_jax.runtime.prefetch import map_ahead, read_ahead
 
 
@@ -54,32 +55,40 @@ def explain_all(options: argparse.Namespace, labels: list[str] | None) -> int:
     job = _job(options, labels, pace)
     if is_first():
         print(_field_of_view(options, job.config))
-    unread: list[str] = []
-
-    def report(line: str) -> None:
-        unread.append(line)
-        tqdm.write(f"xrcam explain: {line}", file=sys.stderr)
-
+    unread, unwritten = _Lines(), _Lines()
     process, together = jax.process_index(), jax.process_count()
     pictures = stream(
         options.inputs,
         every=options.every,
-        report=report,
+        report=unread.add,
         share=(process, together),
         field_of_view=options.field_of_view or job.config.field_of_view,
-        notice=tqdm.write,
+        notice=lambda line: tqdm.write(printable(line)),
     )
     total = len(range(process, count(options.inputs, every=options.every), together))
     bar = tqdm(total=total, unit=" frames", disable=None if is_first() else True)
     found = explained(job, pictures)
-    with bar, _sink(job, labels) as sink, closing(map_ahead(sink.write, found, 1)) as done:
+    with bar, _sink(job, labels, unwritten.add) as sink, closing(map_ahead(sink.write, found, 1)) as done:
         for number in done:
             pace.frames += number
             bar.update(number)
-    pace.frames, failures = summed_over_processes(pace.frames, len(unread))
+    pace.frames, failures, left_out = summed_over_processes(pace.frames, unread.count, unwritten.count)
     if is_first():
-        print(f"{pace.frames} explained, {failures} could not be read. {_where(options.out, pace)}")
-    return 1 if failures or not pace.frames else 0
+        written = f", {left_out} not be written" if left_out else ""
+        print(f"{pace.frames} explained, {failures} could not be read{written}. {_where(options.out, pace)}")
+    return 1 if failures or left_out or not pace.frames else 0
+
+
+class _Lines:
+    """Tells, as they come, which files cannot be read or written, and counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, line: str) -> None:
+        """Prints a line that names a file."""
+        self.count += 1
+        tqdm.write(printable(f"xrcam explain: {line}"), file=sys.stderr)
 
 
 def _field_of_view(options: argparse.Namespace, config: Preprocessing) -> str:
@@ -152,11 +161,11 @@ def _bar(items: Iterable, total: int, name: str) -> Iterable:
     return tqdm(items, total=total, desc=name, unit="chunk", leave=False, disable=None)
 
 
-def _sink(job: Job, labels: list[str] | None) -> Results | OverlayVideo:
+def _sink(job: Job, labels: list[str] | None, report: Callable[[str], None]) -> Results | OverlayVideo:
     options = job.options
     if writes_video(options.out):
         return OverlayVideo(options.out, job.config, labels, options.every)
-    return Results(options.out, job.config, labels)
+    return Results(options.out, job.config, labels, report)
 
 
 def _where(out: Path, pace: Pace) -> str:

@@ -17,6 +17,7 @@ from xrcam_jax.pictures import plot
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.pictures.read import Picture, frame_rate
 from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE, VideoFile
+from xrcam_jax.runtime.names import printable
 
 # In pixels. Smaller panels have no room for words; wider frames suit neither screen nor encoder.
 _SMALLEST, _WIDEST = 256, 3840
@@ -49,7 +50,7 @@ class OverlayVideo:
             self._file.finish()
         else:
             kept = self._file.close()
-            print(f"xrcam explain: {self._file.frames} frames so far are in {kept}", file=sys.stderr)
+            print(printable(f"xrcam explain: {self._file.frames} frames so far are in {kept}"), file=sys.stderr)
 
     def write(self, batch: Sequence[tuple[Picture, Result]]) -> int:
         """Adds the pictures in order; returns how many.

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xrcam_jax.arguments.checks import check_at_least_one, prepare_folder
+from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.names import printable
 
 if TYPE_CHECKING:
     from xrcam_jax.data.frames import Extracted
@@ -45,24 +47,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prepares the recordings; returns the exit status."""
     recordings = _check(options)
+    with alone_in("OUT", options.out):
+        return _prepare(options, recordings)
 
+
+def _prepare(options: argparse.Namespace, recordings: "Recordings") -> int:
     from tqdm import tqdm
 
     from xrcam_jax.data.frames import collate, extract_all
     from xrcam_jax.data.manifest import read_origin, write_origin
 
     failures: list[str] = [f"{path}: not in the folder of a class and a patient" for path in recordings.misplaced]
+    failures += [f"{path}: the folder cannot be listed" for path in recordings.closed]
     for line in [*failures, *_left_out(recordings)]:
         _say(line)
 
+    def remark(line: str) -> None:
+        tqdm.write(printable(f"xrcam {NAME}: {line}"), file=sys.stderr)
+
     def report(line: str) -> None:
         failures.append(line)
-        tqdm.write(f"xrcam {NAME}: {line}", file=sys.stderr)
+        remark(line)
 
     def progress(items: Sequence):
         return tqdm(items, unit="recording", disable=None)
 
-    extracted = extract_all(recordings.found, options.out, every=options.every, report=report, progress=progress)
+    extracted = extract_all(
+        recordings.found, options.out, every=options.every, report=report, remark=remark, progress=progress
+    )
     if not extracted:
         _say("no recording could be read")
         return 1
@@ -111,7 +123,9 @@ def _check(options: argparse.Namespace) -> "Recordings":
 def _left_out(recordings: "Recordings") -> list[str]:
     names = [path.name for path in recordings.others]
     listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return [f"left out, since neither videos nor pictures: {len(names)} files ({listed})"] if names else []
+    others = [f"left out, since neither videos nor pictures: {len(names)} files ({listed})"] if names else []
+    why = "a link to a folder above, to what is found elsewhere, or to nothing; passed over"
+    return others + [f"{path}: {why}" for path in recordings.links]
 
 
 def _summarise(prepared: "Prepared", extracted: Sequence["Extracted"]) -> None:
@@ -136,7 +150,7 @@ def _summarise(prepared: "Prepared", extracted: Sequence["Extracted"]) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"xrcam {NAME}: {line}", file=sys.stderr)
+    print(printable(f"xrcam {NAME}: {line}"), file=sys.stderr)
 
 
 def _fractions(text: str) -> tuple[float, ...]:

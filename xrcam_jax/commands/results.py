@@ -15,7 +15,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +31,8 @@ from xrcam_jax.pictures import plot
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing
 from xrcam_jax.pictures.read import Picture
 from xrcam_jax.runtime.devices import gather_bytes, is_first
-from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.files import OF_ONE_FILE, naming, write_whole
+from xrcam_jax.runtime.names import cell, printable
 
 SUMMARY = "summary.csv"
 COLUMNS = ("file", "name", "predicted", "label", "score", "target", "target_score")
@@ -79,18 +80,28 @@ class Results:
 
     Several processes share a folder. Each leaves the context when its pictures are written, waits there for the others,
     and gets a ConnectionError if one of them has failed.
+
+    Args:
+      folder: exists.
+      config: how pictures are prepared for the network.
+      labels: names of the classes, or None.
+      report: called with a line that names each file that cannot be written for what it is called; the other pictures
+        go on.
     """
 
-    def __init__(self, folder: Path, config: Preprocessing, labels: list[str] | None):
-        self.folder, self.config, self.labels = folder, config, labels
+    def __init__(
+        self, folder: Path, config: Preprocessing, labels: list[str] | None, report: Callable[[str], None] = print
+    ):
+        self.folder, self.config, self.labels, self._report = folder, config, labels, report
         self._together = jax.process_count()
         self._rows: list[tuple[int, str]] = []
 
     def __enter__(self) -> "Results":
         # Of several processes the first one keeps the summary. The rows of the others come at the end.
-        path = self.folder / SUMMARY if is_first() else os.devnull
-        self._file = Path(path).open("w", newline="", encoding="utf-8")
-        self._file.write(_row((*COLUMNS, *BOX)))
+        path = self.folder / SUMMARY if is_first() else Path(os.devnull)
+        with naming(path):
+            self._file = path.open("wb", buffering=0)
+        self._append(_row((*COLUMNS, *BOX)))
         self._threads = ThreadPoolExecutor()
         return self
 
@@ -101,14 +112,42 @@ class Results:
             self._gather()
 
     def write(self, batch: Sequence[tuple[Picture, Result]]) -> int:
-        """Writes the files of each picture, adds it to the summary and prints a line; returns how many there were.
+        """Writes the files of each picture, adds it to the summary and prints a line; returns how many are written.
 
         Raises:
           OSError: the disk is full, or the folder no longer to be written to.
         """
-        for picture, result in self._threads.map(self._write, *zip(*batch, strict=True)):
-            self._record(picture, result)
-        return len(batch)
+        written = 0
+        for (picture, result), error in zip(
+            batch, self._threads.map(self._tried, *zip(*batch, strict=True)), strict=True
+        ):
+            if error is None:
+                self._record(picture, result)
+                written += 1
+            else:
+                self._report(f"{error.filename}: {error.strerror}; {picture.source} is left out")
+        return written
+
+    def _tried(self, picture: Picture, result: Result) -> OSError | None:
+        """Writes the files of one picture; returns why one of them cannot be written that is no reason to stop."""
+        try:
+            self._write(picture, result)
+        except OSError as error:
+            if error.errno not in OF_ONE_FILE:
+                raise
+            return error
+        return None
+
+    def _append(self, row: str) -> None:
+        """Adds a row to the summary, whole or not at all."""
+        rest, start = memoryview(row.encode()), self._file.seek(0, os.SEEK_END)
+        with naming(self.folder / SUMMARY):
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                self._file.truncate(start)
+                raise
 
     def _gather(self) -> None:
         """Completes the summary with what other processes have done."""
@@ -117,8 +156,7 @@ class Results:
             rows = [row for _, row in sorted(row for part in parts for row in part)]
             write_whole(self.folder / SUMMARY, "".join([_row((*COLUMNS, *BOX)), *rows]).encode())
 
-    def _write(self, picture: Picture, result: Result) -> tuple[Picture, Result]:
-        """Writes the files of one picture; returns what it was given."""
+    def _write(self, picture: Picture, result: Result) -> None:
         box = picture.seen(self.config)
         overlays = {
             method: {layer: plot.overlay(picture.pixels, saliency, box=box) for layer, saliency in maps.items()}
@@ -140,8 +178,7 @@ class Results:
             masks = {method: {k: _mask(m) for k, m in maps.items()} for method, maps in result.maps.items()}
             self._compare(picture, overlays, title)
             self._compare(picture, masks, f"{title}; above mean + deviation", "_masks")
-        write_whole(self.folder / "maps" / f"{picture.name}.npz", _npz(result, box))
-        return picture, result
+        write_whole(self.folder / "maps" / f"{picture.name}.npz", _npz(result, box), synced=False)
 
     def _compare(self, picture: Picture, pictures: dict[str, dict], title: str, suffix: str = "") -> None:
         """Saves methods as columns and layers as rows; methods that have only the input get a sheet of their own."""
@@ -163,17 +200,16 @@ class Results:
         label = self.labels[predicted] if self.labels else ""
         scores = f"{result.score(predicted):.6f}", f"{result.score(target):.6f}"
         box = picture.seen(self.config)
-        row = _row((picture.source, picture.name, predicted, label, scores[0], target, scores[1], *box))
+        row = _row((str(picture.source), picture.name, predicted, label, scores[0], target, scores[1], *box))
         if self._together > 1:
             self._rows.append((picture.number, row))
-        self._file.write(row)
-        self._file.flush()
-        tqdm.write(f"{picture.name}: {result.describe(self.labels)}")
+        self._append(row)
+        tqdm.write(printable(f"{picture.name}: {result.describe(self.labels)}"))
 
 
 def _row(values: Iterable[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text).writerow(values)
+    csv.writer(text).writerow(map(cell, values))
     return text.getvalue()
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xrcam_jax.arguments import processes
-from xrcam_jax.arguments.checks import check_at_least_one, check_names, prepare_folder
+from xrcam_jax.arguments.checks import check_at_least_one, check_names, check_seed, prepare_folder
+from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.names import printable
+from xrcam_jax.runtime.texts import read_json
 
 if TYPE_CHECKING:
     from xrcam_jax.commands.training import TrainingTask
@@ -74,14 +77,16 @@ def run(options: argparse.Namespace) -> int:
     from xrcam_jax.train.loop import Diverged
 
     task = _task(options)
-    _check_settings(options.out, task.settings)
-    try:
-        train(task)
-        return 0
-    except (Diverged, ValueError) as error:
-        if is_first():
-            print(f"xrcam train: error: {error}; {options.out / 'last'} is as it was before", file=sys.stderr)
-        return 1
+    with alone_in("--out", options.out, several=processes.several(options)):
+        _check_settings(options.out, task.settings)
+        try:
+            train(task)
+            return 0
+        except (Diverged, ValueError) as error:
+            if is_first():
+                line = f"xrcam train: error: {error}; {options.out / 'last'} is as it was before"
+                print(printable(line), file=sys.stderr)
+            return 1
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -94,9 +99,9 @@ def _check(options: argparse.Namespace) -> None:
         raise CommandError(f"--dropout: {options.dropout} is not in [0, 1)")
     if not 0 < options.learning_rate < float("inf"):
         raise CommandError(f"--learning-rate: {options.learning_rate} is not a positive number")
-    for name in ("seed", "checkpoint_every"):
-        if getattr(options, name) < 0:
-            raise CommandError(f"--{name.replace('_', '-')}: {getattr(options, name)} is less than 0")
+    if options.checkpoint_every < 0:
+        raise CommandError(f"--checkpoint-every: {options.checkpoint_every} is less than 0")
+    check_seed("--seed", options.seed)
     processes.check(options)
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
@@ -124,16 +129,20 @@ def _task(options: argparse.Namespace) -> "TrainingTask":
         )
     try:
         prepared = read_prepared(options.prepared)
-        size = options.size or common_size(prepared)
     except ValueError as error:
         raise CommandError(str(error)) from error
+    size = options.size or common_size(prepared)
     for part in ("train", "validation"):
         if not prepared.part(part):
             raise CommandError(f"{options.prepared}: no frames are in the part {part!r}")
     if len(prepared.classes) < 2:
         raise CommandError(f"{options.prepared}: the only class is {', '.join(prepared.classes)}; there is no choice")
     weights = _weights_of_classes(options.class_weights, prepared)
-    return TrainingTask(options, prepared, size, weights, _settings(options, prepared, size, weights))
+    try:
+        settings = _settings(options, prepared, size, weights)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    return TrainingTask(options, prepared, size, weights, settings)
 
 
 def _weights_of_classes(given: str | tuple[float, ...] | None, prepared: "Prepared") -> tuple[float, ...] | None:
@@ -153,6 +162,8 @@ def _weights_of_classes(given: str | tuple[float, ...] | None, prepared: "Prepar
 def _settings(
     options: argparse.Namespace, prepared: "Prepared", size: int, weights: tuple[float, ...] | None
 ) -> dict[str, Any]:
+    from xrcam_jax.data.checksums import checksum_of_frames
+
     content = json.dumps([[asdict(frame) for frame in prepared.frames], sorted(prepared.parts.items())])
     return {
         **{name: getattr(options, name) for name in RECORDED},
@@ -163,6 +174,7 @@ def _settings(
         "statistics": asdict(prepared.statistics),
         # The data's place is not recorded, since it may change.
         "data": f"{len(prepared.frames)} frames, checksum {zlib.crc32(content.encode()):08x}",
+        "pictures": checksum_of_frames(prepared.folder, prepared.frames),
     }
 
 
@@ -174,9 +186,10 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
     path = out / SETTINGS
     if path.is_file() and any((out / "last").glob("[0-9]*")):
         try:
-            old = json.loads(path.read_text(encoding="utf-8"))
+            # Runs of earlier versions did not note what is in the pictures.
+            old = {"pictures": settings["pictures"], **read_json(path)}
             differ = [name for name in settings if old.get(name) != settings[name] and name not in EXTENDABLE]
-        except (ValueError, AttributeError) as error:
+        except (ValueError, TypeError) as error:
             raise CommandError(f"--out: {path} is not as a run writes it ({error})") from error
         if differ:
             found = "; ".join(f"{name} {old.get(name)!r}, now {settings[name]!r}" for name in differ)

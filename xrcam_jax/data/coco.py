@@ -10,8 +10,10 @@ Every annotation has one outcome, which :class:`Tally` counts:
 - used: it marks at least one pixel of the crop.
 - duplicate: it is the same in every respect as another one, which is kept.
 - dropped frame: its frame was left out by the preparation, which kept others of the same recording.
-- unknown image: its image is no frame of any prepared recording, or is not listed.
+- unknown image: its image is no frame of any prepared recording, or is not listed, or it has none.
+- unknown category: its category is not listed, or it has none.
 - size mismatch: its image has neither the size of the crop nor that of the recording's frames.
+- no geometry: it has neither a segmentation nor a box.
 - empty: the points of all its polygons lie on one line, or it is too thin to cover a pixel.
 - outside the crop: it marks something, but no pixel of the crop.
 
@@ -20,35 +22,41 @@ The tally also counts what those that are used are, and what is remarkable about
 - polygon, RLE, box: what the mask was drawn from. The box counts only where there is no segmentation.
 - clipped to the crop: what it marks outside of the crop is cut off.
 - self-crossing: parts that are encircled an even number of times are outside (as in pycocotools).
-- renumbered: its id belongs to another annotation as well; the later one gets the next free id.
+- renumbered: its id belongs to another annotation as well, or is no number; it gets the next free one.
 - crowd: it is marked as a group (``iscrowd``); its mask counts like any other.
 """
 
-import json
 import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from pycocotools import mask as coco
 
-from xrcam_jax.data.coco_format import Annotation, Polygon, parsed
+from xrcam_jax.data.coco_format import Annotation, Id, Polygon, parsed
 from xrcam_jax.data.manifest import Frame
 from xrcam_jax.pictures.preprocessing import Box
+from xrcam_jax.runtime.texts import read_json
 
-OUTCOMES = ("used", "duplicate", "dropped frame", "unknown image", "size mismatch", "empty", "outside the crop")
+OUTCOMES = (
+    *("used", "duplicate", "dropped frame", "unknown image", "unknown category"),
+    *("size mismatch", "no geometry", "empty", "outside the crop"),
+)
 REMARKS = ("polygon", "RLE", "box", "clipped to the crop", "self-crossing", "renumbered", "crowd")
 
 # Largest coordinate, in sides of the image. pycocotools allocates in proportion to an outline's length, so absurd
 # coordinates would take all memory.
 FARTHEST = 10
+# Longest outline, in pixels, for the same reason.
+LONGEST = 2_000_000
+# Most pairs of edges that are looked at for crossings; edges of real outlines lie near a few others each.
+PAIRS = 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,26 +178,30 @@ def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> A
         duplicate                    0
         dropped frame                0
         unknown image                0
+        unknown category             0
         size mismatch                0
+        no geometry                  0
         empty                        0
         outside the crop             0
     """
     try:
-        images, categories, annotations = parsed(json.loads(Path(path).read_text(encoding="utf-8-sig")))
+        content = read_json(path)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    try:
+        images, categories, annotations = parsed(content)
         by_name = {_base(frame.file): frame for frame in frames}
         recordings = {name.rpartition("_")[0] for name in by_name}
         places = {id: _place(image, by_name, recordings) for id, image in images.items()}
         outcomes, remarks = Counter[str](), Counter[str]()
         instances: dict[str, list[Instance]] = {frame.file: [] for frame in frames}
         for annotation in annotations:
-            place = places.get(annotation.image, "unknown image")
+            place = places.get(annotation.image, "unknown image") if annotation.image is not None else "unknown image"
             outcome, found, remarkable = _judged(annotation, place, categories)
             outcomes[outcome] += 1
             remarks.update(remarkable)
             if found is not None and isinstance(place, _Place):
                 instances[place.frame.file].append(found)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
     except RecursionError:
         raise ValueError(f"{path}: expected COCO annotations, found JSON nested too deep") from None
     except ValueError as error:
@@ -209,14 +221,16 @@ class _Place(NamedTuple):
 
 
 def _judged(
-    annotation: Annotation, place: _Place | str, categories: dict[int, str]
+    annotation: Annotation, place: _Place | str, categories: dict[Id, str]
 ) -> tuple[str, Instance | None, list[str]]:
     """Returns the outcome of an annotation, the instance if it is used, and what is remarkable about it."""
-    if annotation.category not in categories:
-        raise ValueError(f"{annotation.where}.category_id: {annotation.category} is not listed in categories")
+    regions = annotation.regions
     if annotation.duplicate or isinstance(place, str):
         return ("duplicate" if annotation.duplicate else str(place)), None, []
-    regions = annotation.regions
+    if annotation.category is None or annotation.category not in categories:
+        return "unknown category", None, []
+    if regions.kind == "nothing":
+        return "no geometry", None, []
     mask = _mask(annotation, place)
     cropped = mask[place.crop.slices]
     leaves = any(
@@ -227,7 +241,7 @@ def _judged(
     remarkable = {
         regions.kind: True,
         "clipped to the crop": leaves or mask.sum() > cropped.sum(),
-        "self-crossing": any(_crosses_itself(polygon) for polygon in regions.polygons),
+        "self-crossing": any(_crosses_itself(annotation.where, polygon) for polygon in regions.polygons),
         "renumbered": annotation.renumbered,
         "crowd": annotation.crowd,
     }
@@ -266,6 +280,9 @@ def _mask(annotation: Annotation, place: _Place) -> Bool[np.ndarray, "h w"]:
     farthest = FARTHEST * max(height, width)
     if any(np.abs(polygon).max() > farthest for polygon in polygons):
         raise ValueError(f"{annotation.where}: expected coordinates of at most {farthest} pixels")
+    length = sum(np.abs(polygon - np.roll(polygon, -1, axis=0)).max(axis=1).sum() for polygon in polygons)
+    if length > LONGEST:
+        raise ValueError(f"{annotation.where}: expected outlines of at most {LONGEST} pixels, found {length:.0f}")
     if rle is None and not polygons:
         return np.zeros((height, width), bool)
     outlines = [polygon.ravel().tolist() for polygon in polygons]
@@ -278,15 +295,35 @@ def _mask(annotation: Annotation, place: _Place) -> Bool[np.ndarray, "h w"]:
         return coco.decode(runs).astype(bool)
 
 
-def _crosses_itself(polygon: Polygon) -> bool:
+def _crosses_itself(where: str, polygon: Polygon) -> bool:
     """Tells whether two edges of a polygon cross; edges that merely touch do not."""
     starts, ends = polygon, np.roll(polygon, -1, axis=0)
-    for start, end in zip(starts, ends, strict=True):
-        parted = _side(start, end, starts) * _side(start, end, ends) < 0
-        parts = _side(starts, ends, start) * _side(starts, ends, end) < 0
+    for one, other in _near(where, starts, ends):
+        parted = _side(starts[one], ends[one], starts[other]) * _side(starts[one], ends[one], ends[other]) < 0
+        parts = _side(starts[other], ends[other], starts[one]) * _side(starts[other], ends[other], ends[one]) < 0
         if (parted & parts).any():
             return True
     return False
+
+
+def _near(where: str, starts: Polygon, ends: Polygon) -> Iterator[tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]]:
+    """Yields pairs of edges that overlap along one axis, many at a time; edges that do not cannot cross."""
+    low, high = np.minimum(starts, ends), np.maximum(starts, ends)
+    # Of the edges in order of where they begin, those near an edge are the next ones that begin before it ends.
+    orders = [np.argsort(low[:, axis], kind="stable") for axis in (0, 1)]
+    counts = [
+        np.searchsorted(low[order, axis], high[order, axis], side="right") - np.arange(1, len(order) + 1)
+        for axis, order in enumerate(orders)
+    ]
+    axis = int(counts[1].sum() < counts[0].sum())
+    order, count = orders[axis], counts[axis]
+    if count.sum() > PAIRS:
+        raise ValueError(f"{where}: expected a polygon of simpler shape, found {len(order)} edges beside each other")
+    for part in np.array_split(np.arange(len(order)), 1 + count.sum() // 1_000_000):
+        one = np.repeat(part, count[part])
+        first = np.repeat(np.cumsum(count[part]) - count[part], count[part])
+        other = one + 1 + np.arange(len(one)) - first
+        yield order[one], order[other]
 
 
 def _side(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> Float[np.ndarray, "n"]:

@@ -1,21 +1,30 @@
 """Reading what a COCO file says: each part is checked for its own sake, whatever frames there are.
 
-Where something is not as COCO has it, a ValueError names its key.
+Where something is not as COCO has it, a ValueError names its key. What common tools write in other ways counts as
+what it means: ids as text or as 7.0, ``iscrowd`` as null or text, one polygon without a list around it, and compressed
+runs without the image's size.
 """
 
+import json
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 Polygon = Float[np.ndarray, "points 2"]
+#: An id is a number, also where it is written as text, or else a text.
+Id = int | str
+
+# In six bits a character, as many as a run of 2^64 pixels has.
+_LONGEST_NUMBER = 13
 
 
 class Regions(NamedTuple):
     """Regions are what an annotation marks.
 
     Attributes:
-      kind: what it is drawn from, ``"polygon"``, ``"RLE"`` or ``"box"``.
+      kind: what it is drawn from, ``"polygon"``, ``"RLE"`` or ``"box"``; ``"nothing"`` where there is none of these.
       polygons: x and y of corners, in the image's pixels; a box is a polygon too.
       rle: uncompressed, with its ``size`` and ``counts``; None where there are polygons.
     """
@@ -31,8 +40,8 @@ class Annotation(NamedTuple):
     Attributes:
       where: its key in the file.
       number: its id, unique in the file.
-      image: id of the image that it is of.
-      category: id of its category.
+      image: id of the image that it is of, or None.
+      category: id of its category, or None.
       crowd: whether it marks a group.
       regions: what it marks.
       duplicate: whether an annotation before it is the same in every respect.
@@ -41,15 +50,15 @@ class Annotation(NamedTuple):
 
     where: str
     number: int
-    image: int
-    category: int
+    image: Id | None
+    category: Id | None
     crowd: bool
     regions: Regions
     duplicate: bool
     renumbered: bool
 
 
-def parsed(content: Any) -> tuple[dict[int, dict], dict[int, str], list[Annotation]]:
+def parsed(content: Any) -> tuple[dict[Id, dict], dict[Id, str], list[Annotation]]:
     """Takes a COCO file apart.
 
     Args:
@@ -73,49 +82,88 @@ def parsed(content: Any) -> tuple[dict[int, dict], dict[int, str], list[Annotati
     """
     if not isinstance(content, dict):
         raise ValueError(f"expected a COCO object, found {type(content).__name__}")
-    images: dict[int, dict] = {}
+    images: dict[Id, dict] = {}
     for where, fields in _entries(content, "images"):
-        sides = {name: _value(where, fields, name, int) for name in ("width", "height")}
+        sides = {name: _whole(where, fields, name) for name in ("width", "height")}
         image = {"file_name": _value(where, fields, "file_name", str), **sides}
-        if images.setdefault(_value(where, fields, "id", int), image) != image:
+        if images.setdefault(_known_id(where, fields), image) != image:
             raise ValueError(f"{where}.id: {fields['id']} is also the id of another image")
-    categories: dict[int, str] = {}
+    categories: dict[Id, str] = {}
     for where, fields in _entries(content, "categories"):
         name = _value(where, fields, "name", str)
-        if categories.setdefault(_value(where, fields, "id", int), name) != name:
+        if categories.setdefault(_known_id(where, fields), name) != name:
             raise ValueError(f"{where}.id: {fields['id']} is also the id of another category")
-    return images, categories, _annotations(content)
+    return images, categories, _annotations(content, images)
 
 
-def _annotations(content: dict) -> list[Annotation]:
+def _annotations(content: dict, images: dict[Id, dict]) -> list[Annotation]:
     entries = _entries(content, "annotations")
-    numbers = [_value(where, fields, "id", int) for where, fields in entries]
-    free = max(numbers, default=0) + 1
-    same_id: dict[int, list[dict]] = {}
+    numbers = [_id(where, fields, "id") for where, fields in entries]
+    free = max((number for number in numbers if isinstance(number, int)), default=0) + 1
+    same_id: dict[Id | None, set[str]] = {}
     annotations = []
     for number, (where, fields) in zip(numbers, entries, strict=True):
-        others = same_id.setdefault(number, [])
-        duplicate = fields in others
-        renumbered = bool(others) and not duplicate
-        others.append(fields)
-        if renumbered:
+        others, written = same_id.setdefault(number, set()), json.dumps(fields, sort_keys=True)
+        duplicate = written in others
+        renumbered = not duplicate and (bool(others) or not isinstance(number, int))
+        others.add(written)
+        if not isinstance(number, int) or renumbered:
             number, free = free, free + 1
-        image, category = _value(where, fields, "image_id", int), _value(where, fields, "category_id", int)
-        crowd = bool(_value(where, {"iscrowd": 0, **fields}, "iscrowd", int))
-        regions = _regions(where, fields)
+        image, category = _id(where, fields, "image_id"), _id(where, fields, "category_id")
+        regions = _regions(where, fields, None if image is None else images.get(image))
+        crowd = _crowd(where, fields)
         annotations.append(Annotation(where, number, image, category, crowd, regions, duplicate, renumbered))
     return annotations
 
 
-def _regions(where: str, fields: dict) -> Regions:
+def _known_id(where: str, fields: dict) -> Id:
+    found = _id(where, fields, "id")
+    if found is None:
+        raise ValueError(f"{where}.id: is missing")
+    return found
+
+
+def _id(where: str, fields: dict, key: str) -> Id | None:
+    """Returns an id; None where there is none, or null."""
+    value = fields.get(key)
+    if isinstance(value, str):
+        return int(value) if re.fullmatch(r"\s*-?[0-9]{1,18}\s*", value) else value
+    return None if value is None else _whole(where, fields, key)
+
+
+def _whole(where: str, fields: dict, key: str) -> int:
+    value = _value(where, fields, key, int | float)
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{where}.{key}: expected int, found {value!r}")
+    return int(value)
+
+
+def _crowd(where: str, fields: dict) -> bool:
+    value = fields.get("iscrowd")
+    if value in (None, 0, "0"):
+        return False
+    if value not in (1, "1"):
+        raise ValueError(f"{where}.iscrowd: expected 0 or 1, found {value!r:.60}")
+    return True
+
+
+def _regions(where: str, fields: dict, image: dict | None) -> Regions:
     segmentation = fields.get("segmentation")
-    if isinstance(segmentation, dict):
+    if isinstance(segmentation, str) and image is not None:
+        segmentation = {"size": [image["height"], image["width"]], "counts": segmentation}
+    if isinstance(segmentation, dict) and segmentation:
         return Regions("RLE", [], _rle(f"{where}.segmentation", segmentation))
-    if not isinstance(segmentation, list | None):
+    if segmentation and not isinstance(segmentation, list | str):
         raise ValueError(f"{where}.segmentation: expected polygons or an RLE, found {type(segmentation).__name__}")
-    if segmentation and any(segmentation):
-        polygons = [_polygon(f"{where}.segmentation[{place}]", values) for place, values in enumerate(segmentation)]
+    if isinstance(segmentation, list) and any(segmentation):
+        flat = all(type(value) in (int, float) for value in segmentation)
+        polygons = [
+            _polygon(f"{where}.segmentation[{place}]", values)
+            for place, values in enumerate([segmentation] if flat else segmentation)
+        ]
         return Regions("polygon", [one for one in polygons if _has_area(one)], None)
+    if not fields.get("bbox"):
+        return Regions("nothing", [], None)
     left, top, width, height = _numbers(f"{where}.bbox", _value(where, fields, "bbox", list), 4)
     right, bottom = left + width, top + height
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
@@ -133,13 +181,13 @@ def _rle(where: str, fields: dict) -> dict[str, Any]:
     """Uncompresses an RLE and checks its runs: from too few, pycocotools makes a mask of whatever is in memory."""
     height, width = _numbers(f"{where}.size", _value(where, fields, "size", list), 2)
     counts = fields.get("counts")
-    runs = _uncompressed(counts) if isinstance(counts, str) else _numbers(f"{where}.counts", counts)
+    runs = _uncompressed(f"{where}.counts", counts) if isinstance(counts, str) else _numbers(f"{where}.counts", counts)
     if any(run < 0 or run != int(run) for run in runs) or sum(runs) != height * width:
         raise ValueError(f"{where}.counts: expected runs of {height * width:g} pixels in all, found {sum(runs)}")
     return {"size": [int(height), int(width)], "counts": [int(run) for run in runs]}
 
 
-def _uncompressed(text: str) -> list[int]:
+def _uncompressed(where: str, text: str) -> list[int]:
     """Reads the runs from COCO's compressed string.
 
     Each character, from '0' on, stands for six bits. The lowest five bits of a number come first, the sixth says that
@@ -148,8 +196,10 @@ def _uncompressed(text: str) -> list[int]:
     """
     runs: list[int] = []
     value = bits = 0
-    for character in text:
+    for place, character in enumerate(text):
         code = ord(character) - 48
+        if not 0 <= code < 64 or bits >= 5 * _LONGEST_NUMBER:
+            raise ValueError(f"{where}: expected runs in COCO's letters, found {text[place:]!r:.20} at {place}")
         value |= (code & 31) << bits
         bits += 5
         if code & 32:
@@ -170,13 +220,14 @@ def _entries(content: dict, key: str) -> list[tuple[str, dict]]:
     return entries
 
 
-def _value(where: str, fields: dict, key: str, kind: type) -> Any:
+def _value(where: str, fields: dict, key: str, kind: Any) -> Any:
     name = f"{where}.{key}".lstrip(".")
     if key not in fields:
         raise ValueError(f"{name}: is missing")
-    # True and false are integers in Python, but not in a file; only iscrowd is written as either.
-    if not isinstance(fields[key], kind) or (isinstance(fields[key], bool) and key != "iscrowd"):
-        raise ValueError(f"{name}: expected {kind.__name__}, found {fields[key]!r:.60}")
+    # True and false are integers in Python, but not in a file.
+    if not isinstance(fields[key], kind) or isinstance(fields[key], bool):
+        expected = "int" if kind == int | float else kind.__name__
+        raise ValueError(f"{name}: expected {expected}, found {fields[key]!r:.60}")
     return fields[key]
 
 

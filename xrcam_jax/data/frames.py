@@ -9,9 +9,8 @@ import json
 import math
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -28,19 +27,18 @@ from xrcam_jax.data.manifest import (
     write_split,
     write_statistics,
 )
+from xrcam_jax.data.picture_names import picture_names
 from xrcam_jax.data.recordings import Recording, files_of, grey_frames, samples
 from xrcam_jax.data.split import kept_or_drawn
 from xrcam_jax.pictures.crop import Crop, columns, flattened, gathered
 from xrcam_jax.pictures.field_of_view import find_view
-from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.files import sync, write_whole
+from xrcam_jax.runtime.texts import read_json
 
 FRAMES, PROGRESS = "frames", ".progress"
 
 # Part of each fingerprint. Whoever changes what is cut or written takes another number, lest old frames be kept.
 VERSION = 2
-
-# A file's name may have 255 bytes. Number and suffix take some of them, and so does its name while it is written.
-LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,7 @@ class Extracted:
       total: sum of the intensities, in [0, 255], of all pixels kept.
       squares: sum of their squares.
       content: digest of all pixels kept.
+      digests: of the picture files, one for each of ``numbers``.
     """
 
     label: str
@@ -72,6 +71,7 @@ class Extracted:
     total: int
     squares: int
     content: str
+    digests: list[str] = field(default_factory=list)
 
     def frames(self) -> list[Frame]:
         """Returns its lines of the manifest."""
@@ -88,9 +88,10 @@ def extract_all(
     *,
     every: int = 2,
     report: Callable[[str], None] | None = None,
+    remark: Callable[[str], None] = lambda line: None,
     progress: Callable[[Sequence[Recording]], Iterable[Recording]] = iter,
 ) -> list[Extracted]:
-    """Writes the frames 0, every, 2 * every, ... of all recordings, except for those that are there already.
+    """Writes the frames 0, every, 2 * every, ... of all recordings, except for those that are there already, unchanged.
 
     Frames of recordings that are gone or changed, or were taken with another ``every``, are removed, and so is the
     manifest that lists them.
@@ -100,6 +101,7 @@ def extract_all(
       out: the prepared folder, which is made where it is missing.
       every: distance from one frame to the next, from 1.
       report: called with a line that names each recording that cannot be read; the others go on.
+      remark: called with a line about each recording whose frames are no longer as they were written.
       progress: given the recordings, returns them one by one.
 
     Returns:
@@ -131,8 +133,15 @@ def extract_all(
         _remove(out, gone.label, gone.patient, gone.name, gone.video)
     done = []
     for recording in progress(recordings):
+        name, before = names[recording.video], known.get(recording.video)
         try:
-            done.append(_extract_if_changed(recording, names[recording.video], out, every, known.get(recording.video)))
+            if before is not None and (before.name, before.fingerprint) == (name, _fingerprint(recording, every)):
+                changed = _changed(out, before)
+                if not changed:
+                    done.append(before)
+                    continue
+                remark(f"{recording.path}: {changed} of its frames in {out} are not as they were written; all are anew")
+            done.append(_extract_anew(recording, name, out, every))
         except ValueError as error:
             if report is None:
                 raise
@@ -144,6 +153,7 @@ def _extract(recording: Recording, name: str, out: Path, every: int) -> Extracte
     """Writes the frames of one recording, which is read twice: first for the view, then for the frames."""
     fingerprint, crop = _fingerprint(recording, every), _view(recording)
     numbers: list[int] = []
+    digests: list[str] = []
     seen: set[bytes] = set()
     content = hashlib.sha256()
     duplicates = total = squares = 0
@@ -155,8 +165,9 @@ def _extract(recording: Recording, name: str, out: Path, every: int) -> Extracte
             continue
         seen.add(digest)
         encoded = cv2.imencode(".png", pixels)[1].tobytes()
-        write_whole(out / _file(recording.label, recording.patient, name, number), encoded)
+        write_whole(out / _file(recording.label, recording.patient, name, number), encoded, synced=False)
         numbers.append(number)
+        digests.append(_short(encoded))
         content.update(digest)
         total += int(pixels.sum(dtype="int64"))
         squares += int((pixels.astype("int64") ** 2).sum())
@@ -172,6 +183,7 @@ def _extract(recording: Recording, name: str, out: Path, every: int) -> Extracte
         total=total,
         squares=squares,
         content=content.hexdigest(),
+        digests=digests,
     )
 
 
@@ -215,6 +227,9 @@ def collate(
     if not (out / SPLIT).exists():
         write_split(out, parts)
     write_statistics(out, statistics)
+    # The manifest says that the frames are there: they are on the disk before it is.
+    files = [out / entry.file(number) for entry in extracted for number in entry.numbers]
+    sync([*files, *{file.parent for file in files}])
     write_manifest(out, [frame for entry in extracted for frame in entry.frames()])
     return read_prepared(out)
 
@@ -263,51 +278,36 @@ def same_content(extracted: Iterable[Extracted]) -> list[tuple[Extracted, Extrac
     return [(one, other) for one, other in pairs if one.patient != other.patient]
 
 
-def picture_names(recordings: Iterable[Recording]) -> dict[str, str]:
-    """Returns what the names of each recording's pictures begin with.
-
-    Args:
-      recordings: all that a prepared folder has.
-
-    Returns:
-      ``LABEL_PATIENT_STEM`` by the recording's ``video``. Where that is too long, or several recordings share it but
-      for upper case, part of a digest of ``video`` follows.
-
-    Example:
-      >>> from pathlib import Path
-      >>> from xrcam_jax.data.frames import picture_names
-      >>> from xrcam_jax.data.recordings import Recording
-      >>> picture_names([Recording("sick", "p1", Path("sick/p1/a.avi"), "sick/p1/a.avi")])
-      {'sick/p1/a.avi': 'sick_p1_a'}
-    """
-    plain = {}
-    for recording in recordings:
-        stem = recording.path.stem if recording.path.suffix and not recording.path.is_dir() else recording.path.name
-        plain[recording.video] = f"{recording.label}_{recording.patient}_{stem}"
-    shared = Counter(name.casefold() for name in plain.values())
-    return {
-        video: name if shared[name.casefold()] == 1 and len(os.fsencode(name)) <= LONGEST_NAME else _marked(name, video)
-        for video, name in plain.items()
-    }
-
-
 def _file(label: str, patient: str, name: str, number: int) -> str:
     return f"{FRAMES}/{label}/{patient}/{name}_{number:06d}.png"
-
-
-def _marked(name: str, video: str) -> str:
-    shortened = os.fsencode(name)[: LONGEST_NAME - 9].decode(errors="ignore")
-    return f"{shortened}-{_digest(video)[:8]}"
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(os.fsencode(text)).hexdigest()
 
 
-def _extract_if_changed(recording: Recording, name: str, out: Path, every: int, known: Extracted | None) -> Extracted:
-    unchanged = known is not None and (known.name, known.fingerprint) == (name, _fingerprint(recording, every))
-    if known and unchanged and all((out / known.file(number)).is_file() for number in known.numbers):
-        return known
+def _changed(out: Path, entry: Extracted) -> int:
+    """Counts the frames of a recording that are missing or have another content than was written."""
+    if len(entry.digests) != len(entry.numbers):
+        return len(entry.numbers)
+    return sum(
+        _digest_of(out / entry.file(number)) != digest
+        for number, digest in zip(entry.numbers, entry.digests, strict=True)
+    )
+
+
+def _digest_of(path: Path) -> str | None:
+    try:
+        return _short(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _short(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _extract_anew(recording: Recording, name: str, out: Path, every: int) -> Extracted:
     _remove(out, recording.label, recording.patient, name, recording.video)
     try:
         extracted = _extract(recording, name, out, every)
@@ -315,7 +315,8 @@ def _extract_if_changed(recording: Recording, name: str, out: Path, every: int, 
         # Frames of a recording that is damaged further on are none.
         _remove(out, recording.label, recording.patient, name, recording.video)
         raise
-    write_whole(_note(out, recording.video), json.dumps(flattened(extracted)).encode())
+    # Should a power cut take some frames and leave the note, their digests tell.
+    write_whole(_note(out, recording.video), json.dumps(flattened(extracted)).encode(), synced=False)
     return extracted
 
 
@@ -348,10 +349,10 @@ def _read_progress(out: Path) -> dict[str, Extracted]:
     known = {}
     for path in sorted((out / PROGRESS).glob("*.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             if set(content) == set(columns(Extracted)):
                 known[content["video"]] = Extracted(**gathered(content))
-        except (TypeError, ValueError):
+        except (OSError, TypeError, ValueError):
             continue
     return known
 
@@ -359,7 +360,7 @@ def _read_progress(out: Path) -> dict[str, Extracted]:
 def _remove(out: Path, label: str, patient: str, name: str, video: str) -> None:
     """Removes the frames of a recording, finished or not, and the note of it."""
     folder = out / FRAMES / label / patient
-    own = re.compile(rf"{re.escape(name)}_\d{{6,}}\.png|\.{re.escape(name)}_\d{{6,}}\.png\.\d+")
+    own = re.compile(rf"{re.escape(name)}_\d{{6,}}\.png|\.{re.escape(name)}_\d{{6,}}\.png\.\d+(?:\.part)?")
     stale = [path for path in folder.iterdir() if own.fullmatch(path.name)] if folder.is_dir() else []
     if stale:
         (out / MANIFEST).unlink(missing_ok=True)

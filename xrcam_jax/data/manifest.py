@@ -8,21 +8,23 @@
 All can be read with any text editor, and the split may be edited.
 """
 
-import csv
-import io
 import json
-import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from xrcam_jax.data.tables import content_of, rows_of, table
 from xrcam_jax.pictures.crop import Crop, columns, flattened, gathered
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.texts import decoded_json
 
 MANIFEST, SPLIT, STATISTICS, ORIGIN = "manifest.csv", "split.csv", "statistics.json", "origin.txt"
 PARTS = ("train", "validation", "test")
+#: Sides of pictures, in pixels, that a manifest may list.
+LARGEST = 65536
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,6 @@ class Prepared:
         return [frame for frame in self.frames if self.parts[frame.patient] == name]
 
 
-def _table(names: Sequence[str], rows: Sequence[dict]) -> bytes:
-    text = io.StringIO()
-    # The writer only quotes line ends of its own kind, but the reader takes a bare carriage return for one too.
-    bare = any("\r" in str(value) for row in rows for value in row.values())
-    writer = csv.DictWriter(text, names, lineterminator="\n", quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
 def write_manifest(folder: str | os.PathLike[str], frames: Sequence[Frame]) -> None:
     """Writes ``manifest.csv``, whole or not at all.
 
@@ -118,7 +110,7 @@ def write_manifest(folder: str | os.PathLike[str], frames: Sequence[Frame]) -> N
       file,label,patient,video,number,left,top,size,width,height
       frames/a.png,sick,p1,sick/p1/a.avi,4,12,7,50,90,80
     """
-    write_whole(Path(folder) / MANIFEST, _table(columns(Frame), [flattened(frame) for frame in frames]))
+    write_whole(Path(folder) / MANIFEST, table(columns(Frame), [flattened(frame) for frame in frames]))
 
 
 def write_split(folder: str | os.PathLike[str], parts: dict[str, str]) -> None:
@@ -140,7 +132,7 @@ def write_split(folder: str | os.PathLike[str], parts: dict[str, str]) -> None:
       p2,test
     """
     rows = [{"patient": patient, "part": part} for patient, part in sorted(parts.items())]
-    write_whole(Path(folder) / SPLIT, _table(["patient", "part"], rows))
+    write_whole(Path(folder) / SPLIT, table(["patient", "part"], rows))
 
 
 def write_statistics(folder: str | os.PathLike[str], statistics: Statistics) -> None:
@@ -188,6 +180,9 @@ def read_origin(folder: str | os.PathLike[str]) -> str | None:
     Returns:
       The text of that file; None without one.
 
+    Raises:
+      ValueError: naming the file that cannot be read.
+
     Example:
       >>> from xrcam_jax.data.manifest import read_origin
       >>> read_origin("missing") is None
@@ -195,20 +190,8 @@ def read_origin(folder: str | os.PathLike[str]) -> str | None:
     """
     for path in (Path(folder) / ORIGIN, Path(folder) / f".{ORIGIN}"):
         if path.is_file():
-            return path.read_text(encoding="utf-8").strip()
+            return content_of(path).strip()
     return None
-
-
-def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
-            if missing:
-                raise ValueError(f"{path}: the columns {', '.join(missing)} are missing; found {reader.fieldnames}")
-            return list(reader)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; 'xrcam prepare' makes it") from None
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> list[Frame]:
@@ -235,13 +218,45 @@ def read_manifest(folder: str | os.PathLike[str]) -> list[Frame]:
     """
     path = Path(folder) / MANIFEST
     types: dict[str, Any] = {field.name: field.type for field in (*fields(Frame), *fields(Crop))}
-    frames = []
-    for line, row in enumerate(_rows(path, columns(Frame)), start=2):
+    inside = _Inside(Path(folder))
+    frames: dict[str, Frame] = {}
+    for where, row in rows_of(path, columns(Frame)):
         try:
-            frames.append(Frame(**gathered({name: types[name](row[name]) for name in columns(Frame)})))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}, line {line}: {error}") from None
-    return frames
+            frame = Frame(**gathered({name: types[name](row[name]) for name in columns(Frame)}))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        _check_crop(where, frame)
+        if not inside.has(frame.file):
+            raise ValueError(f"{where}: expected a file in {folder}, found {frame.file!r:.200}")
+        if frames.setdefault(frame.file, frame) is not frame:
+            raise ValueError(f"{where}: {frame.file!r:.200} is listed twice")
+    return list(frames.values())
+
+
+class _Inside:
+    """Tells whether files lie in a folder; what lies elsewhere, or is reached by a link, may be anybody's."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._parents: dict[str, bool] = {}
+
+    def has(self, file: str) -> bool:
+        """Tells whether a file, which need not exist, lies in the folder."""
+        parent, _, name = file.rpartition("/")
+        if not name or "\0" in file or os.path.isabs(file) or ".." in re.split(r"[/\\]", file):
+            return False
+        if parent not in self._parents:
+            place = (self._folder / parent).resolve()
+            self._parents[parent] = place == self._folder.resolve() / parent
+        return self._parents[parent] and not (self._folder / file).is_symlink()
+
+
+def _check_crop(where: str, frame: Frame) -> None:
+    crop = frame.crop
+    ends = (crop.left + crop.size, crop.width), (crop.top + crop.size, crop.height)
+    fits = min(crop.left, crop.top, frame.number) >= 0 and crop.size > 0 and all(end <= side for end, side in ends)
+    if not fits or max(crop.width, crop.height) > LARGEST:
+        raise ValueError(f"{where}: expected a square in a picture of at most {LARGEST} pixels a side, found {crop}")
 
 
 def read_split(folder: str | os.PathLike[str]) -> dict[str, str]:
@@ -266,12 +281,12 @@ def read_split(folder: str | os.PathLike[str]) -> dict[str, str]:
     """
     path = Path(folder) / SPLIT
     parts: dict[str, str] = {}
-    for line, row in enumerate(_rows(path, ["patient", "part"]), start=2):
+    for where, row in rows_of(path, ["patient", "part"]):
         patient, part = row["patient"], row["part"]
         if part not in PARTS:
-            raise ValueError(f"{path}, line {line}: part {part!r} is none of {', '.join(PARTS)}")
+            raise ValueError(f"{where}: part {part!r:.200} is none of {', '.join(PARTS)}")
         if patient in parts:
-            raise ValueError(f"{path}, line {line}: patient {patient!r} is listed twice")
+            raise ValueError(f"{where}: patient {patient!r:.200} is listed twice")
         parts[patient] = part
     return parts
 
@@ -297,14 +312,13 @@ def read_statistics(folder: str | os.PathLike[str]) -> Statistics:
       0.5
     """
     path = Path(folder) / STATISTICS
+    content = decoded_json(content_of(path), path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         statistics = Statistics(float(content["mean"]), float(content["std"]))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; 'xrcam prepare' makes it") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: expected numbers under 'mean' and 'std' ({error!r})") from None
-    if not (math.isfinite(statistics.mean) and statistics.std > 0):
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: expected numbers under 'mean' and 'std' ({error!r:.200})") from None
+    # Intensities are in [0, 1], and so are these of them.
+    if not (0 <= statistics.mean <= 1 and 0 < statistics.std <= 1):
         raise ValueError(f"{path}: mean {statistics.mean} and std {statistics.std} cannot normalise")
     return statistics
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,12 +25,14 @@ class Recording:
       patient: name of the patient's folder.
       path: the video file, or the folder that the pictures are in.
       video: the same, relative to the folder of recordings, with ``/`` between folders.
+      without: names of links in its folder that are passed over.
     """
 
     label: str
     patient: str
     path: Path
     video: str
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,29 @@ class Recordings:
       found: the recordings, in order of ``video``.
       misplaced: videos and pictures that are not in a patient's folder.
       others: files that are neither videos nor pictures.
+      links: those that are passed over, since they lead to a folder above, to what is found in its own place (another
+        patient's, say), to what another link leads to as well, or to nothing.
+      closed: folders that cannot be listed.
     """
 
     found: tuple[Recording, ...]
     misplaced: tuple[Path, ...]
     others: tuple[Path, ...]
+    links: tuple[Path, ...] = ()
+    closed: tuple[Path, ...] = ()
 
 
 def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
     """Looks through ``folder/CLASS/PATIENT/...``; folders in a patient's folder may be nested.
 
-    Each video is a recording, and so are all the pictures of one folder together. What is hidden is passed over.
+    Each video is a recording, and so are all the pictures of one folder together. What is hidden is passed over. Links
+    are followed to places outside of the folder, and each such place counts once: nothing is found under two patients.
 
     Args:
       folder: where the classes' folders are.
 
     Returns:
       The recordings and all other files.
-
-    Raises:
-      OSError: a folder cannot be listed.
 
     Example:
       >>> import tempfile
@@ -76,8 +81,9 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
     """
     found: dict[str, Recording] = {}
     misplaced, others = [], []
-    for file in _files(Path(folder)):
-        if not is_video(file) and not _is_picture(file):
+    walk = _Walk(Path(folder))
+    for file in walk.files():
+        if not file.is_file() or not (is_video(file) or _is_picture(file)):
             others.append(file)
             continue
         path = file if is_video(file) else file.parent
@@ -87,7 +93,12 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
         else:
             label, patient = place.parts[:2]
             found[place.as_posix()] = Recording(label, patient, path, place.as_posix())
-    return Recordings(tuple(found[video] for video in sorted(found)), tuple(misplaced), tuple(others))
+    for link in walk.links:
+        video = link.parent.relative_to(folder).as_posix()
+        if video in found:
+            found[video] = replace(found[video], without=found[video].without | {link.name})
+    recordings = tuple(found[video] for video in sorted(found))
+    return Recordings(recordings, tuple(misplaced), tuple(others), tuple(walk.links), tuple(walk.closed))
 
 
 def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, Grey]]:
@@ -118,7 +129,7 @@ def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, 
       [(0, 0), (2, 2)]
     """
     shape: tuple[int, ...] | None = None
-    for number, source, read in _readers(recording.path, every):
+    for number, source, read in _readers(recording, every):
         pixels = read()
         shape = shape or pixels.shape[:2]
         if pixels.shape[:2] != shape:
@@ -151,7 +162,7 @@ def samples(recording: Recording) -> list[Grey]:
       ...     [int(frame.max()) for frame in samples(Recording("sick", "p1", Path(folder), "sick/p1"))]
       [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24]
     """
-    return [to_grey(pixels) for pixels in spread(read for _, _, read in _readers(recording.path, 1))]
+    return [to_grey(pixels) for pixels in spread(read for _, _, read in _readers(recording, 1))]
 
 
 def files_of(recording: Recording) -> list[Path]:
@@ -175,14 +186,16 @@ def files_of(recording: Recording) -> list[Path]:
     """
     if not recording.path.is_dir():
         return [recording.path]
-    pictures = [path for path in recording.path.iterdir() if _is_picture(path) and not path.name.startswith(".")]
+    paths = [path for path in recording.path.iterdir() if path.name not in recording.without]
+    pictures = [path for path in paths if _is_picture(path) and not path.name.startswith(".") and path.is_file()]
     return sorted(pictures, key=natural)
 
 
-def _readers(path: Path, every: int) -> Iterator[tuple[int, Path, Callable[[], RGB]]]:
+def _readers(recording: Recording, every: int) -> Iterator[tuple[int, Path, Callable[[], RGB]]]:
     """Yields number and file of each frame, and what reads it before the next one is asked for."""
+    path = recording.path
     if path.is_dir():
-        pictures = files_of(Recording("", "", path, ""))
+        pictures = files_of(recording)
         for number in range(0, len(pictures), every):
             yield number, pictures[number], partial(read_rgb, pictures[number], single=True)
     else:
@@ -190,14 +203,64 @@ def _readers(path: Path, every: int) -> Iterator[tuple[int, Path, Callable[[], R
             yield index * every, path, read
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _files(path)
-        else:
-            yield path
+class _Walk:
+    """Goes through a folder and all in it, and through each place that links lead to once.
+
+    Args:
+      folder: where it begins.
+
+    Attributes:
+      links: those that are passed over.
+      closed: folders that cannot be listed.
+    """
+
+    def __init__(self, folder: Path):
+        self.links: list[Path] = []
+        self.closed: list[Path] = []
+        self._folder, self._top = folder, folder.resolve()
+        self._seen = {self._top}
+
+    def files(self) -> Iterator[Path]:
+        """Yields all files that are not hidden, folder by folder in order of name."""
+        return self._files(self._folder, self._top)
+
+    def _files(self, folder: Path, real: Path) -> Iterator[Path]:
+        """Yields the files of a folder, whose path without links is ``real``."""
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError:
+            self.closed.append(folder)
+            return
+        for path in paths:
+            if path.name.startswith("."):
+                continue
+            linked = path.is_symlink()
+            target = _target(path) if linked else real / path.name
+            if target is None or (linked and self._has(target)) or target in self._seen:
+                self.links.append(path)
+                continue
+            is_folder = path.is_dir()
+            if linked or is_folder:
+                self._seen.add(target)
+            if is_folder:
+                yield from self._files(path, target)
+            else:
+                yield path
+
+    def _has(self, target: Path) -> bool:
+        """Tells whether what a link leads to is found without it, or holds all."""
+        if target.is_relative_to(self._top):
+            # What is hidden is found in no other way; some programs keep all contents there.
+            return not any(part.startswith(".") for part in target.relative_to(self._top).parts)
+        return self._top.is_relative_to(target) or target.parent in self._seen
+
+
+def _target(link: Path) -> Path | None:
+    """Returns where a link leads, None if that is nowhere."""
+    try:
+        return link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return None
 
 
 def _is_picture(path: Path) -> bool:

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from xrcam_jax.pictures.decode import RGB
 from xrcam_jax.pictures.preprocessing import Box
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.names import printable
 
 COLORMAPS = ("turbo", "jet", "viridis", "inferno", "magma", "hot", "bone")
 
@@ -211,7 +212,8 @@ def save_picture(path: str | os.PathLike[str], picture: RGB) -> None:
     encoded = io.BytesIO()
     # PNG's usual compression would take most of a run's time; the weakest costs a third more bytes.
     Image.fromarray(picture).save(encoded, format=kind, quality=92, compress_level=1)
-    write_whole(path, encoded.getvalue())
+    # There are many, and whoever lost some in a power cut makes them again.
+    write_whole(path, encoded.getvalue(), synced=False)
 
 
 def _paste_centred(sheet: Image.Image, picture: Image.Image, corner: tuple[int, int], room: tuple[int, int]) -> None:
@@ -222,7 +224,7 @@ def _paste_centred(sheet: Image.Image, picture: Image.Image, corner: tuple[int, 
 @lru_cache(maxsize=256)
 def _line(text: str, width: int, *, size: int, ink: tuple[int, int, int]) -> Image.Image:
     """Draws one line of text, ``LINE`` high and as wide as it needs, shortened with dots to fit ``width``."""
-    font = _font(size)
+    font, text = _font(size), printable(text)
     if font.getlength(text) > width:
         while text and font.getlength(f"{text}...") > width:
             text = text[:-1]

@@ -133,6 +133,8 @@ def stream(
     for path in list_files(paths):
         stem, view = "", None
         try:
+            if path.is_dir():
+                raise ValueError(f"{path}: the folder cannot be listed")
             for frame, read in _pictures(path, every):
                 if not stem and frame is not None:
                     # All shares look, so that all leave out the same files.
@@ -179,7 +181,7 @@ def list_files(paths: Iterable[PathLike]) -> list[Path]:
       paths: of files and folders.
 
     Returns:
-      Paths of files; those that do not exist are among them.
+      Paths of files; those that do not exist are among them, and so are folders that cannot be listed.
 
     Example:
       >>> from xrcam_jax.pictures.read import list_files
@@ -277,4 +279,9 @@ def _pictures(path: Path, every: int) -> Iterator[tuple[int | None, Callable[[],
 
 
 def _listed(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    """Lists a folder's files; links to nothing are among them, so that they are named when they cannot be read."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return [folder]
+    return [path for path in paths if path.is_file() or (path.is_symlink() and not path.exists())]

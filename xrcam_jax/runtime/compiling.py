@@ -1,7 +1,7 @@
 """Compilation: the options that XLA is given on each kind of device, and JAX's cache of compiled programs on disk."""
 
+import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, wraps
 from pathlib import Path
@@ -9,7 +9,10 @@ from typing import Any
 
 import jax
 
+from xrcam_jax.runtime.private import private_folder
 from xrcam_jax.runtime.trace_cache import can_be_kept, traced_once
+
+_LOG = logging.getLogger(__name__)
 
 _CPU = {
     # jaxlib 0.10 sends convolutions on CPU to a library that leaves some shapes on one thread. Without it the models
@@ -93,7 +96,7 @@ def keep_compiled() -> None:
 
     For programs, not for libraries: it changes JAX's configuration. The standard variable
     ``JAX_COMPILATION_CACHE_DIR`` names another folder, or switches the cache off where it is empty. Where the folder
-    cannot be written, nothing is kept.
+    cannot be written, or others can write there, nothing is kept: a program that is found there is run.
 
     Example:
       >>> keep_compiled()  # doctest: +SKIP
@@ -101,18 +104,12 @@ def keep_compiled() -> None:
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if chosen is None:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xrcam_jax"
-        chosen = str(folder) if _is_writable(folder) else ""
+        chosen = str(folder) if private_folder(folder) else ""
+        if not chosen and folder.is_dir():
+            line = "compiled programs are not kept there, since it is not yours, or others can write there"
+            _LOG.warning("%s: %s", folder, line)
     jax.config.update("jax_compilation_cache_dir", chosen or None)
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         # By default JAX keeps only what took a second. Around each large program there are many small ones that take
         # less.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
-
-def _is_writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False

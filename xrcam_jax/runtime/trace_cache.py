@@ -3,8 +3,13 @@
 JAX's compilation cache saves a later process the compiling. But a program is looked up there by its lowered form, and
 to trace and lower a deep network takes Python longer than to read what was compiled. So the lowered form is kept beside
 the compiled one, as :mod:`jax.export` writes it, under a name made of all that it depends on.
+
+Whoever can change such a file can change what the program says. So the files lie in a folder that nobody else can write
+to, and each has a digest made with the user's secret key, of its content and its name.
 """
 
+import hmac
+import logging
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +26,13 @@ from jax import export
 from jaxtyping import PyTree
 
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.private import private_folder, private_key
 
 #: Packages whose code is known by their version. Of this package the code itself counts.
 _KNOWN_BY_VERSION = ("jax", "jaxlib", "flax", "numpy")
+# Bytes of a digest, of which each is written as two.
+_DIGEST = 32
+_LOG = logging.getLogger(__name__)
 _KNOWN = {*sys.stdlib_module_names, *_KNOWN_BY_VERSION, "xrcam_jax"}
 
 
@@ -68,7 +77,13 @@ def traced_once(f: Callable, static: tuple[str, ...]) -> Callable:
             # Not all that can be compiled can be exported; callbacks to the host cannot. If the model itself is at
             # fault, tracing it below raises the same error.
             return f(*args, **options)
-        return export.deserialize(bytearray(lowered)).call(*leaves)
+        try:
+            exported = export.deserialize(bytearray(lowered))
+        except Exception as error:
+            # Another version of JAX that gives itself out as this one may have written it.
+            _discard(name, str(error))
+            return f(*args, **options)
+        return exported.call(*leaves)
 
     return call
 
@@ -101,29 +116,53 @@ def can_be_kept(values: PyTree) -> bool:
 def kept(name: str, find: Callable[[], bytes]) -> bytes:
     """Returns what a function found the first time, in this process or an earlier one.
 
-    It is kept where JAX's compilation cache is. What cannot be read back whole is found and written anew.
+      It is kept where JAX's compilation cache is, if nobody else can write there. What cannot be read back as it was
+    written is found and written anew.
 
-    Args:
-      name: from :func:`name_of`.
-      find: the function. It is called if nothing is kept under the name.
+      Args:
+        name: from :func:`name_of`.
+        find: the function. It is called if nothing is kept under the name.
 
-    Returns:
-      What ``find`` returned.
+      Returns:
+        What ``find`` returned.
 
-    Example:
-      >>> kept(name, lambda: b"found once")  # doctest: +SKIP
-      b'found once'
+      Example:
+        >>> kept(name, lambda: b"found once")  # doctest: +SKIP
+        b'found once'
     """
-    path = Path(_folder()) / "traced" / name
-    with suppress(OSError):
-        digest, _, content = path.read_bytes().partition(b"\n")
-        # A machine that went down while the file was written may have left anything.
-        if digest == sha256(content).hexdigest().encode():
-            return content
+    folder = Path(_folder()) / "traced"
+    key = private_key(folder / ".key") if private_folder(folder) else None
+    if key is None:
+        _say_once(f"{folder}: not used, since others can write there, or it cannot be written")
+        return find()
+    path = folder / name
+    if path.exists():
+        with suppress(OSError):
+            whole = path.read_bytes()
+            seal, content = whole[: 2 * _DIGEST], whole[2 * _DIGEST :]
+            if hmac.compare_digest(seal, _seal(key, name, content)):
+                return content
+        _discard(name, "it is not what was written there")
     content = find()
     with suppress(OSError):
-        write_whole(path, sha256(content).hexdigest().encode() + b"\n" + content)
+        write_whole(path, _seal(key, name, content) + content, synced=False)
     return content
+
+
+def _seal(key: bytes, name: str, content: bytes) -> bytes:
+    return hmac.new(key, f"{name}\n".encode() + content, sha256).hexdigest().encode()
+
+
+def _discard(name: str, why: str) -> None:
+    path = Path(_folder()) / "traced" / name
+    _LOG.warning("%s is discarded and made anew: %s", path, why.partition("\n")[0])
+    with suppress(OSError):
+        path.unlink()
+
+
+@cache
+def _say_once(line: str) -> None:
+    _LOG.warning(line)
 
 
 def name_of(f: Callable, fixed: Mapping[str, Any], shapes: tuple[Any, Sequence[tuple[Any, Any]]]) -> str | None:

@@ -23,12 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments.parse_args(argv)
     if len(options.weights) < 2:
         raise CommandError("--weights: two networks or more are to be compared")
-    study = open_study(NAME, options)
-    compare(
-        study,
-        title="Architectures side by side",
-        text="The same frames and methods, networks of different architecture.",
-        order=6,
-        shown=[(method, study.layers[-1]) for method in study.methods],
-    )
+    with open_study(NAME, options) as study:
+        compare(
+            study,
+            title="Architectures side by side",
+            text="The same frames and methods, networks of different architecture.",
+            order=6,
+            shown=[(method, study.layers[-1]) for method in study.methods],
+        )
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xrcam_jax as xr
 from xrcam_jax.arguments import processes
-from xrcam_jax.arguments.checks import check_at_least_one, check_names
+from xrcam_jax.arguments.checks import check_at_least_one, check_names, check_seed
 from xrcam_jax.arguments.parser import Parser, names
 from xrcam_jax.data.manifest import PARTS
 from xrcam_jax.errors import CommandError
@@ -54,6 +54,7 @@ def check_arguments(options: argparse.Namespace) -> None:
       CommandError: an option is wrong.
     """
     check_at_least_one("--batch-size", options.batch_size)
+    check_seed("--seed", options.seed)
     if options.limit is not None:
         check_at_least_one("--limit", options.limit)
     check_names("--methods", options.methods, xr.METHODS)

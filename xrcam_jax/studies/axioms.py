@@ -51,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise CommandError(
                 f"--methods: {method} has no weights of channels at every layer; take of {', '.join(SEVEN)}"
             )
-    study = open_study(NAME, options, sensitivity=not options.conservation)
-    found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
-    first_alone(lambda: write(study, found))
+    with open_study(NAME, options, sensitivity=not options.conservation) as study:
+        found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
+        first_alone(lambda: write(study, found))
     return 0
 
 

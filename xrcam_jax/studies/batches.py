@@ -1,11 +1,17 @@
-"""Batches hold the frames as a network wants them; what is computed of each batch is kept in a file."""
+"""Batches hold the frames as a network wants them; what is computed of each batch is kept in a file.
 
+A file is sealed with a digest of what is in it and of what it is of. One that is damaged, or has come from another
+place, study or version, is computed again.
+"""
+
+import hashlib
 import io
+import json
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -20,6 +26,7 @@ from xrcam_jax.errors import CommandError
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box, preprocess
 from xrcam_jax.runtime.devices import lay, wait_for_all
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.names import file_stem, printable
 from xrcam_jax.runtime.prefetch import map_ahead
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.settings import BATCHES
@@ -27,6 +34,8 @@ from xrcam_jax.studies.study import Study
 
 #: Arrays by name, with one row for each picture.
 Arrays = dict[str, np.ndarray]
+
+SEAL = "seal"
 
 
 class Batch(NamedTuple):
@@ -65,21 +74,61 @@ def each_batch(study: Study, network: Network, compute: Callable[[Batch], Mappin
       CommandError: a batch cannot be read.
     """
     starts = range(0, len(study.frames), study.batch_size)
-    paths = [study.folder / BATCHES / f"{network.label}_{start:06d}.npz" for start in starts]
-    share = list(zip(starts, paths, strict=True))[jax.process_index() :: jax.process_count()]
-    missing = [(start, path) for start, path in share if not path.exists()]
+    missing = [
+        start for start in starts[jax.process_index() :: jax.process_count()] if not _is_done(study, network, start)
+    ]
     bar = tqdm(missing, desc=f"{study.name} {network.label}", unit="batch", disable=None)
-    batches = map_ahead(partial(read_batch, study, network), [start for start, _ in missing], 1)
-    for (start, path), batch in zip(bar, batches, strict=True):
+    batches = map_ahead(partial(read_batch, study, network), missing, 1)
+    for start, batch in zip(bar, batches, strict=True):
         real = min(study.batch_size, len(study.frames) - start)
         computed = jax.device_get(dict(compute(_laid(study.mesh, batch))))
         found = {name: np.asarray(value)[:real] for name, value in computed.items()}
         content = io.BytesIO()
-        np.savez(content, **found)  # type: ignore[arg-type]
-        write_whole(path, content.getvalue())
+        np.savez(content, **found, **{SEAL: _seal(study, network, start, found)})  # type: ignore[arg-type]
+        write_whole(_path(study, network, start), content.getvalue())
     wait_for_all(f"{study.name} {network.label}")
-    parts = [_load(path) for path in paths]
+    parts = [_load(study, network, start) for start in starts]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _path(study: Study, network: Network, start: int) -> Path:
+    return study.folder / BATCHES / f"{file_stem(network.label)}_{start:06d}.npz"
+
+
+def _is_done(study: Study, network: Network, start: int) -> bool:
+    """Tells whether a batch is there and whole; says so where it is there and not whole."""
+    path = _path(study, network, start)
+    if not path.exists():
+        return False
+    try:
+        _load(study, network, start)
+    except CommandError as error:
+        print(printable(f"xrcam evaluate: {error}; it is computed again"), file=sys.stderr)
+        return False
+    return True
+
+
+def _load(study: Study, network: Network, start: int) -> Arrays:
+    path = _path(study, network, start)
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except Exception as error:
+        # NumPy and zipfile raise anything on damaged content, from struct.error to SyntaxError.
+        raise CommandError(f"{path}: damaged ({error})") from error
+    seal = found.pop(SEAL, None)
+    if seal is None or not np.array_equal(seal, _seal(study, network, start, found)):
+        raise CommandError(f"{path}: damaged, or of other frames or settings")
+    return found
+
+
+def _seal(study: Study, network: Network, start: int, arrays: Arrays) -> UInt8[np.ndarray, "32"]:
+    """Returns a digest of arrays and of what they are of."""
+    digest = hashlib.sha256(json.dumps([study.settings, network.label, start], sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
 
 
 def _laid(mesh: Mesh, batch: Batch) -> Batch:
@@ -126,11 +175,3 @@ def _boxes(study: Study, frame: Frame, config: Preprocessing) -> Int[np.ndarray,
         shifted = np.array(instance.box) - np.array([crop.top, crop.left] * 2)
         row[:] = np.clip(np.rint(shifted * scale), 0, np.array(config.input_size * 2))
     return boxes
-
-
-def _load(path: Path) -> Arrays:
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise CommandError(f"{path}: damaged ({error}); without it, it is computed again") from error

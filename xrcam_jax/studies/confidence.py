@@ -60,9 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments.parse_args(argv)
     if options.steps < 0:
         raise CommandError(f"--steps: {options.steps} is less than 0")
-    study = open_study(NAME, options, score=options.score, steps=options.steps)
-    found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
-    first_alone(lambda: write(study, found))
+    with open_study(NAME, options, score=options.score, steps=options.steps) as study:
+        found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
+        first_alone(lambda: write(study, found))
     return 0
 
 

@@ -1,14 +1,12 @@
 """Reads the data of a study: the prepared frames that are looked at, and what a person outlined in them."""
 
 import argparse
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from xrcam_jax.data.checksums import checksum_of_frames
 from xrcam_jax.data.coco import Annotations, read_annotations
 from xrcam_jax.data.manifest import Frame, Prepared, read_origin, read_prepared
 from xrcam_jax.errors import CommandError
@@ -74,14 +72,6 @@ def data_settings(options: argparse.Namespace, prepared: Prepared, frames: Seque
         "frames": len(frames),
         "patients": len({frame.patient for frame in frames}),
         "classes": prepared.classes,
-        "checksum": _checksum_of_frames(prepared, frames),
+        "checksum": checksum_of_frames(prepared.folder, frames),
         "annotations": None if options.annotations is None else checksum(options.annotations),
     }
-
-
-def _checksum_of_frames(prepared: Prepared, frames: Sequence[Frame]) -> str:
-    digest = hashlib.sha256(json.dumps([asdict(frame) for frame in frames]).encode())
-    for frame in frames:
-        path = prepared.folder / frame.file
-        digest.update(path.read_bytes() if path.is_file() else b"")
-    return digest.hexdigest()[:16]

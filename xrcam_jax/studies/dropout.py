@@ -63,9 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_at_least_one("--passes", options.passes)
     if not 0 < options.rate < 1:
         raise CommandError(f"--rate: {options.rate} is not between 0 and 1")
-    study = open_study(NAME, options, annotated=True, dropout=options.rate, rate=options.rate, passes=options.passes)
-    found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
-    first_alone(lambda: write(study, found))
+    with open_study(
+        NAME, options, annotated=True, dropout=options.rate, rate=options.rate, passes=options.passes
+    ) as study:
+        found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
+        first_alone(lambda: write(study, found))
     return 0
 
 

@@ -51,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_at_least_one("--shown", options.shown)
     if len(options.weights) > 1:
         raise CommandError("--weights: one network at a time, each with an --out of its own")
-    study = open_study(NAME, options)
-    network = study.networks[0]
-    found = each_batch(study, network, figures(study, network))
-    first_alone(lambda: write(study, found, options.shown))
+    with open_study(NAME, options) as study:
+        network = study.networks[0]
+        found = each_batch(study, network, figures(study, network))
+        first_alone(lambda: write(study, found, options.shown))
     return 0
 
 

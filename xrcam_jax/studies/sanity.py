@@ -52,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(arguments, methods=("xrelevance_cam", "relevance_cam", "grad_cam"))
     arguments.add_argument("--draw", choices=("normal", "own"), default="normal", help="N(0, 1), or as layers start")
     arguments.set_defaults(layers=("layer3",))
-    study = open_study(NAME, options := arguments.parse_args(argv), draw=options.draw)
-    with jax.enable_x64(True):
-        found = {n.label: each_batch(study, n, figures(study, n)) for n in study.networks}
-    first_alone(lambda: write(study, found))
+    with open_study(NAME, options := arguments.parse_args(argv), draw=options.draw) as study:
+        with jax.enable_x64(True):
+            found = {n.label: each_batch(study, n, figures(study, n)) for n in study.networks}
+        first_alone(lambda: write(study, found))
     return 0
 
 

@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
     options = arguments.parse_args(argv)
-    study = open_study(NAME, options, annotated=True)
-    found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
-    first_alone(lambda: write(study, found))
+    with open_study(NAME, options, annotated=True) as study:
+        found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
+        first_alone(lambda: write(study, found))
     return 0
 
 

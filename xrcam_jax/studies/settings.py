@@ -9,6 +9,7 @@ from typing import Any
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.devices import is_first, wait_for_all
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.texts import read_json
 
 SETTINGS, BATCHES = "settings.json", "batches"
 
@@ -39,7 +40,7 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 def _compare_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     path = folder / SETTINGS
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = read_json(path)
         differ = [name for name in sorted({*old, *settings}) if old.get(name) != settings.get(name)]
     except OSError as error:
         raise CommandError(f"--out: {folder} holds results, but {path} cannot be read ({error.strerror})") from error

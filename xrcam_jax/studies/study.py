@@ -7,7 +7,8 @@ folder is the same, share the batches out, and the first one makes of them what 
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from jaxtyping import Bool, Int
 
 from xrcam_jax.arguments import processes
 from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.data.coco import Annotations
 from xrcam_jax.data.manifest import Frame, Prepared
 from xrcam_jax.metrics.uncertainty import sampling_units
@@ -84,10 +86,13 @@ class Study:
         return _mesh(self.batch_size)
 
 
+@contextmanager
 def open_study(
     name: str, options: argparse.Namespace, *, annotated: bool = False, dropout: float = 0.0, **settings: Any
-) -> Study:
+) -> Iterator[Study]:
     """Reads and checks all that a study needs; finds the other processes if there are any.
+
+    While the context lasts, no other run writes to the study's folder.
 
     Args:
       name: of the study, and of its folder in ``options.out``.
@@ -96,8 +101,11 @@ def open_study(
       dropout: rate of the networks' dropout.
       **settings: what else determines the outcome.
 
+    Returns:
+      The context, with the study.
+
     Raises:
-      CommandError: an argument, a file, or results of other settings that lie in the folder.
+      CommandError: an argument, a file, results of other settings that lie in the folder, or another run there.
     """
     check_arguments(options)
     processes.join(options)
@@ -119,20 +127,21 @@ def open_study(
     }
     folder = options.out / name
     prepare_folder("--out", folder)
-    check_settings(folder, recorded)
-    return Study(
-        name=name,
-        folder=folder,
-        networks=networks,
-        prepared=prepared,
-        frames=frames,
-        annotations=annotations,
-        methods=tuple(options.methods),
-        layers=layers,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        settings=recorded,
-    )
+    with alone_in("--out", folder, several=processes.several(options)):
+        check_settings(folder, recorded)
+        yield Study(
+            name=name,
+            folder=folder,
+            networks=networks,
+            prepared=prepared,
+            frames=frames,
+            annotations=annotations,
+            methods=tuple(options.methods),
+            layers=layers,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            settings=recorded,
+        )
 
 
 def _mesh(batch_size: int) -> Mesh:

@@ -25,12 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments.parse_args(argv)
     if len(options.weights) < 2:
         raise CommandError("--weights: at least two are to be compared, such as from scratch and pre-trained")
-    study = open_study(NAME, options)
-    compare(
-        study,
-        title="From scratch against pre-trained",
-        text="The same frames, networks that started from different weights.",
-        order=7,
-        shown=[(study.methods[0], layer) for layer in study.layers],
-    )
+    with open_study(NAME, options) as study:
+        compare(
+            study,
+            title="From scratch against pre-trained",
+            text="The same frames, networks that started from different weights.",
+            order=7,
+            shown=[(study.methods[0], layer) for layer in study.layers],
+        )
     return 0

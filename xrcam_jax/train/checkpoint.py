@@ -1,18 +1,23 @@
 """Checkpoints of a training run: ``last``, from which it goes on, and ``best``, which is what it is for.
 
 A checkpoint here is a folder named after its step. It has the state's arrays and, as JSON, everything else that the run
-needs to go on. Orbax writes it under another name and renames it, so that a run killed at any moment leaves only whole
-checkpoints. The files of weights that others load are another thing, see :mod:`xrcam_jax.checkpoints`.
+needs to go on, with a digest of both. Orbax writes it under another name and renames it, so that a run killed at any
+moment leaves only whole checkpoints. The files of weights that others load are another thing, see
+:mod:`xrcam_jax.checkpoints`.
 """
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from xrcam_jax.runtime.quiet import Failed, quietly
 from xrcam_jax.train.step import TrainState
 
 LAST, BEST = "last", "best"
@@ -51,16 +56,27 @@ class Checkpoints:
           name: ``"last"`` or ``"best"``.
           state: the state, whose arrays are on all devices.
           progress: what else the run needs, as JSON can hold it; the same in all processes.
+
+        Raises:
+          OSError: names the folder that it cannot be written to.
         """
         step = int(state.step)
         if step == self.step(name):
             return
         # From the host, since Orbax would let each of several devices cut out and write its own slice of an array,
         # which compiles a program for every shape.
-        arrays = ocp.args.StandardSave(jax.device_get(state))
-        items = ocp.args.Composite(state=arrays, progress=ocp.args.JsonSave(dict(progress)))
-        self._managers[name].save(step, args=items)
-        self._managers[name].wait_until_finished()
+        arrays = jax.device_get(state)
+        noted = {"progress": dict(progress), "digest": _digest(arrays, progress)}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), progress=ocp.args.JsonSave(noted))
+
+        def save() -> None:
+            self._managers[name].save(step, args=items)
+            self._managers[name].wait_until_finished()
+
+        try:
+            quietly(save)
+        except Failed as failed:
+            raise OSError(f"{self.folder / name}: cannot be written ({failed})") from None
 
     def restore(self, name: str, like: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """Reads the checkpoint called ``name``.
@@ -80,13 +96,29 @@ class Checkpoints:
             return None
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore())
+        folder = self.folder / name / str(step)
         try:
-            restored = self._managers[name].restore(step, args=items)
-        except (ValueError, KeyError, OSError) as error:
-            raise ValueError(f"{self.folder / name / str(step)}: cannot be read ({error})") from error
-        return restored["state"], restored["progress"]
+            restored = quietly(lambda: self._managers[name].restore(step, args=items))
+        except Failed as failed:
+            raise ValueError(f"{folder}: cannot be read ({failed})") from None
+        state, noted = restored["state"], restored["progress"]
+        if not isinstance(noted, dict) or set(noted) != {"progress", "digest"}:
+            raise ValueError(f"{folder}: damaged, or written by an earlier version")
+        if noted["digest"] != _digest(jax.device_get(state), noted["progress"]):
+            raise ValueError(f"{folder}: damaged, it is not what was written there")
+        return state, noted["progress"]
 
     def close(self) -> None:
         """Ends Orbax's threads."""
         for manager in self._managers.values():
             manager.close()
+
+
+def _digest(arrays: TrainState, progress: Mapping[str, Any]) -> str:
+    """Returns a digest of all arrays of a state, by their places in it, and of what goes with them."""
+    digest = hashlib.sha256(json.dumps(progress, sort_keys=True).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {np.shape(leaf)}".encode())
+        digest.update(array.view(np.uint8))
+    return digest.hexdigest()

@@ -1,0 +1,42 @@
+"""Checksums of prepared frames, by which it is noticed that a picture is another one than before."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from xrcam_jax.data.manifest import MANIFEST, Frame
+
+
+def checksum_of_frames(folder: str | os.PathLike[str], frames: Sequence[Frame]) -> str:
+    """Returns a checksum of frames as the manifest lists them, and of all bytes of their pictures.
+
+    Args:
+      folder: the prepared folder; where it lies does not count.
+      frames: some of its frames.
+
+    Returns:
+      16 hexadecimal digits.
+
+    Raises:
+      ValueError: naming the picture that cannot be read.
+
+    Example:
+      >>> from xrcam_jax.data.checksums import checksum_of_frames
+      >>> from xrcam_jax.pictures.crop import Crop
+      >>> from xrcam_jax.data.manifest import Frame
+      >>> checksum_of_frames("nowhere", [Frame("a.png", "sick", "p1", "sick/p1/clip.avi", 0, Crop(0, 0, 8, 8, 8))])
+      Traceback (most recent call last):
+      ...
+      ValueError: nowhere/a.png: No such file or directory; manifest.csv lists it
+    """
+    digest = hashlib.sha256(json.dumps([asdict(frame) for frame in frames]).encode())
+    for frame in frames:
+        path = Path(folder) / frame.file
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}; {MANIFEST} lists it") from None
+    return digest.hexdigest()[:16]
