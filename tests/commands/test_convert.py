@@ -3,6 +3,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests import oracle
+from xrcam_jax import cli
+from xrcam_jax.arguments.outputs import alone_at
 from xrcam_jax.checkpoints.convert import to_timm
 from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.checkpoints.verify import digest
@@ -65,10 +67,17 @@ def test_errors_are_short_and_without_traceback(file, tmp_path, capsys):
 
 
 def test_bad_usage_is_status_2(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["resnet18"])
-    assert caught.value.code == 2
-    assert "required: WEIGHTS, OUT" in capsys.readouterr().err
+    assert cli.main(["convert", "resnet18"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("xrcam convert: error: the following arguments are required: WEIGHTS, OUT")
+    assert error.count("\n") == 1
+
+
+def test_a_second_run_that_writes_the_same_is_refused(file, tmp_path, capsys):
+    with alone_at("OUT", tmp_path / "out"):
+        assert cli.main(["convert", "resnet18", str(file), str(tmp_path / "out")]) == 2
+    assert f"OUT: {tmp_path / 'out'} is being written by process " in capsys.readouterr().err
+    assert list(tmp_path.glob("out*")) == []
 
 
 def test_help_has_an_example(capsys):

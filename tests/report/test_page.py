@@ -90,6 +90,17 @@ def test_the_policy_lets_the_browser_run_these_scripts_and_styles_alone(results)
     assert not any(name.startswith("on") or name == "style" for _, one in page.elements for name in one)
 
 
+def test_texts_cannot_turn_their_direction_or_reach_a_terminal(results):
+    write_json(
+        results / "segmentation" / "contents.json",
+        {"title": "\u202egpj.exe \x1b[2J", "text": "one\n\ntwo", "order": 1},
+    )
+    text = made(results)
+    assert "\\u202egpj.exe \\x1b[2J" in Elements(text).text
+    assert not set(text) & set("\u202e\x1b")
+    assert "<p>one</p>\n<p>two</p>" in text
+
+
 def test_texts_cannot_break_out(results):
     page = Elements(made(results))
     kinds = [attributes.get("type") for tag, attributes in page.elements if tag == "script"]

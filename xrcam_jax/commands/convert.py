@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.outputs import alone_at
 from xrcam_jax.arguments.parser import Parser
 from xrcam_jax.checkpoints.convert import to_timm
 from xrcam_jax.checkpoints.load import load_model
@@ -23,10 +25,16 @@ EXAMPLE = """example:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Converts, reads back what it wrote, compares, and returns the exit status."""
+    """Converts, reads back what it wrote, compares, and returns the exit status.
+
+    Raises:
+      CommandError: an argument is wrong, or another run is writing to the same place.
+    """
     options = _parser().parse_args(argv)
+    prepare_folder("OUT", options.out.absolute().parent)
     try:
-        return convert(options)
+        with alone_at("OUT", options.out):
+            return convert(options)
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {shortened(str(error))}", file=sys.stderr)
         return 1

@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
+from xrcam_jax.arguments.checks import prepare_folder
 from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.names import printable
 
 NAME = "report"
 SUMMARY = "Make one HTML page of experiments: their figures, pictures and frames to look through"
@@ -29,10 +31,12 @@ def run(options: argparse.Namespace) -> int:
     path = options.out or options.results / PAGE
     if path.is_dir():
         raise CommandError(f"--out: {path} is a folder; give the name of a file")
+    if options.results.is_dir():
+        prepare_folder("--out", path.parent)
     try:
         content = page(read_experiments(options.results))
     except ValueError as error:
         raise CommandError(str(error)) from error
     write_whole(path, content)
-    print(f"{path}: {len(content) / 1e6:.1f} MB")
+    print(printable(f"{path}: {len(content) / 1e6:.1f} MB"))
     return 0

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from xrcam_jax.arguments.checks import check_at_least_one, prepare_folder
+from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.files import clear_leftovers
 
 NAME = "synth"
 SUMMARY = "Draw stand-in recordings: patients, videos and annotations, none of them real"
@@ -46,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(f"--{error}") from None
     prepare_folder("OUT", options.out)
-    folder = write_cohort(options.out, cohort)
+    with alone_in("OUT", options.out):
+        clear_leftovers(options.out, [".avi", ".mp4", ".mov", ".mkv"])
+        folder = write_cohort(options.out, cohort)
     print(
         f"{len(cohort.patients)} patients with {cohort.videos} videos of {cohort.frames} frames each in {folder};\n"
         f"outlines of the drawn structures, for some frames, in {options.out / ANNOTATIONS}."

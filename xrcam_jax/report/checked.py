@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from xrcam_jax.runtime.texts import decoded_text
+
 
 def expect(fits: bool, where: object, expected: str, found: object) -> None:
     """Complains where something is not as it should be.
@@ -57,7 +59,7 @@ def read_bytes(path: Path, expected: str) -> bytes:
 
 
 def read_text(path: Path, expected: str) -> str:
-    """Reads a file's text, in UTF-8 with or without a mark at its beginning.
+    """Reads a file's text, see :func:`xrcam_jax.runtime.texts.read_text`.
 
     Args:
       path: of the file.
@@ -79,10 +81,7 @@ def read_text(path: Path, expected: str) -> str:
       ...     read_text(path, "words")
       'words'
     """
-    try:
-        return read_bytes(path, expected).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected {expected}, found bytes that are not UTF-8") from error
+    return decoded_text(read_bytes(path, expected), path)
 
 
 def read_object(path: Path, expected: str) -> dict[str, Any]:

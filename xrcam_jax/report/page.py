@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from html import escape
+from html import escape as escaped
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from xrcam_jax.explain.methods import METHODS
 from xrcam_jax.pictures.plot import colour
 from xrcam_jax.report.read import EncodedPicture, Experiment, Figure, ResultTable
+from xrcam_jax.runtime.names import printable
 
 # Methods that are ticked to begin with, if they are there.
 FIRST_METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
@@ -59,6 +60,23 @@ def page(experiments: Sequence[Experiment]) -> bytes:
     )
     # A lone half of a surrogate pair, which JSON allows, has no bytes of its own.
     return content.encode("utf-8", "replace")
+
+
+def escape(text: str) -> str:
+    """Returns a text as HTML shows it: letter by letter, without controls that would turn its direction around.
+
+    Args:
+      text: any.
+
+    Returns:
+      The text with its marks escaped.
+
+    Example:
+      >>> from xrcam_jax.report.page import escape
+      >>> escape("<b>\u202egpj.exe")
+      '&lt;b&gt;\\\\u202egpj.exe'
+    """
+    return escaped(printable(text, lines=True))
 
 
 def _parts(*names: str) -> str:

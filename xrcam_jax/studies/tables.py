@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.names import cell
 
 CONTENTS = "contents.json"
 
@@ -45,9 +46,13 @@ class Table:
         """Returns the table as CSV: the figures and the ends of their intervals, empty where there is none."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*self.labels, *(f"{c}{end}" for c in self.columns for end in ("", " low", " high"))])
+        writer.writerow(
+            [*map(cell, self.labels), *(f"{c}{end}" for c in self.columns for end in ("", " low", " high"))]
+        )
         for labels, figures in self.rows.items():
-            writer.writerow([*labels, *("" if math.isnan(v) else repr(float(v)) for figure in figures for v in figure)])
+            writer.writerow(
+                [*map(cell, labels), *("" if math.isnan(v) else repr(float(v)) for figure in figures for v in figure)]
+            )
         return text.getvalue()
 
     def markdown(self) -> str:
