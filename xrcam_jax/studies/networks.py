@@ -8,6 +8,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import xrcam_jax as xr
+from xrcam_jax.classes import class_count
 from xrcam_jax.checkpoints.load import read_checkpoint
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.errors import CommandError
@@ -72,9 +73,9 @@ def _read_network(
         model = xr.load_model(name, path, dropout_rate=dropout)
     except (OSError, ValueError, ImportError) as error:
         raise CommandError(f"--weights: {'; '.join(str(error).splitlines()[:2])}") from error
-    if model.num_classes != len(prepared.classes):
+    if class_count(model.num_classes) != len(prepared.classes):
         raise CommandError(
-            f"--weights: {path} is for {model.num_classes} classes, but {options.data} has "
+            f"--weights: {path} is for {class_count(model.num_classes)} classes, but {options.data} has "
             f"{len(prepared.classes)}: {', '.join(prepared.classes)}"
         )
     nnx.update(model, replicate(mesh, nnx.state(model)))
