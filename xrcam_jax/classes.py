@@ -46,7 +46,7 @@ def class_logits(logits: Logits) -> Logits:
 
 
 def softmax_logits(logits: Logits) -> Logits:
-    """Returns logits whose softmax are the probabilities of the classes, and whose largest is that of the predicted one.
+    """Returns logits whose softmax are the probabilities of the classes.
 
     Args:
       logits: what the network returns, of shape (..., n).

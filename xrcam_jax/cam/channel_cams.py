@@ -202,8 +202,8 @@ def from_corner_to_corner(maps: Float[Array, "b p q"], size: tuple[int, int]) ->
 def ablation_cam(case: Case, layer: str, *, score: Score = "logit") -> Weights:
     """Returns w_k = (S - S without channel k) / S, or 0 where S = 0 (desai2020, eq. 3).
 
-    The model is run from the layer on only. A negative S flips the sign of all weights, as in gildenblat2021, but where
-    the model has one output: the scores of its two classes are negatives of each other, and the weights are to be so too.
+    The model is run from the layer on only. A negative S flips the sign of all weights, as in gildenblat2021. But of a
+    model of one output |S| divides, so that its two classes' weights are negatives of each other, as the logits are.
 
     Args:
       case: what is explained.

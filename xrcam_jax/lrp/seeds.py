@@ -2,8 +2,8 @@
 
 In the descriptions L_t is the logit of the target, N the number of classes, and p their probabilities by softmax.
 
-A network of one output z has two classes, of the logits -z and z. Its seeds of two classes are those of the network that
-:func:`xrcam_jax.two_sided` makes of it, whose outputs these are.
+A network of one output z has two classes, of the logits -z and z. Seeds that contrast classes are for the network that
+:func:`xrcam_jax.two_sided` makes of it, which has these as outputs.
 """
 
 import jax

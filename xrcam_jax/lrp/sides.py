@@ -20,6 +20,7 @@ from xrcam_jax.lrp.grouping import keep_operations
 from xrcam_jax.lrp.primitives import PRODUCTS, STRUCTURE, SUMS
 from xrcam_jax.lrp.program import Probes, flatten, run, trace
 from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
+
 Seed = Callable[[Array, Array], Array]
 
 #: These operations give -z for the negatives of all numbers that they are given.
@@ -110,7 +111,7 @@ class _Sides:
                 self.depends.update(equation.outputs)
 
     def negative(self, value: int) -> int:
-        """Returns the number of the negative of a value, which is computed by the same operations where they are odd."""
+        """Returns the number of a value's negative, which is computed by the same operations where they are odd."""
         if value not in self.found:
             equation = self.producer.get(value)
             turned = () if equation is None or equation.mark is not None else self.turned(equation)

@@ -8,8 +8,8 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import xrcam_jax as xr
-from xrcam_jax.classes import class_count
 from xrcam_jax.checkpoints.load import read_checkpoint
+from xrcam_jax.classes import class_count
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.errors import CommandError
 from xrcam_jax.models import Classifier
