@@ -56,6 +56,11 @@ class Result(NamedTuple):
         """The number of the class with the largest logit."""
         return int(np.argmax(class_logits(self.logits)))
 
+    @property
+    def blank(self) -> list[str]:
+        """The methods whose maps show nothing."""
+        return [method for method, maps in self.maps.items() if not any(each.any() for each in maps.values())]
+
     def score(self, output: int) -> float:
         """Returns what an output says as a probability: its softmax, or the sigmoid if it is the only one."""
         return self.probability(1 if len(self.logits) == 1 else output)
@@ -173,7 +178,8 @@ class Results:
             self._rows.append((picture.number, row))
         self._file.write(row)
         self._file.flush()
-        tqdm.write(f"{picture.name}: {result.describe(self.labels)}")
+        word = f"; nothing speaks for {_class(target, self.labels)} by {', '.join(result.blank)}" if result.blank else ""
+        tqdm.write(f"{picture.name}: {result.describe(self.labels)}{word}")
 
 
 def _row(values: Iterable[Any]) -> str:
