@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 import xrcam_jax as xr
+from xrcam_jax.classes import class_count
 from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.commands.results import Result, Results
@@ -136,7 +137,8 @@ def _load(options: argparse.Namespace) -> Classifier:
     return model
 
 
-def _check_classes(options: argparse.Namespace, num_classes: int, labels: list[str] | None) -> None:
+def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] | None) -> None:
+    num_classes = class_count(outputs)
     if options.target is not None and not 0 <= options.target < num_classes:
         raise CommandError(f"--target: {options.target} is not a class; there are 0 to {num_classes - 1}")
     if labels is not None and len(labels) != num_classes:

@@ -2,7 +2,8 @@
 
 ::
 
-    summary.csv                       a row per picture, with the box that the network saw of it
+    summary.csv                       a row per picture, with the box that the network saw of it; of a network of one
+                                      output, "score" is its sigmoid
     sheets/NAME.png                   the picture, its layers and their aggregate, a row per method
     comparison/NAME.png               with several methods: one a column, layers and aggregate as rows
     comparison/NAME_masks.png         the same, what is above each map's mean plus standard deviation
@@ -26,6 +27,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
+from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.pictures import plot
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing
@@ -44,7 +46,7 @@ class Result(NamedTuple):
     """Holds what was found for one picture, on the host.
 
     Attributes:
-      logits: of all classes.
+      logits: what the network returned.
       target: number of the class that was explained.
       maps: by method, then by layer or ``aggregate``, in [0, 1].
     """
@@ -56,23 +58,33 @@ class Result(NamedTuple):
     @property
     def predicted(self) -> int:
         """The number of the class with the largest logit."""
-        return int(np.argmax(self.logits))
+        return int(np.argmax(class_logits(self.logits)))
 
-    def score(self, index: int) -> float:
-        """Returns the softmax probability of a class."""
-        shifted = np.exp(self.logits.astype(np.float64) - self.logits.max())
+    @property
+    def blank(self) -> list[str]:
+        """The methods whose maps show nothing."""
+        return [method for method, maps in self.maps.items() if not any(each.any() for each in maps.values())]
+
+    def score(self, output: int) -> float:
+        """Returns what an output says as a probability: its softmax, or the sigmoid if it is the only one."""
+        return self.probability(1 if len(self.logits) == 1 else output)
+
+    def probability(self, index: int) -> float:
+        """Returns the probability of a class."""
+        logits = softmax_logits(self.logits)
+        shifted = np.exp(logits.astype(np.float64) - logits.max())
         return float(shifted[index] / shifted.sum())
 
     def describe(self, labels: list[str] | None) -> str:
-        """Names the predicted class and, if it is another, the explained one, with their scores."""
-        line = f"predicted {self._class(self.predicted, labels)}"
-        if self.target != self.predicted:
-            line += f"; explained {self._class(self.target, labels)}"
-        return line
+        """Names the predicted class and, if it is another, the explained one, with their scores.
 
-    def _class(self, index: int, labels: list[str] | None) -> str:
-        name = f" ({labels[index]})" if labels else ""
-        return f"class {index}{name}, score {self.score(index):.3f}"
+        A network of one output has a single score, its probability of class 1.
+        """
+        one_output = len(self.logits) == 1
+        lines = {self.predicted: "predicted"} | ({} if self.target == self.predicted else {self.target: "explained"})
+        scores = {index: "" if one_output else f", score {self.score(index):.3f}" for index in lines}
+        line = "; ".join(f"{what} {_class(index, labels)}{scores[index]}" for index, what in lines.items())
+        return f"score {self.score(0):.3f}, {line}" if one_output else line
 
 
 class Results:
@@ -198,19 +210,27 @@ class Results:
     def _record(self, picture: Picture, result: Result) -> None:
         predicted, target = result.predicted, result.target
         label = self.labels[predicted] if self.labels else ""
-        scores = f"{result.score(predicted):.6f}", f"{result.score(target):.6f}"
+        score = result.score(0 if len(result.logits) == 1 else predicted)
+        scores = f"{score:.6f}", f"{result.probability(target):.6f}"
         box = picture.seen(self.config)
         row = _row((str(picture.source), picture.name, predicted, label, scores[0], target, scores[1], *box))
         if self._together > 1:
             self._rows.append((picture.number, row))
         self._append(row)
-        tqdm.write(printable(f"{picture.name}: {result.describe(self.labels)}"))
+        word = (
+            f"; nothing speaks for {_class(target, self.labels)} by {', '.join(result.blank)}" if result.blank else ""
+        )
+        tqdm.write(printable(f"{picture.name}: {result.describe(self.labels)}{word}"))
 
 
 def _row(values: Iterable[Any]) -> str:
     text = io.StringIO()
     csv.writer(text).writerow(map(cell, values))
     return text.getvalue()
+
+
+def _class(index: int, labels: list[str] | None) -> str:
+    return f"class {index} ({labels[index]})" if labels else f"class {index}"
 
 
 _BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)

@@ -163,7 +163,7 @@ def _model(task: TrainingTask, *, resumes: bool) -> Classifier:
     """Returns a fresh network, or one with the weights to start from, which a run that goes on needs no more."""
     options = task.options
     wants: dict[str, Any] = {
-        "num_classes": len(task.prepared.classes),
+        "num_classes": 1 if options.one_logit else len(task.prepared.classes),
         "dropout_rate": options.dropout,
         "dtype": jnp.bfloat16 if options.bfloat16 else jnp.float32,
         "rngs": nnx.Rngs(options.seed),

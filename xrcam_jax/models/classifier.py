@@ -19,7 +19,7 @@ class Classifier(nnx.Module):
 
     Attributes:
       name: timm's name of the network.
-      num_classes: number of logits.
+      num_classes: number of logits; with 1 there are two classes (:mod:`xrcam_jax.classes`).
       preprocessing: how pictures have to be prepared for it.
       dtype: what it computes in.
       param_dtype: what parameters and statistics are kept in.

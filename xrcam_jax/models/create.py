@@ -22,7 +22,7 @@ def create_model(
 
     Args:
       name: one of :func:`xrcam_jax.list_models`.
-      num_classes: number of logits.
+      num_classes: number of logits; 1 for a network that decides between two classes (:mod:`xrcam_jax.classes`).
       dropout_rate: share of the activations that dropout sets to zero after each block, in training mode; in [0, 1).
       dtype: what the network computes in. Parameters and statistics are kept in float32, or in float64 for
         a float64 network (which needs ``jax_enable_x64``), since bfloat16 would not hold a checkpoint exactly.

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 import xrcam_jax as xr
 from xrcam_jax.checkpoints.load import read_checkpoint
+from xrcam_jax.classes import class_count
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.errors import CommandError
 from xrcam_jax.models import Classifier
@@ -73,9 +74,9 @@ def _read_network(
         model = xr.load_model(name, path, dropout_rate=dropout)
     except (OSError, ValueError, ImportError) as error:
         raise CommandError(f"--weights: {'; '.join(str(error).splitlines()[:2])}") from error
-    if model.num_classes != len(prepared.classes):
+    if class_count(model.num_classes) != len(prepared.classes):
         raise CommandError(
-            f"--weights: {path} is for {model.num_classes} classes, but {options.data} has "
+            f"--weights: {path} is for {class_count(model.num_classes)} classes, but {options.data} has "
             f"{len(prepared.classes)}: {', '.join(prepared.classes)}"
         )
     if is_first() and (model.preprocessing.field_of_view, model.preprocessing.grey) != ("auto", True):
