@@ -60,7 +60,7 @@ def test_other_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.png: no such file"):
         read_rgb(tmp_path / "gone.png")
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(ValueError, match=r"float\.tif: 32-bit pixels have no known range"):
+    with pytest.raises(ValueError, match=r"float\.tif: 32-bit floating-point pixels have no known range"):
         read_rgb(tmp_path / "float.tif")
 
 

@@ -5,37 +5,41 @@ What cannot be read is named and never silently half read.
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count as count_from
 from pathlib import Path
+from typing import NamedTuple
 
-from xrcam_jax.pictures.decode import RGB, PathLike, decoded, opened
+from xrcam_jax.pictures.decode import opened
 from xrcam_jax.pictures.decode_video import frames_of_video, video_header
-from xrcam_jax.pictures.unique_names import UniqueNames
+from xrcam_jax.pictures.pages import RGB, Facts, Page, PathLike
+from xrcam_jax.pictures.unique_names import Kind, UniqueNames
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture or a frame of a video, as :func:`stream` gives it.
+    """A picture, a page of a file or a frame of a video, as :func:`stream` gives it.
 
     Attributes:
       source: the file that it comes from.
       name: unique in its stream, made from the file's name.
       pixels: in RGB.
       number: its place in the stream, from 0; what cannot be read has a number too.
+      facts: what the file says of it.
     """
 
     source: Path
     name: str
     pixels: RGB
     number: int = 0
+    facts: Facts = field(default_factory=Facts)
 
 
 def load_images(paths: PathLike | Iterable[PathLike]) -> list[RGB]:
-    """Reads pictures and all frames of videos.
+    """Reads pictures, all pages of files that hold several, and all frames of videos.
 
     Args:
       paths: a file, a folder, which stands for its files, or several of both.
@@ -72,11 +76,13 @@ def stream(
     """Reads files, folders and videos lazily, with one picture in memory at a time.
 
     A folder stands for its files in order of name, without hidden ones and those of its own folders. A video
-    ``clip.mp4`` stands for its frames ``clip_000000``, ``clip_000001``, ...
+    ``clip.mp4`` stands for its frames ``clip_000000``, ``clip_000001``, ..., and a file of several pictures
+    ``stack.tif`` for its pages ``stack#1``, ``stack#2``, ...
 
     Args:
       paths: pictures, videos and folders of both, in any mixture.
-      every: of each video, the frames 0, every, 2 * every, ... are taken.
+      every: of each video, the frames 0, every, 2 * every, ... are taken, and of each file of several pictures
+        the pages 1, 1 + every, ...
       report: called with a line that names each file that cannot be read; the others go on.
       share: (i, n) gives every nth picture, from the ith on, each with the name that it has among all. Only these
         are read; all n go through the videos, and the first one reports those that are damaged.
@@ -103,17 +109,18 @@ def stream(
     for path in list_files(paths):
         stem = ""
         try:
-            for frame, read in _pictures(path, every):
+            for item in _items(path, every):
                 # What is damaged has a name and a number too, so that they are the same in all shares.
-                stem, number = stem or names.take(path.stem, is_video(path)), next(numbers)
+                stem, number = stem or names.take(stem_of(path), item.kind), next(numbers)
                 if number % shares != mine:
                     continue
                 try:
-                    pixels = read()
+                    page = item.read()
                 except ValueError as error:
                     _tell(error, report)
                     continue
-                yield Picture(path, stem if frame is None else f"{stem}_{frame:06d}", pixels, number)
+                facts = Facts(page.depth, item.pages, page.window)
+                yield Picture(path, f"{stem}{item.suffix}", page.pixels, number, facts)
         except ValueError as error:
             if report is None or mine == 0:
                 _tell(error, report)
@@ -142,6 +149,25 @@ def list_files(paths: Iterable[PathLike]) -> list[Path]:
     return [file for path in map(Path, paths) for file in (_listed(path) if path.is_dir() else [path])]
 
 
+def stem_of(path: PathLike) -> str:
+    """Returns the name of a file without its suffix; that of a compressed NIfTI has two parts.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      What the names of its pictures begin with.
+
+    Example:
+      >>> from xrcam_jax.pictures.read import stem_of
+      >>> stem_of("day1/scan.2.png"), stem_of("day1/brain.nii.gz")
+      ('scan.2', 'brain')
+    """
+    path = Path(path)
+    compressed = path.name.lower().endswith(".nii.gz")
+    return path.name[: -len(".nii.gz")] if compressed else path.stem
+
+
 def is_video(path: PathLike) -> bool:
     """Returns whether a file is taken for a video, which its suffix tells.
 
@@ -167,14 +193,38 @@ def count(paths: Iterable[PathLike], *, every: int = 1) -> int:
       every: as for :func:`stream`.
 
     Returns:
-      The number; that of a video's frames is what its header says.
+      The number; that of a video's frames is what its header says, and a file that cannot be opened counts as one.
 
     Example:
       >>> from xrcam_jax.pictures.read import count
       >>> count(["a.png", "b.png"])
       2
     """
-    return sum(-(-video_header(path).frames // every) if is_video(path) else 1 for path in list_files(paths))
+    return sum(-(-pages_of(path) // every) for path in list_files(paths))
+
+
+def pages_of(path: Path) -> int:
+    """Counts the pictures of one file by its headers.
+
+    Args:
+      path: of a picture or video.
+
+    Returns:
+      How many pages or frames it has, as far as its headers say; 1 if it is a picture that cannot be opened.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.read import pages_of
+      >>> pages_of(Path("missing.png"))
+      1
+    """
+    if is_video(path):
+        return video_header(path).frames
+    try:
+        with opened(path) as pages:
+            return pages.count
+    except ValueError:
+        return 1
 
 
 def frame_rate(path: Path) -> float | None:
@@ -195,13 +245,26 @@ def frame_rate(path: Path) -> float | None:
     return video_header(path).rate if is_video(path) else None
 
 
-def _pictures(path: Path, every: int) -> Iterator[tuple[int | None, Callable[[], RGB]]]:
-    """Yields the number of each picture, None where it is no frame, and what reads it before the next is asked for."""
+class _Item(NamedTuple):
+    """A picture of a file: what is added to the file's name, what decodes it, and how many pages the file has."""
+
+    kind: Kind
+    suffix: str
+    read: Callable[[], Page]
+    pages: int | None = None
+
+
+def _items(path: Path, every: int) -> Iterator[_Item]:
+    """Yields the pictures of a file, each of which is to be read before the next is asked for."""
     if is_video(path):
-        yield from frames_of_video(path, every=every)
-    else:
-        with opened(path) as file:
-            yield None, partial(decoded, path, file)
+        for frame, read in frames_of_video(path, every=every):
+            yield _Item("video", f"_{frame:06d}", lambda read=read: Page(read()))
+        return
+    with opened(path) as pages:
+        several = pages.count > 1
+        for number in range(0, pages.count, every):
+            suffix = f"#{number + 1}" if several else ""
+            yield _Item("pages" if several else "picture", suffix, partial(pages.read, number), pages.count)
 
 
 def _listed(folder: Path) -> list[Path]:
