@@ -130,7 +130,8 @@ def test_a_folder_with_damaged_files(tmp_path, pretend, capsys):
     out, err = capsys.readouterr()
     assert err.splitlines() == [
         f"xrcam explain: {folder / '1.png'}: damaged or truncated picture (image file is truncated)",
-        f"xrcam explain: {folder / 'notes.txt'}: neither a picture (BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP) nor a video",
+        f"xrcam explain: {folder / 'notes.txt'}: neither a picture "
+        "(BMP, DICOM, GIF, JPEG, NIfTI, PNG, PPM, TIFF, WEBP) nor a video",
         f"xrcam explain: {tmp_path / 'gone.png'}: no such file",
     ]
     assert "2 explained, 3 could not be read." in out

@@ -91,11 +91,15 @@ def test_damaged_recordings_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.gif"])
-def test_several_pictures_in_one_file_are_not_left_out_silently(tmp_path, name):
-    first, *others = map(Image.fromarray, levels(3))
-    first.save(tmp_path / name, save_all=True, append_images=others)
-    with pytest.raises(ValueError, match=f"{name}: holds 3 pictures; expected one each"):
-        list(grey_frames(recording(tmp_path)))
+def test_a_file_of_several_pictures_is_a_recording_as_a_video_is(tmp_path, name):
+    folder = write_pictures(tmp_path / "lung" / "p1", levels(2))
+    first, *others = map(Image.fromarray, levels(5))
+    first.save(folder / name, save_all=True, append_images=others)
+    stack, pictures = sorted(find_recordings(tmp_path).found, key=lambda found: found.path.is_dir())
+    assert (stack.video, pictures.video) == (f"lung/p1/{name}", "lung/p1")
+    assert files_of(pictures) == [folder / "0.png", folder / "1.png"]
+    assert files_of(stack) == [folder / name]
+    assert brightness(stack.path, every=2) == ([0, 2, 4], [60.0, 76.0, 92.0])
 
 
 def test_another_size_is_named(tmp_path):

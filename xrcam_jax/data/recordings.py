@@ -10,21 +10,25 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from xrcam_jax.pictures.decode import Grey, read_rgb
-from xrcam_jax.pictures.read import is_video, stream
+from xrcam_jax.pictures.decode import read_rgb
+from xrcam_jax.pictures.pages import Grey
+from xrcam_jax.pictures.read import is_video, pages_of, stream
+from xrcam_jax.pictures.signatures import is_dicom
 
-# Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails.
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails. Scanners
+# write DICOM without a suffix, or with any.
+PICTURE_SUFFIXES = (".apng", ".bmp", ".dcm", ".gif", ".jpeg", ".jpg", ".nii", ".nii.gz", ".pbm", ".pgm", ".png")
+PICTURE_SUFFIXES += (".pnm", ".ppm", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A video, or a folder of pictures that are its frames.
+    """A video, a file of several pictures, or a folder of pictures: these are its frames.
 
     Attributes:
       label: name of the class's folder.
       patient: name of the patient's folder.
-      path: the video file, or the folder that the pictures are in.
+      path: the video or other file, or the folder that the pictures are in.
       video: the same, relative to the folder of recordings, with ``/`` between folders.
     """
 
@@ -52,7 +56,8 @@ class Recordings:
 def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
     """Looks through ``folder/CLASS/PATIENT/...``; folders in a patient's folder may be nested.
 
-    Each video is a recording, and so are all the pictures of one folder together. What is hidden is passed over.
+    Each video is a recording, and so is each file of several pictures (a stack, a DICOM of many frames), and all other
+    pictures of one folder together. What is hidden is passed over.
 
     Args:
       folder: where the classes' folders are.
@@ -81,7 +86,7 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
         if not is_video(file) and not _is_picture(file):
             others.append(file)
             continue
-        path = file if is_video(file) else file.parent
+        path = file if is_recording(file) else file.parent
         place = path.relative_to(folder)
         if len(file.relative_to(folder).parts) < 3:
             misplaced.append(file)
@@ -95,14 +100,15 @@ def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, 
     """Reads the frames 0, every, 2 * every, ... of a recording in grey, with one in memory at a time.
 
     Args:
-      recording: a video or pictures, which are taken in order of their names; numbers in these count as numbers.
+      recording: a video, a file of several pictures, or pictures, which are taken in order of their names; numbers in
+        these count as numbers.
       every: distance from one frame to the next, from 1.
 
     Returns:
       The number of each frame and its intensities, in [0, 255].
 
     Raises:
-      ValueError: names the file that is missing, damaged, cut off, of several pictures, or of another size than the
+      ValueError: names the file that is missing, damaged, cut off or of another size than the
         frames before. A video that does not tell its length, such as .mpg or .wmv, may end early unnoticed.
 
     Example:
@@ -134,7 +140,7 @@ def files_of(recording: Recording) -> list[Path]:
       recording: a video or pictures.
 
     Returns:
-      The video, or the pictures in order of their names.
+      The video or other file, or the pictures in order of their names.
 
     Example:
       >>> import tempfile
@@ -148,8 +154,26 @@ def files_of(recording: Recording) -> list[Path]:
     """
     if not recording.path.is_dir():
         return [recording.path]
-    pictures = [path for path in recording.path.iterdir() if _is_picture(path) and not path.name.startswith(".")]
-    return sorted(pictures, key=_natural)
+    inside = [path for path in recording.path.iterdir() if not path.name.startswith(".")]
+    return sorted((path for path in inside if _is_picture(path) and not is_recording(path)), key=_natural)
+
+
+def is_recording(path: Path) -> bool:
+    """Tells whether a file is a recording of its own: a video, or of several pictures.
+
+    Args:
+      path: of a video or picture.
+
+    Returns:
+      Whether it is one; a picture that cannot be opened is not.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.recordings import is_recording
+      >>> is_recording(Path("clip.avi")), is_recording(Path("missing.png"))
+      (True, False)
+    """
+    return is_video(path) or pages_of(path) > 1
 
 
 def _read(path: Path, every: int) -> Iterator[tuple[int, Path, UInt8[np.ndarray, "h w 3"]]]:
@@ -177,4 +201,4 @@ def _natural(path: Path) -> list[str | int]:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES
+    return path.name.lower().endswith(PICTURE_SUFFIXES) or is_dicom(path)

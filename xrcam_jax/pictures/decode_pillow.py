@@ -57,7 +57,8 @@ def opened(path: Path, kind: str) -> Iterator[Pages]:
         frames = _frames(image)
 
         def read(page: int) -> Page:
-            if depth > 8:
+            # Pillow drops the lower eight bits of colours instead of rounding, and has no grey with transparency of 16.
+            if depth > 8 and image.mode != "I;16":
                 return Page(_upright(image, _deep_png(path, len(frames))), depth)
             if len(frames) > 1 or frames[0] > 0:
                 image.seek(frames[page])
@@ -100,6 +101,8 @@ def _upright(image: Image.Image, pixels: RGB) -> RGB:
 
 
 def _rgb(image: Image.Image) -> RGB:
+    if image.mode == "I;16":
+        return grey_to_rgb(scaled(np.asarray(image), 0, 65535))
     if image.mode == "L" and not image.has_transparency_data:
         return grey_to_rgb(np.asarray(image))
     if image.has_transparency_data:
@@ -108,7 +111,7 @@ def _rgb(image: Image.Image) -> RGB:
 
 
 def _deep_png(path: Path, frames: int) -> RGB:
-    """Decodes a PNG of 16 bits, of which Pillow would drop the lower eight instead of rounding."""
+    """Decodes a PNG of 16 bits by libpng."""
     if frames > 1:
         raise Refusal("an animated PNG of 16 bits; save its frames as pictures")
     import imagecodecs

@@ -5,10 +5,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
 import tifffile
+from imagecodecs import tiff_decode
 from jaxtyping import Integer
 
 from xrcam_jax.pictures.pages import Page, Pages, Refusal, check_size, upright
@@ -18,7 +20,7 @@ from xrcam_jax.pictures.tiff_colour import MASK, PALETTE, YCBCR, Meaning, check_
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _WHOLE_SLIDES = ("svs", "ndpi", "scn", "bif", "philips")
-_JPEG = (6, 7, 34892, 33007)
+_LZW, _JPEG = 5, (6, 7, 34892, 33007)
 _UNSIGNED, _SIGNED, _FLOAT, _UNTYPED = 1, 2, 3, 4
 # NewSubfileType: a reduced copy of another page, or its mask.
 _REDUCED_OR_MASK = 0b101
@@ -171,6 +173,10 @@ def _samples(page: tifffile.TiffPage, hidden: int) -> Integer[np.ndarray, "..."]
     _check_segments(page)
     if page.is_subsampled and page.compression not in _JPEG:
         raise Refusal("YCbCr with fewer samples of colour and not in JPEG (YCbCrSubSampling)")
+    if page.compression == _LZW and page.bitspersample in (8, 16):
+        # libtiff takes half the time for these, which are common.
+        with mmap(page.parent.filehandle.fileno(), 0, access=ACCESS_READ) as content:
+            return tiff_decode(content, index=page.index)
     if 8 < page.bitspersample < 16 and _in_whole_words(page):
         page.bitspersample = 16
     return page.asarray(maxworkers=1).astype(np.uint8 if page.bitspersample == 1 else page.dtype, copy=False)

@@ -86,6 +86,28 @@ def format_of(path: Path) -> str:
     raise Refusal(f"neither a picture ({', '.join(FORMATS)}) nor a video")
 
 
+def is_dicom(path: Path) -> bool:
+    """Tells whether a file is a picture in DICOM, whatever its name.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      Whether it begins as DICOM does; a disc's directory, ``DICOMDIR``, does not count.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.signatures import is_dicom
+      >>> is_dicom(Path("missing"))
+      False
+    """
+    try:
+        with path.open("rb") as file:
+            return path.name.upper() != "DICOMDIR" and file.read(_LONGEST)[128:132] == b"DICM"
+    except OSError:
+        return False
+
+
 def _first(signatures: dict[str, bytes], begin: bytes) -> str | None:
     matching = (name for name, signature in signatures.items() if re.match(signature, begin, re.DOTALL))
     return next(matching, None)
