@@ -190,4 +190,4 @@ def _read(path: Path, pages: Pages, page: int) -> Page:
 def _named(place: str, error: Exception) -> ValueError:
     if isinstance(error, Refusal):
         return ValueError(f"{place}: {error}")
-    return ValueError(f"{place}: damaged or truncated picture ({error})")
+    return ValueError(f"{place}: damaged or truncated picture ({' '.join(str(error).split())})")

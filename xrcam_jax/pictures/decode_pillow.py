@@ -14,7 +14,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImage
 from xrcam_jax.pictures.pages import RGB, Page, Pages, Refusal, check_size, grey_to_rgb, scaled, upright
 
 # Opened by name, as Pillow's own search draws the line of what is too large elsewhere, and warns below it.
-_READERS: dict[str, Callable[[str], Image.Image]] = {
+_READERS: dict[str, Callable[..., Image.Image]] = {
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "JPEG": JpegImagePlugin.jpeg_factory,

@@ -13,7 +13,7 @@ import tifffile
 from imagecodecs import tiff_decode
 from jaxtyping import Integer
 
-from xrcam_jax.pictures.pages import Page, Pages, Refusal, check_size, upright
+from xrcam_jax.pictures.pages import Page, Pages, Refusal, check_count, check_size, upright
 from xrcam_jax.pictures.tiff_colour import MASK, PALETTE, YCBCR, Meaning, check_meaning, to_rgb
 
 # What tifffile tells of oddities is for programmers; what cannot be read raises.
@@ -60,6 +60,7 @@ def opened(path: Path) -> Iterator[Pages]:
         significant = _significant_bits(file)
         hidden = _behind_one_directory(file)
         if hidden > 1:
+            check_count(hidden, file.filehandle.size // max(1, file.pages[0].nbytes))
             yield Pages(hidden, lambda number: _page(file.pages[0], significant, number))
             return
         places = [index for index in range(len(file.pages)) if _is_picture(file.pages[index])]
@@ -78,8 +79,8 @@ def _behind_one_directory(file: tifffile.TiffFile) -> int:
         return 1
     if file.is_imagej:
         return int((file.imagej_metadata or {}).get("images", 1))
-    shaped = file.shaped_metadata or ({},)
-    return prod(shaped[0]["shape"]) // prod(file.pages[0].shape) if shaped[0].get("truncated") else 1
+    (shaped, *_) = file.shaped_metadata or [{}]
+    return prod(shaped["shape"]) // prod(file.pages[0].shape) if shaped.get("truncated") else 1
 
 
 def _significant_bits(file: tifffile.TiffFile) -> int | None:

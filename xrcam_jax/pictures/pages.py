@@ -93,6 +93,26 @@ def check_size(width: int, height: int) -> None:
         )
 
 
+def check_count(stated: int, room: int) -> None:
+    """Refuses files that state far more pictures than they have room for; each would be told as damaged.
+
+    Args:
+      stated: how many pictures the header states.
+      room: how many the file can hold at most.
+
+    Raises:
+      Refusal: there are none, or more than twice as many as there is room for.
+
+    Example:
+      >>> from xrcam_jax.pictures.pages import check_count
+      >>> check_count(1000, 3)
+      Traceback (most recent call last):
+      xrcam_jax.pictures.pages.Refusal: states 1000 pictures, and has room for 3
+    """
+    if stated < 1 or stated > 2 * room + 1:
+        raise Refusal(f"states {stated} pictures, and has room for {room}")
+
+
 def scaled(samples: Integer[np.ndarray, "..."], lowest: int, highest: int) -> UInt8[np.ndarray, "..."]:
     """Scales integers of at most 16 bits from their full range to 8 bits, rounding to the nearest.
 

@@ -254,11 +254,15 @@ class _Item(NamedTuple):
     pages: int | None = None
 
 
+def _frame(read: Callable[[], RGB]) -> Page:
+    return Page(read())
+
+
 def _items(path: Path, every: int) -> Iterator[_Item]:
     """Yields the pictures of a file, each of which is to be read before the next is asked for."""
     if is_video(path):
         for frame, read in frames_of_video(path, every=every):
-            yield _Item("video", f"_{frame:06d}", lambda read=read: Page(read()))
+            yield _Item("video", f"_{frame:06d}", partial(_frame, read))
         return
     with opened(path) as pages:
         several = pages.count > 1

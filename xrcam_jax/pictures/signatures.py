@@ -10,7 +10,9 @@ from xrcam_jax.pictures.pages import Refusal
 #: What is read, as messages name it.
 FORMATS = ("BMP", "DICOM", "GIF", "JPEG", "NIfTI", "PNG", "PPM", "TIFF", "WEBP")
 
+# DICOM leaves its first 128 bytes free, in which some programs write the beginning of a TIFF.
 _READ = {
+    "DICOM": rb".{128}DICM",
     "PNG": rb"\x89PNG\r\n\x1a\n",
     "JPEG": rb"\xff\xd8\xff",
     "TIFF": rb"II[*+]\x00|MM\x00[*+]",
@@ -18,7 +20,6 @@ _READ = {
     "BMP": rb"BM.{12}[\x0c(48@l|]\x00\x00\x00",
     "WEBP": rb"RIFF....WEBP",
     "PNM": rb"\s*P[1-6][ \t\r\n#]",
-    "DICOM": rb".{128}DICM",
     "NIfTI": rb".{344}n\+1\x00|.{4}n\+2\x00",
 }
 # Known by name, so that the message can say what the file is.

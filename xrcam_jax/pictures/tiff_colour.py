@@ -169,7 +169,8 @@ def _lab(codes: np.ndarray, icc: bool) -> Float[np.ndarray, "_ _ 3"]:
     a_and_b = unsigned[..., 1:].astype(np.float64) / unit - 128
     if not icc:
         a_and_b = unsigned[..., 1:].view(np.int16 if wide else np.int8).astype(np.float64) / unit
-    return np.concatenate([unsigned[..., :1] * (100 / full), a_and_b], axis=-1)
+    lightness = unsigned[..., :1].astype(np.float64) * (100 / full)
+    return np.concatenate([lightness, a_and_b], axis=-1)
 
 
 def _of_lab(lab: Float[np.ndarray, "_ _ 3"]) -> RGB:
