@@ -17,9 +17,9 @@ from xrcam_jax.pictures.signatures import is_dicom
 
 # Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails. Scanners
 # write DICOM without a suffix, or with any.
-PICTURE_SUFFIXES = tuple(
-    ".apng .bmp .dcm .gif .jpeg .jpg .nii .nii.gz .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
-)
+_MEDICAL = (".dcm", ".nii", ".nii.gz")
+_PLAIN = (".apng", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES = (*_MEDICAL, *_PLAIN)
 
 
 @dataclass(frozen=True)

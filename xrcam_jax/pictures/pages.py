@@ -144,7 +144,7 @@ def scaled(samples: Integer[np.ndarray, "..."], lowest: int, highest: int) -> UI
 @lru_cache(maxsize=8)
 def _table(lowest: int, highest: int) -> UInt8[np.ndarray, " n"]:
     """Returns what becomes of each integer; negative ones count from the table's end, as indices do."""
-    table = np.rint(np.arange(highest - lowest + 1) * (255 / (highest - lowest))).astype(np.uint8)
+    table = np.rint(np.arange(highest - lowest + 1) * 255 / (highest - lowest)).astype(np.uint8)
     return np.roll(table, lowest)
 
 
