@@ -9,9 +9,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -56,7 +56,7 @@ class _Source:
     """
 
     header: Dataset
-    stream: BinaryIO
+    stream: BufferedIOBase
     start: int
     syntax: uid.UID
     words: str = "OW"
@@ -100,7 +100,7 @@ def opened(path: Path) -> Iterator[Pages]:
         yield Pages(source.frames, lambda frame: _page(source, frame))
 
 
-def _source(file: BinaryIO) -> _Source:
+def _source(file: BufferedIOBase) -> _Source:
     header = dcmread(file, stop_before_pixels=True, specific_tags=_DESCRIBING)
     syntax = header.file_meta.TransferSyntaxUID
     kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or uid.UID("")
@@ -112,7 +112,6 @@ def _source(file: BinaryIO) -> _Source:
     if "TotalPixelMatrixColumns" in header:
         raise Refusal(f"a whole slide in tiles ({name}); export the region that is to be explained")
     _check_header(header)
-    stream: BinaryIO = file
     if syntax == uid.DeflatedExplicitVRLittleEndian:
         _check_inflated(file)
         file.seek(0)
@@ -121,13 +120,13 @@ def _source(file: BinaryIO) -> _Source:
             raise Refusal(f"holds no pictures ({name})")
         return _Source(header, BytesIO(pixels), 0, syntax)
     order = "<" if syntax.is_little_endian else ">"
-    tag = stream.read(8)
+    tag = file.read(8)
     if len(tag) < 8 or struct.unpack(f"{order}HH", tag[:4]) != _PIXEL_DATA:
         raise Refusal(f"holds no pixels that are integers ({name})")
     if tag[4:6] not in (b"OB", b"OW", b"UN"):
-        return _Source(header, stream, stream.tell(), syntax)
+        return _Source(header, file, file.tell(), syntax)
     # The type of the pixels is stated before their length, which then has four bytes more.
-    return _Source(header, stream, stream.tell() + 4, syntax, tag[4:6].decode())
+    return _Source(header, file, file.tell() + 4, syntax, tag[4:6].decode())
 
 
 def _room(source: _Source, size: int) -> int:
@@ -147,7 +146,7 @@ def _check_header(header: Dataset) -> None:
         raise Refusal(f"{header.BitsStored} bits stored of {header.BitsAllocated}")
 
 
-def _check_inflated(file: BinaryIO) -> None:
+def _check_inflated(file: BufferedIOBase) -> None:
     """Refuses a deflated file that would fill the memory; it is inflated piece by piece to see."""
     file.seek(132 + 8)
     file.seek(struct.unpack("<I", file.read(4))[0], 1)
