@@ -23,6 +23,7 @@ from pydicom.pixels import as_pixel_options, convert_color_space, get_decoder
 from xrcam_jax.pictures.dicom_grey import DESCRIBING as DESCRIBING_GREY
 from xrcam_jax.pictures.dicom_grey import lookup, shown
 from xrcam_jax.pictures.pages import Page, Pages, Refusal, check_count, check_size, scaled
+from xrcam_jax.pictures.signatures import size_of_jpeg
 
 _PALETTE = [
     f"{segmented}{colour}PaletteColorLookupTable{part}"
@@ -43,6 +44,7 @@ _BY_IMAGECODECS = {
     uid.JPEGLosslessSV1: imagecodecs.jpeg_decode,
     uid.JPEGExtended12Bit: imagecodecs.jpeg_decode,
 }
+_END_OF_JPEG = b"\xff\xd9"
 _PIXEL_DATA = (0x7FE0, 0x0010)
 # Of a deflated file, which is inflated as a whole.
 _MOST_BYTES = 2**31
@@ -197,9 +199,12 @@ def _decoded(source: _Source, frame: int, *, raw: bool) -> tuple[Shaped[np.ndarr
     if source.syntax in _BY_IMAGECODECS and not (source.syntax == uid.JPEGExtended12Bit and header.BitsAllocated == 8):
         offsets = options.get("extended_offsets")
         encoded = get_frame(stream, frame, number_of_frames=source.frames, extended_offsets=offsets)
+        if size_of_jpeg(encoded) != (header.Columns, header.Rows):
+            raise ValueError(f"compressed pixels of another size than {header.Columns}x{header.Rows}")
+        if not encoded.rstrip(b"\0").endswith(_END_OF_JPEG):
+            # The decoder of JPEG-LS looks for the end for many seconds.
+            raise ValueError("compressed pixels without an end")
         samples = _BY_IMAGECODECS[source.syntax](encoded)
-        if samples.shape[:2] != (header.Rows, header.Columns):
-            raise ValueError(f"decodes to {samples.shape[1]}x{samples.shape[0]}")
         found = str(header.PhotometricInterpretation)
         if found == "YBR_FULL" and not raw:
             return convert_color_space(samples, "YBR_FULL", "RGB"), "RGB"

@@ -6,6 +6,7 @@ the second down.
 """
 
 import gzip
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
@@ -19,6 +20,9 @@ from xrcam_jax.pictures.pages import RGB, Page, Pages, Refusal, check_count, che
 
 # What a header may say that values mean and that still makes a picture: nothing, values without units, a time series.
 _PICTURES = (0, 1011, 2001)
+# What nibabel tells of oddities is for programmers; what cannot be read raises.
+_SILENT = logging.Logger("silent")
+_SILENT.addHandler(logging.NullHandler())
 # DEFLATE makes its input at most so many times smaller.
 _MOST_COMPRESSED = 1032
 
@@ -72,7 +76,8 @@ def opened(path: Path) -> Iterator[Pages]:
 
 def _header(content: bytes) -> nib.Nifti1Header:
     kind = nib.Nifti2Header if content[4:8] == b"n+2\x00" else nib.Nifti1Header
-    header = kind(content[: kind.sizeof_hdr])
+    header = kind(content[: kind.sizeof_hdr], check=False)
+    header.check_fix(logger=_SILENT)
     shape = header.get_data_shape()
     if len(shape) < 2 or prod(shape[4:]) != 1:
         raise Refusal(f"{len(shape)} dimensions; NIfTI of two, three or four is read")

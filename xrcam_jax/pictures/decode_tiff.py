@@ -14,6 +14,7 @@ from imagecodecs import tiff_decode
 from jaxtyping import Integer
 
 from xrcam_jax.pictures.pages import Page, Pages, Refusal, check_count, check_size, upright
+from xrcam_jax.pictures.signatures import size_of_jpeg
 from xrcam_jax.pictures.tiff_colour import MASK, PALETTE, YCBCR, Meaning, check_meaning, to_rgb
 
 # What tifffile tells of oddities is for programmers; what cannot be read raises.
@@ -172,6 +173,8 @@ def _samples(page: tifffile.TiffPage, hidden: int) -> Integer[np.ndarray, "..."]
         found = page.parent.filehandle.read_array(dtype, page.size, start)
         return found.reshape(page.shape).astype(page.dtype)
     _check_segments(page)
+    if page.compression in _JPEG:
+        _check_jpeg(page)
     if page.is_subsampled and page.compression not in _JPEG:
         raise Refusal("YCbCr with fewer samples of colour and not in JPEG (YCbCrSubSampling)")
     if page.compression == _LZW and page.bitspersample in (8, 16):
@@ -191,6 +194,16 @@ def _check_segments(page: tifffile.TiffPage) -> None:
     end = page.parent.filehandle.size
     if page.compression != 1 and any(start + length > end for start, length in zip(offsets, lengths, strict=True)):
         raise ValueError("a strip or tile is cut off")
+
+
+def _check_jpeg(page: tifffile.TiffPage) -> None:
+    """Refuses pages of which a strip or tile states another size than the page does, up to 4 gigapixels."""
+    rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
+    for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        page.parent.filehandle.seek(start)
+        width, height = size_of_jpeg(page.parent.filehandle.read(min(length, 2**16))) or (0, 0)
+        if width > columns or height > max(rows, 16):
+            raise ValueError(f"a strip or tile of {width}x{height} pixels, where {columns}x{rows} is stated")
 
 
 def _in_whole_words(page: tifffile.TiffPage) -> bool:

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import struct
 import zlib
 from pathlib import Path
 
@@ -107,6 +108,31 @@ def is_dicom(path: Path) -> bool:
             return path.name.upper() != "DICOMDIR" and file.read(_LONGEST)[128:132] == b"DICM"
     except OSError:
         return False
+
+
+def size_of_jpeg(encoded: bytes) -> tuple[int, int] | None:
+    """Reads the size that a JPEG or JPEG-LS picture states of itself, which may be another than that of its container.
+
+    Args:
+      encoded: the picture.
+
+    Returns:
+      Width and height in pixels; None where no such header is found.
+
+    Example:
+      >>> from xrcam_jax.pictures.signatures import size_of_jpeg
+      >>> size_of_jpeg(bytes.fromhex("ffd8 ffe00004beef ffc0000b08 0102 0304 01011100"))
+      (772, 258)
+    """
+    place = 2
+    while place + 9 <= len(encoded) and encoded[place] == 0xFF:
+        marker = encoded[place + 1]
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            height, width = struct.unpack(">HH", encoded[place + 5 : place + 9])
+            return width, height
+        # A marker may be filled up with bytes of ones.
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(encoded[place + 2 : place + 4])
+    return None
 
 
 def _first(signatures: dict[str, bytes], begin: bytes) -> str | None:
