@@ -6,55 +6,19 @@ import re
 import imagecodecs
 import numpy as np
 import pytest
-from pydicom import Dataset, FileMetaDataset, uid
+from pydicom import Dataset, uid
 from pydicom.dataelem import DataElement
-from pydicom.encaps import encapsulate
 from pydicom.examples import get_path
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 
+from tests.pictures.drawn import SECRETS
+from tests.pictures.drawn import write_dicom as write
 from tests.recordings import cut
 from xrcam_jax.pictures.decode import opened, read_rgb
 from xrcam_jax.pictures.read import load_images, stream
 
 RANDOM = np.random.default_rng(0)
-SECRETS = ("DOE^JANE", "SECRET123", "19470102", "SAINT NOWHERE", "QUINCY^M", "NOT TO BE READ")
-
-
-def write(path, samples, syntax=uid.ExplicitVRLittleEndian, encoded=None, **header):
-    """Writes frames of stored samples, (h, w), (n, h, w) or, with ``SamplesPerPixel``, with colours last."""
-    colours = header.get("SamplesPerPixel", 1) > 1
-    frames = samples if samples.ndim == 3 + colours else samples[None]
-    bits = 8 * samples.dtype.itemsize
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = uid.CTImageStorage
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid.generate_uid(entropy_srcs=["a"])
-    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = SECRETS[:3]
-    dataset.InstitutionName, dataset.ReferringPhysicianName, dataset.PatientComments = SECRETS[3:]
-    dataset.Rows, dataset.Columns = frames.shape[1:3]
-    values = {
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": bits,
-        "BitsStored": bits,
-        "HighBit": header.get("BitsStored", bits) - 1,
-        "PixelRepresentation": int(samples.dtype.kind == "i"),
-        **({"NumberOfFrames": len(frames)} if len(frames) > 1 else {}),
-        **header,
-    }
-    for name, value in values.items():
-        setattr(dataset, name, value)
-    if encoded is not None:
-        dataset.PixelData = encapsulate([encoded(frame) for frame in frames])
-    else:
-        order = "<" if syntax != uid.ExplicitVRBigEndian else ">"
-        content = samples.astype(samples.dtype.newbyteorder(order)).tobytes()
-        dataset.PixelData = content + b"\0" * (len(content) % 2)
-    dataset["PixelData"].VR = "OW" if bits == 16 or encoded is None else "OB"
-    dataset.save_as(path, enforce_file_format=True)
-    return path
 
 
 def noise(lowest, highest, shape=(14, 18)):

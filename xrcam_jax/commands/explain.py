@@ -31,7 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture, video, or folder of both")
     _add_network(parser)
     _add_methods(parser)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video, take every Nth frame")
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of a video or a file of several pictures, take every Nth frame",
+    )
     parser.add_argument(
         "--batch-size", type=batch_size, default=8, metavar="N", help="pictures at a time (8), or auto: what fits"
     )

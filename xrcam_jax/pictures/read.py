@@ -14,6 +14,7 @@ from typing import NamedTuple
 from xrcam_jax.pictures.decode import opened
 from xrcam_jax.pictures.decode_video import frames_of_video, video_header
 from xrcam_jax.pictures.pages import RGB, Facts, Page, PathLike
+from xrcam_jax.pictures.signatures import is_still_png
 from xrcam_jax.pictures.unique_names import Kind, UniqueNames
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
@@ -220,6 +221,8 @@ def pages_of(path: Path) -> int:
     """
     if is_video(path):
         return video_header(path).frames
+    if is_still_png(path):
+        return 1
     try:
         with opened(path) as pages:
             return pages.count

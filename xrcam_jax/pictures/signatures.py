@@ -110,6 +110,31 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
+def is_still_png(path: Path) -> bool:
+    """Tells quickly whether a file is a PNG without animation, as most frames of recordings are.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      Whether its first bytes say so; False where they do not tell.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.signatures import is_still_png
+      >>> is_still_png(Path("missing.png"))
+      False
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            begin = file.read(_LONGEST)
+    except OSError:
+        return False
+    # What says that there is an animation stands before the pixels.
+    before, pixels, _ = begin.partition(b"IDAT")
+    return begin.startswith(b"\x89PNG\r\n\x1a\n") and bool(pixels) and b"acTL" not in before
+
+
 def size_of_jpeg(encoded: bytes) -> tuple[int, int] | None:
     """Reads the size that a JPEG or JPEG-LS picture states of itself, which may be another than that of its container.
 
