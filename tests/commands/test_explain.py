@@ -16,7 +16,7 @@ from tests import oracle
 from tests.commands.stand_ins import CONFIG, PretendExplainer, network
 from xrcam_jax.arguments.checks import read_labels
 from xrcam_jax.cli import main
-from xrcam_jax.commands import explaining
+from xrcam_jax.commands import explaining, results
 from xrcam_jax.commands.explain import _expanded
 from xrcam_jax.commands.results import Results
 from xrcam_jax.errors import CommandError
@@ -134,7 +134,8 @@ def test_a_folder_with_damaged_files(tmp_path, pretend, capsys):
     out, err = capsys.readouterr()
     assert err.splitlines() == [
         f"xrcam explain: {folder / '1.png'}: damaged or truncated picture (image file is truncated)",
-        f"xrcam explain: {folder / 'notes.txt'}: neither a picture (BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP) nor a video",
+        f"xrcam explain: {folder / 'notes.txt'}: neither a picture "
+        "(BMP, DICOM, GIF, JPEG, NIfTI, PNG, PPM, TIFF, WEBP) nor a video",
         f"xrcam explain: {tmp_path / 'gone.png'}: no such file",
     ]
     assert "2 explained, 3 could not be read." in out
@@ -159,6 +160,38 @@ def test_a_video(tmp_path, pretend):
     frames = ["clip_000000.png", "clip_000003.png", "clip_000006.png"]
     assert names(tmp_path / "out" / "overlays" / "xrelevance_cam" / "layer4") == frames
     assert [row["name"] + ".png" for row in summary(tmp_path)] == frames
+
+
+def test_pages_of_a_file_and_what_it_says_of_them(tmp_path, pretend):
+    first, *others = (Image.fromarray(np.full((48, 64, 3), 60 * level, np.uint8)) for level in range(4))
+    first.save(tmp_path / "stack.tif", save_all=True, append_images=others)
+    deep = np.full((48, 64), 9999, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    inputs = [tmp_path / "stack.tif", tmp_path / "deep.png", "--every", "2", "--layers", "layer4"]
+    assert explain(tmp_path, *inputs) == 0
+    found = [(row["name"], row["depth"], row["pages"], row["window"]) for row in summary(tmp_path)]
+    assert found == [("stack#1", "8", "4", ""), ("stack#3", "8", "4", ""), ("deep", "16", "1", "")]
+    sheets = ["deep.png", "stack#1.png", "stack#3.png"]
+    assert names(tmp_path / "out" / "sheets") == sheets
+
+
+def test_huge_pictures_are_drawn_smaller(tmp_path, pretend, monkeypatch):
+    monkeypatch.setattr(results, "LARGEST_SIDE", 30)
+    assert explain(tmp_path, draw(tmp_path / "a.png"), "--layers", "layer4") == 0
+    with Image.open(tmp_path / "out" / "overlays" / "xrelevance_cam" / "layer4" / "a.png") as laid:
+        assert laid.size == (30, 20)
+    # What the network saw is in the pixels of the picture itself.
+    with np.load(tmp_path / "out" / "maps" / "a.npz") as arrays:
+        assert arrays["box"].max() > 30
+
+
+def test_batches_of_huge_pictures_are_smaller(tmp_path, pretend, monkeypatch):
+    monkeypatch.setattr(explaining, "MOST_BYTES", 2 * 40 * 60 * 3)
+    pictures = [draw(tmp_path / f"{seed}.png", *side) for seed, side in enumerate([(40, 60)] * 3 + [(8, 8)] * 4)]
+    assert explain(tmp_path, *pictures) == 0
+    # The third goes with the small ones, of which more fit; smaller batches are padded to the size of those before.
+    assert pretend.shapes == [(2, 32, 32, 3), (5, 32, 32, 3)]
+    assert [row["name"] for row in summary(tmp_path)] == [str(number) for number in range(7)]
 
 
 def test_batches_have_one_size(tmp_path, pretend):

@@ -1,8 +1,13 @@
-"""Small pictures and videos of which the pixels are known."""
+"""Small pictures, scans and videos of which the pixels are known."""
 
 import cv2
 import numpy as np
 from PIL import Image
+from pydicom import Dataset, FileMetaDataset, uid
+from pydicom.encaps import encapsulate
+
+#: What a header says of the patient, and must not be seen anywhere.
+SECRETS = ("DOE^JANE", "SECRET123", "19470102", "SAINT NOWHERE", "QUINCY^M", "NOT TO BE READ")
 
 
 def smooth(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
@@ -21,4 +26,40 @@ def write_video(path, frames: int = 9, codec: str = "MJPG"):
     for seed in range(frames):
         writer.write(smooth(seed=seed)[..., ::-1])
     writer.release()
+    return path
+
+
+def write_dicom(path, samples, syntax=uid.ExplicitVRLittleEndian, encoded=None, **header):
+    """Writes frames of stored samples, (h, w), (n, h, w) or, with ``SamplesPerPixel``, with colours last."""
+    colours = header.get("SamplesPerPixel", 1) > 1
+    frames = samples if samples.ndim == 3 + colours else samples[None]
+    bits = 8 * samples.dtype.itemsize
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = uid.CTImageStorage
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid.generate_uid(entropy_srcs=["a"])
+    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = SECRETS[:3]
+    dataset.InstitutionName, dataset.ReferringPhysicianName, dataset.PatientComments = SECRETS[3:]
+    dataset.Rows, dataset.Columns = frames.shape[1:3]
+    values = {
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": header.get("BitsStored", bits) - 1,
+        "PixelRepresentation": int(samples.dtype.kind == "i"),
+        **({"NumberOfFrames": len(frames)} if len(frames) > 1 else {}),
+        **header,
+    }
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    if encoded is not None:
+        dataset.PixelData = encapsulate([encoded(frame) for frame in frames])
+    else:
+        order = "<" if syntax != uid.ExplicitVRBigEndian else ">"
+        content = samples.astype(samples.dtype.newbyteorder(order)).tobytes()
+        dataset.PixelData = content + b"\0" * (len(content) % 2)
+    dataset["PixelData"].VR = "OW" if bits == 16 or encoded is None else "OB"
+    dataset.save_as(path, enforce_file_format=True)
     return path

@@ -25,17 +25,17 @@ ENDINGS = ("", "_masks", "_input", "_input_masks")
 
 def test_the_first_keeps_its_name_and_the_others_are_counted():
     names = UniqueNames()
-    assert [names.take("a", is_video=False) for _ in range(3)] == ["a", "a_2", "a_3"]
-    assert names.take("a", is_video=True) == "a"
-    assert names.take("b_000007", is_video=False) == "b_000007"
-    assert names.take("b", is_video=True) == "b_2"
+    assert [names.take("a", "picture") for _ in range(3)] == ["a", "a_2", "a_3"]
+    assert names.take("a", "video") == "a"
+    assert names.take("b_000007", "picture") == "b_000007"
+    assert names.take("b", "video") == "b_2"
 
 
 @given(st.lists(st.tuples(STEMS, st.booleans()), max_size=12))
 def test_names_of_pictures_and_of_frames_are_all_different(files):
     names, given_names = UniqueNames(), []
     for stem, is_video in files:
-        name = names.take(stem, is_video)
+        name = names.take(stem, "video" if is_video else "picture")
         given_names += [f"{name}_{frame:06d}" for frame in range(3)] if is_video else [name]
     # All that is called after them, on a system that does not tell capitals from small letters.
     written = [f"{name}{ending}".lower() for name in given_names for ending in ENDINGS]

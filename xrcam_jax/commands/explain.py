@@ -44,7 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="square of each picture that the network is shown: found, as xrcam prepare does; none, the whole picture; "
         "or its first column, first row and side in pixels (what the weights say of the training)",
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video, take every Nth frame")
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of a video or a file of several pictures, take every Nth frame",
+    )
     parser.add_argument(
         "--batch-size", type=batch_size, default=8, metavar="N", help="pictures at a time (8), or auto: what fits"
     )

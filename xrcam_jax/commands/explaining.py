@@ -30,6 +30,10 @@ from xrcam_jax.runtime.devices import is_first, summed_over_processes
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.runtime.prefetch import map_ahead, read_ahead
 
+#: Pixels of the pictures in one batch, which stay in memory until their overlays are written; half a dozen batches are
+#: under way at a time. Eight pictures of 20 megapixels fit.
+MOST_BYTES = 2**29
+
 
 @dataclass(frozen=True)
 class Job:
@@ -202,10 +206,10 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
     """Yields batches with their explanations, which are still on the device and perhaps not yet computed."""
     options = job.options
     maps = _aggregate if writes_video(options.out) else _with_aggregate
-    size = None
+    size = 0
     for batch, images in _prepared(job, pictures):
-        # All batches are padded to the first one's size: each new size would be compiled anew.
-        size = size or len(batch)
+        # All batches are padded to the size of those before: each new size would be compiled anew.
+        size = max(size, len(batch))
         images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
         targets = None if options.target is None else np.full(size, options.target, np.int32)
         e = job.explain(images, targets)
@@ -232,8 +236,14 @@ def _prepared(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pict
 
 
 def _batches(items: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
+    """Yields lists of so many pictures, or of fewer where they are so large that many would not fit into memory."""
+    batch: list[Picture] = []
+    for item in items:
+        if batch and (len(batch) == size or sum(p.pixels.nbytes for p in (*batch, item)) > MOST_BYTES):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
         yield batch
 
 

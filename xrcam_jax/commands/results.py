@@ -8,7 +8,7 @@
     comparison/NAME.png               with several methods: one a column, layers and aggregate as rows
     comparison/NAME_masks.png         the same, what is above each map's mean plus standard deviation
     comparison/NAME_input.png         the methods that work at the input, and NAME_input_masks.png
-    overlays/METHOD/LAYER/NAME.png    each of them at the picture's own size
+    overlays/METHOD/LAYER/NAME.png    each of them at the picture's own size, up to ``LARGEST_SIDE`` pixels a side
     maps/NAME.npz                     the maps at the network's resolution, and the logits
 """
 
@@ -30,6 +30,7 @@ from tqdm import tqdm
 from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.pictures import plot
+from xrcam_jax.pictures.pages import RGB
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing
 from xrcam_jax.pictures.read import Picture
 from xrcam_jax.runtime.devices import gather_bytes, is_first
@@ -37,9 +38,12 @@ from xrcam_jax.runtime.files import OF_ONE_FILE, naming, write_whole
 from xrcam_jax.runtime.names import cell, printable
 
 SUMMARY = "summary.csv"
-COLUMNS = ("file", "name", "predicted", "label", "score", "target", "target_score")
+COLUMNS = ("file", "name", "predicted", "label", "score", "target", "target_score", "depth", "pages", "window")
 #: The part of the picture that the network saw, as in maps/NAME.npz.
 BOX = ("top", "left", "bottom", "right")
+# Sheets and overlays are to be looked at. Larger ones would take minutes and gigabytes, as a small file may unfold to a
+# huge picture.
+LARGEST_SIDE = 4096
 
 
 class Result(NamedTuple):
@@ -169,9 +173,12 @@ class Results:
             write_whole(self.folder / SUMMARY, "".join([_row((*COLUMNS, *BOX)), *rows]).encode())
 
     def _write(self, picture: Picture, result: Result) -> None:
+        height, width = picture.pixels.shape[:2]
         box = picture.seen(self.config)
+        shown = plot.at_most(picture.pixels, LARGEST_SIDE)
+        placed = box.scaled(shown.shape[0] / height, shown.shape[1] / width)
         overlays = {
-            method: {layer: plot.overlay(picture.pixels, saliency, box=box) for layer, saliency in maps.items()}
+            method: {layer: plot.overlay(shown, saliency, box=placed) for layer, saliency in maps.items()}
             for method, maps in result.maps.items()
         }
         for method, by_layer in overlays.items():
@@ -180,7 +187,7 @@ class Results:
         layers = _rows(overlays)
         title = f"{picture.name}: {result.describe(self.labels)}"
         sheet = plot.contact_sheet(
-            [[picture.pixels, *(laid.get(layer, _BLANK) for layer in layers)] for laid in overlays.values()],
+            [[shown, *(laid.get(layer, _BLANK) for layer in layers)] for laid in overlays.values()],
             columns=["picture", *layers],
             row_labels=list(overlays),
             title=title,
@@ -188,39 +195,39 @@ class Results:
         plot.save_picture(self.folder / "sheets" / f"{picture.name}.png", sheet)
         if len(overlays) > 1:
             masks = {method: {k: _mask(m) for k, m in maps.items()} for method, maps in result.maps.items()}
-            self._compare(picture, overlays, title)
-            self._compare(picture, masks, f"{title}; above mean + deviation", "_masks")
+            self._compare(picture.name, shown, overlays, title)
+            self._compare(picture.name, shown, masks, f"{title}; above mean + deviation", "_masks")
         write_whole(self.folder / "maps" / f"{picture.name}.npz", _npz(result, box), synced=False)
 
-    def _compare(self, picture: Picture, pictures: dict[str, dict], title: str, suffix: str = "") -> None:
+    def _compare(self, name: str, shown: RGB, pictures: dict[str, dict], title: str, suffix: str = "") -> None:
         """Saves methods as columns and layers as rows; methods that have only the input get a sheet of their own."""
         at_input = {method: by for method, by in pictures.items() if list(by) == ["input"]}
         of_layers = {method: by for method, by in pictures.items() if method not in at_input}
-        for compared, name in ((of_layers, suffix), (at_input, f"_input{suffix}")):
+        for compared, end in ((of_layers, suffix), (at_input, f"_input{suffix}")):
             layers = _rows(compared)
             if not compared:
                 continue
             rows = [
-                [picture.pixels if layer == layers[0] else _BLANK, *(by.get(layer, _BLANK) for by in compared.values())]
+                [shown if layer == layers[0] else _BLANK, *(by.get(layer, _BLANK) for by in compared.values())]
                 for layer in layers
             ]
             sheet = plot.contact_sheet(rows, columns=["picture", *compared], row_labels=layers, title=title, cell=160)
-            plot.save_picture(self.folder / "comparison" / f"{picture.name}{name}.png", sheet)
+            plot.save_picture(self.folder / "comparison" / f"{name}{end}.png", sheet)
 
     def _record(self, picture: Picture, result: Result) -> None:
         predicted, target = result.predicted, result.target
         label = self.labels[predicted] if self.labels else ""
         score = result.score(0 if len(result.logits) == 1 else predicted)
-        scores = f"{score:.6f}", f"{result.probability(target):.6f}"
-        box = picture.seen(self.config)
-        row = _row((str(picture.source), picture.name, predicted, label, scores[0], target, scores[1], *box))
+        found = predicted, label, f"{score:.6f}", target, f"{result.probability(target):.6f}"
+        facts, box = picture.facts, picture.seen(self.config)
+        row = _row((str(picture.source), picture.name, *found, facts.depth, facts.pages, facts.window, *box))
         if self._together > 1:
             self._rows.append((picture.number, row))
         self._append(row)
-        word = (
-            f"; nothing speaks for {_class(target, self.labels)} by {', '.join(result.blank)}" if result.blank else ""
-        )
-        tqdm.write(printable(f"{picture.name}: {result.describe(self.labels)}{word}"))
+        line = f"{picture.name}: {result.describe(self.labels)}"
+        if result.blank:
+            line += f"; nothing speaks for {_class(target, self.labels)} by {', '.join(result.blank)}"
+        tqdm.write(printable(line))
 
 
 def _row(values: Iterable[Any]) -> str:

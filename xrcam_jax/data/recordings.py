@@ -6,24 +6,29 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from xrcam_jax.pictures.decode import RGB, Grey, read_rgb
+from xrcam_jax.pictures.decode import read_rgb
 from xrcam_jax.pictures.field_of_view import spread
+from xrcam_jax.pictures.pages import RGB, Grey
 from xrcam_jax.pictures.preprocessing import to_grey
-from xrcam_jax.pictures.read import is_video, readers
+from xrcam_jax.pictures.read import is_video, pages_of, readers
+from xrcam_jax.pictures.signatures import is_dicom
 from xrcam_jax.pictures.views import natural
 
-# Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails.
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails. Scanners
+# write DICOM without a suffix, or with any.
+_MEDICAL = (".dcm", ".nii", ".nii.gz")
+_PLAIN = (".apng", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES = (*_MEDICAL, *_PLAIN)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A video, or a folder of pictures that are its frames.
+    """A video, a file of several pictures, or a folder of pictures: these are its frames.
 
     Attributes:
       label: name of the class's folder.
       patient: name of the patient's folder.
-      path: the video file, or the folder that the pictures are in.
+      path: the video or other file, or the folder that the pictures are in.
       video: the same, relative to the folder of recordings, with ``/`` between folders.
       without: names of links in its folder that are passed over.
     """
@@ -58,8 +63,9 @@ class Recordings:
 def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
     """Looks through ``folder/CLASS/PATIENT/...``; folders in a patient's folder may be nested.
 
-    Each video is a recording, and so are all the pictures of one folder together. What is hidden is passed over. Links
-    are followed to places outside of the folder, and each such place counts once: nothing is found under two patients.
+    Each video is a recording, and so is each file of several pictures (a stack, a DICOM of many frames), and all other
+    pictures of one folder together. What is hidden is passed over. Links are followed to places outside of the folder,
+    and each such place counts once: nothing is found under two patients.
 
     Args:
       folder: where the classes' folders are.
@@ -86,7 +92,7 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
         if not file.is_file() or not (is_video(file) or _is_picture(file)):
             others.append(file)
             continue
-        path = file if is_video(file) else file.parent
+        path = file if is_recording(file) else file.parent
         place = path.relative_to(folder)
         if len(file.relative_to(folder).parts) < 3:
             misplaced.append(file)
@@ -105,14 +111,15 @@ def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, 
     """Reads the frames 0, every, 2 * every, ... of a recording in grey, with one in memory at a time.
 
     Args:
-      recording: a video or pictures, which are taken in order of their names; numbers in these count as numbers.
+      recording: a video, a file of several pictures, or pictures, which are taken in order of their names; numbers in
+        these count as numbers.
       every: distance from one frame to the next, from 1.
 
     Returns:
       The number of each frame and its intensities, in [0, 255].
 
     Raises:
-      ValueError: names the file that is missing, damaged, cut off, of several pictures, or of another size than the
+      ValueError: names the file that is missing, damaged, cut off or of another size than the
         frames before. A video that does not tell its length, such as .mpg or .wmv, may end early unnoticed.
 
     Example:
@@ -172,7 +179,7 @@ def files_of(recording: Recording) -> list[Path]:
       recording: a video or pictures.
 
     Returns:
-      The video, or the pictures in order of their names.
+      The video or other file, or the pictures in order of their names.
 
     Example:
       >>> import tempfile
@@ -188,7 +195,25 @@ def files_of(recording: Recording) -> list[Path]:
         return [recording.path]
     paths = [path for path in recording.path.iterdir() if path.name not in recording.without]
     pictures = [path for path in paths if _is_picture(path) and not path.name.startswith(".") and path.is_file()]
-    return sorted(pictures, key=natural)
+    return sorted((path for path in pictures if not is_recording(path)), key=natural)
+
+
+def is_recording(path: Path) -> bool:
+    """Tells whether a file is a recording of its own: a video, or of several pictures.
+
+    Args:
+      path: of a video or picture.
+
+    Returns:
+      Whether it is one; a picture that cannot be opened is not.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.recordings import is_recording
+      >>> is_recording(Path("clip.avi")), is_recording(Path("missing.png"))
+      (True, False)
+    """
+    return is_video(path) or pages_of(path) > 1
 
 
 def _readers(recording: Recording, every: int) -> Iterator[tuple[int, Path, Callable[[], RGB]]]:
@@ -264,4 +289,4 @@ def _target(link: Path) -> Path | None:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES
+    return path.name.lower().endswith(PICTURE_SUFFIXES) or is_dicom(path)

@@ -88,6 +88,12 @@ class Box(NamedTuple):
         """The slices that cut the box out of an array of rows and columns."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def scaled(self, down: float, across: float) -> "Box":
+        """Returns the box in a picture that is resized by these factors; it keeps one pixel at least."""
+        top, left = int(self.top * down), int(self.left * across)
+        bottom, right = max(top + 1, round(self.bottom * down)), max(left + 1, round(self.right * across))
+        return Box(top, left, bottom, right)
+
 
 def preprocess(
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]] | UInt8[np.ndarray, "b _ _ 3"], config: Preprocessing

@@ -5,16 +5,19 @@ What cannot be read is named and never silently half read.
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count as count_from
 from pathlib import Path
+from typing import NamedTuple
 
 from xrcam_jax.pictures.crop import Crop
-from xrcam_jax.pictures.decode import RGB, PathLike, decoded, opened
+from xrcam_jax.pictures.decode import opened
 from xrcam_jax.pictures.decode_video import frames_of_video, video_header
+from xrcam_jax.pictures.pages import RGB, Facts, Page, PathLike
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box
-from xrcam_jax.pictures.unique_names import UniqueNames
+from xrcam_jax.pictures.signatures import is_still_png
+from xrcam_jax.pictures.unique_names import Kind, UniqueNames
 from xrcam_jax.pictures.views import FieldOfView, Views, fitting, natural
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
@@ -22,13 +25,14 @@ VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture or a frame of a video, as :func:`stream` gives it.
+    """A picture, a page of a file or a frame of a video, as :func:`stream` gives it.
 
     Attributes:
       source: the file that it comes from.
       name: unique in its stream, made from the file's name.
       pixels: in RGB.
       number: its place in the stream, from 0; what cannot be read has a number too.
+      facts: what the file says of it.
       view: the square that a network is shown; None where it is shown all.
     """
 
@@ -36,6 +40,7 @@ class Picture:
     name: str
     pixels: RGB
     number: int = 0
+    facts: Facts = field(default_factory=Facts)
     view: Crop | None = None
 
     @property
@@ -52,7 +57,7 @@ class Picture:
 
 
 def load_images(paths: PathLike | Iterable[PathLike], *, field_of_view: FieldOfView = "none") -> list[RGB]:
-    """Reads pictures and all frames of videos.
+    """Reads pictures, all pages of files that hold several, and all frames of videos.
 
     Args:
       paths: a file, a folder, which stands for its files, or several of both.
@@ -97,11 +102,13 @@ def stream(
     """Reads files, folders and videos lazily, with one picture in memory at a time.
 
     A folder stands for its files in order of name, without hidden ones and those of its own folders. A video
-    ``clip.mp4`` stands for its frames ``clip_000000``, ``clip_000001``, ...
+    ``clip.mp4`` stands for its frames ``clip_000000``, ``clip_000001``, ..., and a file of several pictures
+    ``stack.tif`` for its pages ``stack#1``, ``stack#2``, ...
 
     Args:
       paths: pictures, videos and folders of both, in any mixture.
-      every: of each video, the frames 0, every, 2 * every, ... are taken.
+      every: of each video, the frames 0, every, 2 * every, ... are taken, and of each file of several pictures
+        the pages 1, 1 + every, ...
       report: called with a line that names each file that cannot be read; the others go on.
       share: (i, n) gives every nth picture, from the ith on, each with the name that it has among all. Only these
         are read; all n go through the videos, and the first one reports those that are damaged.
@@ -135,21 +142,23 @@ def stream(
         try:
             if path.is_dir():
                 raise ValueError(f"{path}: the folder cannot be listed")
-            for frame, read in _pictures(path, every):
-                if not stem and frame is not None:
+            for item in _items(path, every):
+                if not stem and item.kind != "picture":
                     # All shares look, so that all leave out the same files.
                     view = views.of_frames(path, readers(path))
                 # What is damaged has a name and a number too, so that they are the same in all shares.
-                stem, number = stem or names.take(path.stem, is_video(path)), next(numbers)
+                stem, number = stem or names.take(stem_of(path), item.kind), next(numbers)
                 if number % shares != mine:
                     continue
                 try:
-                    pixels = read()
-                    view = views.of_picture(path, pixels) if frame is None else fitting(view, path, pixels)
+                    page = item.read()
+                    single = item.kind == "picture"
+                    view = views.of_picture(path, page.pixels) if single else fitting(view, path, page.pixels)
                 except ValueError as error:
                     _tell(error, report, told)
                     continue
-                yield Picture(path, stem if frame is None else f"{stem}_{frame:06d}", pixels, number, view)
+                facts = Facts(page.depth, item.pages, page.window)
+                yield Picture(path, f"{stem}{item.suffix}", page.pixels, number, facts, view)
         except ValueError as error:
             if report is None or mine == 0:
                 _tell(error, report, told)
@@ -162,7 +171,11 @@ def _no_notice(line: str) -> None:
 def _recordings(paths: Iterable[PathLike]) -> dict[Path, list[Path]]:
     """Returns the pictures of each folder in the order in which they were taken, as their numbers count."""
     folders = [Path(path) for path in paths if Path(path).is_dir()]
-    return {folder: sorted((path for path in _listed(folder) if not is_video(path)), key=natural) for folder in folders}
+    return {folder: sorted(filter(_is_single, _listed(folder)), key=natural) for folder in folders}
+
+
+def _is_single(path: Path) -> bool:
+    return not is_video(path) and pages_of(path) == 1
 
 
 def _tell(error: ValueError, report: Callable[[str], None] | None, told: set[str]) -> None:
@@ -191,6 +204,25 @@ def list_files(paths: Iterable[PathLike]) -> list[Path]:
     return [file for path in map(Path, paths) for file in (_listed(path) if path.is_dir() else [path])]
 
 
+def stem_of(path: PathLike) -> str:
+    """Returns the name of a file without its suffix; that of a compressed NIfTI has two parts.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      What the names of its pictures begin with.
+
+    Example:
+      >>> from xrcam_jax.pictures.read import stem_of
+      >>> stem_of("day1/scan.2.png"), stem_of("day1/brain.nii.gz")
+      ('scan.2', 'brain')
+    """
+    path = Path(path)
+    compressed = path.name.lower().endswith(".nii.gz")
+    return path.name[: -len(".nii.gz")] if compressed else path.stem
+
+
 def is_video(path: PathLike) -> bool:
     """Returns whether a file is taken for a video, which its suffix tells.
 
@@ -216,14 +248,40 @@ def count(paths: Iterable[PathLike], *, every: int = 1) -> int:
       every: as for :func:`stream`.
 
     Returns:
-      The number; that of a video's frames is what its header says.
+      The number; that of a video's frames is what its header says, and a file that cannot be opened counts as one.
 
     Example:
       >>> from xrcam_jax.pictures.read import count
       >>> count(["a.png", "b.png"])
       2
     """
-    return sum(-(-video_header(path).frames // every) if is_video(path) else 1 for path in list_files(paths))
+    return sum(-(-pages_of(path) // every) for path in list_files(paths))
+
+
+def pages_of(path: Path) -> int:
+    """Counts the pictures of one file by its headers.
+
+    Args:
+      path: of a picture or video.
+
+    Returns:
+      How many pages or frames it has, as far as its headers say; 1 if it is a picture that cannot be opened.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.read import pages_of
+      >>> pages_of(Path("missing.png"))
+      1
+    """
+    if is_video(path):
+        return video_header(path).frames
+    if is_still_png(path):
+        return 1
+    try:
+        with opened(path) as pages:
+            return pages.count
+    except ValueError:
+        return 1
 
 
 def readers(path: Path, *, every: int = 1) -> Iterator[Callable[[], RGB]]:
@@ -247,8 +305,8 @@ def readers(path: Path, *, every: int = 1) -> Iterator[Callable[[], RGB]]:
       ...
       ValueError: missing.png: no such file
     """
-    for _, read in _pictures(path, every):
-        yield read
+    for item in _items(path, every):
+        yield partial(_pixels, item)
 
 
 def frame_rate(path: Path) -> float | None:
@@ -269,13 +327,34 @@ def frame_rate(path: Path) -> float | None:
     return video_header(path).rate if is_video(path) else None
 
 
-def _pictures(path: Path, every: int) -> Iterator[tuple[int | None, Callable[[], RGB]]]:
-    """Yields the number of each picture, None where it is no frame, and what reads it before the next is asked for."""
+class _Item(NamedTuple):
+    """A picture of a file: what is added to the file's name, what decodes it, and how many pages the file has."""
+
+    kind: Kind
+    suffix: str
+    read: Callable[[], Page]
+    pages: int | None = None
+
+
+def _pixels(item: _Item) -> RGB:
+    return item.read().pixels
+
+
+def _frame(read: Callable[[], RGB]) -> Page:
+    return Page(read())
+
+
+def _items(path: Path, every: int) -> Iterator[_Item]:
+    """Yields the pictures of a file, each of which is to be read before the next is asked for."""
     if is_video(path):
-        yield from frames_of_video(path, every=every)
-    else:
-        with opened(path) as file:
-            yield None, partial(decoded, path, file)
+        for frame, read in frames_of_video(path, every=every):
+            yield _Item("video", f"_{frame:06d}", partial(_frame, read))
+        return
+    with opened(path) as pages:
+        several = pages.count > 1
+        for number in range(0, pages.count, every):
+            suffix = f"#{number + 1}" if several else ""
+            yield _Item("pages" if several else "picture", suffix, partial(pages.read, number), pages.count)
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xrcam_jax.pictures.crop import Crop
-from xrcam_jax.pictures.decode import RGB, Grey, read_rgb
+from xrcam_jax.pictures.decode import read_rgb
 from xrcam_jax.pictures.field_of_view import find_view, spread
+from xrcam_jax.pictures.pages import RGB, Grey
 from xrcam_jax.pictures.preprocessing import to_grey
 
 #: Found, not cut at all, or a square given by its first column, its first row and its side in pixels.
