@@ -170,9 +170,10 @@ def test_palette(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_inks(tmp_path, bits):
+@pytest.mark.parametrize("compression", [None, "lzw"])
+def test_inks(tmp_path, bits, compression):
     samples = noise(bits, (13, 19, 4))
-    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="separated")
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="separated", compression=compression)
     ink = samples / (2**bits - 1)
     expected = 255 * (1 - ink[..., :3]) * (1 - ink[..., 3:])
     np.testing.assert_allclose(read_rgb(tmp_path / "a.tif"), expected, atol=0.51)
@@ -200,19 +201,23 @@ def test_lab_as_littlecms_has_it(tmp_path):
         assert np.abs(difference).max() <= 1
 
 
-def test_ycbcr_and_jpeg(tmp_path):
+@pytest.mark.parametrize("compression", [None, "lzw"])
+def test_ycbcr(tmp_path, compression):
     y, cb, cr = np.moveaxis(np.asarray(Image.fromarray(smooth()).convert("YCbCr")).astype(float), -1, 0)
     tifffile.imwrite(
         tmp_path / "a.tif",
         np.stack([y, cb, cr], -1).astype(np.uint8),
         photometric="ycbcr",
-        subsampling=(1, 1),
+        compression=compression,
         extratags=[(530, "H", 2, (1, 1), True)],
     )
     expected = np.stack(
         [y + 1.402 * (cr - 128), y - 0.344136 * (cb - 128) - 0.714136 * (cr - 128), y + 1.772 * (cb - 128)]
     )
     np.testing.assert_allclose(read_rgb(tmp_path / "a.tif"), np.moveaxis(expected, 0, -1).clip(0, 255), atol=1.6)
+
+
+def test_jpeg(tmp_path):
     for photometric in ("rgb", "ycbcr"):
         path = tmp_path / "b.tif"
         tifffile.imwrite(path, smooth(), photometric=photometric, compression="jpeg", compressionargs={"level": 95})

@@ -177,8 +177,8 @@ def _samples(page: tifffile.TiffPage, hidden: int) -> Integer[np.ndarray, "..."]
         _check_jpeg(page)
     if page.is_subsampled and page.compression not in _JPEG:
         raise Refusal("YCbCr with fewer samples of colour and not in JPEG (YCbCrSubSampling)")
-    if page.compression == _LZW and page.bitspersample in (8, 16):
-        # libtiff takes half the time for these, which are common.
+    if page.compression == _LZW and page.bitspersample in (8, 16) and _photometric(page) <= PALETTE:
+        # libtiff takes half the time for these, which are common. It would turn other colours into RGB by itself.
         with mmap(page.parent.filehandle.fileno(), 0, access=ACCESS_READ) as content:
             return tiff_decode(content, index=page.index)
     if 8 < page.bitspersample < 16 and _in_whole_words(page):
