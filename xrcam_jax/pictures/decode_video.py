@@ -1,31 +1,59 @@
-"""Opening one video and decoding its frames; no other file of the package does."""
+"""Decoding the frames of one video, in the order in which they are shown."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
+import av
+from av.packet import Packet
+from av.video.frame import VideoFrame as Decoded
 
 from xrcam_jax.pictures.decode import RGB
+from xrcam_jax.pictures.deinterlace import deinterlaced
+from xrcam_jax.pictures.video_file import Video, opened_video
+from xrcam_jax.pictures.video_pixels import Pixels, refusal
 
 # The length in a video's header is off by a frame or two in files that are perfectly sound.
 FRAMES_MISSING_AT_MOST = 2
 
 
-def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, Callable[[], RGB]]]:
-    """Goes through the frames 0, every, 2 * every, ... of a video.
+@dataclass(frozen=True)
+class VideoFrame:
+    """A frame of a video, which is called for its pixels.
+
+    Attributes:
+      time: when it is shown, in seconds on the clock of its file.
+      read: converts it.
+    """
+
+    time: float
+    read: Callable[[], RGB]
+
+    def __call__(self) -> RGB:
+        """Returns the pixels.
+
+        Raises:
+          ValueError: naming the video and the frame that cannot be converted.
+        """
+        return self.read()
+
+
+def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, VideoFrame]]:
+    """Goes through the frames 0, every, 2 * every, ... of a video, as they are shown.
+
+    Edit lists, quarter turns, mirrors and oblong pixels are applied, and interlaced frames are deinterlaced.
 
     Args:
       path: of the video.
       every: distance from one frame to the next, from 1.
 
     Returns:
-      The number of each frame and a function that reads it, before the next frame is asked for.
+      The number of each frame and what reads it.
 
     Raises:
-      ValueError: naming the video that is missing, damaged or ends early. A video that does not tell its length, such
-        as .mpg or .wmv, may end early unnoticed.
+      ValueError: naming the video that is missing, damaged or ends early, and the frame. A video that does not tell its
+        length, such as .mpg or .ts, may end early unnoticed.
 
     Example:
       >>> from pathlib import Path
@@ -35,26 +63,126 @@ def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, Callab
       ...
       ValueError: missing.mp4: no such file
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    frame = 0
-    with _captured(path) as capture:
+    with opened_video(path) as video:
+        try:
+            pixels = Pixels(video.stream.sample_aspect_ratio)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        for number, frame in enumerate(deinterlaced(_decoded(video))):
+            if number % every == 0:
+                yield number, _readable(video, pixels, number, frame)
 
-        def read() -> RGB:
-            is_whole, pixels = capture.retrieve()
-            if not is_whole:
-                raise ValueError(f"{path}: damaged video, frame {frame} cannot be decoded")
-            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
-        expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        while capture.grab():
-            if frame % every == 0:
-                yield frame, read
-            frame += 1
-    if frame == 0:
-        raise ValueError(f"{path}: damaged, or not a video that OpenCV can read")
-    if frame < expected - FRAMES_MISSING_AT_MOST:
-        raise ValueError(f"{path}: damaged or truncated video, ends after {frame} of {expected} frames")
+def _readable(video: Video, pixels: Pixels, number: int, frame: Decoded) -> VideoFrame:
+    def read() -> RGB:
+        try:
+            return pixels.rgb(frame)
+        except ValueError as error:
+            raise ValueError(f"{video.path}: frame {number}: {error}") from error
+
+    if frame.pts is None or frame.time_base is None:
+        return VideoFrame(number / video.rate if video.rate else 0.0, read)
+    return VideoFrame(float(frame.pts * frame.time_base), read)
+
+
+@dataclass
+class _Progress:
+    """Says how far a video has been read.
+
+    Attributes:
+      packets: how many there were that are to be shown.
+      last: the latest time in them, in units of the stream, None before the first.
+      started: whether a frame came that needs no other.
+      is_cut: whether the file ends, or is damaged, within what it says it holds.
+    """
+
+    packets: int = 0
+    last: int | None = None
+    started: bool = False
+    is_cut: bool = False
+
+
+def _packets(video: Video, progress: _Progress) -> Iterator[Packet]:
+    """Yields what the decoder is given, at last an empty packet that makes it give out what it holds."""
+    try:
+        for packet in video.container.demux(video.stream):
+            progress.started |= packet.is_keyframe and not packet.is_corrupt
+            if packet.is_corrupt and progress.started:
+                progress.is_cut = True
+                break
+            time = packet.dts if packet.pts is None else packet.pts
+            if time is not None and not packet.is_discard:
+                progress.packets += 1
+                progress.last = max(time, time if progress.last is None else progress.last)
+            # An empty packet within a video repeats a frame. The decoder would take it for the end.
+            if packet.size:
+                yield packet
+    except av.FFmpegError:
+        progress.is_cut = True
+    end: Packet = Packet()
+    end.stream, end.time_base = video.stream, video.stream.time_base
+    yield end
+
+
+def _decoded(video: Video) -> Iterator[Decoded]:
+    """Yields all frames that are shown, and raises where one is damaged or missing."""
+    progress, frames = _Progress(), 0
+    first: Decoded | None = None
+    for packet in _packets(video, progress):
+        for frame in _frames_of(video, packet, progress, frames):
+            if frame.is_corrupt and first is None and not frame.key_frame:
+                # A video that was cut out of another may begin with frames that refer to those before the cut.
+                continue
+            if frame.is_corrupt:
+                raise _damaged(video, frames, "parts of it are missing")
+            first = first or frame
+            _check(video, frames, frame, first)
+            yield frame
+            frames += 1
+            shown = frame.pts
+    if first is None:
+        raise ValueError(f"{video.path}: damaged, or not a video: no frame can be decoded")
+    _check_end(video, progress, frames, shown)
+
+
+def _frames_of(video: Video, packet: Packet, progress: _Progress, frames: int) -> list[Decoded]:
+    try:
+        return video.stream.codec_context.decode(packet)
+    except av.FFmpegError as error:
+        if frames == 0 and not progress.started:
+            return []
+        raise _damaged(video, frames, error.strerror or str(error)) from error
+
+
+def _check(video: Video, number: int, frame: Decoded, first: Decoded) -> None:
+    """Refuses frames whose colours are not known, or that differ in kind from the first one."""
+    if reason := refusal(frame):
+        raise ValueError(f"{video.path}: frame {number}: {reason}")
+    kinds = [f"{each.width}x{each.height} {each.format.name}" for each in (frame, first)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(f"{video.path}: frame {number} is {kinds[0]}, those before are {kinds[1]}")
+
+
+def _check_end(video: Video, progress: _Progress, frames: int, shown: int | None) -> None:
+    """Notices that a video ends early, and that its last frame never came out of the decoder."""
+    period = 1 / video.rate if video.rate else 0.0
+    unit = float(video.stream.time_base or 0)
+    if video.is_indexed:
+        is_short = progress.packets < video.frames - FRAMES_MISSING_AT_MOST
+    else:
+        start = video.stream.start_time or 0
+        reached = (progress.last - start) * unit + period if progress.last is not None else 0.0
+        is_short = reached < video.duration - FRAMES_MISSING_AT_MOST * period
+    if progress.is_cut or is_short:
+        expected = max(video.frames, frames)
+        of = f" of {expected}" if expected > frames else ""
+        raise ValueError(f"{video.path}: damaged or truncated video, ends after {frames}{of} frames")
+    if shown is not None and progress.last is not None and (progress.last - shown) * unit > 0.75 * period:
+        raise _damaged(video, frames, "it never came out of the decoder")
+
+
+def _damaged(video: Video, number: int, reason: str) -> ValueError:
+    return ValueError(f"{video.path}: damaged video, frame {number} cannot be decoded ({reason})")
 
 
 class VideoHeader(NamedTuple):
@@ -84,10 +212,11 @@ def video_header(path: Path) -> VideoHeader:
       >>> video_header(Path("missing.mp4"))
       VideoHeader(frames=0, rate=0.0)
     """
-    with _captured(path) as capture:
-        # OpenCV says -1 of what it cannot read.
-        frames, rate = (max(0.0, capture.get(entry)) for entry in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
-        return VideoHeader(int(frames), rate)
+    try:
+        with opened_video(path) as video:
+            return VideoHeader(video.frames, video.rate)
+    except ValueError:
+        return VideoHeader(0, 0.0)
 
 
 def has_all_frames(path: Path, frames: int) -> bool:
@@ -98,7 +227,7 @@ def has_all_frames(path: Path, frames: int) -> bool:
       frames: how many were written.
 
     Returns:
-      Whether the header counts so many, which some formats write last, and the last frame is there.
+      Whether so many are there, and none of them is cut off; they are not decoded.
 
     Example:
       >>> from pathlib import Path
@@ -106,16 +235,11 @@ def has_all_frames(path: Path, frames: int) -> bool:
       >>> has_all_frames(Path("missing.avi"), 1)
       False
     """
-    with _captured(path) as capture:
-        counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        capture.set(cv2.CAP_PROP_POS_FRAMES, frames - 1)
-        return abs(counted - frames) <= FRAMES_MISSING_AT_MOST and capture.grab()
-
-
-@contextmanager
-def _captured(path: Path) -> Iterator[cv2.VideoCapture]:
-    capture = cv2.VideoCapture(str(path))
     try:
-        yield capture
-    finally:
-        capture.release()
+        with opened_video(path) as video:
+            progress = _Progress()
+            for _ in _packets(video, progress):
+                pass
+            return progress.packets == frames and not progress.is_cut
+    except ValueError:
+        return False
