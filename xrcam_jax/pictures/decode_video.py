@@ -1,6 +1,6 @@
 """Decoding the frames of one video, in the order in which they are shown."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,20 +23,29 @@ class VideoFrame:
     """A frame of a video, which is called for its pixels.
 
     Attributes:
+      path: of the video.
+      number: among all frames that are shown, from 0.
       time: when it is shown, in seconds on the clock of its file.
-      read: converts it.
+      decoded: what came out of the decoder.
+      pixels: converts it.
     """
 
+    path: Path
+    number: int
     time: float
-    read: Callable[[], RGB]
+    decoded: Decoded
+    pixels: Pixels
 
     def __call__(self) -> RGB:
-        """Returns the pixels.
+        """Returns the frame in RGB, upright and with square pixels.
 
         Raises:
           ValueError: naming the video and the frame that cannot be converted.
         """
-        return self.read()
+        try:
+            return self.pixels.rgb(self.decoded)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: frame {self.number}: {error}") from error
 
 
 def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, VideoFrame]]:
@@ -70,19 +79,9 @@ def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, VideoF
             raise ValueError(f"{path}: {error}") from error
         for number, frame in enumerate(deinterlaced(_decoded(video))):
             if number % every == 0:
-                yield number, _readable(video, pixels, number, frame)
-
-
-def _readable(video: Video, pixels: Pixels, number: int, frame: Decoded) -> VideoFrame:
-    def read() -> RGB:
-        try:
-            return pixels.rgb(frame)
-        except ValueError as error:
-            raise ValueError(f"{video.path}: frame {number}: {error}") from error
-
-    if frame.pts is None or frame.time_base is None:
-        return VideoFrame(number / video.rate if video.rate else 0.0, read)
-    return VideoFrame(float(frame.pts * frame.time_base), read)
+                timed = frame.pts is not None and frame.time_base is not None
+                time = float(frame.pts * frame.time_base) if timed else number * video.period
+                yield number, VideoFrame(path, number, time, frame, pixels)
 
 
 @dataclass
@@ -92,7 +91,7 @@ class _Progress:
     Attributes:
       packets: how many there were that are to be shown.
       last: the latest time in them, in units of the stream, None before the first.
-      started: whether a frame came that needs no other.
+      started: whether a packet came that needs no other.
       is_cut: whether the file ends, or is damaged, within what it says it holds.
     """
 
@@ -117,6 +116,7 @@ def _packets(video: Video, progress: _Progress) -> Iterator[Packet]:
             # An empty packet within a video repeats a frame. The decoder would take it for the end.
             if packet.size:
                 yield packet
+        progress.is_cut |= _is_short(video, progress)
     except av.FFmpegError:
         progress.is_cut = True
     end: Packet = Packet()
@@ -126,59 +126,57 @@ def _packets(video: Video, progress: _Progress) -> Iterator[Packet]:
 
 def _decoded(video: Video) -> Iterator[Decoded]:
     """Yields all frames that are shown, and raises where one is damaged or missing."""
-    progress, frames = _Progress(), 0
-    first: Decoded | None = None
+    progress, number = _Progress(), 0
+    last: Decoded | None = None
     for packet in _packets(video, progress):
-        for frame in _frames_of(video, packet, progress, frames):
-            if frame.is_corrupt and first is None and not frame.key_frame:
+        for frame in _frames_of(video, packet, progress, number):
+            if last is None and frame.is_corrupt and not frame.key_frame:
                 # A video that was cut out of another may begin with frames that refer to those before the cut.
                 continue
-            if frame.is_corrupt:
-                raise _damaged(video, frames, "parts of it are missing")
-            first = first or frame
-            _check(video, frames, frame, first)
+            if progress.is_cut and last and video.seconds(last.pts, frame.pts) > 1.5 * video.period:
+                # Frames are stored in another order than shown: those before this one are lost, and it has no number.
+                break
+            _check(video, number, frame, last or frame)
             yield frame
-            frames += 1
-            shown = frame.pts
-    if first is None:
+            number, last = number + 1, frame
+    if last is None:
         raise ValueError(f"{video.path}: damaged, or not a video: no frame can be decoded")
-    _check_end(video, progress, frames, shown)
+    if progress.is_cut:
+        of = f" of {video.frames}" if video.frames > number else ""
+        raise ValueError(f"{video.path}: damaged or truncated video, ends after {number}{of} frames")
+    # Half a period may be left, as each of two fields may have a time.
+    if video.seconds(last.pts, progress.last) > 0.75 * video.period:
+        raise _damaged(video, number, "it never came out of the decoder")
 
 
-def _frames_of(video: Video, packet: Packet, progress: _Progress, frames: int) -> list[Decoded]:
+def _frames_of(video: Video, packet: Packet, progress: _Progress, number: int) -> list[Decoded]:
     try:
         return video.stream.codec_context.decode(packet)
     except av.FFmpegError as error:
-        if frames == 0 and not progress.started:
+        if number == 0 and not progress.started:
             return []
-        raise _damaged(video, frames, error.strerror or str(error)) from error
+        raise _damaged(video, number, error.strerror or str(error)) from error
 
 
-def _check(video: Video, number: int, frame: Decoded, first: Decoded) -> None:
-    """Refuses frames whose colours are not known, or that differ in kind from the first one."""
-    if reason := refusal(frame):
-        raise ValueError(f"{video.path}: frame {number}: {reason}")
-    kinds = [f"{each.width}x{each.height} {each.format.name}" for each in (frame, first)]
+def _check(video: Video, number: int, frame: Decoded, before: Decoded) -> None:
+    """Refuses frames that are damaged, of another kind than the one before, or of unknown colours."""
+    if frame.is_corrupt:
+        raise _damaged(video, number, "parts of it are missing")
+    kinds = [(each.width, each.height, each.format.name, each.rotation) for each in (frame, before)]
     if kinds[0] != kinds[1]:
-        raise ValueError(f"{video.path}: frame {number} is {kinds[0]}, those before are {kinds[1]}")
+        now, then = ("{}x{} in {}, turned by {} degrees".format(*kind) for kind in kinds)
+        raise ValueError(f"{video.path}: frame {number} is {now}, those before are {then}")
+    colours = [(each.color_trc, each.color_primaries, each.colorspace) for each in (frame, before)]
+    if (frame is before or colours[0] != colours[1]) and (reason := refusal(frame)):
+        raise ValueError(f"{video.path}: frame {number}: {reason}")
 
 
-def _check_end(video: Video, progress: _Progress, frames: int, shown: int | None) -> None:
-    """Notices that a video ends early, and that its last frame never came out of the decoder."""
-    period = 1 / video.rate if video.rate else 0.0
-    unit = float(video.stream.time_base or 0)
+def _is_short(video: Video, progress: _Progress) -> bool:
+    """Tells whether the packets end before what the header promises."""
     if video.is_indexed:
-        is_short = progress.packets < video.frames - FRAMES_MISSING_AT_MOST
-    else:
-        start = video.stream.start_time or 0
-        reached = (progress.last - start) * unit + period if progress.last is not None else 0.0
-        is_short = reached < video.duration - FRAMES_MISSING_AT_MOST * period
-    if progress.is_cut or is_short:
-        expected = max(video.frames, frames)
-        of = f" of {expected}" if expected > frames else ""
-        raise ValueError(f"{video.path}: damaged or truncated video, ends after {frames}{of} frames")
-    if shown is not None and progress.last is not None and (progress.last - shown) * unit > 0.75 * period:
-        raise _damaged(video, frames, "it never came out of the decoder")
+        return progress.packets < video.frames - FRAMES_MISSING_AT_MOST
+    reached = video.seconds(0, progress.last) + video.period
+    return reached < video.duration - FRAMES_MISSING_AT_MOST * video.period
 
 
 def _damaged(video: Video, number: int, reason: str) -> ValueError:

@@ -1,7 +1,7 @@
 """Interlaced frames become whole ones: one frame for each that is stored.
 
-An interlaced frame is two fields, its even and its odd rows, of two moments: where something moves, it is combed. FFmpeg's
-filter bwdif keeps the rows of the first field and fills in the others from both fields and the frames beside.
+An interlaced frame is two fields, its even and its odd rows, of two moments: where something moves, it is combed.
+FFmpeg's filter bwdif keeps the rows of the first field and fills in the others from both fields and the frames beside.
 """
 
 from collections.abc import Iterable, Iterator

@@ -3,6 +3,7 @@
 Playlists, addresses of the network and everything else that would make FFmpeg open a second file are refused.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,17 @@ class Video:
         return float(self.stream.average_rate or self.stream.guessed_rate or 0)
 
     @property
+    def period(self) -> float:
+        """Seconds from one frame to the next, on average; 0 if the file does not tell."""
+        return 1 / self.rate if self.rate else 0.0
+
+    def seconds(self, since: int | None, until: int | None) -> float:
+        """Returns the time between two moments in the stream's units; 0 where one of them is not known."""
+        if since is None or until is None or self.stream.time_base is None:
+            return 0.0
+        return float((until - since) * self.stream.time_base)
+
+    @property
     def frames(self) -> int:
         """How many frames there are to be, as far as the file tells; 0 if it does not."""
         if self.is_indexed:
@@ -62,8 +74,11 @@ class Video:
     def duration(self) -> float:
         """Seconds that the header promises; 0 where it does not, or where FFmpeg looks for the last frame itself."""
         kind = self.container.format.name
-        if kind == "avi" and self.stream.duration and self.stream.time_base:
-            return float(self.stream.duration * self.stream.time_base)
+        if kind == "avi":
+            return self.seconds(0, self.stream.duration)
+        if tag := re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", self.stream.metadata.get("DURATION", "")):
+            hours, minutes, seconds = map(float, tag.groups())
+            return 3600 * hours + 60 * minutes + seconds
         # That of the container is the duration of its longest stream, which may be sound.
         alone = len(self.container.streams) == 1
         if alone and kind in ("matroska,webm", "asf", "flv"):

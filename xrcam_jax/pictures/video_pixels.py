@@ -1,4 +1,4 @@
-"""Frames of a video become RGB arrays that are upright and have square pixels; colours that are not known are refused."""
+"""Frames of a video become RGB arrays, upright and of square pixels; colours that are not known are refused."""
 
 from fractions import Fraction
 
@@ -25,8 +25,8 @@ _WIDE = {
     ColorPrimaries.SMPTE431: "DCI-P3",
     ColorPrimaries.SMPTE432: "Display P3",
 }
-# Numbers of ITU-T H.273: RGB, BT.709, not stated, FCC, BT.601 of 625 and of 525 lines, SMPTE 240M, BT.2020. FFmpeg would
-# take all others for BT.601.
+# Numbers of ITU-T H.273: RGB, BT.709, not stated, FCC, BT.601 of 625 and of 525 lines, SMPTE 240M, BT.2020. FFmpeg
+# would take all others for BT.601, as it takes what is not stated.
 _MATRICES = (0, 1, 2, 4, 5, 6, 7, 9)
 
 # Pixels that are more oblong than any format of film or television has are a damaged header.
@@ -64,7 +64,7 @@ def refusal(frame: VideoFrame) -> str | None:
 
 
 class Pixels:
-    """Converts the frames of one video.
+    """Converts the frames of one video, which are of one size and turned by one display matrix.
 
     Args:
       aspect: width of a pixel over its height, None or 0 where the file does not tell.
@@ -79,6 +79,8 @@ class Pixels:
             raise ValueError(f"pixels of {self._aspect.numerator}:{self._aspect.denominator} are not plausible")
         # It keeps its tables from frame to frame.
         self._reformatter = VideoReformatter()
+        # Asking a frame for it keeps the frame in memory until Python next looks for circles.
+        self._matrix: Int[np.ndarray, "3 3"] | None = None
 
     def rgb(self, frame: VideoFrame) -> RGB:
         """Returns the pixels of a frame, upright and square; transparency is ignored.
@@ -86,19 +88,23 @@ class Pixels:
         Raises:
           ValueError: the frame is turned by an angle that is no multiple of 90 degrees, or cannot be converted.
         """
-        width, height = _square(frame.width, frame.height, self._aspect)
+        if self._matrix is None:
+            self._matrix = _display_matrix(frame)
+        # Neither side becomes less than before.
+        width, height = frame.width * max(self._aspect, 1), frame.height / min(self._aspect, 1)
         try:
             converted = self._reformatter.reformat(
                 frame,
-                width=width,
-                height=height,
+                width=round(width),
+                height=round(height),
                 format="rgb24",
                 interpolation=Interpolation.BICUBIC,
                 dst_color_range=ColorRange.JPEG,
+                threads=1,
             )
         except av.FFmpegError as error:
             raise ValueError(f"{frame.format.name} cannot be converted to RGB ({error.strerror})") from error
-        return upright(converted.to_ndarray(), _display_matrix(frame))
+        return upright(converted.to_ndarray(), self._matrix)
 
 
 def upright(pixels: RGB, matrix: Int[np.ndarray, "3 3"]) -> RGB:
@@ -138,8 +144,3 @@ def _display_matrix(frame: VideoFrame) -> Int[np.ndarray, "3 3"]:
         if entry.type.name == "DISPLAYMATRIX":
             return np.frombuffer(bytes(entry), np.int32).reshape(3, 3)
     return np.eye(3, dtype=np.int32)
-
-
-def _square(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
-    """Returns the size with square pixels, of which neither side is less than before."""
-    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
