@@ -79,9 +79,13 @@ def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, VideoF
             raise ValueError(f"{path}: {error}") from error
         for number, frame in enumerate(deinterlaced(_decoded(video))):
             if number % every == 0:
-                timed = frame.pts is not None and frame.time_base is not None
-                time = float(frame.pts * frame.time_base) if timed else number * video.period
-                yield number, VideoFrame(path, number, time, frame, pixels)
+                yield number, VideoFrame(path, number, _time(video, number, frame), frame, pixels)
+
+
+def _time(video: Video, number: int, frame: Decoded) -> float:
+    if frame.pts is None or frame.time_base is None:
+        return number * video.period
+    return float(frame.pts * frame.time_base)
 
 
 @dataclass
@@ -120,7 +124,9 @@ def _packets(video: Video, progress: _Progress) -> Iterator[Packet]:
     except av.FFmpegError:
         progress.is_cut = True
     end: Packet = Packet()
-    end.stream, end.time_base = video.stream, video.stream.time_base
+    end.stream = video.stream
+    if video.stream.time_base is not None:
+        end.time_base = video.stream.time_base
     yield end
 
 

@@ -1,6 +1,7 @@
 """Frames of a video become RGB arrays, upright and of square pixels; colours that are not known are refused."""
 
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Int
 from xrcam_jax.pictures.decode import RGB
 
 # Brightness on these scales is not what a screen is sent, and would come out far too dark or flat.
-_NOT_FOR_SCREENS = {
+_NOT_FOR_SCREENS: dict[int, str] = {
     ColorTrc.SMPTE2084: "HDR (PQ)",
     ColorTrc.ARIB_STD_B67: "HDR (HLG)",
     ColorTrc.LINEAR: "linear light",
@@ -19,7 +20,7 @@ _NOT_FOR_SCREENS = {
     ColorTrc.LOG_SQRT: "logarithmic light",
     ColorTrc.SMPTE428: "digital cinema",
 }
-_WIDE = {
+_WIDE: dict[int, str] = {
     ColorPrimaries.BT2020: "BT.2020",
     ColorPrimaries.SMPTE428: "XYZ",
     ColorPrimaries.SMPTE431: "DCI-P3",
@@ -91,7 +92,8 @@ class Pixels:
         if self._matrix is None:
             self._matrix = _display_matrix(frame)
         # Neither side becomes less than before.
-        width, height = frame.width * max(self._aspect, 1), frame.height / min(self._aspect, 1)
+        width = frame.width * (self._aspect if self._aspect > 1 else 1)
+        height = frame.height / (self._aspect if self._aspect < 1 else 1)
         try:
             converted = self._reformatter.reformat(
                 frame,
@@ -140,7 +142,11 @@ def upright(pixels: RGB, matrix: Int[np.ndarray, "3 3"]) -> RGB:
 
 
 def _display_matrix(frame: VideoFrame) -> Int[np.ndarray, "3 3"]:
-    for entry in frame.side_data:
-        if entry.type.name == "DISPLAYMATRIX":
-            return np.frombuffer(bytes(entry), np.int32).reshape(3, 3)
-    return np.eye(3, dtype=np.int32)
+    held: Any = frame.side_data
+    try:
+        return np.frombuffer(bytes(held["DISPLAYMATRIX"]), np.int32).reshape(3, 3)
+    except (KeyError, ValueError):
+        # There is none, or PyAV does not know all that comes with the frame.
+        if frame.rotation:
+            raise ValueError(f"turned by {frame.rotation} degrees, and its display matrix cannot be read") from None
+        return np.eye(3, dtype=np.int32)
