@@ -11,10 +11,13 @@ from itertools import count as count_from
 from pathlib import Path
 
 from xrcam_jax.pictures.decode import RGB, PathLike, decoded, opened
-from xrcam_jax.pictures.decode_video import frames_of_video, video_header
+from xrcam_jax.pictures.decode_video import VideoFrame, frames_of_video, video_header
 from xrcam_jax.pictures.unique_names import UniqueNames
 
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"),
+    *(".webm", ".wmv"),
+)
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Picture:
       name: unique in its stream, made from the file's name.
       pixels: in RGB.
       number: its place in the stream, from 0; what cannot be read has a number too.
+      time: when a frame is shown, in seconds on the clock of its video; None for a picture.
     """
 
     source: Path
     name: str
     pixels: RGB
     number: int = 0
+    time: float | None = None
 
 
 def load_images(paths: PathLike | Iterable[PathLike]) -> list[RGB]:
@@ -113,7 +118,8 @@ def stream(
                 except ValueError as error:
                     _tell(error, report)
                     continue
-                yield Picture(path, stem if frame is None else f"{stem}_{frame:06d}", pixels, number)
+                name = stem if frame is None else f"{stem}_{frame:06d}"
+                yield Picture(path, name, pixels, number, read.time if isinstance(read, VideoFrame) else None)
         except ValueError as error:
             if report is None or mine == 0:
                 _tell(error, report)
