@@ -168,7 +168,7 @@ def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool 
 def _write_video(path: Path, frames: Iterable[View], side: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Those of runs that were killed.
-    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+    for left in path.parent.glob(f".{path.stem}.[0-9]*{path.suffix}"):
         left.unlink(missing_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     video = VideoFile(path, PCLE_FRAME_RATE, *frame_shape(side), aside=aside)
