@@ -48,6 +48,10 @@ def decoded(path):
     return frames, rate
 
 
+def capture_rate(path):
+    return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS)
+
+
 def tissue(seed):
     """Returns a frame of grey blobs, which are others for each seed."""
     noise = np.random.default_rng(seed).standard_normal((HEIGHT, WIDTH))
@@ -155,6 +159,22 @@ def test_videos_and_pictures_in_the_order_given(tmp_path, pretend):
     assert decoded(tmp_path / "out.mkv")[1] == 12
 
 
+def test_frames_are_shown_as_long_as_in_their_videos(tmp_path, pretend):
+    """One after the other: a video of an uneven pace, a picture, and the same video again."""
+    clip, still = tmp_path / "a.mp4", picture(tmp_path / "still.png", flat(240))
+    video, times = VideoFile(clip, 10, HEIGHT, WIDTH), np.array([0, 0.1, 0.2, 1.2, 1.3])
+    for time in times:
+        video.write(flat(100), time)
+    video.finish()
+    assert explain(tmp_path / "out.mp4", clip, still, clip) == 0
+    capture, found = cv2.VideoCapture(str(tmp_path / "out.mp4")), []
+    while capture.grab():
+        found.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    pace = 1 / capture_rate(clip)
+    still_at = times[-1] + pace
+    np.testing.assert_allclose(found, [*times, still_at, *(times + still_at + 1 / 12)], atol=2e-3)
+
+
 def test_pictures_of_other_sizes_are_fitted_in(tmp_path, pretend):
     picture(tmp_path / "in" / "0.png", flat(100, 261, 301))
     picture(tmp_path / "in" / "1.png", flat(20, 400, 100))
@@ -195,9 +215,9 @@ def test_the_next_batch_is_computed_while_the_last_is_encoded(tmp_path, pretend,
             third.set()
         return call(self, images, targets)
 
-    def waiting(self, frame):
+    def waiting(self, frame, time):
         assert third.wait(30)
-        write(self, frame)
+        write(self, frame, time)
 
     monkeypatch.setattr(PretendExplainer, "__call__", called)
     monkeypatch.setattr(VideoFile, "write", waiting)

@@ -179,7 +179,7 @@ def test_what_no_longer_holds_is_no_prepared_folder(tmp_path, cohort):
     extracted = extract_all(find_recordings(cohort).found, out, report=lines.append)
     assert len(extracted) == 5
     (line,) = lines
-    assert line == f"{cohort / 'lung/p1/a.avi'}: damaged, or not a video that OpenCV can read"
+    assert line.startswith(f"{cohort / 'lung/p1/a.avi'}: damaged, or not a video")
     assert not (out / "manifest.csv").exists()
     assert not list((out / "frames/lung/p1").iterdir())
     with pytest.raises(ValueError, match=r"p1.a\.avi: damaged"):

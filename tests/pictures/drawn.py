@@ -1,7 +1,12 @@
 """Small pictures, scans and videos of which the pixels are known."""
 
+import subprocess
+from fractions import Fraction
+
+import av
 import cv2
 import numpy as np
+import pytest
 from PIL import Image
 from pydicom import Dataset, FileMetaDataset, uid
 from pydicom.encaps import encapsulate
@@ -63,3 +68,34 @@ def write_dicom(path, samples, syntax=uid.ExplicitVRLittleEndian, encoded=None, 
     dataset["PixelData"].VR = "OW" if bits == 16 or encoded is None else "OB"
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def by_ffmpeg(path, frames, *options, rate=10, also=()):
+    """Writes frames (H, W, 3) in RGB by the ffmpeg program, which decides the rest by ``options``."""
+    height, width = frames[0].shape[:2]
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "-", *also]
+    ffmpeg(*source, *options, path, given=b"".join(frame.tobytes() for frame in frames))
+    return path
+
+
+def ffmpeg(*arguments, given=b""):
+    """Runs the program, another build than the one that decodes; returns what it writes to ``-``."""
+    program = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    command = [program, "-v", "error", "-y", *map(str, arguments)]
+    return subprocess.run(command, input=given, check=True, capture_output=True).stdout
+
+
+def muxed(path, codec, contents):
+    """Writes frames of 64 x 48 that are encoded already, ten a second, whatever is in them."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_mux_stream(codec, rate=10, width=64, height=48)
+        for number, content in enumerate(contents):
+            packet = av.Packet(content)
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 10), True
+            packet.dts = packet.pts = number
+            container.mux(packet)
+    return path
+
+
+def jpeg(pixels):
+    return cv2.imencode(".jpg", pixels[..., ::-1])[1].tobytes()

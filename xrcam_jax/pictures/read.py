@@ -20,7 +20,10 @@ from xrcam_jax.pictures.signatures import is_still_png
 from xrcam_jax.pictures.unique_names import Kind, UniqueNames
 from xrcam_jax.pictures.views import FieldOfView, Views, fitting, natural
 
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"),
+    *(".webm", ".wmv"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Picture:
       number: its place in the stream, from 0; what cannot be read has a number too.
       facts: what the file says of it.
       view: the square that a network is shown; None where it is shown all.
+      time: when a frame is shown, in seconds on the clock of its video; None for a picture.
     """
 
     source: Path
@@ -42,6 +46,7 @@ class Picture:
     number: int = 0
     facts: Facts = field(default_factory=Facts)
     view: Crop | None = None
+    time: float | None = None
 
     @property
     def shown(self) -> RGB:
@@ -158,7 +163,7 @@ def stream(
                     _tell(error, report, told)
                     continue
                 facts = Facts(page.depth, item.pages, page.window)
-                yield Picture(path, f"{stem}{item.suffix}", page.pixels, number, facts, view)
+                yield Picture(path, f"{stem}{item.suffix}", page.pixels, number, facts, view, item.time)
         except ValueError as error:
             if report is None or mine == 0:
                 _tell(error, report, told)
@@ -328,12 +333,13 @@ def frame_rate(path: Path) -> float | None:
 
 
 class _Item(NamedTuple):
-    """A picture of a file: what is added to the file's name, what decodes it, and how many pages the file has."""
+    """A picture of a file: what is added to the file's name, what decodes it, of how many pages, and its time."""
 
     kind: Kind
     suffix: str
     read: Callable[[], Page]
     pages: int | None = None
+    time: float | None = None
 
 
 def _pixels(item: _Item) -> RGB:
@@ -348,7 +354,7 @@ def _items(path: Path, every: int) -> Iterator[_Item]:
     """Yields the pictures of a file, each of which is to be read before the next is asked for."""
     if is_video(path):
         for frame, read in frames_of_video(path, every=every):
-            yield _Item("video", f"_{frame:06d}", partial(_frame, read))
+            yield _Item("video", f"_{frame:06d}", partial(_frame, read), time=read.time)
         return
     with opened(path) as pages:
         several = pages.count > 1
