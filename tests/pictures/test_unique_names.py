@@ -46,7 +46,7 @@ def test_names_that_some_systems_do_not_tell_apart_are_told_apart():
     names = UniqueNames()
     composed, taken_apart = "\u00c4rzte", "A\u0308rzte"
     found = [
-        names.take(stem, is_video=False) for stem in (composed, taken_apart, composed.lower(), "STRASSE", "straße")
+        names.take(stem, "picture") for stem in (composed, taken_apart, composed.lower(), "STRASSE", "straße")
     ]
     assert found == [composed, f"{taken_apart}_2", f"{composed.lower()}_3", "STRASSE", "straße_2"]
 
@@ -54,10 +54,10 @@ def test_names_that_some_systems_do_not_tell_apart_are_told_apart():
 def test_names_are_fit_for_files():
     names = UniqueNames()
     kept = ["\u4e00" * 60, "नमस्ते", "👩\u200d⚕️", "a b,c;d", "=cmd"]
-    assert [names.take(stem, is_video=False) for stem in kept] == kept
+    assert [names.take(stem, "picture") for stem in kept] == kept
     for stem in ("\u4e00" * 84, "x" * 251, "\x1b[31mred", "two\nlines", "\u202egpj.exe", "caf\udce9"):
-        name = names.take(stem, is_video=False)
+        name = names.take(stem, "picture")
         assert name != stem
         assert len(name.encode()) <= 180
         assert not set(name) & set("\x1b\n\u202e")
-    assert names.take("x" * 251, is_video=False) != names.take("x" * 252, is_video=False)
+    assert names.take("x" * 251, "picture") != names.take("x" * 252, "picture")
