@@ -32,7 +32,7 @@ class Facts:
     """What a file says of one of its pictures.
 
     Attributes:
-      depth: bits per sample as they are stored; None for a frame of a video.
+      depth: how many bits of each sample count, as stored; None for a frame of a video.
       pages: how many pictures the file holds; None for a video.
       window: centre and width of the intensities that are shown, such as "40/400"; empty where the file states none.
     """
@@ -47,7 +47,7 @@ class Page(NamedTuple):
 
     Attributes:
       pixels: upright, in RGB.
-      depth: bits per sample as they are stored; None for a frame of a video.
+      depth: how many bits of each sample count, as stored; None for a frame of a video.
       window: as in :class:`Facts`.
     """
 
