@@ -95,6 +95,8 @@ def _significant_bits(file: tifffile.TiffFile) -> int | None:
 
 def _page(page: tifffile.TiffPage, significant: int | None, hidden: int = 0) -> Page:
     check_size(page.imagewidth, page.imagelength)
+    if page.is_tiled:
+        check_size(page.tilewidth, page.tilelength)
     if page.imagedepth > 1:
         raise Refusal("a volume in one page (ImageDepth); save a page for each of its slices")
     orientation = _value(page, "Orientation", 1)
