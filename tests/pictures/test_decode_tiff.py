@@ -245,7 +245,6 @@ REFUSED = {
     "complex": (np.zeros((4, 4), np.complex64), {}, "64-bit complex pixels have no known range"),
     "long": (np.zeros((4, 4), np.uint32), {}, "32-bit pixels have no known range"),
     "CFA": (np.zeros((4, 4), np.uint16), {"photometric": "cfa"}, "photometric interpretation CFA"),
-    "raw": (np.zeros((4, 4, 3), np.uint16), {"photometric": 34892}, "photometric interpretation LINEAR_RAW"),
     "channels": (
         np.zeros((8, 9, 5), np.uint8),
         {"photometric": "minisblack", "planarconfig": "contig"},
@@ -264,6 +263,22 @@ def test_what_is_refused_by_name(tmp_path, name):
     samples, options, message = REFUSED[name]
     tifffile.imwrite(tmp_path / "a.tif", samples, **{"photometric": "minisblack", **options})
     with pytest.raises(ValueError, match=rf"a\.tif: {message}"):
+        read_rgb(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("number", "name"), [(10, "ITULAB"), (32845, "LOGLUV"), (34892, "LINEAR_RAW"), (7777, "7777")])
+def test_other_photometric_interpretations(tmp_path, number, name):
+    path = write(tmp_path / "a.tif", header(13, 19, 8, number, 3), noise(8, (13, 19, 3)).tobytes())
+    with pytest.raises(ValueError, match=rf"a\.tif: photometric interpretation {name}.* is not read"):
+        read_rgb(path)
+
+
+def test_a_tile_that_would_not_fit_into_memory(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", noise(8), photometric="minisblack", tile=(16, 16), compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages[0].tags["TileWidth"].overwrite(2**16 - 16)
+        file.pages[0].tags["TileLength"].overwrite(2**16 - 16)
+    with pytest.raises(ValueError, match=r"65520x65520 pixels are too many for memory"):
         read_rgb(tmp_path / "a.tif")
 
 

@@ -18,6 +18,10 @@ STEMS = st.sampled_from(
         "a_masks",
         "a_000001_input",
         "a_input_masks",
+        "a#1",
+        "a#1_2",
+        "a_2#2",
+        "a#1_masks",
     ]
 )
 ENDINGS = ("", "_masks", "_input", "_input_masks")
@@ -31,12 +35,13 @@ def test_the_first_keeps_its_name_and_the_others_are_counted():
     assert names.take("b", "video") == "b_2"
 
 
-@given(st.lists(st.tuples(STEMS, st.booleans()), max_size=12))
-def test_names_of_pictures_and_of_frames_are_all_different(files):
+@given(st.lists(st.tuples(STEMS, st.sampled_from(["picture", "pages", "video"])), max_size=12))
+def test_names_of_pictures_of_pages_and_of_frames_are_all_different(files):
     names, given_names = UniqueNames(), []
-    for stem, is_video in files:
-        name = names.take(stem, "video" if is_video else "picture")
-        given_names += [f"{name}_{frame:06d}" for frame in range(3)] if is_video else [name]
+    for stem, kind in files:
+        name = names.take(stem, kind)
+        numbered = {"picture": [""], "pages": ["#1", "#2"], "video": [f"_{frame:06d}" for frame in range(3)]}
+        given_names += [name + number for number in numbered[kind]]
     # All that is called after them, on a system that does not tell capitals from small letters.
     written = [f"{name}{ending}".lower() for name in given_names for ending in ENDINGS]
     assert len(set(written)) == len(written)
@@ -45,9 +50,7 @@ def test_names_of_pictures_and_of_frames_are_all_different(files):
 def test_names_that_some_systems_do_not_tell_apart_are_told_apart():
     names = UniqueNames()
     composed, taken_apart = "\u00c4rzte", "A\u0308rzte"
-    found = [
-        names.take(stem, "picture") for stem in (composed, taken_apart, composed.lower(), "STRASSE", "straße")
-    ]
+    found = [names.take(stem, "picture") for stem in (composed, taken_apart, composed.lower(), "STRASSE", "straße")]
     assert found == [composed, f"{taken_apart}_2", f"{composed.lower()}_3", "STRASSE", "straße_2"]
 
 

@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 from jaxtyping import Num, Shaped
 
-from xrcam_jax.pictures.pages import RGB, Page, Pages, Refusal, check_count, check_size, grey_to_rgb
+from xrcam_jax.pictures.pages import RGB, Page, Pages, Refusal, check_count, check_size, grey_to_rgb, in_blocks
 
 # What a header may say that values mean and that still makes a picture: nothing, values without units, a time series.
 _PICTURES = (0, 1011, 2001)
@@ -68,7 +68,7 @@ def opened(path: Path) -> Iterator[Pages]:
 
             def read(number: int) -> Page:
                 samples = turned(_slice(stream, header, number))
-                pixels = _colours(samples) if samples.dtype.names else grey_to_rgb(to_grey(samples))
+                pixels = _colours(samples) if samples.dtype.names else grey_to_rgb(in_blocks(to_grey, samples))
                 return Page(pixels, _depth(header), window)
 
             yield Pages(count, read)

@@ -21,6 +21,7 @@ from xrcam_jax.pictures.tiff_colour import MASK, PALETTE, YCBCR, Meaning, check_
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _WHOLE_SLIDES = ("svs", "ndpi", "scn", "bif", "philips")
+_NEAR = 500
 _LZW, _JPEG = 5, (6, 7, 34892, 33007)
 _UNSIGNED, _SIGNED, _FLOAT, _UNTYPED = 1, 2, 3, 4
 # NewSubfileType: a reduced copy of another page, or its mask.
@@ -94,6 +95,8 @@ def _significant_bits(file: tifffile.TiffFile) -> int | None:
 
 def _page(page: tifffile.TiffPage, significant: int | None, hidden: int = 0) -> Page:
     check_size(page.imagewidth, page.imagelength)
+    if page.is_tiled:
+        check_size(page.tilewidth, page.tilelength)
     if page.imagedepth > 1:
         raise Refusal("a volume in one page (ImageDepth); save a page for each of its slices")
     orientation = _value(page, "Orientation", 1)
@@ -177,8 +180,10 @@ def _samples(page: tifffile.TiffPage, hidden: int) -> Integer[np.ndarray, "..."]
         _check_jpeg(page)
     if page.is_subsampled and page.compression not in _JPEG:
         raise Refusal("YCbCr with fewer samples of colour and not in JPEG (YCbCrSubSampling)")
-    if page.compression == _LZW and page.bitspersample in (8, 16) and _photometric(page) <= PALETTE:
-        # libtiff takes half the time for these, which are common. It would turn other colours into RGB by itself.
+    plain = page.bitspersample in (8, 16) and _photometric(page) <= PALETTE
+    if page.compression == _LZW and plain and page.index < _NEAR:
+        # libtiff takes half the time for these, which are common. It would turn other colours into RGB by itself, and
+        # goes through all pages before the one that is asked for.
         with mmap(page.parent.filehandle.fileno(), 0, access=ACCESS_READ) as content:
             return tiff_decode(content, index=page.index)
     if 8 < page.bitspersample < 16 and _in_whole_words(page):

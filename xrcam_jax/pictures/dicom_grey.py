@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Integer, Num, UInt
 from pydicom import Dataset
 
-from xrcam_jax.pictures.pages import Grey, Refusal
+from xrcam_jax.pictures.pages import Grey, Refusal, in_blocks
 
 #: The attributes that are looked at here.
 DESCRIBING = (
@@ -56,7 +56,7 @@ def shown(stored: Integer[np.ndarray, "_ _"], header: Dataset, frame: int) -> tu
     share, window = _window(rescaled, header, frame, bounds)
     grey = np.rint(255 * np.clip(1 - share if inverted else share, 0, 1)).astype(np.uint8)
     grey[_padding(values, header, highest)] = 0
-    return (grey[stored - lowest] if bits <= 16 else grey), window
+    return (in_blocks(lambda rows: grey[rows - lowest], stored) if bits <= 16 else grey), window
 
 
 def lookup(

@@ -23,6 +23,10 @@ Grey = UInt8[np.ndarray, "_ _"]
 MOST_PIXELS = 2**27
 
 
+# Samples at a time: few enough to stay in a processor's cache.
+_BLOCK = 2**18
+
+
 class Refusal(ValueError):
     """A file is sound, but says something of itself that is not honoured; the message names it."""
 
@@ -32,7 +36,7 @@ class Facts:
     """What a file says of one of its pictures.
 
     Attributes:
-      depth: bits per sample as they are stored; None for a frame of a video.
+      depth: how many bits of each sample count, as stored; None for a frame of a video.
       pages: how many pictures the file holds; None for a video.
       window: centre and width of the intensities that are shown, such as "40/400"; empty where the file states none.
     """
@@ -47,7 +51,7 @@ class Page(NamedTuple):
 
     Attributes:
       pixels: upright, in RGB.
-      depth: bits per sample as they are stored; None for a frame of a video.
+      depth: how many bits of each sample count, as stored; None for a frame of a video.
       window: as in :class:`Facts`.
     """
 
@@ -118,7 +122,7 @@ def scaled(samples: Integer[np.ndarray, "..."], lowest: int, highest: int) -> UI
 
     Args:
       samples: the integers.
-      lowest: what becomes 0.
+      lowest: what becomes 0; at most 0.
       highest: what becomes 255.
 
     Returns:
@@ -138,7 +142,37 @@ def scaled(samples: Integer[np.ndarray, "..."], lowest: int, highest: int) -> UI
     bounds = np.iinfo(samples.dtype)
     if (bounds.min < lowest or bounds.max > highest) and not (samples.min() >= lowest and samples.max() <= highest):
         raise Refusal(f"has intensities from {samples.min()} to {samples.max()}, but states {lowest} to {highest}")
-    return _table(lowest, highest)[samples] if lowest <= 0 else _table(0, highest - lowest)[samples - lowest]
+    table = _table(lowest, highest)
+    return in_blocks(lambda block: table[block], samples)
+
+
+def in_blocks(
+    function: Callable[[np.ndarray], UInt8[np.ndarray, "..."]], samples: Shaped[np.ndarray, "..."]
+) -> UInt8[np.ndarray, "..."]:
+    """Computes a picture a few rows at a time, as indices and floats take up to eight times its memory.
+
+    Args:
+      function: from rows of samples to as many rows of intensities.
+      samples: of a picture, of at least one row.
+
+    Returns:
+      The intensities of all rows.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.pages import in_blocks
+      >>> in_blocks(lambda rows: (rows * 2.5).astype(np.uint8), np.array([[2], [4]])).tolist()
+      [[5], [10]]
+    """
+    rows = max(1, _BLOCK // max(1, samples[0].size))
+    if len(samples) <= rows:
+        return function(samples)
+    first = function(samples[:rows])
+    made = np.empty((len(samples), *first.shape[1:]), np.uint8)
+    made[:rows] = first
+    for start in range(rows, len(samples), rows):
+        made[start : start + rows] = function(samples[start : start + rows])
+    return made
 
 
 @lru_cache(maxsize=8)

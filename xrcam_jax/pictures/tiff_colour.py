@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer
 
-from xrcam_jax.pictures.pages import RGB, Refusal, grey_to_rgb, scaled
+from xrcam_jax.pictures.pages import RGB, Refusal, grey_to_rgb, in_blocks, scaled
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB_COLOUR, PALETTE, MASK, SEPARATED, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 4, 5, 6, 8, 9
 #: What is known by name, but not read.
@@ -108,6 +108,10 @@ def to_rgb(samples: Integer[np.ndarray, "_ _ channels"], meaning: Meaning) -> RG
       >>> to_rgb(np.array([[[0], [1023]]], np.uint16), Meaning(WHITE_IS_ZERO, 0, 1023)).tolist()
       [[[255, 255, 255], [0, 0, 0]]]
     """
+    return in_blocks(lambda rows: _to_rgb(rows, meaning), samples)
+
+
+def _to_rgb(samples: Integer[np.ndarray, "_ _ channels"], meaning: Meaning) -> RGB:
     colours = samples[..., : _CHANNELS[meaning.photometric]]
     lowest, highest = meaning.lowest, meaning.highest
     if meaning.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB_COLOUR) and meaning.extra[:1] == (_ASSOCIATED,):
