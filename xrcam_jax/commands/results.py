@@ -178,8 +178,10 @@ class Results:
             self._rows.append((picture.number, row))
         self._file.write(row)
         self._file.flush()
-        word = f"; nothing speaks for {_class(target, self.labels)} by {', '.join(result.blank)}" if result.blank else ""
-        tqdm.write(f"{picture.name}: {result.describe(self.labels)}{word}")
+        line = f"{picture.name}: {result.describe(self.labels)}"
+        if result.blank:
+            line += f"; nothing speaks for {_class(target, self.labels)} by {', '.join(result.blank)}"
+        tqdm.write(line)
 
 
 def _row(values: Iterable[Any]) -> str:
