@@ -18,7 +18,7 @@ from xrcam_jax.arguments.checks import read_labels
 from xrcam_jax.cli import main
 from xrcam_jax.commands import explaining, results
 from xrcam_jax.commands.explain import _expanded
-from xrcam_jax.commands.results import Results
+from xrcam_jax.commands.results import Result, Results
 from xrcam_jax.errors import CommandError
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
 from xrcam_jax.pictures.read import load_images
@@ -490,3 +490,24 @@ def test_the_wrong_checkpoint(tmp_path, resnet18, capsys):
     assert capsys.readouterr().err == (
         f"xrcam explain: error: --weights: {resnet18}: a checkpoint of resnet18, not of resnet34\n"
     )
+
+
+def test_one_output_has_the_score_of_its_sigmoid_and_two_classes():
+    maps = {"grad_cam": {"layer4": np.ones((2, 2))}, "lrp": {"input": np.zeros((2, 2))}}
+    for z, predicted in ((-1.97, 0), (1.5, 1), (0.0, 0)):
+        p = 1 / (1 + np.exp(-z))
+        for target in (0, 1):
+            result = Result(np.array([z], np.float32), target, maps)
+            assert result.predicted == predicted
+            assert result.score(0) == pytest.approx(p, rel=1e-6)
+            assert [result.probability(t) for t in (0, 1)] == pytest.approx([1 - p, p], rel=1e-6)
+            assert result.blank == ["lrp"]
+            names = ["class 0 (well)", "class 1 (ill)"]
+            explained = "" if target == predicted else f"; explained {names[target]}"
+            assert result.describe(["well", "ill"]) == f"score {p:.3f}, predicted {names[predicted]}{explained}"
+
+
+def test_a_method_by_which_nothing_speaks_for_a_class_is_named(tmp_path, pretend, capsys):
+    Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save(tmp_path / "even.png")
+    assert explain(tmp_path, tmp_path / "even.png", "--method", "xrelevance_cam,grad_cam") == 0
+    assert "score 0.665; nothing speaks for class 1 by xrelevance_cam, grad_cam\n" in capsys.readouterr().out
