@@ -8,6 +8,10 @@ from itertools import islice
 SHOWN = 50
 
 
+class DamagedError(ValueError):
+    """The content of a file is damaged or makes no sense. The message names the file, and what in it is wrong."""
+
+
 class CommandError(Exception):
     """A command cannot start. The message is one line that names the argument and says what would be right."""
 

@@ -32,7 +32,7 @@ def digest(tensors: Mapping[str, np.ndarray]) -> str:
 
 def logits_error(
     model: nnx.Module,
-    images: Float[Array | np.ndarray, "b h w 3"],
+    images: Float[Array | np.ndarray, "b h w c"],
     expected: Float[Array | np.ndarray, "b n"],
 ) -> float:
     """Returns the largest difference of a model's logits from the expected ones, relative to the largest of these.

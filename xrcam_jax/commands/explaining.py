@@ -84,15 +84,15 @@ def writes_video(out: Path) -> bool:
 def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> Job:
     model = _load(options)
     _check_classes(options, model.num_classes, labels)
-    automatic = options.batch_size == "auto"
+    config, automatic = model.preprocessing, options.batch_size == "auto"
     devices = jax.local_devices()[: None if automatic else options.batch_size]
     explain = _explainer(model, options, devices)
     if not automatic:
-        return Job(options, explain, model.preprocessing, options.batch_size, pace)
-    batch_size = largest_batch_size(explain, model.preprocessing.input_size, len(devices))
+        return Job(options, explain, config, options.batch_size, pace)
+    batch_size = largest_batch_size(explain, config.input_size, len(devices), config.channels)
     if is_first():
         print(f"batch size {batch_size}")
-    return Job(options, explain, model.preprocessing, batch_size, pace)
+    return Job(options, explain, config, batch_size, pace)
 
 
 def _load(options: argparse.Namespace) -> Classifier:
