@@ -4,13 +4,14 @@
 
 torch 2.13.0 on CPU, timm 1.0.31, torchvision 0.28.0. Takes 5 seconds of one core. Writes ``variants.npz``.
 
-The networks are small, and made of timm's own parts: blocks, pooling and classifier of a
-ResNet with 8 channels in the first stage, and timm's EfficientNet with narrow stages. Their weights are drawn
-(``tests.oracle.drawn``) by timm's names and shapes, and the pictures are ``tests.oracle.seeded_images``; of one channel, the first of the three.
+The networks are small, and made of timm's own parts: blocks, pooling and classifier of a ResNet with 8 channels in the
+first stage, and timm's EfficientNet with narrow stages. Their weights are drawn (``tests.oracle.drawn``) by timm's
+names and shapes, and the pictures are ``tests.oracle.seeded_images``; of one channel, the first of the three.
 
-Keys, for each network in :data:`NETWORKS`: ``NAME``, the logits of its pictures, float32. For each of :data:`PREPARED`: ``MODE/HEIGHTxWIDTH/INTERPOLATION/CHANNELS``, what timm's
-evaluation transform makes of the picture that ``tests.oracle.picture`` draws, (channels, h, w) float32.
-``activation/NAME``: timm's activation of 49 values from -6 to 6, float32.
+Keys, for each network in :data:`NETWORKS`: ``NAME``, the logits of its pictures, float32. For each of :data:`PREPARED`:
+``MODE/HEIGHTxWIDTH/INTERPOLATION/CHANNELS``, what timm's evaluation transform makes of the picture that
+``tests.oracle.picture`` draws, (channels, h, w) float32. ``activation/NAME``: timm's activation of 49 values from -6 to
+6, float32.
 """
 
 from collections.abc import Iterator
@@ -65,9 +66,8 @@ PREPARED = [
 ]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MEAN_GREY, STD_GREY = (0.3,), (0.2,)
-ACTIVATIONS = (
-    "relu relu6 leaky_relu elu celu selu silu swish mish gelu gelu_tanh sigmoid tanh hard_sigmoid hard_swish".split()
-)
+ACTIVATIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "silu", "swish", "mish", "gelu", "gelu_tanh")
+ACTIVATIONS += ("sigmoid", "tanh", "hard_sigmoid", "hard_swish")
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck, "selective": SelectiveKernelBasic}
 
 

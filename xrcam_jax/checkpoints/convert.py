@@ -16,7 +16,7 @@ from xrcam_jax.checkpoints.timm_keys import NnxPath
 from xrcam_jax.errors import DamagedError
 from xrcam_jax.models import Classifier, create_model
 from xrcam_jax.models.specs import MobileSpec, find_spec
-from xrcam_jax.models.variant import Variant
+from xrcam_jax.models.variant import PLAIN, Variant
 
 #: Name of a norm's counter of training batches, which timm has and our models do not.
 _COUNTER = "num_batches_tracked"
@@ -153,7 +153,7 @@ def from_timm(
     *,
     num_classes: int | None = None,
     dropout_rate: float = 0.0,
-    variant: Variant = Variant(),
+    variant: Variant = PLAIN,
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
 ) -> Classifier:

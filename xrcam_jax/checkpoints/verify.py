@@ -1,12 +1,16 @@
 """Checks of a conversion: the tensors by a digest, the computation by its logits."""
 
 import hashlib
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
+
+from xrcam_jax.errors import DamagedError
 
 
 def digest(tensors: Mapping[str, np.ndarray]) -> str:
@@ -28,6 +32,56 @@ def digest(tensors: Mapping[str, np.ndarray]) -> str:
         total.update(name.encode())
         total.update(tensors[name].astype(tensors[name].dtype.newbyteorder("<")).tobytes(order="C"))
     return total.hexdigest()
+
+
+def seal(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Adds the digests by which :func:`check_seal` notices that a file was changed since it was written.
+
+    Args:
+      config: a description, as JSON can hold it.
+      tensors: what it is of, by timm's key.
+
+    Returns:
+      The description with a field ``digest``: of the tensors, as :func:`digest` says, and of the description.
+
+    Example:
+      >>> import numpy as np
+      >>> sorted(seal({"architecture": "resnet18"}, {"fc.bias": np.zeros(2)})["digest"])
+      ['config', 'tensors']
+    """
+    return {**config, "digest": {"tensors": digest(tensors), "config": _config_digest(config)}}
+
+
+def check_seal(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+    """Compares tensors and description with the digests that :func:`seal` added; without these, there is nothing to do.
+
+    Args:
+      config: a description.
+      tensors: what it is of.
+
+    Raises:
+      DamagedError: they differ.
+
+    Example:
+      >>> import numpy as np
+      >>> check_seal(seal({}, {"a": np.zeros(2)}), {"a": np.ones(2)})
+      Traceback (most recent call last):
+      xrcam_jax.errors.DamagedError: damaged, or changed since it was written: the digest of its tensors is another
+    """
+    sealed = config.get("digest")
+    if sealed is None:
+        return
+    found = {"tensors": digest(tensors), "config": _config_digest(config)}
+    if not isinstance(sealed, Mapping) or sealed.keys() != found.keys():
+        raise DamagedError("the field digest of its description is not as it is written")
+    for what, value in found.items():
+        if sealed[what] != value:
+            raise DamagedError(f"damaged, or changed since it was written: the digest of its {what} is another")
+
+
+def _config_digest(config: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in config.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def logits_error(

@@ -15,8 +15,9 @@ class Classifier(nnx.Module):
     """Maps pictures to class logits; :func:`xrcam_jax.create_model` builds one.
 
     Four layers are marked, ``"layer1"`` to ``"layer4"`` (see :func:`xrcam_jax.mark`): the last values of a quarter, an
-    eighth, a sixteenth and a 32nd of the picture's side, as far as the output stride lets them shrink. For stochastic passes without training,
-    ``model.set_attributes(deterministic=False)`` switches on dropout and leaves the norms alone.
+    eighth, a sixteenth and a 32nd of the picture's side, as far as the output stride lets them shrink. For stochastic
+    passes without training, ``model.set_attributes(deterministic=False)`` switches on dropout and leaves the norms
+    alone.
 
     Attributes:
       name: timm's name of the network.

@@ -19,7 +19,7 @@ from xrcam_jax.marks import mark
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.layers import Conv, batch_norm, scoped
 from xrcam_jax.models.specs import MobileSpec, MobileStage, find_spec
-from xrcam_jax.models.variant import ACTIVATIONS, Variant, pool, stage_strides
+from xrcam_jax.models.variant import ACTIVATIONS, PLAIN, Variant, pool, stage_strides
 from xrcam_jax.ops.materialised import materialised
 
 #: Channels of the first convolution, and of the last.
@@ -125,7 +125,7 @@ class EfficientNet(Classifier):
         *,
         num_classes: int,
         dropout_rate: float,
-        variant: Variant = Variant(),
+        variant: Variant = PLAIN,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):

@@ -20,7 +20,7 @@ from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.layers import ConvNorm, scoped
 from xrcam_jax.models.selective_kernel import SelectiveKernel
 from xrcam_jax.models.specs import Spec, find_spec
-from xrcam_jax.models.variant import ACTIVATIONS, Variant, pool, stage_strides
+from xrcam_jax.models.variant import ACTIVATIONS, PLAIN, Variant, pool, stage_strides
 from xrcam_jax.ops.materialised import materialised
 from xrcam_jax.ops.max_pool import max_pool
 
@@ -97,7 +97,7 @@ class ResNet(Classifier):
         *,
         num_classes: int,
         dropout_rate: float,
-        variant: Variant = Variant(),
+        variant: Variant = PLAIN,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):

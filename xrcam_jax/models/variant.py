@@ -67,13 +67,17 @@ class Variant:
         _check("global_pool", self.global_pool, POOLINGS)
         _check("output_stride", self.output_stride, OUTPUT_STRIDES)
         _check("in_channels", self.in_channels, CHANNELS)
-        if self.act_layer is not None and self.act_layer not in ACTIVATIONS:
+        if self.act_layer is not None and str(self.act_layer) not in ACTIVATIONS:
             raise unknown("act_layer", str(self.act_layer), ACTIVATIONS)
 
 
 def _check(name: str, value: Any, known: tuple[Any, ...]) -> None:
-    if isinstance(value, bool) or value not in known:
+    if type(value) is not type(known[0]) or value not in known:
         raise ValueError(f"{name}: {value!r} is none of {', '.join(map(str, known))}")
+
+
+#: The network as its name has it.
+PLAIN = Variant()
 
 
 def pool(x: Float[Array, "b h w c"], kind: str) -> Float[Array, "b d"]:
