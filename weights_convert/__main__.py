@@ -7,7 +7,8 @@
 
 import sys
 
+from xrcam_jax.cli import exit_status
 from xrcam_jax.commands.convert import main
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(exit_status("convert", lambda: main(sys.argv[1:])))

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from xrcam_jax.arguments.parser import Parser
 from xrcam_jax.commands import demo, explain, layers, methods, models, prepare, report, synth, train
-from xrcam_jax.errors import CommandError
+from xrcam_jax.errors import CommandError, DamagedError
 from xrcam_jax.runtime.compiling import keep_compiled
 from xrcam_jax.runtime.host_memory import keep_freed_memory
 
@@ -43,7 +43,7 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
     except CommandError as error:
         print(f"xrcam {command}: error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except (OSError, DamagedError) as error:
         print(f"xrcam {command}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

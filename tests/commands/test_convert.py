@@ -3,6 +3,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests import oracle
+from xrcam_jax import cli
 from xrcam_jax.checkpoints.convert import to_timm
 from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.checkpoints.verify import digest
@@ -65,10 +66,9 @@ def test_errors_are_short_and_without_traceback(file, tmp_path, capsys):
 
 
 def test_bad_usage_is_status_2(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["resnet18"])
-    assert caught.value.code == 2
-    assert "required: WEIGHTS, OUT" in capsys.readouterr().err
+    assert cli.main(["convert", "resnet18"]) == 2
+    expected = "xrcam convert: error: the following arguments are required: WEIGHTS, OUT (see xrcam convert --help)\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_help_has_an_example(capsys):

@@ -100,8 +100,8 @@ def _asks_for_code(path: Path, message: str) -> str:
     return (
         f"{path}: holds more than tensors{wants}, and loading it could run code. If you trust it, save the tensors "
         "alone with Python, whatever key they are under:\n"
-        f"  content = torch.load({str(path)!r}, weights_only=False)\n"
-        f'  torch.save(content["state_dict"], {str(path.with_name("tensors.pth"))!r})'
+        f"  content = torch.load({str(path)!r}, weights_only=False); "
+        f'torch.save(content["state_dict"], {str(path.with_name("tensors.pth"))!r})'
     )
 
 

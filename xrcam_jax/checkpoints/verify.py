@@ -79,6 +79,26 @@ def check_seal(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> 
             raise DamagedError(f"damaged, or changed since it was written: the digest of its {what} is another")
 
 
+def content_digest(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    """Returns the SHA-256 of what a checkpoint is: the same in a safetensors file and in an Orbax directory.
+
+    Args:
+      config: a description.
+      tensors: what it is of.
+
+    Returns:
+      64 hexadecimal digits.
+
+    Example:
+      >>> import numpy as np
+      >>> content_digest({}, {"a": np.zeros(2)}) == content_digest({"state": {}}, {"a": np.zeros(2)})
+      True
+    """
+    # Where the arrays of an Orbax directory lie, and its digests, are not part of what it is.
+    described = {key: value for key, value in config.items() if key not in ("digest", "state")}
+    return hashlib.sha256(f"{digest(tensors)} {json.dumps(described, sort_keys=True)}".encode()).hexdigest()
+
+
 def _config_digest(config: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in config.items() if key != "digest"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -18,7 +18,7 @@ import xrcam_jax as xr
 from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.commands.results import Result, Results
-from xrcam_jax.errors import CommandError
+from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.models import Classifier
@@ -99,9 +99,7 @@ def _load(options: argparse.Namespace) -> Classifier:
     try:
         model = xr.load_model(options.model, options.weights)
     except (OSError, ValueError, ImportError) as error:
-        # Weights of another network differ in hundreds of tensors: the first one will do here.
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise CommandError(f"--weights: {'; '.join(lines[:2])}") from error
+        raise weights_error(error) from error
     # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
     if options.num_classes not in (None, model.num_classes):
         raise CommandError(f"--num-classes: {options.num_classes}, but the weights are for {model.num_classes} classes")
