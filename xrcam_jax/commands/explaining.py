@@ -19,7 +19,7 @@ from xrcam_jax.classes import class_count
 from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.commands.results import Result, Results
-from xrcam_jax.errors import CommandError
+from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.models import Classifier
@@ -117,24 +117,22 @@ def writes_video(out: Path) -> bool:
 def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> Job:
     model = _load(options)
     _check_classes(options, model.num_classes, labels)
-    automatic = options.batch_size == "auto"
+    config, automatic = model.preprocessing, options.batch_size == "auto"
     devices = jax.local_devices()[: None if automatic else options.batch_size]
     explain = _explainer(model, options, devices)
     if not automatic:
-        return Job(options, explain, model.preprocessing, options.batch_size, pace)
-    batch_size = largest_batch_size(explain, model.preprocessing.input_size, len(devices))
+        return Job(options, explain, config, options.batch_size, pace)
+    batch_size = largest_batch_size(explain, config.input_size, len(devices), config.channels)
     if is_first():
         print(f"batch size {batch_size}")
-    return Job(options, explain, model.preprocessing, batch_size, pace)
+    return Job(options, explain, config, batch_size, pace)
 
 
 def _load(options: argparse.Namespace) -> Classifier:
     try:
         model = xr.load_model(options.model, options.weights)
     except (OSError, ValueError, ImportError) as error:
-        # Weights of another network differ in hundreds of tensors: the first one will do here.
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise CommandError(f"--weights: {'; '.join(lines[:2])}") from error
+        raise weights_error(error) from error
     # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
     if options.num_classes not in (None, model.num_classes):
         raise CommandError(f"--num-classes: {options.num_classes}, but the weights are for {model.num_classes} classes")

@@ -20,7 +20,7 @@ from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.data.augment import Augmentation, augment, normalise, sheet
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_epoch, training_batches
-from xrcam_jax.errors import CommandError
+from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.models import Classifier
 from xrcam_jax.pictures.plot import save_picture
 from xrcam_jax.pictures.preprocessing import AREA, Preprocessing
@@ -177,8 +177,9 @@ def _model(task: TrainingTask, *, resumes: bool) -> Classifier:
                 warnings.simplefilter("ignore", UserWarning)
                 model = xr.load_model(options.model, options.weights, **wants)
         except (OSError, ValueError, ImportError) as error:
-            lines = [line.strip() for line in str(error).splitlines()]
-            raise CommandError(f"--weights: {'; '.join(lines[:2])}") from error
+            raise weights_error(error) from error
+        if model.variant.in_channels != 3:
+            raise CommandError(f"--weights: {options.weights} is for one channel, and training feeds three")
     mean, std = task.prepared.statistics.mean, task.prepared.statistics.std
     model.preprocessing = Preprocessing(
         mean=(mean, mean, mean),

@@ -42,7 +42,7 @@ def overlay(
       alpha: weight of the map's colours, in [0, 1]; the picture has the rest.
       colormap: one of ``COLORMAPS``.
       box: the part of the picture that the map is of (:func:`xrcam_jax.pictures.preprocessing.crop_box`), all of it
-        by default.
+        by default. The map's part that sticks out of the picture is not shown.
 
     Returns:
       The picture, of the size of ``image``.
@@ -63,11 +63,13 @@ def overlay(
         raise ValueError(f"alpha: {alpha} is not in [0, 1]")
     height, width = pixels.shape[:2]
     box = box or Box(0, 0, height, width)
-    if not (0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width):
+    seen = box.within(height, width)
+    if not (seen.top < seen.bottom and seen.left < seen.right):
         raise ValueError(f"box: {tuple(box)} does not lie in a picture of {height} x {width}")
     colours = colour(_resized(saliency, box.bottom - box.top, box.right - box.left), colormap)
+    colours = Box(*np.subtract(seen, (box.top, box.left) * 2).tolist()).cut(colours)
     laid = pixels.copy()
-    laid[box.slices] = cv2.addWeighted(pixels[box.slices], 1 - alpha, colours, alpha, 0)
+    laid[seen.slices] = cv2.addWeighted(pixels[seen.slices], 1 - alpha, colours, alpha, 0)
     return laid
 
 

@@ -103,7 +103,7 @@ def score_share(method: str, classes: int) -> float:
 
 @compiled(static=("function", "methods", "layers"))
 def claimed(
-    images: Float[Array, "b h w 3"],
+    images: Float[Array, "b h w c"],
     parameters: object,
     labels: Int[Array, " b"],
     *,

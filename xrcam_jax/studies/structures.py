@@ -57,7 +57,7 @@ class StructuresFound:
         return "\n".join(lines)
 
 
-def network_input(frames: Frames, model: Classifier) -> Float[np.ndarray, "n h w 3"]:
+def network_input(frames: Frames, model: Classifier) -> Float[np.ndarray, "n h w c"]:
     """Returns the frames as ``model`` wants them."""
     return xr.preprocess(np.repeat(frames.pictures[..., None], 3, axis=3), model.preprocessing)
 
