@@ -34,8 +34,14 @@ FORWARDED = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status; ``--help`` raises SystemExit, as argparse does."""
-    argv = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    return exit_status(argv[0], lambda: _run(argv))
+    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    status = exit_status(words[0], lambda: _run(words))
+    if argv is None and status >= 128:
+        # Threads may still be computing, under which the interpreter's own end has crashed.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def exit_status(command: str, run: Callable[[], int]) -> int:
@@ -67,7 +73,7 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
         reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         return _ended(command, f"error: {reason}", 1)
     except MemoryError as error:
-        return _ended(command, f"error: there is not enough memory ({error or 'the system gives no more'})", 1)
+        return _ended(command, f"error: there is not enough memory ({str(error) or 'the system gives no more'})", 1)
     except KeyboardInterrupt as stopped:
         status = stopped.status if isinstance(stopped, Stopped) else 130
         how = "interrupted" if status == 130 else f"ended by {Signals(status - 128).name}"

@@ -1,13 +1,18 @@
 """The command line has help and lists, and refuses commands that it does not know."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import xrcam_jax as xr
-from xrcam_jax.cli import main
+from xrcam_jax.cli import _parser, main
+from xrcam_jax.commands import methods
 
 
 def test_unknown_command(capsys):
@@ -67,3 +72,71 @@ def test_models(capsys, monkeypatch):
     monkeypatch.setattr(xr, "list_models", lambda: ["resnet18"])
     assert main(["models"]) == 0
     assert capsys.readouterr().out == "resnet18                11,689,512   timm/resnet18.a1_in1k\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "how"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "ended by SIGTERM"),
+        (signal.SIGHUP, 129, "ended by SIGHUP"),
+    ],
+)
+def test_a_signal_is_one_line_and_its_status(monkeypatch, capsys, number, status, how):
+    monkeypatch.setattr(methods, "run", lambda options: os.kill(os.getpid(), number) or time.sleep(9))
+    assert main(["methods"]) == status
+    assert capsys.readouterr().err == f"xrcam methods: {how}; what was written is whole and stays\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "a/b.png"), "a/b.png: No space left on device"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (ConnectionError("another process has failed"), "another process has failed"),
+        (MemoryError(), "there is not enough memory (the system gives no more)"),
+        (OSError(2, "No such file", "\x1b[2J\udce9"), "\\x1b[2J\\udce9: No such file"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_and_status_1(monkeypatch, capsys, error, line):
+    def run(options):
+        raise error
+
+    monkeypatch.setattr(methods, "run", run)
+    assert main(["methods"]) == 1
+    assert capsys.readouterr().err == f"xrcam methods: error: {line}\n"
+
+
+def test_nobody_reads_what_is_printed():
+    command = f"{sys.executable} -m xrcam_jax.cli methods | true; echo ${{PIPESTATUS[0]}} >&2"
+    shown = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert shown.stderr == "141\n"
+
+
+STRANGE = ("", "--", "9" * 5000, "\udcff", "a\nb")
+
+
+@pytest.mark.parametrize("value", STRANGE)
+def test_strange_values_are_refused_in_one_line(capsys, tmp_path, monkeypatch, value):
+    """No value of any option gives a traceback; the rest of the command line is such that nothing is done."""
+    monkeypatch.chdir(tmp_path)
+    commands = {
+        "explain": ["gone.png", "--model", "resnet18"],
+        "prepare": ["gone", "out"],
+        "train": ["gone", "--model", "resnet18", "--out", "/dev/null/out"],
+        "layers": ["--model", "gone"],
+        "report": ["gone"],
+    }
+    options = {action.option_strings[0] for name in commands for action in _actions(name) if action.option_strings}
+    for name, rest in commands.items():
+        for option in sorted(options & {each for action in _actions(name) for each in action.option_strings}):
+            if option != "-h":
+                assert main([name, *rest, f"{option}={value}"]) in (1, 2), (name, option)
+                error = capsys.readouterr().err
+                assert error.startswith(f"xrcam {name}: error: "), (name, option)
+                assert error.count("\n") == 1 or value == "a\nb", (name, option, error)
+
+
+def _actions(name):
+    (commands,) = (action for action in _parser()._actions if action.choices and "explain" in action.choices)
+    return commands.choices[name]._actions
