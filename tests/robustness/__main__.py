@@ -9,23 +9,28 @@ import time
 from pathlib import Path
 
 from tests.robustness import suites
+from tests.robustness.scenarios import BY_NAME
 
 
 def main() -> int:
     """Runs what is asked for; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.robustness", description=__doc__)
-    parser.add_argument("--mutations", type=int, default=0, metavar="N", help="mutated inputs, 10000 for the long form")
-    parser.add_argument("--kills", type=int, default=0, metavar="N", help="SIGKILLs of commands, 1000 for the long form")
+    parser.add_argument("--mutations", type=int, default=0, metavar="N", help="mutated inputs, for example 10000")
+    parser.add_argument("--kills", type=int, default=0, metavar="N", help="SIGKILLs of commands, for example 1000")
     parser.add_argument("--signals", type=int, default=0, metavar="N", help="SIGINTs and SIGTERMs")
     parser.add_argument(
-        "--disturbances", type=int, default=0, metavar="N", help="full disks, read-only folders, pairs, flipped bits: of each"
+        "--disturbances",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of full disks, read-only folders, pairs, bits: each",
     )
     parser.add_argument("--images", type=int, default=0, metavar="N", help="degenerate images for every method")
     parser.add_argument("--memory", action="store_true", help="peak memory of short and of long inputs")
-    parser.add_argument("--commands", type=lambda text: tuple(text.split(",")), metavar="C[,C]", help="only these scenarios")
+    parser.add_argument("--commands", type=_names, metavar="C[,C]", help=f"only these of {', '.join(BY_NAME)}")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="only this mutation or chain, again")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that is drawn (0)")
-    parser.add_argument("--out", type=Path, default=Path("robustness"), metavar="FOLDER", help="to work in (robustness)")
+    parser.add_argument("--out", type=Path, default=Path("robustness"), metavar="FOLDER", help="(robustness)")
     options = parser.parse_args()
     options.out = options.out.absolute()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -40,6 +45,13 @@ def main() -> int:
         faults += found
     print("nothing failed" if not faults else f"{faults} failed")
     return 1 if faults else 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not set(names) <= set(BY_NAME):
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(BY_NAME)}")
+    return names
 
 
 if __name__ == "__main__":

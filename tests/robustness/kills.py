@@ -42,7 +42,7 @@ def chain(reference: Reference, folder: Path, random: np.random.Generator, numbe
             break
         if number == signal.SIGKILL and ended.status == -signal.SIGKILL:
             count += 1
-            faults += _half_written(reference, place, moment)
+            faults += half_written(reference, place, moment)
         elif number != signal.SIGKILL and ended.status in (STATUS[number], -number):
             count += 1
             faults += [f"{moment}: {line}" for line in _unclear(reference, ended, number)]
@@ -71,7 +71,7 @@ def _attempt(
     return f"after {seconds:.3f} s", child.finish()
 
 
-def _half_written(reference: Reference, place: Path, moment: str) -> list[str]:
+def half_written(reference: Reference, place: Path, moment: str) -> list[str]:
     """Lists the files under their final names that are not whole. Hidden ones, and those that grow, may be anything."""
     patterns = reference.scenario.growing
     made = place / OUT

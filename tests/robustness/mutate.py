@@ -1,7 +1,7 @@
 """Nearly valid input: valid files and command lines are changed, byte by byte or by what their format means.
 
 Every function takes a source of choices, anything with ``integers(low, high)`` as NumPy's generators have it. The long
-form gives a seeded generator, the short one lets Hypothesis choose, which then looks for the smallest change that fails.
+form gives a seeded generator. The short one lets Hypothesis choose, which looks for the smallest change that fails.
 """
 
 import csv
@@ -28,13 +28,59 @@ ODD_JSON = (
 )
 #: Cells of tables; the longest is longer than Python's reader takes.
 ODD_CELLS = (
-    *("", " ", '"', 'a"b', "'", ",", "\n", "\r", "\0", "-1", "1.5", "1e999", "nan", "９", "1" + "0" * 400, "x" * 140_000),
+    *(
+        "",
+        " ",
+        '"',
+        'a"b',
+        "'",
+        ",",
+        "\n",
+        "\r",
+        "\0",
+        "-1",
+        "1.5",
+        "1e999",
+        "nan",
+        "９",
+        "1" + "0" * 400,
+        "x" * 140_000,
+    ),
     *("../../outside.png", "/etc/hostname", "..", ".", "~", "=1+1", "<b>", "é", "\ufeff", "\u202e", "train ", "TRAIN"),
 )
 #: Words of command lines. None of them makes an accepted command long.
 ODD_WORDS = (
-    *("", " ", "-", "--", "-1", "0", "nan", "inf", "1e400", "None", "x" * 5_000, "é", "\udcff", "a\nb", ".", "%s", "{}", "*"),
-    *("--help", "--every=--", "--seed=-1", "--seed=99999999999999999999", "--out", "--unknown", "-x", "/proc/none/none", ","),
+    *(
+        "",
+        " ",
+        "-",
+        "--",
+        "-1",
+        "0",
+        "nan",
+        "inf",
+        "1e400",
+        "None",
+        "x" * 5_000,
+        "é",
+        "\udcff",
+        "a\nb",
+        ".",
+        "%s",
+        "{}",
+        "*",
+    ),
+    *(
+        "--help",
+        "--every=--",
+        "--seed=-1",
+        "--seed=99999999999999999999",
+        "--out",
+        "--unknown",
+        "-x",
+        "/proc/none/none",
+        ",",
+    ),
 )
 SURROUNDINGS = ("utf-8-sig", "utf-16", "utf-32", "latin-1", "cp037")
 

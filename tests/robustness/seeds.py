@@ -32,7 +32,10 @@ def make_seeds(folder: Path, made: dict[str, Reference]) -> None:
     """
     prepared = made["prepare"].made / "prepared"
     shutil.copytree(prepared, folder / "prepared", dirs_exist_ok=True)
-    for name, source in (("coco/annotations.json", "synth/annotations.json"), ("weights/best.safetensors", "train/run/best.safetensors")):
+    for name, source in (
+        ("coco/annotations.json", "synth/annotations.json"),
+        ("weights/best.safetensors", "train/run/best.safetensors"),
+    ):
         scenario, _, path = source.partition("/")
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +44,26 @@ def make_seeds(folder: Path, made: dict[str, Reference]) -> None:
     shutil.copytree(made["evaluate"].made / "results", folder / "results", dirs_exist_ok=True)
     _checkpoint(folder / "training")
     _notes(folder / "notes")
+    _files(folder)
+    if find_spec("torch") is not None:
+        _torch(folder)
+
+
+def make_small(folder: Path) -> None:
+    """Writes the seeds that take no network: a folder of prepared frames with outlines, pictures, videos and labels."""
+    from xrcam_jax.data.cohort import Cohort, write_cohort
+    from xrcam_jax.data.frames import collate, extract_all
+    from xrcam_jax.data.recordings import find_recordings
+
+    drawn = Cohort(gbm=1, meningioma=1, videos=1, frames=4, side=32, annotate_every=1)
+    recordings = write_cohort(folder / "coco", drawn, progress=False)
+    collate(folder / "prepared", extract_all(find_recordings(recordings).found, folder / "prepared"), (1, 0, 0))
+    (folder / "prepared" / "origin.txt").write_text("drawn\n")
+    _notes(folder / "notes")
+    _files(folder)
+
+
+def _files(folder: Path) -> None:
     for name, write in {**_PICTURES, **_VIDEOS, **_LABELS}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,8 +71,6 @@ def make_seeds(folder: Path, made: dict[str, Reference]) -> None:
             write(path)
         except ImportError as error:
             print(f"  no {name}: {error}", flush=True)
-    if find_spec("torch") is not None:
-        _torch(folder)
 
 
 def _checkpoint(folder: Path) -> None:
@@ -83,7 +104,9 @@ def _torch(folder: Path) -> None:
     model = xr.load_model(TINY, folder / "weights" / "best.safetensors")
     tensors = {key: torch.from_numpy(np.array(tensor)) for key, tensor in to_timm(model).items()}
     torch.save(tensors, folder / "weights" / "plain.pth")
-    torch.save({"state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}}, folder / "weights" / "wrapped.pth")
+    torch.save(
+        {"state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}}, folder / "weights" / "wrapped.pth"
+    )
 
 
 def _pillow(**options) -> Callable[[Path], None]:
@@ -148,7 +171,9 @@ def _nifti(path: Path) -> None:
 
 
 def _avi(path: Path) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v")), 10, (48, 48))
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter_fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v")), 10, (48, 48)
+    )
     for seed in range(4):
         writer.write(picture(48, seed))
     writer.release()
@@ -198,4 +223,3 @@ _LABELS: dict[str, Callable[[Path], None]] = {
     "labels/list.json": lambda path: path.write_text(json.dumps(["glioma", "meningioma"])),
     "labels/index.json": lambda path: path.write_text(json.dumps({"0": ["n1", "glioma"], "1": ["n2", "méningiome"]})),
 }
-

@@ -186,4 +186,3 @@ class Judge:
             status = 1
         sys.stderr.flush()
         return judged_command(status, self._err.read_text(errors="replace"), named)
-
