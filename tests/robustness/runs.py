@@ -104,6 +104,9 @@ def start(arguments: Sequence[str], folder: Path, before: Callable[[], Any] | No
         for stream, path in ((1, out), (2, err)):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
         os.chdir(folder)
+        # As a shell's foreground jobs have them, also where this suite runs in the background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if before is not None:
             before()
         status = _main(arguments)

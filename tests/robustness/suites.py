@@ -137,9 +137,14 @@ def disturbances(options: argparse.Namespace) -> int:
         if number in record.rows and options.only is None:
             continue
         kind, random = kinds[number % len(kinds)], np.random.default_rng((options.seed, number))
-        shares = np.array([each.scenario.share for each in made])
-        reference = made[int(random.choice(len(made), p=shares / shares.sum()))]
-        found = DISTURBANCES[kind](reference, options.out / "disturbed" / "disturbances", random)
+        disturb, names = DISTURBANCES[kind]
+        possible = [each for each in made if each.scenario.name in names]
+        if not possible:
+            record.add(number, kind=kind, scenario="", skipped="none of these commands", faults=[])
+            continue
+        shares = np.array([each.scenario.share for each in possible])
+        reference = possible[int(random.choice(len(possible), p=shares / shares.sum()))]
+        found = disturb(reference, options.out / "disturbed" / "disturbances", random)
         faults = found if isinstance(found, list) else []
         row = {"kind": kind, "scenario": reference.scenario.name, "skipped": found if isinstance(found, str) else ""}
         record.add(number, group=f"{kind}, {row['scenario']}: {_kind(faults)}", faults=faults[:10], **row)

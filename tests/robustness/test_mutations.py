@@ -15,7 +15,7 @@ from tests.robustness.targets import BY_NAME, LINES, changed_files
 from xrcam_jax.checkpoints.packaged import WEIGHTS
 from xrcam_jax.cli import main
 
-EXAMPLES = 40
+EXAMPLES = 25
 
 
 class Drawn:
