@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -151,14 +152,15 @@ def tensors(folder: Path) -> bytes:
         digest.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
     progress = folder / "progress" / "metadata"
     if progress.is_file():
-        text = json.loads(progress.read_text())
-        for row in text.get("history", []):
-            for name in TIMES:
-                row.pop(name, None)
-        if "totals" in text:
-            text["totals"] = None
-        digest.update(json.dumps(text, sort_keys=True).encode())
+        digest.update(json.dumps(_timeless(json.loads(progress.read_text())), sort_keys=True).encode())
     return digest.digest()
+
+
+def _timeless(content: Any) -> Any:
+    """Returns JSON without the values that are times, are sums with times in them, or checksums of such."""
+    if isinstance(content, dict):
+        return {k: _timeless(value) for k, value in content.items() if k not in (*TIMES, "totals", "digest")}
+    return [_timeless(value) for value in content] if isinstance(content, list) else content
 
 
 def differences(found: dict[str, bytes], wanted: dict[str, bytes]) -> list[str]:
