@@ -95,9 +95,9 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
             label, patient = place.parts[:2]
             found[place.as_posix()] = Recording(label, patient, path, place.as_posix())
     for link in walk.links:
-        place = link.parent.relative_to(folder).as_posix()
-        if place in found:
-            found[place] = replace(found[place], without=found[place].without | {link.name})
+        video = link.parent.relative_to(folder).as_posix()
+        if video in found:
+            found[video] = replace(found[video], without=found[video].without | {link.name})
     recordings = tuple(found[video] for video in sorted(found))
     return Recordings(recordings, tuple(misplaced), tuple(others), tuple(walk.links), tuple(walk.closed))
 
