@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
         """Raises a :class:`CommandError` with ``message`` and where to read more."""
         raise CommandError(f"{message} (see {self.prog} --help)")
 
-    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         """Does what argparse does, and refuses what argparse would make no value of: ``--every=--``, and zero bytes."""
         args = sys.argv[1:] if args is None else list(args)
         for argument in args:
