@@ -35,7 +35,8 @@ about any: it is here so that `xrcam demo` and the documentation explain a netwo
 
 - Architecture: SK-ResNet18 with a quarter of the channels, input 96 x 96; {parameters:,} parameters, stored in float16.
 - Made by `python -m experiments.demo_checkpoint`: `xrcam synth {synth}`, `xrcam prepare`, `xrcam train {train}`.
-- Trained from scratch on 64 drawn patients (1,536 frames), chosen on 8 others.
+- Trained from scratch on 64 drawn patients (1,536 frames), chosen on 8 others. The frames are grey and cut to
+  their field of view, as the file's metadata say, so that `xrcam explain` does the same to a raw recording.
 - On {frames} frames of 20 patients drawn from another seed: accuracy {accuracy:.1f} %.
 
 Overlap of saliency (above mean + standard deviation) and drawn structures, pooled IoU in percent over the {chosen}

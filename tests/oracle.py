@@ -58,6 +58,13 @@ def photographs(side: int = 224) -> np.ndarray:
     return np.stack(squares).astype(np.float32) / 127.5 - 1
 
 
+def picture(height: int, width: int) -> np.ndarray:
+    """A picture of coarse and fine structure in all colours: (height, width, 3) uint8."""
+    rng = np.random.default_rng([height, width])
+    coarse = rng.integers(0, 200, (-(-height // 8), -(-width // 8), 3)).repeat(8, axis=0).repeat(8, axis=1)
+    return (coarse[:height, :width] + rng.integers(0, 56, (height, width, 3))).astype(np.uint8)
+
+
 def seeded_images(seed: int, batch: int, size: int) -> np.ndarray:
     """Coarse 8x8 patches under fine noise: (batch, size, size, 3) float32; size is a multiple of 8."""
     rng = np.random.default_rng([seed, 1])
@@ -69,10 +76,14 @@ def seeded_images(seed: int, batch: int, size: int) -> np.ndarray:
 @lru_cache(maxsize=2)
 def seeded_state(name: str, num_classes: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
     """Weights that keep activations and relevances sane, float32 under timm's keys. Do not write to them."""
-    shapes = manifest(name, num_classes)
+    return drawn(manifest(name, num_classes), seed)
+
+
+def drawn(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
+    """The same of any network, by the keys and shapes of its tensors."""
     rng = np.random.default_rng(seed)
-    drawn = {key: _draw(rng, key, shapes) for key in sorted(shapes)}
-    return {key: drawn[key] for key in shapes}
+    tensors = {key: _draw(rng, key, shapes) for key in sorted(shapes)}
+    return {key: tensors[key] for key in shapes}
 
 
 def _draw(rng: np.random.Generator, key: str, shapes: dict[str, tuple[int, ...]]) -> np.ndarray:

@@ -14,7 +14,7 @@ import xrcam_jax as xr
 PACKAGE = Path(xr.__file__).parent
 #: Each room may import from those before it, never from those beside or behind it.
 LAYERS = (
-    ("errors", "marks"),
+    ("errors", "marks", "classes"),
     ("runtime",),
     ("ops", "lrp", "pictures"),
     ("models", "attribution", "data", "train"),

@@ -8,6 +8,7 @@ Needs PyTorch and timm. Exit status: 0 the logits agree; 1 they do not; 2 they c
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from xrcam_jax.arguments.checks import check_at_least_one
+from xrcam_jax.checkpoints.fields import VARIANT
 from xrcam_jax.checkpoints.load import load_model, read_checkpoint
 from xrcam_jax.checkpoints.verify import logits_error
 from xrcam_jax.commands.convert import TOLERANCE, shortened
@@ -53,9 +55,11 @@ def difference(name: str, weights: str, *, pictures: int, seed: int) -> float:
     """
     check_at_least_one("--pictures", pictures)
     model = load_model(name, weights)
-    images = random_images((pictures, *model.preprocessing.input_size, 3), seed)
+    images = random_images((pictures, *model.preprocessing.input_size, model.preprocessing.channels), seed)
     # From the file as it is: what our model says of itself would repeat its mistakes.
-    expected = timm_logits(name, read_checkpoint(weights).tensors, images)
+    checkpoint = read_checkpoint(weights)
+    arguments = {key: value for key, value in (checkpoint.config.get("model_args") or {}).items() if key in VARIANT}
+    expected = timm_logits(name, checkpoint.tensors, images, arguments)
     # GPUs would round the operands of products to TF32, which is worse than the tolerance.
     with jax.default_matmul_precision("float32"):
         return logits_error(model, images, expected)
@@ -67,9 +71,14 @@ def random_images(shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def timm_logits(
-    name: str, tensors: Mapping[str, np.ndarray], images: Float[np.ndarray, "b h w 3"]
+    name: str,
+    tensors: Mapping[str, np.ndarray],
+    images: Float[np.ndarray, "b h w c"],
+    arguments: Mapping[str, Any] = MappingProxyType({}),
 ) -> Float[np.ndarray, "b n"]:
     """Returns what timm's model ``name`` with the given tensors makes of the images, on the CPU in float32.
+
+    The other arguments are for timm's ``create_model``.
 
     Raises:
       ValueError: timm has no such model, or it does not take these tensors.
@@ -82,7 +91,8 @@ def timm_logits(
         raise ImportError(f"to verify needs PyTorch and timm: pip install torch timm ({error})") from error
     if name not in timm.list_models():
         raise ValueError(f"timm has no model {name}")
-    network: Any = timm.create_model(name, num_classes=len(tensors[f"{find_spec(name).classifier}.bias"])).eval()
+    classes = len(tensors[f"{find_spec(name).classifier}.bias"])
+    network: Any = timm.create_model(name, **{"in_chans": images.shape[-1], **arguments, "num_classes": classes}).eval()
     found = network.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in tensors.items()}, False)
     # Counters of training steps, which some checkpoints leave out, have no part in the logits.
     missing = [key for key in found.missing_keys if not key.endswith("num_batches_tracked")]

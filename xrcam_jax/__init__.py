@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xrcam_jax.lrp import composites, rules, seeds
     from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
     from xrcam_jax.lrp.layers import layers
+    from xrcam_jax.lrp.sides import two_sided
     from xrcam_jax.marks import mark
     from xrcam_jax.models import create_model, list_models
     from xrcam_jax.pictures import plot
@@ -46,6 +47,7 @@ __all__ = [
     "rules",
     "seeds",
     "taps",
+    "two_sided",
 ]
 
 # Modules of the public names that are imported when a name is first asked for. Flax and OpenCV among them would make
@@ -71,6 +73,7 @@ _LATER = {
     "preprocess": "pictures.preprocessing",
     "rules": "lrp.rules",
     "seeds": "lrp.seeds",
+    "two_sided": "lrp.sides",
 }
 
 

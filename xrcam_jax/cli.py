@@ -18,7 +18,7 @@ from signal import Signals
 
 from xrcam_jax.arguments.parser import Parser
 from xrcam_jax.commands import demo, explain, layers, methods, models, prepare, report, synth, train
-from xrcam_jax.errors import CommandError
+from xrcam_jax.errors import CommandError, DamagedError
 from xrcam_jax.runtime.compiling import keep_compiled
 from xrcam_jax.runtime.host_memory import keep_freed_memory
 from xrcam_jax.runtime.names import printable
@@ -67,6 +67,8 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
         # Python would complain once more when it flushes what nobody reads.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except DamagedError as error:
+        return _ended(command, f"error: {error}", 1)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         return _ended(command, f"error: {reason}", 1)

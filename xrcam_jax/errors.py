@@ -8,8 +8,32 @@ from itertools import islice
 SHOWN = 50
 
 
+class DamagedError(ValueError):
+    """The content of a file is damaged or makes no sense. The message names the file, and what in it is wrong."""
+
+
 class CommandError(Exception):
     """A command cannot start. The message is one line that names the argument and says what would be right."""
+
+
+def weights_error(error: Exception) -> Exception:
+    r"""Returns what a command says of weights that it cannot use.
+
+    Args:
+      error: what reading them has raised. Of weights of another network it lists hundreds of tensors, of which the
+        first will do.
+
+    Returns:
+      A :class:`DamagedError` if the file is damaged, else a :class:`CommandError`: the argument is wrong.
+
+    Example:
+      >>> from xrcam_jax.errors import weights_error
+      >>> weights_error(ValueError("w.pth: not the weights of resnet18:\n  missing: a\n  missing: b"))
+      CommandError('--weights: w.pth: not the weights of resnet18:; missing: a')
+    """
+    lines = [line.strip() for line in str(error).splitlines()]
+    kind = DamagedError if isinstance(error, DamagedError) else CommandError
+    return kind(f"--weights: {'; '.join(lines[:2])}")
 
 
 def unknown(what: str, name: str, known: Collection[str]) -> ValueError:

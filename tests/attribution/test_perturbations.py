@@ -83,6 +83,11 @@ def test_occlusion_is_the_mean_over_the_windows_that_cover_a_pixel(window, strid
     np.testing.assert_allclose(found, totals / counts, atol=1e-12)
 
 
+def test_occlusion_does_not_hide_all_of_a_small_image_by_default():
+    small = single(images())
+    np.testing.assert_array_equal(occlusion(small), occlusion(small, window=3, stride=1))
+
+
 @given(st.integers(1, 12), st.data())
 def test_windows_cover_every_pixel_and_no_more_of_them_than_needed(side, data):
     size = data.draw(st.integers(1, side))

@@ -52,6 +52,16 @@ def test_scores_are_logits_or_probabilities():
         target_scores(logits, targets, "odds")
 
 
+def test_one_output_has_a_score_for_either_class():
+    z = jnp.array([[2.0], [-30.0]])
+    p = jax.nn.sigmoid(jnp.concatenate([-z, z], axis=1))
+    both = jnp.array([[0, 1], [0, 1]])
+    np.testing.assert_array_equal(target_scores(z, both, "logit"), [[-2, 2], [30, -30]])
+    np.testing.assert_allclose(target_scores(z, both, "probability"), p, rtol=1e-5)
+    # The odds of p are exp(z), whose logarithm keeps its digits where p rounds to 1.
+    np.testing.assert_allclose(target_scores(z, both, "log_odds"), [[-2, 2], [30, -30]], rtol=1e-6)
+
+
 def test_programs_do_not_depend_on_how_many_chunks_there_are():
     def fresh(images, parameters):
         return model(images, parameters)

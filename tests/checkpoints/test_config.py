@@ -1,6 +1,7 @@
 """Descriptions of models are read back, and timm's are understood."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from flax import nnx
@@ -18,6 +19,37 @@ def test_description_is_read_back():
     described = json.loads(json.dumps(config.describe(model)))
     assert (described["architecture"], described["num_classes"]) == ("resnet18", 2)
     assert config.preprocessing(described, Preprocessing()) == WANTS
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        {"field_of_view": "auto"},
+        {"grey": True},
+        {"field_of_view": "auto", "grey": True, "interpolation": "area"},
+        {"interpolation": "area"},
+    ],
+)
+def test_how_frames_were_made_is_read_back_and_kept_from_timm(frames):
+    """timm refuses fields of ``pretrained_cfg`` that it does not know, and ways to resize."""
+    model = nnx.eval_shape(lambda: create_model("resnet18", num_classes=2))
+    model.preprocessing = replace(WANTS, **frames)
+    described = json.loads(json.dumps(config.describe(model)))
+    assert config.preprocessing(described, Preprocessing()) == model.preprocessing
+    of_timm = {"input_size", "interpolation", "crop_pct", "mean", "std", "num_classes", "first_conv", "classifier"}
+    assert set(described["pretrained_cfg"]) <= of_timm
+    assert described["pretrained_cfg"]["interpolation"] == "bilinear"
+    model.preprocessing = WANTS
+    assert "frames" not in config.describe(model)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [{"field_of_view": "round"}, {"field_of_view": [1, 2, 3]}, {"grey": "yes"}, {"grey": 1}, {"gray": True}, ["grey"]],
+)
+def test_nonsense_about_frames_is_refused(frames):
+    with pytest.raises(ValueError, match="preprocessing config makes no sense"):
+        config.preprocessing({"frames": frames, "pretrained_cfg": {}}, WANTS)
 
 
 @pytest.mark.parametrize("nested", [True, False])

@@ -14,7 +14,7 @@ from xrcam_jax.checkpoints.save import save_orbax, save_timm
 from xrcam_jax.checkpoints.verify import digest
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
-WANTS = Preprocessing((0.2, 0.2, 0.2), (0.1, 0.1, 0.1), (230, 230), 1.0, "bilinear")
+WANTS = Preprocessing((0.2, 0.2, 0.2), (0.1, 0.1, 0.1), (230, 230), 1.0, "area", "auto", grey=True)
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +90,11 @@ def test_orbax_of_another_model_is_one_line(orbax):
 def test_a_checkpoint_is_replaced_as_a_whole(model, tmp_path):
     directory = tmp_path / "checkpoint"
     save_orbax(model, directory)
-    (directory / "stale").touch()
+    (directory / "state.orbax-checkpoint-tmp-7").mkdir()  # what an interrupted run has left
     tensors = {**oracle.seeded_state("resnet18"), "fc.bias": np.ones(1000, np.float32)}
     save_orbax(from_timm("resnet18", tensors), directory)
     assert (np.asarray(load_model("resnet18", directory).fc.bias[...]) == 1).all()
-    assert sorted(file.name for file in directory.iterdir()) == ["config.json", "state"]
+    assert sorted(file.name for file in directory.iterdir()) == ["config.json", "state2"]
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint"]
 
 

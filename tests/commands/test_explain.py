@@ -16,9 +16,9 @@ from tests import oracle
 from tests.commands.stand_ins import CONFIG, PretendExplainer, network
 from xrcam_jax.arguments.checks import read_labels
 from xrcam_jax.cli import main
-from xrcam_jax.commands import explaining
+from xrcam_jax.commands import explaining, results
 from xrcam_jax.commands.explain import _expanded
-from xrcam_jax.commands.results import Results
+from xrcam_jax.commands.results import Result, Results
 from xrcam_jax.errors import CommandError
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
 from xrcam_jax.pictures.read import load_images
@@ -134,7 +134,8 @@ def test_a_folder_with_damaged_files(tmp_path, pretend, capsys):
     out, err = capsys.readouterr()
     assert err.splitlines() == [
         f"xrcam explain: {folder / '1.png'}: damaged or truncated picture (image file is truncated)",
-        f"xrcam explain: {folder / 'notes.txt'}: neither a picture (BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP) nor a video",
+        f"xrcam explain: {folder / 'notes.txt'}: neither a picture "
+        "(BMP, DICOM, GIF, JPEG, NIfTI, PNG, PPM, TIFF, WEBP) nor a video",
         f"xrcam explain: {tmp_path / 'gone.png'}: no such file",
     ]
     assert "2 explained, 3 could not be read." in out
@@ -161,6 +162,38 @@ def test_a_video(tmp_path, pretend):
     assert [row["name"] + ".png" for row in summary(tmp_path)] == frames
 
 
+def test_pages_of_a_file_and_what_it_says_of_them(tmp_path, pretend):
+    first, *others = (Image.fromarray(np.full((48, 64, 3), 60 * level, np.uint8)) for level in range(4))
+    first.save(tmp_path / "stack.tif", save_all=True, append_images=others)
+    deep = np.full((48, 64), 9999, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    inputs = [tmp_path / "stack.tif", tmp_path / "deep.png", "--every", "2", "--layers", "layer4"]
+    assert explain(tmp_path, *inputs) == 0
+    found = [(row["name"], row["depth"], row["pages"], row["window"]) for row in summary(tmp_path)]
+    assert found == [("stack#1", "8", "4", ""), ("stack#3", "8", "4", ""), ("deep", "16", "1", "")]
+    sheets = ["deep.png", "stack#1.png", "stack#3.png"]
+    assert names(tmp_path / "out" / "sheets") == sheets
+
+
+def test_huge_pictures_are_drawn_smaller(tmp_path, pretend, monkeypatch):
+    monkeypatch.setattr(results, "LARGEST_SIDE", 30)
+    assert explain(tmp_path, draw(tmp_path / "a.png"), "--layers", "layer4") == 0
+    with Image.open(tmp_path / "out" / "overlays" / "xrelevance_cam" / "layer4" / "a.png") as laid:
+        assert laid.size == (30, 20)
+    # What the network saw is in the pixels of the picture itself.
+    with np.load(tmp_path / "out" / "maps" / "a.npz") as arrays:
+        assert arrays["box"].max() > 30
+
+
+def test_batches_of_huge_pictures_are_smaller(tmp_path, pretend, monkeypatch):
+    monkeypatch.setattr(explaining, "MOST_BYTES", 2 * 40 * 60 * 3)
+    pictures = [draw(tmp_path / f"{seed}.png", *side) for seed, side in enumerate([(40, 60)] * 3 + [(8, 8)] * 4)]
+    assert explain(tmp_path, *pictures) == 0
+    # The third goes with the small ones, of which more fit; smaller batches are padded to the size of those before.
+    assert pretend.shapes == [(2, 32, 32, 3), (5, 32, 32, 3)]
+    assert [row["name"] for row in summary(tmp_path)] == [str(number) for number in range(7)]
+
+
 def test_batches_have_one_size(tmp_path, pretend):
     for seed in range(5):
         draw(tmp_path / "pictures" / f"{seed}.png", seed=seed)
@@ -179,7 +212,7 @@ def test_batch_size_found_automatically(tmp_path, pretend, capsys, monkeypatch):
     assert explain(tmp_path, *pictures, "--batch-size", "auto") == 0
     assert [shape[0] for shape in pretend.shapes] == [2, 2]
     assert asked[0][1:] == (CONFIG.input_size, 8)
-    assert capsys.readouterr().out.startswith("batch size 2\n")
+    assert capsys.readouterr().out.startswith("batch size 2\nfield of view: none, as the weights say nothing of one\n")
 
 
 def test_layers_by_name_and_glob(tmp_path, pretend):
@@ -457,3 +490,24 @@ def test_the_wrong_checkpoint(tmp_path, resnet18, capsys):
     assert capsys.readouterr().err == (
         f"xrcam explain: error: --weights: {resnet18}: a checkpoint of resnet18, not of resnet34\n"
     )
+
+
+def test_one_output_has_the_score_of_its_sigmoid_and_two_classes():
+    maps = {"grad_cam": {"layer4": np.ones((2, 2))}, "lrp": {"input": np.zeros((2, 2))}}
+    for z, predicted in ((-1.97, 0), (1.5, 1), (0.0, 0)):
+        p = 1 / (1 + np.exp(-z))
+        for target in (0, 1):
+            result = Result(np.array([z], np.float32), target, maps)
+            assert result.predicted == predicted
+            assert result.score(0) == pytest.approx(p, rel=1e-6)
+            assert [result.probability(t) for t in (0, 1)] == pytest.approx([1 - p, p], rel=1e-6)
+            assert result.blank == ["lrp"]
+            names = ["class 0 (well)", "class 1 (ill)"]
+            explained = "" if target == predicted else f"; explained {names[target]}"
+            assert result.describe(["well", "ill"]) == f"score {p:.3f}, predicted {names[predicted]}{explained}"
+
+
+def test_a_method_by_which_nothing_speaks_for_a_class_is_named(tmp_path, pretend, capsys):
+    Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save(tmp_path / "even.png")
+    assert explain(tmp_path, tmp_path / "even.png", "--method", "xrelevance_cam,grad_cam") == 0
+    assert "score 0.665; nothing speaks for class 1 by xrelevance_cam, grad_cam\n" in capsys.readouterr().out

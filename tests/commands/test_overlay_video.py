@@ -48,6 +48,10 @@ def decoded(path):
     return frames, rate
 
 
+def capture_rate(path):
+    return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS)
+
+
 def tissue(seed):
     """Returns a frame of grey blobs, which are others for each seed."""
     noise = np.random.default_rng(seed).standard_normal((HEIGHT, WIDTH))
@@ -106,6 +110,7 @@ def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
     sources = [tissue(seed) for seed in range(9)]
     clip, out = record(tmp_path / "clip.avi", sources), tmp_path / "out.mp4"
     arguments = ["--method", "xrelevance_cam,grad_cam", "--layers", "layer4,layer3", "--batch-size", 4]
+    arguments += ["--field-of-view", "none"]
     assert explain(out, clip, *arguments, weights=tmp_path / "weights.safetensors") == 0
 
     frames, rate = decoded(out)
@@ -123,7 +128,9 @@ def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
         assert min(differs(panel(frame, 0), other) for other in sources if other is not source) > 4 * LOSS
         assert differs(panel(frame, 1), expected[2]) > 2 * LOSS
     printed = capsys.readouterr().out
-    assert printed.startswith(f"9 explained, 0 could not be read. Look at {out}\n9 frames in ")
+    assert printed.startswith(
+        f"field of view: none, as given\n9 explained, 0 could not be read. Look at {out}\n9 frames in "
+    )
     assert "frames/s without the first batch, for which it is compiled" in printed
     assert names(tmp_path) == ["clip.avi", "out.mp4", "weights.safetensors"]
 
@@ -150,6 +157,22 @@ def test_videos_and_pictures_in_the_order_given(tmp_path, pretend):
     assert explain(tmp_path / "out.mkv", first, still, second, "--every", "2", "--batch-size", "3") == 0
     np.testing.assert_allclose(levels(tmp_path / "out.mkv"), [0, 40, 80, 120, 240, 150, 170], atol=LOSS)
     assert decoded(tmp_path / "out.mkv")[1] == 12
+
+
+def test_frames_are_shown_as_long_as_in_their_videos(tmp_path, pretend):
+    """One after the other: a video of an uneven pace, a picture, and the same video again."""
+    clip, still = tmp_path / "a.mp4", picture(tmp_path / "still.png", flat(240))
+    video, times = VideoFile(clip, 10, HEIGHT, WIDTH), np.array([0, 0.1, 0.2, 1.2, 1.3])
+    for time in times:
+        video.write(flat(100), time)
+    video.finish()
+    assert explain(tmp_path / "out.mp4", clip, still, clip) == 0
+    capture, found = cv2.VideoCapture(str(tmp_path / "out.mp4")), []
+    while capture.grab():
+        found.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    pace = 1 / capture_rate(clip)
+    still_at = times[-1] + pace
+    np.testing.assert_allclose(found, [*times, still_at, *(times + still_at + 1 / 12)], atol=2e-3)
 
 
 def test_pictures_of_other_sizes_are_fitted_in(tmp_path, pretend):
@@ -192,9 +215,9 @@ def test_the_next_batch_is_computed_while_the_last_is_encoded(tmp_path, pretend,
             third.set()
         return call(self, images, targets)
 
-    def waiting(self, frame):
+    def waiting(self, frame, time):
         assert third.wait(30)
-        write(self, frame)
+        write(self, frame, time)
 
     monkeypatch.setattr(PretendExplainer, "__call__", called)
     monkeypatch.setattr(VideoFile, "write", waiting)
@@ -259,13 +282,15 @@ def test_a_video_that_ends_early(tmp_path, pretend, capsys):
     assert panel(frames[-1], 0).mean() == pytest.approx(240, abs=LOSS)
     out, err = capsys.readouterr()
     assert err == (f"xrcam explain: {clip}: damaged or truncated video, ends after {len(frames) - 1} of 20 frames\n")
-    assert out.startswith(f"{len(frames)} explained, 1 could not be read. Look at {tmp_path / 'out.mp4'}\n")
+    assert out.splitlines()[1].startswith(
+        f"{len(frames)} explained, 1 could not be read. Look at {tmp_path / 'out.mp4'}"
+    )
 
 
 def test_nothing_that_can_be_read(tmp_path, pretend, capsys):
     (tmp_path / "clip.mp4").write_text("no video")
     assert explain(tmp_path / "out.mp4", tmp_path / "clip.mp4") == 1
-    assert capsys.readouterr().out == "0 explained, 1 could not be read. There is nothing to show\n"
+    assert capsys.readouterr().out.splitlines()[1] == "0 explained, 1 could not be read. There is nothing to show"
     assert names(tmp_path) == ["clip.mp4"]
 
 

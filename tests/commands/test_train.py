@@ -13,9 +13,9 @@ from jax.experimental.compilation_cache import compilation_cache
 import xrcam_jax as xr
 from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.cli import main
-from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Statistics, write_manifest, write_split, write_statistics
 from xrcam_jax.models.specs import SPECS
+from xrcam_jax.pictures.crop import Crop
 
 for package in ("grain", "dm_pix", "matplotlib", "tensorboardX"):
     pytest.importorskip(package)
@@ -91,7 +91,9 @@ def test_it_trains_on_all_devices_goes_on_and_leaves_a_model_to_explain(prepared
     predictions = rows(run / "predictions.csv")
     assert [row["part"] for row in predictions] == ["validation"] * 8 + ["test"] * 8
     model = xr.load_model("shallow", run / "best.safetensors")
-    assert model.preprocessing == xr.Preprocessing((0.5,) * 3, (0.25,) * 3, (SIDE, SIDE), 1.0, "bilinear")
+    assert model.preprocessing == xr.Preprocessing(
+        (0.5,) * 3, (0.25,) * 3, (SIDE, SIDE), 1.0, "area", field_of_view="auto", grey=True
+    )
     pictures = [cv2.imread(str(prepared / row["file"])) for row in predictions]
     shares = jax.nn.softmax(model(xr.preprocess(pictures, model.preprocessing)))
     np.testing.assert_allclose(shares[:, 0], [float(row["p(dark)"]) for row in predictions], atol=1e-4)
@@ -175,3 +177,61 @@ def test_a_missing_package_is_named(prepared, shallow, capsys, monkeypatch):
     monkeypatch.setitem(command.NEEDED, "surely_not_installed", "some-package")
     assert train(prepared) == 2
     assert "training needs some-package: pip install 'xrcam-jax[train]'" in capsys.readouterr().err
+
+
+def test_one_logit_is_trained_explained_and_evaluated(prepared, shallow, capsys, tmp_path):
+    run = prepared.parent / "run"
+    assert train(prepared, "--one-logit", "--epochs", 1, "--class-weights", "1,3", "--no-augmentation") == 0
+    model = xr.load_model("shallow", run / "best.safetensors")
+    assert model.num_classes == 1
+
+    # Its sigmoid is the probability of the second class, and the loss is the binary cross-entropy.
+    predictions = rows(run / "predictions.csv")
+    pictures = [cv2.imread(str(prepared / row["file"])) for row in predictions]
+    z = np.asarray(model(xr.preprocess(pictures, model.preprocessing)), np.float64)[:, 0]
+    p = 1 / (1 + np.exp(-z))
+    np.testing.assert_allclose([float(row["p(light)"]) for row in predictions], p, atol=1e-4)
+    np.testing.assert_allclose([float(row["p(dark)"]) for row in predictions], 1 - p, atol=1e-4)
+    assert [row["predicted"] for row in predictions] == ["light" if each > 0 else "dark" for each in z]
+    light = np.array([row["label"] == "light" for row in predictions])[:8]
+    losses, weights = -np.log(np.where(light, p[:8], 1 - p[:8])), np.where(light, 3, 1)
+    (row,) = rows(run / "metrics.csv")
+    assert float(row["validation_loss"]) == pytest.approx(np.average(losses, weights=weights), rel=1e-3)
+    right = (z[:8] > 0) == light
+    balanced = (right[light].mean() + right[~light].mean()) / 2
+    assert float(row["validation_balanced_accuracy"]) == pytest.approx(balanced)
+
+    # Without the option it would be another run.
+    assert train(prepared, "--epochs", 1, "--class-weights", "1,3", "--no-augmentation") == 2
+    assert "one_logit True, now False" in capsys.readouterr().err
+
+    labels, picture = tmp_path / "labels.txt", str(prepared / predictions[0]["file"])
+    labels.write_text("dark\nlight\n")
+    options = ["--model", "shallow", "--weights", str(run / "best.safetensors"), "--labels", str(labels)]
+    options += ["--method", "grad_cam", "--layers", "layer4", "--batch-size", "1"]
+    for target in (0, 1):
+        out = tmp_path / f"explained{target}"
+        assert main(["explain", picture, *options, "--target", str(target), "--out", str(out)]) == 0
+        (row,) = rows(out / "summary.csv")
+        assert (row["predicted"], row["label"]) == (("1", "light") if z[0] > 0 else ("0", "dark"))
+        assert (float(row["score"]), row["target"]) == (pytest.approx(p[0], abs=1e-4), str(target))
+        assert float(row["target_score"]) == pytest.approx([1 - p[0], p[0]][target], abs=1e-4)
+    assert main(["explain", picture, *options, "--target", "2"]) == 2
+    assert "--target: 2 is not a class; there are 0 to 1" in capsys.readouterr().err
+
+    options = ["--data", str(prepared), "--weights", str(run), "--model", "shallow", "--out", str(tmp_path / "results")]
+    options += ["--methods", "grad_cam", "--layers", "layer4", "--steps", "0"]
+    assert main(["evaluate", "confidence", *options]) == 0
+    found = rows(tmp_path / "results" / "confidence" / "images.csv")
+    assert [row["predicted"] for row in found] == [row["predicted"] for row in predictions if row["part"] == "test"]
+
+
+def test_one_logit_is_for_two_classes(prepared, shallow, capsys):
+    frames = [
+        Frame(f"{label}.png", label, patient, f"{label}/{patient}.avi", 0, Crop(0, 0, SIDE, SIDE, SIDE))
+        for label in ("dark", "grey", "light")
+        for patient in PARTS
+    ]
+    write_manifest(prepared, frames)
+    assert train(prepared, "--one-logit") == 2
+    assert "--one-logit: it decides between 2 classes, but" in capsys.readouterr().err

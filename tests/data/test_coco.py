@@ -13,8 +13,8 @@ from pycocotools import mask as pycoco
 
 from xrcam_jax.data import coco
 from xrcam_jax.data.coco import OUTCOMES, REMARKS, read_annotations
-from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame
+from xrcam_jax.pictures.crop import Crop
 
 # The crop has 20 pixels, at column 7 and row 4 of frames of 40 x 30.
 LEFT, TOP, SIZE, WIDTH, HEIGHT = 7, 4, 20, 40, 30

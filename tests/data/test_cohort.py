@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import resource
 from dataclasses import replace
 
 import cv2
@@ -110,3 +111,27 @@ def test_a_video_that_cannot_be_finished_leaves_nothing(tmp_path, monkeypatch):
 def test_wrong_cohorts_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Cohort(**change)
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    """Files of other names stay, hidden ones too."""
+    folder = tmp_path / "recordings" / LABELS[0] / "P01"
+    folder.mkdir(parents=True)
+    for name in (".scan1.4711.avi", ".scan10.4711.avi", ".mine.avi"):
+        (folder / name).write_bytes(b"half")
+    write_cohort(tmp_path, TINY, progress=False)
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == [
+        ".mine.avi",
+        ".scan10.4711.avi",
+    ]
+
+
+def test_on_a_full_disk_there_is_no_half_a_video(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    try:
+        with pytest.raises(OSError, match=r"scan1.*avi: not all of \d+ frames could be written; is the disk full"):
+            write_cohort(tmp_path, TINY, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.rglob("*.avi"))

@@ -12,11 +12,11 @@ from PIL import Image
 
 from tests.recordings import disc, textured, write_by_ffmpeg, write_pictures, write_video
 from xrcam_jax.data import frames as module
-from xrcam_jax.data.field_of_view import find_view
 from xrcam_jax.data.frames import collate, extract_all, same_content
 from xrcam_jax.data.manifest import read_split, write_split
 from xrcam_jax.data.picture_names import picture_names
 from xrcam_jax.data.recordings import Recording, find_recordings
+from xrcam_jax.pictures.field_of_view import find_view
 
 
 @pytest.fixture
@@ -136,8 +136,8 @@ def test_an_interrupted_run_goes_on(tmp_path, cohort, monkeypatch, written):
     monkeypatch.setattr(module, "grey_frames", lambda r, every: opened.append(r.video) or grey_frames(r, every=every))
     prepare(cohort, out)
     assert contents(out) == contents(undisturbed)
-    # Recordings have three frames each. Those that were whole are not opened again, the others are opened twice.
-    assert len(opened) == 2 * (6 - written // 3)
+    # Recordings have three frames each, and those that were whole are not read again.
+    assert len(opened) == 6 - written // 3
 
 
 def test_same_seed_same_bytes(tmp_path, cohort):
@@ -179,11 +179,29 @@ def test_what_no_longer_holds_is_no_prepared_folder(tmp_path, cohort):
     extracted = extract_all(find_recordings(cohort).found, out, report=lines.append)
     assert len(extracted) == 5
     (line,) = lines
-    assert line == f"{cohort / 'lung/p1/a.avi'}: damaged, or not a video that OpenCV can read"
+    assert line.startswith(f"{cohort / 'lung/p1/a.avi'}: damaged, or not a video")
     assert not (out / "manifest.csv").exists()
     assert not list((out / "frames/lung/p1").iterdir())
     with pytest.raises(ValueError, match=r"p1.a\.avi: damaged"):
         extract_all(find_recordings(cohort).found, out)
+
+
+def test_a_recording_that_is_damaged_further_on_leaves_no_frames(tmp_path):
+    """Its last picture is not among those that the view is looked for in."""
+    folder = write_pictures(tmp_path / "a", textured(30))
+    (folder / "29.png").write_text("damaged")
+    lines = []
+    assert extract_all([only(path=folder)], tmp_path / "out", every=1, report=lines.append) == []
+    assert lines[0].startswith(f"{folder / '29.png'}: neither a picture")
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def test_the_view_does_not_depend_on_which_frames_are_kept(tmp_path):
+    """The bright frames, of which every third is missing in one half of the view, are others for each distance."""
+    frames = [np.where(np.arange(120) < 62 + 36 * (n % 3 > 0), frame, 0) for n, frame in enumerate(textured(40))]
+    folder = write_pictures(tmp_path / "a", frames)
+    crops = {extract_all([only(path=folder)], tmp_path / f"{n}", every=n)[0].crop for n in (1, 2, 3, 5)}
+    assert len(crops) == 1
 
 
 def test_damaged_notes_are_done_again(tmp_path, cohort):

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import (
     Frame,
     Statistics,
@@ -19,6 +18,7 @@ from xrcam_jax.data.manifest import (
     write_split,
     write_statistics,
 )
+from xrcam_jax.pictures.crop import Crop
 
 FRAME = Frame("frames/a/p/a_p_clip_000004.png", "a", "p", "a/p/clip.avi", 4, Crop(12, 7, 50, 90, 80))
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from xrcam_jax.data import pipeline
-from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Prepared, Statistics
 from xrcam_jax.data.pipeline import common_size, evaluation_batches, steps_per_epoch, training_batches
+from xrcam_jax.pictures.crop import Crop
 
 MOST, SIDE = 40, 6
 counts = st.integers(1, MOST)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pictures.drawn import write_dicom
 from tests.recordings import CENTRE, cut, disc, levels, write_by_ffmpeg, write_pictures, write_video
 from xrcam_jax.data.recordings import Recording, files_of, find_recordings, grey_frames
 
@@ -92,11 +93,32 @@ def test_damaged_recordings_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.gif"])
-def test_several_pictures_in_one_file_are_not_left_out_silently(tmp_path, name):
-    first, *others = map(Image.fromarray, levels(3))
-    first.save(tmp_path / name, save_all=True, append_images=others)
-    with pytest.raises(ValueError, match=f"{name}: holds 3 pictures; expected one each"):
-        list(grey_frames(recording(tmp_path)))
+def test_a_file_of_several_pictures_is_a_recording_as_a_video_is(tmp_path, name):
+    folder = write_pictures(tmp_path / "lung" / "p1", levels(2))
+    first, *others = map(Image.fromarray, levels(5))
+    first.save(folder / name, save_all=True, append_images=others)
+    stack, pictures = sorted(find_recordings(tmp_path).found, key=lambda found: found.path.is_dir())
+    assert (stack.video, pictures.video) == (f"lung/p1/{name}", "lung/p1")
+    assert files_of(pictures) == [folder / "0.png", folder / "1.png"]
+    assert files_of(stack) == [folder / name]
+    assert brightness(stack.path, every=2) == ([0, 2, 4], [60.0, 76.0, 92.0])
+
+
+def test_dicom_is_known_by_its_content(tmp_path):
+    """Scanners give their files any name, and none of it is a suffix."""
+    folder = tmp_path / "lung" / "p1"
+    folder.mkdir(parents=True)
+    frames = np.stack([disc(60 + number) for number in range(4)])
+    write_dicom(folder / "IM000001", frames)
+    write_dicom(folder / "IM000002", frames[0])
+    write_dicom(folder / "1.2.840.4", frames[1])
+    (folder / "DICOMDIR").write_bytes((folder / "IM000001").read_bytes())
+    recordings = find_recordings(tmp_path)
+    assert [found.video for found in recordings.found] == ["lung/p1", "lung/p1/IM000001"]
+    assert [path.name for path in files_of(recordings.found[0])] == ["1.2.840.4", "IM000002"]
+    assert [path.name for path in recordings.others] == ["DICOMDIR"]
+    for (_, pixels), frame in zip(grey_frames(recordings.found[1]), frames, strict=True):
+        np.testing.assert_array_equal(pixels, frame)
 
 
 def test_another_size_is_named(tmp_path):

@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from xrcam_jax.data.cohort import Cohort, draw_frames, scans, views
-from xrcam_jax.data.field_of_view import find_view
 from xrcam_jax.data.synthetic import LABELS, frame_shape, view_circle
+from xrcam_jax.pictures.field_of_view import find_view
 
 TINY = Cohort(gbm=1, meningioma=2, videos=1, frames=6, side=48, annotate_every=2, seed=3)
 

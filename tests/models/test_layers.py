@@ -92,7 +92,7 @@ def test_statistics_have_the_parameters_dtype():
 
 @pytest.mark.parametrize("relu", [True, False])
 def test_conv_norm_ends_in_a_relu_only_if_asked(relu):
-    layer = ConvNorm(3, 8, 3, relu=relu, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    layer = ConvNorm(3, 8, 3, act="relu" if relu else None, dtype=jnp.float32, rngs=nnx.Rngs(0))
     layer.eval()
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 6, 6, 3)), jnp.float32)
     linear = layer.bn(layer.conv(x))

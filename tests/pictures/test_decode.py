@@ -1,6 +1,7 @@
 """Whatever a file holds, RGB comes out; what is damaged is named."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -60,8 +61,22 @@ def test_other_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.png: no such file"):
         read_rgb(tmp_path / "gone.png")
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(ValueError, match=r"float\.tif: 32-bit pixels have no known range"):
+    with pytest.raises(ValueError, match=r"float\.tif: 32-bit floating-point pixels have no known range"):
         read_rgb(tmp_path / "float.tif")
+
+
+@pytest.mark.parametrize(
+    ("library", "content"), [("pydicom", bytes(128) + b"DICM"), ("nibabel", bytes(344) + b"n+1\0")]
+)
+def test_the_extra_that_is_needed_is_named(tmp_path, monkeypatch, library, content):
+    extra = {"pydicom": "dicom", "nibabel": "nifti"}[library]
+    monkeypatch.setitem(sys.modules, library, None)
+    for module in ("decode_dicom", "dicom_grey", "decode_nifti"):
+        monkeypatch.delitem(sys.modules, f"xrcam_jax.pictures.{module}", raising=False)
+        monkeypatch.delattr(f"xrcam_jax.pictures.{module}", raising=False)
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a: {library} is needed to read it: pip install 'xrcam-jax\[{extra}\]'"):
+        read_rgb(tmp_path / "a")
 
 
 def test_a_single_picture_has_no_others_in_its_file(tmp_path):

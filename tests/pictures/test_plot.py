@@ -67,7 +67,7 @@ def test_turbo_is_blue_below_and_red_above():
         ({"saliency": MAP * np.nan}, r"saliency: expected \[0, 1\], got \[nan"),
         ({"alpha": 1.5}, r"alpha: 1.5 is not in \[0, 1\]"),
         ({"colormap": "rainbow"}, "colormap: 'rainbow' is none of turbo, jet"),
-        ({"box": Box(0, 0, 31, 40)}, r"box: \(0, 0, 31, 40\) does not lie in a picture of 30 x 40"),
+        ({"box": Box(30, 0, 31, 40)}, r"box: \(30, 0, 31, 40\) does not lie in a picture of 30 x 40"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests import oracle
+from xrcam_jax.pictures.plot import overlay
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box, preprocess
 
 sides = st.integers(1, 300)
@@ -118,3 +120,84 @@ def test_wrong_configs_are_refused():
         Preprocessing(crop_pct=1.5)
     with pytest.raises(ValueError, match="interpolation: 'cubic' is none of nearest, bilinear, bicubic, lanczos"):
         Preprocessing(interpolation="cubic")
+
+
+#: What ``tests/references/make_variants.py`` has timm prepare: crop mode, size, share, interpolation, channels.
+TIMMS = [
+    ("center", (32, 32), 0.875, "box", 3),
+    ("center", (32, 32), 0.875, "hamming", 1),
+    ("squash", (32, 32), 0.875, "bicubic", 3),
+    ("squash", (24, 40), 1.0, "bilinear", 1),
+    ("border", (32, 32), 1.0, "bilinear", 3),
+    ("border", (32, 32), 0.9, "bicubic", 3),
+    ("border", (24, 40), 0.875, "lanczos", 1),
+]
+
+
+@pytest.mark.parametrize("case", TIMMS)
+def test_every_crop_mode_is_timms(case):
+    mode, size, share, interpolation, channels = case
+    mean, std = (Preprocessing.mean, Preprocessing.std) if channels == 3 else ((0.3,), (0.2,))
+    config = Preprocessing(mean, std, size, share, interpolation, mode)
+    with np.load(oracle.DATA / "variants.npz") as references:
+        for height, width in [(40, 90), (120, 50), (64, 64), (37, 131)]:
+            expected = references[f"{mode}/{height}x{width}/{interpolation}/{channels}"].transpose(1, 2, 0)
+            (found,) = preprocess([oracle.picture(height, width)], config)
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("shape", [(231, 320), (320, 231), (64, 500)])
+def test_the_box_lies_where_the_network_looks(mode, shape):
+    """Of a picture that is black in the box and white elsewhere only black is seen, and black borders around it."""
+    config = Preprocessing((0, 0, 0), (1, 1, 1), (56, 56), 0.7, "bilinear", mode)
+    image = np.full((*shape, 3), 255, np.uint8)
+    box = crop_box(*shape, config)
+    image[box.within(*shape).slices] = 0
+    (seen,) = preprocess([image], config)
+    reach = 2
+    assert (seen[reach:-reach, reach:-reach] == 0).all()
+    # The next pixels around the box are seen at the edges of the crop, where there are any.
+    image[box.within(*shape).slices] = 255
+    (seen,) = preprocess([image], config)
+    assert (seen[28, 28] == 1).all()
+
+
+def test_of_a_border_all_is_seen_and_the_map_is_cut_to_the_picture():
+    config = Preprocessing(input_size=(64, 64), crop_pct=1.0, crop_mode="border")
+    assert crop_box(100, 200, config) == Box(-50, 0, 150, 200)
+    saliency = np.zeros((4, 4), np.float32)
+    saliency[1, 3] = 1  # the second quarter from above, which is the picture's upper half, at the right
+    picture = np.full((100, 200, 3), 128, np.uint8)
+    laid, without = (overlay(picture, found, box=crop_box(100, 200, config)) for found in (saliency, 0 * saliency))
+    changed = np.abs(laid.astype(int) - without).sum(-1)
+    rows, columns = np.argwhere(changed > 0.9 * changed.max()).mean(0)
+    assert 15 < rows < 35
+    assert columns > 165
+    assert (changed[75:] == 0).all()
+
+
+def test_a_box_is_cut_with_its_border():
+    array = np.arange(6).reshape(2, 3)
+    assert Box(-1, 1, 2, 5).cut(array, 9).tolist() == [[9, 9, 9, 9], [1, 2, 9, 9], [4, 5, 9, 9]]
+
+
+def test_channels_are_averaged_and_repeated():
+    one = Preprocessing(mean=(0.2, 0.3, 0.4), std=(0.1, 0.2, 0.3)).for_channels(1)
+    assert one.channels == 1
+    assert one.mean == pytest.approx((0.3,))
+    assert one.for_channels(3).std == pytest.approx((0.2,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"mean": (0.5,)}, "mean and std"),
+        ({"mean": (0.5,) * 2, "std": (0.5,) * 2}, "mean and std"),
+        ({"crop_mode": "rrc"}, "crop_mode: 'rrc' is none of center, squash, border"),
+        ({"interpolation": "random"}, "interpolation: 'random' is none of"),
+    ],
+)
+def test_other_fields_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(**fields)

@@ -4,11 +4,12 @@ import math
 import resource
 from types import SimpleNamespace
 
+import av
 import cv2
 import numpy as np
 import pytest
 
-from xrcam_jax.pictures.write_video import CODECS, VideoFile, open_writer
+from xrcam_jax.pictures.write_video import CODECS, VideoFile
 
 
 def grey(level, height=48, width=64):
@@ -93,5 +94,47 @@ def test_frames_that_do_not_arrive_are_noticed(tmp_path, suffix, limit):
 
 
 def test_where_nothing_can_be_written(tmp_path):
-    with pytest.raises(OSError, match=r"gone/a\.mp4: OpenCV cannot write such a video here \(64x48, 12 frames/s\)"):
-        open_writer(tmp_path / "gone" / "a.mp4", 12, 48, 64)
+    with pytest.raises(OSError, match=r"gone/a\.unfinished\.mp4: cannot write such a video here"):
+        VideoFile(tmp_path / "gone" / "a.mp4", 12, 48, 64)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_times_are_kept(tmp_path, suffix):
+    video, times = VideoFile(tmp_path / f"a{suffix}", 25, 48, 64), [0, 0.04, 0.4, 0.412, 3, 3.5]
+    for time in times:
+        video.write(grey(round(50 * time)), time)
+    video.finish()
+    capture, found = cv2.VideoCapture(str(tmp_path / f"a{suffix}")), []
+    while capture.grab():
+        found.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    np.testing.assert_allclose(found, times, atol=2e-3)
+
+
+def test_no_frame_is_lost_if_two_are_shown_at_once(tmp_path):
+    video = VideoFile(tmp_path / "a.mp4", 25, 48, 64)
+    for time in (0, 0.2, 0.2, 0.1, None):
+        video.write(grey(100), time)
+    video.finish()
+    assert len(read(tmp_path / "a.mp4")[0]) == 5
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_browsers_and_presentations_play_it_from_the_first_byte(tmp_path, suffix):
+    """H.264 with colours at half the resolution and a stated matrix, and the index before the frames."""
+    video = VideoFile(tmp_path / f"a{suffix}", 25, 48, 64)
+    video.write(grey(100))
+    video.finish()
+    content = (tmp_path / f"a{suffix}").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+    with av.open(str(tmp_path / f"a{suffix}")) as container:
+        decoder = container.streams.video[0].codec_context
+        assert (decoder.name, decoder.pix_fmt, decoder.profile) == ("h264", "yuv420p", "High")
+        assert (decoder.colorspace, decoder.color_range) == (1, 1)
+
+
+def test_the_name_until_it_is_finished_can_be_chosen(tmp_path):
+    video = VideoFile(tmp_path / "a.avi", 12, 48, 64, aside=tmp_path / ".hidden.avi")
+    video.write(grey(100))
+    assert [file.name for file in tmp_path.iterdir()] == [".hidden.avi"]
+    video.finish()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.avi"]

@@ -3,13 +3,13 @@
 import argparse
 import io
 import json
-import shutil
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.browser import chromium
 from tests.report import results as made
 from tests.report.results import LAYERS, METHODS, SIZE, annotation, levels, picture, text, write_json, write_results
 from xrcam_jax.cam import saliency
@@ -17,31 +17,16 @@ from xrcam_jax.commands import report
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.pictures.plot import outlined, overlay
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
-
-BROWSERS, DRIVERS = ("chromium", "chromium-browser", "google-chrome", "chrome"), ("chromedriver",)
-ARGUMENTS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en"),
-)
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    browser, chromedriver = (next(filter(None, map(shutil.which, names)), None) for names in (BROWSERS, DRIVERS))
-    if browser is None or chromedriver is None:
-        pytest.skip("Chromium or its driver is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")

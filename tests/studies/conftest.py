@@ -14,9 +14,9 @@ from tests.tiny_networks import PLAIN, tiny  # noqa: F401, a fixture
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.data import manifest
-from xrcam_jax.data.crop import Crop
 from xrcam_jax.data.manifest import Frame, Statistics
 from xrcam_jax.models import create_model
+from xrcam_jax.pictures.crop import Crop
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
 SIDE, MEAN, STD = 40, 0.5, 0.25
@@ -132,7 +132,7 @@ def weights(tmp_path_factory):
         model.fc.kernel[...] *= np.float32(scale)
         if bias is not None:
             model.fc.bias[...] = np.float32(bias)
-        model.preprocessing = Preprocessing((MEAN,) * 3, (STD,) * 3, (SIDE, SIDE), 1.0, "bilinear")
+        model.preprocessing = Preprocessing((MEAN,) * 3, (STD,) * 3, (SIDE, SIDE), 1.0, "area", "auto", grey=True)
         save_timm(model, path)
         return path.parent
 

@@ -3,12 +3,16 @@
 import csv
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import xrcam_jax as xr
+from tests.explain import small
 from tests.rounding import assert_same_but_for_rounding
+from xrcam_jax.explain.functional import as_function
 from xrcam_jax.models.resnet import STAGES
+from xrcam_jax.studies.axioms import claimed
 
 METHODS = ("grad_cam", "hires_cam", "xrelevance_cam")
 OPTIONS = ("--methods", ",".join(METHODS), "--layers", "layer4", "--batch-size", 2, "--limit", 4)
@@ -90,3 +94,18 @@ def test_methods_without_weights_of_channels(evaluate, run, capsys, method):
     err = capsys.readouterr().err
     assert err.startswith(f"xrcam evaluate: error: --methods: {method} has no weights of channels at every layer")
     assert err.count("\n") == 1
+
+
+def test_claims_of_a_network_of_one_output_are_those_of_two():
+    """The two have the logits -z and z, and are built by hand."""
+    one, two, head = small.weights(classes=1)
+    networks = (small.Network([one, two, head]), small.Network([one, two, jnp.concatenate([-head, head], axis=1)]))
+    methods, layers, found = ("grad_cam", "xrelevance_cam"), ("first", "last"), []
+    for network in networks:
+        function, parameters = as_function(network)
+        given = jnp.asarray(small.images()), parameters, jnp.array([0, 1])
+        found.append(claimed(*given, function=function, methods=methods, layers=layers))
+    (z, claims), (logits, wanted) = found
+    np.testing.assert_allclose(z, logits[:, 1:], rtol=1e-5)
+    for name, claim in wanted.items():
+        np.testing.assert_allclose(claims[name], claim, atol=1e-5 * np.abs(claim).max())

@@ -42,6 +42,20 @@ def test_figures_against_loops():
     assert result.balanced_accuracy == pytest.approx(sum(recalls) / len(recalls))
 
 
+def test_one_output_predicts_two_classes():
+    z = [3.0, -0.5, -600.0, 0.25]
+    label = np.array([1, 1, 0, 0], np.int32)
+    found = Predictions(np.arange(4, dtype=np.int32), label, np.array(z, np.float32)[:, None])
+    assert found.predicted.tolist() == [1, 0, 0, 1]
+    p = np.array([1 / (1 + math.exp(-each)) for each in z])
+    np.testing.assert_allclose(found.probabilities, np.stack([1 - p, p], axis=1), atol=1e-12)
+    losses = [math.log1p(math.exp(-3)), math.log1p(math.exp(0.5)), 0, math.log1p(math.exp(0.25))]
+    assert mean_loss(found) == pytest.approx(sum(losses) / 4)
+    assert mean_loss(found, (1.0, 3.0)) == pytest.approx((3 * losses[0] + 3 * losses[1] + losses[3]) / 8)
+    patients = [(p.name, p.label, p.correct, p.predicted) for p in by_patient(found, ["a", "a", "b", "b"])]
+    assert patients == [("a", 1, 1, 1), ("b", 0, 1, 0)]
+
+
 def test_figures_of_nothing_are_nan():
     result = figures(np.zeros((2, 2), int))
     assert math.isnan(result.accuracy)

@@ -77,6 +77,19 @@ def test_the_loss_is_the_weighted_mean_and_the_update_is_adamax():
     np.testing.assert_allclose(state.params["fc"]["kernel"][...], expected, atol=1e-4)
 
 
+def test_of_one_logit_the_loss_is_the_binary_cross_entropy():
+    model, batch = Tiny(norm=False), {**BATCH, "label": BATCH["label"] % 2}
+    model.fc = nnx.Linear(4, 1, rngs=nnx.Rngs(1))
+    mesh, state, step, _ = learner(model, class_weights=(1.0, 3.0))
+    _, sums = step(state, place(mesh, batch))
+    z, one = np.asarray(model(prepare_eval(BATCH["image"])), np.float64)[:, 0], batch["label"] == 1
+    weights = np.where(one, 3, 1)
+    assert float(sums.loss / sums.weight) == pytest.approx(
+        np.average(np.log1p(np.exp(np.where(one, -z, z))), weights=weights), rel=1e-5
+    )
+    assert int(sums.correct) == ((z > 0) == one).sum()
+
+
 def test_statistics_are_those_of_the_whole_batch_and_move_as_in_the_model_itself():
     _, state, _ = train(Tiny(), steps=1, devices=8)
 

@@ -167,7 +167,7 @@ def check_video(argument: str, path: Path, inputs: Collection[Path]) -> None:
       xrcam_jax.errors.CommandError: --out: clip.gif is no video that can be written; expected .avi, .mp4, .mov, .mkv
     """
     from xrcam_jax.pictures.read import list_files
-    from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE, open_writer, unfinished
+    from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE, VideoFile, unfinished
 
     suffix = path.suffix.lower()
     if suffix not in CODECS:
@@ -180,9 +180,9 @@ def check_video(argument: str, path: Path, inputs: Collection[Path]) -> None:
     prepare_folder(argument, path.parent)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            open_writer(Path(folder) / f"trial{suffix}", PCLE_FRAME_RATE, 64, 64).release()
+            VideoFile(Path(folder) / f"trial{suffix}", PCLE_FRAME_RATE, 64, 64).close()
         except OSError as error:
-            raise CommandError(f"{argument}: OpenCV cannot write {suffix} videos here") from error
+            raise CommandError(f"{argument}: PyAV cannot write {suffix} videos here") from error
 
 
 def read_labels(argument: str, path: Path) -> list[str]:

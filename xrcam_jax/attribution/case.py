@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
 from xrcam_jax.lrp.cut import cut
 from xrcam_jax.runtime.compiling import compiled
 
@@ -45,7 +47,7 @@ class Case:
       function: (images, parameters) -> logits (b, n); hashable, equal for equal models.
       parameters: of the model.
       images: preprocessed.
-      targets: the classes to explain, t for each image.
+      targets: the classes to explain, t for each image; 0 or 1 if the model has one output.
       chunk_size: how many changed versions of the batch run at a time; by default as many as fit into
         :data:`xrcam_jax.attribution.chunks.MEMORY` of each device.
       progress: is told of long loops.
@@ -60,6 +62,11 @@ class Case:
     progress: Progress = no_progress
     random_seed: int = 0
 
+    @property
+    def outputs(self) -> int:
+        """Returns how many logits the model gives for each image."""
+        return _outputs(self.function, shapes((self.images, self.parameters)))
+
     def at(self, layer: str, images: Float[Array, "_b h w c"] | None = None) -> tuple[Array, list[Array]]:
         """Returns the activation at a layer, and all else that the model needs to go on from there.
 
@@ -72,6 +79,11 @@ class Case:
         """
         images = self.images if images is None else images
         return activation_at(images, self.parameters, function=self.function, layer=layer)
+
+
+@lru_cache(maxsize=32)
+def _outputs(function: Function, known: Shapes) -> int:
+    return jax.eval_shape(function, *of_shapes(*known)).shape[-1]
 
 
 @compiled(static=("function", "layer"))

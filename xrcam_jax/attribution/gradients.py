@@ -64,7 +64,7 @@ def integrated_gradients(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.attribution.gradients import integrated_gradients
       >>> squares = lambda images, parameters: (images**2).sum((1, 2, 3))[:, None]
-      >>> case = Case(squares, (), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> case = Case(squares, (), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.array([[1]]))
       >>> found = integrated_gradients(case, "input", steps=2)
       >>> [round(float(v), 3) for v in found.values.ravel()], round(float(found.error[0, 0]), 3)
       ([1.0, 4.0], 0.0)
@@ -148,7 +148,7 @@ def deep_lift(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.attribution.gradients import deep_lift
       >>> model = lambda images, parameters: jax.nn.relu(images.sum((1, 2)) @ parameters)
-      >>> case = Case(model, jnp.eye(1), jnp.array([3.0, -1.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> case = Case(model, jnp.eye(1), jnp.array([3.0, -1.0]).reshape(1, 1, 2, 1), jnp.array([[1]]))
       >>> deep_lift(case, "input").values.ravel().tolist()
       [3.0, -1.0]
 
@@ -178,7 +178,7 @@ def deep_lift_from_zero(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.attribution.gradients import deep_lift_from_zero
       >>> model = lambda images, parameters: jax.nn.relu(images.sum((1, 2)) @ parameters)
-      >>> case = Case(model, jnp.eye(1), jnp.array([3.0, -1.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> case = Case(model, jnp.eye(1), jnp.array([3.0, -1.0]).reshape(1, 1, 2, 1), jnp.array([[1]]))
       >>> deep_lift_from_zero(case, "input").values.ravel().tolist()
       [3.0, -1.0]
 

@@ -22,8 +22,8 @@ from xrcam_jax.runtime.compiling import compiled
 def occlusion(
     case: Case,
     *,
-    window: int | tuple[int, int] = 16,
-    stride: int | tuple[int, int] = 8,
+    window: int | tuple[int, int] | None = None,
+    stride: int | tuple[int, int] | None = None,
     baseline: Baseline = 0.0,
     score: Score = "logit",
 ) -> Float[Array, "b t h w"]:
@@ -34,8 +34,10 @@ def occlusion(
 
     Args:
       case: what is explained.
-      window: height and width in pixels, or one number for both.
-      stride: from one window to the next, likewise; at most the window, so that every pixel is covered.
+      window: height and width in pixels, or one number for both; 16 by default, or half of the shorter side of images
+        all of which that would hide.
+      stride: from one window to the next, likewise; at most the window, so that every pixel is covered. It is 8 by
+        default, or half of a window that is not given.
       baseline: what is put in the window's place.
       score: ``"logit"``, ``"probability"`` or ``"log_odds"``.
 
@@ -48,14 +50,18 @@ def occlusion(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.attribution.perturbations import occlusion
       >>> model = lambda images, parameters: images.sum((1, 2))
-      >>> case = Case(model, (), jnp.array([1.0, 2.0, 0.0, 4.0]).reshape(1, 2, 2, 1), jnp.array([[0]]))
+      >>> case = Case(model, (), jnp.array([1.0, 2.0, 0.0, 4.0]).reshape(1, 2, 2, 1), jnp.array([[1]]))
       >>> occlusion(case, window=1, stride=1)[0, 0].tolist()
       [[1.0, 2.0], [0.0, 4.0]]
 
     References:
       zeiler2014
     """
-    windows = Windows(_pair(window), _pair(stride))
+    shorter = min(case.images.shape[1:3])
+    default = 16 if shorter > 16 else max(1, shorter // 2)
+    if stride is None:
+        stride = max(1, default // 2) if window is None else 8
+    windows = Windows(_pair(default if window is None else window), _pair(stride))
     windows.check(case.images.shape[1:3])
     hidden = baseline_images(case, baseline)
     rows, columns = (windows.covered(axis, case.images.shape[1 + axis]) for axis in (0, 1))
@@ -165,7 +171,7 @@ def rise(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.attribution.perturbations import rise
       >>> model = lambda images, parameters: images[:, :3, :3].sum((1, 2))
-      >>> case = Case(model, (), jnp.ones((1, 6, 6, 1)), jnp.array([[0]]))
+      >>> case = Case(model, (), jnp.ones((1, 6, 6, 1)), jnp.array([[1]]))
       >>> maps = rise(case, samples=100, grid=2, score="logit")[0, 0]
       >>> bool(maps[:3, :3].mean() > maps[3:, 3:].mean())
       True

@@ -16,6 +16,7 @@ from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.perturbations import Windows
 from xrcam_jax.attribution.scores import Index, changed_scores, intact_scores
 from xrcam_jax.attribution.shapes import at_least_float32
+from xrcam_jax.classes import class_count
 from xrcam_jax.runtime.compiling import compiled
 
 #: The number of patches that the Gaussian is fitted to.
@@ -83,7 +84,7 @@ def prediction_difference(
     drawn = changed_scores(
         case, change, count * samples, state, score="log_odds", name="prediction difference analysis"
     ).reshape(count, samples, *case.targets.shape)
-    classes = max(2, jax.eval_shape(case.function, case.images, case.parameters).shape[-1])
+    classes = class_count(case.outputs)
 
     def log_odds(each: Array) -> Array:
         """Returns the corrected log-odds of the mean probability over the first axis."""

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from xrcam_jax.attribution.case import Case, Function
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.attribution.targets import over_targets
+from xrcam_jax.lrp import seeds
 from xrcam_jax.lrp.attention import find_attention, tap_attention
 from xrcam_jax.lrp.program import trace
 from xrcam_jax.runtime.compiling import compiled
@@ -70,7 +71,7 @@ def _chefer(
         raise NotImplementedError(f"attention must keep the tokens, found weights (queries, keys) {sorted(shapes)}")
 
     def find(target: Int[Array, " b"]) -> Float[Array, "b p q"]:
-        gradients = pullback([jax.nn.one_hot(target, logits.shape[-1], dtype=logits.dtype)])
+        gradients = pullback([seeds.unit(logits, target)])
         n = weights[0].shape[-1]
         rollout = jnp.broadcast_to(jnp.eye(n), (len(images), n, n))
         for a, gradient in zip(map(at_least_float32, weights), map(at_least_float32, gradients), strict=True):

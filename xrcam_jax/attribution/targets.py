@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from xrcam_jax.classes import class_logits, softmax_logits
+
 Score = Literal["logit", "probability", "log_odds"]
 
 
@@ -35,11 +37,13 @@ def over_targets(find: Callable[[Int[Array, " b"]], PyTree], targets: Int[Array,
 
 
 def target_scores(logits: Float[Array, "*v b n"], targets: Int[Array, "b t"], score: Score) -> Float[Array, "*v b t"]:
-    """Returns the targets' logits, softmax probabilities p, or natural log-odds log(p / (1 - p)).
+    """Returns the targets' logits, probabilities p, or natural log-odds log(p / (1 - p)).
+
+    Of a model of one output they are what :mod:`xrcam_jax.classes` says: p is the sigmoid of the target's logit.
 
     Args:
       logits: of n classes, for each image and perhaps for several versions of it.
-      targets: t classes for each image.
+      targets: t classes for each image; 0 or 1 if there is one logit.
       score: ``"logit"``, ``"probability"`` or ``"log_odds"``.
 
     Raises:
@@ -54,6 +58,7 @@ def target_scores(logits: Float[Array, "*v b n"], targets: Int[Array, "b t"], sc
     """
     if score not in ("logit", "probability", "log_odds"):
         raise ValueError(f"score must be logit, probability or log_odds; got {score!r}")
+    logits = class_logits(logits) if score == "logit" else softmax_logits(logits)
     values = jax.nn.softmax(logits, axis=-1) if score == "probability" else logits
     places = jnp.broadcast_to(targets, (*logits.shape[:-1], targets.shape[-1]))
     at_targets = jnp.take_along_axis(values, places, axis=-1)

@@ -50,7 +50,7 @@ def score_cam(
       >>> from xrcam_jax.cam.channel_cams import score_cam
       >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
       >>> image = jnp.array([[1.0, 0.0], [3.0, 2.0]]).reshape(1, 1, 2, 2)
-      >>> score_cam(Case(model, (), image, jnp.array([[0]])), "layer").ravel().tolist()
+      >>> score_cam(Case(model, (), image, jnp.array([[1]])), "layer").ravel().tolist()
       [5.0, 5.0]
 
     References:
@@ -90,7 +90,7 @@ def smoothed_score_cam(
       >>> from xrcam_jax.cam.channel_cams import smoothed_score_cam
       >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
       >>> image = jnp.array([[1.0, 0.0], [3.0, 2.0]]).reshape(1, 1, 2, 2)
-      >>> smoothed_score_cam(Case(model, (), image, jnp.array([[0]])), "layer", noise=0.0).ravel().tolist()
+      >>> smoothed_score_cam(Case(model, (), image, jnp.array([[1]])), "layer", noise=0.0).ravel().tolist()
       [5.0, 5.0]
 
     References:
@@ -202,7 +202,8 @@ def from_corner_to_corner(maps: Float[Array, "b p q"], size: tuple[int, int]) ->
 def ablation_cam(case: Case, layer: str, *, score: Score = "logit") -> Weights:
     """Returns w_k = (S - S without channel k) / S, or 0 where S = 0 (desai2020, eq. 3).
 
-    The model is run from the layer on only. A negative S flips the sign of all weights, as in gildenblat2021.
+    The model is run from the layer on only. A negative S flips the sign of all weights, as in gildenblat2021. But of a
+    model of one output |S| divides, so that its two classes' weights are negatives of each other, as the logits are.
 
     Args:
       case: what is explained.
@@ -219,7 +220,7 @@ def ablation_cam(case: Case, layer: str, *, score: Score = "logit") -> Weights:
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.cam.channel_cams import ablation_cam
       >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
-      >>> case = Case(model, (), jnp.array([6.0, 2.0]).reshape(1, 1, 1, 2), jnp.array([[0]]))
+      >>> case = Case(model, (), jnp.array([6.0, 2.0]).reshape(1, 1, 1, 2), jnp.array([[1]]))
       >>> ablation_cam(case, "layer").ravel().tolist()
       [0.75, 0.25]
 
@@ -227,7 +228,7 @@ def ablation_cam(case: Case, layer: str, *, score: Score = "logit") -> Weights:
       desai2020, gildenblat2021
     """
     intact, without = ablated_scores(case, layer, score=score, name=f"Ablation-CAM {layer}")
-    drops = (intact - without) / jnp.where(intact == 0, 1, intact)
+    drops = (intact - without) / jnp.where(intact == 0, 1, jnp.abs(intact) if case.outputs == 1 else intact)
     return jnp.moveaxis(jnp.where(intact == 0, 0, drops), 0, -1)[:, :, None, None, :]
 
 
@@ -254,7 +255,7 @@ def ablated_scores(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.cam.channel_cams import ablated_scores
       >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
-      >>> case = Case(model, (), jnp.array([6.0, 2.0]).reshape(1, 1, 1, 2), jnp.array([[0]]))
+      >>> case = Case(model, (), jnp.array([6.0, 2.0]).reshape(1, 1, 1, 2), jnp.array([[1]]))
       >>> intact, without = ablated_scores(case, "layer")
       >>> intact.ravel().tolist(), without.ravel().tolist()
       ([8.0], [2.0, 6.0])

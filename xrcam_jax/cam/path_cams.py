@@ -45,7 +45,7 @@ def integrated_grad_cam(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.cam.path_cams import integrated_grad_cam
       >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
-      >>> case = Case(model, (), jnp.array([4.0, -2.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> case = Case(model, (), jnp.array([4.0, -2.0]).reshape(1, 1, 2, 1), jnp.array([[1]]))
       >>> integrated_grad_cam(case, "layer", steps=2).ravel().tolist()  # α is 1/2 and 1
       [3.0, 0.0]
 
@@ -109,7 +109,7 @@ def smooth_grad_cam_pp(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.cam.path_cams import smooth_grad_cam_pp
       >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
-      >>> case = Case(model, (), jnp.array([1.0, 0.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> case = Case(model, (), jnp.array([1.0, 0.0]).reshape(1, 1, 2, 1), jnp.array([[1]]))
       >>> [round(float(v), 3) for v in smooth_grad_cam_pp(case, "layer").ravel()]  # 2 / (2 + 1)
       [0.667, 0.0]
 
@@ -192,7 +192,7 @@ def lift_cam(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.cam.path_cams import lift_cam
       >>> model = lambda images, parameters: xr.mark(images, "layer").sum((1, 2, 3))[:, None]
-      >>> case = Case(model, (), jnp.array([4.0, -1.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> case = Case(model, (), jnp.array([4.0, -1.0]).reshape(1, 1, 2, 1), jnp.array([[1]]))
       >>> lift_cam(case, "layer").ravel().tolist()  # the contributions 4 and -1 sum to 3
       [12.0, -3.0]
 

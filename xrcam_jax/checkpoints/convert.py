@@ -13,8 +13,10 @@ from jax.typing import DTypeLike
 
 from xrcam_jax.checkpoints import efficientnet_keys, timm_keys
 from xrcam_jax.checkpoints.timm_keys import NnxPath
+from xrcam_jax.errors import DamagedError
 from xrcam_jax.models import Classifier, create_model
 from xrcam_jax.models.specs import MobileSpec, find_spec
+from xrcam_jax.models.variant import PLAIN, Variant
 
 #: Name of a norm's counter of training batches, which timm has and our models do not.
 _COUNTER = "num_batches_tracked"
@@ -122,12 +124,36 @@ def differences(expected: Mapping[str, tuple[int, ...]], tensors: Mapping[str, n
     return lines
 
 
+def unusable(tensors: Mapping[str, np.ndarray]) -> list[str]:
+    """Lists the tensors that no network computes with: training has diverged, or the file is damaged.
+
+    Args:
+      tensors: by timm's key.
+
+    Returns:
+      A line for each tensor that is not finite, and for each negative variance.
+
+    Example:
+      >>> import numpy as np
+      >>> unusable({"fc.bias": np.array([0.0, np.nan]), "bn1.running_var": np.array([-1.0])})
+      ['not finite: fc.bias, 1 of 2 values', 'a negative variance: bn1.running_var, 1 of 1 values']
+    """
+    lines = []
+    for key, tensor in tensors.items():
+        if number := int(np.sum(~np.isfinite(tensor))):
+            lines.append(f"not finite: {key}, {number} of {tensor.size} values")
+        elif key.endswith("running_var") and (number := int(np.sum(tensor < 0))):
+            lines.append(f"a negative variance: {key}, {number} of {tensor.size} values")
+    return lines
+
+
 def from_timm(
     name: str,
     tensors: Mapping[str, np.ndarray],
     *,
     num_classes: int | None = None,
     dropout_rate: float = 0.0,
+    variant: Variant = PLAIN,
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
 ) -> Classifier:
@@ -139,6 +165,7 @@ def from_timm(
       num_classes: number of logits; by default as many as the tensors are for. If it is another number, their head is
         left out and a fresh one takes its place, with a ``UserWarning``.
       dropout_rate: as for :func:`xrcam_jax.create_model`.
+      variant: how the network pools, its activation, stride and channels, which the tensors do not tell.
       dtype: as for :func:`xrcam_jax.create_model`.
       rngs: random streams for a fresh head and for dropout; ``nnx.Rngs(0)`` by default.
 
@@ -148,6 +175,7 @@ def from_timm(
     Raises:
       ValueError: no network is called so; or tensors are missing, left over, misshapen or not of floating point, all of
         them listed.
+      DamagedError: values are not finite, or variances negative; the tensors are listed.
 
     Example:
       >>> from xrcam_jax.checkpoints.load import read_checkpoint
@@ -160,7 +188,7 @@ def from_timm(
     found = _class_count(tensors.get(f"{classifier}.weight"))
     wanted = num_classes if num_classes is not None else found or 1000
     # Only shapes, since to draw values would take longer than to load them.
-    model = nnx.eval_shape(lambda: create_model(name, num_classes=wanted, dtype=dtype, rngs=_OneKey()))
+    model = nnx.eval_shape(lambda: create_model(name, num_classes=wanted, **vars(variant), dtype=dtype, rngs=_OneKey()))
     if dropout_rate:
         model.dropout = nnx.Dropout(dropout_rate, deterministic=True, rngs=rngs)
     fresh_head = found not in (None, wanted)
@@ -180,10 +208,14 @@ def from_timm(
             stacklevel=2,
         )
     # Copies, since on a CPU JAX shares the memory of what it is given. NumPy makes them, which has nothing to compile.
-    values = {
-        path: np.array(np.transpose(tensors[keys[path]], _TO_NNX[leaf.ndim]), leaf.dtype, order="C")
-        for path, leaf in unset.items()
-    }
+    # What is too large for the model's dtype becomes infinite, and is then reported.
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = {
+            path: np.array(np.transpose(tensors[keys[path]], _TO_NNX[leaf.ndim]), leaf.dtype, order="C")
+            for path, leaf in unset.items()
+        }
+    if bad := unusable({keys[path]: value for path, value in values.items()}):
+        raise DamagedError("\n  ".join([f"no network computes with {len(bad)} of the tensors:", *bad]))
     nnx.update(model, nnx.from_flat_state(jax.device_put(values)))
     return model
 

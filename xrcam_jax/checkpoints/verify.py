@@ -1,12 +1,16 @@
 """Checks of a conversion: the tensors by a digest, the computation by its logits."""
 
 import hashlib
+import json
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
+
+from xrcam_jax.errors import DamagedError
 
 
 def digest(tensors: Mapping[str, np.ndarray]) -> str:
@@ -30,9 +34,79 @@ def digest(tensors: Mapping[str, np.ndarray]) -> str:
     return total.hexdigest()
 
 
+def seal(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Adds the digests by which :func:`check_seal` notices that a file was changed since it was written.
+
+    Args:
+      config: a description, as JSON can hold it.
+      tensors: what it is of, by timm's key.
+
+    Returns:
+      The description with a field ``digest``: of the tensors, as :func:`digest` says, and of the description.
+
+    Example:
+      >>> import numpy as np
+      >>> sorted(seal({"architecture": "resnet18"}, {"fc.bias": np.zeros(2)})["digest"])
+      ['config', 'tensors']
+    """
+    return {**config, "digest": {"tensors": digest(tensors), "config": _config_digest(config)}}
+
+
+def check_seal(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+    """Compares tensors and description with the digests that :func:`seal` added; without these, there is nothing to do.
+
+    Args:
+      config: a description.
+      tensors: what it is of.
+
+    Raises:
+      DamagedError: they differ.
+
+    Example:
+      >>> import numpy as np
+      >>> check_seal(seal({}, {"a": np.zeros(2)}), {"a": np.ones(2)})
+      Traceback (most recent call last):
+      xrcam_jax.errors.DamagedError: damaged, or changed since it was written: the digest of its tensors is another
+    """
+    sealed = config.get("digest")
+    if sealed is None:
+        return
+    found = {"tensors": digest(tensors), "config": _config_digest(config)}
+    if not isinstance(sealed, Mapping) or sealed.keys() != found.keys():
+        raise DamagedError("the field digest of its description is not as it is written")
+    for what, value in found.items():
+        if sealed[what] != value:
+            raise DamagedError(f"damaged, or changed since it was written: the digest of its {what} is another")
+
+
+def content_digest(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:
+    """Returns the SHA-256 of what a checkpoint is: the same in a safetensors file and in an Orbax directory.
+
+    Args:
+      config: a description.
+      tensors: what it is of.
+
+    Returns:
+      64 hexadecimal digits.
+
+    Example:
+      >>> import numpy as np
+      >>> content_digest({}, {"a": np.zeros(2)}) == content_digest({"state": {}}, {"a": np.zeros(2)})
+      True
+    """
+    # Where the arrays of an Orbax directory lie, and its digests, are not part of what it is.
+    described = {key: value for key, value in config.items() if key not in ("digest", "state")}
+    return hashlib.sha256(f"{digest(tensors)} {json.dumps(described, sort_keys=True)}".encode()).hexdigest()
+
+
+def _config_digest(config: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in config.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def logits_error(
     model: nnx.Module,
-    images: Float[Array | np.ndarray, "b h w 3"],
+    images: Float[Array | np.ndarray, "b h w c"],
     expected: Float[Array | np.ndarray, "b n"],
 ) -> float:
     """Returns the largest difference of a model's logits from the expected ones, relative to the largest of these.

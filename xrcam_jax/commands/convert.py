@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,7 +49,14 @@ def convert(options: argparse.Namespace) -> int:
       OSError: a file cannot be read or written.
       ImportError: the package that reads such weights is not installed.
     """
+    reference = None if options.reference is None else _reference(options.reference)
     model = load_model(options.name, options.weights, num_classes=options.num_classes)
+    if reference is not None:
+        # Nothing is written that is not the same network.
+        error = logits_error(model, *reference)
+        print(f"logits differ from {options.reference} by {error:.1e}, relative to the largest")
+        if not error <= TOLERANCE:
+            raise ValueError(f"that is more than {TOLERANCE:.0e}: not the same network")
     target = options.to or ("safetensors" if options.out.suffix == ".safetensors" else "orbax")
     save = save_timm if target == "safetensors" else save_orbax
     save(model, options.out)
@@ -57,13 +65,16 @@ def convert(options: argparse.Namespace) -> int:
     if written != wanted:
         raise ValueError(f"{options.out}: reads back differently, sha256 {written}, expected {wanted}")
     print(f"{options.out}: {options.name}, {model.num_classes} classes, sha256 {written}")
-    if options.reference:
-        with np.load(options.reference) as reference:
-            error = logits_error(model, reference["images"], reference["logits"])
-        print(f"logits differ from {options.reference} by {error:.1e}, relative to the largest")
-        if not error <= TOLERANCE:
-            raise ValueError(f"that is more than {TOLERANCE:.0e}: not the same network")
     return 0
+
+
+def _reference(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images and logits, which are read before anything is written."""
+    try:
+        with np.load(path) as arrays:
+            return arrays["images"], arrays["logits"]
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: no NumPy archive with images and logits ({error})") from error
 
 
 def shortened(message: str, limit: int = 10) -> str:

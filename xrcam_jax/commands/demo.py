@@ -91,7 +91,8 @@ def _explain(frames, chosen, weights: Path, out: Path) -> int:
     for index in chosen:
         save_picture(pictures / f"{frames.names[index]}.png", _rgb(frames.pictures[index]))
     write_whole(labels, "".join(f"{label}\n" for label in LABELS).encode())
-    arguments = f"--model {MODEL} --method {','.join(METHODS)} --batch-size {len(chosen)}".split()
+    # What is drawn here are the squares that prepare would cut out.
+    arguments = f"--model {MODEL} --method {','.join(METHODS)} --batch-size {len(chosen)} --field-of-view none".split()
     files = ["--weights", str(weights), "--labels", str(labels), "--out", str(out), str(pictures)]
     return _run(explain, [*arguments, *files])
 

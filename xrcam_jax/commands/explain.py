@@ -3,6 +3,7 @@
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xrcam_jax.arguments import processes
 from xrcam_jax.arguments.checks import (
@@ -20,6 +21,9 @@ from xrcam_jax.arguments.parser import names
 from xrcam_jax.commands import layers
 from xrcam_jax.errors import CommandError
 
+if TYPE_CHECKING:
+    from xrcam_jax.pictures.views import FieldOfView
+
 NAME = "explain"
 SUMMARY = "Show where a network looks: overlays, maps and contact sheets of pictures and videos"
 EXAMPLE = """example:
@@ -33,7 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture, video, or folder of both")
     _add_network(parser)
     _add_methods(parser)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video, take every Nth frame")
+    parser.add_argument(
+        "--field-of-view",
+        type=_field_of_view,
+        metavar="auto|none|X,Y,SIZE",
+        help="square of each picture that the network is shown: found, as xrcam prepare does; none, the whole picture; "
+        "or its first column, first row and side in pixels (what the weights say of the training)",
+    )
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of a video or a file of several pictures, take every Nth frame",
+    )
     parser.add_argument(
         "--batch-size", type=batch_size, default=8, metavar="N", help="pictures at a time (8), or auto: what fits"
     )
@@ -165,6 +182,15 @@ def _expanded(names: list[str]) -> list[str]:
     if not any(name in groups for name in names):
         return names
     return list(dict.fromkeys(method for name in names for method in (of_group(name) if name in groups else [name])))
+
+
+def _field_of_view(text: str) -> "FieldOfView":
+    from xrcam_jax.pictures.views import checked
+
+    try:
+        return checked(text if text in ("auto", "none") else tuple(int(number) for number in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected auto, none or x,y,size in pixels, found {text!r}") from None
 
 
 def _target(text: str) -> int | None:

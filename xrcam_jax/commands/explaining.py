@@ -15,10 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 import xrcam_jax as xr
+from xrcam_jax.classes import class_count
 from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.commands.results import Result, Results
-from xrcam_jax.errors import CommandError
+from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.models import Classifier
@@ -28,6 +29,10 @@ from xrcam_jax.pictures.read import Picture, count, is_video, stream
 from xrcam_jax.runtime.devices import is_first, summed_over_processes
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.runtime.prefetch import map_ahead, read_ahead
+
+#: Pixels of the pictures in one batch, which stay in memory until their overlays are written; half a dozen batches are
+#: under way at a time. Eight pictures of 20 megapixels fit.
+MOST_BYTES = 2**29
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,18 @@ def explain_all(options: argparse.Namespace, labels: list[str] | None) -> int:
     """Explains all pictures, a process its share of them, and writes what is found; returns the exit status."""
     pace = Pace()
     job = _job(options, labels, pace)
+    if is_first():
+        print(_field_of_view(options, job.config))
     unread, unwritten = _Lines(), _Lines()
     process, together = jax.process_index(), jax.process_count()
-    pictures = stream(options.inputs, every=options.every, report=unread.add, share=(process, together))
+    pictures = stream(
+        options.inputs,
+        every=options.every,
+        report=unread.add,
+        share=(process, together),
+        field_of_view=options.field_of_view or job.config.field_of_view,
+        notice=lambda line: tqdm.write(printable(line)),
+    )
     total = len(range(process, count(options.inputs, every=options.every), together))
     bar = tqdm(total=total, unit=" frames", disable=None if is_first() else True)
     found = explained(job, pictures)
@@ -82,6 +96,16 @@ class _Lines:
         tqdm.write(printable(f"xrcam explain: {line}"), file=sys.stderr)
 
 
+def _field_of_view(options: argparse.Namespace, config: Preprocessing) -> str:
+    """Says what part of the pictures the network is shown, and who says so."""
+    given = options.field_of_view
+    if given is None:
+        found = config.field_of_view == "auto"
+        return f"field of view: {'found, as in training' if found else 'none, as the weights say nothing of one'}"
+    described = {"auto": "found", "none": "none"}.get(given) if isinstance(given, str) else "{},{},{}".format(*given)
+    return f"field of view: {described}, as given"
+
+
 def writes_video(out: Path) -> bool:
     """Returns whether ``--out`` names a video and not a folder.
 
@@ -93,31 +117,30 @@ def writes_video(out: Path) -> bool:
 def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> Job:
     model = _load(options)
     _check_classes(options, model.num_classes, labels)
-    automatic = options.batch_size == "auto"
+    config, automatic = model.preprocessing, options.batch_size == "auto"
     devices = jax.local_devices()[: None if automatic else options.batch_size]
     explain = _explainer(model, options, devices)
     if not automatic:
-        return Job(options, explain, model.preprocessing, options.batch_size, pace)
-    batch_size = largest_batch_size(explain, model.preprocessing.input_size, len(devices))
+        return Job(options, explain, config, options.batch_size, pace)
+    batch_size = largest_batch_size(explain, config.input_size, len(devices), config.channels)
     if is_first():
         print(f"batch size {batch_size}")
-    return Job(options, explain, model.preprocessing, batch_size, pace)
+    return Job(options, explain, config, batch_size, pace)
 
 
 def _load(options: argparse.Namespace) -> Classifier:
     try:
         model = xr.load_model(options.model, options.weights)
     except (OSError, ValueError, ImportError) as error:
-        # Weights of another network differ in hundreds of tensors: the first one will do here.
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise CommandError(f"--weights: {'; '.join(lines[:2])}") from error
+        raise weights_error(error) from error
     # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
     if options.num_classes not in (None, model.num_classes):
         raise CommandError(f"--num-classes: {options.num_classes}, but the weights are for {model.num_classes} classes")
     return model
 
 
-def _check_classes(options: argparse.Namespace, num_classes: int, labels: list[str] | None) -> None:
+def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] | None) -> None:
+    num_classes = class_count(outputs)
     if options.target is not None and not 0 <= options.target < num_classes:
         raise CommandError(f"--target: {options.target} is not a class; there are 0 to {num_classes - 1}")
     if labels is not None and len(labels) != num_classes:
@@ -181,10 +204,10 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
     """Yields batches with their explanations, which are still on the device and perhaps not yet computed."""
     options = job.options
     maps = _aggregate if writes_video(options.out) else _with_aggregate
-    size = None
+    size = 0
     for batch, images in _prepared(job, pictures):
-        # All batches are padded to the first one's size: each new size would be compiled anew.
-        size = size or len(batch)
+        # All batches are padded to the size of those before: each new size would be compiled anew.
+        size = max(size, len(batch))
         images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
         targets = None if options.target is None else np.full(size, options.target, np.int32)
         e = job.explain(images, targets)
@@ -207,12 +230,18 @@ def _with_aggregate(e: Explanation, method: str) -> dict[str, Any]:
 def _prepared(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], np.ndarray]]:
     """Yields batches and what the network is fed of them; files are read two batches ahead."""
     batches = _batches(pictures, job.batch_size)
-    return read_ahead(((batch, preprocess([picture.pixels for picture in batch], job.config)) for batch in batches), 2)
+    return read_ahead(((batch, preprocess([picture.shown for picture in batch], job.config)) for batch in batches), 2)
 
 
 def _batches(items: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
+    """Yields lists of so many pictures, or of fewer where they are so large that many would not fit into memory."""
+    batch: list[Picture] = []
+    for item in items:
+        if batch and (len(batch) == size or sum(p.pixels.nbytes for p in (*batch, item)) > MOST_BYTES):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
         yield batch
 
 

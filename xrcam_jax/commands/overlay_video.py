@@ -1,7 +1,8 @@
 """Writes what ``xrcam explain`` finds into a video, where ``--out`` names one.
 
 Each frame shows the picture beside one overlay per method, that of its layers' aggregate, below what was predicted.
-The first picture settles the size of the panels and the frame rate; pictures of another size are fitted into it.
+The first picture settles the size of the panels; pictures of another size are fitted into it. Frames are shown as long
+as in their videos, one video after the other, and pictures at the pace of pCLE.
 """
 
 import sys
@@ -14,7 +15,7 @@ from jaxtyping import UInt8
 
 from xrcam_jax.commands.results import Result
 from xrcam_jax.pictures import plot
-from xrcam_jax.pictures.preprocessing import Preprocessing, crop_box
+from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.pictures.read import Picture, frame_rate
 from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE, VideoFile
 from xrcam_jax.runtime.names import printable
@@ -39,6 +40,7 @@ class OverlayVideo:
     def __init__(self, path: Path, config: Preprocessing, labels: list[str] | None, every: int):
         self.path, self.config, self.labels, self.every = path, config, labels, every
         self._file: VideoFile | None = None
+        self._clock = Clock(every)
 
     def __enter__(self) -> "OverlayVideo":
         return self
@@ -64,21 +66,46 @@ class OverlayVideo:
             if self._file is None:
                 self._size = _panel_size(height, width, len(panels))
             frame = compose(panels, [picture.name, *result.maps], result.describe(self.labels), self._size)
+            time = self._clock.time(picture)
             if self._file is None:
-                rate = frame_rate(picture.source)
-                rate = PCLE_FRAME_RATE if rate is None else rate / self.every
-                self._file = VideoFile(self.path, rate, *frame.shape[:2])
-            self._file.write(frame)
+                self._file = VideoFile(self.path, 1 / self._clock.period, *frame.shape[:2])
+            self._file.write(frame, time)
         return len(batch)
 
     def _overlays(self, picture: Picture, result: Result) -> list[RGB]:
-        height, width = picture.pixels.shape[:2]
-        box = crop_box(height, width, self.config)
+        box = picture.seen(self.config)
         return [
             plot.overlay(picture.pixels, saliency, box=box)
             for maps in result.maps.values()
             for saliency in maps.values()
         ]
+
+
+class Clock:
+    """Says when each picture of a stream is shown in the video.
+
+    Args:
+      every: of a video, one in this many frames comes.
+
+    Attributes:
+      period: how long the last picture is shown if none of its own video follows, in seconds.
+    """
+
+    def __init__(self, every: int):
+        self.every, self.period = every, 1 / PCLE_FRAME_RATE
+        self._source: Path | None = None
+        # When the last picture was shown by the clock of its file, and when its file begins in what is written.
+        self._at = self._begin = self._end = 0.0
+
+    def time(self, picture: Picture) -> float:
+        """Returns the time of the next picture, in seconds from the start."""
+        at = picture.time or 0.0
+        if picture.source != self._source or at <= self._at:
+            rate = frame_rate(picture.source)
+            self.period = self.every / rate if rate and 0.01 <= rate <= 1000 else 1 / PCLE_FRAME_RATE
+            self._source, self._begin = picture.source, self._end - at
+        self._at, self._end = at, self._begin + at + self.period
+        return self._begin + at
 
 
 def compose(panels: Sequence[RGB], names: Sequence[str], caption: str, size: tuple[int, int]) -> RGB:

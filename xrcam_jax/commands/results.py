@@ -2,12 +2,13 @@
 
 ::
 
-    summary.csv                       a row per picture
+    summary.csv                       a row per picture, with the box that the network saw of it; of a network of one
+                                      output, "score" is its sigmoid
     sheets/NAME.png                   the picture, its layers and their aggregate, a row per method
     comparison/NAME.png               with several methods: one a column, layers and aggregate as rows
     comparison/NAME_masks.png         the same, what is above each map's mean plus standard deviation
     comparison/NAME_input.png         the methods that work at the input, and NAME_input_masks.png
-    overlays/METHOD/LAYER/NAME.png    each of them at the picture's own size
+    overlays/METHOD/LAYER/NAME.png    each of them at the picture's own size, up to ``LARGEST_SIDE`` pixels a side
     maps/NAME.npz                     the maps at the network's resolution, and the logits
 """
 
@@ -26,23 +27,30 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
+from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.pictures import plot
-from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box
+from xrcam_jax.pictures.pages import RGB
+from xrcam_jax.pictures.preprocessing import Box, Preprocessing
 from xrcam_jax.pictures.read import Picture
 from xrcam_jax.runtime.devices import gather_bytes, is_first
 from xrcam_jax.runtime.files import OF_ONE_FILE, naming, write_whole
 from xrcam_jax.runtime.names import cell, printable
 
 SUMMARY = "summary.csv"
-COLUMNS = ("file", "name", "predicted", "label", "score", "target", "target_score")
+COLUMNS = ("file", "name", "predicted", "label", "score", "target", "target_score", "depth", "pages", "window")
+#: The part of the picture that the network saw, as in maps/NAME.npz.
+BOX = ("top", "left", "bottom", "right")
+# Sheets and overlays are to be looked at. Larger ones would take minutes and gigabytes, as a small file may unfold to a
+# huge picture.
+LARGEST_SIDE = 4096
 
 
 class Result(NamedTuple):
     """Holds what was found for one picture, on the host.
 
     Attributes:
-      logits: of all classes.
+      logits: what the network returned.
       target: number of the class that was explained.
       maps: by method, then by layer or ``aggregate``, in [0, 1].
     """
@@ -54,23 +62,33 @@ class Result(NamedTuple):
     @property
     def predicted(self) -> int:
         """The number of the class with the largest logit."""
-        return int(np.argmax(self.logits))
+        return int(np.argmax(class_logits(self.logits)))
 
-    def score(self, index: int) -> float:
-        """Returns the softmax probability of a class."""
-        shifted = np.exp(self.logits.astype(np.float64) - self.logits.max())
+    @property
+    def blank(self) -> list[str]:
+        """The methods whose maps show nothing."""
+        return [method for method, maps in self.maps.items() if not any(each.any() for each in maps.values())]
+
+    def score(self, output: int) -> float:
+        """Returns what an output says as a probability: its softmax, or the sigmoid if it is the only one."""
+        return self.probability(1 if len(self.logits) == 1 else output)
+
+    def probability(self, index: int) -> float:
+        """Returns the probability of a class."""
+        logits = softmax_logits(self.logits)
+        shifted = np.exp(logits.astype(np.float64) - logits.max())
         return float(shifted[index] / shifted.sum())
 
     def describe(self, labels: list[str] | None) -> str:
-        """Names the predicted class and, if it is another, the explained one, with their scores."""
-        line = f"predicted {self._class(self.predicted, labels)}"
-        if self.target != self.predicted:
-            line += f"; explained {self._class(self.target, labels)}"
-        return line
+        """Names the predicted class and, if it is another, the explained one, with their scores.
 
-    def _class(self, index: int, labels: list[str] | None) -> str:
-        name = f" ({labels[index]})" if labels else ""
-        return f"class {index}{name}, score {self.score(index):.3f}"
+        A network of one output has a single score, its probability of class 1.
+        """
+        one_output = len(self.logits) == 1
+        lines = {self.predicted: "predicted"} | ({} if self.target == self.predicted else {self.target: "explained"})
+        scores = {index: "" if one_output else f", score {self.score(index):.3f}" for index in lines}
+        line = "; ".join(f"{what} {_class(index, labels)}{scores[index]}" for index, what in lines.items())
+        return f"score {self.score(0):.3f}, {line}" if one_output else line
 
 
 class Results:
@@ -99,7 +117,7 @@ class Results:
         path = self.folder / SUMMARY if is_first() else Path(os.devnull)
         with naming(path):
             self._file = path.open("wb", buffering=0)
-        self._append(_row(COLUMNS))
+        self._append(_row((*COLUMNS, *BOX)))
         self._threads = ThreadPoolExecutor()
         return self
 
@@ -152,13 +170,15 @@ class Results:
         parts = [json.loads(part) for part in gather_bytes(json.dumps(self._rows).encode())]
         if is_first():
             rows = [row for _, row in sorted(row for part in parts for row in part)]
-            write_whole(self.folder / SUMMARY, "".join([_row(COLUMNS), *rows]).encode())
+            write_whole(self.folder / SUMMARY, "".join([_row((*COLUMNS, *BOX)), *rows]).encode())
 
     def _write(self, picture: Picture, result: Result) -> None:
         height, width = picture.pixels.shape[:2]
-        box = crop_box(height, width, self.config)
+        box = picture.seen(self.config)
+        shown = plot.at_most(picture.pixels, LARGEST_SIDE)
+        placed = box.scaled(shown.shape[0] / height, shown.shape[1] / width)
         overlays = {
-            method: {layer: plot.overlay(picture.pixels, saliency, box=box) for layer, saliency in maps.items()}
+            method: {layer: plot.overlay(shown, saliency, box=placed) for layer, saliency in maps.items()}
             for method, maps in result.maps.items()
         }
         for method, by_layer in overlays.items():
@@ -167,7 +187,7 @@ class Results:
         layers = _rows(overlays)
         title = f"{picture.name}: {result.describe(self.labels)}"
         sheet = plot.contact_sheet(
-            [[picture.pixels, *(laid.get(layer, _BLANK) for layer in layers)] for laid in overlays.values()],
+            [[shown, *(laid.get(layer, _BLANK) for layer in layers)] for laid in overlays.values()],
             columns=["picture", *layers],
             row_labels=list(overlays),
             title=title,
@@ -175,40 +195,49 @@ class Results:
         plot.save_picture(self.folder / "sheets" / f"{picture.name}.png", sheet)
         if len(overlays) > 1:
             masks = {method: {k: _mask(m) for k, m in maps.items()} for method, maps in result.maps.items()}
-            self._compare(picture, overlays, title)
-            self._compare(picture, masks, f"{title}; above mean + deviation", "_masks")
+            self._compare(picture.name, shown, overlays, title)
+            self._compare(picture.name, shown, masks, f"{title}; above mean + deviation", "_masks")
         write_whole(self.folder / "maps" / f"{picture.name}.npz", _npz(result, box), synced=False)
 
-    def _compare(self, picture: Picture, pictures: dict[str, dict], title: str, suffix: str = "") -> None:
+    def _compare(self, name: str, shown: RGB, pictures: dict[str, dict], title: str, suffix: str = "") -> None:
         """Saves methods as columns and layers as rows; methods that have only the input get a sheet of their own."""
         at_input = {method: by for method, by in pictures.items() if list(by) == ["input"]}
         of_layers = {method: by for method, by in pictures.items() if method not in at_input}
-        for compared, name in ((of_layers, suffix), (at_input, f"_input{suffix}")):
+        for compared, end in ((of_layers, suffix), (at_input, f"_input{suffix}")):
             layers = _rows(compared)
             if not compared:
                 continue
             rows = [
-                [picture.pixels if layer == layers[0] else _BLANK, *(by.get(layer, _BLANK) for by in compared.values())]
+                [shown if layer == layers[0] else _BLANK, *(by.get(layer, _BLANK) for by in compared.values())]
                 for layer in layers
             ]
             sheet = plot.contact_sheet(rows, columns=["picture", *compared], row_labels=layers, title=title, cell=160)
-            plot.save_picture(self.folder / "comparison" / f"{picture.name}{name}.png", sheet)
+            plot.save_picture(self.folder / "comparison" / f"{name}{end}.png", sheet)
 
     def _record(self, picture: Picture, result: Result) -> None:
         predicted, target = result.predicted, result.target
         label = self.labels[predicted] if self.labels else ""
-        scores = f"{result.score(predicted):.6f}", f"{result.score(target):.6f}"
-        row = _row((str(picture.source), picture.name, predicted, label, scores[0], target, scores[1]))
+        score = result.score(0 if len(result.logits) == 1 else predicted)
+        found = predicted, label, f"{score:.6f}", target, f"{result.probability(target):.6f}"
+        facts, box = picture.facts, picture.seen(self.config)
+        row = _row((str(picture.source), picture.name, *found, facts.depth, facts.pages, facts.window, *box))
         if self._together > 1:
             self._rows.append((picture.number, row))
         self._append(row)
-        tqdm.write(printable(f"{picture.name}: {result.describe(self.labels)}"))
+        line = f"{picture.name}: {result.describe(self.labels)}"
+        if result.blank:
+            line += f"; nothing speaks for {_class(target, self.labels)} by {', '.join(result.blank)}"
+        tqdm.write(printable(line))
 
 
 def _row(values: Iterable[Any]) -> str:
     text = io.StringIO()
     csv.writer(text).writerow(map(cell, values))
     return text.getvalue()
+
+
+def _class(index: int, labels: list[str] | None) -> str:
+    return f"class {index} ({labels[index]})" if labels else f"class {index}"
 
 
 _BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)

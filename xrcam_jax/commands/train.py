@@ -30,8 +30,10 @@ Started again with the same arguments it goes on where it was stopped."""
 SETTINGS = "settings.json"
 RECORDED = (
     *("model", "weights", "dropout", "bfloat16", "batch_size", "accumulate", "learning_rate"),
-    *("epochs", "patience", "score", "seed"),
+    *("epochs", "patience", "score", "seed", "one_logit"),
 )
+# What held before an option was there, and so in runs whose settings do not name it.
+FORMERLY = {"one_logit": False}
 # Settings that may be larger when a run is started again.
 EXTENDABLE = ("epochs",)
 SCORES = ("accuracy", "balanced_accuracy", "loss")
@@ -50,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16; parameters stay float32")
     parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="of AdaMax (0.001)")
     parser.add_argument("--dropout", type=float, default=0.0, metavar="P", help="rate after each block (0)")
+    parser.add_argument(
+        "--one-logit",
+        action="store_true",
+        help="of two classes, learn one logit, of the second: its sigmoid, by binary cross-entropy",
+    )
     parser.add_argument(
         "--class-weights",
         type=_class_weights,
@@ -137,6 +144,11 @@ def _task(options: argparse.Namespace) -> "TrainingTask":
             raise CommandError(f"{options.prepared}: no frames are in the part {part!r}")
     if len(prepared.classes) < 2:
         raise CommandError(f"{options.prepared}: the only class is {', '.join(prepared.classes)}; there is no choice")
+    if options.one_logit and len(prepared.classes) != 2:
+        raise CommandError(
+            f"--one-logit: it decides between 2 classes, but {options.prepared} has {len(prepared.classes)}: "
+            f"{', '.join(prepared.classes)}"
+        )
     weights = _weights_of_classes(options.class_weights, prepared)
     try:
         settings = _settings(options, prepared, size, weights)
@@ -187,7 +199,7 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
     if path.is_file() and any((out / "last").glob("[0-9]*")):
         try:
             # Runs of earlier versions did not note what is in the pictures.
-            old = {"pictures": settings["pictures"], **read_json(path)}
+            old = {"pictures": settings["pictures"], **FORMERLY, **read_json(path)}
             differ = [name for name in settings if old.get(name) != settings[name] and name not in EXTENDABLE]
         except (ValueError, TypeError) as error:
             raise CommandError(f"--out: {path} is not as a run writes it ({error})") from error

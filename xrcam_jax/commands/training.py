@@ -20,10 +20,10 @@ from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.data.augment import Augmentation, augment, normalise, sheet
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_epoch, training_batches
-from xrcam_jax.errors import CommandError
+from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.models import Classifier
 from xrcam_jax.pictures.plot import save_picture
-from xrcam_jax.pictures.preprocessing import Preprocessing
+from xrcam_jax.pictures.preprocessing import AREA, Preprocessing
 from xrcam_jax.runtime.devices import data_mesh, first_alone, is_first
 from xrcam_jax.runtime.files import write_rows, write_whole
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
@@ -163,7 +163,7 @@ def _model(task: TrainingTask, *, resumes: bool) -> Classifier:
     """Returns a fresh network, or one with the weights to start from, which a run that goes on needs no more."""
     options = task.options
     wants: dict[str, Any] = {
-        "num_classes": len(task.prepared.classes),
+        "num_classes": 1 if options.one_logit else len(task.prepared.classes),
         "dropout_rate": options.dropout,
         "dtype": jnp.bfloat16 if options.bfloat16 else jnp.float32,
         "rngs": nnx.Rngs(options.seed),
@@ -177,11 +177,18 @@ def _model(task: TrainingTask, *, resumes: bool) -> Classifier:
                 warnings.simplefilter("ignore", UserWarning)
                 model = xr.load_model(options.model, options.weights, **wants)
         except (OSError, ValueError, ImportError) as error:
-            lines = [line.strip() for line in str(error).splitlines()]
-            raise CommandError(f"--weights: {'; '.join(lines[:2])}") from error
+            raise weights_error(error) from error
+        if model.variant.in_channels != 3:
+            raise CommandError(f"--weights: {options.weights} is for one channel, and training feeds three")
     mean, std = task.prepared.statistics.mean, task.prepared.statistics.std
     model.preprocessing = Preprocessing(
-        (mean, mean, mean), (std, std, std), (task.size, task.size), crop_pct=1.0, interpolation="bilinear"
+        mean=(mean, mean, mean),
+        std=(std, std, std),
+        input_size=(task.size, task.size),
+        crop_pct=1.0,
+        interpolation=AREA,
+        field_of_view="auto",
+        grey=True,
     )
     return model
 

@@ -25,7 +25,7 @@ def checksum_of_frames(folder: str | os.PathLike[str], frames: Sequence[Frame]) 
 
     Example:
       >>> from xrcam_jax.data.checksums import checksum_of_frames
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame
       >>> checksum_of_frames("nowhere", [Frame("a.png", "sick", "p1", "sick/p1/clip.avi", 0, Crop(0, 0, 8, 8, 8))])
       Traceback (most recent call last):

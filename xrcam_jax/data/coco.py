@@ -157,7 +157,7 @@ def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> A
       >>> import tempfile
       >>> from pathlib import Path
       >>> from xrcam_jax.data.coco import read_annotations
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame
       >>> frame = Frame("sick/clip_000000.png", "sick", "p1", "sick/p1/clip.avi", 0, Crop(0, 0, 3, 8, 8))
       >>> content = {

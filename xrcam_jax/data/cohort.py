@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from xrcam_jax.data.manifest import ORIGIN
 from xrcam_jax.data.synthetic import LABELS, View, draw_look, draw_tissue, frame_shape, record
-from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE, open_writer
+from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE, VideoFile
 from xrcam_jax.runtime.files import write_whole
 
 RECORDINGS, ANNOTATIONS = "recordings", "annotations.json"
@@ -33,7 +33,7 @@ class Cohort:
       frames: of each video, from 2; every other one repeats its neighbour.
       side: of the square in the round view, in pixels, from 32.
       annotate_every: one of so many different frames with a meningioma is annotated.
-      suffix: of the video files, ``".avi"`` (Motion JPEG), ``".mp4"``, ``".mov"`` or ``".mkv"`` (MPEG-4).
+      suffix: of the video files, ``".avi"`` (Motion JPEG), ``".mp4"``, ``".mov"`` or ``".mkv"`` (H.264).
       seed: the same seed gives the same recordings.
 
     Raises:
@@ -131,6 +131,7 @@ def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool 
     """Draws a cohort into ``out/recordings/CLASS/PATIENT/*`` and ``out/annotations.json``.
 
     Each video is written under a hidden name and then renamed, so that an interrupted run leaves whole videos only.
+    What a killed run left under hidden names is removed where the same video is drawn again.
 
     Args:
       out: folder that is made where it is missing.
@@ -166,16 +167,17 @@ def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool 
 
 def _write_video(path: Path, frames: Iterable[View], side: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    height, width = frame_shape(side)
+    # Those of runs that were killed.
+    for left in path.parent.glob(f".{path.stem}.[0-9]*{path.suffix}"):
+        left.unlink(missing_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    writer = open_writer(aside, PCLE_FRAME_RATE, height, width)
+    video = VideoFile(path, PCLE_FRAME_RATE, *frame_shape(side), aside=aside)
     try:
         for view in frames:
-            writer.write(cv2.cvtColor(view.picture, cv2.COLOR_GRAY2BGR))
-        writer.release()
-        aside.replace(path)
+            video.write(np.repeat(view.picture[..., None], 3, axis=2))
+        video.finish()
     finally:
-        writer.release()
+        video.close()
         aside.unlink(missing_ok=True)
 
 

@@ -15,8 +15,6 @@ from pathlib import Path
 
 import cv2
 
-from xrcam_jax.data.crop import Crop, columns, flattened, gathered
-from xrcam_jax.data.field_of_view import find_view, spread
 from xrcam_jax.data.manifest import (
     MANIFEST,
     PARTS,
@@ -30,15 +28,17 @@ from xrcam_jax.data.manifest import (
     write_statistics,
 )
 from xrcam_jax.data.picture_names import picture_names
-from xrcam_jax.data.recordings import Recording, files_of, grey_frames
+from xrcam_jax.data.recordings import Recording, files_of, grey_frames, samples
 from xrcam_jax.data.split import kept_or_drawn
+from xrcam_jax.pictures.crop import Crop, columns, flattened, gathered
+from xrcam_jax.pictures.field_of_view import find_view
 from xrcam_jax.runtime.files import sync, write_whole
 from xrcam_jax.runtime.texts import read_json
 
 FRAMES, PROGRESS = "frames", ".progress"
 
 # Part of each fingerprint. Whoever changes what is cut or written takes another number, lest old frames be kept.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def extract_all(
 
 def _extract(recording: Recording, name: str, out: Path, every: int) -> Extracted:
     """Writes the frames of one recording, which is read twice: first for the view, then for the frames."""
-    fingerprint, crop = _fingerprint(recording, every), _view(recording, every)
+    fingerprint, crop = _fingerprint(recording, every), _view(recording)
     numbers: list[int] = []
     digests: list[str] = []
     seen: set[bytes] = set()
@@ -210,7 +210,7 @@ def collate(
 
     Example:
       >>> import tempfile
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.frames import Extracted, collate
       >>> crop = Crop(0, 0, 2, 4, 3)
       >>> extracted = Extracted("sick", "p1", "sick/p1/clip.avi", "clip", "", [0, 2], 1, crop, 1020, 260100, "")
@@ -267,7 +267,7 @@ def same_content(extracted: Iterable[Extracted]) -> list[tuple[Extracted, Extrac
 
     Example:
       >>> from dataclasses import replace
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.frames import Extracted, same_content
       >>> one = Extracted("sick", "p1", "sick/p1/clip.avi", "clip", "", [0], 0, Crop(0, 0, 1, 1, 1), 9, 81, "0f")
       >>> [(first.patient, second.patient) for first, second in same_content([one, replace(one, patient="p2")])]
@@ -309,7 +309,12 @@ def _short(content: bytes) -> str:
 
 def _extract_anew(recording: Recording, name: str, out: Path, every: int) -> Extracted:
     _remove(out, recording.label, recording.patient, name, recording.video)
-    extracted = _extract(recording, name, out, every)
+    try:
+        extracted = _extract(recording, name, out, every)
+    except ValueError:
+        # Frames of a recording that is damaged further on are none.
+        _remove(out, recording.label, recording.patient, name, recording.video)
+        raise
     # Should a power cut take some frames and leave the note, their digests tell.
     write_whole(_note(out, recording.video), json.dumps(flattened(extracted)).encode(), synced=False)
     return extracted
@@ -327,10 +332,10 @@ def _fingerprint(recording: Recording, every: int) -> str:
     return _digest(json.dumps([VERSION, every, files]))
 
 
-def _view(recording: Recording, every: int) -> Crop:
-    samples = spread(pixels for _, pixels in grey_frames(recording, every=every))
+def _view(recording: Recording) -> Crop:
+    some = samples(recording)
     try:
-        return find_view(samples)
+        return find_view(some)
     except ValueError as error:
         raise ValueError(f"{recording.path}: {error}") from None
 

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from xrcam_jax.data.crop import Crop, columns, flattened, gathered
 from xrcam_jax.data.tables import content_of, rows_of, table
+from xrcam_jax.pictures.crop import Crop, columns, flattened, gathered
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.texts import decoded_json
 
@@ -102,7 +102,7 @@ def write_manifest(folder: str | os.PathLike[str], frames: Sequence[Frame]) -> N
     Example:
       >>> import tempfile
       >>> from pathlib import Path
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame, write_manifest
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     write_manifest(folder, [Frame("frames/a.png", "sick", "p1", "sick/p1/a.avi", 4, Crop(12, 7, 50, 90, 80))])
@@ -208,7 +208,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> list[Frame]:
 
     Example:
       >>> import tempfile
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame, read_manifest, write_manifest
       >>> frame = Frame("frames/a.png", "sick", "p1", "sick/p1/a.avi", 4, Crop(12, 7, 50, 90, 80))
       >>> with tempfile.TemporaryDirectory() as folder:
@@ -337,7 +337,7 @@ def read_prepared(folder: str | os.PathLike[str]) -> Prepared:
 
     Example:
       >>> import tempfile
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame, Statistics, read_prepared
       >>> from xrcam_jax.data.manifest import write_manifest, write_split, write_statistics
       >>> with tempfile.TemporaryDirectory() as folder:

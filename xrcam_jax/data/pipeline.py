@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
 from xrcam_jax.data.manifest import MANIFEST, PARTS, Frame, Prepared
 from xrcam_jax.pictures.decode import read_grey
+from xrcam_jax.pictures.preprocessing import AREA, resize
 
 # So many batches make up for a file that is slow to read, and hardly count in memory.
 BATCHES_AHEAD = 8
@@ -91,7 +91,7 @@ def training_batches(
       >>> import tempfile
       >>> from pathlib import Path
       >>> import numpy as np
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame, Prepared, Statistics
       >>> from xrcam_jax.data.pipeline import training_batches
       >>> from xrcam_jax.pictures.plot import save_picture
@@ -173,7 +173,7 @@ def steps_per_epoch(prepared: Prepared, *, batch_size: int, processes: int = 1, 
 
     Example:
       >>> from pathlib import Path
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame, Prepared, Statistics
       >>> from xrcam_jax.data.pipeline import steps_per_epoch
       >>> frames = [Frame(f"{n}.png", "sick", "p1", "sick/p1/clip.avi", n, Crop(0, 0, 8, 8, 8)) for n in range(10)]
@@ -211,7 +211,7 @@ def evaluation_batches(
       >>> import tempfile
       >>> from pathlib import Path
       >>> import numpy as np
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame, Prepared, Statistics
       >>> from xrcam_jax.data.pipeline import evaluation_batches
       >>> from xrcam_jax.pictures.plot import save_picture
@@ -255,7 +255,7 @@ def common_size(prepared: Prepared) -> int:
 
     Example:
       >>> from pathlib import Path
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame, Prepared, Statistics
       >>> from xrcam_jax.data.pipeline import common_size
       >>> crops = [Crop(0, 0, side, 8, 8) for side in (6, 6, 8)]
@@ -285,7 +285,7 @@ def read_picture(folder: Path, frame: Frame, size: int) -> UInt8[np.ndarray, "{s
       >>> import tempfile
       >>> from pathlib import Path
       >>> import numpy as np
-      >>> from xrcam_jax.data.crop import Crop
+      >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame
       >>> from xrcam_jax.data.pipeline import read_picture
       >>> from xrcam_jax.pictures.plot import save_picture
@@ -302,9 +302,7 @@ def read_picture(folder: Path, frame: Frame, size: int) -> UInt8[np.ndarray, "{s
         raise ValueError(f"{error}; {MANIFEST} lists it") from None
     if picture.shape != (frame.size, frame.size):
         raise ValueError(f"{path}: expected {frame.size} x {frame.size} as in {MANIFEST}, found {picture.shape}")
-    if size == frame.size:
-        return picture
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if size < frame.size else cv2.INTER_LINEAR)
+    return resize(picture, size, size, AREA)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,30 +1,34 @@
 """Finding recordings in a folder of classes and patients, and reading their frames in grey, one at a time."""
 
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
-from jaxtyping import UInt8
+from xrcam_jax.pictures.decode import read_rgb
+from xrcam_jax.pictures.field_of_view import spread
+from xrcam_jax.pictures.pages import RGB, Grey
+from xrcam_jax.pictures.preprocessing import to_grey
+from xrcam_jax.pictures.read import is_video, pages_of, readers
+from xrcam_jax.pictures.signatures import is_dicom
+from xrcam_jax.pictures.views import natural
 
-from xrcam_jax.pictures.decode import Grey, read_rgb
-from xrcam_jax.pictures.read import is_video, stream
-
-# Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails.
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Suffixes say what counts as a picture, since a patient's folder also holds notes and databases of thumbnails. Scanners
+# write DICOM without a suffix, or with any.
+_MEDICAL = (".dcm", ".nii", ".nii.gz")
+_PLAIN = (".apng", ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES = (*_MEDICAL, *_PLAIN)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A video, or a folder of pictures that are its frames.
+    """A video, a file of several pictures, or a folder of pictures: these are its frames.
 
     Attributes:
       label: name of the class's folder.
       patient: name of the patient's folder.
-      path: the video file, or the folder that the pictures are in.
+      path: the video or other file, or the folder that the pictures are in.
       video: the same, relative to the folder of recordings, with ``/`` between folders.
       without: names of links in its folder that are passed over.
     """
@@ -59,8 +63,9 @@ class Recordings:
 def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
     """Looks through ``folder/CLASS/PATIENT/...``; folders in a patient's folder may be nested.
 
-    Each video is a recording, and so are all the pictures of one folder together. What is hidden is passed over. Links
-    are followed to places outside of the folder, and each such place counts once: nothing is found under two patients.
+    Each video is a recording, and so is each file of several pictures (a stack, a DICOM of many frames), and all other
+    pictures of one folder together. What is hidden is passed over. Links are followed to places outside of the folder,
+    and each such place counts once: nothing is found under two patients.
 
     Args:
       folder: where the classes' folders are.
@@ -87,7 +92,7 @@ def find_recordings(folder: str | os.PathLike[str]) -> Recordings:
         if not file.is_file() or not (is_video(file) or _is_picture(file)):
             others.append(file)
             continue
-        path = file if is_video(file) else file.parent
+        path = file if is_recording(file) else file.parent
         place = path.relative_to(folder)
         if len(file.relative_to(folder).parts) < 3:
             misplaced.append(file)
@@ -106,14 +111,15 @@ def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, 
     """Reads the frames 0, every, 2 * every, ... of a recording in grey, with one in memory at a time.
 
     Args:
-      recording: a video or pictures, which are taken in order of their names; numbers in these count as numbers.
+      recording: a video, a file of several pictures, or pictures, which are taken in order of their names; numbers in
+        these count as numbers.
       every: distance from one frame to the next, from 1.
 
     Returns:
       The number of each frame and its intensities, in [0, 255].
 
     Raises:
-      ValueError: names the file that is missing, damaged, cut off, of several pictures, or of another size than the
+      ValueError: names the file that is missing, damaged, cut off or of another size than the
         frames before. A video that does not tell its length, such as .mpg or .wmv, may end early unnoticed.
 
     Example:
@@ -130,12 +136,40 @@ def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, 
       [(0, 0), (2, 2)]
     """
     shape: tuple[int, ...] | None = None
-    for number, source, pixels in _read(recording, every):
+    for number, source, read in _readers(recording, every):
+        pixels = read()
         shape = shape or pixels.shape[:2]
         if pixels.shape[:2] != shape:
             height, width = pixels.shape[:2]
             raise ValueError(f"{source}: frame {number} is {width}x{height}, those before are {shape[1]}x{shape[0]}")
-        yield number, cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        yield number, to_grey(pixels)
+
+
+def samples(recording: Recording) -> list[Grey]:
+    """Reads a few frames from the whole of a recording, to find its field of view in.
+
+    Args:
+      recording: a video or pictures. Which frames are read does not depend on which are kept for training.
+
+    Returns:
+      Up to ``field_of_view.SAMPLES`` frames in grey.
+
+    Raises:
+      ValueError: names the file that is missing, damaged or cut off.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import numpy as np
+      >>> from xrcam_jax.data.recordings import Recording, samples
+      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for number in range(26):
+      ...         save_picture(f"{folder}/{number}.png", np.full((2, 2, 3), number, np.uint8))
+      ...     [int(frame.max()) for frame in samples(Recording("sick", "p1", Path(folder), "sick/p1"))]
+      [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24]
+    """
+    return [to_grey(pixels) for pixels in spread(read for _, _, read in _readers(recording, 1))]
 
 
 def files_of(recording: Recording) -> list[Path]:
@@ -145,7 +179,7 @@ def files_of(recording: Recording) -> list[Path]:
       recording: a video or pictures.
 
     Returns:
-      The video, or the pictures in order of their names.
+      The video or other file, or the pictures in order of their names.
 
     Example:
       >>> import tempfile
@@ -161,18 +195,37 @@ def files_of(recording: Recording) -> list[Path]:
         return [recording.path]
     paths = [path for path in recording.path.iterdir() if path.name not in recording.without]
     pictures = [path for path in paths if _is_picture(path) and not path.name.startswith(".") and path.is_file()]
-    return sorted(pictures, key=_natural)
+    return sorted((path for path in pictures if not is_recording(path)), key=natural)
 
 
-def _read(recording: Recording, every: int) -> Iterator[tuple[int, Path, UInt8[np.ndarray, "h w 3"]]]:
+def is_recording(path: Path) -> bool:
+    """Tells whether a file is a recording of its own: a video, or of several pictures.
+
+    Args:
+      path: of a video or picture.
+
+    Returns:
+      Whether it is one; a picture that cannot be opened is not.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.recordings import is_recording
+      >>> is_recording(Path("clip.avi")), is_recording(Path("missing.png"))
+      (True, False)
+    """
+    return is_video(path) or pages_of(path) > 1
+
+
+def _readers(recording: Recording, every: int) -> Iterator[tuple[int, Path, Callable[[], RGB]]]:
+    """Yields number and file of each frame, and what reads it before the next one is asked for."""
     path = recording.path
     if path.is_dir():
         pictures = files_of(recording)
         for number in range(0, len(pictures), every):
-            yield number, pictures[number], read_rgb(pictures[number], single=True)
+            yield number, pictures[number], partial(read_rgb, pictures[number], single=True)
     else:
-        for index, picture in enumerate(stream([path], every=every)):
-            yield index * every, path, picture.pixels
+        for index, read in enumerate(readers(path, every=every)):
+            yield index * every, path, read
 
 
 class _Walk:
@@ -235,9 +288,5 @@ def _target(link: Path) -> Path | None:
         return None
 
 
-def _natural(path: Path) -> list[str | int]:
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", path.name))]
-
-
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES
+    return path.name.lower().endswith(PICTURE_SUFFIXES) or is_dicom(path)

@@ -13,7 +13,7 @@ from xrcam_jax.runtime.memory import compiled_bytes, free_bytes
 CPU_LIMIT, LIMIT = 32, 1024
 
 
-def largest_batch_size(explain: Explainer, size: tuple[int, int], devices: int = 1) -> int:
+def largest_batch_size(explain: Explainer, size: tuple[int, int], devices: int = 1, channels: int = 3) -> int:
     """Returns the size of the largest batch that there is memory for.
 
     What counts is the one program of all methods that need no changed versions of the batch; the others run in chunks.
@@ -23,6 +23,7 @@ def largest_batch_size(explain: Explainer, size: tuple[int, int], devices: int =
       explain: the methods and the model.
       size: (height, width) of the pictures.
       devices: how many devices the batch is laid across.
+      channels: of the pictures.
 
     Returns:
       The same power of two for each device, up to ``CPU_LIMIT`` or ``LIMIT``; 1 for each if there is memory for none.
@@ -40,7 +41,7 @@ def largest_batch_size(explain: Explainer, size: tuple[int, int], devices: int =
     program = jax.jit(partial(explain.explain, methods=methods), compiler_options=dict(compiler_options()))
 
     def needed(batch: int) -> int:
-        images = jax.ShapeDtypeStruct((batch, *size, 3), "float32")
+        images = jax.ShapeDtypeStruct((batch, *size, channels), "float32")
         return compiled_bytes(program.lower(parameters, images).compile())
 
     if jax.default_backend() == "cpu":

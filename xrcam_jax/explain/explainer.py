@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import Case, Function, Progress, no_progress
+from xrcam_jax.classes import class_count
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.explanation import Explanation, Shown, collect, with_maps
 from xrcam_jax.explain.functional import as_function
@@ -33,7 +34,7 @@ class Explainer:
 
     Args:
       model: an NNX module, a bound Linen module, a model from :mod:`xrcam_jax.explain.adapters` or a function, from
-        images to logits (b, n).
+        images to logits (b, n). One that returns a single logit (b, 1) has two classes, see :mod:`xrcam_jax.classes`.
       methods: names in ``xrcam_jax.METHODS``.
       layers: names and globs of layers, as :func:`xrcam_jax.layers` lists them, and ``"input"``; for class activation
         maps they must have shape (b, h, w, k). By default all places of :func:`xrcam_jax.mark` for maps of activations,
@@ -121,8 +122,9 @@ class Explainer:
         images = self._checked(images)
         outputs = outline(self._function, images, self.parameters).outputs
         if outputs is None or len(outputs) != 2:
-            raise ValueError(f"the model must return logits (b, n), got {outputs or 'a tree of arrays'}")
-        classes = outputs[1]
+            found = "a tree of arrays" if outputs is None else outputs
+            raise ValueError(f"the model must return logits (b, n), and (b, 1) for a single one; got {found}")
+        classes = class_count(outputs[1])
         if targets is not None and top_k is not None:
             raise ValueError("give targets or top_k, not both")
         if top_k is not None and not 1 <= top_k <= classes:

@@ -20,8 +20,8 @@ class Explanation:
     """Holds what an :class:`xrcam_jax.Explainer` finds out about a batch; all arrays stay on the device.
 
     Attributes:
-      logits: of n classes, (b, n).
-      targets: the explained classes, (b,), or (b, t) when several were asked for.
+      logits: what the model returns, (b, n).
+      targets: the explained classes, (b,), or (b, t) when several were asked for; 0 or 1 if n is 1.
       maps: saliency maps in [0, 1] by method and layer, (b, h, w) or (b, t, h, w).
       raw: what the maps show, signed and at the layer's own size (p, q), by method and layer: the weighted sum of
         activations, or an attribution's sum (or largest absolute value) over the channels.

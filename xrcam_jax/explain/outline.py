@@ -14,7 +14,8 @@ from jaxtyping import PyTree
 from xrcam_jax.attribution.case import INPUT, Function
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
 from xrcam_jax.explain.kinds import Kind
-from xrcam_jax.lrp.composites import gradient, relevance_cam
+from xrcam_jax.lrp.assignments import Composite
+from xrcam_jax.lrp.composites import deep_lift, gradient, relevance_cam
 from xrcam_jax.lrp.layers import Layers, has_marks_in_loops, last_of_each_size
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import marks_of, trace
@@ -183,11 +184,18 @@ def layers_of(
 @lru_cache(maxsize=128)
 def _is_behind_pooling(function: Function, layer: str, known: Shapes) -> bool:
     """Says whether nothing but global pooling and a linear layer follows ``layer``."""
+    # Maxima keep their derivative by the first composite, and by the second, all that is linear does.
+    kinds = [_kinds_behind(function, layer, known, rules) for rules in (relevance_cam(), deep_lift())]
+    return kinds == [["dense", "sum"], []]
+
+
+def _kinds_behind(function: Function, layer: str, known: Shapes, rules: Composite) -> list[str] | None:
+    """Returns the kinds of the operations behind ``layer`` that have a rule; None if one cannot have one."""
     closed, _ = trace(jax.jit(function), *of_shapes(*known))
-    rules, explained = relevance_cam(), _explained(closed)
+    explained = _explained(closed)
     program, names = with_layers(closed, rules, explained, [layer])
     try:
         _, sites = make_plan(program, rules, explained, frozenset(names))
     except NotImplementedError:
-        return False
-    return sorted(site.kind for site in sites) == ["dense", "sum"]
+        return None
+    return sorted(site.kind for site in sites)

@@ -1,8 +1,9 @@
 """Single-pass methods: one forward pass and one backward pass for each signal, for all methods and layers together."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, TypeGuard
 
 import jax
@@ -13,9 +14,11 @@ from xrcam_jax.attribution.case import INPUT, Case, Function
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.attribution.targets import over_targets
 from xrcam_jax.cam.saliency import weighted_sum
+from xrcam_jax.classes import class_logits
 from xrcam_jax.explain.kinds import Channels, Found, Kind, Where, keywords, split
 from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.lrp.program import trace
+from xrcam_jax.lrp.sides import seed_of_sides
 from xrcam_jax.lrp.transform import Tapped, tap_program
 from xrcam_jax.marks import mark
 from xrcam_jax.runtime.compiling import compiled
@@ -167,7 +170,7 @@ def run_together(requests: tuple[Request, ...], case: Case) -> dict[str, dict[st
       >>> from xrcam_jax.explain.methods import METHODS
       >>> from xrcam_jax.explain.passes import Request, run_together
       >>> model = lambda images, parameters: (images**2).sum((1, 2))
-      >>> case = Case(model, (), jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1), jnp.array([[0]]))
+      >>> case = Case(model, (), jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1), jnp.array([[1]]))
       >>> request = Request("gradient", METHODS["gradient"].kind, ("input",))
       >>> run_together((request,), case)["gradient"]["input"].values.ravel().tolist()
       [2.0, 6.0]
@@ -190,7 +193,7 @@ def single_pass(
     Args:
       images: preprocessed.
       parameters: of the model.
-      targets: t classes of each image to explain; the ``top_k`` likeliest by default.
+      targets: t classes of each image to explain, 0 or 1 of a model of one output; the ``top_k`` likeliest by default.
       function: the model.
       requests: what is wanted.
       top_k: how many classes are explained if there are no ``targets``.
@@ -213,27 +216,49 @@ def single_pass(
       ([[10.0, 20.0]], [[1]], [4.0, 12.0])
     """
     taps = _taps(images, parameters, function, requests)
-    logits = next(iter(taps.values())).outputs[0] if taps else function(images, parameters)
+    logits = next(iter(taps.values())).logits if taps else function(images, parameters)
     if targets is None:
         # Of one class argmax is enough: top_k would gather a batch that is laid across devices.
-        targets = logits.argmax(1, keepdims=True) if top_k == 1 else jax.lax.top_k(logits, top_k)[1]
+        each = class_logits(logits)
+        targets = each.argmax(1, keepdims=True) if top_k == 1 else jax.lax.top_k(each, top_k)[1]
         targets = targets.astype(jnp.int32)
 
     def find(target: Int[Array, " b"]) -> dict[str, dict[str, Found]]:
         arrived = {}
         for signal in dict.fromkeys(request.kind.signal for request in requests):
-            tapped = taps[signal.composite]
-            arriving = tapped.pullback([signal.seed(logits, target)])
-            arrived[signal] = {layer: (tapped.activations[layer], arriving[layer]) for layer in arriving}
+            arrived[signal] = taps[signal.composite].arrived(signal, target)
         return {r.name: {layer: r.kind.find(*arrived[r.kind.signal][layer]) for layer in r.layers} for r in requests}
 
     return logits, targets, over_targets(find, targets, axis=1)
 
 
+@dataclass(frozen=True)
+class _Tapped:
+    """Holds a model with the taps of one composite.
+
+    Attributes:
+      composite: the rules.
+      logits: what the model returns.
+      found: the activations and the pullback to all layers where the composite's signals are wanted. Of a model of one
+        output it is that of the model's two sides.
+    """
+
+    composite: Composite
+    logits: Float[Array, "b n"]
+    found: Tapped
+
+    def arrived(self, signal: Signal, target: Int[Array, " b"]) -> dict[str, tuple[Array, Array]]:
+        """Returns by layer the activation there, and what of a signal arrives."""
+        one_output = self.logits.shape[1] == 1
+        seed = partial(seed_of_sides, signal.seed, self.composite) if one_output else signal.seed
+        arriving = self.found.pullback([seed(self.logits, target)])
+        return {layer: (self.found.activations[layer], arriving[layer]) for layer in arriving}
+
+
 def _taps(
     images: Float[Array, "b h w c"], parameters: PyTree, function: Function, requests: Sequence[Request]
-) -> dict[Composite, Tapped]:
-    """Returns by composite the outputs, the activations and the pullback to all layers where its signals are wanted."""
+) -> dict[Composite, _Tapped]:
+    """Returns by composite the model with taps at all layers where its signals are wanted."""
     wanted: dict[Composite, dict[str, None]] = {}
     for request in requests:
         wanted.setdefault(request.kind.signal.composite, {}).update(dict.fromkeys(request.layers))
@@ -244,7 +269,10 @@ def _taps(
     closed, _ = trace(f, images, parameters)
     values = jax.tree.leaves((images, parameters))
     explained = [True] + [False] * (len(values) - 1)
-    return {
-        composite: tap_program(closed, composite, explained, values, tuple(layers))
-        for composite, layers in wanted.items()
-    }
+    one_output = closed.out_avals[0].shape[1] == 1
+
+    def tap(composite: Composite, layers: Iterable[str]) -> _Tapped:
+        found = tap_program(closed, composite, explained, values, tuple(layers), sides=one_output)
+        return _Tapped(composite, found.outputs[0][:, 1:] if one_output else found.outputs[0], found)
+
+    return {composite: tap(composite, layers) for composite, layers in wanted.items()}

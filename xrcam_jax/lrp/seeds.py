@@ -1,6 +1,9 @@
 """Seeds are the relevance that is put at the logits, for the chosen class and against the others.
 
 In the descriptions L_t is the logit of the target, N the number of classes, and p their probabilities by softmax.
+
+A network of one output z has two classes, of the logits -z and z. Seeds that contrast classes are for the network that
+:func:`xrcam_jax.two_sided` makes of it, which has these as outputs.
 """
 
 import jax
@@ -14,15 +17,18 @@ Targets = Int[Array | np.ndarray, " b"]
 
 
 def _at(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
+    """Returns by how much the target's logit grows with each output."""
+    if logits.shape[-1] == 1:
+        return (2 * targets[..., None] - 1).astype(logits.dtype)
     return jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
 
 
 def unit(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
-    """Returns 1 at the target and 0 elsewhere: the seed of a gradient.
+    """Returns 1 at the target and 0 elsewhere: the seed of a gradient; of one output 1 for class 1 and -1 for class 0.
 
     Args:
       logits: what the model returns, of shape (B, N).
-      targets: the class to explain in each example, 0 to N - 1, of shape (B,).
+      targets: the class to explain in each example, 0 to N - 1, of shape (B,); 0 or 1 if there is one output.
 
     Returns:
       The relevance of the logits, of shape (B, N) and their dtype.
@@ -46,6 +52,9 @@ def contrastive(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     Returns:
       The relevance of the logits, of shape (B, N) and their dtype.
 
+    Raises:
+      ValueError: there is only one output.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax import seeds
@@ -55,16 +64,17 @@ def contrastive(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     References:
       lee2021
     """
+    _check_contrast("contrastive", logits)
     at = _at(logits, targets)
     return at - (1 - at) / logits.shape[-1]
 
 
 def one_hot(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
-    """Returns L_t at the target and 0 elsewhere.
+    """Returns L_t at the target and 0 elsewhere; of one output z it is z for class 1 and -z for class 0.
 
     Args:
       logits: what the model returns, of shape (B, N).
-      targets: the class to explain in each example, 0 to N - 1, of shape (B,).
+      targets: the class to explain in each example, 0 to N - 1, of shape (B,); 0 or 1 if there is one output.
 
     Returns:
       The relevance of the logits, of shape (B, N) and their dtype.
@@ -91,6 +101,9 @@ def clrp(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     Returns:
       The relevance of the logits, of shape (B, N) and their dtype.
 
+    Raises:
+      ValueError: there is only one output.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax import seeds
@@ -100,6 +113,7 @@ def clrp(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     References:
       lee2021
     """
+    _check_contrast("clrp", logits)
     return contrastive(logits, targets) * _target_logit(logits, targets)
 
 
@@ -114,7 +128,7 @@ def clrp_zero_sum(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
       The relevance of the logits, of shape (B, N) and their dtype.
 
     Raises:
-      ValueError: there is only one class.
+      ValueError: there is only one output.
 
     Example:
       >>> import jax.numpy as jnp
@@ -125,11 +139,9 @@ def clrp_zero_sum(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     References:
       gu2019
     """
-    classes = logits.shape[-1]
-    if classes < 2:
-        raise ValueError(f"clrp_zero_sum contrasts classes: it needs at least 2, got logits of shape {logits.shape}")
+    _check_contrast("clrp_zero_sum", logits)
     at = _at(logits, targets)
-    return (at - (1 - at) / (classes - 1)) * _target_logit(logits, targets)
+    return (at - (1 - at) / (logits.shape[-1] - 1)) * _target_logit(logits, targets)
 
 
 def sglrp(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
@@ -142,6 +154,9 @@ def sglrp(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     Returns:
       The relevance of the logits, of shape (B, N) and their dtype.
 
+    Raises:
+      ValueError: there is only one output.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax import seeds
@@ -151,6 +166,7 @@ def sglrp(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     References:
       iwana2019
     """
+    _check_contrast("sglrp", logits)
     p = jax.nn.softmax(logits, axis=-1)
     p_t = jnp.take_along_axis(p, targets[..., None], axis=-1)
     return p_t * (_at(logits, targets) - p)
@@ -158,3 +174,11 @@ def sglrp(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
 
 def _target_logit(logits: Logits, targets: Targets) -> Float[Array, "b 1"]:
     return jnp.take_along_axis(logits, targets[..., None], axis=-1)
+
+
+def _check_contrast(name: str, logits: Logits) -> None:
+    if logits.shape[-1] < 2:
+        raise ValueError(
+            f"{name} contrasts classes: it needs at least 2, got logits of shape {logits.shape}; explain "
+            "xr.two_sided(model) in the place of a model of one output"
+        )

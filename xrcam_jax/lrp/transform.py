@@ -17,6 +17,7 @@ from xrcam_jax.lrp.layers import Layers, has_marks_in_loops, insertions
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import Insertions, Probes, Program, flatten, marks_of, trace
 from xrcam_jax.lrp.scopes import find_layers
+from xrcam_jax.lrp.sides import with_sides
 
 #: The relevance of the output: a tree of arrays, or a function of the output that returns one.
 Seed = Any
@@ -288,6 +289,8 @@ def tap_program(
     explained: Sequence[bool],
     values: Sequence[Any],
     marks: Sequence[str] | None,
+    *,
+    sides: bool = False,
 ) -> Tapped:
     """Runs a traced model forward with taps at its marks; :func:`taps` without a seed.
 
@@ -297,6 +300,7 @@ def tap_program(
       explained: for each of its inputs, whether it is explained.
       values: its inputs.
       marks: names and globs of the layers that are wanted; None means all marks.
+      sides: whether the model's one output z is to become (-z, z), see :func:`xrcam_jax.lrp.sides.two_sided`.
 
     Returns:
       The outputs, the activations, and the pullback to the marks.
@@ -317,6 +321,7 @@ def tap_program(
       [3.0, 30.0]
     """
     program, names = with_layers(closed, composite, explained, marks)
+    program = with_sides(program, explained) if sides else program
     found = marks_of(program)
     plan, _ = make_plan(program, composite, explained, frozenset(names))
 

@@ -128,7 +128,7 @@ def scores_when(change: Hidden | Kept, case: Case, maps: Maps, *, score: Score =
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.metrics.faithfulness import Hidden, Kept, scores_when
       >>> brightness = lambda images, parameters: images.sum((1, 2)) * parameters
-      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.zeros((1, 1), int))
+      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.ones((1, 1), int))
       >>> maps = jnp.array([[[[0.0, 1.0]]]])
       >>> [scores_when(change, case, maps, score="logit").tolist() for change in (Hidden(), Kept())]
       [[[1.0]], [[2.0]]]
@@ -154,7 +154,7 @@ def intact_scores(case: Case, *, score: Score = "probability") -> Float[Array, "
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.metrics.faithfulness import intact_scores
       >>> brightness = lambda images, parameters: images.sum((1, 2)) * parameters
-      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.zeros((1, 1), int))
+      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.ones((1, 1), int))
       >>> intact_scores(case, score="logit").tolist()
       [3.0]
     """
@@ -262,7 +262,7 @@ def ordered_scores(
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.metrics.faithfulness import ordered_scores
       >>> brightness = lambda images, parameters: images.sum((1, 2)) * parameters
-      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.zeros((1, 1), int))
+      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.ones((1, 1), int))
       >>> maps = jnp.array([[[[0.1, 0.9]]]])
       >>> ordered_scores(case, maps, "deletion", steps=2, score="logit").ravel().tolist()
       [3.0, 1.0, 0.0]

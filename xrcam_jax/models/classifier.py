@@ -8,18 +8,21 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Real
 
 from xrcam_jax.models.specs import find_spec
+from xrcam_jax.models.variant import Variant
 
 
 class Classifier(nnx.Module):
     """Maps pictures to class logits; :func:`xrcam_jax.create_model` builds one.
 
     Four layers are marked, ``"layer1"`` to ``"layer4"`` (see :func:`xrcam_jax.mark`): the last values of a quarter, an
-    eighth, a sixteenth and a 32nd of the picture's side. For stochastic passes without training,
-    ``model.set_attributes(deterministic=False)`` switches on dropout and leaves the norms alone.
+    eighth, a sixteenth and a 32nd of the picture's side, as far as the output stride lets them shrink. For stochastic
+    passes without training, ``model.set_attributes(deterministic=False)`` switches on dropout and leaves the norms
+    alone.
 
     Attributes:
       name: timm's name of the network.
-      num_classes: number of logits.
+      num_classes: number of logits; with 1 there are two classes (:mod:`xrcam_jax.classes`).
+      variant: in what it differs from others of its name.
       preprocessing: how pictures have to be prepared for it.
       dtype: what it computes in.
       param_dtype: what parameters and statistics are kept in.
@@ -30,16 +33,17 @@ class Classifier(nnx.Module):
     dropout: nnx.Dropout
     fc: nnx.Linear
 
-    def __init__(self, name: str, *, num_classes: int, dtype: DTypeLike):
+    def __init__(self, name: str, *, num_classes: int, variant: Variant, dtype: DTypeLike):
         if num_classes < 1:
             raise ValueError(f"num_classes has to be at least 1, got {num_classes}")
         self.name = name
         self.num_classes = num_classes
-        self.preprocessing = find_spec(name).preprocessing
+        self.variant = variant
+        self.preprocessing = find_spec(name).preprocessing.for_channels(variant.in_channels)
         self.dtype = jnp.dtype(dtype)
         self.param_dtype = _parameter_dtype(self.dtype)
 
-    def __call__(self, x: Real[Array | np.ndarray, "b h w 3"], *, rngs: nnx.Rngs | None = None) -> Float[Array, "b n"]:
+    def __call__(self, x: Real[Array | np.ndarray, "b h w c"], *, rngs: nnx.Rngs | None = None) -> Float[Array, "b n"]:
         """Computes the logits of a batch of preprocessed pictures.
 
         Args:
@@ -51,15 +55,16 @@ class Classifier(nnx.Module):
           The logits, in the model's dtype.
 
         Raises:
-          ValueError: ``x`` is not a batch of pictures with three channels, channels last.
+          ValueError: ``x`` is not a batch of pictures with as many channels as the network wants, channels last.
         """
-        if jnp.ndim(x) != 4 or jnp.shape(x)[-1] != 3:
+        channels = self.variant.in_channels
+        if jnp.ndim(x) != 4 or jnp.shape(x)[-1] != channels:
             raise ValueError(
-                f"{self.name} takes a batch of pictures, shape (batch, height, width, 3), got {jnp.shape(x)}"
+                f"{self.name} takes a batch of pictures, shape (batch, height, width, {channels}), got {jnp.shape(x)}"
             )
         return self.logits(jnp.asarray(x, self.dtype), rngs)
 
-    def logits(self, x: Float[Array, "b h w 3"], rngs: nnx.Rngs | None) -> Float[Array, "b n"]:
+    def logits(self, x: Float[Array, "b h w c"], rngs: nnx.Rngs | None) -> Float[Array, "b n"]:
         """Computes the logits of pictures that are known to be some."""
         raise NotImplementedError
 

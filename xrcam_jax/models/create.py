@@ -8,6 +8,7 @@ from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.efficientnet import EfficientNet
 from xrcam_jax.models.resnet import ResNet
 from xrcam_jax.models.specs import Spec, find_spec
+from xrcam_jax.models.variant import Variant
 
 
 def create_model(
@@ -15,6 +16,10 @@ def create_model(
     *,
     num_classes: int = 1000,
     dropout_rate: float = 0.0,
+    global_pool: str = "avg",
+    act_layer: str | None = None,
+    output_stride: int = 32,
+    in_channels: int = 3,
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
 ) -> Classifier:
@@ -22,18 +27,22 @@ def create_model(
 
     Args:
       name: one of :func:`xrcam_jax.list_models`.
-      num_classes: number of logits.
+      num_classes: number of logits; 1 for a network that decides between two classes (:mod:`xrcam_jax.classes`).
       dropout_rate: share of the activations that dropout sets to zero after each block, in training mode; in [0, 1).
+      global_pool: ``"avg"``, ``"max"``, ``"avgmax"`` or ``"catavgmax"``: what is made of the last layer's places.
+      act_layer: the activation in the place of the network's own, by timm's name, such as ``"silu"``.
+      output_stride: 32, 16 or 8: how many pixels apart the places of the last layer lie.
+      in_channels: 3, or 1 for grey pictures.
       dtype: what the network computes in. Parameters and statistics are kept in float32, or in float64 for
         a float64 network (which needs ``jax_enable_x64``), since bfloat16 would not hold a checkpoint exactly.
       rngs: random streams for parameters and dropout; ``nnx.Rngs(0)`` by default.
 
     Returns:
-      The network: a callable from ``(b, h, w, 3)`` pictures to ``(b, num_classes)`` logits.
+      The network: a callable from ``(b, h, w, in_channels)`` pictures to ``(b, num_classes)`` logits.
 
     Raises:
       ValueError: no network is called so (the message offers the nearest name), ``num_classes`` is less than
-        one, or ``dtype`` is not of floating point.
+        one, ``dtype`` is not of floating point, or another argument is none of these.
 
     Example:
       Only the shapes, since drawing the values takes a while:
@@ -48,6 +57,7 @@ def create_model(
         name,
         num_classes=num_classes,
         dropout_rate=dropout_rate,
+        variant=Variant(global_pool, act_layer, output_stride, in_channels),
         dtype=dtype,
         rngs=nnx.Rngs(0) if rngs is None else rngs,
     )

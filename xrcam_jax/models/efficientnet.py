@@ -19,6 +19,7 @@ from xrcam_jax.marks import mark
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.layers import Conv, batch_norm, scoped
 from xrcam_jax.models.specs import MobileSpec, MobileStage, find_spec
+from xrcam_jax.models.variant import ACTIVATIONS, PLAIN, Variant, pool, stage_strides
 from xrcam_jax.ops.materialised import materialised
 
 #: Channels of the first convolution, and of the last.
@@ -28,15 +29,16 @@ MARKS = {1: "layer1", 2: "layer2", 4: "layer3"}
 
 
 class Unit(nnx.Module):
-    """Convolves, normalises the batch and applies a ReLU that ends at 6.
+    """Convolves, normalises the batch and applies an activation, by default a ReLU that ends at 6.
 
     Args:
       features_in: input channels.
       features_out: output channels.
       size: height and width of the kernel, odd.
       stride: step along both axes.
+      dilation: distance between neighbouring taps along both axes.
       groups: number of groups.
-      relu6: whether there is a ReLU.
+      act: the activation, as for :class:`xrcam_jax.models.layers.ConvNorm`.
       tensorflow: as in :class:`xrcam_jax.models.specs.MobileSpec`.
       dtype: dtype of parameters and statistics.
       rngs: random streams for the parameters.
@@ -49,22 +51,23 @@ class Unit(nnx.Module):
         size: int = 1,
         *,
         stride: int = 1,
+        dilation: int = 1,
         groups: int = 1,
-        relu6: bool = True,
+        act: str | None = "relu6",
         tensorflow: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        options = {"stride": stride, "groups": groups, "same": tensorflow, "dtype": dtype, "rngs": rngs}
-        self.conv = Conv(features_in, features_out, size, **options)
+        options = {"stride": stride, "dilation": dilation, "groups": groups, "dtype": dtype, "rngs": rngs}
+        self.conv = Conv(features_in, features_out, size, same=tensorflow, **options)
         # timm draws by the outputs of a group here, and by those of all groups in its ResNets.
         self.conv.kernel[...] *= math.sqrt(groups)
         self.bn = batch_norm(features_out, epsilon=1e-3 if tensorflow else 1e-5, dtype=dtype, rngs=rngs)
-        self.relu6 = relu6
+        self.act = act
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         y = self.bn(self.conv(x)).astype(x.dtype)
-        return nnx.relu6(y) if self.relu6 else y
+        return y if self.act is None else ACTIVATIONS[self.act](y)
 
 
 class Block(nnx.Module):
@@ -74,6 +77,8 @@ class Block(nnx.Module):
       features_in: input channels.
       stage: the stage that the block is in.
       stride: step of the depthwise convolution.
+      dilation: of the depthwise convolution.
+      act: as for :class:`Unit`.
       tensorflow: as for :class:`Unit`.
       dtype: dtype of parameters and statistics.
       rngs: random streams for the parameters.
@@ -85,16 +90,18 @@ class Block(nnx.Module):
         stage: MobileStage,
         *,
         stride: int,
+        dilation: int,
+        act: str,
         tensorflow: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        unit = partial(Unit, tensorflow=tensorflow, dtype=dtype, rngs=rngs)
+        unit = partial(Unit, act=act, tensorflow=tensorflow, dtype=dtype, rngs=rngs)
         width = stage.expansion * features_in
         if stage.expansion > 1:
             self.expand = unit(features_in, width)
-        self.depthwise = unit(width, width, stage.size, stride=stride, groups=width)
-        self.project = unit(width, stage.features, relu6=False)
+        self.depthwise = unit(width, width, stage.size, stride=stride, dilation=dilation, groups=width)
+        self.project = unit(width, stage.features, act=None)
         self.names = ("expand", "depthwise", "project")[stage.expansion == 1 :]
         self.residual = stride == 1 and features_in == stage.features
 
@@ -118,27 +125,32 @@ class EfficientNet(Classifier):
         *,
         num_classes: int,
         dropout_rate: float,
+        variant: Variant = PLAIN,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        super().__init__(name, num_classes=num_classes, dtype=dtype)
+        super().__init__(name, num_classes=num_classes, variant=variant, dtype=dtype)
         spec = find_spec(name)
         if not isinstance(spec, MobileSpec):
             raise ValueError(f"{name} is not an EfficientNet")
-        options = {"tensorflow": spec.tensorflow, "dtype": self.param_dtype, "rngs": rngs}
-        self.stem = Unit(3, STEM, 3, stride=2, **options)
+        act = variant.act_layer or "relu6"
+        options = {"act": act, "tensorflow": spec.tensorflow, "dtype": self.param_dtype, "rngs": rngs}
+        self.stem = Unit(variant.in_channels, STEM, 3, stride=2, **options)
         self.blocks, features = nnx.List(), STEM
-        for stage in spec.stages:
+        strides = stage_strides(tuple(stage.stride for stage in spec.stages), 2, variant.output_stride)
+        for stage, (stride, first, dilation) in zip(spec.stages, strides, strict=True):
             blocks = nnx.List()
-            for j in range(stage.blocks):
-                blocks.append(Block(features, stage, stride=stage.stride if j == 0 else 1, **options))
-                features = stage.features
+            for _ in range(stage.blocks):
+                # The first block has the stride of its stage, and the dilation of the stage before.
+                blocks.append(Block(features, stage, stride=stride, dilation=first, **options))
+                stride, first, features = 1, dilation, stage.features
             self.blocks.append(blocks)
         self.head = Unit(features, HEAD, **options)
         self.dropout = nnx.Dropout(dropout_rate, rngs=rngs if dropout_rate else None)
-        self.fc = nnx.Linear(HEAD, num_classes, dtype=self.dtype, param_dtype=self.param_dtype, rngs=rngs)
+        features = HEAD * (2 if variant.global_pool == "catavgmax" else 1)
+        self.fc = nnx.Linear(features, num_classes, dtype=self.dtype, param_dtype=self.param_dtype, rngs=rngs)
 
-    def logits(self, x: Float[Array, "b h w 3"], rngs: nnx.Rngs | None) -> Float[Array, "b n"]:
+    def logits(self, x: Float[Array, "b h w c"], rngs: nnx.Rngs | None) -> Float[Array, "b n"]:
         """Computes the logits of pictures that are known to be some."""
         y = scoped("stem", self.stem, x)
         for i, blocks in enumerate(self.blocks):
@@ -146,4 +158,4 @@ class EfficientNet(Classifier):
                 y = self.dropout(scoped(f"blocks/{i}/{j}", block, y), rngs=rngs)
             y = mark(y, MARKS[i]) if i in MARKS else y
         y = mark(scoped("head", self.head, y), "layer4")
-        return scoped("fc", self.fc, y.mean(axis=(1, 2)))
+        return scoped("fc", self.fc, pool(y, self.variant.global_pool))

@@ -10,6 +10,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
+from xrcam_jax.models.variant import ACTIVATIONS
 from xrcam_jax.ops.batch_norm import normalise_batch
 from xrcam_jax.ops.grouped_conv import grouped_conv
 from xrcam_jax.ops.pointwise_conv import pointwise_conv
@@ -132,7 +133,7 @@ def batch_norm(features: int, *, epsilon: float = 1e-5, dtype: DTypeLike, rngs: 
 
 
 class ConvNorm(nnx.Module):
-    """Convolves, normalises the batch and applies a ReLU.
+    """Convolves, normalises the batch and applies an activation.
 
     Args:
       features_in: as for :class:`Conv`.
@@ -141,7 +142,7 @@ class ConvNorm(nnx.Module):
       stride: as for :class:`Conv`.
       dilation: as for :class:`Conv`.
       groups: as for :class:`Conv`.
-      relu: whether there is a ReLU.
+      act: the activation, a key of :data:`xrcam_jax.models.variant.ACTIVATIONS`; None for none.
       dtype: dtype of parameters and statistics.
       rngs: random streams for the parameters.
     """
@@ -155,7 +156,7 @@ class ConvNorm(nnx.Module):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
-        relu: bool = True,
+        act: str | None = "relu",
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -170,11 +171,11 @@ class ConvNorm(nnx.Module):
             rngs=rngs,
         )
         self.bn = batch_norm(features_out, dtype=dtype, rngs=rngs)
-        self.relu = relu
+        self.act = act
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         y = self.bn(self.conv(x)).astype(x.dtype)
-        return nnx.relu(y) if self.relu else y
+        return y if self.act is None else ACTIVATIONS[self.act](y)
 
 
 def _he_normal(key: Key[Array, ""], shape: tuple[int, int, int, int], dtype: DTypeLike) -> Float[Array, "kh kw i o"]:

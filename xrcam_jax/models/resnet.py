@@ -20,6 +20,7 @@ from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.layers import ConvNorm, scoped
 from xrcam_jax.models.selective_kernel import SelectiveKernel
 from xrcam_jax.models.specs import Spec, find_spec
+from xrcam_jax.models.variant import ACTIVATIONS, PLAIN, Variant, pool, stage_strides
 from xrcam_jax.ops.materialised import materialised
 from xrcam_jax.ops.max_pool import max_pool
 
@@ -27,13 +28,15 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class Block(nnx.Module):
-    """Applies convolutions in a row, adds the input and ends in a ReLU: a residual block.
+    """Applies convolutions in a row, adds the input and ends in an activation: a residual block.
 
     Args:
       features_in: input channels.
       planes: 64, 128, 256, 512 by stage, unless the network is a narrow one.
       spec: the network's shape.
       stride: step of the 3x3 convolution and of the shortcut.
+      dilations: of the first 3x3 convolution, and of the second where there is one.
+      act: the activation, as for :class:`xrcam_jax.models.layers.ConvNorm`.
       dtype: dtype of the parameters.
       rngs: random streams for the parameters.
     """
@@ -45,35 +48,41 @@ class Block(nnx.Module):
         spec: Spec,
         *,
         stride: int,
+        dilations: tuple[int, int],
+        act: str,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        conv = partial(ConvNorm, dtype=dtype, rngs=rngs)
+        conv = partial(ConvNorm, act=act, dtype=dtype, rngs=rngs)
+        first, second = dilations
         if spec.selective_kernel is None:
-            spatial = partial(conv, size=3)
+            spatial = partial(conv, size=3, dilation=first)
         else:
-            spatial = partial(SelectiveKernel, spec=spec.selective_kernel, dtype=dtype, rngs=rngs)
+            spatial = partial(
+                SelectiveKernel, spec=spec.selective_kernel, dilation=first, act=act, dtype=dtype, rngs=rngs
+            )
 
         features_out = spec.expansion * planes
         if spec.bottleneck:
             width = planes * spec.base_width // 64 * spec.groups
             self.conv1 = conv(features_in, width, 1)
             self.conv2 = spatial(width, width, stride=stride, groups=spec.groups)
-            self.conv3 = conv(width, features_out, 1, relu=False)
+            self.conv3 = conv(width, features_out, 1, act=None)
         else:
             self.conv1 = spatial(features_in, planes, stride=stride)
-            self.conv2 = conv(planes, features_out, 3, relu=False)
+            self.conv2 = conv(planes, features_out, 3, dilation=second, act=None)
         self.names = ("conv1", "conv2", "conv3")[: 3 if spec.bottleneck else 2]
+        self.act = act
 
         reshapes = stride != 1 or features_in != features_out
-        self.downsample = conv(features_in, features_out, 1, stride=stride, relu=False) if reshapes else None
+        self.downsample = conv(features_in, features_out, 1, stride=stride, act=None) if reshapes else None
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         y = x
         for name in self.names:
             y = scoped(name, getattr(self, name), y)
         shortcut = x if self.downsample is None else scoped("downsample", self.downsample, x)
-        return materialised(nnx.relu(y + shortcut))
+        return materialised(ACTIVATIONS[self.act](y + shortcut))
 
 
 class ResNet(Classifier):
@@ -88,27 +97,34 @@ class ResNet(Classifier):
         *,
         num_classes: int,
         dropout_rate: float,
+        variant: Variant = PLAIN,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        super().__init__(name, num_classes=num_classes, dtype=dtype)
+        super().__init__(name, num_classes=num_classes, variant=variant, dtype=dtype)
         spec = find_spec(name)
         if not isinstance(spec, Spec):
             raise ValueError(f"{name} is not a ResNet")
-        self.conv1 = ConvNorm(3, spec.planes, 7, stride=2, dtype=self.param_dtype, rngs=rngs)
+        options = {"act": variant.act_layer or "relu", "dtype": self.param_dtype, "rngs": rngs}
+        self.conv1 = ConvNorm(variant.in_channels, spec.planes, 7, stride=2, **options)
         features = spec.planes
+        strides = stage_strides((1, 2, 2, 2), 4, variant.output_stride)
         for i, (stage, depth) in enumerate(zip(STAGES, spec.depths, strict=True)):
             planes, blocks = spec.planes * 2**i, nnx.List()
-            for j in range(depth):
-                stride = 2 if i > 0 and j == 0 else 1
-                blocks.append(Block(features, planes, spec, stride=stride, dtype=self.param_dtype, rngs=rngs))
+            stride, first, dilation = strides[i]
+            for _ in range(depth):
+                # The first block has the stride of its stage, and the dilation of the stage before.
+                how = {"stride": stride, "dilations": (first, dilation)}
+                blocks.append(Block(features, planes, spec, **how, **options))
+                stride, first = 1, dilation
                 features = spec.expansion * planes
             setattr(self, stage, blocks)
         # One module serves all blocks, since its stream of keys moves on with each use.
         self.dropout = nnx.Dropout(dropout_rate, rngs=rngs if dropout_rate else None)
+        features *= 2 if variant.global_pool == "catavgmax" else 1
         self.fc = nnx.Linear(features, num_classes, dtype=self.dtype, param_dtype=self.param_dtype, rngs=rngs)
 
-    def logits(self, x: Float[Array, "b h w 3"], rngs: nnx.Rngs | None) -> Float[Array, "b n"]:
+    def logits(self, x: Float[Array, "b h w c"], rngs: nnx.Rngs | None) -> Float[Array, "b n"]:
         """Computes the logits of pictures that are known to be some."""
         y = scoped("conv1", self.conv1, x)
         y = max_pool(y, window=3, stride=2, padding=1)
@@ -116,4 +132,4 @@ class ResNet(Classifier):
             for i, block in enumerate(getattr(self, stage)):
                 y = self.dropout(scoped(f"{stage}/{i}", block, y), rngs=rngs)
             y = mark(y, stage)
-        return scoped("fc", self.fc, y.mean(axis=(1, 2)))
+        return scoped("fc", self.fc, pool(y, self.variant.global_pool))

@@ -40,6 +40,8 @@ def attention_width(channels: int, spec: SelectiveKernelSpec) -> int:
 class Attention(nnx.Module):
     """Weights the paths, per picture and channel; over the paths the weights sum to one.
 
+    Its hidden features go through a ReLU whatever the network's activation is, as timm has it.
+
     Args:
       channels: number of channels of each path.
       spec: the proportions.
@@ -68,6 +70,8 @@ class SelectiveKernel(nnx.Module):
       features_out: output channels of each path and of their sum.
       spec: the proportions.
       stride: step of both paths.
+      dilation: of both paths, besides that which tells them apart.
+      act: the activation of both paths, as for :class:`xrcam_jax.models.layers.ConvNorm`.
       groups: number of groups of both paths.
       dtype: dtype of the parameters.
       rngs: random streams for the parameters.
@@ -80,6 +84,8 @@ class SelectiveKernel(nnx.Module):
         spec: SelectiveKernelSpec,
         *,
         stride: int = 1,
+        dilation: int = 1,
+        act: str | None = "relu",
         groups: int = 1,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
@@ -91,12 +97,13 @@ class SelectiveKernel(nnx.Module):
                 features_out,
                 3,
                 stride=stride,
-                dilation=dilation,
+                dilation=dilation * reach,
+                act=act,
                 groups=groups,
                 dtype=dtype,
                 rngs=rngs,
             )
-            for dilation in DILATIONS
+            for reach in DILATIONS
         )
         self.attn = Attention(features_out, spec, dtype=dtype, rngs=rngs)
         self.split_input = spec.split_input

@@ -1,34 +1,30 @@
-"""Opening one picture and decoding it; no other file of the package does.
+"""Opening one file of pictures; no other file of the package decides what a file is.
 
-Whatever a file holds (grey, 16 bits, a palette, transparency, a camera held sideways), RGB arrays of shape (h, w, 3)
-come out. What cannot be read is named and never silently half read.
+Files are told apart by content, not by suffix, and each family of formats has a reader of its own. Whatever a file
+holds (grey, 16 bits, a palette, transparency, a camera held sideways), RGB arrays of shape (h, w, 3) come out. What
+cannot be read, or says something of itself that is not honoured, is named and never silently half read.
 """
 
 import io
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
-# Formats are told apart by content, not by suffix. The list is closed, as Pillow also knows formats for which it
-# starts other programs.
-PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+from xrcam_jax.pictures.pages import RGB, Grey, Page, Pages, PathLike, Refusal
+from xrcam_jax.pictures.signatures import format_of
 
-PathLike = str | os.PathLike[str]
-# Pictures of any size: a name in place of "_" would ask for the same size of all that one function handles.
-RGB = UInt8[np.ndarray, "_ _ 3"]
-Grey = UInt8[np.ndarray, "_ _"]
+__all__ = ["RGB", "Grey", "PathLike", "format_and_size", "opened", "read_grey", "read_rgb"]
 
 
 def read_rgb(path: PathLike, *, single: bool = False) -> RGB:
     """Reads one picture upright in RGB.
 
     Args:
-      path: of the file. Grey of 16 bits is scaled from its full range, and transparency is ignored.
+      path: of the file. Intensities are scaled from their full range, and transparency is ignored.
       single: whether a file of several pictures is refused; otherwise the first is read.
 
     Returns:
@@ -46,14 +42,10 @@ def read_rgb(path: PathLike, *, single: bool = False) -> RGB:
       ...     read_rgb(f"{folder}/red.png").tolist()
       [[[255, 0, 0], [255, 0, 0]]]
     """
-    with opened(path) as file:
-        pixels = decoded(path, file)
-    if single:
-        with opened(path) as file:
-            held = getattr(file, "n_frames", 1)
-        if held > 1:
-            raise ValueError(f"{path}: holds {held} pictures; expected one each, or a video")
-    return pixels
+    with opened(path) as pages:
+        if single and pages.count > 1:
+            raise ValueError(f"{path}: holds {pages.count} pictures; expected one each, or a video")
+        return pages.read(0).pixels
 
 
 def read_grey(path: PathLike) -> Grey:
@@ -123,72 +115,79 @@ def format_and_size(content: bytes, formats: Sequence[str]) -> tuple[str, tuple[
     return picture.format, picture.size
 
 
-def opened(path: PathLike) -> Image.Image:
-    """Opens a picture and reads no more than its header.
+@contextmanager
+def opened(path: PathLike) -> Iterator[Pages]:
+    """Opens a file of one or more pictures and reads no more than its headers.
 
     Args:
       path: of the file.
 
     Returns:
-      The picture for :func:`decoded`; as a context manager it closes the file.
+      Its pages, as a context manager that closes the file. Reading a page raises ValueError, naming the page that is
+      damaged or says something of itself that is not honoured.
 
     Raises:
       ValueError: naming the file that is missing, not a picture or has a damaged header.
 
     Example:
       >>> from xrcam_jax.pictures.decode import opened
-      >>> opened("missing.png")
+      >>> with opened("missing.png") as pages:
+      ...     pages.count
       Traceback (most recent call last):
       ...
       ValueError: missing.png: no such file
     """
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        return Image.open(path, formats=PICTURE_FORMATS)
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"{path}: neither a picture ({', '.join(PICTURE_FORMATS)}) nor a video") from None
+        reader = _reader(path)
+        inner = reader.__enter__()
+    except ModuleNotFoundError as error:
+        extra = {"pydicom": "dicom", "nibabel": "nifti"}.get(error.name or "", "")
+        raise ValueError(f"{path}: {error.name} is needed to read it: pip install 'xrcam-jax[{extra}]'") from error
     except Exception as error:
-        raise _damaged(path, error) from error
-
-
-def decoded(path: PathLike, file: Image.Image) -> RGB:
-    """Decodes a picture upright in RGB.
-
-    Args:
-      path: of the file, for messages.
-      file: the picture, as :func:`opened` returns it.
-
-    Returns:
-      The picture.
-
-    Raises:
-      ValueError: naming the file that is damaged or whose pixels have no known range.
-
-    Example:
-      >>> from PIL import Image
-      >>> from xrcam_jax.pictures.decode import decoded
-      >>> decoded("grey.png", Image.new("L", (1, 1), 9)).tolist()
-      [[[9, 9, 9]]]
-    """
+        # Decoders raise anything on damaged content, from SyntaxError to struct.error.
+        raise _named(str(path), error) from error
     try:
-        image = ImageOps.exif_transpose(file)
+        yield Pages(inner.count, lambda page: _read(path, inner, page))
+    finally:
+        reader.__exit__(None, None, None)
+
+
+def _reader(path: Path) -> AbstractContextManager[Pages]:
+    """Returns what reads a file of this kind; only then is its library loaded."""
+    match format_of(path):
+        case "TIFF":
+            from xrcam_jax.pictures import decode_tiff
+
+            return decode_tiff.opened(path)
+        case "DICOM":
+            from xrcam_jax.pictures import decode_dicom
+
+            return decode_dicom.opened(path)
+        case "NIfTI":
+            from xrcam_jax.pictures import decode_nifti
+
+            return decode_nifti.opened(path)
+        case "PNM":
+            from xrcam_jax.pictures import decode_pnm
+
+            return decode_pnm.opened(path)
+        case kind:
+            from xrcam_jax.pictures import decode_pillow
+
+            return decode_pillow.opened(path, kind)
+
+
+def _read(path: Path, pages: Pages, page: int) -> Page:
+    try:
+        return pages.read(page)
     except Exception as error:
-        raise _damaged(path, error) from error
-    if image.mode in ("I", "F"):
-        raise ValueError(f"{path}: 32-bit pixels have no known range, save it with 8 or 16 bits")
-    return _rgb(image)
+        raise _named(f"{path}, page {page + 1}" if pages.count > 1 else str(path), error) from error
 
 
-def _damaged(path: PathLike, error: Exception) -> ValueError:
-    """Names the file, whatever Pillow's decoders raised: that is anything from SyntaxError to struct.error."""
-    return ValueError(f"{path}: damaged or truncated picture ({error})")
-
-
-def _rgb(image: Image.Image) -> RGB:
-    if image.mode.startswith("I;16"):
-        grey = np.rint(np.asarray(image) / 257).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
+def _named(place: str, error: Exception) -> ValueError:
+    if isinstance(error, Refusal):
+        return ValueError(f"{place}: {error}")
+    return ValueError(f"{place}: damaged or truncated picture ({' '.join(str(error).split())})")

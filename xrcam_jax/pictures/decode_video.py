@@ -1,31 +1,68 @@
-"""Opening one video and decoding its frames; no other file of the package does."""
+"""Decoding the frames of one video, in the order in which they are shown."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
+import av
+from av.packet import Packet
+from av.video.frame import VideoFrame as Decoded
 
-from xrcam_jax.pictures.decode import RGB
+from xrcam_jax.pictures.deinterlace import deinterlaced
+from xrcam_jax.pictures.pages import RGB
+from xrcam_jax.pictures.video_file import Video, opened_video
+from xrcam_jax.pictures.video_pixels import Pixels, refusal
 
 # The length in a video's header is off by a frame or two in files that are perfectly sound.
 FRAMES_MISSING_AT_MOST = 2
 
 
-def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, Callable[[], RGB]]]:
-    """Goes through the frames 0, every, 2 * every, ... of a video.
+@dataclass(frozen=True)
+class VideoFrame:
+    """A frame of a video, which is called for its pixels.
+
+    Attributes:
+      path: of the video.
+      number: among all frames that are shown, from 0.
+      time: when it is shown, in seconds on the clock of its file.
+      decoded: what came out of the decoder.
+      pixels: converts it.
+    """
+
+    path: Path
+    number: int
+    time: float
+    decoded: Decoded
+    pixels: Pixels
+
+    def __call__(self) -> RGB:
+        """Returns the frame in RGB, upright and with square pixels.
+
+        Raises:
+          ValueError: naming the video and the frame that cannot be converted.
+        """
+        try:
+            return self.pixels.rgb(self.decoded)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: frame {self.number}: {error}") from error
+
+
+def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, VideoFrame]]:
+    """Goes through the frames 0, every, 2 * every, ... of a video, as they are shown.
+
+    Edit lists, quarter turns, mirrors and oblong pixels are applied, and interlaced frames are deinterlaced.
 
     Args:
       path: of the video.
       every: distance from one frame to the next, from 1.
 
     Returns:
-      The number of each frame and a function that reads it, before the next frame is asked for.
+      The number of each frame and what reads it.
 
     Raises:
-      ValueError: naming the video that is missing, damaged or ends early. A video that does not tell its length, such
-        as .mpg or .wmv, may end early unnoticed.
+      ValueError: naming the video that is missing, damaged or ends early, and the frame. A video that does not tell its
+        length, such as .mpg or .ts, may end early unnoticed.
 
     Example:
       >>> from pathlib import Path
@@ -35,26 +72,121 @@ def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, Callab
       ...
       ValueError: missing.mp4: no such file
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    frame = 0
-    with _captured(path) as capture:
+    with opened_video(path) as video:
+        try:
+            pixels = Pixels(video.stream.sample_aspect_ratio)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        for number, frame in enumerate(deinterlaced(_decoded(video))):
+            if number % every == 0:
+                yield number, VideoFrame(path, number, _time(video, number, frame), frame, pixels)
 
-        def read() -> RGB:
-            is_whole, pixels = capture.retrieve()
-            if not is_whole:
-                raise ValueError(f"{path}: damaged video, frame {frame} cannot be decoded")
-            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
-        expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        while capture.grab():
-            if frame % every == 0:
-                yield frame, read
-            frame += 1
-    if frame == 0:
-        raise ValueError(f"{path}: damaged, or not a video that OpenCV can read")
-    if frame < expected - FRAMES_MISSING_AT_MOST:
-        raise ValueError(f"{path}: damaged or truncated video, ends after {frame} of {expected} frames")
+def _time(video: Video, number: int, frame: Decoded) -> float:
+    if frame.pts is None or frame.time_base is None:
+        return number * video.period
+    return float(frame.pts * frame.time_base)
+
+
+@dataclass
+class _Progress:
+    """Says how far a video has been read.
+
+    Attributes:
+      packets: how many there were that are to be shown.
+      last: the latest time in them, in units of the stream, None before the first.
+      started: whether a packet came that needs no other.
+      is_cut: whether the file ends, or is damaged, within what it says it holds.
+    """
+
+    packets: int = 0
+    last: int | None = None
+    started: bool = False
+    is_cut: bool = False
+
+
+def _packets(video: Video, progress: _Progress) -> Iterator[Packet]:
+    """Yields what the decoder is given, at last an empty packet that makes it give out what it holds."""
+    try:
+        for packet in video.container.demux(video.stream):
+            progress.started |= packet.is_keyframe and not packet.is_corrupt
+            if packet.is_corrupt and progress.started:
+                progress.is_cut = True
+                break
+            time = packet.dts if packet.pts is None else packet.pts
+            if time is not None and not packet.is_discard:
+                progress.packets += 1
+                progress.last = max(time, time if progress.last is None else progress.last)
+            # An empty packet within a video repeats a frame. The decoder would take it for the end.
+            if packet.size:
+                yield packet
+        progress.is_cut |= _is_short(video, progress)
+    except av.FFmpegError:
+        progress.is_cut = True
+    end: Packet = Packet()
+    end.stream = video.stream
+    if video.stream.time_base is not None:
+        end.time_base = video.stream.time_base
+    yield end
+
+
+def _decoded(video: Video) -> Iterator[Decoded]:
+    """Yields all frames that are shown, and raises where one is damaged or missing."""
+    progress, number = _Progress(), 0
+    last: Decoded | None = None
+    for packet in _packets(video, progress):
+        for frame in _frames_of(video, packet, progress, number):
+            if last is None and frame.is_corrupt and not frame.key_frame:
+                # A video that was cut out of another may begin with frames that refer to those before the cut.
+                continue
+            if progress.is_cut and last and video.seconds(last.pts, frame.pts) > 1.5 * video.period:
+                # Frames are stored in another order than shown: those before this one are lost, and it has no number.
+                break
+            _check(video, number, frame, last or frame)
+            yield frame
+            number, last = number + 1, frame
+    if last is None:
+        raise ValueError(f"{video.path}: damaged, or not a video: no frame can be decoded")
+    if progress.is_cut:
+        of = f" of {video.frames}" if video.frames > number else ""
+        raise ValueError(f"{video.path}: damaged or truncated video, ends after {number}{of} frames")
+    # Half a period may be left, as each of two fields may have a time.
+    if video.seconds(last.pts, progress.last) > 0.75 * video.period:
+        raise _damaged(video, number, "it never came out of the decoder")
+
+
+def _frames_of(video: Video, packet: Packet, progress: _Progress, number: int) -> list[Decoded]:
+    try:
+        return video.stream.codec_context.decode(packet)
+    except av.FFmpegError as error:
+        if number == 0 and not progress.started:
+            return []
+        raise _damaged(video, number, error.strerror or str(error)) from error
+
+
+def _check(video: Video, number: int, frame: Decoded, before: Decoded) -> None:
+    """Refuses frames that are damaged, of another kind than the one before, or of unknown colours."""
+    if frame.is_corrupt:
+        raise _damaged(video, number, "parts of it are missing")
+    kinds = [(each.width, each.height, each.format.name, each.rotation) for each in (frame, before)]
+    if kinds[0] != kinds[1]:
+        now, then = ("{}x{} in {}, turned by {} degrees".format(*kind) for kind in kinds)
+        raise ValueError(f"{video.path}: frame {number} is {now}, those before are {then}")
+    colours = [(each.color_trc, each.color_primaries, each.colorspace) for each in (frame, before)]
+    if (frame is before or colours[0] != colours[1]) and (reason := refusal(frame)):
+        raise ValueError(f"{video.path}: frame {number}: {reason}")
+
+
+def _is_short(video: Video, progress: _Progress) -> bool:
+    """Tells whether the packets end before what the header promises."""
+    if video.is_indexed:
+        return progress.packets < video.frames - FRAMES_MISSING_AT_MOST
+    reached = video.seconds(0, progress.last) + video.period
+    return reached < video.duration - FRAMES_MISSING_AT_MOST * video.period
+
+
+def _damaged(video: Video, number: int, reason: str) -> ValueError:
+    return ValueError(f"{video.path}: damaged video, frame {number} cannot be decoded ({reason})")
 
 
 class VideoHeader(NamedTuple):
@@ -84,10 +216,11 @@ def video_header(path: Path) -> VideoHeader:
       >>> video_header(Path("missing.mp4"))
       VideoHeader(frames=0, rate=0.0)
     """
-    with _captured(path) as capture:
-        # OpenCV says -1 of what it cannot read.
-        frames, rate = (max(0.0, capture.get(entry)) for entry in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
-        return VideoHeader(int(frames), rate)
+    try:
+        with opened_video(path) as video:
+            return VideoHeader(video.frames, video.rate)
+    except ValueError:
+        return VideoHeader(0, 0.0)
 
 
 def has_all_frames(path: Path, frames: int) -> bool:
@@ -98,7 +231,7 @@ def has_all_frames(path: Path, frames: int) -> bool:
       frames: how many were written.
 
     Returns:
-      Whether the header counts so many, which some formats write last, and the last frame is there.
+      Whether so many are there, and none of them is cut off; they are not decoded.
 
     Example:
       >>> from pathlib import Path
@@ -106,16 +239,11 @@ def has_all_frames(path: Path, frames: int) -> bool:
       >>> has_all_frames(Path("missing.avi"), 1)
       False
     """
-    with _captured(path) as capture:
-        counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        capture.set(cv2.CAP_PROP_POS_FRAMES, frames - 1)
-        return abs(counted - frames) <= FRAMES_MISSING_AT_MOST and capture.grab()
-
-
-@contextmanager
-def _captured(path: Path) -> Iterator[cv2.VideoCapture]:
-    capture = cv2.VideoCapture(str(path))
     try:
-        yield capture
-    finally:
-        capture.release()
+        with opened_video(path) as video:
+            progress = _Progress()
+            for _ in _packets(video, progress):
+                pass
+            return progress.packets == frames and not progress.is_cut
+    except ValueError:
+        return False

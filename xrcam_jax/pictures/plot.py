@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from xrcam_jax.pictures.decode import RGB
+from xrcam_jax.pictures.pages import RGB
 from xrcam_jax.pictures.preprocessing import Box
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.names import printable
@@ -42,7 +42,7 @@ def overlay(
       alpha: weight of the map's colours, in [0, 1]; the picture has the rest.
       colormap: one of ``COLORMAPS``.
       box: the part of the picture that the map is of (:func:`xrcam_jax.pictures.preprocessing.crop_box`), all of it
-        by default.
+        by default. The map's part that sticks out of the picture is not shown.
 
     Returns:
       The picture, of the size of ``image``.
@@ -63,12 +63,38 @@ def overlay(
         raise ValueError(f"alpha: {alpha} is not in [0, 1]")
     height, width = pixels.shape[:2]
     box = box or Box(0, 0, height, width)
-    if not (0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width):
+    seen = box.within(height, width)
+    if not (seen.top < seen.bottom and seen.left < seen.right):
         raise ValueError(f"box: {tuple(box)} does not lie in a picture of {height} x {width}")
     colours = colour(_resized(saliency, box.bottom - box.top, box.right - box.left), colormap)
+    colours = Box(*np.subtract(seen, (box.top, box.left) * 2).tolist()).cut(colours)
     laid = pixels.copy()
-    laid[box.slices] = cv2.addWeighted(pixels[box.slices], 1 - alpha, colours, alpha, 0)
+    laid[seen.slices] = cv2.addWeighted(pixels[seen.slices], 1 - alpha, colours, alpha, 0)
     return laid
+
+
+def at_most(picture: RGB, side: int) -> RGB:
+    """Reduces pictures that are larger than is to be looked at.
+
+    Args:
+      picture: of any size.
+      side: what neither side of the result exceeds, in pixels.
+
+    Returns:
+      The picture itself, if it is no larger, or its area means.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.plot import at_most
+      >>> at_most(np.zeros((300, 600, 3), np.uint8), 200).shape
+      (100, 200, 3)
+    """
+    height, width = picture.shape[:2]
+    if max(height, width) <= side:
+        return picture
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def colour(saliency: Float[np.ndarray, "h w"], colormap: str = "turbo") -> UInt8[np.ndarray, "h w 3"]:

@@ -14,6 +14,7 @@ leaves it out. 16 frames of 96 x 96 take the demo's network a minute and a half 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -21,6 +22,7 @@ from jaxtyping import Array, Float, Int
 import xrcam_jax as xr
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.cam.channel_cams import ablated_scores
+from xrcam_jax.classes import class_count, class_logits
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.methods import RELEVANCE
@@ -73,8 +75,8 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
                 intact, without = ablated_scores(case, layer, name=f"ablation {layer}")
                 drops = (intact - without)[..., 0].T
             for method in study.methods:
-                share = score_share(method, logits.shape[1])
-                score = share * jnp.take_along_axis(logits, labels[:, None], 1)[:, 0]
+                share = score_share(method, class_count(logits.shape[1]))
+                score = share * jnp.take_along_axis(class_logits(logits), labels[:, None], 1)[:, 0]
                 claim = claims[f"{method}/{layer}"]
                 found[f"conservation/{method}/{layer}"] = axioms.conservation_error(score, claim)
                 if study.settings["sensitivity"]:
@@ -101,7 +103,7 @@ def score_share(method: str, classes: int) -> float:
 
 @compiled(static=("function", "methods", "layers"))
 def claimed(
-    images: Float[Array, "b h w 3"],
+    images: Float[Array, "b h w c"],
     parameters: object,
     labels: Int[Array, " b"],
     *,
@@ -111,6 +113,8 @@ def claimed(
 ) -> tuple[Float[Array, "b n"], dict[str, Float[Array, "b _k"]]]:
     """Returns the logits, and by ``METHOD/LAYER`` what each channel claims of the score: sum_hw w_k A_k."""
     found, logits = {}, None
+    one_output = jax.eval_shape(function, images, parameters).shape[1] == 1
+    function = xr.two_sided(function) if one_output else function
     cams = {method: cam_of(method) for method in methods}
     for signal in dict.fromkeys(cam.signal for cam in cams.values()):
 
@@ -129,7 +133,7 @@ def claimed(
                         claim *= jnp.take_along_axis(logits, labels[:, None], 1)
                     found[f"{method}/{layer}"] = claim
     assert logits is not None
-    return logits, found
+    return logits[:, 1:] if one_output else logits, found
 
 
 def write(study: Study, found: Mapping[str, Arrays]) -> None:

@@ -51,7 +51,7 @@ class Batch(NamedTuple):
     """
 
     pictures: UInt8[np.ndarray, "b h w"]
-    images: Float[np.ndarray, "b h w 3"]
+    images: Float[np.ndarray, "b h w c"]
     labels: Int[np.ndarray, " b"]
     masks: Bool[np.ndarray, "b h w"]
     boxes: Int[np.ndarray, "b n 4"]
@@ -157,7 +157,7 @@ def read_batch(study: Study, network: Network, start: int) -> Batch:
 def _mask(study: Study, frame: Frame, box: Box, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
     if study.annotations is None:
         return np.zeros(size, bool)
-    return resized(study.annotations.masks(frame.file)[box.top : box.bottom, box.left : box.right], size)
+    return resized(box.cut(study.annotations.masks(frame.file)), size)
 
 
 def _boxes(study: Study, frame: Frame, config: Preprocessing) -> Int[np.ndarray, "n 4"]:

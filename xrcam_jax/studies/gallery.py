@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, UInt8
 import xrcam_jax as xr
 from xrcam_jax.arguments.checks import check_at_least_one
 from xrcam_jax.cam.saliency import min_max
+from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.errors import CommandError
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.pictures import plot
@@ -97,7 +98,7 @@ def write(study: Study, found: Arrays, shown: int) -> None:
 
 def viewer(study: Study, network: Network, found: Arrays) -> dict[str, Any]:
     """Returns all that the report's viewer shows, as JSON has it."""
-    logits = found["logits"].astype(np.float64)
+    logits = softmax_logits(found["logits"].astype(np.float64))
     shares = np.exp(logits - logits.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
     frames = []
@@ -125,7 +126,7 @@ def _frame(
         "name": frame.file.rpartition("/")[2],
         "patient": frame.patient,
         "label": int(batch.labels[i]),
-        "predicted": int(found["logits"][place].argmax()),
+        "predicted": int(class_logits(found["logits"][place]).argmax()),
         "scores": [round(float(share), 4) for share in shares],
         "picture": _png(batch.pictures[i]),
         "annotation": _png(np.uint8(255) * batch.masks[i]) if marked else None,

@@ -1,6 +1,7 @@
 """Reads the networks of a study from their checkpoints."""
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,12 @@ from jax.sharding import Mesh
 
 import xrcam_jax as xr
 from xrcam_jax.checkpoints.load import read_checkpoint
+from xrcam_jax.checkpoints.verify import content_digest
+from xrcam_jax.classes import class_count
 from xrcam_jax.data.manifest import Prepared
-from xrcam_jax.errors import CommandError
+from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.models import Classifier
-from xrcam_jax.runtime.devices import replicate
-from xrcam_jax.studies.settings import checksum
+from xrcam_jax.runtime.devices import is_first, replicate
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Network:
       label: tells it from the others: the model's name, and the folder of the weights where that is not enough.
       model: the network.
       weights: the checkpoint that it was read from.
-      checksum: of the checkpoint.
+      checksum: of the content of the checkpoint, whatever file it is in.
     """
 
     label: str
@@ -66,19 +68,28 @@ def _read_network(
     """Reads a checkpoint, or the best one of a run; without a name it has to say itself what it is of."""
     path = given / "best.safetensors" if (given / "best.safetensors").is_file() else given
     try:
-        name = name or read_checkpoint(path).config.get("architecture")
+        checkpoint = read_checkpoint(path)
+        name = name or checkpoint.config.get("architecture")
         if name is None:
             raise CommandError(f"--weights: {path} does not say of which network it is; give --model")
         model = xr.load_model(name, path, dropout_rate=dropout)
     except (OSError, ValueError, ImportError) as error:
-        raise CommandError(f"--weights: {'; '.join(str(error).splitlines()[:2])}") from error
-    if model.num_classes != len(prepared.classes):
+        raise weights_error(error) from error
+    if class_count(model.num_classes) != len(prepared.classes):
         raise CommandError(
-            f"--weights: {path} is for {model.num_classes} classes, but {options.data} has "
+            f"--weights: {path} is for {class_count(model.num_classes)} classes, but {options.data} has "
             f"{len(prepared.classes)}: {', '.join(prepared.classes)}"
         )
+    if is_first() and (model.preprocessing.field_of_view, model.preprocessing.grey) != ("auto", True):
+        print(
+            f"xrcam evaluate: {path} does not say that it was trained on grey frames cut to their field of view, as "
+            f"those in {options.data} are",
+            file=sys.stderr,
+        )
     nnx.update(model, replicate(mesh, nnx.state(model)))
-    return Network(_label(name, given, options), model, path, checksum(path))
+    return Network(
+        _label(name, given, options), model, path, content_digest(checkpoint.config, checkpoint.tensors)[:16]
+    )
 
 
 def _label(name: str, path: Path, options: argparse.Namespace) -> str:

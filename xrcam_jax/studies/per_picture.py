@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool
 
+from xrcam_jax.classes import class_logits
 from xrcam_jax.metrics.uncertainty import Estimate, estimate, mean, paired_p_value
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.studies.batches import Arrays
@@ -35,7 +36,7 @@ def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
     writer.writerow(["file", "patient", "class", "network", "predicted", "method", "column", *figures])
     classes = study.prepared.classes
     for label, arrays in found.items():
-        predicted = arrays["logits"].argmax(1)
+        predicted = class_logits(arrays["logits"]).argmax(1)
         for (method, column), some in places.items():
             values = [arrays[f"{figure}/{method}/{column}"].tolist() if figure in some else None for figure in figures]
             for i, frame in enumerate(study.frames):
@@ -46,7 +47,7 @@ def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
 
 def correct(study: Study, arrays: Arrays) -> Bool[np.ndarray, " n"]:
     """Returns which frames the network classifies correctly."""
-    return arrays["logits"].argmax(1) == study.labels
+    return class_logits(arrays["logits"]).argmax(1) == study.labels
 
 
 def counted(study: Study, arrays: Arrays) -> Bool[np.ndarray, " n"]:

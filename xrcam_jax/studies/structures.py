@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 import xrcam_jax as xr
+from xrcam_jax.classes import class_logits
 from xrcam_jax.data.cohort import Frames
 from xrcam_jax.data.synthetic import LABELS
 from xrcam_jax.explain.explanation import Explanation
@@ -56,7 +57,7 @@ class StructuresFound:
         return "\n".join(lines)
 
 
-def network_input(frames: Frames, model: Classifier) -> Float[np.ndarray, "n h w 3"]:
+def network_input(frames: Frames, model: Classifier) -> Float[np.ndarray, "n h w c"]:
     """Returns the frames as ``model`` wants them."""
     return xr.preprocess(np.repeat(frames.pictures[..., None], 3, axis=3), model.preprocessing)
 
@@ -79,7 +80,7 @@ def find_structures(
     images = network_input(frames, model)
     starts = range(0, len(images), batch_size)
     batches = [explain(images[i : i + batch_size], targets=frames.labels[i : i + batch_size]) for i in starts]
-    predicted = np.concatenate([np.asarray(e.logits).argmax(-1) for e in batches])
+    predicted = np.concatenate([class_logits(np.asarray(e.logits)).argmax(-1) for e in batches])
     right = predicted == frames.labels
     chosen = right & (frames.labels == MENINGIOMA)
     truth = frames.structures[chosen]

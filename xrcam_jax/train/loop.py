@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from xrcam_jax.classes import class_count
 from xrcam_jax.runtime.devices import place
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
 from xrcam_jax.train.predictions import Predictions, confusion_matrix, figures, mean_loss
@@ -313,7 +314,7 @@ def _with_step(run: Run, progress: Progress, sums: Sums, images: int, seconds: f
 
 def _with_epoch(progress: Progress, predictions: Predictions, run: Run) -> Progress:
     """Closes an epoch: adds its row, and notes whether its score is the best."""
-    totals, classes = progress.totals, predictions.logits.shape[1]
+    totals, classes = progress.totals, class_count(predictions.logits.shape[1])
     validation = figures(confusion_matrix(predictions.label, predictions.predicted, classes))
     row: dict[str, float] = {
         "epoch": progress.epoch + 1,

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int32
 
+from xrcam_jax.classes import class_logits, softmax_logits
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -18,7 +20,7 @@ class Predictions:
     Attributes:
       index: places in the part, ascending.
       label: class numbers.
-      logits: one row an example, one column a class.
+      logits: one row an example, one column a class; or one column of a network of one output, for two classes.
     """
 
     index: Int32[np.ndarray, " m"]
@@ -28,17 +30,18 @@ class Predictions:
     @property
     def predicted(self) -> Int[np.ndarray, " m"]:
         """Returns the class numbers of the largest logits."""
-        return self.logits.argmax(axis=1)
+        return class_logits(self.logits).argmax(axis=1)
 
     @property
-    def log_probabilities(self) -> Float[np.ndarray, "m n"]:
-        """Returns the natural logarithms of the softmax, float64."""
-        shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
+    def log_probabilities(self) -> Float[np.ndarray, "m c"]:
+        """Returns the natural logarithms of the classes' probabilities, float64."""
+        logits = softmax_logits(self.logits)
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
     @property
-    def probabilities(self) -> Float[np.ndarray, "m n"]:
-        """Returns the softmax, float64."""
+    def probabilities(self) -> Float[np.ndarray, "m c"]:
+        """Returns the softmax, or the sigmoid of one output for class 1 and what it leaves for class 0, float64."""
         return np.exp(self.log_probabilities)
 
 

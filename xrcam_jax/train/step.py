@@ -17,6 +17,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
 
+from xrcam_jax.classes import softmax_logits
 from xrcam_jax.runtime.compiling import compiler_options
 from xrcam_jax.runtime.devices import replicate
 
@@ -137,7 +138,8 @@ def make_train_step(
     the same whether or not the run was interrupted, and on however many devices.
 
     Args:
-      static: from :func:`initial_state`, of a model that is called as ``model(pictures, rngs=...)``.
+      static: from :func:`initial_state`, of a model that is called as ``model(pictures, rngs=...)``. One that returns a
+        single logit learns two classes, 1 against 0.
       optimiser: the optax transformation that the state was made for.
       prepare: from a key and the batch's ``"image"`` to what the model takes.
       mesh: from :func:`xrcam_jax.runtime.devices.data_mesh`. The batch size has to be a multiple of ``accumulate``
@@ -241,7 +243,8 @@ def _forward(
     model.train()
     logits = model(images, rngs=nnx.Rngs(dropout=key))
     # The softmax of bfloat16 logits is taken in float32, where it is exact enough to learn from.
-    logits = logits.astype(np.promote_types(logits.dtype, np.float32))
+    # Of one logit it is that of the two classes, so that the loss is the binary cross-entropy of the sigmoid.
+    logits = softmax_logits(logits.astype(np.promote_types(logits.dtype, np.float32)))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     weights = jnp.ones_like(losses) if class_weights is None else class_weights[labels]
     correct = (logits.argmax(axis=-1) == labels).sum()

@@ -1,5 +1,7 @@
 """The view is found where it was drawn, whatever else the frames show."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -7,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.recordings import disc
-from xrcam_jax.data.crop import Crop
-from xrcam_jax.data.field_of_view import Circle, find_view, fit_circle, inscribed_square, spread
+from xrcam_jax.pictures.crop import Crop
+from xrcam_jax.pictures.field_of_view import Circle, find_view, fit_circle, inscribed_square, spread
 
 SHAPE, CENTRE, RADIUS = (120, 160), (78, 61), 50
 # The square has pixels -35 to 35 about the centre: its corners are 49.5 away, and the next would be 50.9.
@@ -131,9 +133,17 @@ def test_no_larger_square_is_in_circle_and_frame(x, y, radius):
 
 @pytest.mark.parametrize("count", [1, 7, 24, 25, 100, 1001])
 def test_samples_are_spread_over_all_frames(count):
-    taken = [int(frame) for frame in spread(iter(np.arange(count)), at_most=24)]
+    read = []
+    taken = spread((partial(lambda n: read.append(n) or n, n) for n in range(count)), at_most=24)
     steps = np.diff(taken)
     assert taken[0] == 0
     assert len(set(steps)) <= 1
     assert min(count, 12) <= len(taken) <= 24
     assert count - taken[-1] <= (steps[0] if len(steps) else 1)
+    # Of each doubling of the length, twelve frames more are read, and no others.
+    assert len(read) <= 25 + 12 * max(0, np.ceil(np.log2(count / 25)))
+
+
+def test_frames_of_several_sizes_are_named():
+    with pytest.raises(ValueError, match="frames of several sizes, 10x12, 10x14; expected one"):
+        find_view([np.ones((12, 10), np.uint8), np.ones((14, 10), np.uint8)])

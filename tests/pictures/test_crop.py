@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xrcam_jax.data.crop import Crop, columns, flattened, gathered
 from xrcam_jax.data.frames import Extracted
 from xrcam_jax.data.manifest import Frame
+from xrcam_jax.pictures.crop import Crop, columns, flattened, gathered
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def test_the_columns_of_files_are_those_that_they_always_had():
     assert columns(Extracted) == [
         *("label", "patient", "video", "name", "fingerprint", "numbers", "duplicates"),
         *crop,
-        *("total", "squares", "content"),
+        *("total", "squares", "content", "digests"),
     ]
 
 

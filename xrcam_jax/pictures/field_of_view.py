@@ -1,7 +1,7 @@
 """Finding where a recording shows something: a round view on black, whatever else is written around it."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from xrcam_jax.data.crop import Crop
+from xrcam_jax.pictures.crop import Crop
 
 Frame = TypeVar("Frame")
 Grey = UInt8[np.ndarray, "h w"]
@@ -43,26 +43,28 @@ class Circle:
     radius: float
 
 
-def spread(frames: Iterable[Frame], at_most: int = SAMPLES) -> list[Frame]:
-    """Takes frames at equal distances over the whole of a stream of unknown length.
+def spread(readers: Iterable[Callable[[], Frame]], at_most: int = SAMPLES) -> list[Frame]:
+    """Reads frames at equal distances over the whole of a stream of unknown length.
 
     Args:
-      frames: the stream, from which all are read but few are kept.
-      at_most: how many to take, from 1.
+      readers: of each frame, a function that reads it; most are not called, and all are called before the next one is
+        asked for.
+      at_most: how many frames to take, from 1.
 
     Returns:
       Between half and all of ``at_most`` frames, if there are as many.
 
     Example:
-      >>> from xrcam_jax.data.field_of_view import spread
-      >>> spread(range(10), at_most=4)
+      >>> from functools import partial
+      >>> from xrcam_jax.pictures.field_of_view import spread
+      >>> spread((partial(int, number) for number in range(10)), at_most=4)
       [0, 4, 8]
     """
     kept: list[Frame] = []
     stride = 1
-    for number, frame in enumerate(frames):
+    for number, read in enumerate(readers):
         if number % stride == 0:
-            kept.append(frame)
+            kept.append(read())
         if len(kept) > at_most:
             kept, stride = kept[::2], 2 * stride
     return kept
@@ -81,16 +83,20 @@ def find_view(frames: Sequence[Grey]) -> Crop:
       The square.
 
     Raises:
-      ValueError: the frames are dark, what they show is neither round nor rectangular, or it is too small.
+      ValueError: the frames are dark, what they show is neither round nor rectangular, or it is too small; or they are
+        of several sizes.
 
     Example:
       >>> import numpy as np
-      >>> from xrcam_jax.data.field_of_view import find_view
+      >>> from xrcam_jax.pictures.field_of_view import find_view
       >>> frame = np.zeros((80, 100), np.uint8)
       >>> frame[10:70, 20:90] = 200
       >>> find_view([frame])
       Crop(left=25, top=10, size=60, width=100, height=80)
     """
+    sizes = sorted({f"{frame.shape[1]}x{frame.shape[0]}" for frame in frames})
+    if len(sizes) > 1:
+        raise ValueError(f"frames of several sizes, {', '.join(sizes)}; expected one")
     ranked = np.sort(np.stack(frames), axis=0)
     # A high intensity of each pixel comes first, since the view is lit now here, now there; then a lower one, in case
     # that many frames are white, and the highest, in case that most are dark.
@@ -116,7 +122,7 @@ def fit_circle(points: Points, shape: tuple[int, ...]) -> Circle | None:
 
     Example:
       >>> import numpy as np
-      >>> from xrcam_jax.data.field_of_view import fit_circle
+      >>> from xrcam_jax.pictures.field_of_view import fit_circle
       >>> angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
       >>> circle = fit_circle(np.stack([50 + 30 * np.cos(angles), 40 + 30 * np.sin(angles)], axis=1), (80, 100))
       >>> [round(value, 3) for value in (circle.x, circle.y, circle.radius)]
@@ -152,7 +158,7 @@ def inscribed_square(circle: Circle, shape: tuple[int, ...]) -> Crop:
       frame.
 
     Example:
-      >>> from xrcam_jax.data.field_of_view import Circle, inscribed_square
+      >>> from xrcam_jax.pictures.field_of_view import Circle, inscribed_square
       >>> inscribed_square(Circle(50, 40, 10), (80, 100))
       Crop(left=43, top=33, size=15, width=100, height=80)
     """

@@ -41,10 +41,14 @@ def columns(kind: type) -> list[str]:
       The names, as files have them.
 
     Example:
-      >>> from xrcam_jax.data.crop import columns
-      >>> from xrcam_jax.data.manifest import Frame
-      >>> columns(Frame)
-      ['file', 'label', 'patient', 'video', 'number', 'left', 'top', 'size', 'width', 'height']
+      >>> from dataclasses import dataclass
+      >>> from xrcam_jax.pictures.crop import Crop, columns
+      >>> @dataclass
+      ... class Entry:
+      ...     name: str
+      ...     crop: Crop
+      >>> columns(Entry)
+      ['name', 'left', 'top', 'size', 'width', 'height']
     """
     crop = [field.name for field in fields(Crop)]
     return [name for field in fields(kind) for name in (crop if field.name == "crop" else [field.name])]
@@ -61,7 +65,7 @@ def flattened(entry: Any) -> dict[str, Any]:
 
     Example:
       >>> from dataclasses import dataclass
-      >>> from xrcam_jax.data.crop import Crop, flattened
+      >>> from xrcam_jax.pictures.crop import Crop, flattened
       >>> @dataclass
       ... class Entry:
       ...     name: str
@@ -87,7 +91,7 @@ def gathered(values: Mapping[str, Any]) -> dict[str, Any]:
       KeyError: a field of the crop is missing.
 
     Example:
-      >>> from xrcam_jax.data.crop import gathered
+      >>> from xrcam_jax.pictures.crop import gathered
       >>> gathered({"name": "a", "left": 2, "top": 1, "size": 3, "width": 8, "height": 6})
       {'name': 'a', 'crop': Crop(left=2, top=1, size=3, width=8, height=6)}
     """

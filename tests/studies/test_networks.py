@@ -1,0 +1,33 @@
+"""Networks are read with what their checkpoints say of the frames that they were trained on."""
+
+import argparse
+from dataclasses import replace
+
+import jax
+import pytest
+
+from tests.tiny_networks import PLAIN
+from xrcam_jax.checkpoints.load import load_model
+from xrcam_jax.checkpoints.save import save_timm
+from xrcam_jax.data.manifest import read_prepared
+from xrcam_jax.runtime.devices import data_mesh
+from xrcam_jax.studies.networks import read_networks
+
+
+@pytest.mark.parametrize("said", [{}, {"grey": False}, {"field_of_view": "none"}])
+def test_a_network_of_other_frames_is_named(drawn, weights, tmp_path, capsys, said):
+    path = weights("plain") / "best.safetensors"
+    if said:
+        model = load_model(PLAIN, path)
+        model.preprocessing = replace(model.preprocessing, **said)
+        path = tmp_path / "other.safetensors"
+        save_timm(model, path)
+    options = argparse.Namespace(model=None, weights=[path], data=drawn.folder)
+    (network,) = read_networks(options, read_prepared(drawn.folder), data_mesh(jax.local_devices()[:1]), dropout=0.0)
+    assert (network.model.preprocessing.grey, network.model.preprocessing.field_of_view) == (
+        said.get("grey", True),
+        said.get("field_of_view", "auto"),
+    )
+    err = capsys.readouterr().err
+    line = f"xrcam evaluate: {path} does not say that it was trained on grey frames cut to their field of view"
+    assert err.startswith(line) if said else not err

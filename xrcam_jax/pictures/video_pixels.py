@@ -1,0 +1,152 @@
+"""Frames of a video become RGB arrays, upright and of square pixels; colours that are not known are refused."""
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, Interpolation, VideoReformatter
+from jaxtyping import Int
+
+from xrcam_jax.pictures.pages import RGB
+
+# Brightness on these scales is not what a screen is sent, and would come out far too dark or flat.
+_NOT_FOR_SCREENS: dict[int, str] = {
+    ColorTrc.SMPTE2084: "HDR (PQ)",
+    ColorTrc.ARIB_STD_B67: "HDR (HLG)",
+    ColorTrc.LINEAR: "linear light",
+    ColorTrc.LOG: "logarithmic light",
+    ColorTrc.LOG_SQRT: "logarithmic light",
+    ColorTrc.SMPTE428: "digital cinema",
+}
+_WIDE: dict[int, str] = {
+    ColorPrimaries.BT2020: "BT.2020",
+    ColorPrimaries.SMPTE428: "XYZ",
+    ColorPrimaries.SMPTE431: "DCI-P3",
+    ColorPrimaries.SMPTE432: "Display P3",
+}
+# Numbers of ITU-T H.273: RGB, BT.709, not stated, FCC, BT.601 of 625 and of 525 lines, SMPTE 240M, BT.2020. FFmpeg
+# would take all others for BT.601, as it takes what is not stated.
+_MATRICES = (0, 1, 2, 4, 5, 6, 7, 9)
+
+# Pixels that are more oblong than any format of film or television has are a damaged header.
+_OBLONG_AT_MOST = 4
+
+
+def refusal(frame: VideoFrame) -> str | None:
+    """Says why the colours of a frame cannot be shown as they are meant.
+
+    Args:
+      frame: decoded.
+
+    Returns:
+      The reason, or None if they can.
+
+    Example:
+      >>> import av
+      >>> from xrcam_jax.pictures.video_pixels import refusal
+      >>> frame = av.VideoFrame(8, 6, "yuv420p10le")
+      >>> refusal(frame) is None
+      True
+      >>> frame.color_trc = 16
+      >>> refusal(frame)
+      'its brightness is HDR (PQ); convert it to 8-bit BT.709 first'
+    """
+    if kind := _NOT_FOR_SCREENS.get(frame.color_trc):
+        return f"its brightness is {kind}; convert it to 8-bit BT.709 first"
+    if kind := _WIDE.get(frame.color_primaries):
+        return f"its colours are {kind}; convert it to 8-bit BT.709 first"
+    if frame.colorspace not in _MATRICES:
+        return f"its colour matrix has number {frame.colorspace} in ITU-T H.273, which is not supported"
+    if "f32" in frame.format.name or "f16" in frame.format.name:
+        return f"pixels of floating point ({frame.format.name}) have no known range"
+    return None
+
+
+class Pixels:
+    """Converts the frames of one video, which are of one size and turned by one display matrix.
+
+    Args:
+      aspect: width of a pixel over its height, None or 0 where the file does not tell.
+
+    Raises:
+      ValueError: the aspect is beyond all reason.
+    """
+
+    def __init__(self, aspect: Fraction | None):
+        self._aspect = aspect or Fraction(1)
+        if not 1 / _OBLONG_AT_MOST <= self._aspect <= _OBLONG_AT_MOST:
+            raise ValueError(f"pixels of {self._aspect.numerator}:{self._aspect.denominator} are not plausible")
+        # It keeps its tables from frame to frame.
+        self._reformatter = VideoReformatter()
+        # Asking a frame for it keeps the frame in memory until Python next looks for circles.
+        self._matrix: Int[np.ndarray, "3 3"] | None = None
+
+    def rgb(self, frame: VideoFrame) -> RGB:
+        """Returns the pixels of a frame, upright and square; transparency is ignored.
+
+        Raises:
+          ValueError: the frame is turned by an angle that is no multiple of 90 degrees, or cannot be converted.
+        """
+        if self._matrix is None:
+            self._matrix = _display_matrix(frame)
+        # Neither side becomes less than before.
+        width = frame.width * (self._aspect if self._aspect > 1 else 1)
+        height = frame.height / (self._aspect if self._aspect < 1 else 1)
+        try:
+            converted = self._reformatter.reformat(
+                frame,
+                width=round(width),
+                height=round(height),
+                format="rgb24",
+                interpolation=Interpolation.BICUBIC,
+                dst_color_range=ColorRange.JPEG,
+                threads=1,
+            )
+        except av.FFmpegError as error:
+            raise ValueError(f"{frame.format.name} cannot be converted to RGB ({error.strerror})") from error
+        return upright(converted.to_ndarray(), self._matrix)
+
+
+def upright(pixels: RGB, matrix: Int[np.ndarray, "3 3"]) -> RGB:
+    """Turns and mirrors a frame as its display matrix says.
+
+    Args:
+      pixels: as they are stored.
+      matrix: takes (column, row, 1) of a stored pixel, from the left, to (column, row, 1) of the shown one, up to a
+        shift and a scale.
+
+    Returns:
+      The frame as it is shown.
+
+    Raises:
+      ValueError: the matrix does something else to the frame.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.pictures.video_pixels import upright
+      >>> pixels = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
+      >>> upright(pixels, np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])).tolist()
+      [[[0, 1, 2]], [[3, 4, 5]]]
+    """
+    (a, b), (c, d) = matrix[:2, :2]
+    turned = a == d == 0
+    # Where a column goes along the shown frame, and where a row goes.
+    across, down = (c, b) if turned else (a, d)
+    others = (a, d) if turned else (b, c)
+    if any(others) or abs(across) != abs(down) or across == 0 or matrix[:2, 2].any() or matrix[2, 2] <= 0:
+        raise ValueError(f"turned or sheared by the matrix {matrix.tolist()}; only quarter turns and mirrors are known")
+    pixels = pixels.swapaxes(0, 1) if turned else pixels
+    return np.ascontiguousarray(pixels[:: int(np.sign(down)), :: int(np.sign(across))])
+
+
+def _display_matrix(frame: VideoFrame) -> Int[np.ndarray, "3 3"]:
+    held: Any = frame.side_data
+    try:
+        return np.frombuffer(bytes(held["DISPLAYMATRIX"]), np.int32).reshape(3, 3)
+    except (KeyError, ValueError):
+        # There is none, or PyAV does not know all that comes with the frame.
+        if frame.rotation:
+            raise ValueError(f"turned by {frame.rotation} degrees, and its display matrix cannot be read") from None
+        return np.eye(3, dtype=np.int32)
