@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from xrcam_jax.errors import CommandError
@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
         """Raises a :class:`CommandError` with ``message`` and where to read more."""
         raise CommandError(f"{message} (see {self.prog} --help)")
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         """Does what argparse does, and refuses what argparse would make no value of: ``--every=--``, and zero bytes."""
         args = sys.argv[1:] if args is None else list(args)
         for argument in args:

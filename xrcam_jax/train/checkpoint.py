@@ -120,5 +120,5 @@ def _digest(arrays: TrainState, progress: Mapping[str, Any]) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
         array = np.ascontiguousarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {np.shape(leaf)}".encode())
-        digest.update(array.view(np.uint8))
+        digest.update(array.tobytes())
     return digest.hexdigest()
