@@ -14,7 +14,7 @@ from xrcam_jax.checkpoints.save import save_orbax, save_timm
 from xrcam_jax.checkpoints.verify import digest
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
-WANTS = Preprocessing((0.2, 0.2, 0.2), (0.1, 0.1, 0.1), (230, 230), 1.0, "area", "auto", grey=True)
+WANTS = Preprocessing((0.2, 0.2, 0.2), (0.1, 0.1, 0.1), (230, 230), 1.0, "area", field_of_view="auto", grey=True)
 
 
 @pytest.fixture(scope="module")
