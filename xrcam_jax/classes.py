@@ -67,4 +67,4 @@ def softmax_logits(logits: Logits) -> Logits:
 def _of_two_classes(logits: Logits, size: float) -> Logits:
     if logits.shape[-1] != 1:  # type: ignore[attr-defined]
         return logits
-    return logits * np.array([-size, size], logits.dtype)  # type: ignore[attr-defined, operator]
+    return logits * np.array([-size, size], logits.dtype)  # type: ignore[attr-defined]

@@ -220,7 +220,7 @@ def pooled(images, p):
     ],
 )
 def test_a_change_of_the_maximum_belongs_to_the_place_that_made_it(x, x0, rescale, gradient):
-    example = case(pooled, (), np.float32(x).reshape(1, 1, 2, 1), np.array([[0]]))
+    example = case(pooled, (), np.float32(x).reshape(1, 1, 2, 1), np.array([[1]]))
     baseline = np.float32(x0).reshape(1, 1, 2, 1)
     for max_pool, wanted in (("rescale", rescale), ("gradient", gradient)):
         found = deep_lift(example, "input", baseline=baseline, max_pool=max_pool)
@@ -250,7 +250,7 @@ def lowest_of_all(images, p):
     ],
 )
 def test_a_change_of_the_minimum_likewise(function, x, x0, wanted):
-    example = case(function, (), np.float32(x).reshape(1, 1, 2, 1), np.array([[0]]))
+    example = case(function, (), np.float32(x).reshape(1, 1, 2, 1), np.array([[1]]))
     found = deep_lift(example, "input", baseline=np.float32(x0).reshape(1, 1, 2, 1))
     np.testing.assert_allclose(found.values.ravel(), wanted)
     np.testing.assert_allclose(found.error, 0, atol=1e-5)

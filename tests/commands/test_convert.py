@@ -53,6 +53,21 @@ def test_reference_decides(file, reference, tmp_path, capsys, off, status):
     arguments = ["resnet18", str(file), str(tmp_path / "out"), "--reference", str(tmp_path / "reference.npz")]
     assert main(arguments) == status
     assert ("not the same network" in capsys.readouterr().err) == bool(status)
+    assert (tmp_path / "out").exists() != bool(status)
+
+
+@pytest.mark.parametrize("content", [None, b"no archive", {"images": np.zeros((1, 32, 32, 3))}])
+def test_nothing_is_written_without_a_reference_that_can_be_read(file, tmp_path, capsys, content):
+    path = tmp_path / "reference.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.savez(path, **content)
+    assert main(["resnet18", str(file), str(tmp_path / "out"), "--reference", str(path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert str(path) in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_errors_are_short_and_without_traceback(file, tmp_path, capsys):

@@ -44,6 +44,7 @@ ENDS = {
     "convolution": lambda a, s: (convolved(a, s * HEAD) + s * BIAS).mean((1, 2)),
     "difference": lambda a, s: a.mean((1, 2)) @ (s * HEAD) - (a**2).mean((1, 2)) @ (s * OTHER),
     "scaled": lambda a, s: 3 * (a.mean((1, 2)) @ (s * HEAD)).reshape(-1, 1, 1).squeeze(2),
+    "squashed": lambda a, s: 5 * jnp.tanh(a.mean((1, 2)) @ (s * HEAD)),
     "weights apart": lambda a, s: jax.jit(lambda a, w: (w.T @ a.mean((1, 2)).T).T)(a, s * HEAD),
 }
 
@@ -70,7 +71,7 @@ def test_what_is_not_odd_and_what_is_marked_is_not_done_twice():
     """Behind a mark or an activation z is negated, which hands on all relevance of -z."""
     models = {
         "marked": lambda x: xr.mark(body(x).mean((1, 2)) @ HEAD, "z"),
-        "squashed": lambda x: jnp.tanh(body(x).mean((1, 2)) @ HEAD),
+        "clipped": lambda x: jnp.clip(body(x).mean((1, 2)) @ HEAD, -0.5, 1.0),
     }
 
     @jax.jit
@@ -129,3 +130,21 @@ def test_the_seed_of_sglrp_is_the_derivative_of_the_sigmoid():
     found = seed_of_sides(xr.seeds.sglrp, RELEVANCE_CAM, z, jnp.array([1, 0]))
     slope = jax.vmap(jax.grad(jax.nn.sigmoid))(z[:, 0])
     np.testing.assert_allclose(found, slope[:, None] * jnp.array([[-1.0, 1.0], [1.0, -1.0]]), rtol=1e-5)
+
+
+def test_a_last_layer_inside_remat_is_refused_for_relevance_and_does_for_gradients():
+    end = jax.checkpoint(lambda x: body(x).mean((1, 2)) @ HEAD)
+    with pytest.raises(NotImplementedError, match="needs its last layer outside of remat, scan and cond"):
+        xr.attribute(end, X, "lrp", [0, 0], "input")
+    gradient = jax.grad(lambda x: end(x).sum())(X)
+    found = xr.attribute(end, X, "gradient", [0, 1]).attributions["gradient"]["input"]
+    np.testing.assert_allclose(found, gradient * jnp.array([-1.0, 1.0])[:, None, None, None], rtol=1e-5, atol=1e-7)
+
+
+def test_marks_that_nobody_looks_at_are_passed_over():
+    model = lambda x: xr.mark(body(x).mean((1, 2)) @ HEAD, "logits")  # noqa: E731
+    plain = lambda x: body(x).mean((1, 2)) @ HEAD  # noqa: E731
+    found, wanted = (
+        xr.attribute(f, X, "relevance_cam", [0, 1], "features").raw["relevance_cam"] for f in (model, plain)
+    )
+    np.testing.assert_allclose(found["features"], wanted["features"], rtol=1e-6)

@@ -290,6 +290,18 @@ def test_a_truncated_frame_is_named_and_the_others_go_on(tmp_path):
     assert [line.split(":")[0] for line in lines] == [f"{path}, page 3", f"{path}, page 4"]
 
 
+@pytest.mark.parametrize("syntax", [*GREY_CODERS, uid.JPEGExtended12Bit])
+def test_compressed_pixels_that_are_cut_off_are_not_half_read(tmp_path, syntax):
+    coder = GREY_CODERS.get(syntax, lambda frame: imagecodecs.jpeg_encode(frame, bitspersample=12))
+    stored = noise(0, 4095, (64, 64)).astype(np.uint16)
+    path = write(tmp_path / "a.dcm", stored, syntax, lambda frame: coder(frame)[:-900], BitsStored=12)
+    with pytest.raises(ValueError, match=r"a\.dcm: damaged"):
+        read_rgb(path)
+    write(path, stored, syntax, coder, BitsStored=12)
+    with pytest.raises(ValueError, match=r"a\.dcm: damaged"):
+        read_rgb(cut(path, 0.8))
+
+
 def test_nothing_of_the_patient_is_in_any_output(tmp_path, capfd, monkeypatch):
     """Outputs are named after files, and neither a message nor a byte of what is written has a value of the header."""
     from types import SimpleNamespace

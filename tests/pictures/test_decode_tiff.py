@@ -334,6 +334,15 @@ def test_a_damaged_page_is_named_and_the_others_go_on(tmp_path, compression):
         load_images(cut(path, 0.2))
 
 
+def test_a_jpeg_that_is_cut_off_is_not_filled_up_with_grey(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", smooth(), photometric="rgb", compression="jpeg")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        (length,) = file.pages[0].databytecounts
+        file.pages[0].tags["StripByteCounts"].overwrite(length // 2)
+    with pytest.raises(ValueError, match=r"a\.tif: damaged .*cut off"):
+        read_rgb(tmp_path / "a.tif")
+
+
 def test_a_strip_that_is_missing_is_not_drawn_black(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", noise(8, (64, 64)), photometric="minisblack", rowsperstrip=16)
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:

@@ -207,17 +207,24 @@ def from_timm(
             f"{name}: weights for {found} classes, {wanted} wanted: the head is fresh and needs training",
             stacklevel=2,
         )
-    # Copies, since on a CPU JAX shares the memory of what it is given. NumPy makes them, which has nothing to compile.
-    # What is too large for the model's dtype becomes infinite, and is then reported.
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = {
-            path: np.array(np.transpose(tensors[keys[path]], _TO_NNX[leaf.ndim]), leaf.dtype, order="C")
-            for path, leaf in unset.items()
-        }
+    values = _values(unset, {path: tensors[keys[path]] for path in unset})
     if bad := unusable({keys[path]: value for path, value in values.items()}):
         raise DamagedError("\n  ".join([f"no network computes with {len(bad)} of the tensors:", *bad]))
     nnx.update(model, nnx.from_flat_state(jax.device_put(values)))
     return model
+
+
+def _values(leaves: Mapping[NnxPath, Any], tensors: Mapping[NnxPath, np.ndarray]) -> dict[NnxPath, np.ndarray]:
+    """Brings tensors into the layout and dtype that the model has them in.
+
+    They are copies, since on a CPU JAX shares the memory of what it is given. NumPy makes them, which has nothing to
+    compile. What is too large for the dtype becomes infinite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return {
+            path: np.array(np.transpose(tensors[path], _TO_NNX[leaf.ndim]), leaf.dtype, order="C")
+            for path, leaf in leaves.items()
+        }
 
 
 class _OneKey(nnx.Rngs):

@@ -122,7 +122,7 @@ def _chosen(roots: list[str]) -> str:
 def _outside(names: Any, roots: list[str]) -> list[str]:
     """Returns what belongs to no network, cut where its name parts from the network's."""
     inside = tuple(roots)
-    found = {}
+    found: dict[str, None] = {}
     for name in names:
         if not name.startswith(inside):
             parts = name.split(".")

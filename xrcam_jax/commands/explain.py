@@ -68,7 +68,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="network, see xrcam models")
     parser.add_argument(
         "--weights",
-        help="timm .safetensors or .pth, Orbax directory, or hub name such as timm/resnet50.a1_in1k",
+        help="timm .safetensors or .pth, .ckpt, Orbax directory, or hub name such as timm/resnet50.a1_in1k",
     )
     parser.add_argument("--num-classes", type=int, metavar="N", help="refuse weights of another number")
     parser.add_argument(

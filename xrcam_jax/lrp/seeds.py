@@ -19,7 +19,7 @@ Targets = Int[Array | np.ndarray, " b"]
 def _at(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     """Returns by how much the target's logit grows with each output."""
     if logits.shape[-1] == 1:
-        return (2 * targets[..., None] - 1).astype(logits.dtype)
+        return jnp.asarray(2 * targets[..., None] - 1, logits.dtype)
     return jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
 
 

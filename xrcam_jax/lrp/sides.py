@@ -19,12 +19,14 @@ from xrcam_jax.lrp.equations import Equation, Program
 from xrcam_jax.lrp.grouping import keep_operations
 from xrcam_jax.lrp.primitives import PRODUCTS, STRUCTURE, SUMS
 from xrcam_jax.lrp.program import Probes, flatten, run, trace
+from xrcam_jax.lrp.protocol import Rule
 from xrcam_jax.lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
+from xrcam_jax.runtime import jaxprs
 
 Seed = Callable[[Array, Array], Array]
 
 #: These operations give -z for the negatives of all numbers that they are given.
-_ODD = (STRUCTURE | SUMS | {"add", "add_any", "sub"}) - {"sort", "top_k"}
+_ODD = (STRUCTURE | SUMS | {"add", "add_any", "sub", "tanh", "erf", "asinh", "atan", "cbrt"}) - {"sort", "top_k"}
 #: These rules share relevance among what speaks for an output, so that it has to be positive ...
 _BY_SUPPORT = (AlphaBeta, ZPlus, Flat, WSquare, ZBox)
 #: ... and these divide it by the output, so that it has to have the output's sign.
@@ -61,30 +63,35 @@ def two_sided(f: Callable[..., Array]) -> Callable[..., Array]:
         program = flatten(closed, lambda eqn: eqn.primitive.name.startswith("custom_") or keep_operations(eqn))
         values = jax.tree.leaves((x, *args))
         explained = [i < len(jax.tree.leaves(x)) for i in range(len(values))]
-        return run(with_sides(program, explained), {}, values, Probes())[0][0]
+        marks = frozenset(e.mark for e in program.equations if e.mark is not None)
+        return run(with_sides(program, explained, marks), {}, values, Probes())[0][0]
 
     return sides
 
 
-def with_sides(program: Program, explained: Sequence[bool]) -> Program:
+def with_sides(program: Program, explained: Sequence[bool], marks: frozenset[str], *, again: bool = True) -> Program:
     """Returns the program with the outputs (-z, z) in the place of its output z.
 
     What computes -z from the last layers' inputs is put at the end: the layers with the negatives of their weights, and
-    what only adds up or moves their outputs. A mark, and whatever is not odd, is not repeated: there z is negated.
+    what only adds up or moves their outputs. A value at a mark that is looked at, or of a function that is not odd, is
+    computed once and negated.
 
     Args:
       program: a model of one output.
       explained: for each of its inputs, whether it is explained.
+      marks: those that are looked at.
+      again: whether the last layers are there twice. For derivatives it is enough that z is negated.
 
     Raises:
       ValueError: its output is not of shape (b, 1).
+      NotImplementedError: the last layer is inside remat, scan or cond, and is to be there twice.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.lrp.program import flatten, trace
       >>> from xrcam_jax.lrp.sides import with_sides
       >>> program = flatten(trace(lambda x, w: jnp.tanh(x) @ w, jnp.ones((1, 3)), jnp.ones((3, 1)))[0])
-      >>> [equation.primitive for equation in with_sides(program, [True, False]).equations]
+      >>> [equation.primitive for equation in with_sides(program, [True, False], frozenset()).equations]
       ['tanh', 'dot_general', 'neg', 'dot_general', 'concatenate']
     """
     shapes = [program.avals[v].shape for v in program.outputs]
@@ -92,8 +99,9 @@ def with_sides(program: Program, explained: Sequence[bool]) -> Program:
         found = ", ".join(map(str, shapes))
         raise ValueError(f"a network of two sides has one output z of shape (b, 1), got {found}")
     (z,) = program.outputs
-    sides = _Sides(program, explained)
-    both = sides.new(lambda a, b: lax.concatenate([a, b], 1), sides.negative(z), z)
+    sides = _Sides(program, explained, marks)
+    other = sides.negative(z) if again else sides.new(lax.neg, z)
+    both = sides.new(lambda a, b: lax.concatenate([a, b], 1), other, z)
     equations, avals = (*program.equations, *sides.equations), tuple(sides.avals)
     return replace(program, equations=equations, outputs=(both,), avals=avals)
 
@@ -101,8 +109,8 @@ def with_sides(program: Program, explained: Sequence[bool]) -> Program:
 class _Sides:
     """Collects the equations that compute the negatives of a program's values."""
 
-    def __init__(self, program: Program, explained: Sequence[bool]):
-        self.equations, self.avals = list[Equation](), list(program.avals)
+    def __init__(self, program: Program, explained: Sequence[bool], marks: frozenset[str]):
+        self.equations, self.avals, self.marks = list[Equation](), list(program.avals), marks
         self.producer = {v: e for e in program.equations for v in e.outputs}
         self.found: dict[int, int] = {}
         self.depends = {v for v, e in zip(program.inputs, explained, strict=True) if e}
@@ -114,16 +122,25 @@ class _Sides:
         """Returns the number of a value's negative, which is computed by the same operations where they are odd."""
         if value not in self.found:
             equation = self.producer.get(value)
-            turned = () if equation is None or equation.mark is not None else self.turned(equation)
-            if equation is not None and turned:
-                self.found |= dict(zip(equation.outputs, self.again(equation, turned), strict=True))
-            else:
+            turned = () if equation is None else self.turned(equation)
+            if equation is None or not turned:
                 self.found[value] = self.new(lax.neg, value)
+            elif equation.mark is not None:
+                self.found[value] = self.negative(*turned)
+            else:
+                self.found |= dict(zip(equation.outputs, self.again(equation, turned), strict=True))
         return self.found[value]
 
     def turned(self, equation: Equation) -> tuple[int, ...]:
         """Returns which operands have to be negative for the result to be: none if that is no matter of operands."""
         name, operands = equation.primitive, equation.inputs
+        if equation.mark in self.marks:
+            return ()
+        if equation.eqn.primitive.name in (jaxprs.REMAT, jaxprs.SCAN, jaxprs.COND):
+            raise NotImplementedError(
+                f"relevance of a network of one output, for class 0 as for class 1, needs its last layer outside of "
+                f"remat, scan and cond; it is inside {name!r} at {equation.source}"
+            )
         signals = tuple(v for v in operands if v in self.depends)
         if name in _ODD:
             return tuple(v for v in operands if jnp.issubdtype(self.avals[v].dtype, jnp.inexact))
@@ -149,6 +166,21 @@ class _Sides:
         (equation,) = flatten(trace(function, *(self.avals[v] for v in values))[0]).equations
         (output,) = self.append(replace(equation, inputs=values))
         return output
+
+
+def last_rule(composite: Composite) -> Rule | None:
+    """Returns the rule that a composite has for a dense layer at the end of a model.
+
+    Args:
+      composite: the rules.
+
+    Example:
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.lrp.sides import last_rule
+      >>> last_rule(xr.composites.epsilon_plus(eps=0.5))
+      Epsilon(eps=0.5, bias=True)
+    """
+    return composite.rule(Site("dense", "dot_general", "", "output", first=False, last=True, source=""))
 
 
 def seed_of_sides(
@@ -179,10 +211,10 @@ def seed_of_sides(
       [3.0]
       [-3.0]
     """
+    rule = last_rule(composite)
     # The softmax of the halves has the probabilities of the two classes.
     sides = class_logits(logits)
     given = seed(softmax_logits(logits) if seed is seeds.sglrp else sides, targets)
-    rule = composite.rule(Site("dense", "dot_general", "", "output", first=False, last=True, source=""))
     if not isinstance(rule, (*_BY_SUPPORT, *_BY_QUOTIENT)):
         return given
     given = given * _sign(jnp.take_along_axis(given, targets[:, None], axis=1))

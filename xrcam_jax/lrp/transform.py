@@ -16,8 +16,9 @@ from xrcam_jax.lrp.grouping import keep_operations
 from xrcam_jax.lrp.layers import Layers, has_marks_in_loops, insertions
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import Insertions, Probes, Program, flatten, marks_of, trace
+from xrcam_jax.lrp.protocol import keeps_derivative
 from xrcam_jax.lrp.scopes import find_layers
-from xrcam_jax.lrp.sides import with_sides
+from xrcam_jax.lrp.sides import last_rule, with_sides
 
 #: The relevance of the output: a tree of arrays, or a function of the output that returns one.
 Seed = Any
@@ -307,7 +308,8 @@ def tap_program(
 
     Raises:
       ValueError: there is no such layer, or a mark is set twice.
-      NotImplementedError: a primitive between the output and a layer has no rule.
+      NotImplementedError: a primitive between the output and a layer has no rule, or the last layer of a model of two
+        sides is inside remat, scan or cond.
 
     Example:
       >>> import jax
@@ -321,7 +323,10 @@ def tap_program(
       [3.0, 30.0]
     """
     program, names = with_layers(closed, composite, explained, marks)
-    program = with_sides(program, explained) if sides else program
+    if sides:
+        rule = last_rule(composite)
+        again = rule is not None and not keeps_derivative(rule, "dense")
+        program = with_sides(program, explained, frozenset(names), again=again)
     found = marks_of(program)
     plan, _ = make_plan(program, composite, explained, frozenset(names))
 

@@ -10,6 +10,7 @@ References:
 """
 
 from functools import partial
+from typing import Any
 
 from flax import nnx
 from jax.typing import DTypeLike
@@ -105,7 +106,7 @@ class ResNet(Classifier):
         spec = find_spec(name)
         if not isinstance(spec, Spec):
             raise ValueError(f"{name} is not a ResNet")
-        options = {"act": variant.act_layer or "relu", "dtype": self.param_dtype, "rngs": rngs}
+        options: dict[str, Any] = {"act": variant.act_layer or "relu", "dtype": self.param_dtype, "rngs": rngs}
         self.conv1 = ConvNorm(variant.in_channels, spec.planes, 7, stride=2, **options)
         features = spec.planes
         strides = stage_strides((1, 2, 2, 2), 4, variant.output_stride)
@@ -114,8 +115,7 @@ class ResNet(Classifier):
             stride, first, dilation = strides[i]
             for _ in range(depth):
                 # The first block has the stride of its stage, and the dilation of the stage before.
-                how = {"stride": stride, "dilations": (first, dilation)}
-                blocks.append(Block(features, planes, spec, **how, **options))
+                blocks.append(Block(features, planes, spec, stride=stride, dilations=(first, dilation), **options))
                 stride, first = 1, dilation
                 features = spec.expansion * planes
             setattr(self, stage, blocks)

@@ -188,6 +188,8 @@ def _read(path: Path, pages: Pages, page: int) -> Page:
 
 
 def _named(place: str, error: Exception) -> ValueError:
-    if isinstance(error, Refusal):
-        return ValueError(f"{place}: {error}")
-    return ValueError(f"{place}: damaged or truncated picture ({' '.join(str(error).split())})")
+    # Some texts have several lines, or quote what is in the file.
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split())
+    return ValueError(
+        f"{place}: {text}" if isinstance(error, Refusal) else f"{place}: damaged or truncated picture ({text})"
+    )

@@ -15,13 +15,14 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from jaxtyping import Integer, Shaped
+from jaxtyping import Integer, Shaped, UInt
 from pydicom import Dataset, dcmread, uid
+from pydicom.config import disable_value_validation
 from pydicom.encaps import get_frame
 from pydicom.pixels import as_pixel_options, convert_color_space, get_decoder
 
 from xrcam_jax.pictures.dicom_grey import DESCRIBING as DESCRIBING_GREY
-from xrcam_jax.pictures.dicom_grey import lookup, shown
+from xrcam_jax.pictures.dicom_grey import code, lookup, shown
 from xrcam_jax.pictures.pages import Page, Pages, Refusal, check_count, check_size, scaled
 from xrcam_jax.pictures.signatures import size_of_jpeg
 
@@ -36,15 +37,29 @@ _DESCRIBING = [
     "TotalPixelMatrixColumns", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", *_PALETTE, *DESCRIBING_GREY,
 ]  # fmt: skip
 _NO_PICTURES = (uid.SegmentationStorage, uid.RTDoseStorage)
+_END_OF_JPEG = b"\xff\xd9"
+
+
+def _jpegls(encoded: bytes) -> UInt[np.ndarray, "..."]:
+    """Decodes JPEG-LS; where its end is missing, the decoder would look for it for many seconds."""
+    return imagecodecs.jpegls_decode(encoded + _END_OF_JPEG)
+
+
+def _jpeg(encoded: bytes) -> UInt[np.ndarray, "..."]:
+    """Decodes JPEG of 12 bits or without losses; where its end is missing, the decoder would fill it up with grey."""
+    if _END_OF_JPEG not in encoded:
+        raise Refusal("damaged, the compressed pixels are cut off")
+    return imagecodecs.jpeg_decode(encoded)
+
+
 # pydicom needs further packages for these, and imagecodecs is there.
 _BY_IMAGECODECS = {
-    uid.JPEGLSLossless: imagecodecs.jpegls_decode,
-    uid.JPEGLSNearLossless: imagecodecs.jpegls_decode,
-    uid.JPEGLossless: imagecodecs.jpeg_decode,
-    uid.JPEGLosslessSV1: imagecodecs.jpeg_decode,
-    uid.JPEGExtended12Bit: imagecodecs.jpeg_decode,
+    uid.JPEGLSLossless: _jpegls,
+    uid.JPEGLSNearLossless: _jpegls,
+    uid.JPEGLossless: _jpeg,
+    uid.JPEGLosslessSV1: _jpeg,
+    uid.JPEGExtended12Bit: _jpeg,
 }
-_END_OF_JPEG = b"\xff\xd9"
 _PIXEL_DATA = (0x7FE0, 0x0010)
 # Of a deflated file, which is inflated as a whole.
 _MOST_BYTES = 2**31
@@ -96,17 +111,36 @@ def opened(path: Path) -> Iterator[Pages]:
       FileNotFoundError: [Errno 2] No such file or directory: 'missing.dcm'
     """
     with path.open("rb") as file:
-        source = _source(file)
-        check_size(source.header.Columns, source.header.Rows)
-        check_count(source.frames, _room(source, path.stat().st_size))
-        yield Pages(source.frames, lambda frame: _page(source, frame))
+        with _without_quotes():
+            source = _source(file)
+            check_size(source.header.Columns, source.header.Rows)
+            check_count(source.frames, _room(source, path.stat().st_size))
+
+        def read(frame: int) -> Page:
+            with _without_quotes():
+                return _page(source, frame)
+
+        yield Pages(source.frames, read)
+
+
+@contextmanager
+def _without_quotes() -> Iterator[None]:
+    """Keeps what pydicom says of damage from messages, as it may quote whatever stands in the header."""
+    try:
+        with disable_value_validation():
+            yield
+    except Refusal:
+        raise
+    except Exception as error:
+        raise ValueError(type(error).__name__) from None
 
 
 def _source(file: BufferedIOBase) -> _Source:
     header = dcmread(file, stop_before_pixels=True, specific_tags=_DESCRIBING)
     syntax = header.file_meta.TransferSyntaxUID
     kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or uid.UID("")
-    name = f"DICOM: {kind.name or 'of no stated kind'}"
+    # Damage may put anything into the place of the number.
+    name = f"DICOM: {kind.name if kind.type == 'SOP Class' else 'of no known kind'}"
     if "Rows" not in header or "Columns" not in header:
         raise Refusal(f"holds no pictures ({name})")
     if kind in _NO_PICTURES:
@@ -171,7 +205,7 @@ def _page(source: _Source, frame: int) -> Page:
         raise Refusal(f"colours of {depth} bits")
     samples, found = _decoded(source, frame, raw=False)
     if found != "RGB" or samples.ndim != 3 or samples.shape[2] != 3:
-        raise Refusal(f"photometric interpretation {photometric} in {source.syntax.name} is not read")
+        raise Refusal(f"photometric interpretation {code(photometric)} in {source.syntax.name} is not read")
     return Page(np.ascontiguousarray(scaled(samples, 0, 2**depth - 1)), depth)
 
 
@@ -180,7 +214,7 @@ def _stored(source: _Source, frame: int) -> Integer[np.ndarray, "_ _"]:
     header = source.header
     samples, _ = _decoded(source, frame, raw=True)
     if samples.ndim != 2:
-        raise Refusal(f"{header.SamplesPerPixel} samples per pixel of {header.PhotometricInterpretation}")
+        raise Refusal(f"{header.SamplesPerPixel} samples per pixel of {code(header.PhotometricInterpretation)}")
     bits, highest = int(header.BitsStored), int(header.get("HighBit", header.BitsStored - 1))
     shift = highest + 1 - bits
     if (shift and source.syntax.is_encapsulated) or not 0 <= highest < header.BitsAllocated or shift < 0:
@@ -200,10 +234,7 @@ def _decoded(source: _Source, frame: int, *, raw: bool) -> tuple[Shaped[np.ndarr
         offsets = options.get("extended_offsets")
         encoded = get_frame(stream, frame, number_of_frames=source.frames, extended_offsets=offsets)
         if size_of_jpeg(encoded) != (header.Columns, header.Rows):
-            raise ValueError(f"compressed pixels of another size than {header.Columns}x{header.Rows}")
-        if not encoded.rstrip(b"\0").endswith(_END_OF_JPEG):
-            # The decoder of JPEG-LS looks for the end for many seconds.
-            raise ValueError("compressed pixels without an end")
+            raise Refusal(f"damaged, the compressed pixels are not of {header.Columns}x{header.Rows}")
         samples = _BY_IMAGECODECS[source.syntax](encoded)
         found = str(header.PhotometricInterpretation)
         if found == "YBR_FULL" and not raw:

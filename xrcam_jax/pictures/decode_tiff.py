@@ -202,11 +202,17 @@ def _check_segments(page: tifffile.TiffPage) -> None:
 
 
 def _check_jpeg(page: tifffile.TiffPage) -> None:
-    """Refuses pages of which a strip or tile states another size than the page does, up to 4 gigapixels."""
+    """Refuses pages of which a strip or tile is larger than the page says, up to 4 gigapixels, or cut off.
+
+    The decoder would fill up with grey what is missing.
+    """
     rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
         page.parent.filehandle.seek(start)
-        width, height = size_of_jpeg(page.parent.filehandle.read(min(length, 2**16))) or (0, 0)
+        encoded = page.parent.filehandle.read(length)
+        if b"\xff\xd9" not in encoded:
+            raise ValueError("a strip or tile is cut off")
+        width, height = size_of_jpeg(encoded) or (0, 0)
         if width > columns or height > max(rows, 16):
             raise ValueError(f"a strip or tile of {width}x{height} pixels, where {columns}x{rows} is stated")
 

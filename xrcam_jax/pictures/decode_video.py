@@ -17,6 +17,9 @@ from xrcam_jax.pictures.video_pixels import Pixels, refusal
 # The length in a video's header is off by a frame or two in files that are perfectly sound.
 FRAMES_MISSING_AT_MOST = 2
 
+# What a frame says of itself: size, pixel format, turned by how many degrees; and how its colours are to be read.
+_Kind = tuple[tuple[int, int, str, int], tuple[int, int, int]]
+
 
 @dataclass(frozen=True)
 class VideoFrame:
@@ -79,13 +82,8 @@ def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, VideoF
             raise ValueError(f"{path}: {error}") from error
         for number, frame in enumerate(deinterlaced(_decoded(video))):
             if number % every == 0:
-                yield number, VideoFrame(path, number, _time(video, number, frame), frame, pixels)
-
-
-def _time(video: Video, number: int, frame: Decoded) -> float:
-    if frame.pts is None or frame.time_base is None:
-        return number * video.period
-    return float(frame.pts * frame.time_base)
+                time = number * video.period if frame.pts is None else frame.time
+                yield number, VideoFrame(path, number, time, frame, pixels)
 
 
 @dataclass
@@ -133,25 +131,30 @@ def _packets(video: Video, progress: _Progress) -> Iterator[Packet]:
 def _decoded(video: Video) -> Iterator[Decoded]:
     """Yields all frames that are shown, and raises where one is damaged or missing."""
     progress, number = _Progress(), 0
-    last: Decoded | None = None
+    last: int | None = None
+    kind: _Kind | None = None
     for packet in _packets(video, progress):
         for frame in _frames_of(video, packet, progress, number):
-            if last is None and frame.is_corrupt and not frame.key_frame:
-                # A video that was cut out of another may begin with frames that refer to those before the cut.
-                continue
-            if progress.is_cut and last and video.seconds(last.pts, frame.pts) > 1.5 * video.period:
+            if frame.is_corrupt:
+                if number == 0 and not frame.key_frame:
+                    # A video that was cut out of another may begin with frames that refer to those before the cut.
+                    continue
+                raise _damaged(video, number, "parts of it are missing")
+            if progress.is_cut and video.seconds(last, frame.pts) > 1.5 * video.period:
                 # Frames are stored in another order than shown: those before this one are lost, and it has no number.
                 break
-            _check(video, number, frame, last or frame)
+            before, kind = kind, _kind(frame)
+            if kind != before:
+                _check(video, number, frame, kind, before or kind)
             yield frame
-            number, last = number + 1, frame
-    if last is None:
+            number, last = number + 1, frame.pts
+    if number == 0:
         raise ValueError(f"{video.path}: damaged, or not a video: no frame can be decoded")
     if progress.is_cut:
         of = f" of {video.frames}" if video.frames > number else ""
         raise ValueError(f"{video.path}: damaged or truncated video, ends after {number}{of} frames")
     # Half a period may be left, as each of two fields may have a time.
-    if video.seconds(last.pts, progress.last) > 0.75 * video.period:
+    if video.seconds(last, progress.last) > 0.75 * video.period:
         raise _damaged(video, number, "it never came out of the decoder")
 
 
@@ -164,16 +167,17 @@ def _frames_of(video: Video, packet: Packet, progress: _Progress, number: int) -
         raise _damaged(video, number, error.strerror or str(error)) from error
 
 
-def _check(video: Video, number: int, frame: Decoded, before: Decoded) -> None:
-    """Refuses frames that are damaged, of another kind than the one before, or of unknown colours."""
-    if frame.is_corrupt:
-        raise _damaged(video, number, "parts of it are missing")
-    kinds = [(each.width, each.height, each.format.name, each.rotation) for each in (frame, before)]
-    if kinds[0] != kinds[1]:
-        now, then = ("{}x{} in {}, turned by {} degrees".format(*kind) for kind in kinds)
+def _kind(frame: Decoded) -> _Kind:
+    colours = frame.color_trc, frame.color_primaries, frame.colorspace
+    return (frame.width, frame.height, frame.format.name, frame.rotation), colours
+
+
+def _check(video: Video, number: int, frame: Decoded, kind: _Kind, before: _Kind) -> None:
+    """Refuses frames of another size, pixel format or direction than those before, or of unknown colours."""
+    if kind[0] != before[0]:
+        now, then = ("{}x{} in {}, turned by {} degrees".format(*each[0]) for each in (kind, before))
         raise ValueError(f"{video.path}: frame {number} is {now}, those before are {then}")
-    colours = [(each.color_trc, each.color_primaries, each.colorspace) for each in (frame, before)]
-    if (frame is before or colours[0] != colours[1]) and (reason := refusal(frame)):
+    if reason := refusal(frame):
         raise ValueError(f"{video.path}: frame {number}: {reason}")
 
 

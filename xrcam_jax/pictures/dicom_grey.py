@@ -3,6 +3,7 @@
 The equations are those of DICOM PS3.3: C.11.1 (modality LUT), C.11.2 (VOI LUT) and C.7.6.3 (palettes, padding).
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -97,10 +98,27 @@ def lookup(
     return table[np.clip(values - first, 0, entries - 1).astype(np.int64)], bits
 
 
+def code(value: str) -> str:
+    """Returns a value of the header for a message, if it is a code, and not what damage has put there.
+
+    Args:
+      value: of a type that has codes of at most 16 letters.
+
+    Returns:
+      The value, or that it is none.
+
+    Example:
+      >>> from xrcam_jax.pictures.dicom_grey import code
+      >>> code("SIGMOID"), code("Doe^Jane")
+      ('SIGMOID', '(no code)')
+    """
+    return value if re.fullmatch(r"[A-Z0-9_ ]{1,16}", str(value)) else "(no code)"
+
+
 def _inverted(header: Dataset) -> bool:
     shape, photometric = header.get("PresentationLUTShape") or "", header.PhotometricInterpretation
     if shape not in ("", "IDENTITY", "INVERSE") or (shape == "INVERSE" and photometric == "MONOCHROME2"):
-        raise Refusal(f"presentation LUT shape {shape} of {photometric}")
+        raise Refusal(f"presentation LUT shape {code(shape)} of {code(photometric)}")
     return photometric == "MONOCHROME1"
 
 
@@ -151,7 +169,7 @@ def _window(
 
 def _equation(values: Num[np.ndarray, "..."], center: float, width: float, function: str) -> Float[np.ndarray, "..."]:
     if width < 1 if function == "LINEAR" else width <= 0:
-        raise Refusal(f"window width {width:g} of {function}")
+        raise Refusal(f"window width {width:g} of {code(function)}")
     match function:
         case "LINEAR":
             if width == 1:
@@ -161,7 +179,7 @@ def _equation(values: Num[np.ndarray, "..."], center: float, width: float, funct
             return np.clip((values - center) / width + 0.5, 0, 1)
         case "SIGMOID":
             return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
-    raise Refusal(f"VOI LUT function {function}")
+    raise Refusal(f"VOI LUT function {code(function)}")
 
 
 def _padding(values: Integer[np.ndarray, "..."], header: Dataset, highest: int) -> np.ndarray:

@@ -87,7 +87,11 @@ class Preprocessing:
         if channels == self.channels:
             return self
         mean, std = (sum(values) / len(values) for values in (self.mean, self.std))
-        return replace(self, mean=(mean,) * channels, std=(std,) * channels)
+        return (
+            replace(self, mean=(mean,), std=(std,))
+            if channels == 1
+            else replace(self, mean=(mean,) * 3, std=(std,) * 3)
+        )
 
 
 class Box(NamedTuple):

@@ -22,6 +22,9 @@ CONTAINERS = ("asf", "avi", "flv", "m4v", "matroska", "mov", "mpeg", "mpegts", "
 # is noticed.
 LARGEST_FRAME = 2**29
 
+# Pixels of a frame from which on several are decoded at a time.
+_WORTH_THREADS = 2**18
+
 # Video streams with one of these are not the recording: cover art, previews, and layers that complete another stream.
 _BESIDES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
 
@@ -137,7 +140,8 @@ def _prepared(path: Path, container: InputContainer) -> VideoStream:
         raise ValueError(f"{path}: no decoder for this kind of video")
     if decoder.width * decoder.height > LARGEST_FRAME:
         raise ValueError(f"{path}: frames of {decoder.width}x{decoder.height} are too large")
-    decoder.thread_type = "AUTO"
+    # Whole frames in parallel, which gives the same pixels. For small ones it costs more than it saves.
+    decoder.thread_type = "AUTO" if decoder.width * decoder.height >= _WORTH_THREADS else "SLICE"
     decoder.options = _STRICT.get(decoder.name, {})
     # Without it, frames that refer to lost ones would be left out without a word.
     decoder.flags |= _OUTPUT_CORRUPT

@@ -1,7 +1,7 @@
 """Frames of a video become RGB arrays, upright and of square pixels; colours that are not known are refused."""
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -80,8 +80,8 @@ class Pixels:
             raise ValueError(f"pixels of {self._aspect.numerator}:{self._aspect.denominator} are not plausible")
         # It keeps its tables from frame to frame.
         self._reformatter = VideoReformatter()
-        # Asking a frame for it keeps the frame in memory until Python next looks for circles.
-        self._matrix: Int[np.ndarray, "3 3"] | None = None
+        # Asking a frame for its display matrix keeps the frame in memory until Python next looks for circles.
+        self._turn: Turn | None = None
 
     def rgb(self, frame: VideoFrame) -> RGB:
         """Returns the pixels of a frame, upright and square; transparency is ignored.
@@ -89,16 +89,13 @@ class Pixels:
         Raises:
           ValueError: the frame is turned by an angle that is no multiple of 90 degrees, or cannot be converted.
         """
-        if self._matrix is None:
-            self._matrix = _display_matrix(frame)
-        # Neither side becomes less than before.
-        width = frame.width * (self._aspect if self._aspect > 1 else 1)
-        height = frame.height / (self._aspect if self._aspect < 1 else 1)
+        self._turn = self._turn or turn_of(_display_matrix(frame))
         try:
             converted = self._reformatter.reformat(
                 frame,
-                width=round(width),
-                height=round(height),
+                # Neither side becomes less than before.
+                width=round(frame.width * self._aspect) if self._aspect > 1 else None,
+                height=round(frame.height / self._aspect) if self._aspect < 1 else None,
                 format="rgb24",
                 interpolation=Interpolation.BICUBIC,
                 dst_color_range=ColorRange.JPEG,
@@ -106,39 +103,56 @@ class Pixels:
             )
         except av.FFmpegError as error:
             raise ValueError(f"{frame.format.name} cannot be converted to RGB ({error.strerror})") from error
-        return upright(converted.to_ndarray(), self._matrix)
+        return self._turn.applied(converted.to_ndarray())
 
 
-def upright(pixels: RGB, matrix: Int[np.ndarray, "3 3"]) -> RGB:
-    """Turns and mirrors a frame as its display matrix says.
+class Turn(NamedTuple):
+    """Turns and mirrors frames.
+
+    Attributes:
+      swapped: whether rows become columns.
+      down: 1, or -1 if the rows of what is shown are then in the opposite order.
+      across: the same of its columns.
+    """
+
+    swapped: bool
+    down: int
+    across: int
+
+    def applied(self, pixels: RGB) -> RGB:
+        """Returns a frame as it is shown."""
+        if self == (False, 1, 1):
+            return pixels
+        pixels = pixels.swapaxes(0, 1) if self.swapped else pixels
+        return np.ascontiguousarray(pixels[:: self.down, :: self.across])
+
+
+def turn_of(matrix: Int[np.ndarray, "3 3"]) -> Turn:
+    """Reads a display matrix.
 
     Args:
-      pixels: as they are stored.
       matrix: takes (column, row, 1) of a stored pixel, from the left, to (column, row, 1) of the shown one, up to a
         shift and a scale.
 
     Returns:
-      The frame as it is shown.
+      What it does to a frame.
 
     Raises:
-      ValueError: the matrix does something else to the frame.
+      ValueError: it does something else than to turn by a multiple of 90 degrees and to mirror.
 
     Example:
       >>> import numpy as np
-      >>> from xrcam_jax.pictures.video_pixels import upright
-      >>> pixels = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
-      >>> upright(pixels, np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]])).tolist()
-      [[[0, 1, 2]], [[3, 4, 5]]]
+      >>> from xrcam_jax.pictures.video_pixels import turn_of
+      >>> turn_of(np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]]))
+      Turn(swapped=True, down=1, across=-1)
     """
-    (a, b), (c, d) = matrix[:2, :2]
-    turned = a == d == 0
+    (a, b), (c, d) = matrix[:2, :2].tolist()
+    swapped = a == d == 0
     # Where a column goes along the shown frame, and where a row goes.
-    across, down = (c, b) if turned else (a, d)
-    others = (a, d) if turned else (b, c)
+    across, down, *others = (c, b, a, d) if swapped else (a, d, b, c)
     if any(others) or abs(across) != abs(down) or across == 0 or matrix[:2, 2].any() or matrix[2, 2] <= 0:
         raise ValueError(f"turned or sheared by the matrix {matrix.tolist()}; only quarter turns and mirrors are known")
-    pixels = pixels.swapaxes(0, 1) if turned else pixels
-    return np.ascontiguousarray(pixels[:: int(np.sign(down)), :: int(np.sign(across))])
+    return Turn(swapped, 1 if down > 0 else -1, 1 if across > 0 else -1)
 
 
 def _display_matrix(frame: VideoFrame) -> Int[np.ndarray, "3 3"]:
