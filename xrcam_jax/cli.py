@@ -60,7 +60,7 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
         with stopping():
             return run()
     except CommandError as error:
-        return _ended(command, f"error: {error}", 2)
+        return _ended(command, f"error: {error}", 2, error.more)
     except BrokenPipeError as error:
         if error.filename is not None:
             return _ended(command, f"error: {error}", 1)
@@ -80,8 +80,10 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
         return _ended(command, f"{how}; what was written is whole and stays", status)
 
 
-def _ended(command: str, line: str, status: int) -> int:
-    print(printable(f"xrcam {command}: {line}", lines=True), file=sys.stderr)
+def _ended(command: str, line: str, status: int, more: str = "") -> int:
+    print(printable(f"xrcam {command}: {line}"), file=sys.stderr)
+    if more:
+        print(printable(more, lines=True), file=sys.stderr)
     return status
 
 

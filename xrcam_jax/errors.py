@@ -13,7 +13,16 @@ class DamagedError(ValueError):
 
 
 class CommandError(Exception):
-    """A command cannot start. The message is one line that names the argument and says what would be right."""
+    """A command cannot start. The message is one line that names the argument and says what would be right.
+
+    Args:
+      line: the message.
+      more: what is shown below it, of as many lines as it needs.
+    """
+
+    def __init__(self, line: str, more: str = ""):
+        super().__init__(line)
+        self.more = more
 
 
 def weights_error(error: Exception) -> Exception:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import os
 import tracemalloc
 import unicodedata
@@ -352,3 +353,16 @@ def test_names_that_some_systems_do_not_tell_apart(tmp_path):
     found = list(picture_names(recordings).values())
     assert found[3] == "x_p_b"
     assert len({unicodedata.normalize("NFC", name).casefold() for name in found}) == 4
+
+
+def test_damaged_notes_are_as_good_as_none(tmp_path, cohort):
+    """Numbers of a note go into the statistics; one flipped bit in a sum would be in them unnoticed."""
+    out = tmp_path / "out"
+    prepare(cohort, out)
+    before = contents(out)
+    for path, change in zip(sorted((out / ".progress").iterdir()), (b"[]", b"", b"\xff", None), strict=False):
+        content = json.loads(path.read_bytes())
+        content["note"]["total"] += 1
+        path.write_bytes(json.dumps(content).encode() if change is None else change)
+    prepare(cohort, out)
+    assert contents(out) == before

@@ -14,13 +14,13 @@ LOCK = ".xrcam.lock"
 
 
 @contextmanager
-def alone_in(argument: str, folder: Path, *, several: bool = False) -> Iterator[None]:
+def alone_in(argument: str, folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Keeps other runs out of a folder of outputs.
 
     Args:
       argument: what the message calls the argument.
       folder: exists and can be written to.
-      several: whether this is one process of several that share the folder; the first then holds it for all.
+      shared: whether several processes may share the work; the first of them then holds the folder for all.
 
     Returns:
       The context in which the folder is this run's.
@@ -38,10 +38,10 @@ def alone_in(argument: str, folder: Path, *, several: bool = False) -> Iterator[
       ['.xrcam.lock']
     """
     with ExitStack() as stack:
-        if not several:
-            _enter(stack, argument, folder, folder / LOCK)
-        else:
+        if shared:
             _enter_together(stack, argument, folder)
+        else:
+            _enter(stack, argument, folder, folder / LOCK)
         yield
 
 

@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     if writes_video(options.out):
         with alone_at("--out", options.out):
             return explain_all(options, labels)
-    with alone_in("--out", options.out, several=processes.several(options)):
+    with alone_in("--out", options.out, shared=True):
         return explain_all(options, labels)
 
 

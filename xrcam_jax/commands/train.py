@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     from xrcam_jax.train.loop import Diverged
 
     task = _task(options)
-    with alone_in("--out", options.out, several=processes.several(options)):
+    with alone_in("--out", options.out, shared=True):
         _check_settings(options.out, task.settings)
         try:
             train(task)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -316,7 +317,9 @@ def _extract_anew(recording: Recording, name: str, out: Path, every: int) -> Ext
         _remove(out, recording.label, recording.patient, name, recording.video)
         raise
     # Should a power cut take some frames and leave the note, their digests tell.
-    write_whole(_note(out, recording.video), json.dumps(flattened(extracted)).encode(), synced=False)
+    note = flattened(extracted)
+    sealed = {"note": note, "seal": _seal(note)}
+    write_whole(_note(out, recording.video), json.dumps(sealed).encode(), synced=False)
     return extracted
 
 
@@ -345,16 +348,21 @@ def _note(out: Path, video: str) -> Path:
 
 
 def _read_progress(out: Path) -> dict[str, Extracted]:
-    """Reads the notes, by ``video``; notes that another version wrote are as good as none."""
+    """Reads the notes, by ``video``; those that are damaged or of another version are as good as none."""
     known = {}
     for path in sorted((out / PROGRESS).glob("*.json")):
         try:
             content = read_json(path)
-            if set(content) == set(columns(Extracted)):
-                known[content["video"]] = Extracted(**gathered(content))
-        except (OSError, TypeError, ValueError):
+            note = content["note"]
+            if content["seal"] == _seal(note) and set(note) == set(columns(Extracted)):
+                known[note["video"]] = Extracted(**gathered(note))
+        except (OSError, KeyError, TypeError, ValueError):
             continue
     return known
+
+
+def _seal(note: dict[str, Any]) -> str:
+    return _digest(json.dumps(note, sort_keys=True))
 
 
 def _remove(out: Path, label: str, patient: str, name: str, video: str) -> None:

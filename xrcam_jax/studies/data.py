@@ -56,7 +56,8 @@ def chosen_frames(
         if not frames:
             raise CommandError(
                 f"--annotations: {options.annotations} has no usable annotation of a frame in the part "
-                f"{options.part!r}. What became of them:\n{annotations.report}"
+                f"{options.part!r}. What became of them:",
+                str(annotations.report),
             )
     limit = min(options.limit or len(frames), len(frames))
     return tuple(frames[i] for i in np.linspace(0, len(frames) - 1, limit).astype(int))

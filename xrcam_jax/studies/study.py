@@ -127,7 +127,7 @@ def open_study(
     }
     folder = options.out / name
     prepare_folder("--out", folder)
-    with alone_in("--out", folder, several=processes.several(options)):
+    with alone_in("--out", folder, shared=True):
         check_settings(folder, recorded)
         yield Study(
             name=name,
