@@ -67,6 +67,8 @@ def _attempt(
     share = random.uniform(0, 1.05) if random.integers(0, 4) else random.uniform(0.85, 1.05)
     seconds = max(0.02, share * reference.seconds)
     child = start(arguments, place)
+    if number != signal.SIGKILL:
+        child.wait_until_catching(number)
     child.kill_after(seconds, number)
     return f"after {seconds:.3f} s", child.finish()
 

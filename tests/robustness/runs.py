@@ -73,7 +73,23 @@ class Child:
         if not in_time:
             os.kill(self.pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return Ended(status if in_time else None, self.err.read_text(errors="replace"), time.monotonic() - self.started)
+        err = self.err.read_text(errors="replace")
+        for path in (self.err, self.err.with_suffix(".out")):
+            path.unlink()
+        return Ended(status if in_time else None, err, time.monotonic() - self.started)
+
+    def wait_until_catching(self, number: int, seconds: float = 0.5) -> None:
+        """Waits until the process has a handler for a signal, but not for ever: it may not have one at all.
+
+        Where all is imported before the fork, a signal would else meet what in a process of its own is the
+        interpreter's start.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            caught = Path(f"/proc/{self.pid}/status").read_text().partition("SigCgt:")[2].split()
+            if not caught or int(caught[0], 16) >> (number - 1) & 1:
+                return
+            time.sleep(0.01)
 
     def _ended_within(self, seconds: float) -> bool:
         descriptor = os.pidfd_open(self.pid)
@@ -94,11 +110,16 @@ def start(arguments: Sequence[str], folder: Path, before: Callable[[], Any] | No
       before: called in the child before the command.
     """
     sys.stdout.flush()
-    out, err = (folder.with_name(f"{folder.name}.{os.urandom(4).hex()}.{name}") for name in ("out", "err"))
-    started = time.monotonic()
+    own = f"{folder.name}.{os.urandom(4).hex()}"
+    out, err = folder.with_name(f"{own}.out"), folder.with_name(f"{own}.err")
+    reader, writer = os.pipe()
     pid = os.fork()
     if pid:
-        return Child(pid, started, err)
+        os.close(writer)
+        # What comes before the command is this suite's own, and is not to be disturbed.
+        os.read(reader, 1)
+        os.close(reader)
+        return Child(pid, time.monotonic(), err)
     status = 70
     try:
         for stream, path in ((1, out), (2, err)):
@@ -109,15 +130,16 @@ def start(arguments: Sequence[str], folder: Path, before: Callable[[], Any] | No
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if before is not None:
             before()
-        status = _main(arguments)
+        status = _main(arguments, lambda: os.write(writer, b"."))
     finally:
         os._exit(status)
 
 
-def _main(arguments: Sequence[str]) -> int:
+def _main(arguments: Sequence[str], begins: Callable[[], Any]) -> int:
     """Runs the command and ends as the interpreter would: threads are waited for, and what is registered is called."""
     from xrcam_jax.cli import main
 
+    begins()
     try:
         status = main(list(arguments))
     except SystemExit as stop:
