@@ -211,7 +211,7 @@ def test_batch_size_found_automatically(tmp_path, pretend, capsys, monkeypatch):
     pictures = [draw(tmp_path / f"{i}.png") for i in range(3)]
     assert explain(tmp_path, *pictures, "--batch-size", "auto") == 0
     assert [shape[0] for shape in pretend.shapes] == [2, 2]
-    assert asked[0][1:] == (CONFIG.input_size, 8)
+    assert asked[0][1:] == (CONFIG.input_size, 8, 3)
     assert capsys.readouterr().out.startswith("batch size 2\nfield of view: none, as the weights say nothing of one\n")
 
 

@@ -49,7 +49,9 @@ def prepared(recordings):
 def config(prepared):
     """How ``xrcam train`` has a network want its pictures."""
     mean, std = prepared.statistics.mean, prepared.statistics.std
-    return Preprocessing((mean,) * 3, (std,) * 3, (common_size(prepared),) * 2, 1.0, "area", field_of_view="auto", grey=True)
+    return Preprocessing(
+        (mean,) * 3, (std,) * 3, (common_size(prepared),) * 2, 1.0, "area", field_of_view="auto", grey=True
+    )
 
 
 @pytest.fixture

@@ -132,7 +132,9 @@ def weights(tmp_path_factory):
         model.fc.kernel[...] *= np.float32(scale)
         if bias is not None:
             model.fc.bias[...] = np.float32(bias)
-        model.preprocessing = Preprocessing((MEAN,) * 3, (STD,) * 3, (SIDE, SIDE), 1.0, "area", field_of_view="auto", grey=True)
+        model.preprocessing = Preprocessing(
+            (MEAN,) * 3, (STD,) * 3, (SIDE, SIDE), 1.0, "area", field_of_view="auto", grey=True
+        )
         save_timm(model, path)
         return path.parent
 

@@ -60,7 +60,8 @@ def timm(monkeypatch):
     """Puts stand-ins in the places of PyTorch and timm; ``logits`` may be changed."""
     stand_in = SimpleNamespace(logits=oracle.reference(NAME, CLASSES)["logits_f32"], list_models=lambda: [NAME])
 
-    def create_model(name, num_classes):
+    def create_model(name, num_classes, in_chans):
+        assert in_chans == 3
         assert (name, num_classes) == (NAME, CLASSES)
         return Network(stand_in.logits)
 

@@ -70,12 +70,7 @@ def save_orbax(model: Classifier, directory: str | os.PathLike[str]) -> None:
       >>> save_orbax(model, "checkpoints/mine")  # doctest: +SKIP
     """
     directory = Path(directory).absolute()
-    if directory.is_dir():
-        others = [path.name for path in directory.iterdir() if path not in _states(directory)]
-        if others and not any((directory / name).is_dir() for name in STATES):
-            raise FileExistsError(f"{directory}: there, and not a checkpoint; not replaced")
-    elif directory.exists():
-        raise FileExistsError(f"{directory}: a file, and not a folder; not replaced")
+    _check_replaceable(directory)
     old = state_name(directory)
     name = next(name for name in STATES if name != old)
     _clear(directory, keep=old)
@@ -112,6 +107,16 @@ def state_name(directory: Path) -> str | None:
     # The package's first version always called it state.
     name = state.get("folder") if isinstance(state, Mapping) else STATES[0]
     return name if name in STATES else None
+
+
+def _check_replaceable(directory: Path) -> None:
+    """Refuses to write into a folder that holds other things than a checkpoint, or what one has left."""
+    if directory.is_dir():
+        left = {*_states(directory), *([directory / "config.json"] if state_name(directory) else [])}
+        if not set(directory.iterdir()) <= left and not any((directory / name).is_dir() for name in STATES):
+            raise FileExistsError(f"{directory}: there, and not a checkpoint; not replaced")
+    elif directory.exists():
+        raise FileExistsError(f"{directory}: a file, and not a folder; not replaced")
 
 
 def _states(directory: Path) -> list[Path]:
