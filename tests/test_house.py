@@ -98,8 +98,8 @@ def test_type_checkers_see_the_names_that_are_loaded_later():
 
 
 def test_the_import_brings_neither_flax_nor_opencv():
-    heavy = {"flax", "cv2", "PIL", "av", "optax"}
-    code = f"import sys, xrcam_jax; assert not {heavy} & set(sys.modules); print(xrcam_jax.lrp)"
+    late = {"flax", "cv2", "PIL", "av", "optax"}
+    code = f"import sys, xrcam_jax; assert not {late} & set(sys.modules); print(xrcam_jax.lrp)"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert shown.startswith("<function lrp")
 
