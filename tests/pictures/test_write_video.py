@@ -128,7 +128,7 @@ def test_browsers_and_presentations_play_it_from_the_first_byte(tmp_path, suffix
     assert content.index(b"moov") < content.index(b"mdat")
     with av.open(str(tmp_path / f"a{suffix}")) as container:
         decoder = container.streams.video[0].codec_context
-        assert (decoder.name, decoder.pix_fmt, decoder.profile) == ("h264", "yuv420p", "High")
+        assert (decoder.name, decoder.pix_fmt) == ("h264", "yuv420p")
         assert (decoder.colorspace, decoder.color_range) == (1, 1)
 
 

@@ -77,7 +77,7 @@ def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, VideoF
     """
     with opened_video(path) as video:
         try:
-            pixels = Pixels(video.stream.sample_aspect_ratio)
+            pixels = Pixels(video.aspect)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         for number, frame in enumerate(deinterlaced(_decoded(video))):

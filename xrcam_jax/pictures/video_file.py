@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -24,6 +26,9 @@ LARGEST_FRAME = 2**29
 
 # Pixels of a frame from which on several are decoded at a time.
 _WORTH_THREADS = 2**18
+
+# Titles in encodings of old are no hindrance. PyAV 19 does so by itself.
+_ANY_TITLE: Any = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 # Video streams with one of these are not the recording: cover art, previews, and layers that complete another stream.
 _BESIDES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
@@ -56,6 +61,12 @@ class Video:
     def period(self) -> float:
         """Seconds from one frame to the next, on average; 0 if the file does not tell."""
         return 1 / self.rate if self.rate else 0.0
+
+    @property
+    def aspect(self) -> Fraction | None:
+        """Width of a pixel over its height; None if the file does not tell."""
+        ratio = self.stream.sample_aspect_ratio
+        return Fraction(ratio.numerator, ratio.denominator) if ratio and ratio.denominator else None
 
     def seconds(self, since: int | None, until: int | None) -> float:
         """Returns the time between two moments in the stream's units; 0 where one of them is not known."""
@@ -120,7 +131,7 @@ def opened_video(path: Path) -> Iterator[Video]:
     # The prefix keeps names such as "concat:a|b" from being taken for addresses.
     allowed = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
     try:
-        container = av.open(f"file:{path}", container_options=allowed, metadata_errors="replace")
+        container = av.open(f"file:{path}", container_options=allowed, **_ANY_TITLE)
     except av.FFmpegError as error:
         raise ValueError(
             f"{path}: damaged, or not a video in {', '.join(CONTAINERS)} ({error.strerror or error})"
