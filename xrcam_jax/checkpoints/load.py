@@ -1,6 +1,5 @@
 """Reading checkpoints of models from files, directories and the Hugging Face hub."""
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from xrcam_jax.errors import DamagedError
 from xrcam_jax.models import Classifier
 from xrcam_jax.models.specs import find_spec
 from xrcam_jax.pictures.preprocessing import Preprocessing
+from xrcam_jax.runtime.texts import decoded_json, read_json
 
 _HUB_PREFIXES = ("hf-hub:", "timm/")
 _LOG = logging.getLogger(__name__)
@@ -198,7 +198,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
             # The file is no mapping, though it has keys.
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise DamagedError(f"{path}: not a whole safetensors file ({error})") from error
+        # The message repeats what is in the header, however long that is.
+        raise DamagedError(f"{path}: not a whole safetensors file ({str(error)[:200]})") from error
     except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{path}: a tensor is of a type that NumPy has not ({error})") from error
     config = _parse(metadata["config"], path) if "config" in metadata else _config_beside(path)
@@ -254,20 +255,14 @@ def _read_orbax(directory: Path) -> Checkpoint:
 
 def _config_beside(path: Path) -> Mapping[str, Any]:
     beside = path.with_name("config.json")
-    if not beside.is_file():
-        return {}
-    try:
-        return _parse(beside.read_text(encoding="utf-8-sig"), beside)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{beside}: its config is not text ({error})") from error
+    return _checked(read_json(beside), beside) if beside.is_file() else {}
 
 
 def _parse(text: str, origin: Path) -> Mapping[str, Any]:
-    try:
-        config = json.loads(text)
-    # Numbers of thousands of digits and objects thousands deep are refused by Python itself.
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{origin}: its config is not JSON ({error})") from error
+    return _checked(decoded_json(text, f"{origin}: its config"), origin)
+
+
+def _checked(config: Any, origin: Path) -> Mapping[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"{origin}: its config is not a JSON object")
     return config

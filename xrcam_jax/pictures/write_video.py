@@ -40,13 +40,14 @@ class Codec(NamedTuple):
 
 
 # What browsers and presentation programs play. Colours at half the resolution are part of that. The fastest preset
-# makes larger files, and keeps the encoder from slowing down what is explained.
+# makes larger files, and keeps the encoder from slowing down what is explained. It is one thread's work, so that any
+# machine gives the same file.
 _H264 = Codec(
     "libx264",
     "yuv420p",
     Colorspace.ITU709,
     ColorRange.MPEG,
-    {"preset": "ultrafast", "crf": "20"},
+    {"preset": "ultrafast", "crf": "20", "threads": "1"},
     unit=Fraction(1, 90_000),
 )
 # Every frame is a JPEG picture, of one thread, so that any machine gives the same. Drawn recordings are kept so.

@@ -189,6 +189,7 @@ def _entries(path: Path, contents: dict[str, Any], key: str) -> list[dict[str, A
 
 def _beside(path: Path, name: str) -> Path:
     """Returns the file of that name in the folder of ``path``; files from elsewhere might not be meant to be shown."""
+    expect("\0" not in name, path, "names of files", name)
     inside = (path.parent / name).resolve().is_relative_to(path.parent.resolve())
     expect(inside, path, f"files in {path.parent}", name)
     return path.parent / name
