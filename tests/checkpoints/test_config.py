@@ -36,7 +36,8 @@ def test_how_frames_were_made_is_read_back_and_kept_from_timm(frames):
     model.preprocessing = replace(WANTS, **frames)
     described = json.loads(json.dumps(config.describe(model)))
     assert config.preprocessing(described, Preprocessing()) == model.preprocessing
-    of_timm = {"input_size", "interpolation", "crop_pct", "mean", "std", "num_classes", "first_conv", "classifier"}
+    of_timm = {"input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std"}
+    of_timm |= {"num_classes", "first_conv", "classifier"}
     assert set(described["pretrained_cfg"]) <= of_timm
     assert described["pretrained_cfg"]["interpolation"] == "bilinear"
     model.preprocessing = WANTS
