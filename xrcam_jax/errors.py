@@ -38,11 +38,13 @@ def weights_error(error: Exception) -> Exception:
     Example:
       >>> from xrcam_jax.errors import weights_error
       >>> weights_error(ValueError("w.pth: not the weights of resnet18:\n  missing: a\n  missing: b"))
-      CommandError('--weights: w.pth: not the weights of resnet18:; missing: a')
+      CommandError('--weights: w.pth: not the weights of resnet18: missing: a')
     """
     lines = [line.strip() for line in str(error).splitlines()]
     kind = DamagedError if isinstance(error, DamagedError) else CommandError
-    return kind(f"--weights: {'; '.join(lines[:2])}")
+    first, *rest = lines[:2]
+    between = " " if first.endswith(":") else "; "
+    return kind(f"--weights: {between.join([first, *rest])}")
 
 
 def unknown(what: str, name: str, known: Collection[str]) -> ValueError:

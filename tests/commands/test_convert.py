@@ -65,14 +65,14 @@ def test_nothing_is_written_without_a_reference_that_can_be_read(file, tmp_path,
         np.savez(path, **content)
     assert main(["resnet18", str(file), str(tmp_path / "out"), "--reference", str(path)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
+    assert line.startswith("xrcam convert: error: ")
     assert str(path) in line
     assert not (tmp_path / "out").exists()
 
 
 def test_errors_are_short_and_without_traceback(file, tmp_path, capsys):
     assert main(["resnet18", str(tmp_path / "nowhere.safetensors"), str(tmp_path / "out")]) == 1
-    assert capsys.readouterr().err == f"error: {tmp_path}/nowhere.safetensors: no such weights\n"
+    assert capsys.readouterr().err == f"xrcam convert: error: {tmp_path}/nowhere.safetensors: no such weights\n"
     assert main(["skresnet18", str(file), str(tmp_path / "out")]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert "not the weights of skresnet18" in lines[0]

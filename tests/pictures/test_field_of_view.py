@@ -70,6 +70,14 @@ def test_a_logo_that_touches_the_view():
     assert_near(find_view(lit), SQUARE, 1)
 
 
+@pytest.mark.parametrize("ratio", [0.75, 1.1, 1.2, 4 / 3])
+def test_an_oval_view_is_refused(ratio):
+    """A circle that fits one side of it would be off the middle, with black in its square."""
+    wide = [cv2.resize(frame, None, fx=ratio, fy=1, interpolation=cv2.INTER_AREA) for frame in frames()]
+    with pytest.raises(ValueError, match="found no round view"):
+        find_view(wide)
+
+
 def test_a_view_cut_off_by_the_frame():
     # Corners are at most 66 from the centre and rows at most 58: the frame has one row more above than below.
     assert_near(find_view(frames(radius=66, centre=(80, 60))), Crop(80 - 46, 60 - 46, 93, 160, 120), 1)

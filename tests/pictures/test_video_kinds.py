@@ -205,7 +205,7 @@ def test_turned_by_an_odd_angle(tmp_path):
         "copy",
         tmp_path / "a.mp4",
     )
-    assert "a.mp4: frame 0: turned or sheared by the matrix" in refused(tmp_path / "a.mp4")
+    assert "a.mp4: turned or sheared by the matrix" in refused(tmp_path / "a.mp4")
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with alone_at("OUT", options.out):
             return convert(options)
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {shortened(str(error))}", file=sys.stderr)
+        print(f"xrcam convert: error: {shortened(str(error))}", file=sys.stderr)
         return 1
 
 

@@ -58,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
         f"\nRight on {found.accuracy:.0%} of {len(frames.labels)} frames. Overlap of saliency and drawn structures,\n"
         f"pooled IoU in percent over {found.frames} meningioma frames:\n\n{found.table()}\n\n"
         f"XRelevance-CAM beside what was drawn: {sheet}\n"
-        f"The frames are drawn and stand for no patient. With your own: xrcam explain PICTURES --weights WEIGHTS"
+        f"The frames are drawn and stand for no patient. With your own:\n"
+        f"xrcam explain PICTURES --model {MODEL} --weights {weights}"
     )
     return status
 

@@ -5,6 +5,7 @@ so that they can reach neither an output nor a message.
 """
 
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,9 +126,10 @@ def opened(path: Path) -> Iterator[Pages]:
 
 @contextmanager
 def _without_quotes() -> Iterator[None]:
-    """Keeps what pydicom says of damage from messages, as it may quote whatever stands in the header."""
+    """Keeps what pydicom says from messages, as it may quote whatever stands in the header."""
     try:
-        with disable_value_validation():
+        with disable_value_validation(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     except Refusal:
         raise

@@ -81,9 +81,19 @@ def frames_of_video(path: Path, *, every: int = 1) -> Iterator[tuple[int, VideoF
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         for number, frame in enumerate(deinterlaced(_decoded(video))):
+            if number == 0:
+                _look(path, pixels, frame)
             if number % every == 0:
                 time = number * video.period if frame.pts is None else frame.time
                 yield number, VideoFrame(path, number, time, frame, pixels)
+
+
+def _look(path: Path, pixels: Pixels, first: Decoded) -> None:
+    """Refuses a video that is turned in a way that is not known: by one error, and not one for each frame."""
+    try:
+        pixels.look(first)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 @dataclass

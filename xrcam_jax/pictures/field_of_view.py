@@ -24,6 +24,9 @@ BLACKEST, FAINTEST = 32, 6
 # A circle is believed where at least these shares of it, and of its arc within the frame, are seen.
 ARC_SEEN, ARC_IN_FRAME_SEEN = 0.25, 0.5
 
+# A view is oval if so many times as many points of its rim fit a circle once it is spread or squeezed by a ratio.
+OVAL, RATIOS = 1.25, (0.7, 0.75, 0.8, 0.85, 0.9, 1.1, 1.15, 1.2, 1.25, 1.3, 1.4)
+
 # A view has at least this share of the frame, and leaves at least a square of this side.
 SMALLEST_SHARE, SMALLEST_SQUARE = 0.08, 16
 
@@ -131,12 +134,9 @@ def fit_circle(points: Points, shape: tuple[int, ...]) -> Circle | None:
     if len(points) < 12:
         return None
     tolerance = max(1.5, 0.01 * min(shape))
-    candidates = _through(points[np.random.default_rng(0).integers(0, len(points), (500, 3))])
-    candidates = candidates[np.isfinite(candidates).all(axis=1) & (candidates[:, 2] < math.hypot(*shape))]
-    if not len(candidates):
+    best, agreeing = _most_agreed_on(points, shape, tolerance)
+    if best is None or _is_oval(points, shape, tolerance, agreeing):
         return None
-    near = np.abs(_distances(points, candidates)) < tolerance
-    best = candidates[near.sum(axis=1).argmax()]
     for _ in range(3):
         inliers = points[np.abs(_distances(points, best[None])[0]) < tolerance]
         if len(inliers) < 12:
@@ -171,6 +171,27 @@ def inscribed_square(circle: Circle, shape: tuple[int, ...]) -> Crop:
         if min(left, top) >= 0 and left + size <= width and top + size <= height and corner <= circle.radius:
             return Crop(left, top, size, width, height)
     return Crop(0, 0, 0, width, height)
+
+
+def _most_agreed_on(
+    points: Points, shape: tuple[int, ...], tolerance: float
+) -> tuple[Float[np.ndarray, "3"] | None, int]:
+    """Returns the circle through three of the points that most of them are near, and how many these are."""
+    candidates = _through(points[np.random.default_rng(0).integers(0, len(points), (500, 3))])
+    candidates = candidates[np.isfinite(candidates).all(axis=1) & (candidates[:, 2] < math.hypot(*shape))]
+    if not len(candidates):
+        return None, 0
+    near = (np.abs(_distances(points, candidates)) < tolerance).sum(axis=1)
+    return candidates[near.argmax()], int(near.max())
+
+
+def _is_oval(points: Points, shape: tuple[int, ...], tolerance: float, agreeing: int) -> bool:
+    """Tells whether clearly more points than ``agreeing`` are near a circle once their columns are spread or squeezed.
+
+    A circle through one side of an oval would be off its middle.
+    """
+    spread = ((points * (ratio, 1), (shape[0], round(shape[1] * ratio))) for ratio in RATIOS)
+    return any(_most_agreed_on(*spaced, tolerance)[1] > OVAL * agreeing for spaced in spread)
 
 
 def _view(lit: Grey) -> Bool[np.ndarray, "h w"]:

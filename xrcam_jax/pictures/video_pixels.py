@@ -81,15 +81,22 @@ class Pixels:
         # It keeps its tables from frame to frame.
         self._reformatter = VideoReformatter()
         # Asking a frame for its display matrix keeps the frame in memory until Python next looks for circles.
-        self._turn: Turn | None = None
+        self._turn = Turn(False, 1, 1)
+
+    def look(self, frame: VideoFrame) -> None:
+        """Finds how the video is turned, in its first frame.
+
+        Raises:
+          ValueError: it is by an angle that is no multiple of 90 degrees.
+        """
+        self._turn = turn_of(_display_matrix(frame))
 
     def rgb(self, frame: VideoFrame) -> RGB:
         """Returns the pixels of a frame, upright and square; transparency is ignored.
 
         Raises:
-          ValueError: the frame is turned by an angle that is no multiple of 90 degrees, or cannot be converted.
+          ValueError: the frame cannot be converted.
         """
-        self._turn = self._turn or turn_of(_display_matrix(frame))
         try:
             converted = self._reformatter.reformat(
                 frame,

@@ -58,11 +58,12 @@ class Views:
         if self._wanted == "none":
             return None
         if self._wanted != "auto":
-            first = next((frame for read in _attempts(readers) if (frame := read()) is not None), None)
+            first = next((frame for read in _attempts(readers, []) if (frame := read()) is not None), None)
             return None if first is None else _given(self._wanted, path, *first.shape)
-        samples = _samples(readers)
+        errors: list[ValueError] = []
+        samples = _samples(readers, errors)
         if not samples:
-            raise ValueError(f"{path}: none of the frames can be read in which to look for the field of view; {_HINT}")
+            raise errors[0] if errors else ValueError(f"{path}: no frame in which to look for the field of view")
         return self._searched(path, samples)
 
     def of_picture(self, path: Path, pixels: RGB) -> Crop | None:
@@ -89,7 +90,7 @@ class Views:
     def _of_folder(self, folder: Path) -> dict[tuple[int, int], Crop | ValueError]:
         """Returns the square of each size that was met among the folder's samples, or why there is none."""
         if folder not in self._found:
-            samples = _samples(partial(read_rgb, path) for path in self._folders[folder])
+            samples = _samples((partial(read_rgb, path) for path in self._folders[folder]), [])
             self._found[folder] = {
                 shape: self._searched_or_error(folder, [sample for sample in samples if sample.shape == shape])
                 for shape in dict.fromkeys(sample.shape for sample in samples)
@@ -224,22 +225,23 @@ def _listed(manifest: Path) -> dict[str, int]:
         return {}
 
 
-def _samples(readers: Iterable[Callable[[], RGB]]) -> list[Grey]:
-    """Returns frames from the whole of a stream in grey, without those that cannot be read, which are named later."""
-    return [frame for frame in spread(_attempts(readers)) if frame is not None]
+def _samples(readers: Iterable[Callable[[], RGB]], errors: list[ValueError]) -> list[Grey]:
+    """Returns frames from the whole of a stream in grey, without those that cannot be read; adds why to ``errors``."""
+    return [frame for frame in spread(_attempts(readers, errors)) if frame is not None]
 
 
-def _attempts(readers: Iterable[Callable[[], RGB]]) -> Iterator[Callable[[], Grey | None]]:
+def _attempts(readers: Iterable[Callable[[], RGB]], errors: list[ValueError]) -> Iterator[Callable[[], Grey | None]]:
     try:
         for read in readers:
-            yield partial(_attempt, read)
-    except ValueError:
+            yield partial(_attempt, read, errors)
+    except ValueError as error:
         # A video that ends early has the frames before.
-        return
+        errors.append(error)
 
 
-def _attempt(read: Callable[[], RGB]) -> Grey | None:
+def _attempt(read: Callable[[], RGB], errors: list[ValueError]) -> Grey | None:
     try:
         return to_grey(read())
-    except ValueError:
+    except ValueError as error:
+        errors.append(error)
         return None
