@@ -18,6 +18,7 @@ from safetensors.numpy import save
 
 import xrcam_jax as xr
 from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
+from xrcam_jax.checkpoints.verify import seal
 from xrcam_jax.cli import main as xrcam
 from xrcam_jax.data.cohort import Cohort, draw_frames
 from xrcam_jax.runtime.files import write_whole
@@ -47,7 +48,7 @@ meningioma frames that are classified correctly:
 
 
 def to_float16(source: Path, target: Path) -> None:
-    """Writes the checkpoint ``source`` to ``target`` in half the bytes; its metadata stay.
+    """Writes the checkpoint ``source`` to ``target`` in half the bytes; its description stays, under new digests.
 
     Raises:
       ValueError: a weight is too large for float16.
@@ -58,7 +59,8 @@ def to_float16(source: Path, target: Path) -> None:
     halved = {k: t.astype(np.float16) if np.issubdtype(t.dtype, np.floating) else t for k, t in tensors.items()}
     if not all(np.isfinite(t).all() for t in halved.values()):
         raise ValueError(f"{source}: a weight is too large for float16")
-    write_whole(target, save(halved, metadata=metadata))
+    sealed = seal(json.loads(metadata["config"]), halved)
+    write_whole(target, save(halved, metadata={**metadata, "config": json.dumps(sealed)}))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """The network that comes with the package has learnt what it says it has, and the demo shows it."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -51,7 +52,8 @@ def test_half_the_bytes_and_the_same_description(tmp_path):
     save_timm(xr.create_model(MODEL, num_classes=2), whole)
     to_float16(whole, half)
     with safe_open(whole, "np") as a, safe_open(half, "np") as b:
-        assert a.metadata() == b.metadata()
+        described = [{**json.loads(file.metadata()["config"]), "digest": None} for file in (a, b)]
+        assert described[0] == described[1]
         assert set(a.keys()) == set(b.keys())
         for key in a.keys():  # noqa: SIM118
             np.testing.assert_allclose(b.get_tensor(key), a.get_tensor(key), rtol=1e-3, atol=1e-7)
