@@ -131,7 +131,8 @@ def _rgb(image: Image.Image) -> RGB:
 
 def _check_palette(image: Image.Image) -> None:
     """Refuses pixels of colours that the palette does not have, which Pillow would draw black."""
-    largest, held = image.getextrema()[1], len(image.getpalette(None) or ()) // len(image.palette.mode)
+    palette = image.palette
+    largest, held = int(np.asarray(image).max()), len(palette.palette) // len(palette.mode) if palette else 0
     if largest >= held:
         raise Refusal(f"color {largest} of a palette of {held}")
 
