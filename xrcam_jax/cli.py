@@ -52,13 +52,13 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
         # Names of files may have letters that the terminal's encoding lacks.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    keep_freed_memory()
-    # The benchmark measures compilation, which must not be spared it.
-    if command != "benchmark":
-        keep_compiled()
     try:
         with stopping():
-            return run()
+            keep_freed_memory()
+            # The benchmark measures compilation, which must not be spared it.
+            if command != "benchmark":
+                keep_compiled()
+            return _stopped_in_an_import(run)
     except CommandError as error:
         return _ended(command, f"error: {error}", 2, error.more)
     except BrokenPipeError as error:
@@ -78,6 +78,19 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
         status = stopped.status if isinstance(stopped, Stopped) else 130
         how = "interrupted" if status == 130 else f"ended by {Signals(status - 128).name}"
         return _ended(command, f"{how}; what was written is whole and stays", status)
+
+
+def _stopped_in_an_import(run: Callable[[], int]) -> int:
+    """Runs ``run``; extension modules that are being imported turn a signal's exception into an error of their own."""
+    try:
+        return run()
+    except Exception as error:
+        before: BaseException | None = error
+        while before is not None:
+            if isinstance(before, Stopped):
+                raise before from None
+            before = before.__cause__ or before.__context__
+        raise
 
 
 def _ended(command: str, line: str, status: int, more: str = "") -> int:

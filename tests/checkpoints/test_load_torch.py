@@ -16,6 +16,7 @@ from xrcam_jax.checkpoints.convert import to_timm
 from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.checkpoints.torch_files import read_torch
 from xrcam_jax.checkpoints.verify import digest
+from xrcam_jax.errors import DamagedError
 
 torch = pytest.importorskip("torch")
 
@@ -242,3 +243,13 @@ def test_mutated_files_are_read_or_refused(small, tmp_path):
             named += str(error).startswith(str(tmp_path / "w.pth"))
             refused += 1
     assert named == refused > 10
+
+
+def test_a_flipped_bit_is_noticed(small, tmp_path):
+    """PyTorch writes checksums, and does not look at them."""
+    torch.save(small, tmp_path / "w.pth")
+    content = bytearray((tmp_path / "w.pth").read_bytes())
+    content[content.index(small["conv1.weight"].numpy().tobytes()) + 3] ^= 0x40
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"w\.pth: damaged, the checksum of \S+ in it is another"):
+        read_torch(tmp_path / "w.pth")

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import xrcam_jax as xr
+from xrcam_jax import cli
 from xrcam_jax.cli import _parser, main
 from xrcam_jax.commands import methods
 
@@ -86,6 +87,39 @@ def test_a_signal_is_one_line_and_its_status(monkeypatch, capsys, number, status
     monkeypatch.setattr(methods, "run", lambda options: os.kill(os.getpid(), number) or time.sleep(9))
     assert main(["methods"]) == status
     assert capsys.readouterr().err == f"xrcam methods: {how}; what was written is whole and stays\n"
+
+
+def test_a_signal_while_an_extension_module_is_imported(monkeypatch, capsys):
+    """Such modules turn any exception into an ImportError of their own."""
+
+    def imported(options):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(9)
+        except KeyboardInterrupt as error:
+            raise ImportError("Encountered an error while initializing the extension.") from error
+
+    monkeypatch.setattr(methods, "run", imported)
+    assert main(["methods"]) == 143
+    assert capsys.readouterr().err == "xrcam methods: ended by SIGTERM; what was written is whole and stays\n"
+
+
+@pytest.mark.parametrize("name", ["keep_freed_memory", "keep_compiled"])
+def test_a_signal_before_the_command_begins(monkeypatch, capsys, name):
+    monkeypatch.setattr(cli, name, lambda: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(9))
+    assert main(["methods"]) == 143
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "ended by SIGTERM")])
+def test_a_signal_while_the_libraries_are_imported(tmp_path, number, how):
+    (tmp_path / "xrcam_jax").mkdir()
+    told = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(9)"
+    (tmp_path / "xrcam_jax" / "__init__.py").write_text(told)
+    (tmp_path / "xrcam_command.py").write_text((Path(cli.__file__).parents[1] / "xrcam_command.py").read_text())
+    command = [sys.executable, "-c", "import xrcam_command; xrcam_command.main()"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)})
+    assert (ended.returncode, ended.stderr) == (128 + number, f"xrcam: {how}\n")
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,15 @@ def test_without_a_window_the_full_range_of_the_bits_counts(tmp_path, name):
     assert window == ""
 
 
+def test_32_bits_need_a_window(tmp_path):
+    """No picture has values all over their range, which would make it black."""
+    stored = noise(0, 2**20).astype(np.uint32)
+    found, _ = grey(write(tmp_path / "a.dcm", stored, WindowCenter=2**19, WindowWidth=2**20))
+    np.testing.assert_array_equal(found, linear(stored.astype(float), 2**19, 2**20))
+    with pytest.raises(ValueError, match=r"a\.dcm: 32-bit pixels have no known range without a window"):
+        read_rgb(write(tmp_path / "a.dcm", stored))
+
+
 def test_the_high_bit_says_where_samples_are_and_other_bits_do_not_count(tmp_path):
     stored = noise(-512, 511)
     words = ((stored & 1023) << 4) | 0b1100_0000_0000_1011

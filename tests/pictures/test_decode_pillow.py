@@ -150,3 +150,50 @@ def test_other_files_are_refused_as_what_they_are(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ValueError, match=rf"a\.png: {OTHERS[content]}.*, which is not read"):
         read_rgb(tmp_path / "a.png")
+
+
+def png(path, *chunks):
+    """Writes a PNG, of chunks that are named and have content."""
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, data in (*chunks, (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    path.write_bytes(content)
+    return path
+
+
+def test_a_colour_that_the_palette_lacks_is_not_drawn_black(tmp_path):
+    parts = (b"IHDR", struct.pack(">IIBBBBB", 3, 1, 8, 3, 0, 0, 0)), (b"PLTE", bytes(6))
+    for largest in (1, 2):
+        path = png(tmp_path / "a.png", *parts, (b"IDAT", zlib.compress(bytes([0, 0, 1, largest]))))
+        if largest == 1:
+            assert not read_rgb(path).any()
+            continue
+        with pytest.raises(ValueError, match=r"a\.png: color 2 of a palette of 2"):
+            read_rgb(path)
+
+
+@pytest.mark.parametrize("blend", [0, 1])
+@pytest.mark.parametrize("disposal", [0, 1, 2])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])
+def test_what_vanishes_from_an_animation_is_gone(tmp_path, disposal, blend, order):
+    """The frames of an APNG, composed here by the words of its specification."""
+    canvas, shown, sequence = np.zeros((6, 8, 4), np.uint8), [], iter(range(99))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 8, 6, 8, 6, 0, 0, 0)), (b"acTL", struct.pack(">II", 4, 0))]
+    for left, top, width, height in ((0, 0, 8, 6), (2, 1, 4, 3), (5, 0, 2, 4), (1, 1, 3, 2)):
+        part = RANDOM.integers(0, 256, (height, width, 4)).astype(np.uint8)
+        part[..., 3] = 255
+        vanishes = disposal if width < 8 else 0
+        region, before = canvas[top : top + height, left : left + width], canvas.copy()
+        region[:] = part
+        shown.append(canvas[..., :3].copy())
+        if vanishes == 1:
+            region[:] = 0
+        canvas = before if vanishes == 2 else canvas
+        box = struct.pack(">IIIIIHHBB", next(sequence), width, height, left, top, 1, 9, vanishes, blend)
+        data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in part))
+        first = len(shown) == 1
+        frame = (b"IDAT", data) if first else (b"fdAT", struct.pack(">I", next(sequence)) + data)
+        chunks += [(b"fcTL", box), frame]
+    with opened(png(tmp_path / "a.png", *chunks)) as pages:
+        for page in order:
+            np.testing.assert_array_equal(pages.read(page).pixels, shown[page])

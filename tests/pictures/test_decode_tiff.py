@@ -350,3 +350,10 @@ def test_a_strip_that_is_missing_is_not_drawn_black(tmp_path):
         file.pages[0].tags["StripByteCounts"].overwrite([*lengths[:-1], 0])
     with pytest.raises(ValueError, match="a strip or tile is missing"):
         read_rgb(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("bits", [12, 15])
+def test_rows_so_short_that_packed_they_are_no_shorter(tmp_path, bits):
+    samples = noise(bits, (5, 7) if bits == 15 else (5, 1))
+    path = write(tmp_path / "a.tif", header(*samples.shape, bits, 1), packed(samples, bits))
+    np.testing.assert_array_equal(read_rgb(path), rgb(eight(samples, 0, 2**bits - 1)))

@@ -218,6 +218,13 @@ def test_frames_at_an_uneven_pace(tmp_path, name):
     assert_like(pixels(path), [*frames[:3], *frames[8:]], 4)
 
 
+def test_a_frame_that_is_repeated_to_the_end(tmp_path):
+    """Theora stores no more than a sign for a frame like the one before."""
+    frames = colours(2)
+    path = by_ffmpeg(tmp_path / "a.ogv", [*frames, frames[-1], frames[-1]], "-c:v", "libtheora", "-q:v", "10")
+    assert_like(pixels(path), frames, 3)
+
+
 def test_cover_art_is_no_video(tmp_path):
     clip, art = by_ffmpeg(tmp_path / "clip.mp4", colours(3), *X264), save(tmp_path / "art.png", smooth(80, 80))
     ffmpeg(

@@ -1,5 +1,8 @@
 """What a training is judged by ends up in text, in a picture and in a log."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -56,3 +59,15 @@ def test_curves_are_a_picture_and_the_log_starts_afresh(tmp_path):
     (log,) = (tmp_path / "board").iterdir()
     content = log.read_bytes()
     assert content.count(b"loss/validation") == content.count(b"images_per_second") == 3
+
+
+def test_a_full_disk_is_told_with_the_log_s_folder(tmp_path, monkeypatch):
+    board = Board(tmp_path / "board", HISTORY[:1])
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(board._writer.file_writer.event_writer._ev_writer, "flush", full)
+    for write in (lambda: board.add(HISTORY[1]), board.close):
+        with pytest.raises(OSError, match=r"No space left on device: '.*board'"):
+            write()

@@ -8,6 +8,8 @@ import pickle
 import re
 import types
 import warnings
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ def read_torch(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         raise ImportError(f"{path}: reading it needs PyTorch: pip install 'xrcam-jax[torch]'") from error
 
     check_content(path, "PyTorch")
+    _check_sums(path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
             # PyTorch warns of its own old formats, which is none of the reader's business.
@@ -66,6 +69,18 @@ def read_torch(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         return {key: _array(torch, key, tensor) for key, tensor in found.items()}, notes
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _check_sums(path: Path) -> None:
+    """Compares what is in a file with the checksums that it states, which PyTorch writes, but does not look at."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    # The older format is no archive, and what is not even a whole archive, PyTorch finds out by itself.
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zlib.error):
+        return
+    if damaged is not None:
+        raise DamagedError(f"{path}: damaged, the checksum of {damaged} in it is another")
 
 
 def _harmless() -> list[Any]:

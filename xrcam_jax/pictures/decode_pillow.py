@@ -59,11 +59,11 @@ def opened(path: Path, kind: str) -> Iterator[Pages]:
         def read(page: int) -> Page:
             # Pillow drops the lower eight bits of colours instead of rounding, and has no grey with transparency of 16.
             if depth > 8 and image.mode != "I;16":
-                return Page(_upright(image, _deep_png(path, len(frames))), depth)
-            if len(frames) > 1 or frames[0] > 0:
-                image.seek(frames[page])
-                check_size(*image.size)
-            return Page(_upright(image, _rgb(image)), depth)
+                return Page(_upright(image, _deep_png(path, frames)), depth)
+            if frames != [0] and _is_lost(image, frames[page]):
+                with _opened(path, kind) as anew:
+                    return _frame(anew, frames[page], depth)
+            return _frame(image, frames[page] if frames != [0] else None, depth)
 
         yield Pages(len(frames), read)
 
@@ -94,6 +94,23 @@ def _frames(image: Image.Image) -> list[int]:
     return list(held[1 if getattr(image, "default_image", False) else 0 :])
 
 
+def _is_lost(image: Image.Image, frame: int) -> bool:
+    """Tells whether Pillow 12 and 13 do not get from the current frame of an APNG, once it has been looked at, to this.
+
+    They fail on the way back, and leave what should vanish again.
+    """
+    previous = PngImagePlugin.Disposal.OP_PREVIOUS
+    return image.format == "PNG" and (frame < image.tell() or image.info.get("disposal") == previous)
+
+
+def _frame(image: Image.Image, frame: int | None, depth: int) -> Page:
+    """Reads a frame, or the only picture."""
+    if frame is not None:
+        image.seek(frame)
+        check_size(*image.size)
+    return Page(_upright(image, _rgb(image)), depth)
+
+
 def _upright(image: Image.Image, pixels: RGB) -> RGB:
     orientation = image.getexif().get(_ORIENTATION, 1) if image.format != "GIF" else 1
     # Cameras write anything: what is no orientation turns nothing, as in all other programs.
@@ -105,14 +122,24 @@ def _rgb(image: Image.Image) -> RGB:
         return grey_to_rgb(scaled(np.asarray(image), 0, 65535))
     if image.mode == "L" and not image.has_transparency_data:
         return grey_to_rgb(np.asarray(image))
+    if image.mode == "P":
+        _check_palette(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _deep_png(path: Path, frames: int) -> RGB:
+def _check_palette(image: Image.Image) -> None:
+    """Refuses pixels of colours that the palette does not have, which Pillow would draw black."""
+    palette = image.palette
+    largest, held = int(np.asarray(image).max()), len(palette.palette) // len(palette.mode) if palette else 0
+    if largest >= held:
+        raise Refusal(f"color {largest} of a palette of {held}")
+
+
+def _deep_png(path: Path, frames: list[int]) -> RGB:
     """Decodes a PNG of 16 bits by libpng."""
-    if frames > 1:
+    if frames != [0]:
         raise Refusal("an animated PNG of 16 bits; save its frames as pictures")
     import imagecodecs
 

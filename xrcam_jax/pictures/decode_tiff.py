@@ -228,7 +228,9 @@ def _in_whole_words(page: tifffile.TiffPage) -> bool:
     if page.compression != 1:
         page.parent.filehandle.seek(page.dataoffsets[0])
         length = len(tifffile.TIFF.DECOMPRESSORS[page.compression](page.parent.filehandle.read(length)))
-    return length >= 2 * rows * samples
+    # Of a few samples in a row both may take as many bytes; packed is what the standard says.
+    packed = rows * -(-samples * page.bitspersample // 8)
+    return length >= 2 * rows * samples > packed
 
 
 def _photometric(page: tifffile.TiffPage) -> int:

@@ -103,12 +103,14 @@ class _Progress:
     Attributes:
       packets: how many there were that are to be shown.
       last: the latest time in them, in units of the stream, None before the first.
+      last_stored: the latest time in those that are more than a sign to repeat the frame before.
       started: whether a packet came that needs no other.
       is_cut: whether the file ends, or is damaged, within what it says it holds.
     """
 
     packets: int = 0
     last: int | None = None
+    last_stored: int | None = None
     started: bool = False
     is_cut: bool = False
 
@@ -124,7 +126,9 @@ def _packets(video: Video, progress: _Progress) -> Iterator[Packet]:
             time = packet.dts if packet.pts is None else packet.pts
             if time is not None and not packet.is_discard:
                 progress.packets += 1
-                progress.last = max(time, time if progress.last is None else progress.last)
+                progress.last = _later(time, progress.last)
+                if packet.size:
+                    progress.last_stored = _later(time, progress.last_stored)
             # An empty packet within a video repeats a frame. The decoder would take it for the end.
             if packet.size:
                 yield packet
@@ -136,6 +140,10 @@ def _packets(video: Video, progress: _Progress) -> Iterator[Packet]:
     if video.stream.time_base is not None:
         end.time_base = video.stream.time_base
     yield end
+
+
+def _later(time: int, other: int | None) -> int:
+    return time if other is None else max(time, other)
 
 
 def _decoded(video: Video) -> Iterator[Decoded]:
@@ -164,7 +172,7 @@ def _decoded(video: Video) -> Iterator[Decoded]:
         of = f" of {video.frames}" if video.frames > number else ""
         raise ValueError(f"{video.path}: damaged or truncated video, ends after {number}{of} frames")
     # Half a period may be left, as each of two fields may have a time.
-    if video.seconds(last, progress.last) > 0.75 * video.period:
+    if video.seconds(last, progress.last_stored) > 0.75 * video.period:
         raise _damaged(video, number, "it never came out of the decoder")
 
 

@@ -161,6 +161,8 @@ def _window(
         return found / (2**bits - 1), "LUT"
     center, width = _first(group, "WindowCenter"), _first(group, "WindowWidth")
     if center is None and width is None:
+        if header.BitsStored > 16:
+            raise Refusal(f"{header.BitsStored}-bit pixels have no known range without a window")
         return (values - bounds[0]) / (bounds[1] - bounds[0]), ""
     if center is None or width is None or not (np.isfinite(center) and np.isfinite(width)):
         raise Refusal(f"window center {center} and width {width}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.files import naming, write_whole
 from xrcam_jax.train.predictions import Figures, Patient, Predictions, by_patient, confusion_matrix, figures
 
 
@@ -94,14 +94,17 @@ class Board:
 
     Raises:
       ImportError: tensorboardX is not installed.
+      OSError: names the folder, which cannot be written to. So do the methods.
     """
 
     def __init__(self, folder: str | os.PathLike[str], history: Sequence[Mapping[str, float]] = ()):
         from tensorboardX import SummaryWriter
 
-        for old in Path(folder).glob("events.out.tfevents.*"):
-            old.unlink()
-        self._writer = SummaryWriter(str(folder))
+        self._folder = folder
+        with naming(folder):
+            for old in Path(folder).glob("events.out.tfevents.*"):
+                old.unlink()
+            self._writer = SummaryWriter(str(folder))
         for row in history:
             self.add(row)
 
@@ -112,11 +115,13 @@ class Board:
                 part, _, rest = name.partition("_")
                 tag = f"{rest}/{part}" if part in ("train", "validation") else name
                 self._writer.add_scalar(tag, value, int(row["step"]))
-        self._writer.flush()
+        with naming(self._folder):
+            self._writer.flush()
 
     def close(self) -> None:
         """Closes the log."""
-        self._writer.close()
+        with naming(self._folder):
+            self._writer.close()
 
 
 def _table_of_classes(overall: Figures, classes: Sequence[str]) -> str:

@@ -1,0 +1,31 @@
+"""The command ``xrcam``: it can be told to stop from its first moment on, while it still imports libraries for seconds.
+
+It lies outside the package, as importing anything of the package imports JAX.
+"""
+
+import os
+import signal
+from types import FrameType
+
+
+def main() -> int:
+    """Runs the command line of :mod:`xrcam_jax.cli` and returns its exit status."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # Signals that are ignored, as SIGHUP is under nohup, still are.
+        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, _end)
+    from xrcam_jax.cli import main as run
+
+    return run()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Ends the program at once: nothing has begun, and libraries that are half imported cannot handle exceptions."""
+    how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+    os.write(2, f"xrcam: {how}\n".encode())
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
