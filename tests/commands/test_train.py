@@ -228,7 +228,7 @@ def test_one_logit_is_trained_explained_and_evaluated(prepared, shallow, capsys,
 
 def test_one_logit_is_for_two_classes(prepared, shallow, capsys):
     frames = [
-        Frame(f"{label}.png", label, patient, f"{label}/{patient}.avi", 0, Crop(0, 0, SIDE, SIDE, SIDE))
+        Frame(f"{label}_{patient}.png", label, patient, f"{label}/{patient}.avi", 0, Crop(0, 0, SIDE, SIDE, SIDE))
         for label in ("dark", "grey", "light")
         for patient in PARTS
     ]

@@ -100,7 +100,7 @@ class Grouped(nnx.Module):
         rngs, kernel = nnx.Rngs(0), SelectiveKernelSpec(reduction=4, divisor=4, split_input=False)
         spec = Spec((1, 1, 1, 1), True, None, Preprocessing(), groups=4, base_width=64, selective_kernel=kernel)
         self.stem = nnx.Conv(3, 8, (3, 3), rngs=rngs)
-        self.block = Block(8, 4, spec, stride=2, dtype=jnp.float32, rngs=rngs)
+        self.block = Block(8, 4, spec, stride=2, dilations=(1, 1), act="relu", dtype=jnp.float32, rngs=rngs)
         self.fc = nnx.Linear(16, 3, rngs=rngs)
 
     def __call__(self, x):

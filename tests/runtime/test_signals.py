@@ -10,6 +10,14 @@ import pytest
 from xrcam_jax.runtime.signals import Stopped, stopping
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Has SIGINT heard, which a shell has ignored in what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_each_signal_has_its_status(number, status):
     before = signal.getsignal(number)
