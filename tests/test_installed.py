@@ -20,7 +20,7 @@ import xrcam_jax as xr
 
 CLONE = Path(xr.__file__).parents[1]
 #: What setuptools sees of the clone: the scripts too, so that a wheel which took them along would fail the test.
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "xrcam_command.py", "xrcam_jax", "experiments", "weights_convert")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "xrcam_jax", "experiments", "weights_convert")
 OWN = ("experiments", "weights_convert")
 NETWORK = "skresnet18_narrow"
 
@@ -88,7 +88,7 @@ def test_the_wheel_holds_the_package_and_all_of_it(wheel):
         names = {name for name in file.namelist() if not name.endswith("/")}
     metadata = {name for name in names if name.partition("/")[0].endswith(".dist-info")}
     sources = {path.relative_to(CLONE).as_posix() for path in (CLONE / "xrcam_jax").rglob("*") if path.is_file()}
-    assert names - metadata == {"xrcam_command.py", *(name for name in sources if "__pycache__" not in name)}
+    assert names - metadata == {name for name in sources if "__pycache__" not in name}
     data = {Path(name).suffix for name in names - metadata}
     assert data == {".py", ".typed", ".html", ".css", ".js", ".md", ".safetensors"}
 

@@ -1,10 +1,10 @@
 """Layer-wise Relevance Propagation as a JAX transformation, and the explanation methods built on it."""
 
+import sys
+from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-# Before anything else of the folder lrp, whose name would otherwise take the function's place.
-from xrcam_jax.lrp.transform import Taps, lrp, taps
 
 if TYPE_CHECKING:
     from xrcam_jax.checkpoints.load import load_model
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
     from xrcam_jax.lrp.layers import layers
     from xrcam_jax.lrp.sides import two_sided
+    from xrcam_jax.lrp.transform import Taps, lrp, taps
     from xrcam_jax.marks import mark
     from xrcam_jax.models import create_model, list_models
     from xrcam_jax.pictures import plot
@@ -50,8 +51,8 @@ __all__ = [
     "two_sided",
 ]
 
-# Modules of the public names that are imported when a name is first asked for. Flax and OpenCV among them would make
-# the import half as long again for a program that only wants the relevance of a function of its own.
+# Modules of the public names that are imported when a name is first asked for: JAX, Flax and OpenCV among them take
+# seconds, in which the command line could not yet be told to stop.
 _LATER = {
     "METHODS": "explain.methods",
     "Balance": "lrp.conservation",
@@ -59,6 +60,7 @@ _LATER = {
     "Explainer": "explain.explainer",
     "Explanation": "explain.explanation",
     "Preprocessing": "pictures.preprocessing",
+    "Taps": "lrp.transform",
     "adapters": "explain.adapters",
     "attribute": "explain.explainer",
     "composites": "lrp.composites",
@@ -73,6 +75,7 @@ _LATER = {
     "preprocess": "pictures.preprocessing",
     "rules": "lrp.rules",
     "seeds": "lrp.seeds",
+    "taps": "lrp.transform",
     "two_sided": "lrp.sides",
 }
 
@@ -90,3 +93,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Face(ModuleType):
+    """Shows the function ``lrp``, in whose place importing the folder of that name would put the folder."""
+
+    @property
+    def lrp(self) -> Callable:
+        return import_module("xrcam_jax.lrp.transform").lrp
+
+    @lrp.setter
+    def lrp(self, folder: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Face

@@ -120,9 +120,10 @@ def test_a_signal_before_the_command_begins(monkeypatch, capsys, name):
 def test_a_signal_while_the_libraries_are_imported(tmp_path, number, how):
     (tmp_path / "xrcam_jax").mkdir()
     told = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(9)"
-    (tmp_path / "xrcam_jax" / "__init__.py").write_text(told)
-    (tmp_path / "xrcam_command.py").write_text((Path(cli.__file__).parents[1] / "xrcam_command.py").read_text())
-    command = [sys.executable, "-c", "import xrcam_command; xrcam_command.main()"]
+    (tmp_path / "xrcam_jax" / "__init__.py").touch()
+    (tmp_path / "xrcam_jax" / "cli.py").write_text(told)
+    (tmp_path / "xrcam_jax" / "__main__.py").write_text(Path(cli.__file__).with_name("__main__.py").read_text())
+    command = [sys.executable, "-m", "xrcam_jax"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)})
     assert (ended.returncode, ended.stderr) == (128 + number, f"xrcam: {how}\n")
 

@@ -1,7 +1,4 @@
-"""The command ``xrcam``: it can be told to stop from its first moment on, while it still imports libraries for seconds.
-
-It lies outside the package, as importing anything of the package imports JAX.
-"""
+"""The command ``xrcam``, which can be told to stop from its first moment on, while it imports libraries for seconds."""
 
 import os
 import signal
