@@ -8,6 +8,9 @@ import numpy as np
 from flax import nnx
 
 import xrcam_jax as xr
+
+# Its annotations name the Explainer, and have to be read before a test puts another one in its place.
+import xrcam_jax.commands.explaining
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
