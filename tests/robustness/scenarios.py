@@ -118,7 +118,7 @@ def _nothing(_: bytes) -> bytes:
 #: What may differ: times in the curves of a training, and TensorBoard's logs, whose names have time and host in them.
 VIEWS: dict[str, Callable[[bytes], bytes]] = {"*/metrics.csv": _without_times, "*/tensorboard/*": _nothing}
 #: Orbax writes times and random names. Of its folders the tensors are compared, and of the progress all but times.
-ORBAX = ("*/orbax/state", "*/run/last/*", "*/run/best/*")
+ORBAX = ("*/orbax", "*/run/last/*", "*/run/best/*")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -148,9 +148,14 @@ def tensors(folder: Path) -> bytes:
     import jax
     import orbax.checkpoint as ocp
 
-    state = folder / "state" if (folder / "state").is_dir() else folder
+    described = folder / "config.json"
+    config = json.loads(described.read_text()) if described.is_file() else {}
+    # A converted network says where its arrays lie; the folders take turns. Its files' digest is of times, too.
+    state = folder / config.get("state", {}).get("folder", "state")
+    state = state if state.is_dir() else folder
     arrays = ocp.PyTreeCheckpointer().restore(state.absolute())
-    digest = hashlib.sha256()
+    config = {name: value for name, value in config.items() if name not in ("state", "digest")}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
         digest.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
     progress = folder / "progress" / "metadata"

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from xrcam_jax.errors import CommandError
-from xrcam_jax.runtime.files import clear_leftovers
+from xrcam_jax.runtime.files import clear_leftover, clear_leftovers
 from xrcam_jax.runtime.locks import CannotLock, Taken, locked
 from xrcam_jax.runtime.names import file_stem, printable
 
@@ -81,8 +81,10 @@ def _enter(stack: ExitStack, argument: str, path: Path, lock: Path) -> None:
         line = f"{path} cannot be locked on its file system; see to it that no other run writes there"
         print(f"xrcam: {argument}: {printable(line)}", file=sys.stderr)
         return
-    if path.is_dir() and lock.parent == path:
+    if lock.parent == path:
         clear_leftovers(path)
+    else:
+        clear_leftover(path.absolute())
 
 
 def _enter_together(stack: ExitStack, argument: str, folder: Path) -> None:

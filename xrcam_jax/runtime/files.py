@@ -140,16 +140,49 @@ def clear_leftovers(folder: str | os.PathLike[str], endings: Collection[str] = (
       ...     [path.name for path in clear_leftovers(folder)]
       ['.map.npz.4194305.part']
     """
-    gone = []
-    for place, _, names in os.walk(folder):
-        for name in names:
-            found = _OWN.fullmatch(name)
-            if found and found[2] in endings and not _runs(int(found[1])):
-                path = Path(place, name)
-                with suppress(OSError):
-                    path.unlink()
-                    gone.append(path)
-    return gone
+    return [
+        path
+        for place, _, names in os.walk(folder)
+        for name in names
+        if _is_left(name, endings) and _removed(path := Path(place, name))
+    ]
+
+
+def clear_leftover(path: str | os.PathLike[str]) -> list[Path]:
+    """Removes what killed runs that were to write one file have left beside it.
+
+    Args:
+      path: of the file. Nobody else may be writing it.
+
+    Returns:
+      The files that are gone.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     for name in (".a.txt.4194305.part", ".b.txt.4194305.part"):
+      ...         pathlib.Path(folder, name).touch()
+      ...     [path.name for path in clear_leftover(pathlib.Path(folder, "a.txt"))]
+      ['.a.txt.4194305.part']
+    """
+    path = Path(path)
+    begin = f".{file_stem(path.name, _LONGEST)}."
+    names = [name for name in os.listdir(path.parent) if name.startswith(begin)]
+    beside = (path.with_name(name) for name in names if name.count(".") == begin.count(".") + 1)
+    return [left for left in beside if _is_left(left.name, (_ASIDE,)) and _removed(left)]
+
+
+def _is_left(name: str, endings: Collection[str]) -> bool:
+    found = _OWN.fullmatch(name)
+    return found is not None and found[2] in endings and not _runs(int(found[1]))
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _runs(process: int) -> bool:
