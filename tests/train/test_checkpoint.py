@@ -46,6 +46,19 @@ def test_one_of_each_is_kept_and_comes_back(checkpoints, tmp_path):
     assert content == progress
 
 
+def test_one_that_a_killed_run_has_left_goes_at_the_next_start(checkpoints, tmp_path):
+    _, state, *_ = learner(Tiny())
+    checkpoints.save("last", changed(state, 3), {})
+    shutil.copytree(tmp_path / "last" / "3", tmp_path / "kept")
+    checkpoints.save("last", changed(state, 6), {})
+    shutil.copytree(tmp_path / "kept", tmp_path / "last" / "3")
+    again = Checkpoints(tmp_path)
+    restored, _ = again.restore("last", state)
+    again.close()
+    assert int(restored.step) == 6
+    assert [path.name for path in (tmp_path / "last").iterdir() if path.name.isdigit()] == ["6"]
+
+
 def test_a_state_of_one_device_goes_on_eight(checkpoints):
     checkpoints.save("last", learner(Tiny())[1], {})
     restored, _ = checkpoints.restore("last", learner(Tiny(), devices=8)[1])

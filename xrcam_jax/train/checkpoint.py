@@ -79,7 +79,7 @@ class Checkpoints:
             raise OSError(f"{self.folder / name}: cannot be written ({failed})") from None
 
     def restore(self, name: str, like: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
-        """Reads the checkpoint called ``name``.
+        """Reads the checkpoint called ``name``; older ones that a killed run has left there are removed.
 
         Args:
           name: ``"last"`` or ``"best"``.
@@ -106,6 +106,10 @@ class Checkpoints:
             raise ValueError(f"{folder}: damaged, or written by an earlier version")
         if noted["digest"] != _digest(jax.device_get(state), noted["progress"]):
             raise ValueError(f"{folder}: damaged, it is not what was written there")
+        # A run that was killed between writing one and removing the one before has left both.
+        for older in self._managers[name].all_steps():
+            if older < step:
+                self._managers[name].delete(older)
         return state, noted["progress"]
 
     def close(self) -> None:
