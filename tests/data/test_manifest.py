@@ -105,7 +105,17 @@ def test_what_is_wrong_is_named(tmp_path, name, content, message):
 
 
 @pytest.mark.parametrize(
-    "file", ["../other/a.png", "frames/../../other/a.png", "/etc/passwd", "", "frames/", "C:\\..\\a"]
+    "file",
+    [
+        "../other/a.png",
+        "frames/../../other/a.png",
+        "/etc/passwd",
+        "",
+        "frames/",
+        "1" * 300,
+        "frames/" + "1" * 300 + "/a.png",
+        "C:\\..\\a",
+    ],
 )
 def test_files_elsewhere_are_refused(tmp_path, file):
     write(tmp_path / "prepared")

@@ -245,10 +245,14 @@ class _Inside:
         parent, _, name = file.rpartition("/")
         if not name or "\0" in file or os.path.isabs(file) or ".." in re.split(r"[/\\]", file):
             return False
-        if parent not in self._parents:
-            place = (self._folder / parent).resolve()
-            self._parents[parent] = place == self._folder.resolve() / parent
-        return self._parents[parent] and not (self._folder / file).is_symlink()
+        try:
+            if parent not in self._parents:
+                place = (self._folder / parent).resolve()
+                self._parents[parent] = place == self._folder.resolve() / parent
+            return self._parents[parent] and not (self._folder / file).is_symlink()
+        except OSError:
+            # No file can have such a name: it is too long.
+            return False
 
 
 def _check_crop(where: str, frame: Frame) -> None:
