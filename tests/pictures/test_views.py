@@ -108,6 +108,9 @@ def test_prepared_frames_are_taken_as_they_are(tmp_path):
         assert list(found.values()) == [None] * 6
         assert not errors
         assert notices == [f"{out}: frames that xrcam prepare has cut are taken as they are"]
+    # So they are where a spreadsheet has written the manifest, with a mark at its beginning.
+    (out / "manifest.csv").write_text((out / "manifest.csv").read_text(), encoding="utf-8-sig")
+    assert list(views(*paths)[0].values()) == [None] * 6
     # Elsewhere nothing says that it is cut.
     (copy := tmp_path / "copy.png").write_bytes(paths[3].read_bytes())
     found, errors, _ = views(copy)

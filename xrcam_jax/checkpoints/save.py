@@ -14,6 +14,7 @@ from xrcam_jax.checkpoints.orbax import files_digest, write_state
 from xrcam_jax.checkpoints.verify import seal
 from xrcam_jax.models import Classifier
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.texts import read_json
 
 #: Names of the folder with the arrays of an Orbax directory: two, so that a new one is whole before the old one goes.
 STATES = ("state", "state2")
@@ -101,8 +102,8 @@ def state_name(directory: Path) -> str | None:
       True
     """
     try:
-        state = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("state")
-    except (OSError, ValueError, RecursionError, AttributeError):
+        state = read_json(directory / "config.json").get("state")
+    except (OSError, ValueError, AttributeError):
         return None
     # The package's first version always called it state.
     name = state.get("folder") if isinstance(state, Mapping) else STATES[0]

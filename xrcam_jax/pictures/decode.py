@@ -17,8 +17,6 @@ from PIL import Image
 from xrcam_jax.pictures.pages import RGB, Grey, Page, Pages, PathLike, Refusal
 from xrcam_jax.pictures.signatures import format_of
 
-__all__ = ["RGB", "Grey", "PathLike", "format_and_size", "opened", "read_grey", "read_rgb"]
-
 
 def read_rgb(path: PathLike, *, single: bool = False) -> RGB:
     """Reads one picture upright in RGB.

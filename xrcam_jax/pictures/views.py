@@ -5,6 +5,7 @@ a picture that is named by itself has its own. Frames that ``xrcam prepare`` has
 """
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from xrcam_jax.pictures.decode import read_rgb
 from xrcam_jax.pictures.field_of_view import find_view, spread
 from xrcam_jax.pictures.pages import RGB, Grey
 from xrcam_jax.pictures.preprocessing import to_grey
+from xrcam_jax.runtime.texts import read_text
 
 #: Found, not cut at all, or a square given by its first column, its first row and its side in pixels.
 FieldOfView = Literal["auto", "none"] | tuple[int, int, int]
@@ -219,8 +221,8 @@ def _given(square: tuple[int, int, int], path: Path, height: int, width: int) ->
 def _listed(manifest: Path) -> dict[str, int]:
     """Returns the side of each frame that a manifest lists; none where it is no manifest of ours."""
     try:
-        with manifest.open(newline="", encoding="utf-8") as file:
-            return {row["file"]: int(row["size"]) for row in csv.DictReader(file)}
+        content = io.StringIO(read_text(manifest), newline="")
+        return {row["file"]: int(row["size"]) for row in csv.DictReader(content)}
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return {}
 
