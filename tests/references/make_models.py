@@ -4,7 +4,7 @@
 
 torch 2.13.0 on CPU, timm 1.0.31. Takes two minutes of one core. Weights are those of ``oracle.seeded_state`` with seed
 0, pictures those of ``oracle.model_images``: 64 pixels a side where the network takes them, else 224. DINOv2 is asked
-for with ``img_size=224`` and has its positions' tensor drawn for 257 tokens, ``oracle.model_state``.
+for with ``img_size=224`` and has its positions drawn for 16x16 patches, ``oracle.model_state``.
 
 Keys, for images b and classes n, where DINOv2 has features in place of classes:
   ``logits_f64`` and ``logits_f32`` (b, n) in these precisions.
