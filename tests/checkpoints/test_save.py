@@ -89,6 +89,9 @@ def test_orbax_of_another_model_is_one_line(orbax):
 
 def test_a_checkpoint_is_replaced_as_a_whole(model, tmp_path):
     directory = tmp_path / "checkpoint"
+    directory.mkdir()
+    # A run was killed while it wrote the description, and the next one when it had removed the first one's arrays.
+    (directory / ".config.json.4194305.part").touch()
     save_orbax(model, directory)
     (directory / "state.orbax-checkpoint-tmp-7").mkdir()  # what an interrupted run has left
     tensors = {**oracle.seeded_state("resnet18"), "fc.bias": np.ones(1000, np.float32)}

@@ -15,15 +15,15 @@ from xrcam_jax.checkpoints import efficientnet_keys, timm_keys
 from xrcam_jax.checkpoints.timm_keys import NnxPath
 from xrcam_jax.errors import DamagedError
 from xrcam_jax.models import Classifier, create_model
-from xrcam_jax.models.specs import MobileSpec, find_spec
+from xrcam_jax.models.specs import MobileSpec, Spec, find_spec
 from xrcam_jax.models.variant import PLAIN, Variant
 
 #: Name of a norm's counter of training batches, which timm has and our models do not.
 _COUNTER = "num_batches_tracked"
 
-# Orders of axes by rank: OIHW to HWIO, and a dense layer's (out, in) to (in, out).
-_TO_NNX = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
-_TO_TIMM = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+# Orders of a kernel's axes by rank: OIHW to HWIO, and a dense layer's (out, in) to (in, out).
+_TO_NNX = {4: (2, 3, 1, 0), 2: (1, 0)}
+_TO_TIMM = {4: (3, 2, 0, 1), 2: (1, 0)}
 
 
 def flat_state(model: Classifier) -> dict[NnxPath, Any]:
@@ -71,7 +71,7 @@ def timm_tensors(name: str, arrays: Mapping[NnxPath, jax.Array | np.ndarray]) ->
     tensors = {}
     for path, array in arrays.items():
         key = timm_key(path)
-        tensors[key] = np.ascontiguousarray(np.transpose(np.asarray(array), _TO_TIMM[array.ndim]))
+        tensors[key] = np.array(_turned(path, np.asarray(array), _TO_TIMM), order="C")
         if key.endswith("running_var"):
             tensors[key.replace("running_var", _COUNTER)] = np.zeros((), np.int64)
     return tensors
@@ -199,7 +199,7 @@ def from_timm(
 
     unset = {path: leaf for path, leaf in flat_state(model).items() if isinstance(leaf, jax.ShapeDtypeStruct)}
     keys = {path: timm_key(path) for path in unset}
-    wrong = differences({keys[path]: _timm_shape(leaf.shape) for path, leaf in unset.items()}, tensors)
+    wrong = differences({keys[path]: _timm_shape(path, leaf.shape) for path, leaf in unset.items()}, tensors)
     if wrong:
         raise ValueError("\n  ".join([f"not the weights of {name}, {len(wrong)} of them differ:", *wrong]))
     if fresh_head:
@@ -222,7 +222,7 @@ def _values(leaves: Mapping[NnxPath, Any], tensors: Mapping[NnxPath, np.ndarray]
     """
     with np.errstate(over="ignore", invalid="ignore"):
         return {
-            path: np.array(np.transpose(tensors[path], _TO_NNX[leaf.ndim]), leaf.dtype, order="C")
+            path: np.array(_turned(path, tensors[path], _TO_NNX), leaf.dtype, order="C")
             for path, leaf in leaves.items()
         }
 
@@ -239,14 +239,21 @@ class _OneKey(nnx.Rngs):
 
 def _timm_key_of(name: str) -> Callable[[NnxPath], str]:
     spec = find_spec(name)
+    if isinstance(spec, Spec):
+        return partial(timm_keys.timm_key, selective=spec.selective_kernel is not None)
     if isinstance(spec, MobileSpec):
         return partial(efficientnet_keys.timm_key, spec=spec)
-    return partial(timm_keys.timm_key, selective=spec.selective_kernel is not None)
+    return partial(timm_keys.plain_key, classifier=spec.classifier)
 
 
 def _class_count(head: np.ndarray | None) -> int | None:
     return None if head is None or head.ndim != 2 else head.shape[0]
 
 
-def _timm_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in _TO_TIMM[len(shape)])
+def _turned(path: NnxPath, tensor: np.ndarray, orders: Mapping[int, tuple[int, ...]]) -> np.ndarray:
+    """Returns a tensor in the other layout; only kernels differ."""
+    return np.transpose(tensor, orders[tensor.ndim]) if path[-1] == "kernel" else tensor
+
+
+def _timm_shape(path: NnxPath, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(shape[axis] for axis in _TO_TIMM[len(shape)]) if path[-1] == "kernel" else shape

@@ -13,7 +13,7 @@ from xrcam_jax.checkpoints.convert import flat_state, to_timm
 from xrcam_jax.checkpoints.orbax import files_digest, write_state
 from xrcam_jax.checkpoints.verify import seal
 from xrcam_jax.models import Classifier
-from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.files import clear_leftover, write_whole
 from xrcam_jax.runtime.texts import read_json
 
 #: Names of the folder with the arrays of an Orbax directory: two, so that a new one is whole before the old one goes.
@@ -113,6 +113,8 @@ def state_name(directory: Path) -> str | None:
 def _check_replaceable(directory: Path) -> None:
     """Refuses to write into a folder that holds other things than a checkpoint, or what one has left."""
     if directory.is_dir():
+        # A run that was killed twice may have left nothing but its unfinished description.
+        clear_leftover(directory / "config.json")
         left = {*_states(directory), *([directory / "config.json"] if state_name(directory) else [])}
         if not set(directory.iterdir()) <= left and not any((directory / name).is_dir() for name in STATES):
             raise FileExistsError(f"{directory}: there, and not a checkpoint; not replaced")

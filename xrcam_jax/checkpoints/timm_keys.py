@@ -50,6 +50,27 @@ def timm_key(path: NnxPath, *, selective: bool) -> str:
     return ".".join([*module, TIMM_LEAF[leaf]])
 
 
+def plain_key(path: NnxPath, *, classifier: str) -> str:
+    """Returns timm's key of the tensor at a path, in a model whose modules have timm's names.
+
+    Args:
+      path: path in the state of one of our models.
+      classifier: timm's name of the linear layer at the end, which is ``fc`` in all of our models.
+
+    Returns:
+      The key.
+
+    Example:
+      >>> plain_key(("blocks", 1, "norm1", "scale"), classifier="head")
+      'blocks.1.norm1.weight'
+      >>> plain_key(("fc", "kernel"), classifier="head"), plain_key(("cls_token",), classifier="head")
+      ('head.weight', 'cls_token')
+    """
+    *module, leaf = (str(part) for part in path)
+    module = [classifier] if module == ["fc"] else module
+    return ".".join([*module, TIMM_LEAF.get(leaf, leaf)])
+
+
 def nnx_path(key: str) -> NnxPath:
     """Returns the path of a tensor of timm: the inverse of :func:`timm_key`, for either kind of model.
 

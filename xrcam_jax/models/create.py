@@ -1,5 +1,7 @@
 """The networks by name."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -7,8 +9,11 @@ from jax.typing import DTypeLike
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.efficientnet import EfficientNet
 from xrcam_jax.models.resnet import ResNet
-from xrcam_jax.models.specs import Spec, find_spec
-from xrcam_jax.models.variant import Variant
+from xrcam_jax.models.specs import MobileSpec, Spec, find_spec
+from xrcam_jax.models.variant import PLAIN, Variant
+
+#: The network that each kind of spec describes.
+NETWORKS: dict[type, Callable[..., Classifier]] = {Spec: ResNet, MobileSpec: EfficientNet}
 
 
 def create_model(
@@ -52,12 +57,15 @@ def create_model(
       >>> model.num_classes, model.fc.kernel.get_value().shape
       (2, (512, 2))
     """
-    network = ResNet if isinstance(find_spec(name), Spec) else EfficientNet
-    model = network(
+    spec, variant = find_spec(name), Variant(global_pool, act_layer, output_stride, in_channels)
+    for attribute, value in vars(variant).items():
+        if value != getattr(PLAIN, attribute) and attribute not in spec.variants:
+            raise ValueError(f"{attribute}: {name} comes with {getattr(PLAIN, attribute)!r} only, got {value!r}")
+    model = NETWORKS[type(spec)](
         name,
         num_classes=num_classes,
         dropout_rate=dropout_rate,
-        variant=Variant(global_pool, act_layer, output_stride, in_channels),
+        variant=variant,
         dtype=dtype,
         rngs=nnx.Rngs(0) if rngs is None else rngs,
     )

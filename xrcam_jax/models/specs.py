@@ -1,10 +1,37 @@
 """The numbers that tell one network from another, under timm's names."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from xrcam_jax.errors import unknown
 from xrcam_jax.pictures.preprocessing import Preprocessing
+
+
+@runtime_checkable
+class NetworkSpec(Protocol):
+    """Describes a network: what the specs of all families have in common.
+
+    Attributes:
+      first_conv: timm's name of the first convolution.
+      classifier: timm's name of the linear layer at the end, which is ``fc`` in all of our models.
+      variants: the attributes of a :class:`xrcam_jax.models.variant.Variant` in which such networks may differ.
+      hub: the checkpoint on the Hugging Face hub that timm loads by default; None where there is none.
+      preprocessing: how that checkpoint wants its pictures.
+    """
+
+    first_conv: ClassVar[str]
+    classifier: ClassVar[str]
+    variants: ClassVar[frozenset[str]]
+
+    @property
+    def hub(self) -> str | None: ...
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+
+
+#: A convolutional network may differ from others of its name in all of these.
+CONVOLUTIONAL = frozenset({"global_pool", "act_layer", "output_stride", "in_channels"})
 
 
 @dataclass(frozen=True)
@@ -39,12 +66,11 @@ class Spec:
       selective_kernel: what replaces the (first) 3x3 convolution of each block; None if nothing does.
       planes: channels of the stem and of the first stage's 3x3 convolutions. Each later stage has twice as many as the
         one before.
-      first_conv: timm's name of the first convolution.
-      classifier: timm's name of the linear layer at the end.
     """
 
     first_conv: ClassVar[str] = "conv1"
     classifier: ClassVar[str] = "fc"
+    variants: ClassVar[frozenset[str]] = CONVOLUTIONAL
 
     depths: tuple[int, int, int, int]
     bottleneck: bool
@@ -89,8 +115,6 @@ class MobileSpec:
         uneven at stride 2, and 1e-3 added to the variance of batch norm, instead of even padding and 1e-5.
       hub: the checkpoint on the Hugging Face hub that timm loads by default.
       preprocessing: how that checkpoint wants its pictures.
-      first_conv: timm's name of the first convolution.
-      classifier: timm's name of the linear layer at the end.
 
     References:
       tan2019
@@ -98,6 +122,7 @@ class MobileSpec:
 
     first_conv: ClassVar[str] = "conv_stem"
     classifier: ClassVar[str] = "classifier"
+    variants: ClassVar[frozenset[str]] = CONVOLUTIONAL
 
     stages: tuple[MobileStage, ...]
     tensorflow: bool
@@ -120,7 +145,7 @@ _TENSORFLOW = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop_pct=
 _SK_BASIC = SelectiveKernelSpec(reduction=8, divisor=16, split_input=True)
 _SK_BOTTLENECK = SelectiveKernelSpec(reduction=16, divisor=32, split_input=False)
 
-SPECS: dict[str, Spec | MobileSpec] = {
+SPECS: dict[str, NetworkSpec] = {
     "resnet18": Spec((2, 2, 2, 2), False, "timm/resnet18.a1_in1k", _CROP_95),
     "resnet34": Spec((3, 4, 6, 3), False, "timm/resnet34.a1_in1k", _CROP_95),
     "resnet50": Spec((3, 4, 6, 3), True, "timm/resnet50.a1_in1k", _CROP_95),
@@ -159,7 +184,7 @@ def list_models() -> list[str]:
     return sorted(SPECS)
 
 
-def find_spec(name: str) -> Spec | MobileSpec:
+def find_spec(name: str) -> NetworkSpec:
     """Finds the spec of a network.
 
     Args:
