@@ -9,8 +9,8 @@ Keys, for images b and places h, w of a layer's output:
   ``METHOD/MODULE`` (b, h, w): the map before anything is done to it, with its negative values, at the layer's size.
   ``target`` (b,): the explained classes, the predicted one of the first picture and number 340 of the second.
 
-A layer's output has to be (b, c, h, w). ViT's tokens come there as the library's documentation has it, without the class
-token and on the grid of patches; Swin's, which are (b, h, w, c), with their channels in front.
+A layer's output has to be (b, c, h, w). ViT's tokens come there as the library's documentation has it, on the grid of
+patches and without the class token; Swin's, which are (b, h, w, c), with their channels in front.
 """
 
 from collections.abc import Callable
