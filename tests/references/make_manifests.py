@@ -2,7 +2,8 @@
 
     PYTHONPATH=. python tests/references/make_manifests.py [--out FOLDER]
 
-timm 1.0.31. Takes two minutes of one core, for the digests. DINOv2 has pictures of 518 pixels and no classifier.
+timm 1.0.31. Takes two minutes of one core, for the digests. DINOv2 has pictures of 518 pixels and no classifier. The
+shallow networks of ``networks.SHALLOW`` have manifests alone.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import timm
 import torch
+from networks import CLASSES, SHALLOW, shallow
 
 from tests import oracle
 
@@ -44,17 +46,24 @@ def written(name: str, folder: Path) -> tuple[str, dict]:
     """Writes a network's manifest; returns its file's name and its entry in ``digests.json``."""
     with torch.device("meta"):
         model = timm.create_model(name)
-    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     file = f"{name}_nc{model.num_classes}.json"
-    lines = (f' "{key}": {json.dumps(shape)}' for key, shape in shapes.items())
-    (folder / file).write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    shapes = write_manifest(model, folder / file)
     entry = {"n_tensors": len(shapes), "n_params": sum(value.numel() for value in model.parameters())}
     return file, entry | {f"sha256_seed{seed}": digest(shapes, seed) for seed in (0, 1)}
+
+
+def write_manifest(model: torch.nn.Module, path: Path) -> dict[str, tuple[int, ...]]:
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    lines = (f' "{key}": {json.dumps(shape)}' for key, shape in shapes.items())
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    return shapes
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=oracle.DATA / "manifests", metavar="FOLDER")
     folder = parser.parse_args().out
+    for name in SHALLOW:
+        write_manifest(shallow(name), folder / f"shallow_{name}_nc{CLASSES}.json")
     digests = oracle.digests() | dict(written(name, folder) for name in NETWORKS)
     (folder / "digests.json").write_text(json.dumps(digests, indent=1) + "\n")

@@ -22,7 +22,7 @@ from make_cam import keeping
 from make_models import pictures
 from networks import network, single
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from torch import Tensor
+from torch import Tensor, nn
 from writing import Arrays, main
 
 from tests import oracle
@@ -36,7 +36,7 @@ METHODS = {
     "eigencam": library.EigenCAM,
 }
 LAYERS = {
-    "vit_tiny_patch16_224": ("blocks.6", "blocks.11.norm1"),
+    "vit_tiny_patch16_224": ("blocks.5", "blocks.10", "blocks.11.norm1"),
     "swin_tiny_patch4_window7_224": ("layers.1", "layers.3"),
     "convnext_atto": ("stages.1", "stages.2"),
     "vgg16": ("features.15", "features.22"),
@@ -57,12 +57,11 @@ def channels_first(x: Tensor) -> Tensor:
 RESHAPES: dict[str, Callable[[Tensor], Tensor]] = {"vit": patches, "swi": channels_first}
 
 
-def maps(name: str) -> Arrays:
-    images = oracle.images() if name == "vgg16" else oracle.model_images(name)
-    model, x = network(name), pictures(images, torch.float64)
-    target = torch.stack([model(x)[0].argmax(), torch.tensor(340)])
+def maps_at(name: str, model: nn.Module, x: Tensor, layers: tuple[str, ...], other: int) -> Arrays:
+    """The maps at some layers, of the first picture's predicted class and of class ``other`` of the second."""
+    target = torch.stack([model(x)[0].argmax(), torch.tensor(other)])
     arrays = {"target": target.numpy()}
-    for layer in LAYERS[name]:
+    for layer in layers:
         for method, cam in METHODS.items():
             found = cam(model, [model.get_submodule(layer)], reshape_transform=RESHAPES.get(name[:3]))
             kept = {}
@@ -71,6 +70,11 @@ def maps(name: str) -> Arrays:
             found.activations_and_grads.release()
             arrays[f"{method}/{layer}"] = single(torch.as_tensor(kept["raw"]))
     return arrays
+
+
+def maps(name: str) -> Arrays:
+    images = oracle.images() if name == "vgg16" else oracle.model_images(name)
+    return maps_at(name, network(name), pictures(images, torch.float64), LAYERS[name], 340)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,72 @@
 """The PyTorch networks of the references, with drawn weights, and the pictures and targets that they get.
 
-timm's networks have the weights of ``oracle.seeded_state`` with seed 0. The small network is for zennit, whose rules
+timm's networks have the weights of ``oracle.seeded_state`` with seed 0, and so have shallow ones: timm's classes with
+fewer and narrower layers, for pictures of 64 pixels and ten classes. The small network is for zennit, whose rules
 for biases and canonizers it shows: three convolutions, the second with stride 2, one max pooling, a mean, ten classes.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import timm
 import torch
+from timm.layers import ClassifierHead
+from timm.models import mobilenetv3, vgg
+from timm.models._efficientnet_blocks import SqueezeExcite
+from timm.models._efficientnet_builder import decode_arch_def, round_channels
+from timm.models.convnext import ConvNeXt
+from timm.models.densenet import DenseNet
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from tests import oracle
 
+CLASSES = 10
+
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
+
+
+def shallow_mobilenet() -> nn.Module:
+    stages = ["ds_r1_k3_s2_e1_c16_se0.25_nre", "ir_r1_k3_s2_e3_c16_nre", "ir_r2_k5_s2_e2_c24_se0.25", "cn_r1_k1_s1_c32"]
+    return mobilenetv3.MobileNetV3(
+        decode_arch_def([[stage] for stage in stages]),
+        num_classes=CLASSES,
+        num_features=48,
+        act_layer=nn.Hardswish,
+        se_layer=partial(SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=nn.ReLU, rd_round_fn=round_channels),
+    )
+
+
+def shallow_vgg() -> nn.Module:
+    model = vgg.VGG([8, "M", 16, "M", 24, 24, "M", 32, 32, "M", 32, "M"], num_classes=CLASSES)
+    model.pre_logits, model.head = vgg.ConvMlp(32, 48, 7), ClassifierHead(48, CLASSES)
+    return model
+
+
+#: The shallow networks by the names of those whose classes they have.
+SHALLOW: dict[str, Callable[[], nn.Module]] = {
+    "vit_tiny_patch16_224": lambda: VisionTransformer(
+        img_size=64, patch_size=16, num_classes=CLASSES, embed_dim=24, depth=3, num_heads=3
+    ),
+    "swin_tiny_patch4_window7_224": lambda: SwinTransformer(
+        img_size=64, window_size=2, num_classes=CLASSES, embed_dim=12, depths=(2, 2, 2, 2), num_heads=(1, 2, 3, 4)
+    ),
+    "convnext_atto": lambda: ConvNeXt(num_classes=CLASSES, depths=(1, 1, 2, 1), dims=(8, 16, 24, 32), conv_mlp=True),
+    "vgg16": shallow_vgg,
+    "densenet121": lambda: DenseNet(growth_rate=8, block_config=(2, 3, 2, 2), num_classes=CLASSES),
+    "mobilenetv3_small_100": shallow_mobilenet,
+}
+
+
+def shallow(name: str) -> nn.Module:
+    """The shallow network of the class of ``name``, in float64 and inference mode."""
+    model = SHALLOW[name]()
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    model.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in oracle.drawn(shapes).items()})
+    return model.double().eval()
 
 
 def network(name: str, num_classes: int = 1000, dtype: torch.dtype = torch.float64) -> nn.Module:
