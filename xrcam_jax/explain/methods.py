@@ -4,7 +4,7 @@ References:
   you2024, lee2021, zhou2016, selvaraju2017, chattopadhay2018, fu2020, draelos2020, jiang2021, gildenblat2021,
   muhammad2020, omeiza2019, sattarzadeh2021, jung2021, desai2020, wang2020, naidu2020, simonyan2014, shrikumar2016,
   springenberg2015, zeiler2014, smilkov2017, sundararajan2017, shrikumar2017, bach2015, gu2019, iwana2019,
-  petsiuk2018, ribeiro2016, zintgraf2017, chefer2021
+  petsiuk2018, ribeiro2016, zintgraf2017, chefer2021, bousselham2024
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from jaxtyping import Array
 
 from xrcam_jax.attribution import gradients, perturbations
+from xrcam_jax.attribution.legrad import legrad
 from xrcam_jax.attribution.lime import lime
 from xrcam_jax.attribution.prediction_difference import prediction_difference
 from xrcam_jax.attribution.rollout import chefer
@@ -274,6 +275,13 @@ METHODS: dict[str, Method] = {
         "propagation",
         "Chefer et al., Generic attention-model explainability, ICCV 2021",
         MultiPass(chefer, where="input", needs_attention=True),
+    ),
+    "legrad": Method(
+        "LeGrad",
+        "positive gradients at attention weights, of what each layer's tokens say; transformers only",
+        "propagation",
+        "Bousselham et al., LeGrad, ICCV 2025",
+        MultiPass(legrad, where="input", needs_attention=True),
     ),
     "occlusion": Method(
         "Occlusion",

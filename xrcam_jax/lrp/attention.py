@@ -115,7 +115,7 @@ def tap_attention(
     names = [f"attention {number}" for number in range(len(found))]
     put_in: dict[Place, list] = {}
     for name, weights in zip(names, found, strict=True):
-        put_in.setdefault(weights.place, []).append((weights.output, partial(_marked, name=name, found=weights)))
+        put_in.setdefault(weights.place, []).append((weights.output, partial(marked_weights, name=name, found=weights)))
     program = flatten(closed, keep_operations, put_in)
     avals = marks_of(program)
 
@@ -132,7 +132,24 @@ def tap_attention(
     return outputs, [activations[name] for name in names], gradients
 
 
-def _marked(weights: Array, name: str, found: Weights) -> Array:
+def marked_weights(weights: Array, name: str, found: Weights) -> Array:
+    """Returns attention weights as they are, with a mark set while their axes are examples, heads, queries and keys.
+
+    Args:
+      weights: as the model has them.
+      name: of the mark.
+      found: their axes.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.attention import Weights, marked_weights
+      >>> from xrcam_jax.lrp.equations import Place
+      >>> found = Weights(Place((0,)), 0, (1, 0, 2))
+      >>> closed = jax.make_jaxpr(lambda a: marked_weights(a, "here", found))(jnp.ones((2, 3, 4)))
+      >>> [eqn.outvars[0].aval.shape for eqn in closed.eqns]
+      [(3, 2, 4), (3, 2, 4), (2, 3, 4)]
+    """
     if found.batched:
         return marked(weights, name, found.axes)
     return marked(weights[None], name, (0, *(axis + 1 for axis in found.axes)))[0]

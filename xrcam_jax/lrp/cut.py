@@ -57,6 +57,38 @@ def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
     """
     closed, structure = trace(f, *jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (x, *args)))
     program, place = _cut_at(closed, explained_leaves(x, args), mark)
+    first, second = split(program, place)
+
+    def head(*values: PyTree) -> tuple[Array, list[Array]]:
+        found, *others = _run(first, jax.tree.leaves(values))
+        return found, others
+
+    def tail(activation: Array, rest: list[Array]) -> PyTree:
+        return jax.tree.unflatten(structure, _run(second, [activation, *rest]))
+
+    return Cut(head, tail)
+
+
+def split(program: Program, place: int) -> tuple[Program, Program]:
+    """Splits a program in two behind an equation of one output.
+
+    Args:
+      program: the program.
+      place: the position of the equation.
+
+    Returns:
+      A program that puts out what the equation makes, and all else that comes from before it and is needed later; and
+      one that takes these values in and puts out what the whole program does.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.cut import split
+      >>> from xrcam_jax.lrp.program import Probes, flatten, run, trace
+      >>> first, second = split(flatten(trace(lambda x: jnp.tanh(x) * 2 + x, jnp.ones(2))[0]), 0)
+      >>> found = run(first, {}, [jnp.array([0.0, 1.0])], Probes())[0]
+      >>> run(second, {}, [jnp.array([5.0, 6.0]), *found[1:]], Probes())[0][0].tolist()
+      [10.0, 13.0]
+    """
     (activation,) = program.equations[place].outputs
     changed, after = {activation}, []
     for equation in program.equations[place + 1 :]:
@@ -71,16 +103,7 @@ def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
         equations=tuple(e for e in program.equations if id(e) not in later),
         outputs=(activation, *rest),
     )
-    second = replace(program, equations=tuple(after), inputs=(activation, *rest))
-
-    def head(*values: PyTree) -> tuple[Array, list[Array]]:
-        found, *others = _run(first, jax.tree.leaves(values))
-        return found, others
-
-    def tail(activation: Array, rest: list[Array]) -> PyTree:
-        return jax.tree.unflatten(structure, _run(second, [activation, *rest]))
-
-    return Cut(head, tail)
+    return first, replace(program, equations=tuple(after), inputs=(activation, *rest))
 
 
 def _cut_at(closed: ClosedJaxpr, explained: list[bool], mark: str) -> tuple[Program, int]:

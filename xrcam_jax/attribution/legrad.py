@@ -1,0 +1,89 @@
+"""LeGrad: how the logit that each layer would give depends on that layer's attention.
+
+References:
+  bousselham2024
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from xrcam_jax.attribution.case import Case, Function
+from xrcam_jax.attribution.rollout import patch_grid
+from xrcam_jax.attribution.shapes import at_least_float32
+from xrcam_jax.attribution.targets import over_targets
+from xrcam_jax.lrp import seeds
+from xrcam_jax.lrp.attention import find_attention
+from xrcam_jax.lrp.blocks import tap_blocks
+from xrcam_jax.lrp.program import trace
+from xrcam_jax.runtime.compiling import compiled
+
+
+def legrad(case: Case) -> Float[Array, "b t p q"]:
+    """Returns the mean over layers of the positive gradients at attention weights (bousselham2024, eq. 4 to 9).
+
+    What a layer's tokens say of the target is the logit s that the model's end, its last norm, pooling and classifier,
+    makes of them. The map is E[(∂s/∂A)+], where A are the attention weights of that layer alone, and E the mean over
+    layers, heads and queries: one number for each key. Tokens before those of the patches are left out.
+
+    Args:
+      case: what is explained: a transformer whose tokens all attend to each other, in blocks that add to the tokens.
+
+    Returns:
+      Maps >= 0 on the grid of the patches.
+
+    Raises:
+      NotImplementedError: the model has no attention from which the target's logit depends, or its attention is within
+        windows, changes the number of tokens, is inside a loop, or not in blocks of a residual network.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.legrad import legrad
+      >>> def model(images, parameters):
+      ...     tokens = images.reshape(len(images), -1, 2)
+      ...     scores = jnp.einsum("bqd,bkd->bqk", tokens, tokens)
+      ...     return (tokens + jax.nn.softmax(scores) @ tokens).mean(1)
+      >>> images = jnp.zeros((1, 2, 2, 2)).at[0, 1, 0].set(jnp.array([4.0, -1.0]))
+      >>> legrad(Case(model, (), images, jnp.array([[0, 1]]))).tolist()  # x_k / 4, the share of a key
+      [[[[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]]
+
+    References:
+      bousselham2024
+    """
+    return _legrad(case.images, case.parameters, case.targets, function=case.function)
+
+
+@compiled(static=("function",))
+def _legrad(
+    images: Float[Array, "b h w c"], parameters: PyTree, targets: Int[Array, "b t"], *, function: Function
+) -> Float[Array, "b t p q"]:
+    closed, _ = trace(jax.jit(function), images, parameters)
+    values = jax.tree.leaves((images, parameters))
+    explained = [True] + [False] * (len(values) - 1)
+    found = find_attention(closed, explained, len(images))
+    if not found:
+        raise NotImplementedError("the method legrad needs attention weights, and none were found outside of loops")
+    blocks = tap_blocks(closed, explained, found, values)
+
+    def find(target: Int[Array, " b"]) -> Float[Array, "b p q"]:
+        arriving = []
+        for tokens in blocks.tokens:
+            (logits,), pullback = jax.vjp(blocks.head, tokens)
+            arriving += pullback([seeds.unit(logits, target)])
+        gradients = [jnp.maximum(at_least_float32(g), 0) for g in blocks.pullback(arriving)]
+        return _on_grid(gradients, (images.shape[1], images.shape[2]))
+
+    return over_targets(find, targets, axis=1)
+
+
+def _on_grid(gradients: list[Float[Array, "b *heads n n"]], size: tuple[int, int]) -> Float[Array, "b p q"]:
+    """Returns the mean over layers, heads and queries, as a map of the patches."""
+    shapes = {g.shape[-2:] for g in gradients}
+    if len(shapes) > 1 or len({*next(iter(shapes))}) > 1:
+        raise NotImplementedError(f"attention must keep the tokens, found weights (queries, keys) {sorted(shapes)}")
+    n = gradients[0].shape[-1]
+    extra, (rows, columns) = patch_grid(n, size)
+    keys = sum(g.reshape(len(g), -1, n).mean(1) for g in gradients) / len(gradients)
+    return keys[:, extra:].reshape(-1, rows, columns)
