@@ -38,7 +38,7 @@ def test_every_method_says_what_it_is():
 
 def test_every_method_has_a_title_of_its_own():
     titles = [method.title for method in xr.METHODS.values()]
-    assert len(set(titles)) == len(titles) == 33
+    assert len(set(titles)) == len(titles) == 34
     assert all(title[0].isupper() and "_" not in title for title in titles)
     assert [xr.METHODS[name].title for name in ("x_grad_cam", "lrp", "lift_cam")] == ["XGrad-CAM", "LRP", "LIFT-CAM"]
 

@@ -85,5 +85,5 @@ def _on_grid(gradients: list[Float[Array, "b *heads n n"]], size: tuple[int, int
         raise NotImplementedError(f"attention must keep the tokens, found weights (queries, keys) {sorted(shapes)}")
     n = gradients[0].shape[-1]
     extra, (rows, columns) = patch_grid(n, size)
-    keys = sum(g.reshape(len(g), -1, n).mean(1) for g in gradients) / len(gradients)
+    keys = jnp.stack([g.reshape(len(g), -1, n).mean(1) for g in gradients]).mean(0)
     return keys[:, extra:].reshape(-1, rows, columns)
