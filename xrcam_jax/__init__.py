@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xrcam_jax.lrp.layers import layers
     from xrcam_jax.lrp.sides import two_sided
     from xrcam_jax.lrp.transform import Taps, lrp, taps
-    from xrcam_jax.marks import mark
+    from xrcam_jax.marks import mark, mark_tokens
     from xrcam_jax.models import create_model, list_models
     from xrcam_jax.pictures import plot
     from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
@@ -43,6 +43,7 @@ __all__ = [
     "load_model",
     "lrp",
     "mark",
+    "mark_tokens",
     "plot",
     "preprocess",
     "rules",
@@ -71,6 +72,7 @@ _LATER = {
     "load_images": "pictures.read",
     "load_model": "checkpoints.load",
     "mark": "marks",
+    "mark_tokens": "marks",
     "plot": "pictures.plot",
     "preprocess": "pictures.preprocessing",
     "rules": "lrp.rules",

@@ -64,7 +64,6 @@ def test_an_export_of_timm_is_honoured():
     ("change", "message"),
     [
         ({"global_pool": ""}, "global_pool: '' is none of"),
-        ({"global_pool": "token"}, "global_pool: 'token' is none of"),
         ({"model_args": {"global_pool": "max"}, "global_pool": "avg"}, "global_pool: the config contradicts itself"),
         ({"model_args": {"act_layer": "prelu"}}, "unknown act_layer 'prelu'"),
         ({"model_args": {"output_stride": 4}}, "output_stride: 4 is none of"),
@@ -168,6 +167,11 @@ def test_pooling_beside_the_weights_counts(bare):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        (
+            {"global_pool": "token"},
+            "global_pool: 'token' is none of avg, max, avgmax, catavgmax, which tiny comes with",
+        ),
+        ({"model_args": {"img_size": 96}}, r"img_size: tiny comes with None only, got \(96, 96\)"),
         ({"num_classes": 5}, "num_classes: 5 in its config, but the tensors are for 3 classes"),
         ({"model_args": {"global_pool": "catavgmax"}}, r"wrong shape: fc.weight \(3, 64\), expected \(3, 128\)"),
         ({"model_args": {"in_chans": 1}}, r"wrong shape: conv1.weight \(8, 3, 7, 7\), expected \(8, 1, 7, 7\)"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from xrcam_jax.models import Classifier
 from xrcam_jax.models.specs import find_spec
-from xrcam_jax.models.variant import Variant
+from xrcam_jax.models.variant import PLAIN, Variant
 from xrcam_jax.pictures.preprocessing import AREA, Preprocessing
 
 #: The largest side of a network's pictures; what is larger is a mistake, and would not fit into any memory.
@@ -40,17 +40,17 @@ def describe(model: Classifier) -> dict[str, Any]:
     """
     wants, spec, variant = model.preprocessing, find_spec(model.name), model.variant
     differs = {
-        "global_pool": variant.global_pool,
-        "act_layer": variant.act_layer,
-        "output_stride": variant.output_stride,
-        "in_chans": variant.in_channels,
+        "global_pool": (variant.global_pool, PLAIN.global_pool),
+        "act_layer": (variant.act_layer, PLAIN.act_layer),
+        "output_stride": (variant.output_stride, PLAIN.output_stride),
+        "in_chans": (variant.in_channels, PLAIN.in_channels),
+        "img_size": (variant.img_size and list(variant.img_size), PLAIN.img_size),
     }
-    usual = {"global_pool": "avg", "act_layer": None, "output_stride": 32, "in_chans": 3}
-    arguments = {key: value for key, value in differs.items() if value != usual[key]}
+    arguments = {key: value for key, (value, usual) in differs.items() if value != usual}
     return {
         "architecture": model.name,
         "num_classes": model.num_classes,
-        "global_pool": variant.global_pool,
+        "global_pool": variant.global_pool or spec.poolings[0],
         **({"model_args": arguments} if arguments else {}),
         "pretrained_cfg": {
             "input_size": [variant.in_channels, *wants.input_size],
@@ -93,6 +93,7 @@ def variant(config: Mapping[str, Any]) -> Variant:
         output_stride=arguments.get("output_stride", 32),
         in_channels=_agreed("in_chans", arguments.get("in_chans"), size[0] if isinstance(size, list) and size else None)
         or 3,
+        img_size=_sides(arguments.get("img_size")),
     )
 
 
@@ -194,9 +195,11 @@ def _agreed(name: str, *values: Any) -> Any:
     return found[0] if found else None
 
 
-def _pooling(given: Any) -> str:
+def _pooling(given: Any) -> str | None:
+    if given is None:
+        return None
     # timm calls the same operations by another name where it computes them in another way.
-    name = "avg" if given is None else _text("global_pool", given)
+    name = _text("global_pool", given)
     return (name.removeprefix("fast") or "avg") if name else ""
 
 
@@ -206,9 +209,20 @@ def _text(name: str, value: Any) -> str | None:
     return value and value.lower()
 
 
-def _side(value: Any) -> int:
+def _sides(given: Any) -> tuple[int, int] | None:
+    """Returns a height and a width, of which timm may have one number for both."""
+    if given is None:
+        return None
+    sides = given if isinstance(given, list) else [given, given]
+    if len(sides) != 2:
+        raise ValueError(f"img_size: expected a height and a width, found {str(given)[:50]}")
+    height, width = (_side(side, "img_size") for side in sides)
+    return height, width
+
+
+def _side(value: Any, name: str = "input_size") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_SIDE:
-        raise ValueError(f"input_size: {str(value)[:20]} is not a number of pixels from 1 to {LARGEST_SIDE}")
+        raise ValueError(f"{name}: {str(value)[:20]} is not a number of pixels from 1 to {LARGEST_SIDE}")
     return value
 
 

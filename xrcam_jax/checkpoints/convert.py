@@ -20,6 +20,8 @@ from xrcam_jax.models.variant import PLAIN, Variant
 
 #: Name of a norm's counter of training batches, which timm has and our models do not.
 _COUNTER = "num_batches_tracked"
+#: Ends of names of tensors that older versions of timm wrote, and that follow from the shape of the network.
+_BUFFERS = (".relative_position_index", ".attn_mask")
 
 # Orders of a kernel's axes by rank: OIHW to HWIO, and a dense layer's (out, in) to (in, out).
 _TO_NNX = {4: (2, 3, 1, 0), 2: (1, 0)}
@@ -184,18 +186,21 @@ def from_timm(
       2
     """
     rngs = nnx.Rngs(0) if rngs is None else rngs
-    timm_key, classifier = _timm_key_of(name), find_spec(name).classifier
-    found = _class_count(tensors.get(f"{classifier}.weight"))
-    wanted = num_classes if num_classes is not None else found or 1000
+    timm_key, spec = _timm_key_of(name), find_spec(name)
+    tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(_BUFFERS)}
+    found = _class_count(tensors.get(f"{spec.classifier}.weight"))
+    wanted = num_classes if num_classes is not None else found or spec.num_classes
     # Only shapes, since to draw values would take longer than to load them.
     model = nnx.eval_shape(lambda: create_model(name, num_classes=wanted, **vars(variant), dtype=dtype, rngs=_OneKey()))
     if dropout_rate:
         model.dropout = nnx.Dropout(dropout_rate, deterministic=True, rngs=rngs)
-    fresh_head = found not in (None, wanted)
+    has_classes = found is not None or not spec.num_classes
+    fresh_head = has_classes and found != (wanted or None)
     if fresh_head:
-        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{classifier}.")}
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{spec.classifier}.")}
         head = model.fc
-        model.fc = nnx.Linear(head.in_features, wanted, dtype=head.dtype, param_dtype=head.param_dtype, rngs=rngs)
+        if isinstance(head, nnx.Linear):
+            model.fc = nnx.Linear(head.in_features, wanted, dtype=head.dtype, param_dtype=head.param_dtype, rngs=rngs)
 
     unset = {path: leaf for path, leaf in flat_state(model).items() if isinstance(leaf, jax.ShapeDtypeStruct)}
     keys = {path: timm_key(path) for path in unset}
@@ -204,7 +209,7 @@ def from_timm(
         raise ValueError("\n  ".join([f"not the weights of {name}, {len(wrong)} of them differ:", *wrong]))
     if fresh_head:
         warnings.warn(
-            f"{name}: weights for {found} classes, {wanted} wanted: the head is fresh and needs training",
+            f"{name}: weights for {found or 0} classes, {wanted} wanted: the head is fresh and needs training",
             stacklevel=2,
         )
     values = _values(unset, {path: tensors[keys[path]] for path in unset})

@@ -30,12 +30,15 @@ TOP = frozenset(
 )
 #: The package's own fields: the digests of a checkpoint, the folder of an Orbax state, how frames were made.
 OWN = frozenset({"digest", "state", "frames"})
-#: Arguments of timm's ResNets and EfficientNets that make the networks of :class:`xrcam_jax.models.variant.Variant`.
-VARIANT = frozenset({"global_pool", "act_layer", "output_stride", "in_chans", "num_classes"})
+#: Arguments of timm's networks that make the networks of :class:`xrcam_jax.models.variant.Variant`.
+VARIANT = frozenset({"global_pool", "act_layer", "output_stride", "in_chans", "num_classes", "img_size"})
 #: Arguments that have a part in training only.
 TRAINING = frozenset(
-    "drop_rate drop_path_rate drop_block_rate drop_connect_rate zero_init_last bn_momentum".split()  # noqa: SIM905
+    "drop_rate drop_path_rate drop_block_rate drop_connect_rate pos_drop_rate patch_drop_rate proj_drop_rate "  # noqa: SIM905
+    "attn_drop_rate zero_init_last bn_momentum weight_init".split()
 )
+#: Arguments that say whether pictures may be of other sizes than the network's own, which change nothing for those.
+SIZES = frozenset({"strict_img_size", "dynamic_img_size", "dynamic_img_pad"})
 #: Arguments with the only value that the networks here have.
 NEUTRAL = {
     "stem_type": "",
@@ -69,7 +72,7 @@ def check_fields(config: Mapping[str, Any], name: str) -> None:
     _refuse_unknown("the config", config, TOP | OWN | flat)
     for part, known in (
         ("pretrained_cfg", PICTURES | ABOUT | AGREEING),
-        ("model_args", VARIANT | TRAINING | {*NEUTRAL}),
+        ("model_args", VARIANT | TRAINING | SIZES | {*NEUTRAL}),
     ):
         fields = config.get(part)
         if fields is None:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from xrcam_jax.checkpoints import config as config_file
-from xrcam_jax.checkpoints import efficientnet_keys
+from xrcam_jax.checkpoints import efficientnet_keys, positions
 from xrcam_jax.checkpoints.convert import from_timm, timm_tensors
 from xrcam_jax.checkpoints.fields import check_fields
 from xrcam_jax.checkpoints.orbax import files_digest, read_state
@@ -25,6 +25,8 @@ from xrcam_jax.checkpoints.verify import check_seal
 from xrcam_jax.errors import DamagedError
 from xrcam_jax.models import Classifier
 from xrcam_jax.models.specs import find_spec
+from xrcam_jax.models.variant import Variant
+from xrcam_jax.models.vit_specs import VitSpec
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.texts import decoded_json, read_json
 
@@ -54,6 +56,7 @@ def load_model(
     num_classes: int | None = None,
     dropout_rate: float = 0.0,
     use_test_size: bool = False,
+    img_size: int | tuple[int, int] | None = None,
     dtype: DTypeLike = jnp.float32,
     rngs: nnx.Rngs | None = None,
 ) -> Classifier:
@@ -100,14 +103,15 @@ def load_model(
     if architecture != name:
         raise ValueError(f"{weights}: a checkpoint of {architecture}, not of {name}")
     try:
-        notes = [*checkpoint.notes, *_check_description(name, checkpoint)]
+        _check_description(name, checkpoint)
         wants = config_file.preprocessing(checkpoint.config, find_spec(name).preprocessing, use_test_size=use_test_size)
+        tensors, variant, wants = _sized(name, checkpoint, wants, img_size)
         model = from_timm(
             name,
-            checkpoint.tensors,
+            tensors,
             num_classes=num_classes,
             dropout_rate=dropout_rate,
-            variant=config_file.variant(checkpoint.config),
+            variant=variant,
             dtype=dtype,
             rngs=rngs,
         )
@@ -115,6 +119,7 @@ def load_model(
         kind = DamagedError if isinstance(error, DamagedError) else ValueError
         raise kind(f"{weights}: {error}") from error
     model.preprocessing = wants
+    notes = [*checkpoint.notes, *_supposed(name, checkpoint.config, wants)]
     if not use_test_size:
         notes += _untested(checkpoint.config)
     for note in notes:
@@ -122,8 +127,28 @@ def load_model(
     return model
 
 
-def _check_description(name: str, checkpoint: Checkpoint) -> list[str]:
-    """Refuses a description that does not fit tensors and network; returns what has to be said about it."""
+def _sized(
+    name: str, checkpoint: Checkpoint, wants: Preprocessing, img_size: int | tuple[int, int] | None
+) -> tuple[Mapping[str, np.ndarray], Variant, Preprocessing]:
+    """Returns tensors, variant and preprocessing that agree on the size of the pictures, where a network has one."""
+    spec, variant, tensors = find_spec(name), config_file.variant(checkpoint.config), checkpoint.tensors
+    if not isinstance(spec, VitSpec):
+        if img_size is not None:
+            raise ValueError(f"img_size: {name} takes pictures of any size, got {img_size}")
+        return tensors, variant, wants
+    own = spec.preprocessing.input_size
+    size = variant.img_size or positions.picture_size(spec, tensors, [wants.input_size])
+    if img_size is not None:
+        wanted = (img_size, img_size) if isinstance(img_size, int) else img_size
+        # A variant checks that it is a size.
+        variant = replace(variant, img_size=wanted)
+        tensors, size = positions.resampled(spec, tensors, size, wanted), wanted
+    variant = replace(variant, img_size=None if size == own else size)
+    return tensors, variant, replace(wants, input_size=size)
+
+
+def _check_description(name: str, checkpoint: Checkpoint) -> None:
+    """Refuses a description that does not fit tensors and network."""
     config, tensors, spec = checkpoint.config, checkpoint.tensors, find_spec(name)
     check_fields(config, name)
     head, first = tensors.get(f"{spec.classifier}.weight"), tensors.get(f"{spec.first_conv}.weight")
@@ -136,11 +161,14 @@ def _check_description(name: str, checkpoint: Checkpoint) -> list[str]:
             f"{spec.first_conv}.weight is for one channel, and no config says how pictures become that; write into a "
             'config.json beside it: {"pretrained_cfg": {"input_size": [1, HEIGHT, WIDTH], "mean": [...], "std": [...]}}'
         )
+
+
+def _supposed(name: str, config: Mapping[str, Any], wants: Preprocessing) -> list[str]:
+    """Returns what has to be said about a description, or where there is none."""
     if not config:
-        wants = spec.preprocessing
-        return [f"there is no config.json: pictures are prepared as {_in_words(spec.hub or name, wants)}"]
+        return [f"there is no config.json: pictures are prepared as {_in_words(find_spec(name).hub or name, wants)}"]
     means = (config.get("pretrained_cfg") or config).get("mean")
-    averages = channels == 1 and isinstance(means, list) and len(means) > 1
+    averages = wants.channels == 1 and isinstance(means, list) and len(means) > 1
     return ["mean and deviation of three channels are averaged for one, as in timm"] if averages else []
 
 

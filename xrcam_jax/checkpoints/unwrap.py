@@ -13,7 +13,15 @@ from typing import Any, TypeVar
 Leaf = TypeVar("Leaf")
 
 #: A network's first tensor, and how names of others beside it begin: ResNets, EfficientNets, and those from PyPI.
-ANCHORS = (("conv1.weight", "layer1."), ("conv_stem.weight", "blocks."), ("_conv_stem.weight", "_blocks."))
+ANCHORS = (
+    ("conv1.weight", "layer1."),
+    ("conv_stem.weight", "blocks."),
+    ("_conv_stem.weight", "_blocks."),
+    # Vision transformers, Swin transformers and ConvNeXt.
+    ("patch_embed.proj.weight", "blocks."),
+    ("patch_embed.proj.weight", "layers."),
+    ("stem.0.weight", "stages."),
+)
 #: What compilers and wrappers put into names, wherever they wrap a part of the network.
 INSERTED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 #: How deep dictionaries may lie in one another; a dictionary may even hold itself.

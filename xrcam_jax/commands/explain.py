@@ -72,6 +72,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num-classes", type=int, metavar="N", help="refuse weights of another number")
     parser.add_argument(
+        "--img-size",
+        type=int,
+        metavar="N",
+        help="side of the pictures in pixels, of a network that knows positions by heart: they are interpolated",
+    )
+    parser.add_argument(
         "--target", type=_target, metavar="CLASS", help="number of the class to explain; predicted by default"
     )
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names: .txt, one a line, or .json")
@@ -122,6 +128,8 @@ def _check(options: argparse.Namespace) -> list[str] | None:
         check_at_least_one("--batch-size", options.batch_size)
     check_at_least_one("--every", options.every)
     check_seed("--seed", options.seed)
+    if options.img_size is not None:
+        check_at_least_one("--img-size", options.img_size)
     if options.chunk_size is not None:
         check_at_least_one("--chunk-size", options.chunk_size)
     processes.check(options)

@@ -116,7 +116,7 @@ def writes_video(out: Path) -> bool:
 
 def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> Job:
     model = _load(options)
-    _check_classes(options, model.num_classes, labels)
+    _check_classes(options, model.num_outputs, labels)
     config, automatic = model.preprocessing, options.batch_size == "auto"
     devices = jax.local_devices()[: None if automatic else options.batch_size]
     explain = _explainer(model, options, devices)
@@ -130,7 +130,7 @@ def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> J
 
 def _load(options: argparse.Namespace) -> Classifier:
     try:
-        model = xr.load_model(options.model, options.weights)
+        model = xr.load_model(options.model, options.weights, img_size=options.img_size)
     except (OSError, ValueError, ImportError) as error:
         raise weights_error(error) from error
     # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.

@@ -22,6 +22,7 @@ from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_epoch, training_batches
 from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.models import Classifier
+from xrcam_jax.models.specs import find_spec
 from xrcam_jax.pictures.plot import save_picture
 from xrcam_jax.pictures.preprocessing import AREA, Preprocessing
 from xrcam_jax.runtime.devices import data_mesh, first_alone, is_first
@@ -168,6 +169,8 @@ def _model(task: TrainingTask, *, resumes: bool) -> Classifier:
         "dtype": jnp.bfloat16 if options.bfloat16 else jnp.float32,
         "rngs": nnx.Rngs(options.seed),
     }
+    if "img_size" in find_spec(options.model).variants:
+        wants["img_size"] = task.size
     if options.weights is None or resumes:
         model = xr.create_model(options.model, **wants)
     else:

@@ -1,13 +1,25 @@
-"""Networks in Flax NNX, with timm's names and numbers: residual networks and EfficientNet-Lite.
+"""Networks in Flax NNX, with timm's names and numbers: residual networks, EfficientNet-Lite, ConvNeXt, transformers.
 
 References:
-  he2015, he2016, xie2017, li2019, tan2019
+  he2015, he2016, xie2017, li2019, tan2019, dosovitskiy2021, liu2021, liu2022
 """
 
 from xrcam_jax.models.classifier import Classifier
+from xrcam_jax.models.convnext import ConvNext
 from xrcam_jax.models.create import create_model
 from xrcam_jax.models.efficientnet import EfficientNet
 from xrcam_jax.models.resnet import ResNet
 from xrcam_jax.models.specs import list_models
+from xrcam_jax.models.swin import SwinTransformer
+from xrcam_jax.models.vision_transformer import VisionTransformer
 
-__all__ = ["Classifier", "EfficientNet", "ResNet", "create_model", "list_models"]
+__all__ = [
+    "Classifier",
+    "ConvNext",
+    "EfficientNet",
+    "ResNet",
+    "SwinTransformer",
+    "VisionTransformer",
+    "create_model",
+    "list_models",
+]

@@ -15,33 +15,41 @@ class Classifier(nnx.Module):
     """Maps pictures to class logits; :func:`xrcam_jax.create_model` builds one.
 
     Four layers are marked, ``"layer1"`` to ``"layer4"`` (see :func:`xrcam_jax.mark`): the last values of a quarter, an
-    eighth, a sixteenth and a 32nd of the picture's side, as far as the output stride lets them shrink. For stochastic
+    eighth, a sixteenth and a 32nd of the picture's side, as far as the output stride lets them shrink. A vision
+    transformer has one size throughout, and is marked at quarters of its depth. For stochastic
     passes without training, ``model.set_attributes(deterministic=False)`` switches on dropout and leaves the norms
     alone.
 
     Attributes:
       name: timm's name of the network.
-      num_classes: number of logits; with 1 there are two classes (:mod:`xrcam_jax.classes`).
+      num_classes: number of logits; with 1 there are two classes (:mod:`xrcam_jax.classes`), with 0 there is no
+        classifier, and what is called logits are features.
       variant: in what it differs from others of its name.
       preprocessing: how pictures have to be prepared for it.
       dtype: what it computes in.
       param_dtype: what parameters and statistics are kept in.
       dropout: the dropout after each block.
-      fc: the linear layer at the end.
+      fc: the linear layer at the end, or what stands in its place where there are no classes.
     """
 
     dropout: nnx.Dropout
-    fc: nnx.Linear
+    fc: "nnx.Linear | Unclassified"
 
     def __init__(self, name: str, *, num_classes: int, variant: Variant, dtype: DTypeLike):
-        if num_classes < 1:
-            raise ValueError(f"num_classes has to be at least 1, got {num_classes}")
+        least = min(1, find_spec(name).num_classes)
+        if num_classes < least:
+            raise ValueError(f"num_classes has to be at least {least}, got {num_classes}")
         self.name = name
         self.num_classes = num_classes
         self.variant = variant
         self.preprocessing = find_spec(name).preprocessing.for_channels(variant.in_channels)
         self.dtype = jnp.dtype(dtype)
         self.param_dtype = _parameter_dtype(self.dtype)
+
+    @property
+    def num_outputs(self) -> int:
+        """Returns the number of logits; without a classifier, that of the features."""
+        return self.num_classes
 
     def __call__(self, x: Real[Array | np.ndarray, "b h w c"], *, rngs: nnx.Rngs | None = None) -> Float[Array, "b n"]:
         """Computes the logits of a batch of preprocessed pictures.
@@ -67,6 +75,13 @@ class Classifier(nnx.Module):
     def logits(self, x: Float[Array, "b h w c"], rngs: nnx.Rngs | None) -> Float[Array, "b n"]:
         """Computes the logits of pictures that are known to be some."""
         raise NotImplementedError
+
+
+class Unclassified(nnx.Module):
+    """Stands in the place of a classifier where there is none, and returns the features."""
+
+    def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
+        return x
 
 
 def _parameter_dtype(dtype: jnp.dtype) -> jnp.dtype:

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from xrcam_jax.errors import unknown
+from xrcam_jax.models.convnext_specs import CONVNEXTS
+from xrcam_jax.models.swin_specs import SWINS
+from xrcam_jax.models.variant import POOLINGS
+from xrcam_jax.models.vit_specs import VITS
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
 
@@ -14,24 +18,30 @@ class NetworkSpec(Protocol):
     Attributes:
       first_conv: timm's name of the first convolution.
       classifier: timm's name of the linear layer at the end, which is ``fc`` in all of our models.
-      variants: the attributes of a :class:`xrcam_jax.models.variant.Variant` in which such networks may differ.
+      poolings: what may become of the last layer; the first is what becomes of it by the network's name.
+      variants: the other attributes of a :class:`xrcam_jax.models.variant.Variant` in which such networks may differ.
       hub: the checkpoint on the Hugging Face hub that timm loads by default; None where there is none.
+      num_classes: number of logits of that checkpoint; 0 where it has no classifier, and features are what comes out.
       preprocessing: how that checkpoint wants its pictures.
     """
 
     first_conv: ClassVar[str]
     classifier: ClassVar[str]
+    poolings: ClassVar[tuple[str, ...]]
     variants: ClassVar[frozenset[str]]
 
     @property
     def hub(self) -> str | None: ...
 
     @property
+    def num_classes(self) -> int: ...
+
+    @property
     def preprocessing(self) -> Preprocessing: ...
 
 
 #: A convolutional network may differ from others of its name in all of these.
-CONVOLUTIONAL = frozenset({"global_pool", "act_layer", "output_stride", "in_channels"})
+CONVOLUTIONAL = frozenset({"act_layer", "output_stride", "in_channels"})
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,9 @@ class Spec:
 
     first_conv: ClassVar[str] = "conv1"
     classifier: ClassVar[str] = "fc"
+    poolings: ClassVar[tuple[str, ...]] = POOLINGS
     variants: ClassVar[frozenset[str]] = CONVOLUTIONAL
+    num_classes: ClassVar[int] = 1000
 
     depths: tuple[int, int, int, int]
     bottleneck: bool
@@ -122,7 +134,9 @@ class MobileSpec:
 
     first_conv: ClassVar[str] = "conv_stem"
     classifier: ClassVar[str] = "classifier"
+    poolings: ClassVar[tuple[str, ...]] = POOLINGS
     variants: ClassVar[frozenset[str]] = CONVOLUTIONAL
+    num_classes: ClassVar[int] = 1000
 
     stages: tuple[MobileStage, ...]
     tensorflow: bool
@@ -168,6 +182,9 @@ SPECS: dict[str, NetworkSpec] = {
     ),
     "efficientnet_lite0": MobileSpec(_LITE0, False, "timm/efficientnet_lite0.ra_in1k", _CROP_87),
     "tf_efficientnet_lite0": MobileSpec(_LITE0, True, "timm/tf_efficientnet_lite0.in1k", _TENSORFLOW),
+    **VITS,
+    **SWINS,
+    **CONVNEXTS,
 }
 
 

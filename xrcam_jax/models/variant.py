@@ -1,4 +1,4 @@
-"""What may differ between networks of one name: how they pool, their activation, their stride and their channels.
+"""What may differ between networks of one name: pooling, activation, stride, channels, and the size of pictures.
 
 These are timm's arguments of the same meaning. Checkpoints keep them, and two networks that differ in one of them
 compute different logits from the same tensors.
@@ -34,6 +34,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "hard_swish": jax.nn.hard_swish,
 }
 POOLINGS = ("avg", "max", "avgmax", "catavgmax")
+#: A transformer may also have a class token, which is then all that its last layer hands on.
+TOKEN_POOLINGS = ("token", "avg", "max", "avgmax")
 OUTPUT_STRIDES = (32, 16, 8)
 CHANNELS = (3, 1)
 
@@ -44,11 +46,14 @@ class Variant:
 
     Attributes:
       global_pool: what becomes of the last layer before the classifier: its mean over all places (``"avg"``), its
-        maximum (``"max"``), the mean of both (``"avgmax"``), or both side by side (``"catavgmax"``).
+        maximum (``"max"``), the mean of both (``"avgmax"``), both side by side (``"catavgmax"``), or its class token
+        (``"token"``); None for what the network has by its name.
       act_layer: the activation, a key of :data:`ACTIVATIONS`; None for the one that the network has by its name.
       output_stride: how many pixels apart the places of the last layer lie: 32, 16 or 8. Below 32, later stages keep
         their size and their kernels are dilated instead.
       in_channels: channels of a picture: 3, or 1 for grey ones.
+      img_size: height and width of the pictures that positions are known for, of a network that knows them by heart;
+        None for the size that it has by its name.
 
     Raises:
       ValueError: naming the attribute that is none of these.
@@ -58,17 +63,25 @@ class Variant:
       32
     """
 
-    global_pool: str = "avg"
+    global_pool: str | None = None
     act_layer: str | None = None
     output_stride: int = 32
     in_channels: int = 3
+    img_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        _check("global_pool", self.global_pool, POOLINGS)
+        if self.global_pool is not None:
+            _check("global_pool", self.global_pool, (*POOLINGS, "token"))
         _check("output_stride", self.output_stride, OUTPUT_STRIDES)
         _check("in_channels", self.in_channels, CHANNELS)
         if self.act_layer is not None and str(self.act_layer) not in ACTIVATIONS:
             raise unknown("act_layer", str(self.act_layer), ACTIVATIONS)
+        if self.img_size is not None and not _is_size(self.img_size):
+            raise ValueError(f"img_size: expected a height and a width in pixels, found {self.img_size!r}")
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, tuple) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
 
 
 def _check(name: str, value: Any, known: tuple[Any, ...]) -> None:
@@ -80,12 +93,12 @@ def _check(name: str, value: Any, known: tuple[Any, ...]) -> None:
 PLAIN = Variant()
 
 
-def pool(x: Float[Array, "b h w c"], kind: str) -> Float[Array, "b d"]:
+def pool(x: Float[Array, "b h w c"], kind: str | None) -> Float[Array, "b d"]:
     """Reduces each channel of a layer to one value, or to two.
 
     Args:
       x: the last layer.
-      kind: one of :data:`POOLINGS`.
+      kind: one of :data:`POOLINGS`; None is the mean.
 
     Returns:
       The pooled values; of ``"catavgmax"`` all means come first, and then all maxima.
@@ -95,7 +108,7 @@ def pool(x: Float[Array, "b h w c"], kind: str) -> Float[Array, "b d"]:
       >>> [pool(x, kind).tolist() for kind in POOLINGS]
       [[[2.0]], [[4.0]], [[3.0]], [[2.0, 4.0]]]
     """
-    if kind == "avg":
+    if kind in (None, "avg"):
         return x.mean(axis=(1, 2))
     if kind == "max":
         return x.max(axis=(1, 2))
