@@ -46,6 +46,14 @@ class SumBySize:
         return jax.tree.map(jnp.multiply, x, transpose(ratio(r, z))[0]), no_loss(r)
 
 
+class AsGradient:
+    """What the derivative hands on, for PyTorch's pooling modules, which autoLRP leaves as they are: R / n of a mean."""
+
+    def relevance(self, op, r):
+        _, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
+        return transpose(r)[0], no_loss(r)
+
+
 class Same:
     """R_in = R, but for the bias's share: for normalisations and the softmax."""
 

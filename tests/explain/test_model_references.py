@@ -1,0 +1,62 @@
+"""Maps of token models and convolutional networks against pytorch-grad-cam, in float64 and before any scaling.
+
+Shallow networks of each class are compared in every run; ``XRCAM_TEST_WHOLE=1`` compares whole networks as well.
+"""
+
+import os
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import xrcam_jax as xr
+from tests import oracle
+from tests.models.shallow import CHANGES, shallow
+from xrcam_jax.checkpoints.convert import from_timm
+
+#: Our name to the library's.
+NAMES = {
+    "grad_cam": "gradcam",
+    "grad_cam_pp": "gradcampp",
+    "x_grad_cam": "xgradcam",
+    "layer_cam": "layercam",
+    "hires_cam": "hirescam",
+    "eigen_cam": "eigencam",
+}
+#: For timm's modules in the shallow and in the whole network, our layers.
+LAYERS = {
+    "vit_tiny_patch16_224": ({"blocks.1": "layer4"}, {"blocks.5": "layer2", "blocks.10": "layer4"}),
+    "swin_tiny_patch4_window7_224": ({"layers.1": "layer2", "layers.2": "layer3"}, {"layers.1": "layer2"}),
+    "convnext_atto": ({"stages.1": "layer2", "stages.2": "layer3"},) * 2,
+}
+
+
+def compare(model, images, wanted, layers):
+    e = xr.Explainer(model, tuple(NAMES), tuple(layers.values()))(images, wanted["target"])
+    for method, name in NAMES.items():
+        for module, layer in layers.items():
+            ours, raw = np.asarray(e.raw[method][layer]), wanted[f"{name}/{module}"]
+            if method == "eigen_cam":
+                # The library leaves the sign of a principal component to LAPACK.
+                raw = raw * np.sign((raw * ours).sum((1, 2), keepdims=True))
+            largest = np.abs(raw).max((1, 2), keepdims=True)
+            assert (np.abs(ours - raw) / largest).max() < 1e-6, (method, layer)
+    return e
+
+
+@pytest.mark.usefixtures("float64", "mixed")
+@pytest.mark.parametrize("name", CHANGES)
+def test_maps_of_shallow_networks_are_those_of_pytorch_grad_cam(name):
+    with shallow(name) as model, np.load(oracle.DATA / f"shallow_{name}.npz") as wanted:
+        e = compare(model, oracle.images().astype(np.float64), wanted, LAYERS[name][0])
+        np.testing.assert_allclose(e.logits, wanted["logits_f64"], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.skipif("XRCAM_TEST_WHOLE" not in os.environ, reason="whole networks take minutes: XRCAM_TEST_WHOLE=1")
+@pytest.mark.usefixtures("float64", "mixed")
+@pytest.mark.parametrize("name", CHANGES)
+def test_maps_of_whole_networks_are_those_of_pytorch_grad_cam(name):
+    images = oracle.images() if name == "vgg16" else oracle.model_images(name)
+    model = from_timm(name, oracle.seeded_state(name), dtype=jnp.float64)
+    with np.load(oracle.DATA / f"maps_{name}.npz") as wanted:
+        compare(model, images.astype(np.float64), wanted, LAYERS[name][1])

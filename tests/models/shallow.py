@@ -1,0 +1,35 @@
+"""Shallow networks of the library's classes, as ``references/networks.py`` has them in PyTorch: cheap to compile."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from unittest.mock import patch
+
+import jax.numpy as jnp
+
+from tests import oracle
+from xrcam_jax.checkpoints.convert import from_timm
+from xrcam_jax.models.specs import SPECS
+from xrcam_jax.pictures.preprocessing import Preprocessing
+
+CLASSES = 10
+_SMALL = Preprocessing(input_size=(64, 64))
+
+#: What differs from the network whose name it is.
+CHANGES = {
+    "vit_tiny_patch16_224": {"width": 24, "heads": 3, "depth": 3, "preprocessing": _SMALL},
+    "swin_tiny_patch4_window7_224": {
+        "width": 12,
+        "heads": (1, 2, 3, 4),
+        "depths": (2, 2, 2, 2),
+        "window": 2,
+        "preprocessing": _SMALL,
+    },
+    "convnext_atto": {"depths": (1, 1, 2, 1), "widths": (8, 16, 24, 32)},
+}
+
+
+@contextmanager
+def shallow(name, dtype=jnp.float64):
+    """The shallow network of the class of ``name``, which is called so while this lasts."""
+    with patch.dict(SPECS, {name: replace(SPECS[name], **CHANGES[name])}):
+        yield from_timm(name, oracle.seeded_state(f"shallow_{name}", CLASSES), dtype=dtype)
