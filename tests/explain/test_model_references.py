@@ -11,7 +11,7 @@ import pytest
 
 import xrcam_jax as xr
 from tests import oracle
-from tests.models.shallow import CHANGES, shallow
+from tests.models.shallow import NETWORKS, shallow
 from xrcam_jax.checkpoints.convert import from_timm
 
 #: Our name to the library's.
@@ -28,6 +28,15 @@ LAYERS = {
     "vit_tiny_patch16_224": ({"blocks.1": "layer4"}, {"blocks.5": "layer2", "blocks.10": "layer4"}),
     "swin_tiny_patch4_window7_224": ({"layers.1": "layer2", "layers.2": "layer3"}, {"layers.1": "layer2"}),
     "convnext_atto": ({"stages.1": "layer2", "stages.2": "layer3"},) * 2,
+    "vgg16": (
+        {"features.4": "features/4", "features.9": "features/9"},
+        {"features.15": "features/15", "features.22": "features/22"},
+    ),
+    "densenet121": ({"features.denseblock2": "layer2", "features.norm5": "layer4"},) * 2,
+    "mobilenetv3_small_100": (
+        {"blocks.0": "layer1", "blocks.1": "layer2"},
+        {"blocks.1": "layer2", "blocks.3": "layer3"},
+    ),
 }
 
 
@@ -45,7 +54,7 @@ def compare(model, images, wanted, layers):
 
 
 @pytest.mark.usefixtures("float64", "mixed")
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_maps_of_shallow_networks_are_those_of_pytorch_grad_cam(name):
     with shallow(name) as model, np.load(oracle.DATA / f"shallow_{name}.npz") as wanted:
         e = compare(model, oracle.images().astype(np.float64), wanted, LAYERS[name][0])
@@ -54,7 +63,7 @@ def test_maps_of_shallow_networks_are_those_of_pytorch_grad_cam(name):
 
 @pytest.mark.skipif("XRCAM_TEST_WHOLE" not in os.environ, reason="whole networks take minutes: XRCAM_TEST_WHOLE=1")
 @pytest.mark.usefixtures("float64", "mixed")
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_maps_of_whole_networks_are_those_of_pytorch_grad_cam(name):
     images = oracle.images() if name == "vgg16" else oracle.model_images(name)
     model = from_timm(name, oracle.seeded_state(name), dtype=jnp.float64)

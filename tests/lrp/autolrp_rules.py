@@ -11,11 +11,17 @@ import jax
 import jax.numpy as jnp
 
 from xrcam_jax.lrp.assignments import Assign, Composite
-from xrcam_jax.lrp.rules import Epsilon, Gamma, Matmul, Pass, no_loss
+from xrcam_jax.lrp.rules import Epsilon, Gamma, Gradient, Matmul, Pass, no_loss
 
 
 def ratio(a, b):
     return jnp.where(b == 0, 0, a / jnp.where(b == 0, 1, b))
+
+
+def of_shape(shape, r):
+    """The sums over those axes along which a value of this shape was repeated."""
+    repeated = tuple(axis for axis, size in enumerate(shape) if size != r.shape[axis])
+    return r.sum(repeated, keepdims=True)
 
 
 def without_bias(op, r):
@@ -47,7 +53,7 @@ class SumBySize:
 
 
 class AsGradient:
-    """What the derivative hands on, for PyTorch's pooling modules, which autoLRP leaves as they are: R / n of a mean."""
+    """What the derivative hands on, for PyTorch's pooling, which autoLRP leaves as it is: R / n of a mean."""
 
     def relevance(self, op, r):
         _, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
@@ -68,7 +74,9 @@ class GateBySize:
 
     def relevance(self, op, r):
         a, b = map(jnp.abs, op.x)
-        return (ratio(r * a, a + b), ratio(r * b, a + b)), no_loss(r)
+        shares = ratio(r * a, a + b), ratio(r * b, a + b)
+        # One factor may be for many places.
+        return tuple(of_shape(x.shape, share) for x, share in zip(op.x, shares, strict=True)), no_loss(r)
 
 
 class Quotient:
@@ -91,6 +99,7 @@ def autolrp(*, softmax=None, activation=None, convolution=None, matmul=None):
             Assign(matmul or Matmul(0.5, 0.5, 0), kinds=("matmul",)),
             Assign(activation or Pass(), kinds=("activation", "nonlinear")),
             Assign(Pass(), kinds=("scale",)),
+            Assign(Gradient(), kinds=("max_pool",)),
         )
     )
 

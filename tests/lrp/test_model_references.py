@@ -12,8 +12,8 @@ import pytest
 
 import xrcam_jax as xr
 from tests import oracle
-from tests.lrp.autolrp_rules import AsGradient, Quotient, autolrp
-from tests.models.shallow import CHANGES, shallow
+from tests.lrp.autolrp_rules import AsGradient, BiasBySize, Quotient, SumBySize, autolrp
+from tests.models.shallow import NETWORKS, shallow
 from xrcam_jax.checkpoints.convert import from_timm
 from xrcam_jax.lrp.assignments import Assign, Composite
 from xrcam_jax.lrp.rules import Epsilon, Gamma, Pass
@@ -23,10 +23,21 @@ AUTOLRP = {
     "autolrp_default": autolrp(),
     "autolrp_attnlrp": autolrp(softmax=Epsilon(0), activation=Quotient(), convolution=Gamma(0.25, 0)),
 }
-#: PyTorch's pooling modules hand relevance on as their gradient does, and its batch norm as it is, with the shift.
+#: PyTorch's pooling modules hand relevance on as their gradient does, and its batch norm as it is, with the shift. The
+#: means of gates are made by other functions, which share it by size.
 POOLING = Assign(AsGradient(), kinds=("sum",))
-SHIFTS = Assign(Pass(), kinds=("shift",))
-OWN = {"convnext_atto": (POOLING,)}
+NORMS = Assign(Pass(), kinds=("shift",))
+OWN = {
+    "convnext_atto": (POOLING,),
+    # Where it has too few places for the head it is pooled by a product with a matrix.
+    "vgg16": (
+        POOLING,
+        Assign(BiasBySize(Epsilon(0)), kinds=("dense",), name="fc"),
+        Assign(AsGradient(), kinds=("dense",)),
+    ),
+    "densenet121": (POOLING, NORMS),
+    "mobilenetv3_small_100": (Assign(SumBySize(), kinds=("sum",), name="blocks/*"), POOLING, NORMS),
+}
 
 
 def composite(name, peer):
@@ -56,7 +67,7 @@ def peers_of(arrays):
 
 
 @pytest.mark.usefixtures("float64", "mixed")
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_relevances_of_shallow_networks_are_those_of_the_peers(name):
     with shallow(name) as model, np.load(oracle.DATA / f"shallow_{name}.npz") as wanted:
         compare(name, model, oracle.images(), wanted, peers_of(wanted))
@@ -64,7 +75,7 @@ def test_relevances_of_shallow_networks_are_those_of_the_peers(name):
 
 @pytest.mark.skipif("XRCAM_TEST_WHOLE" not in os.environ, reason="whole networks take minutes: XRCAM_TEST_WHOLE=1")
 @pytest.mark.usefixtures("float64", "mixed")
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_relevances_of_whole_networks_are_those_of_the_peers(name):
     images = oracle.model_images(name) if name.startswith(("vit", "swin")) else oracle.images()
     model = from_timm(name, oracle.seeded_state(name), dtype=jnp.float64)

@@ -25,11 +25,23 @@ CHANGES = {
         "preprocessing": _SMALL,
     },
     "convnext_atto": {"depths": (1, 1, 2, 1), "widths": (8, 16, 24, 32)},
+    "vgg16": {"depths": (1, 1, 2, 2, 1), "planes": (8, 16, 24, 32, 32), "hidden": 48},
+    "densenet121": {"layers": (2, 3, 2, 2), "growth": 8},
+    "mobilenetv3_small_100": {
+        "stages": ((1, 3, 2, 1, 16, True, "relu"), (1, 3, 2, 3, 16, False, "relu"), (2, 5, 2, 2, 24)),
+        "head": 32,
+        "pooled": 48,
+    },
 }
+#: Those that the library has.
+NETWORKS = [name for name in CHANGES if name in SPECS]
 
 
 @contextmanager
 def shallow(name, dtype=jnp.float64):
     """The shallow network of the class of ``name``, which is called so while this lasts."""
-    with patch.dict(SPECS, {name: replace(SPECS[name], **CHANGES[name])}):
+    spec, changes = SPECS[name], dict(CHANGES[name])
+    if "stages" in changes:
+        changes["stages"] = tuple(type(spec.stages[0])(*stage) for stage in changes["stages"])
+    with patch.dict(SPECS, {name: replace(spec, **changes)}):
         yield from_timm(name, oracle.seeded_state(f"shallow_{name}", CLASSES), dtype=dtype)

@@ -41,7 +41,7 @@ LAYERS = {
     "convnext_atto": ("stages.1", "stages.2"),
     "vgg16": ("features.15", "features.22"),
     "densenet121": ("features.denseblock2", "features.norm5"),
-    "mobilenetv3_small_100": ("blocks.2", "blocks.4"),
+    "mobilenetv3_small_100": ("blocks.1", "blocks.3"),
 }
 
 

@@ -40,7 +40,7 @@ LAYERS = {
     "convnext_atto": ("stages.1", "stages.2"),
     "vgg16": ("features.4", "features.9"),
     "densenet121": ("features.denseblock2", "features.norm5"),
-    "mobilenetv3_small_100": ("blocks.1", "blocks.2"),
+    "mobilenetv3_small_100": ("blocks.0", "blocks.1"),
 }
 
 register_rewrite("hardsigmoid", lambda x, inplace=False: _HARD.apply(x, lambda x: (x + 3).clamp(0, 6) / 6, (), {}))
