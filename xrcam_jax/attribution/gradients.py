@@ -7,6 +7,7 @@ References:
   sundararajan2017, shrikumar2017
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from xrcam_jax.attribution.asked import twice
 from xrcam_jax.attribution.baseline import Baseline, baseline_images
 from xrcam_jax.attribution.case import Case, Function, onwards, versions_onwards
 from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
@@ -155,7 +157,7 @@ def deep_lift(
     References:
       shrikumar2017
     """
-    pair = jnp.concatenate([case.images, baseline_images(case, baseline)])
+    case, pair = _twice(case), jnp.concatenate([case.images, baseline_images(case, baseline)])
     return _contributions(case, layer, pair, *case.at(layer, pair), max_pool)
 
 
@@ -185,10 +187,16 @@ def deep_lift_from_zero(
     References:
       shrikumar2017, jung2021
     """
-    pair = jnp.concatenate([case.images, case.images])
+    case, pair = _twice(case), jnp.concatenate([case.images, case.images])
     x, rest = case.at(layer, pair)
     of_images = jnp.arange(len(x)).reshape(-1, *(1,) * (x.ndim - 1)) < len(case.images)
     return _contributions(case, layer, pair, jnp.where(of_images, x, 0), rest, max_pool)
+
+
+def _twice(case: Case) -> Case:
+    """Returns the case with a model for images that are followed by their baselines."""
+    function, parameters = twice(case.function, case.parameters)
+    return replace(case, function=function, parameters=parameters)
 
 
 def _contributions(

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from xrcam_jax.attribution.case import Case
-from xrcam_jax.attribution.scores import Index, changed_scores
+from xrcam_jax.attribution.scores import Index, changed_scores, default_score
 from xrcam_jax.attribution.targets import Score
 
 # The number of superpixels is rounded up to a multiple of this, so that images share a program.
@@ -30,7 +30,7 @@ def lime(
     segments: int = 50,
     kernel_width: float = 0.25,
     ridge: float = 1.0,
-    score: Score = "probability",
+    score: Score | None = None,
 ) -> Float[Array, "b t h w"]:
     """Returns a weighted ridge regression's coefficients of the score on visible superpixels (ribeiro2016, eq. 1, 2).
 
@@ -43,7 +43,8 @@ def lime(
       segments: superpixels asked for, at least 2; SLIC may find a few less or more.
       kernel_width: width of the weights, positive.
       ridge: strength of the regularisation.
-      score: ``"probability"``, ``"logit"`` or ``"log_odds"``.
+      score: ``"probability"``, ``"logit"`` or ``"log_odds"``; by default the probability of a class, and the value
+        itself of a target function.
 
     Returns:
       Maps with the coefficient of a superpixel at each of its pixels.
@@ -77,6 +78,7 @@ def lime(
     regions = _superpixels(np.asarray(case.images, np.float32), segments)
     width = -(-(int(regions.max()) + 1) // _ROUND) * _ROUND
     state = (key, jnp.asarray(regions), _filled(case.images, jnp.asarray(regions), width))
+    score = score or default_score(case)
     scores = changed_scores(case, Visible(width), samples, state, score=score, name="LIME")
     visible = np.asarray(jax.vmap(lambda i: Visible(width).drawn(key, i))(jnp.arange(samples)), np.float64)
     return jnp.asarray(_regressed(regions, visible, np.asarray(scores, np.float64), kernel_width, ridge), scores.dtype)

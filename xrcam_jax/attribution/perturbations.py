@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from xrcam_jax.attribution.baseline import Baseline, baseline_images
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.chunks import summed
-from xrcam_jax.attribution.scores import Index, changed_scores, intact_scores
+from xrcam_jax.attribution.scores import Index, changed_scores, default_score, intact_scores
 from xrcam_jax.attribution.targets import Score
 from xrcam_jax.runtime.compiling import compiled
 
@@ -148,7 +148,7 @@ def rise(
     grid: int = 7,
     keep: float = 0.5,
     baseline: Baseline = 0.0,
-    score: Score = "probability",
+    score: Score | None = None,
 ) -> Float[Array, "b t h w"]:
     """Returns the mean of f(x · M) M / p over random masks M, smooth and shifted at random (petsiuk2018, eq. 6).
 
@@ -160,7 +160,8 @@ def rise(
       grid: cells of a mask along each side, before it is upsampled; at least 1.
       keep: p, the probability that a cell stays visible, between 0 and 1.
       baseline: what shows where a mask is 0.
-      score: ``"probability"``, ``"logit"`` or ``"log_odds"``.
+      score: ``"probability"``, ``"logit"`` or ``"log_odds"``; by default the probability of a class, and the value
+        itself of a target function.
 
     Raises:
       ValueError: no samples, no cells, ``keep`` not between 0 and 1, an unknown score, or a baseline that does not fit
@@ -185,6 +186,7 @@ def rise(
         )
     masks = RandomMasks(grid, keep)
     state = (jax.random.key(case.random_seed), baseline_images(case, baseline))
+    score = score or default_score(case)
     scores = changed_scores(case, masks, samples, state, score=score, name="RISE")
 
     def step(indices: Array, real: Array) -> Array:

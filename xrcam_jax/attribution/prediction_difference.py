@@ -16,6 +16,7 @@ from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.perturbations import Windows
 from xrcam_jax.attribution.scores import Index, changed_scores, intact_scores
 from xrcam_jax.attribution.shapes import at_least_float32
+from xrcam_jax.attribution.targets import Score
 from xrcam_jax.classes import class_count
 from xrcam_jax.runtime.compiling import compiled
 
@@ -48,7 +49,8 @@ def prediction_difference(
       train_size: N of the Laplace correction (p N + 1) / (N + n), which keeps the odds finite.
 
     Returns:
-      Maps in bits, positive where the window speaks for the target.
+      Maps in bits, positive where the window speaks for the target. Of a target function they are the difference of
+      its value to its mean over the draws, in its own unit.
 
     Raises:
       ValueError: no samples, no border, a window and its border larger than the images, or a stride of none or beyond
@@ -81,9 +83,12 @@ def prediction_difference(
     count = len(rows) * len(columns)
     state = (jax.random.key(case.random_seed + 1), gaussian)
     change = Resampled(windows, border, samples)
+    score: Score = "logit" if case.of_value else "log_odds"
     drawn = changed_scores(
-        case, change, count * samples, state, score="log_odds", name="prediction difference analysis"
+        case, change, count * samples, state, score=score, name="prediction difference analysis"
     ).reshape(count, samples, *case.targets.shape)
+    if case.of_value:
+        return windows.spread(intact_scores(case, score) - drawn.mean(1), case.images.shape[1:3])
     classes = class_count(case.outputs)
 
     def log_odds(each: Array) -> Array:
@@ -92,7 +97,7 @@ def prediction_difference(
         p, not_p = jax.nn.sigmoid(each).mean(0), jax.nn.sigmoid(-each).mean(0)
         return jnp.log2((p * train_size + 1) / (not_p * train_size + classes - 1))
 
-    evidence = log_odds(intact_scores(case, "log_odds")[None]) - log_odds(jnp.moveaxis(drawn, 1, 0))
+    evidence = log_odds(intact_scores(case, score)[None]) - log_odds(jnp.moveaxis(drawn, 1, 0))
     return windows.spread(evidence, case.images.shape[1:3])
 
 

@@ -46,6 +46,22 @@ def _intact_scores(
     return target_scores(function(images, parameters), targets, score)
 
 
+def default_score(case: Case) -> Score:
+    """Returns what methods of probability look at: that of a class, and of a target function the value itself.
+
+    Args:
+      case: what is explained.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.scores import default_score
+      >>> default_score(Case(lambda images, parameters: images.sum((1, 2)), (), jnp.ones((1, 2, 2, 1)), jnp.array([[0]])))
+      'probability'
+    """
+    return "logit" if case.of_value else "probability"
+
+
 def changed_scores(
     case: Case, change: Change, count: int, state: PyTree = (), *, score: Score, name: str = ""
 ) -> Float[Array, "v b t"]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from xrcam_jax.attribution.baseline import Baseline, baseline_images
-from xrcam_jax.attribution.case import Case, Function, onwards
+from xrcam_jax.attribution.case import Case, Function, activation_at, onwards
 from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
 from xrcam_jax.attribution.gradients import deep_lift_from_zero
 from xrcam_jax.attribution.targets import over_targets
@@ -19,7 +19,6 @@ from xrcam_jax.cam import weights
 from xrcam_jax.cam.channel_cams import noisy
 from xrcam_jax.cam.saliency import weighted_sum
 from xrcam_jax.lrp import seeds
-from xrcam_jax.lrp.cut import cut
 from xrcam_jax.runtime.compiling import compiled
 
 
@@ -160,7 +159,7 @@ def _gradients(
 ) -> tuple[Float[Array, "bn p q k"], Float[Array, "t bn p q k"]]:
     """Returns the activation at a layer for versions of each image, and the gradient of each target's logit there."""
     images = versions.reshape(-1, *versions.shape[2:])
-    a, rest = cut(function, layer, images, parameters).head(images, parameters)
+    a, rest = activation_at(images, parameters, function=function, layer=layer)
     tail = onwards(function, layer, images, parameters)
     logits, pullback = jax.vjp(lambda a: tail(a, rest), a)
     repeated = jnp.repeat(targets, versions.shape[1], axis=0)

@@ -43,6 +43,10 @@ class Composed(Kind):
     def is_relevance(self) -> bool:
         return self.inner.is_relevance
 
+    @property
+    def changes_input(self) -> bool:
+        return self.inner.changes_input
+
     def option_names(self) -> tuple[str, ...]:
         return self.inner.option_names()
 
@@ -104,6 +108,10 @@ class Smooth(Composed):
     @property
     def where(self) -> Where:
         return self.inner.where
+
+    @property
+    def changes_input(self) -> bool:
+        return True
 
     @property
     def channels(self) -> Channels:

@@ -69,6 +69,11 @@ class Kind(ABC):
         """Says whether the method propagates relevance, so that the Explainer's ``composite`` is for it too."""
         return False
 
+    @property
+    def changes_input(self) -> bool:
+        """Says whether the method runs the model on pictures that it has changed."""
+        return False
+
     @abstractmethod
     def option_names(self) -> tuple[str, ...]:
         """Returns the names of the method's options, but for the choice of another method inside it."""

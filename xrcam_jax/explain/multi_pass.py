@@ -83,12 +83,14 @@ class MultiPass(Kind):
       gives: which of these it returns: (what it returns, case, layer) -> :class:`Found`.
       where: the layers that the method can be asked for.
       needs_attention: whether it is for models with attention only.
+      changes_input: whether it runs the model on pictures that it has changed.
     """
 
     function: Callable[..., Any]
     gives: Callable[[Any, Case, str], Found] = maps
     where: Where = "marks"
     needs_attention: bool = False
+    changes_input: bool = True
 
     def option_names(self) -> tuple[str, ...]:
         return keywords(self.function)
