@@ -152,7 +152,7 @@ def rise(
 ) -> Float[Array, "b t h w"]:
     """Returns the mean of f(x · M) M / p over random masks M, smooth and shifted at random (petsiuk2018, eq. 6).
 
-    All images of the batch get the same masks.
+    All images of the batch get the same masks. Of a target function f is the value less its mean over the masks.
 
     Args:
       case: what is explained.
@@ -186,8 +186,10 @@ def rise(
         )
     masks = RandomMasks(grid, keep)
     state = (jax.random.key(case.random_seed), baseline_images(case, baseline))
-    score = score or default_score(case)
-    scores = changed_scores(case, masks, samples, state, score=score, name="RISE")
+    scores = changed_scores(case, masks, samples, state, score=score or default_score(case), name="RISE")
+    if case.of_value:
+        # Nothing is known of where its values lie: shares of an offset would hide where they change.
+        scores -= scores.mean(0)
 
     def step(indices: Array, real: Array) -> Array:
         return _weighted_masks(state[0], scores, indices, real, masks=masks, shape=case.images.shape[1:3])

@@ -254,7 +254,7 @@ class _Tapped:
     def arrived(self, signal: Signal, target: Int[Array, " b"]) -> dict[str, tuple[Array, Array]]:
         """Returns by layer the activation there, and what of a signal arrives."""
         one_output = self.logits.shape[1] == 1
-        seed = partial(seed_of_sides, signal.seed, self.composite) if one_output else signal.seed
+        seed = partial(seed_of_sides, signal.seed, self.composite, rule=self.found.rule) if one_output else signal.seed
         arriving = self.found.pullback([seed(self.logits, target)])
         return {layer: (self.found.activations[layer], arriving[layer]) for layer in arriving}
 
@@ -276,7 +276,8 @@ def _taps(
     one_output = closed.out_avals[0].shape[1] == 1
 
     def tap(composite: Composite, layers: Iterable[str]) -> _Tapped:
-        found = tap_program(closed, composite, explained, values, tuple(layers), sides=one_output)
+        of = {"sides": one_output, "of_value": is_value(function)}
+        found = tap_program(closed, composite, explained, values, tuple(layers), **of)
         return _Tapped(composite, found.outputs[0][:, 1:] if one_output else found.outputs[0], found)
 
     return {composite: tap(composite, layers) for composite, layers in wanted.items()}
