@@ -18,7 +18,7 @@ INPUT = "input"
 #: (images, parameters) -> logits (b, n).
 Function = Callable[[Array, PyTree], Array]
 #: A batch of images, or its shape and dtype where these are all that counts.
-Images = Float[Array | jax.ShapeDtypeStruct, "b h w c"]
+Images = Float[Array | jax.ShapeDtypeStruct, "b *space c"]
 #: (iterable, how many there are, what they are for) -> the same items, perhaps with a bar on the screen.
 Progress = Callable[[Iterable, int, str], Iterable]
 
@@ -56,7 +56,7 @@ class Case:
 
     function: Function
     parameters: PyTree
-    images: Float[Array, "b h w c"]
+    images: Float[Array, "b *space c"]
     targets: Int[Array, "b t"]
     chunk_size: int | None = None
     progress: Progress = no_progress
@@ -67,7 +67,7 @@ class Case:
         """Returns how many logits the model gives for each image."""
         return _outputs(self.function, shapes((self.images, self.parameters)))
 
-    def at(self, layer: str, images: Float[Array, "_b h w c"] | None = None) -> tuple[Array, list[Array]]:
+    def at(self, layer: str, images: Float[Array, "_b *space c"] | None = None) -> tuple[Array, list[Array]]:
         """Returns the activation at a layer, and all else that the model needs to go on from there.
 
         Args:
@@ -88,7 +88,7 @@ def _outputs(function: Function, known: Shapes) -> int:
 
 @compiled(static=("function", "layer"))
 def activation_at(
-    images: Float[Array, "b h w c"], parameters: PyTree, *, function: Function, layer: str
+    images: Float[Array, "b *space c"], parameters: PyTree, *, function: Function, layer: str
 ) -> tuple[Array, list[Array]]:
     """Returns the activation at a layer, and all else that :func:`onwards` needs.
 

@@ -98,7 +98,7 @@ def _quadrature(kind: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 @compiled(static=("function", "layer"))
 def _path_gradients(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     x: Float[Array, "b *layer"],
@@ -194,7 +194,7 @@ def deep_lift_from_zero(
 def _contributions(
     case: Case,
     layer: str,
-    pair: Float[Array, "b2 h w c"],
+    pair: Float[Array, "b2 *space c"],
     both: Float[Array, "b2 *layer"],
     rest: list[Array],
     max_pool: str,
@@ -211,7 +211,7 @@ def _contributions(
 
 @compiled(static=("function", "layer", "max_pool"))
 def _multipliers(
-    pair: Float[Array, "b2 h w c"],
+    pair: Float[Array, "b2 *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     both: Float[Array, "b2 *layer"],
@@ -234,7 +234,7 @@ def _multipliers(
 
 @compiled(static=("function", "layer"))
 def _logit_difference(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     x: Float[Array, "b *layer"],

@@ -41,7 +41,12 @@ def intact_scores(case: Case, score: Score) -> Float[Array, "b t"]:
 
 @compiled(static=("function", "score"))
 def _intact_scores(
-    images: Float[Array, "b h w c"], parameters: PyTree, targets: Int[Array, "b t"], *, function: Function, score: Score
+    images: Float[Array, "b *space c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    *,
+    function: Function,
+    score: Score,
 ) -> Float[Array, "b t"]:
     return target_scores(function(images, parameters), targets, score)
 
@@ -92,7 +97,7 @@ def changed_scores(
 
 @compiled(static=("function", "change", "score"))
 def _changed_scores(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     state: PyTree,

@@ -25,6 +25,8 @@ from xrcam_jax.runtime.devices import data_mesh, lay, partitioned_by_compiler, r
 #: A class for each image, or t classes.
 Targets = Int[ArrayLike, "b *t"] | Sequence[int] | Sequence[Sequence[int]]
 
+_WANTED = "images must be a floating-point batch (b, h, w, c), or (b, w, c) of signals and (b, d, h, w, c) of volumes"
+
 
 class Explainer:
     """Explains a model's decisions, by as many methods as asked for.
@@ -34,12 +36,13 @@ class Explainer:
 
     Args:
       model: an NNX module, a bound Linen module, a model from :mod:`xrcam_jax.explain.adapters` or a function, from
-        images to logits (b, n). One that returns a single logit (b, 1) has two classes, see :mod:`xrcam_jax.classes`.
+        images (b, h, w, c), signals (b, w, c) or volumes (b, d, h, w, c) to logits (b, n). One that returns a single
+        logit (b, 1) has two classes, see :mod:`xrcam_jax.classes`.
       methods: names in ``xrcam_jax.METHODS``.
-      layers: names and globs of layers, as :func:`xrcam_jax.layers` lists them, and ``"input"``; for class activation
-        maps they must have shape (b, h, w, k). By default all places of :func:`xrcam_jax.mark` for maps of activations,
-        or the last layer of each size if there are none, which a warning then says; and the input for methods that
-        work there. Methods that work on the image alone are computed there in any case.
+      layers: names and globs of layers, as :func:`xrcam_jax.layers` lists them, and ``"input"``; they must
+        have as many axes as the images. By default all places of :func:`xrcam_jax.mark` for maps of activations, or the
+        last layer of each size if there are none, which a warning then says; and the input for methods that work there.
+        Methods that work on the image alone are computed there in any case.
       options: by method, its keyword arguments: ``{"grad_cam_pp": {"variant": "inside"}}``.
       composite: the rules of all methods that propagate relevance, unless their options say otherwise.
       relu: whether evidence against the target is cut off before a map is scaled.
@@ -99,7 +102,7 @@ class Explainer:
 
     def __call__(
         self,
-        images: Float[ArrayLike, "b h w c"],
+        images: Float[ArrayLike, "b *space c"],
         targets: Targets | None = None,
         *,
         top_k: int | None = None,
@@ -120,7 +123,7 @@ class Explainer:
             chosen = None if targets is None else jnp.asarray(targets)
             return self.explain(self.parameters, jnp.asarray(images), chosen, top_k=top_k)
         images = self._checked(images)
-        outputs = outline(self._function, images, self.parameters).outputs
+        outputs = self._outputs(images)
         if outputs is None or len(outputs) != 2:
             found = "a tree of arrays" if outputs is None else outputs
             raise ValueError(f"the model must return logits (b, n), and (b, 1) for a single one; got {found}")
@@ -141,7 +144,7 @@ class Explainer:
     def explain(
         self,
         parameters: Any,
-        images: Float[Array | np.ndarray, "b h w c"],
+        images: Float[Array | np.ndarray, "b *space c"],
         targets: Int[Array | np.ndarray, "b *t"] | None = None,
         *,
         top_k: int | None = None,
@@ -173,19 +176,27 @@ class Explainer:
         for name, kind in kinds.items():
             if not kind.single_pass:
                 found = kind.run(case, layers[name])
-                shown[name] = with_maps(found, size=images.shape[1:3], relu=self.relu, channels=kind.channels)
+                shown[name] = with_maps(found, size=images.shape[1:-1], relu=self.relu, channels=kind.channels)
         if single:
             chosen, shown = _only_target((chosen, shown))
         # Methods and layers come as they were asked for: compiled functions return dictionaries sorted by name.
         in_order = {name: {layer: shown[name][layer] for layer in layers[name]} for name in kinds}
         return collect(logits, chosen, in_order, relu=self.relu)
 
+    def _outputs(self, images: Array | np.ndarray) -> tuple[int, ...] | None:
+        """Returns the shape of what the model returns, see :class:`xrcam_jax.explain.outline.Outline`."""
+        try:
+            return outline(self._function, images, self.parameters).outputs
+        except (TypeError, ValueError) as error:
+            # A single image without the axis of the batch looks like a batch of signals, and few models take both.
+            if images.ndim == 4:
+                raise
+            raise ValueError(f"{_WANTED}, such as the model takes; of shape {images.shape} it says: {error}") from error
+
     def _checked(self, images: ArrayLike) -> Array | np.ndarray:
         images = images if isinstance(images, (jax.Array, np.ndarray)) else np.asarray(images)
-        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating) or 0 in images.shape:
-            raise ValueError(
-                f"images must be a floating-point batch (b, h, w, c), got {images.dtype} of shape {images.shape}"
-            )
+        if images.ndim < 3 or not jnp.issubdtype(images.dtype, jnp.floating) or 0 in images.shape:
+            raise ValueError(f"{_WANTED}; got {images.dtype} of shape {images.shape}")
         if self.check_finite and (bad := [int(i) for i in np.flatnonzero(~np.asarray(_are_finite(images)))]):
             raise ValueError(f"images must be finite; found NaN or infinity in images {bad} of the batch")
         return partitioned_by_compiler(images) if isinstance(images, jax.Array) else images
@@ -193,7 +204,7 @@ class Explainer:
 
 @compiled(static=("function", "requests", "top_k", "relu"), keep_trace=True)
 def _shown_by_single_pass(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"] | None,
     *,
@@ -205,7 +216,7 @@ def _shown_by_single_pass(
     """Returns the logits, the targets, and what all single-pass methods show, by method and layer."""
     logits, chosen, found = single_pass(images, parameters, targets, function=function, requests=requests, top_k=top_k)
     shown = {
-        r.name: with_maps(found[r.name], size=images.shape[1:3], relu=relu, channels=r.kind.channels) for r in requests
+        r.name: with_maps(found[r.name], size=images.shape[1:-1], relu=relu, channels=r.kind.channels) for r in requests
     }
     return logits, chosen, shown
 
@@ -222,9 +233,9 @@ def _first(e: Explanation, count: int) -> Explanation:
 
 
 @jax.jit
-def _are_finite(images: Float[Array, "b h w c"]) -> Bool[Array, " b"]:
+def _are_finite(images: Float[Array, "b *space c"]) -> Bool[Array, " b"]:
     """Says it of each image, so that devices need not wait for each other."""
-    return jnp.isfinite(images).all((1, 2, 3))
+    return jnp.isfinite(images).all(range(1, images.ndim))
 
 
 def _checked_targets(targets: Targets, batch: int, classes: int) -> Int[np.ndarray, "b *t"]:
@@ -242,7 +253,7 @@ def _checked_targets(targets: Targets, batch: int, classes: int) -> Int[np.ndarr
 
 def attribute(
     model: Callable,
-    images: Float[ArrayLike, "b h w c"],
+    images: Float[ArrayLike, "b *space c"],
     method: str,
     targets: Targets | None = None,
     layers: Sequence[str] | None = None,
@@ -273,7 +284,8 @@ def attribute(
         ``seed=xr.seeds.clrp_zero_sum``.
 
     Returns:
-      The explanation: maps (b, h, w) in [0, 1], or (b, t, h, w) of t classes, by method and layer.
+      The explanation: maps (b, *space) in [0, 1], or (b, t, *space) of t classes, by method and layer. Space is (h, w)
+        for images.
 
     Raises:
       ValueError: as the Explainer does, naming what is wrong.

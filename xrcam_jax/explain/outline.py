@@ -110,11 +110,12 @@ def _named(function: Function, wanted: Sequence[str], marks: Mapping[str, Shape]
 @lru_cache(maxsize=32)
 def _chosen(function: Function, known: Shapes) -> dict[str, Shape]:
     """Chooses layers of a model that has no marks, and says which."""
-    chosen = {name: turn.layer.shape for name, turn in last_of_each_size(_layers(function, known)).items()}
+    axes = len(known[1][0][0])
+    chosen = {name: turn.layer.shape for name, turn in last_of_each_size(_layers(function, known), axes).items()}
     if not chosen:
         raise ValueError(
-            "the model has no marked layers, and none of shape (b, h, w, k) that could be chosen; put xr.mark(x, name) "
-            "after those to explain"
+            f"the model has no marked layers, and none of shape {_like(axes)} that could be chosen; put "
+            "xr.mark(x, name) after those to explain"
         )
     listed = ", ".join(f"{name!r} {shape}" for name, shape in chosen.items())
     warnings.warn(
@@ -161,14 +162,13 @@ def layers_of(
     if kind.where == "input":
         return (INPUT,)
     if kind.where == "both":
+        _check_axes(named, len(images.shape))
         return tuple(named) or (INPUT,)
     found = {layer: shape for layer, shape in named.items() if layer != INPUT}
     if wanted and not found:
         raise ValueError(f"{name} needs a layer of activations, not the input")
     found = found or marks or _chosen(function, known)
-    for layer, shape in found.items():
-        if len(shape) != 4:
-            raise ValueError(f"layer {layer!r} must be (b, h, w, k) for a class activation map, has shape {shape}")
+    _check_axes(found, len(images.shape))
     layers = tuple(found)
     if not kind.behind_pooling:
         return layers
@@ -179,6 +179,19 @@ def layers_of(
             f"{', '.join(layers)} is one"
         )
     return fitting
+
+
+def _like(axes: int) -> str:
+    """Says what shape layers have, by the number of axes of the images."""
+    space = (*(f"s{number}" for number in range(axes - 5)), "d", "h", "w")[-(axes - 2) :]
+    return f"({', '.join(('b', *space, 'k'))})"
+
+
+def _check_axes(found: Mapping[str, Shape], axes: int) -> None:
+    """Refuses layers that have no place for each place of the images."""
+    for layer, shape in found.items():
+        if layer != INPUT and len(shape) != axes:
+            raise ValueError(f"layer {layer!r} must be {_like(axes)} for a map, has shape {shape}")
 
 
 @lru_cache(maxsize=128)

@@ -180,7 +180,7 @@ def run_together(requests: tuple[Request, ...], case: Case) -> dict[str, dict[st
 
 @compiled(static=("function", "requests", "top_k"))
 def single_pass(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"] | None,
     *,
@@ -256,7 +256,7 @@ class _Tapped:
 
 
 def _taps(
-    images: Float[Array, "b h w c"], parameters: PyTree, function: Function, requests: Sequence[Request]
+    images: Float[Array, "b *space c"], parameters: PyTree, function: Function, requests: Sequence[Request]
 ) -> dict[Composite, _Tapped]:
     """Returns by composite the model with taps at all layers where its signals are wanted."""
     wanted: dict[Composite, dict[str, None]] = {}
