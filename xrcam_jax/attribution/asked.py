@@ -106,7 +106,8 @@ def twice(function: Any, beside: PyTree) -> tuple[Any, PyTree]:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.attribution.asked import Asked, Beside, twice
-      >>> model = Asked(lambda inputs, parameters: inputs[0] + inputs[1], 2, jax.tree.structure((0, 0)), ("a", "b"), "a")
+      >>> add = lambda inputs, parameters: inputs[0] + inputs[1]
+      >>> model = Asked(add, 2, jax.tree.structure((0, 0)), ("a", "b"), "a")
       >>> both, beside = twice(model, Beside({}, {"b": jnp.array([[1.0], [2.0]])}, [], ()))
       >>> both(jnp.zeros((4, 1)), beside).ravel().tolist()
       [1.0, 2.0, 1.0, 2.0]
@@ -138,8 +139,8 @@ def explained_flags(images: Any, beside: PyTree) -> list[bool]:
     return [True] * (1 + also) + [False] * (count - also)
 
 
-def inputs_of(images: Any, beside: PyTree, function: Any) -> tuple[str, ...]:
-    """Returns the names of the inputs that are explained.
+def explained_inputs(images: Any, beside: PyTree, function: Any) -> dict[str, Any]:
+    """Returns the inputs that are explained by their names, the one that the model is a function of first.
 
     Args:
       images: the input that the model is a function of.
@@ -147,14 +148,13 @@ def inputs_of(images: Any, beside: PyTree, function: Any) -> tuple[str, ...]:
       function: the model.
 
     Example:
-      >>> from xrcam_jax.attribution.asked import inputs_of
-      >>> inputs_of(0.0, {"w": 1.0}, lambda images, parameters: images)
-      ('input',)
+      >>> from xrcam_jax.attribution.asked import explained_inputs
+      >>> explained_inputs(0.0, {"w": 1.0}, lambda images, parameters: images)
+      {'input': 0.0}
     """
     if not isinstance(function, Asked):
-        return (INPUT,)
-    explained = {function.changed, *beside.explained}
-    return tuple(name for name in function.names if name in explained)
+        return {INPUT: images}
+    return {function.changed: images, **beside.explained}
 
 
 def is_value(function: Any) -> bool:

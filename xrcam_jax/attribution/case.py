@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Int, PyTree, Shaped
 
 from xrcam_jax.attribution.asked import INPUT as INPUT
 from xrcam_jax.attribution.asked import explained_flags, is_value
@@ -17,7 +17,7 @@ from xrcam_jax.runtime.compiling import compiled
 #: (images, parameters) -> logits (b, n); see :mod:`xrcam_jax.attribution.asked` for other models.
 Function = Callable[[Array, PyTree], Array]
 #: A batch of images, or its shape and dtype where these are all that counts.
-Images = Float[Array | jax.ShapeDtypeStruct, "b h w c"]
+Images = Shaped[Array | jax.ShapeDtypeStruct, "b ..."]
 #: (iterable, how many there are, what they are for) -> the same items, perhaps with a bar on the screen.
 Progress = Callable[[Iterable, int, str], Iterable]
 
@@ -55,7 +55,7 @@ class Case:
 
     function: Function
     parameters: PyTree
-    images: Float[Array, "b h w c"]
+    images: Shaped[Array, "b ..."]
     targets: Int[Array, "b t"]
     chunk_size: int | None = None
     progress: Progress = no_progress
@@ -71,7 +71,7 @@ class Case:
         """Says whether a target function's value is explained, and no class."""
         return is_value(self.function)
 
-    def at(self, layer: str, images: Float[Array, "_b h w c"] | None = None) -> tuple[Array, list[Array]]:
+    def at(self, layer: str, images: Shaped[Array, "_b ..."] | None = None) -> tuple[Array, list[Array]]:
         """Returns the activation at a layer, and all else that the model needs to go on from there.
 
         Args:
@@ -92,7 +92,7 @@ def _outputs(function: Function, known: Shapes) -> int:
 
 @compiled(static=("function", "layer"))
 def activation_at(
-    images: Float[Array, "b h w c"], parameters: PyTree, *, function: Function, layer: str
+    images: Shaped[Array, "b ..."], parameters: PyTree, *, function: Function, layer: str
 ) -> tuple[Array, list[Array]]:
     """Returns the activation at a layer, and all else that :func:`onwards` needs.
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from xrcam_jax.attribution.asked import twice
 from xrcam_jax.attribution.baseline import Baseline, baseline_images
@@ -100,7 +100,7 @@ def _quadrature(kind: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 @compiled(static=("function", "layer"))
 def _path_gradients(
-    images: Float[Array, "b h w c"],
+    images: Shaped[Array, "b ..."],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     x: Float[Array, "b *layer"],
@@ -202,7 +202,7 @@ def _twice(case: Case) -> Case:
 def _contributions(
     case: Case,
     layer: str,
-    pair: Float[Array, "b2 h w c"],
+    pair: Shaped[Array, "b2 ..."],
     both: Float[Array, "b2 *layer"],
     rest: list[Array],
     max_pool: str,
@@ -219,7 +219,7 @@ def _contributions(
 
 @compiled(static=("function", "layer", "max_pool"))
 def _multipliers(
-    pair: Float[Array, "b2 h w c"],
+    pair: Shaped[Array, "b2 ..."],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     both: Float[Array, "b2 *layer"],
@@ -242,7 +242,7 @@ def _multipliers(
 
 @compiled(static=("function", "layer"))
 def _logit_difference(
-    images: Float[Array, "b h w c"],
+    images: Shaped[Array, "b ..."],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     x: Float[Array, "b *layer"],

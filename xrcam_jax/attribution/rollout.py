@@ -59,7 +59,7 @@ def chefer(case: Case) -> Float[Array, "b t p q"]:
 
 @compiled(static=("function",))
 def _chefer(
-    images: Float[Array, "b h w c"], parameters: PyTree, targets: Int[Array, "b t"], *, function: Function
+    images: Float[Array, "b *space c"], parameters: PyTree, targets: Int[Array, "b t"], *, function: Function
 ) -> Float[Array, "b t p q"]:
     closed, _ = trace(jax.jit(function), images, parameters)
     values = jax.tree.leaves((images, parameters))

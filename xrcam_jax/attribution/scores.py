@@ -41,7 +41,12 @@ def intact_scores(case: Case, score: Score) -> Float[Array, "b t"]:
 
 @compiled(static=("function", "score"))
 def _intact_scores(
-    images: Float[Array, "b h w c"], parameters: PyTree, targets: Int[Array, "b t"], *, function: Function, score: Score
+    images: Float[Array, "b *space c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    *,
+    function: Function,
+    score: Score,
 ) -> Float[Array, "b t"]:
     return target_scores(function(images, parameters), targets, score)
 
@@ -56,7 +61,8 @@ def default_score(case: Case) -> Score:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.attribution.scores import default_score
-      >>> default_score(Case(lambda images, parameters: images.sum((1, 2)), (), jnp.ones((1, 2, 2, 1)), jnp.array([[0]])))
+      >>> model = lambda images, parameters: images.sum((1, 2))
+      >>> default_score(Case(model, (), jnp.ones((1, 2, 2, 1)), jnp.array([[0]])))
       'probability'
     """
     return "logit" if case.of_value else "probability"
@@ -108,7 +114,7 @@ def changed_scores(
 
 @compiled(static=("function", "change", "score"))
 def _changed_scores(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     state: PyTree,

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
-from xrcam_jax.attribution.asked import is_ids, is_value
+from xrcam_jax.attribution.asked import Asked, is_ids, is_value
 from xrcam_jax.attribution.case import Case, Function, Progress, no_progress
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.explanation import Explanation, Shown, collect
@@ -25,9 +25,11 @@ from xrcam_jax.runtime.compiling import compiled
 from xrcam_jax.runtime.devices import data_mesh, partitioned_by_compiler, replicate
 
 #: Images, or what a model of several inputs is called with.
-Inputs = Float[ArrayLike, "b h w c"] | Int[ArrayLike, "b n"] | dict | tuple
+Inputs = Float[ArrayLike, "b *space c"] | Int[ArrayLike, "b n"] | dict | tuple
 #: A class for each image, or t classes.
 Targets = Int[ArrayLike, "b *t"] | Sequence[int] | Sequence[Sequence[int]]
+
+_WANTED = "images must be a floating-point batch (b, h, w, c), or (b, w, c) of signals and (b, d, h, w, c) of volumes"
 
 
 class Explainer:
@@ -38,13 +40,14 @@ class Explainer:
 
     Args:
       model: an NNX module, a bound Linen module, a model from :mod:`xrcam_jax.explain.adapters` or a function, from
-        images to logits (b, n). One that returns a single logit (b, 1) has two classes, see :mod:`xrcam_jax.classes`.
-        One that returns anything else is explained with a ``target``.
+        images (b, h, w, c), signals (b, w, c) or volumes (b, d, h, w, c) to logits (b, n). One that returns a single
+        logit (b, 1) has two classes, see :mod:`xrcam_jax.classes`. One that returns anything else is explained with a
+        ``target``.
       methods: names in ``xrcam_jax.METHODS``.
-      layers: names and globs of layers, as :func:`xrcam_jax.layers` lists them, and ``"input"``; for class activation
-        maps they must have shape (b, h, w, k). By default all places of :func:`xrcam_jax.mark` for maps of activations,
-        or the last layer of each size if there are none, which a warning then says; and the input for methods that
-        work there. Methods that work on the image alone are computed there in any case.
+      layers: names and globs of layers, as :func:`xrcam_jax.layers` lists them, and ``"input"``; they must
+        have as many axes as the images. By default all places of :func:`xrcam_jax.mark` for maps of activations, or the
+        last layer of each size if there are none, which a warning then says; and the input for methods that work there.
+        Methods that work on the image alone are computed there in any case.
       options: by method, its keyword arguments: ``{"grad_cam_pp": {"variant": "inside"}}``.
       composite: the rules of all methods that propagate relevance, unless their options say otherwise.
       relu: whether evidence against the target is cut off before a map is scaled.
@@ -54,8 +57,8 @@ class Explainer:
       progress: (iterable, its length, a name) -> the iterable; shows a bar for long loops.
       random_seed: of noise and random masks.
       target: what is explained if a call does not say it, see :meth:`__call__`.
-      explain: the names of the inputs that are explained, of a model of several: ``"image"`` of a dictionary, ``"0"`` of
-        a tuple. By default all pictures among them. Each is a layer, ``"input.image"``, and ``"input"`` means all.
+      explain: the names of the inputs that are explained, of a model of several: ``"image"`` of a dictionary, ``"0"``
+        of a tuple. By default all pictures among them. Each is a layer, ``"input.image"``, and ``"input"`` means all.
       devices: each batch is laid across them, e.g. ``jax.local_devices()``; the default one by default. Images that
         lie across devices already, along the first axis of a mesh, are explained where they are, without this.
 
@@ -123,9 +126,9 @@ class Explainer:
             each picture.
           targets: the class of each image to explain, or t classes; the predicted one by default.
           top_k: explain the k likeliest classes of each image instead.
-          target: explain what this function says of the model's output, one number for each picture (b,), instead. It is
-            compiled once for each function, so a lambda made anew is compiled anew. Arrays that change from call to call
-            are held by a ``jax.tree_util.Partial``: those with b rows have one for each picture.
+          target: explain what this function says of the model's output instead, one number for each picture (b,). It
+            is compiled once for each function, so a lambda made anew is compiled anew. Arrays that change from call to
+            call are held by a ``jax.tree_util.Partial``: those with b rows have one for each picture.
 
         Raises:
           ValueError: images that are not a finite floating-point batch, targets out of range or of another
@@ -140,7 +143,7 @@ class Explainer:
         images = self._checked(images)
         views = self._views(self.parameters, images, target, default=targets is None and top_k is None)
         view = next(iter(views.values()))
-        classes, batch = count_classes(*view), len(view.images)
+        classes, batch = self._classes(view), len(view.images)
         if targets is not None and top_k is not None:
             raise ValueError("give targets or top_k, not both")
         if is_value(view.function) and (targets is not None or top_k is not None):
@@ -196,6 +199,17 @@ class Explainer:
         in_order = {name: {layer: shown[name][layer] for layer in layers[name]} for name in kinds}
         return collect(logits, chosen, in_order, relu=self.relu)
 
+    def _classes(self, view: View) -> int:
+        """Returns how many classes there are, see :func:`xrcam_jax.explain.outline.count_classes`."""
+        try:
+            return count_classes(*view)
+        except (TypeError, ValueError) as error:
+            # A single image without the axis of the batch looks like a batch of signals, and few models take both.
+            shape = view.images.shape
+            if len(shape) == 4 or isinstance(view.function, Asked):
+                raise
+            raise ValueError(f"{_WANTED}, such as the model takes; of shape {shape} it says: {error}") from error
+
     def _views(self, parameters: PyTree, images: Inputs, target: Callable | None, *, default: bool) -> dict[str, View]:
         """Returns the model as functions of each of its explained inputs; ``default`` allows the Explainer's target."""
         target = self.target if target is None and default else target
@@ -211,8 +225,7 @@ class Explainer:
             if here:
                 given = function, parameters, images, targets
                 found |= kind.run(Case(*given, self.chunk_size, self.progress, self.random_seed), here)
-        sizes = {layer: views[first].size(layer) for layer in found}
-        return shown_by_size(found, sizes, relu=self.relu, channels=kind.channels)
+        return shown_by_size(found, views[first].sizes, relu=self.relu, channels=kind.channels)
 
     def _checked(self, images: Inputs) -> PyTree:
         if is_tree(images):
@@ -220,10 +233,8 @@ class Explainer:
         images = images if isinstance(images, (jax.Array, np.ndarray)) else np.asarray(images)
         if is_ids(images) and images.ndim == 2 and images.size:
             return images
-        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating) or 0 in images.shape:
-            raise ValueError(
-                f"images must be a floating-point batch (b, h, w, c), got {images.dtype} of shape {images.shape}"
-            )
+        if images.ndim < 3 or not jnp.issubdtype(images.dtype, jnp.floating) or 0 in images.shape:
+            raise ValueError(f"{_WANTED}; got {images.dtype} of shape {images.shape}")
         if self.check_finite:
             check_finite("images", images)
         return partitioned_by_compiler(images) if isinstance(images, jax.Array) else images
@@ -242,11 +253,8 @@ def _shown_by_single_pass(
 ) -> tuple[Float[Array, "b n"], Int[Array, "b t"], dict[str, dict[str, Shown]]]:
     """Returns the logits, the targets, and what all single-pass methods show, by method and layer."""
     logits, chosen, found = single_pass(images, parameters, targets, function=function, requests=requests, top_k=top_k)
-    view = View(function, images, parameters)
-    shown = {
-        r.name: shown_by_size(found[r.name], {at: view.size(at) for at in r.layers}, relu=relu, channels=r.kind.channels)
-        for r in requests
-    }
+    sizes = View(function, images, parameters).sizes
+    shown = {r.name: shown_by_size(found[r.name], sizes, relu=relu, channels=r.kind.channels) for r in requests}
     return logits, chosen, shown
 
 
@@ -311,7 +319,8 @@ def attribute(
         ``seed=xr.seeds.clrp_zero_sum``.
 
     Returns:
-      The explanation: maps (b, h, w) in [0, 1], or (b, t, h, w) of t classes, by method and layer.
+      The explanation: maps (b, *space) in [0, 1], or (b, t, *space) of t classes, by method and layer. Space is (h, w)
+        for images.
 
     Raises:
       ValueError: as the Explainer does, naming what is wrong.

@@ -1,4 +1,4 @@
-"""What an Explainer is given, as functions of one input each: pictures or several inputs, and maybe a target function."""
+"""What an Explainer is given, as functions of one input each: one array or several inputs, and maybe a target."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, PyTree
 
-from xrcam_jax.attribution.asked import INPUT, Asked, Beside, described, is_ids
+from xrcam_jax.attribution.asked import INPUT, Asked, Beside, described, explained_inputs, is_ids
 from xrcam_jax.attribution.case import Function
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.explanation import Shown, with_maps
@@ -31,11 +31,11 @@ class View(NamedTuple):
     images: Any
     parameters: PyTree
 
-    def size(self, layer: str) -> tuple[int, ...]:
-        """Returns the size of maps at a layer: that of this input, unless the layer is another one."""
-        also = self.parameters.explained if isinstance(self.parameters, Beside) else {}
-        a = also.get(layer, self.images)
-        return a.shape[1:] if is_ids(a) else a.shape[1:-1]
+    @property
+    def sizes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the size of the maps of each explained input, by name. A vector's elements are its places."""
+        inputs = explained_inputs(self.images, self.parameters, self.function)
+        return {name: a.shape[1:] if is_ids(a) or a.ndim == 2 else a.shape[1:-1] for name, a in inputs.items()}
 
 
 def is_tree(inputs: Any) -> bool:
@@ -176,7 +176,7 @@ def views_of(
         asked = Asked(function, batch, jax.tree.structure(inputs), tuple(named), changed, static)
         return View(asked, named[changed], Beside(also, others, held, parameters))
 
-    return {name: view(name) for name in named if name in chosen}
+    return {name: view(name) for name in chosen}
 
 
 def _name(path: tuple[Any, ...]) -> str:
@@ -233,11 +233,11 @@ def _hashable(target: Any) -> Any:
 def shown_by_size(
     found: Mapping[str, Found], sizes: Mapping[str, tuple[int, ...]], *, relu: bool, channels: Channels
 ) -> dict[str, Shown]:
-    """Returns what a method finds together with its maps, by layer, of inputs of several sizes.
+    """Returns what a method finds together with its maps, by layer, where the inputs may be of several sizes.
 
     Args:
       found: what the method finds, by layer.
-      sizes: of the maps, by layer.
+      sizes: of the inputs, by name. Maps of other layers get that of the first with as many axes.
       relu: whether evidence against the target is cut off before a map is scaled.
       channels: how a map is made of values, see :class:`xrcam_jax.explain.kinds.Kind`.
 
@@ -245,13 +245,19 @@ def shown_by_size(
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.explain.inputs import shown_by_size
       >>> from xrcam_jax.explain.kinds import Found
-      >>> found = {"a": Found(maps=jnp.ones((1, 1, 2, 2))), "b": Found(maps=jnp.ones((1, 1, 2, 2)))}
-      >>> shown = shown_by_size(found, {"a": (4, 4), "b": (2, 6)}, relu=True, channels="sum")
+      >>> found = {"layer": Found(maps=jnp.ones((1, 1, 2, 2))), "b": Found(maps=jnp.ones((1, 1, 2)))}
+      >>> shown = shown_by_size(found, {"a": (4, 4), "b": (2,)}, relu=True, channels="sum")
       >>> {layer: each.map.shape for layer, each in shown.items()}
-      {'a': (1, 1, 4, 4), 'b': (1, 1, 2, 6)}
+      {'layer': (1, 1, 4, 4), 'b': (1, 1, 2)}
     """
+
+    def size(layer: str, at: Found) -> tuple[int, ...]:
+        axes = at.maps.ndim - 2 if at.maps is not None else at.values.ndim - 3  # type: ignore[union-attr]
+        return sizes[layer] if layer in sizes else next(each for each in sizes.values() if len(each) == axes)
+
+    of = {layer: size(layer, at) for layer, at in found.items()}
     shown: dict[str, Shown] = {}
-    for size in dict.fromkeys(sizes[layer] for layer in found):
-        of_size = {layer: at for layer, at in found.items() if sizes[layer] == size}
-        shown |= with_maps(of_size, size=size, relu=relu, channels=channels)
+    for each in dict.fromkeys(of.values()):
+        part = {layer: at for layer, at in found.items() if of[layer] == each}
+        shown |= with_maps(part, size=each, relu=relu, channels=channels)
     return shown

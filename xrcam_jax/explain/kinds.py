@@ -24,8 +24,8 @@ class Found(NamedTuple):
       error: completeness error, where the attributions are to have a certain sum.
     """
 
-    maps: Float[Array, "b t p q"] | None = None
-    values: Float[Array, "b t p q k"] | None = None
+    maps: Float[Array, "b t *layer"] | None = None
+    values: Float[Array, "b t *layer k"] | None = None
     error: Float[Array, "b t"] | None = None
 
 

@@ -12,7 +12,7 @@ from xrcam_jax.attribution.gradients import Contributions
 from xrcam_jax.explain.kinds import Found, Kind, Where, keywords
 
 
-def maps(found: Float[Array, "b t p q"], case: Case, layer: str) -> Found:
+def maps(found: Float[Array, "b t *layer"], case: Case, layer: str) -> Found:
     """Returns what a function has found that gives maps.
 
     Args:
@@ -52,7 +52,7 @@ def contributions(found: Contributions, case: Case, layer: str) -> Found:
     return Found(values=found.values, error=found.error)
 
 
-def weights(found: Float[Array, "b t 1 1 k"], case: Case, layer: str) -> Found:
+def weights(found: Float[Array, "b t *one k"], case: Case, layer: str) -> Found:
     """Returns what a function has found that gives weights of channels: their class activation map.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from xrcam_jax.attribution.asked import described, explained_flags, inputs_of, is_ids, is_value
+from xrcam_jax.attribution.asked import Asked, described, explained_flags, explained_inputs, is_ids
 from xrcam_jax.attribution.case import INPUT, Function
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
 from xrcam_jax.classes import class_count
@@ -111,8 +111,8 @@ def count_classes(function: Function, images: Any, parameters: PyTree) -> int:
     example = f"out{name}" + (f".sum({tuple(range(1, ndim))})" if ndim > 1 else "")
     raise ValueError(
         "the model must return logits (b, n), and (b, 1) for a single one; got "
-        f"{found.shape if outputs else described(found)}: give target=, a function of the output that returns one number "
-        f"for each picture, such as target=lambda out: {example}"
+        f"{described(found) if outputs is None else outputs}: give target=, a function of the output that returns one "
+        f"number for each picture, such as target=lambda out: {example}"
     )
 
 
@@ -134,7 +134,8 @@ def _named(function: Function, wanted: Sequence[str], marks: Mapping[str, Shape]
         if name in marks:
             found[name] = marks[name]
         elif name == INPUT:
-            found |= dict.fromkeys(inputs_of(*of_shapes(*known), function), ())
+            images, parameters = of_shapes(*known)
+            found |= dict.fromkeys(explained_inputs(images, parameters, function), ())
         else:
             turns = _layers(function, known).select(name, also=(INPUT,))
             found |= {each: turn.layer.shape for each, turn in turns.items()}
@@ -145,12 +146,13 @@ def _named(function: Function, wanted: Sequence[str], marks: Mapping[str, Shape]
 def _chosen(function: Function, known: Shapes) -> dict[str, Shape]:
     """Chooses layers of a model that has no marks, and says which."""
     # What a target function computes is no layer of the model.
-    model = replace(function, target=None) if is_value(function) else function
-    chosen = {name: turn.layer.shape for name, turn in last_of_each_size(_layers(model, known)).items()}
+    model = replace(function, target=None) if isinstance(function, Asked) else function
+    axes = len(known[1][0][0])
+    chosen = {name: turn.layer.shape for name, turn in last_of_each_size(_layers(model, known), axes).items()}
     if not chosen:
         raise ValueError(
-            "the model has no marked layers, and none of shape (b, h, w, k) that could be chosen; put xr.mark(x, name) "
-            "after those to explain"
+            f"the model has no marked layers, and none of shape {_like(axes)} that could be chosen; put "
+            "xr.mark(x, name) after those to explain"
         )
     listed = ", ".join(f"{name!r} {shape}" for name, shape in chosen.items())
     warnings.warn(
@@ -194,23 +196,25 @@ def layers_of(
     """
     marks, known = outline(function, images, parameters).marks, shapes((images, parameters))
     named = _named(function, wanted or (), marks, known)
-    inputs = inputs_of(images, parameters, function)
-    if kind.changes_input and is_ids(images):
-        raise ValueError(f"{name} changes the picture, and the model gets token ids, {described(images)}")
+    inputs = explained_inputs(images, parameters, function)
+    here, found, marks = (
+        {at: shape for at, shape in some.items() if (at in inputs) == is_input}
+        for some, is_input in ((named, True), (named, False), (marks, False))
+    )
     if kind.where == "input":
-        return tuple(layer for layer in named if layer in inputs) or inputs
+        return tuple(here) or _with_places(name, inputs)
+    _check_axes(found, inputs)
+    if kind.changes_input and is_ids(images):
+        raise ValueError(f"{name} changes pictures, and the model gets token ids, {described(images)}")
     if kind.where == "both":
-        found = tuple(named) or inputs
-        if is_ids(images) and found[0] in inputs:
-            raise ValueError(f"{name} needs layers= with that of the embedding: token ids have none of their own")
-        return found
-    found, marks = ({layer: shape for layer, shape in some.items() if layer not in inputs} for some in (named, marks))
+        layers = tuple(named) or tuple(inputs)
+        if ids := [layer for layer in layers if layer in inputs and is_ids(inputs[layer])]:
+            raise ValueError(f"{name} needs the layer of an embedding in layers=: token ids, {ids[0]!r}, have no maps")
+        return layers
     if wanted and not found:
         raise ValueError(f"{name} needs a layer of activations, not the input")
     found = found or marks or _chosen(function, known)
-    for layer, shape in found.items():
-        if len(shape) != 4:
-            raise ValueError(f"layer {layer!r} must be (b, h, w, k) for a class activation map, has shape {shape}")
+    _check_axes(found, inputs)
     layers = tuple(found)
     if not kind.behind_pooling:
         return layers
@@ -220,6 +224,34 @@ def layers_of(
             f"{name} is defined for a layer that only global pooling and a linear layer follow; none of "
             f"{', '.join(layers)} is one"
         )
+    return fitting
+
+
+def _like(axes: int) -> str:
+    """Says what shape layers have, by the number of axes of the images."""
+    space = (*(f"s{number}" for number in range(axes - 5)), "d", "h", "w")[-(axes - 2) :]
+    return f"({', '.join(('b', *space, 'k'))})"
+
+
+def _check_axes(found: Mapping[str, Shape], inputs: Mapping[str, Any]) -> None:
+    """Refuses layers that have no place for each place of the images, or for each of an embedding's tokens."""
+    axes = [_axes(a) for a in inputs.values()]
+    for layer, shape in found.items():
+        if len(shape) not in axes:
+            raise ValueError(f"layer {layer!r} must be {_like(axes[0])} for a map, has shape {shape}")
+
+
+def _axes(a: Any) -> int:
+    """Returns how many axes the layers have that lie where an input does."""
+    return len(a.shape) + is_ids(a)
+
+
+def _with_places(name: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the inputs parts of which can be hidden."""
+    fitting = tuple(layer for layer, a in inputs.items() if len(a.shape) > 2 and not is_ids(a))
+    if not fitting:
+        found = ", ".join(f"{layer} is {described(a)}" for layer, a in inputs.items())
+        raise ValueError(f"{name} changes parts of pictures; {found}")
     return fitting
 
 

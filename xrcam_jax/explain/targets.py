@@ -1,12 +1,11 @@
 """Common targets: functions of a model's output that give the number which is explained of each picture.
 
-Any function will do as ``target=``; these are for what is asked most. Two that are made alike are equal, so that nothing is
-compiled again, and the arrays that they hold are arguments of the compiled program.
+Any function will do as ``target=``; these are for what is asked most. Two that are made alike are equal, so that nothing
+is compiled again, and the arrays that they hold are arguments of the compiled program.
 """
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
@@ -130,7 +129,9 @@ def similarity(embedding: Float[Array, "..."], *, key: Key = ()) -> Callable[[Py
     return Partial(_Similarity(key), embedding)
 
 
-def region(mask: Float[Array, "..."], *, channel: int | None = None, key: Key = ()) -> Callable[[PyTree], Float[Array, " b"]]:
+def region(
+    mask: Float[Array, "..."], *, channel: int | None = None, key: Key = ()
+) -> Callable[[PyTree], Float[Array, " b"]]:
     """Asks for the sum of a dense output over a region, such as the logits of a class in an outline.
 
     Args:

@@ -7,6 +7,7 @@ contribution, as z+ does, has to see them: so -z is computed by layers with weig
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -147,7 +148,11 @@ class _Sides:
             first, other = equation.inputs[0], self.negative(minus)
             if equation.primitive == "neg":
                 return other
-            return self.new(lax.add, first, other) if equation.primitive == "sub" else self.again(equation, equation.inputs)[0]
+            return (
+                self.new(lax.add, first, other)
+                if equation.primitive == "sub"
+                else self.again(equation, equation.inputs)[0]
+            )
         inner = self.without_minus(*signals) if equation.primitive in STRUCTURE else signals[0]
         inputs = tuple(inner if v in signals else v for v in equation.inputs)
         return value if inner in signals else self.append(replace(equation, inputs=inputs))[0]
@@ -322,11 +327,11 @@ def seed_of_sides(
 
 
 @lru_cache(maxsize=256)
-def divides_by_output(rule: Rule | None) -> bool | None:
+def divides_by_output(rule: Any) -> bool | None:
     """Tries whether a rule divides relevance by the output, so that the shares change their signs with it.
 
     Args:
-      rule: any rule, also one of a user's own, of which nothing else is known.
+      rule: any rule, also one of a user's own, of which nothing else is known; or None.
 
     Returns:
       True for rules as ε and γ, False for those as z+ that share among what speaks for an output, and None for those
