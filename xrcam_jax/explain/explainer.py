@@ -141,8 +141,8 @@ class Explainer:
             chosen = None if targets is None else jnp.asarray(targets)
             return self.explain(self.parameters, images, chosen, top_k=top_k, target=target)
         images = self._checked(images)
-        views = self._views(self.parameters, images, target, default=targets is None and top_k is None)
-        view = next(iter(views.values()))
+        target = self._asked(target, targets, top_k)
+        view = next(iter(views_of(self._function, self.parameters, images, self.explained, target).values()))
         classes, batch = self._classes(view), len(view.images)
         if targets is not None and top_k is not None:
             raise ValueError("give targets or top_k, not both")
@@ -181,7 +181,8 @@ class Explainer:
         Raises:
           ValueError: a layer that the model does not have, or none where a method can be computed.
         """
-        views = self._views(parameters, images, target, default=targets is None and top_k is None)
+        target = self._asked(target, targets, top_k)
+        views = views_of(self._function, parameters, images, self.explained, target)
         function, images, parameters = first = next(iter(views.values()))
         kinds = {name: self.kinds[name] for name in (self.methods if methods is None else methods)}
         layers = {name: layers_of(name, kind, self.layers, *first) for name, kind in kinds.items()}
@@ -210,10 +211,9 @@ class Explainer:
                 raise
             raise ValueError(f"{_WANTED}, such as the model takes; of shape {shape} it says: {error}") from error
 
-    def _views(self, parameters: PyTree, images: Inputs, target: Callable | None, *, default: bool) -> dict[str, View]:
-        """Returns the model as functions of each of its explained inputs; ``default`` allows the Explainer's target."""
-        target = self.target if target is None and default else target
-        return views_of(self._function, parameters, images, self.explained, target)
+    def _asked(self, target: Callable | None, targets: Any, top_k: int | None) -> Callable | None:
+        """Returns the target of a call: the Explainer's own, unless the call says what is explained."""
+        return self.target if target is None and targets is None and top_k is None else target
 
     def _shown_by_many_passes(
         self, kind: Kind, layers: tuple[str, ...], views: dict[str, View], targets: Int[Array, "b t"]

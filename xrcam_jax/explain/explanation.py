@@ -10,6 +10,7 @@ from jax import export
 from jaxtyping import Array, Float, Int
 
 from xrcam_jax.cam.saliency import Size, aggregate, saliency
+from xrcam_jax.classes import class_logits
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.kinds import Channels, Found
 from xrcam_jax.runtime.compiling import compiled
@@ -20,8 +21,9 @@ class Explanation:
     """Holds what an :class:`xrcam_jax.Explainer` finds out about a batch; all arrays stay on the device.
 
     Attributes:
-      logits: what the model returns, (b, n).
-      targets: the explained classes, (b,), or (b, t) when several were asked for; 0 or 1 if n is 1.
+      logits: what the model returns, (b, n); with a target function its value, (b, 1).
+      targets: the explained classes, (b,), or (b, t) when several were asked for; 0 or 1 if n is 1, and 1 with a target
+        function.
       maps: saliency maps in [0, 1] by method and layer, (b, *space) or (b, t, *space): space is (h, w) for images.
       raw: what the maps show, signed and at the layer's own size, by method and layer: the weighted sum of
         activations, or an attribution's sum (or largest absolute value) over the channels.
@@ -39,6 +41,12 @@ class Explanation:
     relu: bool = True
     attributions: dict[str, dict[str, Float[Array, "b *_rest"]]] = field(default_factory=dict)
     errors: dict[str, dict[str, Float[Array, "b *t"]]] = field(default_factory=dict)
+
+    @property
+    def value(self) -> Float[Array, "b *t"]:
+        """Returns the number that is explained: the logit of the target, or the value of the target function."""
+        targets = self.targets.reshape(len(self.targets), -1)
+        return jnp.take_along_axis(class_logits(self.logits), targets, axis=1).reshape(self.targets.shape)
 
     def aggregate(self, method: str, layers: Sequence[str] | None = None) -> Float[Array, "b *rest"]:
         """Returns the mean of a method's maps over layers, scaled to [0, 1] (the thesis's section 4.4).

@@ -1,15 +1,17 @@
 """Common targets: functions of a model's output that give the number which is explained of each picture.
 
-Any function will do as ``target=``; these are for what is asked most. Two that are made alike are equal, so that nothing
-is compiled again, and the arrays that they hold are arguments of the compiled program.
+Any function will do as ``target=``; these are for what is asked most. Two that are made alike are equal, so that
+nothing is compiled again, and the arrays that they hold are arguments of the compiled program.
 """
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, PyTree
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree, Shaped
 
 #: Where in a tree of outputs the array is: a key, keys one inside another, or () for an output that is an array.
 Key = Hashable | tuple[Hashable, ...]
@@ -46,7 +48,7 @@ class _Contrast:
 class _Similarity:
     key: Key
 
-    def __call__(self, embedding: Float[Array, "..."], output: PyTree) -> Float[Array, " b"]:
+    def __call__(self, embedding: Float[Array | np.ndarray, "..."], output: PyTree) -> Float[Array, " b"]:
         found = _at(output, self.key)
         length = jnp.linalg.norm(found, axis=1, keepdims=True)
         # The model's side is divided as a vector, so that its length is a norm to the rules.
@@ -58,7 +60,7 @@ class _Region:
     channel: int | None
     key: Key
 
-    def __call__(self, mask: Float[Array, "..."], output: PyTree) -> Float[Array, " b"]:
+    def __call__(self, mask: Shaped[Array | np.ndarray, "..."], output: PyTree) -> Float[Array, " b"]:
         found = _at(output, self.key)
         found = found if self.channel is None else found[..., self.channel]
         return (found * mask.astype(found.dtype)).sum(tuple(range(1, found.ndim)))
@@ -109,7 +111,7 @@ def contrast(a: int, b: int, *, key: Key = ()) -> Callable[[PyTree], Float[Array
     return _Contrast(a, b, key)
 
 
-def similarity(embedding: Float[Array, "..."], *, key: Key = ()) -> Callable[[PyTree], Float[Array, " b"]]:
+def similarity(embedding: Float[ArrayLike, "..."], *, key: Key = ()) -> Callable[[PyTree], Float[Array, " b"]]:
     """Asks why an embedding is like another one: for the cosine of the angle between them.
 
     Args:
@@ -130,7 +132,7 @@ def similarity(embedding: Float[Array, "..."], *, key: Key = ()) -> Callable[[Py
 
 
 def region(
-    mask: Float[Array, "..."], *, channel: int | None = None, key: Key = ()
+    mask: Shaped[ArrayLike, "..."], *, channel: int | None = None, key: Key = ()
 ) -> Callable[[PyTree], Float[Array, " b"]]:
     """Asks for the sum of a dense output over a region, such as the logits of a class in an outline.
 

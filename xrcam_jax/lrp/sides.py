@@ -153,7 +153,8 @@ class _Sides:
                 if equation.primitive == "sub"
                 else self.again(equation, equation.inputs)[0]
             )
-        inner = self.without_minus(*signals) if equation.primitive in STRUCTURE else signals[0]
+        linear = equation.primitive in STRUCTURE | SUMS or self.scales(equation)
+        inner = self.without_minus(*signals) if linear else signals[0]
         inputs = tuple(inner if v in signals else v for v in equation.inputs)
         return value if inner in signals else self.append(replace(equation, inputs=inputs))[0]
 
@@ -161,12 +162,16 @@ class _Sides:
         """Returns the operand y of an equation -y, c - y, or c y or y / c with a negative constant c."""
         if equation is None or equation.mark is not None:
             return None
-        name, signals = equation.primitive, [v for v in equation.inputs if v in self.depends]
-        others = [v for v in equation.inputs if v not in self.depends]
-        scales = name == "mul" or (name == "div" and signals == [equation.inputs[0]])
-        is_minus = name == "neg" or (name == "sub" and signals == [equation.inputs[1]])
-        is_minus = is_minus or (scales and len(others) == 1 and self.is_negative(*others))
+        signals, others = ([v for v in equation.inputs if (v in self.depends) == e] for e in (True, False))
+        is_minus = equation.primitive == "neg" or (equation.primitive == "sub" and signals == [equation.inputs[1]])
+        is_minus = is_minus or (self.scales(equation) and self.is_negative(*others))
         return signals[0] if is_minus and len(signals) == 1 else None
+
+    def scales(self, equation: Equation) -> bool:
+        """Says whether an equation multiplies or divides a value by a constant."""
+        signals = [v for v in equation.inputs if v in self.depends]
+        whole = equation.primitive == "mul" or (equation.primitive == "div" and signals == [equation.inputs[0]])
+        return whole and len(signals) == 1
 
     def less(self, equation: Equation, value: int) -> int:
         """Returns the negative of such an equation, as y, y - c, or |c| y."""
@@ -197,8 +202,7 @@ class _Sides:
             return tuple(v for v in operands if jnp.issubdtype(self.avals[v].dtype, jnp.inexact))
         if name in PRODUCTS and len(signals) == 1:
             return tuple(v for v in operands if v not in signals)
-        scales = name == "mul" or (name == "div" and signals == operands[:1])
-        return signals if scales and len(signals) == 1 else ()
+        return signals if self.scales(equation) else ()
 
     def again(self, equation: Equation, turned: Sequence[int]) -> tuple[int, ...]:
         """Appends an equation once more, with the negatives of some of its operands; returns its outputs."""
@@ -326,7 +330,6 @@ def seed_of_sides(
     return given * _sign(sides) if divides else given
 
 
-@lru_cache(maxsize=256)
 def divides_by_output(rule: Any) -> bool | None:
     """Tries whether a rule divides relevance by the output, so that the shares change their signs with it.
 
@@ -345,6 +348,11 @@ def divides_by_output(rule: Any) -> bool | None:
     """
     if rule is None or keeps_derivative(rule, "dense") or not fits(rule, "dense"):
         return None
+    return _tried(rule)
+
+
+@lru_cache(maxsize=256)
+def _tried(rule: Any) -> bool | None:
     # Of the inputs 1 and 1 the first speaks for the output -2, the other against it.
     with jax.ensure_compile_time_eval():
         x, w = jnp.ones((1, 2), jnp.float32), jnp.array([[1], [-3]], jnp.float32)
