@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xrcam_jax.checkpoints.load import load_model
-    from xrcam_jax.explain import adapters
+    from xrcam_jax.explain import adapters, targets
     from xrcam_jax.explain.explainer import Explainer, attribute
     from xrcam_jax.explain.explanation import Explanation
     from xrcam_jax.explain.methods import METHODS
@@ -49,6 +49,7 @@ __all__ = [
     "rules",
     "seeds",
     "taps",
+    "targets",
     "two_sided",
 ]
 
@@ -78,6 +79,7 @@ _LATER = {
     "rules": "lrp.rules",
     "seeds": "lrp.seeds",
     "taps": "lrp.transform",
+    "targets": "explain.targets",
     "two_sided": "lrp.sides",
 }
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from xrcam_jax.attribution.asked import explained_flags
 from xrcam_jax.attribution.case import Case, Function
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.attribution.targets import over_targets
@@ -58,11 +59,11 @@ def chefer(case: Case) -> Float[Array, "b t p q"]:
 
 @compiled(static=("function",))
 def _chefer(
-    images: Float[Array, "b h w c"], parameters: PyTree, targets: Int[Array, "b t"], *, function: Function
+    images: Float[Array, "b *space c"], parameters: PyTree, targets: Int[Array, "b t"], *, function: Function
 ) -> Float[Array, "b t p q"]:
     closed, _ = trace(jax.jit(function), images, parameters)
     values = jax.tree.leaves((images, parameters))
-    found = find_attention(closed, [True] + [False] * (len(values) - 1), len(images))
+    found = find_attention(closed, explained_flags(images, parameters), len(images))
     if not found:
         raise NotImplementedError("the method chefer needs attention weights, and none were found outside of loops")
     (logits,), weights, pullback = tap_attention(closed, found, values)

@@ -3,16 +3,17 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
+from xrcam_jax.attribution.asked import Asked, described, explained_flags, explained_inputs, is_ids
 from xrcam_jax.attribution.case import INPUT, Function
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
+from xrcam_jax.classes import class_count
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.lrp.assignments import Composite
 from xrcam_jax.lrp.composites import deep_lift, gradient, relevance_cam
@@ -79,28 +80,62 @@ def _traced_outline(function: Function, known: Shapes) -> Outline:
     closed, output = trace(jax.jit(function), *of_shapes(*known))
     program = program_for(closed, gradient())
     if has_marks_in_loops(program):
-        program, _ = with_layers(closed, gradient(), _explained(closed), None)
+        program, _ = with_layers(closed, gradient(), _explained(known), None)
     marks = {name: aval.shape for name, aval in marks_of(program).items()}
     return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
 
 
-def _explained(closed: ClosedJaxpr) -> list[bool]:
-    """Says which inputs of a model's jaxpr are explained: the images, which are the first."""
-    return [i == 0 for i in range(len(closed.in_avals))]
+def count_classes(function: Function, images: Any, parameters: PyTree) -> int:
+    """Returns how many classes a model decides between: two, if it has one output or is asked by a target function.
+
+    Args:
+      function: the model.
+      images: a batch, of which only shape and dtype count.
+      parameters: of the model, likewise.
+
+    Raises:
+      ValueError: the model does not return logits, or a target function not one number for each picture.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.explain.outline import count_classes
+      >>> count_classes(lambda images, parameters: images.mean((1, 2)), jnp.ones((2, 8, 8, 3)), ())
+      3
+    """
+    outputs = outline(function, images, parameters).outputs
+    if outputs is not None and len(outputs) == 2:
+        return class_count(outputs[1])
+    found = jax.eval_shape(function, *of_shapes(*shapes((images, parameters))))
+    leaves = [(jax.tree_util.keystr(path), a.ndim) for path, a in jax.tree.leaves_with_path(found)]
+    name, ndim = next(((name, ndim) for name, ndim in leaves if ndim), ("", 1))
+    example = f"out{name}" + (f".sum({tuple(range(1, ndim))})" if ndim > 1 else "")
+    raise ValueError(
+        "the model must return logits (b, n), and (b, 1) for a single one; got "
+        f"{described(found) if outputs is None else outputs}: give target=, a function of the output that returns one "
+        f"number for each picture, such as target=lambda out: {example}"
+    )
+
+
+def _explained(known: Shapes) -> list[bool]:
+    """Says which inputs of a model's jaxpr are explained."""
+    return explained_flags(*of_shapes(*known))
 
 
 @lru_cache(maxsize=32)
 def _layers(function: Function, known: Shapes) -> Layers:
     closed, _ = trace(jax.jit(function), *of_shapes(*known))
-    return Layers(*find_layers(closed, _explained(closed)))
+    return Layers(*find_layers(closed, _explained(known)))
 
 
 def _named(function: Function, wanted: Sequence[str], marks: Mapping[str, Shape], known: Shapes) -> dict[str, Shape]:
     """Returns the layers that names and globs stand for, with their shapes; that of the input is not told."""
     found: dict[str, Shape] = {}
     for name in wanted:
-        if name in marks or name == INPUT:
-            found[name] = marks.get(name, ())
+        if name in marks:
+            found[name] = marks[name]
+        elif name == INPUT:
+            images, parameters = of_shapes(*known)
+            found |= dict.fromkeys(explained_inputs(images, parameters, function), ())
         else:
             turns = _layers(function, known).select(name, also=(INPUT,))
             found |= {each: turn.layer.shape for each, turn in turns.items()}
@@ -110,11 +145,14 @@ def _named(function: Function, wanted: Sequence[str], marks: Mapping[str, Shape]
 @lru_cache(maxsize=32)
 def _chosen(function: Function, known: Shapes) -> dict[str, Shape]:
     """Chooses layers of a model that has no marks, and says which."""
-    chosen = {name: turn.layer.shape for name, turn in last_of_each_size(_layers(function, known)).items()}
+    # What a target function computes is no layer of the model.
+    model = replace(function, target=None) if isinstance(function, Asked) else function
+    axes = len(known[1][0][0])
+    chosen = {name: turn.layer.shape for name, turn in last_of_each_size(_layers(model, known), axes).items()}
     if not chosen:
         raise ValueError(
-            "the model has no marked layers, and none of shape (b, h, w, k) that could be chosen; put xr.mark(x, name) "
-            "after those to explain"
+            f"the model has no marked layers, and none of shape {_like(axes)} that could be chosen; put "
+            "xr.mark(x, name) after those to explain"
         )
     listed = ", ".join(f"{name!r} {shape}" for name, shape in chosen.items())
     warnings.warn(
@@ -158,17 +196,25 @@ def layers_of(
     """
     marks, known = outline(function, images, parameters).marks, shapes((images, parameters))
     named = _named(function, wanted or (), marks, known)
+    inputs = explained_inputs(images, parameters, function)
+    here, found, marks = (
+        {at: shape for at, shape in some.items() if (at in inputs) == is_input}
+        for some, is_input in ((named, True), (named, False), (marks, False))
+    )
     if kind.where == "input":
-        return (INPUT,)
+        return tuple(here) or _with_places(name, inputs)
+    _check_axes(found, inputs)
+    if kind.changes_input and is_ids(images):
+        raise ValueError(f"{name} changes pictures, and the model gets token ids, {described(images)}")
     if kind.where == "both":
-        return tuple(named) or (INPUT,)
-    found = {layer: shape for layer, shape in named.items() if layer != INPUT}
+        layers = tuple(named) or tuple(inputs)
+        if ids := [layer for layer in layers if layer in inputs and is_ids(inputs[layer])]:
+            raise ValueError(f"{name} needs the layer of an embedding in layers=: token ids, {ids[0]!r}, have no maps")
+        return layers
     if wanted and not found:
         raise ValueError(f"{name} needs a layer of activations, not the input")
     found = found or marks or _chosen(function, known)
-    for layer, shape in found.items():
-        if len(shape) != 4:
-            raise ValueError(f"layer {layer!r} must be (b, h, w, k) for a class activation map, has shape {shape}")
+    _check_axes(found, inputs)
     layers = tuple(found)
     if not kind.behind_pooling:
         return layers
@@ -178,6 +224,34 @@ def layers_of(
             f"{name} is defined for a layer that only global pooling and a linear layer follow; none of "
             f"{', '.join(layers)} is one"
         )
+    return fitting
+
+
+def _like(axes: int) -> str:
+    """Says what shape layers have, by the number of axes of the images."""
+    space = (*(f"s{number}" for number in range(axes - 5)), "d", "h", "w")[-(axes - 2) :]
+    return f"({', '.join(('b', *space, 'k'))})"
+
+
+def _check_axes(found: Mapping[str, Shape], inputs: Mapping[str, Any]) -> None:
+    """Refuses layers that have no place for each place of the images, or for each of an embedding's tokens."""
+    axes = [_axes(a) for a in inputs.values()]
+    for layer, shape in found.items():
+        if len(shape) not in axes:
+            raise ValueError(f"layer {layer!r} must be {_like(axes[0])} for a map, has shape {shape}")
+
+
+def _axes(a: Any) -> int:
+    """Returns how many axes the layers have that lie where an input does."""
+    return len(a.shape) + is_ids(a)
+
+
+def _with_places(name: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the inputs parts of which can be hidden."""
+    fitting = tuple(layer for layer, a in inputs.items() if len(a.shape) > 2 and not is_ids(a))
+    if not fitting:
+        found = ", ".join(f"{layer} is {described(a)}" for layer, a in inputs.items())
+        raise ValueError(f"{name} changes parts of pictures; {found}")
     return fitting
 
 
@@ -192,7 +266,7 @@ def _is_behind_pooling(function: Function, layer: str, known: Shapes) -> bool:
 def _kinds_behind(function: Function, layer: str, known: Shapes, rules: Composite) -> list[str] | None:
     """Returns the kinds of the operations behind ``layer`` that have a rule; None if one cannot have one."""
     closed, _ = trace(jax.jit(function), *of_shapes(*known))
-    explained = _explained(closed)
+    explained = _explained(known)
     program, names = with_layers(closed, rules, explained, [layer])
     try:
         _, sites = make_plan(program, rules, explained, frozenset(names))
