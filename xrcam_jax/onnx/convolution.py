@@ -163,8 +163,9 @@ def _cut(node: Node, lengths: Any, reach: Any, strides: Any, extra: Any) -> Pair
     if mode == "VALID" and not wanted:
         return ((0, 0),) * len(lengths)
     wanted = wanted[-len(lengths) :] if wanted else [n * step for n, step in zip(lengths, strides, strict=True)]
+    # Less than nothing is cut off where an output is longer than what the windows reach.
     total = (
-        max(step * (n - 1) + more + size - length, 0)
+        step * (n - 1) + more + size - length
         for n, step, more, size, length in zip(lengths, strides, extra, reach, wanted, strict=True)
     )
     halves = ((each // 2, each - each // 2) for each in total)

@@ -80,6 +80,8 @@ class GraphFunction:
     def _run(self, graph: Graph, values: dict[str, Value], more: int) -> None:
         """Computes all nodes of a graph, and notes their values."""
         for node in graph.nodes:
+            if lacking := [name for name in node.inputs if name and name not in values]:
+                raise ValueError(f"{self.file}: {node} reads {lacking[0]!r}, an output that is not supported")
             inputs = [values[name] if name else None for name in node.inputs]
             with jax.named_scope(node.scope) if self.depending.intersection(node.outputs) else nullcontext():
                 if more > 1 and self.depending.intersection(node.outputs):

@@ -17,7 +17,7 @@ from xrcam_jax.explain.adapters import Adapted
 from xrcam_jax.onnx.checks import check_arrays, check_inputs, check_nodes
 from xrcam_jax.onnx.describe import described
 from xrcam_jax.onnx.function import GraphFunction
-from xrcam_jax.onnx.graph import Graph, needed
+from xrcam_jax.onnx.graph import Graph, Input, needed
 from xrcam_jax.onnx.parse import Parser
 from xrcam_jax.onnx.read import OWN_DOMAINS, read_model
 from xrcam_jax.onnx.roles import depending, how_names, kernels, picture_names, takes_channels_first
@@ -49,6 +49,10 @@ class OnnxModel(Adapted):
     output_shapes: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...]
     batch: int | None
+
+    def __call__(self, images: Any) -> Any:
+        """Returns the output for pictures, or for a dictionary of inputs, computed by one compiled program."""
+        return jax.jit(self.function)(images, self.parameters)
 
     @property
     def num_classes(self) -> int:
@@ -130,6 +134,29 @@ def from_onnx(
     for note in notes:
         _LOG.warning("%s: %s", path, note)
     return OnnxModel(function, parameters, wants, given, outputs, tuple(notes), batch)
+
+
+def declared_inputs(path: str | os.PathLike[str]) -> tuple[Input, ...]:
+    """Returns what an ONNX file says of its inputs, whatever else is in it.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      The inputs.
+
+    Raises:
+      ValueError: it is no ONNX file.
+      FileNotFoundError: there is no such file.
+
+    Example:
+      >>> declared_inputs("missing.onnx")
+      Traceback (most recent call last):
+      ...
+      FileNotFoundError: missing.onnx: no such file
+    """
+    path = Path(path).expanduser()
+    return Parser(path, {}, np.dtype("float32")).graph(read_model(path).graph).inputs
 
 
 def _outputs(

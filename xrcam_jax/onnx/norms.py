@@ -12,19 +12,21 @@ from xrcam_jax.onnx.values import Value, broadcast, checked_axis, in_graphs_orde
 
 def _batch_norm(node: Node, x: Array, scale: Any, bias: Any, mean: Any, variance: Any) -> Array:
     """x · s + (β - μ s) with s = γ / sqrt(σ² + ε)."""
-    if node.get("training_mode", 0) or len([name for name in node.outputs if name]) > 1:
+    if node.get("training_mode", 0):
         raise ValueError("it is in training mode; export the network for inference")
     return (x - mean) * (scale * lax.rsqrt(jnp.asarray(variance + node.get("epsilon", 1e-5)))) + bias
 
 
-def _standardised(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
-    """(x - mean) / sqrt(variance + ε)."""
-    centred = x - x.mean(axes, keepdims=True)
-    return centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + epsilon)
+def _standardised(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array]:
+    """Returns (x - μ) / sqrt(σ² + ε), μ and 1 / sqrt(σ² + ε)."""
+    mean = x.mean(axes, keepdims=True)
+    centred = x - mean
+    inverse = lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + epsilon)
+    return centred * inverse, mean, inverse
 
 
 def _instance_norm(node: Node, x: Array, scale: Any, bias: Any) -> Array:
-    return _standardised(x, tuple(range(1, x.ndim - 1)), node.get("epsilon", 1e-5)) * scale + bias
+    return _standardised(x, tuple(range(1, x.ndim - 1)), node.get("epsilon", 1e-5))[0] * scale + bias
 
 
 def _group_norm(node: Node, x: Array, scale: Any, bias: Any) -> Array:
@@ -32,24 +34,19 @@ def _group_norm(node: Node, x: Array, scale: Any, bias: Any) -> Array:
     if x.shape[-1] % groups:
         raise ValueError(f"{x.shape[-1]} channels cannot be put into {groups} groups")
     split = x.reshape(*x.shape[:-1], groups, -1)
-    found = _standardised(split, (*range(1, x.ndim - 1), x.ndim), node.get("epsilon", 1e-5)).reshape(x.shape)
+    found = _standardised(split, (*range(1, x.ndim - 1), x.ndim), node.get("epsilon", 1e-5))[0].reshape(x.shape)
     if node.opset < 21:
         # Scale and bias were those of groups.
         scale, bias = (jnp.repeat(jnp.asarray(each), x.shape[-1] // groups) for each in (scale, bias))
     return found * scale + bias
 
 
-def _layer_norm(node: Node, x: Value, scale: Value, bias: Value | None = None) -> Any:
-    if len([name for name in node.outputs if name]) > 1:
-        raise ValueError("its outputs of statistics are not supported")
-    axes = [x.at(axis) for axis in range(checked_axis(node.get("axis", -1), x.ndim), x.ndim)]
-    found = _standardised(jnp.asarray(x.array), tuple(sorted(axes)), node.get("epsilon", 1e-5))
-    return _scaled(Value(found, x.order), scale, bias)
-
-
-def _scaled(x: Value, scale: Value, bias: Value | None) -> Value:
-    found = x.array * broadcast(scale, x.order)
-    return Value(found if bias is None else found + broadcast(bias, x.order), x.order)
+def _layer_norm(node: Node, x: Value, scale: Value, bias: Value | None = None) -> tuple[Value, Value, Value]:
+    axes = sorted(x.at(axis) for axis in range(checked_axis(node.get("axis", -1), x.ndim), x.ndim))
+    found, *statistics = _standardised(jnp.asarray(x.array), tuple(axes), node.get("epsilon", 1e-5))
+    found = found * broadcast(scale, x.order)
+    found = found if bias is None else found + broadcast(bias, x.order)
+    return tuple(Value(array, x.order) for array in (found, *statistics))  # type: ignore[return-value]
 
 
 def _local_response_norm(node: Node, x: Array) -> Array:

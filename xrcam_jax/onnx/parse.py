@@ -51,6 +51,8 @@ class Parser:
         name = proto.name or next(filter(None, outputs), f"{proto.op_type}_{index}")
         where = f"node {name!r} ({proto.op_type})"
         attributes = {each.name: self.attribute(each, where) for each in proto.attribute}
+        if proto.op_type == "ConstantOfShape":
+            attributes.setdefault("value", np.zeros(1, self.dtype))
         scopes = next((each.value for each in proto.metadata_props if each.key == _SCOPES), "")
         scope = _scope(name, next(filter(None, outputs), name), scopes)
         return Node(

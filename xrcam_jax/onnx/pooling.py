@@ -60,8 +60,6 @@ def _windows(node: Node, x: Array) -> _Windows:
 
 
 def _max_pool(node: Node, x: Array) -> Array:
-    if len([name for name in node.outputs if name]) > 1:
-        raise ValueError("its second output, the places of the maxima, is not supported")
     windows = _windows(node, x)
     edges = {edge for pair in windows.whole_padding for edge in pair}
     alike = len(edges | {0} - edges) == 1 and len({*windows.size}) == len({*windows.strides}) == 1
