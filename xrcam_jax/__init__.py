@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xrcam_jax.lrp.transform import Taps, lrp, taps
     from xrcam_jax.marks import mark, mark_tokens
     from xrcam_jax.models import create_model, list_models
+    from xrcam_jax.onnx.load import from_onnx
     from xrcam_jax.pictures import plot
     from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
     from xrcam_jax.pictures.read import load_images
@@ -37,6 +38,7 @@ __all__ = [
     "composites",
     "conservation",
     "create_model",
+    "from_onnx",
     "layers",
     "list_models",
     "load_images",
@@ -68,6 +70,7 @@ _LATER = {
     "composites": "lrp.composites",
     "conservation": "lrp.conservation",
     "create_model": "models",
+    "from_onnx": "onnx.load",
     "layers": "lrp.layers",
     "list_models": "models",
     "load_images": "pictures.read",
