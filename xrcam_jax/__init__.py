@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xrcam_jax.attribution.tokens import Tokens
     from xrcam_jax.checkpoints.load import load_model
     from xrcam_jax.explain import adapters
     from xrcam_jax.explain.explainer import Explainer, attribute
@@ -31,6 +32,7 @@ __all__ = [
     "Explanation",
     "Preprocessing",
     "Taps",
+    "Tokens",
     "__version__",
     "adapters",
     "attribute",
@@ -61,6 +63,7 @@ _LATER = {
     "Explanation": "explain.explanation",
     "Preprocessing": "pictures.preprocessing",
     "Taps": "lrp.transform",
+    "Tokens": "attribution.tokens",
     "adapters": "explain.adapters",
     "attribute": "explain.explainer",
     "composites": "lrp.composites",

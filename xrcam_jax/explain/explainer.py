@@ -11,12 +11,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import Case, Function, Progress, no_progress
+from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.classes import class_count
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.explanation import Explanation, Shown, collect, with_maps
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.methods import configure
-from xrcam_jax.explain.outline import layers_of, outline
+from xrcam_jax.explain.outline import layers_of, on_grid, outline
 from xrcam_jax.explain.passes import Request, requests, single_pass
 from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.runtime.compiling import compiled
@@ -51,6 +52,8 @@ class Explainer:
         into a gibibyte by default.
       progress: (iterable, its length, a name) -> the iterable; shows a bar for long loops.
       random_seed: of noise and random masks.
+      tokens: where the tokens of a transformer's layers (b, n, k) lie in the images, so that these count as layers
+        (b, h, w, k); see :class:`xrcam_jax.Tokens`.
       devices: each batch is laid across them, e.g. ``jax.local_devices()``; the default one by default. Images that
         lie across devices already, along the first axis of a mesh, are explained where they are, without this.
 
@@ -82,6 +85,7 @@ class Explainer:
         chunk_size: int | None = None,
         progress: Progress = no_progress,
         random_seed: int = 0,
+        tokens: Tokens | None = None,
         devices: Sequence[jax.Device] | None = None,
     ):
         self.methods = (methods,) if isinstance(methods, str) else tuple(methods)
@@ -95,6 +99,7 @@ class Explainer:
             raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
         self.relu, self.check_finite = relu, check_finite
         self.chunk_size, self.progress, self.random_seed = chunk_size, progress, random_seed
+        self.tokens = tokens
         self._function, self.parameters = as_function(model)
         self._mesh = None if devices is None else data_mesh(devices)
         if self._mesh is not None:
@@ -164,15 +169,18 @@ class Explainer:
         """
         images = jnp.asarray(images)
         kinds = {name: self.kinds[name] for name in (self.methods if methods is None else methods)}
-        layers = {
-            name: layers_of(name, kind, self.layers, self._function, images, parameters) for name, kind in kinds.items()
-        }
+        function, wanted = self._function, self.layers
+        if self.tokens is not None:
+            needed = any(kind.where == "marks" for kind in kinds.values())
+            function, wanted = on_grid(function, self.tokens, wanted, images, parameters, needed=needed)
+        layers = {name: layers_of(name, kind, wanted, function, images, parameters) for name, kind in kinds.items()}
         single = targets.ndim == 1 if targets is not None else top_k is None
         if targets is not None:
             targets = jnp.asarray(targets)[:, None] if single else jnp.asarray(targets)
         fixed = {"requests": requests(kinds, layers), "top_k": top_k or 1, "relu": self.relu}
-        logits, chosen, shown = _shown_by_single_pass(images, parameters, targets, function=self._function, **fixed)
-        case = Case(self._function, parameters, images, chosen, self.chunk_size, self.progress, self.random_seed)
+        logits, chosen, shown = _shown_by_single_pass(images, parameters, targets, function=function, **fixed)
+        given = self.chunk_size, self.progress, self.random_seed, self.tokens
+        case = Case(function, parameters, images, chosen, *given)
         for name, kind in kinds.items():
             if not kind.single_pass:
                 found = kind.run(case, layers[name])
@@ -263,6 +271,7 @@ def attribute(
     chunk_size: int | None = None,
     progress: Progress = no_progress,
     random_seed: int = 0,
+    tokens: Tokens | None = None,
     **options: Any,
 ) -> Explanation:
     """Explains a batch by one method: ``Explainer(model, method, layers, ...)(images, targets)``.
@@ -280,6 +289,7 @@ def attribute(
       chunk_size: see :class:`Explainer`.
       progress: see :class:`Explainer`.
       random_seed: see :class:`Explainer`.
+      tokens: see :class:`Explainer`.
       **options: the method's own, e.g. ``samples=50``, or of LRP ``composite=xr.composites.epsilon_plus()`` and
         ``seed=xr.seeds.clrp_zero_sum``.
 
@@ -308,5 +318,6 @@ def attribute(
         chunk_size=chunk_size,
         progress=progress,
         random_seed=random_seed,
+        tokens=tokens,
     )
     return explain(images, targets, top_k=top_k)

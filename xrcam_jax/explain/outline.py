@@ -12,7 +12,10 @@ from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
 from xrcam_jax.attribution.case import INPUT, Function
+from xrcam_jax.attribution.on_grid import OnGrid
+from xrcam_jax.attribution.rollout import patch_grid
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
+from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.lrp.assignments import Composite
 from xrcam_jax.lrp.composites import deep_lift, gradient, relevance_cam
@@ -162,13 +165,13 @@ def layers_of(
     if kind.where == "input":
         return (INPUT,)
     if kind.where == "both":
-        _check_axes(named, len(images.shape))
+        _check_axes(named, images.shape, "a map")
         return tuple(named) or (INPUT,)
     found = {layer: shape for layer, shape in named.items() if layer != INPUT}
     if wanted and not found:
         raise ValueError(f"{name} needs a layer of activations, not the input")
     found = found or marks or _chosen(function, known)
-    _check_axes(found, len(images.shape))
+    _check_axes(found, images.shape, "a class activation map")
     layers = tuple(found)
     if not kind.behind_pooling:
         return layers
@@ -187,11 +190,68 @@ def _like(axes: int) -> str:
     return f"({', '.join(('b', *space, 'k'))})"
 
 
-def _check_axes(found: Mapping[str, Shape], axes: int) -> None:
-    """Refuses layers that have no place for each place of the images."""
+def _check_axes(found: Mapping[str, Shape], images: Shape, what: str) -> None:
+    """Refuses layers that do not lie in the space of the images."""
     for layer, shape in found.items():
-        if layer != INPUT and len(shape) != axes:
-            raise ValueError(f"layer {layer!r} must be {_like(axes)} for a map, has shape {shape}")
+        if layer != INPUT and len(shape) != len(images):
+            hint = _hint(shape[1], images[1:-1]) if len(shape) == 3 else ""
+            raise ValueError(f"layer {layer!r} must be {_like(len(images))} for {what}, has shape {shape}{hint}")
+
+
+def _hint(tokens: int, size: Shape) -> str:
+    """Suggests where tokens could lie; only who knows the model can say whether they do."""
+    try:
+        prefix, grid = patch_grid(tokens, size)
+    except NotImplementedError:
+        return "; if these are tokens, say where they lie by tokens=xr.Tokens(grid=..., prefix=...)"
+    guess = Tokens(grid, prefix)
+    return f"; if these are tokens, say where they lie, as tokens=xr.{guess!r} does for {guess}"
+
+
+def on_grid(
+    function: Function, tokens: Tokens, wanted: Sequence[str] | None, images: Any, parameters: PyTree, *, needed: bool
+) -> tuple[Function, tuple[str, ...] | None]:
+    """Returns a model whose layers of tokens are marks on their grid, and the names of these and the others wanted.
+
+    Args:
+      function: the model.
+      tokens: where the tokens lie.
+      wanted: names and globs of layers, and ``"input"``; by default all marks of tokens.
+      images: a batch, of which only shape and dtype count.
+      parameters: of the model, likewise.
+      needed: whether a method needs a layer, so that there has to be one.
+
+    Raises:
+      ValueError: the grid has not as many axes as the images, a layer has another number of tokens, or the model does
+        not have it; or no layer is named or marked, and one is needed.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.tokens import Tokens
+      >>> from xrcam_jax.explain.outline import on_grid, outline
+      >>> model = lambda images, parameters: xr.mark(images.reshape(1, 4, 3), "patches").mean(1)
+      >>> images = jnp.ones((1, 2, 2, 3))
+      >>> laid, names = on_grid(model, Tokens((2, 2)), None, images, (), needed=True)
+      >>> names, outline(laid, images, ()).marks
+      (('patches',), {'patches': (1, 2, 2, 3)})
+    """
+    axes = len(images.shape) - 2
+    if len(tokens.grid) != axes:
+        raise ValueError(
+            f"tokens: the grid {tokens.grid} has {len(tokens.grid)} axes, and images {images.shape} {axes}"
+        )
+    marks, known = outline(function, images, parameters).marks, shapes((images, parameters))
+    if wanted is None:
+        names = tuple(name for name, shape in marks.items() if len(shape) == 3 and shape[1] == tokens.count)
+        if needed and not names:
+            raise ValueError(f"tokens: no mark has {tokens} of them; name layers in layers=, which xr.layers lists")
+        return (OnGrid(function, tokens, names), names) if names else (function, None)
+    found = _named(function, wanted, marks, known)
+    for layer, shape in found.items():
+        if len(shape) == 3 != len(images.shape) and shape[1] != tokens.count:
+            raise ValueError(f"tokens: layer {layer!r} has {shape[1]} of them, and the grid says {tokens}")
+    return OnGrid(function, tokens, tuple(name for name in found if name != INPUT)), tuple(found)
 
 
 @lru_cache(maxsize=128)
