@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xrcam_jax.pictures import plot
     from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
     from xrcam_jax.pictures.read import load_images
+    from xrcam_jax.pictures.volumes import load_volume, save_volume
 
 __all__ = [
     "METHODS",
@@ -43,11 +44,13 @@ __all__ = [
     "list_models",
     "load_images",
     "load_model",
+    "load_volume",
     "lrp",
     "mark",
     "plot",
     "preprocess",
     "rules",
+    "save_volume",
     "seeds",
     "taps",
     "two_sided",
@@ -73,10 +76,12 @@ _LATER = {
     "list_models": "models",
     "load_images": "pictures.read",
     "load_model": "checkpoints.load",
+    "load_volume": "pictures.volumes",
     "mark": "marks",
     "plot": "pictures.plot",
     "preprocess": "pictures.preprocessing",
     "rules": "lrp.rules",
+    "save_volume": "pictures.volumes",
     "seeds": "lrp.seeds",
     "taps": "lrp.transform",
     "two_sided": "lrp.sides",
