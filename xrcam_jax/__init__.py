@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xrcam_jax.attribution.tokens import Tokens
     from xrcam_jax.checkpoints.load import load_model
     from xrcam_jax.explain import adapters, targets
     from xrcam_jax.explain.explainer import Explainer, attribute
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from xrcam_jax.pictures import plot
     from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
     from xrcam_jax.pictures.read import load_images
+    from xrcam_jax.pictures.volumes import load_volume, save_volume
 
 __all__ = [
     "METHODS",
@@ -32,6 +34,7 @@ __all__ = [
     "Explanation",
     "Preprocessing",
     "Taps",
+    "Tokens",
     "__version__",
     "adapters",
     "attribute",
@@ -43,12 +46,14 @@ __all__ = [
     "list_models",
     "load_images",
     "load_model",
+    "load_volume",
     "lrp",
     "mark",
     "mark_tokens",
     "plot",
     "preprocess",
     "rules",
+    "save_volume",
     "seeds",
     "taps",
     "targets",
@@ -65,6 +70,7 @@ _LATER = {
     "Explanation": "explain.explanation",
     "Preprocessing": "pictures.preprocessing",
     "Taps": "lrp.transform",
+    "Tokens": "attribution.tokens",
     "adapters": "explain.adapters",
     "attribute": "explain.explainer",
     "composites": "lrp.composites",
@@ -75,11 +81,13 @@ _LATER = {
     "list_models": "models",
     "load_images": "pictures.read",
     "load_model": "checkpoints.load",
+    "load_volume": "pictures.volumes",
     "mark": "marks",
     "mark_tokens": "marks",
     "plot": "pictures.plot",
     "preprocess": "pictures.preprocessing",
     "rules": "lrp.rules",
+    "save_volume": "pictures.volumes",
     "seeds": "lrp.seeds",
     "taps": "lrp.transform",
     "targets": "explain.targets",

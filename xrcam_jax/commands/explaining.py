@@ -152,7 +152,9 @@ def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] 
         raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
 
 
-def _explainer(model: Classifier | OnnxModel, options: argparse.Namespace, devices: Sequence[jax.Device]) -> xr.Explainer:
+def _explainer(
+    model: Classifier | OnnxModel, options: argparse.Namespace, devices: Sequence[jax.Device]
+) -> xr.Explainer:
     return xr.Explainer(
         model,
         methods=tuple(options.method),

@@ -12,8 +12,12 @@ from jaxtyping import PyTree
 
 from xrcam_jax.attribution.asked import Asked, described, explained_flags, explained_inputs, is_ids
 from xrcam_jax.attribution.case import INPUT, Function
+from xrcam_jax.attribution.on_grid import OnGrid
+from xrcam_jax.attribution.rollout import patch_grid
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
+from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.classes import class_count
+from xrcam_jax.explain.inputs import View
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.lrp.assignments import Composite
 from xrcam_jax.lrp.composites import deep_lift, gradient, relevance_cam
@@ -235,15 +239,26 @@ def _like(axes: int) -> str:
 
 def _check_axes(found: Mapping[str, Shape], inputs: Mapping[str, Any]) -> None:
     """Refuses layers that have no place for each place of the images, or for each of an embedding's tokens."""
-    axes = [_axes(a) for a in inputs.values()]
+    axes, images = [_axes(a) for a in inputs.values()], next(iter(inputs.values())).shape
     for layer, shape in found.items():
-        if len(shape) not in axes:
-            raise ValueError(f"layer {layer!r} must be {_like(axes[0])} for a map, has shape {shape}")
+        if layer not in inputs and len(shape) not in axes:
+            hint = _hint(shape[1], images[1:-1]) if len(shape) == 3 and len(images) > 3 else ""
+            raise ValueError(f"layer {layer!r} must be {_like(axes[0])} for a map, has shape {shape}{hint}")
 
 
 def _axes(a: Any) -> int:
     """Returns how many axes the layers have that lie where an input does."""
     return len(a.shape) + is_ids(a)
+
+
+def _hint(tokens: int, size: Shape) -> str:
+    """Suggests where tokens could lie; only who knows the model can say whether they do."""
+    try:
+        prefix, grid = patch_grid(tokens, size)
+    except NotImplementedError:
+        return "; if these are tokens, say where they lie by tokens=xr.Tokens(grid=..., prefix=...)"
+    guess = Tokens(grid, prefix)
+    return f"; if these are tokens, say where they lie, as tokens=xr.{guess!r} does for {guess}"
 
 
 def _with_places(name: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -253,6 +268,63 @@ def _with_places(name: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
         found = ", ".join(f"{layer} is {described(a)}" for layer, a in inputs.items())
         raise ValueError(f"{name} changes parts of pictures; {found}")
     return fitting
+
+
+def on_grid(
+    views: Mapping[str, View], tokens: Tokens, wanted: Sequence[str] | None, *, needed: bool
+) -> tuple[dict[str, View], tuple[str, ...] | None]:
+    """Returns a model whose layers of tokens are marks on their grid, and the names of these and the others wanted.
+
+    Args:
+      views: the model as functions of its explained inputs; the tokens lie in the first.
+      tokens: where the tokens lie.
+      wanted: names and globs of layers, and ``"input"``; by default all marks of tokens.
+      needed: whether a method needs a layer, so that there has to be one.
+
+    Raises:
+      ValueError: the grid has not as many axes as the images, a layer has another number of tokens, or the model does
+        not have it; or no layer is named or marked, and one is needed.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.tokens import Tokens
+      >>> from xrcam_jax.explain.inputs import views_of
+      >>> from xrcam_jax.explain.outline import on_grid, outline
+      >>> model = lambda images, parameters: xr.mark(images.reshape(1, 4, 3), "patches").mean(1)
+      >>> views, names = on_grid(views_of(model, (), jnp.ones((1, 2, 2, 3))), Tokens((2, 2)), None, needed=True)
+      >>> names, outline(*views["input"]).marks
+      (('patches',), {'patches': (1, 2, 2, 3)})
+    """
+    first = next(iter(views.values()))
+    axes = len(first.images.shape) - 2
+    if len(tokens.grid) != axes:
+        raise ValueError(
+            f"tokens: the grid {tokens.grid} has {len(tokens.grid)} axes, and images {first.images.shape} {axes}"
+        )
+    inputs = explained_inputs(first.images, first.parameters, first.function)
+    marks, known = outline(*first).marks, shapes((first.images, first.parameters))
+    if wanted is None:
+        names = tuple(name for name, shape in marks.items() if len(shape) == 3 and shape[1] == tokens.count)
+        if needed and not names:
+            raise ValueError(f"tokens: no mark has {tokens} of them; name layers in layers=, which xr.layers lists")
+        if not names:
+            return dict(views), None
+        found = {name: marks[name] for name in names}
+    else:
+        found = _named(first.function, wanted, marks, known)
+    for layer, shape in found.items():
+        if len(shape) == 3 != axes + 2 and shape[1] != tokens.count:
+            raise ValueError(f"tokens: layer {layer!r} has {shape[1]} of them, and the grid says {tokens}")
+    laid = tuple(name for name in found if name not in inputs)
+    return {name: view._replace(function=_laid(view.function, tokens, laid)) for name, view in views.items()}, (*found,)
+
+
+def _laid(function: Function, tokens: Tokens, layers: tuple[str, ...]) -> Function:
+    """Returns a model with marks of tokens on their grid; what is asked of it stays as it is."""
+    if isinstance(function, Asked):
+        return replace(function, model=OnGrid(function.model, tokens, layers))
+    return OnGrid(function, tokens, layers)
 
 
 @lru_cache(maxsize=128)
