@@ -194,8 +194,7 @@ def files_of(recording: Recording) -> list[Path]:
     if not recording.path.is_dir():
         return [recording.path]
     paths = [path for path in recording.path.iterdir() if path.name not in recording.without]
-    # Whether it is a file comes first: opening a pipe waits for somebody who writes into it.
-    pictures = [path for path in paths if not path.name.startswith(".") and path.is_file() and _is_picture(path)]
+    pictures = [path for path in paths if _is_picture(path) and not path.name.startswith(".") and path.is_file()]
     return sorted((path for path in pictures if not is_recording(path)), key=natural)
 
 
