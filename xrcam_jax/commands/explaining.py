@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -123,7 +123,8 @@ def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> J
     explain = _explainer(model, options, devices)
     if not automatic:
         return Job(options, explain, config, options.batch_size, pace)
-    batch_size = largest_batch_size(explain, config.input_size, len(devices), config.channels)
+    with _of_the_methods():
+        batch_size = largest_batch_size(explain, config.input_size, len(devices), config.channels)
     if is_first():
         print(f"batch size {batch_size}")
     return Job(options, explain, config, batch_size, pace)
@@ -168,6 +169,15 @@ def _explainer(
     )
 
 
+@contextmanager
+def _of_the_methods() -> Iterator[None]:
+    """Names the arguments where a method cannot be had at a layer, which shows when the network is traced."""
+    try:
+        yield
+    except (ValueError, NotImplementedError) as error:
+        raise CommandError(f"--method, --layers: {error}") from error
+
+
 def _bar(items: Iterable, total: int, name: str) -> Iterable:
     return tqdm(items, total=total, desc=name, unit="chunk", leave=False, disable=None)
 
@@ -209,7 +219,8 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
         size = max(size, len(batch))
         images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
         targets = None if options.target is None else np.full(size, options.target, np.int32)
-        e = job.explain(images, targets)
+        with _of_the_methods():
+            e = job.explain(images, targets)
         found = {method: maps(e, method) for method in options.method}
         order, arrays = {method: list(each) for method, each in found.items()}, (e.logits, e.targets, found)
         if not job.pace.first:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from xrcam_jax.pictures.pages import RGB, Grey, Page, Pages, PathLike, Refusal
-from xrcam_jax.pictures.signatures import format_of
+from xrcam_jax.pictures.signatures import check_file, format_of
 
 
 def read_rgb(path: PathLike, *, single: bool = False) -> RGB:
@@ -136,8 +136,7 @@ def opened(path: PathLike) -> Iterator[Pages]:
       ValueError: missing.png: no such file
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    check_file(path)
     try:
         reader = _reader(path)
         inner = reader.__enter__()
