@@ -23,6 +23,23 @@ REFERENCES = [
 ]
 #: Networks with the same tensors, whose manifest and drawn weights are those of the first.
 MOBILE = ("efficientnet_lite0", "tf_efficientnet_lite0")
+#: Token models and convolutional networks with references; DINOv2's have features in place of classes.
+MODELS = [
+    *((f"vit_{size}_patch16_224", 1000) for size in ("tiny", "small", "base")),
+    ("deit_tiny_patch16_224", 1000),
+    ("deit3_small_patch16_224", 1000),
+    ("vit_small_patch14_dinov2", 0),
+    ("vit_small_patch14_reg4_dinov2", 0),
+    ("swin_tiny_patch4_window7_224", 1000),
+    ("convnext_atto", 1000),
+    ("convnext_tiny", 1000),
+    ("efficientnet_b0", 1000),
+    ("mobilenetv3_large_100", 1000),
+    ("mobilenetv3_small_100", 1000),
+    ("densenet121", 1000),
+    ("vgg16", 1000),
+    ("vgg16_bn", 1000),
+]
 
 
 def manifest(name: str, num_classes: int = 1000) -> dict[str, tuple[int, ...]]:
@@ -46,6 +63,22 @@ def images() -> np.ndarray:
     """The pictures of all references: (2, 64, 64, 3) float32, as if preprocessed."""
     with np.load(DATA / "images.npz") as arrays:
         return arrays["images"].transpose(0, 2, 3, 1)
+
+
+def model_images(name: str) -> np.ndarray:
+    """The pictures of a network of ``MODELS``: of 224 pixels a side where timm fixes the size, else :func:`images`."""
+    fixed = name.startswith(("vit", "deit", "swin", "vgg"))
+    return seeded_images(3, 2, 224) if fixed else images()
+
+
+def model_state(name: str, num_classes: int) -> dict[str, np.ndarray]:
+    """The drawn weights of a network of ``MODELS``, DINOv2's for the pictures of :func:`model_images`."""
+    shapes = manifest(name, num_classes)
+    if "dinov2" in name:
+        _, tokens, width = shapes["pos_embed"]
+        # 37 x 37 patches of a picture of 518 pixels are 16 x 16 of one of 224.
+        shapes["pos_embed"] = (1, tokens - 37**2 + 16**2, width)
+    return drawn(shapes)
 
 
 def photographs(side: int = 224) -> np.ndarray:
