@@ -1,13 +1,27 @@
-"""Networks in Flax NNX, with timm's names and numbers: residual networks and EfficientNet-Lite.
+"""Networks in Flax NNX, with timm's names and numbers.
+
+Residual networks, EfficientNet and MobileNetV3, DenseNet and VGG.
 
 References:
-  he2015, he2016, xie2017, li2019, tan2019
+  he2015, he2016, xie2017, li2019, tan2019, howard2019, huang2017, simonyan2015
 """
 
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.create import create_model
+from xrcam_jax.models.densenet import DenseNet
 from xrcam_jax.models.efficientnet import EfficientNet
+from xrcam_jax.models.mobilenet import MobileNetV3
 from xrcam_jax.models.resnet import ResNet
 from xrcam_jax.models.specs import list_models
+from xrcam_jax.models.vgg import Vgg
 
-__all__ = ["Classifier", "EfficientNet", "ResNet", "create_model", "list_models"]
+__all__ = [
+    "Classifier",
+    "DenseNet",
+    "EfficientNet",
+    "MobileNetV3",
+    "ResNet",
+    "Vgg",
+    "create_model",
+    "list_models",
+]

@@ -33,6 +33,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "hard_sigmoid": jax.nn.hard_sigmoid,
     "hard_swish": jax.nn.hard_swish,
 }
+#: In what a convolutional network may differ from others of its name.
+CONVOLUTIONAL = frozenset({"global_pool", "act_layer", "output_stride", "in_channels"})
 POOLINGS = ("avg", "max", "avgmax", "catavgmax")
 OUTPUT_STRIDES = (32, 16, 8)
 CHANNELS = (3, 1)
