@@ -9,12 +9,18 @@ from jax.typing import DTypeLike
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.convnext import ConvNext
 from xrcam_jax.models.convnext_specs import ConvNextSpec
+from xrcam_jax.models.densenet import DenseNet
+from xrcam_jax.models.densenet_specs import DenseSpec
 from xrcam_jax.models.efficientnet import EfficientNet
+from xrcam_jax.models.mobile_specs import MobileSpec, MobileV3Spec
+from xrcam_jax.models.mobilenet import MobileNetV3
 from xrcam_jax.models.resnet import ResNet
-from xrcam_jax.models.specs import MobileSpec, Spec, find_spec
+from xrcam_jax.models.specs import Spec, find_spec
 from xrcam_jax.models.swin import SwinTransformer
 from xrcam_jax.models.swin_specs import SwinSpec
 from xrcam_jax.models.variant import PLAIN, Variant
+from xrcam_jax.models.vgg import Vgg
+from xrcam_jax.models.vgg_specs import VggSpec
 from xrcam_jax.models.vision_transformer import VisionTransformer
 from xrcam_jax.models.vit_specs import VitSpec
 
@@ -22,6 +28,9 @@ from xrcam_jax.models.vit_specs import VitSpec
 NETWORKS: dict[type, Callable[..., Classifier]] = {
     Spec: ResNet,
     MobileSpec: EfficientNet,
+    MobileV3Spec: MobileNetV3,
+    DenseSpec: DenseNet,
+    VggSpec: Vgg,
     VitSpec: VisionTransformer,
     SwinSpec: SwinTransformer,
     ConvNextSpec: ConvNext,
