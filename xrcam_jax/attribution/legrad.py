@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import Case, Function
-from xrcam_jax.attribution.rollout import patch_grid
+from xrcam_jax.attribution.rollout import check_weights, patch_grid
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.attribution.targets import over_targets
 from xrcam_jax.lrp import seeds
@@ -80,9 +80,7 @@ def _legrad(
 
 def _on_grid(gradients: list[Float[Array, "b *heads n n"]], size: tuple[int, int]) -> Float[Array, "b p q"]:
     """Returns the mean over layers, heads and queries, as a map of the patches."""
-    shapes = {g.shape[-2:] for g in gradients}
-    if len(shapes) > 1 or len({*next(iter(shapes))}) > 1:
-        raise NotImplementedError(f"attention must keep the tokens, found weights (queries, keys) {sorted(shapes)}")
+    check_weights(gradients)
     n = gradients[0].shape[-1]
     extra, (rows, columns) = patch_grid(n, size)
     keys = jnp.stack([g.reshape(len(g), -1, n).mean(1) for g in gradients]).mean(0)

@@ -4,6 +4,7 @@ References:
   chefer2021
 """
 
+from collections.abc import Sequence
 from math import isqrt
 
 import jax
@@ -66,9 +67,7 @@ def _chefer(
     if not found:
         raise NotImplementedError("the method chefer needs attention weights, and none were found outside of loops")
     (logits,), weights, pullback = tap_attention(closed, found, values)
-    shapes = {a.shape[-2:] for a in weights}
-    if len(shapes) > 1 or len({*next(iter(shapes))}) > 1:
-        raise NotImplementedError(f"attention must keep the tokens, found weights (queries, keys) {sorted(shapes)}")
+    check_weights(weights)
 
     def find(target: Int[Array, " b"]) -> Float[Array, "b p q"]:
         gradients = pullback([seeds.unit(logits, target)])
@@ -80,6 +79,29 @@ def _chefer(
         return _on_grid(rollout, (images.shape[1], images.shape[2]))
 
     return over_targets(find, targets, axis=1)
+
+
+def check_weights(weights: Sequence[Array]) -> None:
+    """Refuses attention that is not of all tokens to each other in every layer.
+
+    Args:
+      weights: of each layer, (examples, heads..., queries, keys). Windows look like heads, of which there are then not
+        as many in all layers.
+
+    Raises:
+      NotImplementedError: the shapes differ from layer to layer, or there are not as many queries as keys.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.rollout import check_weights
+      >>> check_weights([jnp.ones((1, 2, 5, 5))] * 3)
+    """
+    shapes = sorted({a.shape[1:] for a in weights}, key=str)
+    if len(shapes) > 1 or shapes[0][-2] != shapes[0][-1]:
+        raise NotImplementedError(
+            "attention must be of all tokens to each other, with as many heads in all layers; found weights "
+            f"(heads, queries, keys) {shapes}"
+        )
 
 
 def _on_grid(rollout: Float[Array, "b n n"], size: tuple[int, int]) -> Float[Array, "b p q"]:
