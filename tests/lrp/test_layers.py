@@ -324,6 +324,15 @@ def test_the_output_of_a_scope_is_the_last_value_that_depends_on_x_and_is_read_o
     close(taps.activations["whole numbers last"], 2 * jnp.sin(x) + 1, 1e-6)
 
 
+def test_a_scope_goes_on_when_a_function_that_is_traced_once_is_called_in_it_again():
+    """As means and activations are, in a module that has two of them."""
+    inner = jax.jit(jax.named_scope("inner")(jnp.sin))
+    found = xr.layers(jax.named_scope("block")(lambda x: inner(2 * inner(x))), jnp.ones(2))
+    scopes = [layer.name for layer in found.values() if layer.kind == "scope"]
+    assert scopes == ["block", "block/inner", "block/inner:2"]
+    assert found["block"].primitives == ("sin", "mul")
+
+
 def test_a_function_that_is_traced_once_and_called_twice_is_two_layers():
     inner = jax.jit(jax.named_scope("inner")(jnp.sin))
     found = xr.layers(lambda x: inner(inner(x)), jnp.ones(3))

@@ -4,6 +4,7 @@ References:
   chefer2021
 """
 
+from collections.abc import Sequence
 from math import isqrt
 
 import jax
@@ -75,14 +76,10 @@ def _chefer(
     if not found:
         raise NotImplementedError("the method chefer needs attention weights, and none were found outside of loops")
     (logits,), weights, pullback = tap_attention(closed, found, values)
-    shapes = {a.shape[-2:] for a in weights}
-    if len(shapes) > 1 or len({*next(iter(shapes))}) > 1:
-        raise NotImplementedError(f"attention must keep the tokens, found weights (queries, keys) {sorted(shapes)}")
+    check_weights(weights)
 
     n = weights[0].shape[-1]
-    if tokens is not None and n != tokens.count:
-        raise ValueError(f"tokens: there are {n} of them in the attention, and the grid says {tokens}")
-    places = patch_grid(n, images.shape[1:-1]) if tokens is None else (tokens.prefix, tokens.grid)
+    places = places_of(n, images.shape[1:-1], tokens)
 
     def find(target: Int[Array, " b"]) -> Float[Array, "b *grid"]:
         gradients = pullback([seeds.unit(logits, target)])
@@ -95,10 +92,58 @@ def _chefer(
     return over_targets(find, targets, axis=1)
 
 
+def check_weights(weights: Sequence[Array]) -> None:
+    """Refuses attention that is not of all tokens to each other in every layer.
+
+    Args:
+      weights: of each layer, (examples, heads..., queries, keys). Windows look like heads, of which there are then not
+        as many in all layers.
+
+    Raises:
+      NotImplementedError: the shapes differ from layer to layer, or there are not as many queries as keys.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.rollout import check_weights
+      >>> check_weights([jnp.ones((1, 2, 5, 5))] * 3)
+    """
+    shapes = sorted({a.shape[1:] for a in weights}, key=str)
+    if len(shapes) > 1 or shapes[0][-2] != shapes[0][-1]:
+        raise NotImplementedError(
+            "attention must be of all tokens to each other, with as many heads in all layers; found weights "
+            f"(heads, queries, keys) {shapes}"
+        )
+
+
 def _on_grid(rollout: Float[Array, "b n n"], extra: int, grid: tuple[int, ...]) -> Float[Array, "b *grid"]:
     """Returns what is read from the class token, or from all, as a map of the patches."""
     row = rollout[:, 0, extra:] if extra else rollout.mean(1)
     return row.reshape(-1, *grid)
+
+
+def places_of(count: int, size: tuple[int, ...], tokens: Tokens | None) -> tuple[int, tuple[int, ...]]:
+    """Returns how many tokens come before those of the patches, and the grid of the patches.
+
+    Args:
+      count: how many tokens there are.
+      size: height and width of the picture.
+      tokens: where they lie, if that was said.
+
+    Raises:
+      ValueError: there are not as many as was said.
+      NotImplementedError: nothing was said, and there is no such grid.
+
+    Example:
+      >>> from xrcam_jax.attribution.rollout import places_of
+      >>> from xrcam_jax.attribution.tokens import Tokens
+      >>> places_of(5, (8, 8), None), places_of(5, (8, 8), Tokens((1, 4), prefix=1))
+      ((1, (2, 2)), (1, (1, 4)))
+    """
+    if tokens is None:
+        return patch_grid(count, size)
+    if count != tokens.count:
+        raise ValueError(f"tokens: there are {count} of them in the attention, and the grid says {tokens}")
+    return tokens.prefix, tokens.grid
 
 
 def patch_grid(tokens: int, size: tuple[int, ...]) -> tuple[int, tuple[int, int]]:

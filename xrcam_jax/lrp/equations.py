@@ -46,6 +46,7 @@ class Equation:
       bodies: the programs inside, if it is a loop, a branch, remat, or a function with a derivative of its own.
       place: where it stands in the jaxpr.
       inserted: whether it was put in when the jaxpr was flattened.
+      stacks: the named scopes around the call at each level of ``place.path``, and at last around the equation.
     """
 
     eqn: JaxprEqn
@@ -56,6 +57,13 @@ class Equation:
     bodies: tuple["Program", ...] = ()
     place: Place = Place()
     inserted: bool = False
+    stacks: tuple[Any, ...] = ()
+
+    def scopes_shared_with(self, other: Place) -> int:
+        """Returns how many of the scopes around it are around two calls by which the same equation is at two places."""
+        here = enumerate(zip(self.place.path, other.path, strict=False))
+        apart = next((level for level, (one, two) in here if one != two), len(self.stacks) - 1)
+        return len(jaxprs.scopes(self.stacks[apart]))
 
     @property
     def primitive(self) -> str:

@@ -25,18 +25,20 @@ source_info_util.register_exclusion(__file__)
 
 @dataclass(frozen=True)
 class _Around:
-    """Holds what is around an equation: the named scopes, the user's line, its place, and whether it is put in."""
+    """Holds what is around an equation: scopes, also those at each level of calls, the user's line, and its place."""
 
     name_stack: Any
     source: str = ""
     place: Place = field(default_factory=Place)
     inserted: bool = False
+    stacks: tuple[Any, ...] = ()
 
     def within(self, eqn: JaxprEqn, position: int) -> "_Around":
         """Returns what is around an equation of the jaxpr that this is around, with the equation's own place."""
         stack = self.name_stack + eqn.source_info.name_stack
         source = source_info_util.summarize(eqn.source_info) or self.source
-        return _Around(stack, source, Place((*self.place.path, position), self.place.turns), self.inserted)
+        place = Place((*self.place.path, position), self.place.turns)
+        return _Around(stack, source, place, self.inserted, (*self.stacks, stack))
 
 
 class _Flattener:
@@ -111,6 +113,7 @@ class _Flattener:
             bodies=bodies,
             place=here.place,
             inserted=here.inserted,
+            stacks=here.stacks,
         )
         self.equations.append(found)
         return outputs

@@ -61,7 +61,7 @@ class _Scope:
       name: its name, with those of the scopes around it.
       level: where it was entered.
       positions: of its equations at that level.
-      equations: these equations, which would come again if it was entered again.
+      equations: the places of these equations, which would come again if it was entered again.
       primitives: what is in it, also further down, each once and in order.
       names: how often each name was given inside.
     """
@@ -69,7 +69,7 @@ class _Scope:
     name: str
     level: "_Level"
     positions: list[int] = field(default_factory=list)
-    equations: set[int] = field(default_factory=set)
+    equations: dict[int, Place] = field(default_factory=dict)
     primitives: dict[str, None] = field(default_factory=dict)
     names: Counter[str] = field(default_factory=Counter)
 
@@ -184,19 +184,21 @@ class _Finder:
     def enter(self, level: _Level, position: int, equation: Equation, root: _Scope) -> list[_Scope]:
         """Returns the scopes around an equation, the outermost first, after those that are new were entered."""
         around = [root]
-        for name, number in jaxprs.scopes(equation.name_stack):
+        for depth, (name, number) in enumerate(jaxprs.scopes(equation.name_stack)):
             # The first part of a name such as blocks/1 is no entry of a scope. It goes on after a remat.
             here, at = (level, position) if number else level.up_to(around[-1].level, position)
             key = (around[-1], name, number)
             scope = here.scopes.get(key)
-            # A function under jax.jit is traced once. Where it is called again, its equations come again.
-            if scope is None or (number and scope.level is level and id(equation.eqn) in scope.equations):
+            # A function under jax.jit is traced once. Where it is called again, its equations come again, and with them
+            # the scopes inside it.
+            again = scope and number and scope.level is level and scope.equations.get(id(equation.eqn))
+            if scope is None or (again and depth >= equation.scopes_shared_with(again)):
                 scope = here.scopes[key] = _Scope(around[-1].child(name), here)
                 here.entered.append(scope)
                 self.order.append(scope.name)
             if scope.level is here:
                 scope.positions.append(at)
-                scope.equations.add(id(equation.eqn))
+                scope.equations[id(equation.eqn)] = equation.place
             around.append(scope)
         return around
 
