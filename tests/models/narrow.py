@@ -1,6 +1,5 @@
 """Stand-ins for the convolutional networks: as deep as it takes to have every kind of layer, a few channels wide."""
 
-import jax
 import numpy as np
 import pytest
 from flax import nnx
@@ -30,6 +29,7 @@ NARROW = {
     "densenet_narrow": DenseSpec((1, 2, 2, 2), 4, ""),
     "efficientnet_narrow": MobileSpec(STAGES, False, "", Preprocessing(), "silu", SIGMOID, 8, 32),
     "mobilenetv3_narrow": MobileV3Spec(STAGES, False, "", Preprocessing(), "hard_swish", HARD, 8, 32, 16),
+    "mobilenetv3_tensorflow": MobileV3Spec(STAGES, True, "", Preprocessing(), "hard_swish", HARD, 8, 32, 16),
 }
 
 

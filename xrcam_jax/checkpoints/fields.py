@@ -34,7 +34,8 @@ OWN = frozenset({"digest", "state", "frames"})
 VARIANT = frozenset({"global_pool", "act_layer", "output_stride", "in_chans", "num_classes"})
 #: Arguments that have a part in training only.
 TRAINING = frozenset(
-    "drop_rate drop_path_rate drop_block_rate drop_connect_rate zero_init_last bn_momentum".split()  # noqa: SIM905
+    "drop_rate drop_path_rate drop_block_rate drop_connect_rate proj_drop_rate zero_init_last bn_momentum "  # noqa: SIM905
+    "memory_efficient".split()
 )
 #: Arguments with the only value that the networks here have.
 NEUTRAL = {

@@ -46,6 +46,7 @@ def create_model(
       name: one of :func:`xrcam_jax.list_models`.
       num_classes: number of logits; 1 for a network that decides between two classes (:mod:`xrcam_jax.classes`).
       dropout_rate: share of the activations that dropout sets to zero after each block, in training mode; in [0, 1).
+        In DenseNet that is after each layer of a block, in VGG after both hidden layers of the head.
       global_pool: ``"avg"``, ``"max"``, ``"avgmax"`` or ``"catavgmax"``: what is made of the last layer's places.
       act_layer: the activation in the place of the network's own, by timm's name, such as ``"silu"``.
       output_stride: 32, 16 or 8: how many pixels apart the places of the last layer lie.

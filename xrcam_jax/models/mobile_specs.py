@@ -109,7 +109,7 @@ class MobileSpec:
 
     @property
     def marks(self) -> tuple[str | None, ...]:
-        """Returns the mark of each stage: the last with a quarter, an eighth, a sixteenth of the picture's side has one."""
+        """Returns each stage's mark; the last of a quarter, an eighth and a sixteenth of the picture's side has one."""
         reached = list(accumulate(self.strides, mul, initial=2))[1:]
         halved = [stride > 1 for stride in self.strides[1:]]
         last = [i for i, ends in enumerate(halved) if ends and reached[i] > 2]
