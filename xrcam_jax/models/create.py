@@ -58,6 +58,7 @@ def create_model(
         default as many as the checkpoint of this name has: 1000, or none of a network that was trained without classes,
         which then returns its features.
       dropout_rate: share of the activations that dropout sets to zero after each block, in training mode; in [0, 1).
+        In DenseNet that is after each layer of a block, in VGG after both hidden layers of the head.
       global_pool: ``"avg"``, ``"max"``, ``"avgmax"`` or ``"catavgmax"``: what is made of the last layer's places; or
         ``"token"``, the default of vision transformers, for their class token.
       act_layer: the activation in the place of the network's own, by timm's name, such as ``"silu"``.

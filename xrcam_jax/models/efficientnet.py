@@ -155,7 +155,7 @@ class EfficientNet(Classifier):
                 stride, first, features = 1, dilation, stage.features
             self.blocks.append(blocks)
         self.head = Unit(features, spec.head, act=act, **options)
-        self.marked = spec.marked
+        self.marks = spec.marks
         self.dropout = nnx.Dropout(dropout_rate, rngs=rngs if dropout_rate else None)
         self.make_classifier(spec.head * (2 if variant.global_pool == "catavgmax" else 1), rngs)
 
@@ -166,10 +166,10 @@ class EfficientNet(Classifier):
     def logits(self, x: Float[Array, "b h w c"], rngs: nnx.Rngs | None) -> Float[Array, "b n"]:
         """Computes the logits of pictures that are known to be some."""
         y = scoped("stem", self.stem, x)
-        for i, blocks in enumerate(self.blocks):
+        for i, (blocks, name) in enumerate(zip(self.blocks, self.marks, strict=True)):
             for j, block in enumerate(blocks):
                 y = self.dropout(scoped(f"blocks/{i}/{j}", block, y), rngs=rngs)
-            y = mark(y, self.marked[i]) if i in self.marked else y
+            y = y if name is None else mark(y, name)
         y = mark(scoped("head", self.head, y), "layer4")
         return self.classify(pool(y, self.variant.global_pool))
 

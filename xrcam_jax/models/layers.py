@@ -85,7 +85,7 @@ class Conv(nnx.Module):
         y = self.convolve(x, self.kernel[...].astype(x.dtype))
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
-    def convolve(self, x: Float[Array, "b h w i"], kernel: Float[Array, "p q k o"]) -> Float[Array, "b p q o"]:
+    def convolve(self, x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw k o"]) -> Float[Array, "b p q o"]:
         """Convolves by the formulation that is made for the size of the kernel."""
         if kernel.shape[:2] == (1, 1) and self.groups == 1:
             return pointwise_conv(x, kernel, stride=self.stride)

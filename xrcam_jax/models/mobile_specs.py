@@ -110,11 +110,12 @@ class MobileSpec:
         return tuple(stage.stride for stage in self.stages)
 
     @property
-    def marked(self) -> dict[int, str]:
-        """Returns the marks of stages: of the last with a quarter, an eighth and a sixteenth of the picture's side."""
-        reached = accumulate(self.strides, mul, initial=2)
-        last = [i for i, pixels in enumerate(list(reached)[1:-1]) if pixels > 2 and self.strides[i + 1] > 1]
-        return {i: f"layer{n}" for n, i in enumerate(last, 1)}
+    def marks(self) -> tuple[str | None, ...]:
+        """Returns each stage's mark; the last of a quarter, an eighth and a sixteenth of the picture's side has one."""
+        reached = list(accumulate(self.strides, mul, initial=2))[1:]
+        halved = [stride > 1 for stride in self.strides[1:]]
+        last = [i for i, ends in enumerate(halved) if ends and reached[i] > 2]
+        return tuple(f"layer{last.index(i) + 1}" if i in last else None for i in range(len(self.stages)))
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ References:
   simonyan2015
 """
 
-from functools import partial
-
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -27,6 +25,8 @@ from xrcam_jax.ops.max_pool import max_pool
 SEEN = 7
 #: The least side of a picture, which is halved five times.
 LEAST = 32
+#: Marks of all stages but the first.
+STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class Vgg(Classifier):
@@ -60,9 +60,10 @@ class Vgg(Classifier):
                     self.features.append(batch_norm(planes, **options))
                 self.features.append(nnx.relu)
                 features = planes
-            ends.append(len(self.features))
-            self.features.append(partial(max_pool, window=2, stride=2, padding=0))
-        self.marked = {end: f"layer{i}" for i, end in enumerate(ends) if i > 0}
+            self.features.append(_halved)
+            ends.append(len(self.features) - 1)
+        # The first halving has no mark.
+        self.marks = tuple(zip(ends[1:], STAGES, strict=True))
         self.pre_logits = nnx.Dict(
             fc1=Conv(features, spec.hidden, SEEN, padding=0, bias=True, **options),
             fc2=Conv(spec.hidden, spec.hidden, 1, bias=True, **options),
@@ -75,14 +76,19 @@ class Vgg(Classifier):
         """Computes the logits of pictures that are known to be some."""
         if min(x.shape[1:3]) < LEAST:
             raise ValueError(f"{self.name} takes pictures of {LEAST} x {LEAST} pixels or more, got shape {x.shape}")
-        y = x
+        y, marks = x, dict(self.marks)
         for i, layer in enumerate(self.features):
             # Norms compute in the dtype of their parameters.
             y = scoped(f"features/{i}", layer, y).astype(x.dtype)
-            y = mark(y, self.marked[i]) if i in self.marked else y
+            y = mark(y, marks[i]) if i in marks else y
         y = nnx.relu(scoped("pre_logits/fc1", self.pre_logits.fc1, widened(y)))
         y = nnx.relu(scoped("pre_logits/fc2", self.pre_logits.fc2, self.dropout(y, rngs=rngs)))
         return scoped("fc", self.fc, self.dropout(pool(y, self.variant.global_pool), rngs=rngs))
+
+
+def _halved(x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
+    """Takes the maximum of four places."""
+    return max_pool(x, window=2, stride=2, padding=0)
 
 
 def widened(x: Float[Array, "b h w c"]) -> Float[Array, "b p q c"]:
