@@ -228,8 +228,8 @@ class Results:
         found = predicted, label, f"{score:.6f}", target, f"{result.probability(target):.6f}"
         facts, box = picture.facts, picture.seen(self.config)
         row = _row((str(picture.source), picture.name, *found, facts.depth, facts.pages, facts.window, *box))
-        if (found := slice_of(picture, self.config)) is not None:
-            self._slices.append((picture.number, found))
+        if (place := slice_of(picture, self.config)) is not None:
+            self._slices.append((picture.number, place))
         if self._together > 1:
             self._rows.append((picture.number, row))
         self._append(row)
