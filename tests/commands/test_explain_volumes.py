@@ -7,6 +7,7 @@ import pytest
 from tests.commands.test_explain import explain, names, pretend
 from tests.pictures.test_volumes import AFFINES
 from xrcam_jax.commands.volumes import placed
+from xrcam_jax.pictures import volumes
 from xrcam_jax.pictures.preprocessing import Preprocessing, crop_box, exact_box
 from xrcam_jax.pictures.read import load_images
 
@@ -28,9 +29,9 @@ def test_maps_lie_where_the_scan_lies(tmp_path, pretend, name):
     source.header["descrip"] = b"Jane Doe"
     nib.save(source, scan)
     assert explain(tmp_path, scan, "--layers", "layer4") == 0
-    volumes = tmp_path / "out" / "volumes"
-    assert names(volumes) == ["scan.png", *(f"xrelevance_cam/{each}/scan.nii.gz" for each in ("aggregate", "layer4"))]
-    written = nib.load(volumes / "xrelevance_cam/layer4/scan.nii.gz")
+    out = tmp_path / "out" / "volumes"
+    assert names(out) == ["scan.png", *(f"xrelevance_cam/{each}/scan.nii.gz" for each in ("aggregate", "layer4"))]
+    written = nib.load(out / "xrelevance_cam/layer4/scan.nii.gz")
     np.testing.assert_array_equal(written.affine, nib.load(scan).affine)
     assert (written.shape, bytes(written.header["descrip"])) == (shape, bytes(80))
     found = written.get_fdata()
@@ -54,6 +55,17 @@ def test_slices_that_are_left_out_have_nothing_and_other_pictures_no_volume(tmp_
     assert [bool(found[..., z, t].any()) for t in range(2) for z in range(2)] == [True, False, False, True]
     (picture,) = load_images(tmp_path / "out/volumes/scan.png")
     assert picture.shape[1] > picture.shape[0] * 0.5
+
+
+def test_a_volume_that_cannot_be_put_together_is_named(tmp_path, pretend, monkeypatch, capsys):
+    def full(path, stored, header):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(volumes, "write_volume", full)
+    nib.save(nib.Nifti1Image(bright((34, 34, 2), (17, 17, 0)), np.eye(4)), tmp_path / "scan.nii")
+    assert explain(tmp_path, tmp_path / "scan.nii", "--layers", "layer4") == 1
+    assert f"{tmp_path / 'scan.nii'}: its maps are not put together (no room); those of its" in capsys.readouterr().err
+    assert (tmp_path / "out/maps/scan#2.npz").exists()
 
 
 def test_each_value_lies_at_the_centre_of_its_part():

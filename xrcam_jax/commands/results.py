@@ -177,7 +177,7 @@ class Results:
         rows, slices = (sorted(each for part in parts for each in part[index]) for index in (0, 1))
         if self._together > 1:
             write_whole(self.folder / SUMMARY, "".join([_row((*COLUMNS, *BOX)), *(row for _, row in rows)]).encode())
-        write_volumes(self.folder, [Slice(*each) for _, each in slices])
+        write_volumes(self.folder, [Slice(*each) for _, each in slices], self._report)
 
     def _write(self, picture: Picture, result: Result) -> None:
         height, width = picture.pixels.shape[:2]

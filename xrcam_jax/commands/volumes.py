@@ -5,7 +5,7 @@ where the scan lies; and a sheet shows slices of it, a row per method.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +58,7 @@ def _is_volume(path: Path) -> bool:
         return False
 
 
-def write_volumes(folder: Path, slices: Iterable[Slice]) -> None:
+def write_volumes(folder: Path, slices: Iterable[Slice], report: Callable[[str], None]) -> None:
     """Writes the volumes and the sheets of all slices whose maps a folder has.
 
     Voxels that the network was not shown have the value 0.
@@ -66,6 +66,7 @@ def write_volumes(folder: Path, slices: Iterable[Slice]) -> None:
     Args:
       folder: of the results.
       slices: in the order in which they were explained.
+      report: called with a line that names each volume that is left out, because it has changed or is too large.
 
     Raises:
       OSError: a file cannot be written.
@@ -75,7 +76,11 @@ def write_volumes(folder: Path, slices: Iterable[Slice]) -> None:
         by_source[each.source].append(each)
     names = UniqueNames()
     for source, found in by_source.items():
-        _write(folder, names.take(found[0].name.partition("#")[0], "picture"), Path(source), found)
+        name = names.take(found[0].name.partition("#")[0], "picture")
+        try:
+            _write(folder, name, Path(source), found)
+        except (MemoryError, ValueError) as error:
+            report(f"{source}: its maps are not put together ({error}); those of its slices are there")
 
 
 def _write(folder: Path, name: str, source: Path, slices: Sequence[Slice]) -> None:
