@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -67,7 +67,7 @@ def opened(path: Path) -> Iterator[Pages]:
 
 
 @contextmanager
-def opened_header(path: Path) -> Iterator[tuple[BinaryIO, nib.Nifti1Header]]:
+def opened_header(path: Path) -> Iterator[tuple[IO[bytes], nib.Nifti1Header]]:
     """Opens a NIfTI file and reads its header.
 
     Args:
@@ -94,7 +94,8 @@ def opened_header(path: Path) -> Iterator[tuple[BinaryIO, nib.Nifti1Header]]:
     with path.open("rb") as plain:
         compressed = plain.read(2) == b"\x1f\x8b"
         plain.seek(0)
-        with gzip.GzipFile(fileobj=plain) if compressed else path.open("rb") as stream:
+        unpacked: IO[bytes] = gzip.GzipFile(fileobj=plain) if compressed else path.open("rb")  # type: ignore[assignment]
+        with unpacked as stream:
             header = _header(stream.read(540))
             shape = header.get_data_shape()
             check_size(*shape[:2])

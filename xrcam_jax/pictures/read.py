@@ -62,7 +62,8 @@ class Picture:
 
     def seen_exactly(self, config: Preprocessing) -> tuple[float, float, float, float]:
         """Returns top, left, bottom and right of what a network sees, without rounding to whole pixels."""
-        box = exact_box(*self.shown.shape[:2], config)
+        height, width = self.shown.shape[:2]
+        box = exact_box(height, width, config)
         top, left = (0, 0) if self.view is None else (self.view.top, self.view.left)
         return box[0] + top, box[1] + left, box[2] + top, box[3] + left
 
