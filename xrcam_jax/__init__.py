@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xrcam_jax.attribution.tokens import Tokens
     from xrcam_jax.checkpoints.load import load_model
     from xrcam_jax.explain import adapters, targets
     from xrcam_jax.explain.explainer import Explainer, attribute
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from xrcam_jax.pictures import plot
     from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
     from xrcam_jax.pictures.read import load_images
+    from xrcam_jax.pictures.volumes import load_volume, save_volume
 
 __all__ = [
     "METHODS",
@@ -31,6 +33,7 @@ __all__ = [
     "Explanation",
     "Preprocessing",
     "Taps",
+    "Tokens",
     "__version__",
     "adapters",
     "attribute",
@@ -41,11 +44,13 @@ __all__ = [
     "list_models",
     "load_images",
     "load_model",
+    "load_volume",
     "lrp",
     "mark",
     "plot",
     "preprocess",
     "rules",
+    "save_volume",
     "seeds",
     "taps",
     "targets",
@@ -62,6 +67,7 @@ _LATER = {
     "Explanation": "explain.explanation",
     "Preprocessing": "pictures.preprocessing",
     "Taps": "lrp.transform",
+    "Tokens": "attribution.tokens",
     "adapters": "explain.adapters",
     "attribute": "explain.explainer",
     "composites": "lrp.composites",
@@ -71,10 +77,12 @@ _LATER = {
     "list_models": "models",
     "load_images": "pictures.read",
     "load_model": "checkpoints.load",
+    "load_volume": "pictures.volumes",
     "mark": "marks",
     "plot": "pictures.plot",
     "preprocess": "pictures.preprocessing",
     "rules": "lrp.rules",
+    "save_volume": "pictures.volumes",
     "seeds": "lrp.seeds",
     "taps": "lrp.transform",
     "targets": "explain.targets",

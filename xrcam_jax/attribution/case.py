@@ -11,6 +11,7 @@ from jaxtyping import Array, Int, PyTree, Shaped
 from xrcam_jax.attribution.asked import INPUT as INPUT
 from xrcam_jax.attribution.asked import explained_flags, is_value
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
+from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.lrp.cut import Cut, cut
 from xrcam_jax.runtime.compiling import compiled
 
@@ -51,6 +52,7 @@ class Case:
         :data:`xrcam_jax.attribution.chunks.MEMORY` of each device.
       progress: is told of long loops.
       random_seed: of all that is random.
+      tokens: where the tokens of a transformer lie in the images, a :class:`xrcam_jax.Tokens`, if that was said.
     """
 
     function: Function
@@ -60,6 +62,7 @@ class Case:
     chunk_size: int | None = None
     progress: Progress = no_progress
     random_seed: int = 0
+    tokens: Tokens | None = None
 
     @property
     def outputs(self) -> int:

@@ -12,13 +12,15 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from xrcam_jax.attribution.asked import Asked, is_ids, is_value
 from xrcam_jax.attribution.case import Case, Function, Progress, no_progress
+from xrcam_jax.attribution.on_grid import OnGrid
+from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.explanation import Explanation, Shown, collect
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.inputs import View, check_finite, checked_inputs, is_tree, laid, shown_by_size, views_of
 from xrcam_jax.explain.kinds import Found, Kind
 from xrcam_jax.explain.methods import configure
-from xrcam_jax.explain.outline import count_classes, layers_of
+from xrcam_jax.explain.outline import count_classes, layers_of, on_grid
 from xrcam_jax.explain.passes import Request, requests, single_pass
 from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.runtime.compiling import compiled
@@ -59,6 +61,8 @@ class Explainer:
       target: what is explained if a call does not say it, see :meth:`__call__`.
       explain: the names of the inputs that are explained, of a model of several: ``"image"`` of a dictionary, ``"0"``
         of a tuple. By default all pictures among them. Each is a layer, ``"input.image"``, and ``"input"`` means all.
+      tokens: where the tokens of a transformer's layers (b, n, k) lie in the images, so that these count as layers
+        (b, h, w, k); see :class:`xrcam_jax.Tokens`.
       devices: each batch is laid across them, e.g. ``jax.local_devices()``; the default one by default. Images that
         lie across devices already, along the first axis of a mesh, are explained where they are, without this.
 
@@ -92,6 +96,7 @@ class Explainer:
         random_seed: int = 0,
         target: Callable | None = None,
         explain: Sequence[str] | None = None,
+        tokens: Tokens | None = None,
         devices: Sequence[jax.Device] | None = None,
     ):
         self.methods = (methods,) if isinstance(methods, str) else tuple(methods)
@@ -106,6 +111,7 @@ class Explainer:
         self.relu, self.check_finite = relu, check_finite
         self.chunk_size, self.progress, self.random_seed = chunk_size, progress, random_seed
         self.target, self.explained = target, (explain,) if isinstance(explain, str) else explain and tuple(explain)
+        self.tokens = tokens
         self._function, self.parameters = as_function(model)
         self._mesh = None if devices is None else data_mesh(devices)
         if self._mesh is not None:
@@ -183,9 +189,10 @@ class Explainer:
         """
         target = self._asked(target, targets, top_k)
         views = views_of(self._function, parameters, images, self.explained, target)
-        function, images, parameters = first = next(iter(views.values()))
         kinds = {name: self.kinds[name] for name in (self.methods if methods is None else methods)}
-        layers = {name: layers_of(name, kind, self.layers, *first) for name, kind in kinds.items()}
+        views, wanted = self._on_grid(views, kinds, parameters, images, target)
+        function, images, parameters = first = next(iter(views.values()))
+        layers = {name: layers_of(name, kind, wanted, *first) for name, kind in kinds.items()}
         single = targets.ndim == 1 if targets is not None else top_k is None
         if targets is not None:
             targets = jnp.asarray(targets)[:, None] if single else jnp.asarray(targets)
@@ -211,6 +218,21 @@ class Explainer:
                 raise
             raise ValueError(f"{_WANTED}, such as the model takes; of shape {shape} it says: {error}") from error
 
+    def _on_grid(
+        self, views: dict[str, View], kinds: Mapping[str, Kind], parameters: PyTree, images: Inputs, target: Any
+    ) -> tuple[dict[str, View], Sequence[str] | None]:
+        """Returns the views of a model whose layers of tokens lie on their grid, if that was said; and the layers."""
+        if self.tokens is None:
+            return views, self.layers
+        needed = any(kind.where == "marks" for kind in kinds.values())
+        first = next(iter(views.values()))
+        on, wanted = on_grid(first.function, self.tokens, self.layers, first.images, first.parameters, needed=needed)
+        if not isinstance(on, OnGrid):
+            return views, wanted
+        # The inputs are marked outside of the model.
+        function = OnGrid(self._function, self.tokens, tuple(name for name in on.layers if name not in views))
+        return views_of(function, parameters, images, self.explained, target), wanted
+
     def _asked(self, target: Callable | None, targets: Any, top_k: int | None) -> Callable | None:
         """Returns the target of a call: the Explainer's own, unless the call says what is explained."""
         return self.target if target is None and targets is None and top_k is None else target
@@ -223,8 +245,8 @@ class Explainer:
         for name, (function, images, parameters) in views.items():
             here = tuple(layer for layer in layers if layer == name or (layer not in views and name == first))
             if here:
-                given = function, parameters, images, targets
-                found |= kind.run(Case(*given, self.chunk_size, self.progress, self.random_seed), here)
+                given = function, parameters, images, targets, self.chunk_size, self.progress, self.random_seed
+                found |= kind.run(Case(*given, self.tokens), here)
         return shown_by_size(found, views[first].sizes, relu=self.relu, channels=kind.channels)
 
     def _checked(self, images: Inputs) -> PyTree:
@@ -296,6 +318,7 @@ def attribute(
     chunk_size: int | None = None,
     progress: Progress = no_progress,
     random_seed: int = 0,
+    tokens: Tokens | None = None,
     **options: Any,
 ) -> Explanation:
     """Explains a batch by one method: ``Explainer(model, method, layers, ...)(images, targets)``.
@@ -315,6 +338,7 @@ def attribute(
       chunk_size: see :class:`Explainer`.
       progress: see :class:`Explainer`.
       random_seed: see :class:`Explainer`.
+      tokens: see :class:`Explainer`.
       **options: the method's own, e.g. ``samples=50``, or of LRP ``composite=xr.composites.epsilon_plus()`` and
         ``seed=xr.seeds.clrp_zero_sum``.
 
@@ -344,5 +368,6 @@ def attribute(
         progress=progress,
         random_seed=random_seed,
         explain=explain,
+        tokens=tokens,
     )
     return explainer(images, targets, top_k=top_k, target=target)

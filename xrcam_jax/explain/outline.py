@@ -12,7 +12,10 @@ from jaxtyping import PyTree
 
 from xrcam_jax.attribution.asked import Asked, described, explained_flags, explained_inputs, is_ids
 from xrcam_jax.attribution.case import INPUT, Function
+from xrcam_jax.attribution.on_grid import OnGrid
+from xrcam_jax.attribution.rollout import patch_grid
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
+from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.classes import class_count
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.lrp.assignments import Composite
@@ -203,7 +206,7 @@ def layers_of(
     )
     if kind.where == "input":
         return tuple(here) or _with_places(name, inputs)
-    _check_axes(found, inputs)
+    _check_axes(found, inputs, "a map")
     if kind.changes_input and is_ids(images):
         raise ValueError(f"{name} changes pictures, and the model gets token ids, {described(images)}")
     if kind.where == "both":
@@ -214,7 +217,7 @@ def layers_of(
     if wanted and not found:
         raise ValueError(f"{name} needs a layer of activations, not the input")
     found = found or marks or _chosen(function, known)
-    _check_axes(found, inputs)
+    _check_axes(found, inputs, "a class activation map")
     layers = tuple(found)
     if not kind.behind_pooling:
         return layers
@@ -233,17 +236,13 @@ def _like(axes: int) -> str:
     return f"({', '.join(('b', *space, 'k'))})"
 
 
-def _check_axes(found: Mapping[str, Shape], inputs: Mapping[str, Any]) -> None:
-    """Refuses layers that have no place for each place of the images, or for each of an embedding's tokens."""
-    axes = [_axes(a) for a in inputs.values()]
+def _check_axes(found: Mapping[str, Shape], inputs: Mapping[str, Any], what: str) -> None:
+    """Refuses layers that do not lie in the space of an input, or where the tokens of an embedding are."""
+    axes, images = [len(a.shape) + is_ids(a) for a in inputs.values()], next(iter(inputs.values())).shape
     for layer, shape in found.items():
         if len(shape) not in axes:
-            raise ValueError(f"layer {layer!r} must be {_like(axes[0])} for a map, has shape {shape}")
-
-
-def _axes(a: Any) -> int:
-    """Returns how many axes the layers have that lie where an input does."""
-    return len(a.shape) + is_ids(a)
+            hint = _hint(shape[1], images[1:-1]) if len(shape) == 3 else ""
+            raise ValueError(f"layer {layer!r} must be {_like(axes[0])} for {what}, has shape {shape}{hint}")
 
 
 def _with_places(name: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -253,6 +252,62 @@ def _with_places(name: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
         found = ", ".join(f"{layer} is {described(a)}" for layer, a in inputs.items())
         raise ValueError(f"{name} changes parts of pictures; {found}")
     return fitting
+
+
+def _hint(tokens: int, size: Shape) -> str:
+    """Suggests where tokens could lie; only who knows the model can say whether they do."""
+    try:
+        prefix, grid = patch_grid(tokens, size)
+    except NotImplementedError:
+        return "; if these are tokens, say where they lie by tokens=xr.Tokens(grid=..., prefix=...)"
+    guess = Tokens(grid, prefix)
+    return f"; if these are tokens, say where they lie, as tokens=xr.{guess!r} does for {guess}"
+
+
+def on_grid(
+    function: Function, tokens: Tokens, wanted: Sequence[str] | None, images: Any, parameters: PyTree, *, needed: bool
+) -> tuple[Function, tuple[str, ...] | None]:
+    """Returns a model whose layers of tokens are marks on their grid, and the names of these and the others wanted.
+
+    Args:
+      function: the model.
+      tokens: where the tokens lie.
+      wanted: names and globs of layers, and ``"input"``; by default all marks of tokens.
+      images: a batch, of which only shape and dtype count.
+      parameters: of the model, likewise.
+      needed: whether a method needs a layer, so that there has to be one.
+
+    Raises:
+      ValueError: the grid has not as many axes as the images, a layer has another number of tokens, or the model does
+        not have it; or no layer is named or marked, and one is needed.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.attribution.tokens import Tokens
+      >>> from xrcam_jax.explain.outline import on_grid, outline
+      >>> model = lambda images, parameters: xr.mark(images.reshape(1, 4, 3), "patches").mean(1)
+      >>> images = jnp.ones((1, 2, 2, 3))
+      >>> laid, names = on_grid(model, Tokens((2, 2)), None, images, (), needed=True)
+      >>> names, outline(laid, images, ()).marks
+      (('patches',), {'patches': (1, 2, 2, 3)})
+    """
+    axes = len(images.shape) - 2
+    if len(tokens.grid) != axes:
+        raise ValueError(
+            f"tokens: the grid {tokens.grid} has {len(tokens.grid)} axes, and images {images.shape} {axes}"
+        )
+    marks, known = outline(function, images, parameters).marks, shapes((images, parameters))
+    if wanted is None:
+        names = tuple(name for name, shape in marks.items() if len(shape) == 3 and shape[1] == tokens.count)
+        if needed and not names:
+            raise ValueError(f"tokens: no mark has {tokens} of them; name layers in layers=, which xr.layers lists")
+        return (OnGrid(function, tokens, names), names) if names else (function, None)
+    found = _named(function, wanted, marks, known)
+    for layer, shape in found.items():
+        if len(shape) == 3 != len(images.shape) and shape[1] != tokens.count:
+            raise ValueError(f"tokens: layer {layer!r} has {shape[1]} of them, and the grid says {tokens}")
+    return OnGrid(function, tokens, tuple(name for name in found if name != INPUT)), tuple(found)
 
 
 @lru_cache(maxsize=128)
