@@ -73,7 +73,12 @@ def test_pictures_alone_are_changed_and_explained_by_default():
 def test_layers_and_tuples_and_targets():
     def two(inputs):
         image, (history, sites) = inputs
-        return {"out": (xr.mark(image @ KERNEL, "features").mean((1, 2)), history @ OF_AGE * sites[:, None])}
+        return {
+            "out": (
+                xr.mark(image @ KERNEL, "features").mean((1, 2)),
+                history @ OF_AGE * sites[:, None].astype(jnp.float32),
+            )
+        }
 
     given = INPUTS["image"], (INPUTS["history"], INPUTS["site"])
     explain = explainer(two, ("lrp", "hires_cam", "ablation_cam"), explain=["0", "1.0"])

@@ -278,7 +278,7 @@ def test_under_jit_and_across_devices_and_from_the_constructor():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        ({}, ValueError, r"got \[0\]: float32 of shape \(2, 3, 4, 4\), .*: give target=, .* lambda out: out\[0\]\.sum"),
+        ({}, ValueError, r"got \[0\]: float32 of shape \(2, 3, 4, 4\), .*: give target=, .*lambda out: out\[0\]\.sum"),
         (
             {"target": lambda out: out[0]},
             ValueError,

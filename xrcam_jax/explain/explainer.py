@@ -232,8 +232,8 @@ class Explainer:
         for name, (function, images, parameters) in views.items():
             here = tuple(layer for layer in layers if layer == name or (layer not in views and name == first))
             if here:
-                given = function, parameters, images, targets
-                found |= kind.run(Case(*given, self.chunk_size, self.progress, self.random_seed, self.tokens), here)
+                given = function, parameters, images, targets, self.chunk_size, self.progress, self.random_seed
+                found |= kind.run(Case(*given, self.tokens), here)
         return shown_by_size(found, views[first].sizes, relu=self.relu, channels=kind.channels)
 
     def _checked(self, images: Inputs) -> PyTree:

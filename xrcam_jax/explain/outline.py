@@ -207,7 +207,7 @@ def layers_of(
     )
     if kind.where == "input":
         return tuple(here) or _with_places(name, inputs)
-    _check_axes(found, inputs)
+    _check_axes(found, inputs, "a map")
     if kind.changes_input and is_ids(images):
         raise ValueError(f"{name} changes pictures, and the model gets token ids, {described(images)}")
     if kind.where == "both":
@@ -218,7 +218,7 @@ def layers_of(
     if wanted and not found:
         raise ValueError(f"{name} needs a layer of activations, not the input")
     found = found or marks or _chosen(function, known)
-    _check_axes(found, inputs)
+    _check_axes(found, inputs, "a class activation map")
     layers = tuple(found)
     if not kind.behind_pooling:
         return layers
@@ -237,13 +237,13 @@ def _like(axes: int) -> str:
     return f"({', '.join(('b', *space, 'k'))})"
 
 
-def _check_axes(found: Mapping[str, Shape], inputs: Mapping[str, Any]) -> None:
-    """Refuses layers that have no place for each place of the images, or for each of an embedding's tokens."""
+def _check_axes(found: Mapping[str, Shape], inputs: Mapping[str, Any], what: str) -> None:
+    """Refuses layers that do not lie in the space of an input, or where the tokens of an embedding are."""
     axes, images = [_axes(a) for a in inputs.values()], next(iter(inputs.values())).shape
     for layer, shape in found.items():
         if layer not in inputs and len(shape) not in axes:
             hint = _hint(shape[1], images[1:-1]) if len(shape) == 3 and len(images) > 3 else ""
-            raise ValueError(f"layer {layer!r} must be {_like(axes[0])} for a map, has shape {shape}{hint}")
+            raise ValueError(f"layer {layer!r} must be {_like(axes[0])} for {what}, has shape {shape}{hint}")
 
 
 def _axes(a: Any) -> int:

@@ -66,7 +66,7 @@ class _Region:
         return (found * mask.astype(found.dtype)).sum(tuple(range(1, found.ndim)))
 
 
-def _unit(embedding: Array) -> Array:
+def _unit(embedding: Array | np.ndarray) -> Array | np.ndarray:
     """Returns vectors of length 1, and zeros as they are."""
     length = jnp.linalg.norm(embedding, axis=-1, keepdims=True)
     return embedding / jnp.where(length == 0, 1, length)

@@ -110,7 +110,8 @@ class _Sides:
 
     def __init__(self, program: Program, explained: Sequence[bool], marks: frozenset[str]):
         self.equations, self.avals, self.marks = list[Equation](), list(program.avals), marks
-        self.constants, self.producer = program.constants, {v: e for e in program.equations for v in e.outputs}
+        self.literals = {v: program.constants[v] for v in program.literals}
+        self.producer = {v: e for e in program.equations for v in e.outputs}
         self.found: dict[int, int] = {}
         self.depends = {v for v, e in zip(program.inputs, explained, strict=True) if e}
         for equation in program.equations:
@@ -144,15 +145,10 @@ class _Sides:
         if equation is None or equation.mark is not None or len(signals) != 1:
             return value
         minus = self.behind_minus(equation)
+        if minus is not None and equation.primitive == "sub":
+            return self.new(lax.add, equation.inputs[0], self.negative(minus))
         if minus is not None:
-            first, other = equation.inputs[0], self.negative(minus)
-            if equation.primitive == "neg":
-                return other
-            return (
-                self.new(lax.add, first, other)
-                if equation.primitive == "sub"
-                else self.again(equation, equation.inputs)[0]
-            )
+            return self.less(equation, self.negative(minus))
         linear = equation.primitive in STRUCTURE | SUMS or self.scales(equation)
         inner = self.without_minus(*signals) if linear else signals[0]
         inputs = tuple(inner if v in signals else v for v in equation.inputs)
@@ -174,7 +170,7 @@ class _Sides:
         return whole and len(signals) == 1
 
     def less(self, equation: Equation, value: int) -> int:
-        """Returns the negative of such an equation, as y, y - c, or |c| y."""
+        """Returns such an equation of another value y without its minus: y, y - c, or |c| y."""
         if equation.primitive == "neg":
             return value
         if equation.primitive == "sub":
@@ -184,8 +180,8 @@ class _Sides:
         return self.append(replace(equation, inputs=inputs))[0]
 
     def is_negative(self, value: int) -> bool:
-        """Says whether a constant is known to be negative everywhere."""
-        return value in self.constants and bool(np.all(np.asarray(self.constants[value]) < 0))
+        """Says whether a value is a literal below zero; other constants can be tracers, or large."""
+        return value in self.literals and bool(np.all(np.asarray(self.literals[value]) < 0))
 
     def turned(self, equation: Equation) -> tuple[int, ...]:
         """Returns which operands have to be negative for the result to be: none if that is no matter of operands."""
