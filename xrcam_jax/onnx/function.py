@@ -56,6 +56,8 @@ class GraphFunction:
         values |= given
         more = max((_times(each, given[each.name]) for each in inputs), default=1)
         self._run(self.graph, values, more)
+        if lacking := [name for name in self.graph.outputs if name not in values]:
+            raise ValueError(f"{self.file}: {lacking[0]!r} is an output of its node that is not supported")
         found = {name: jnp.asarray(values[name].plain) for name in self.graph.outputs}
         return found if len(found) > 1 else found[self.graph.outputs[0]]
 

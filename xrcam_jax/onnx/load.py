@@ -52,7 +52,9 @@ class OnnxModel(Adapted):
 
     def __call__(self, images: Any) -> Any:
         """Returns the output for pictures, or for a dictionary of inputs, computed by one compiled program."""
-        return jax.jit(self.function)(images, self.parameters)
+        found = jax.jit(self.function)(images, self.parameters)
+        # JAX sorts the keys of dictionaries.
+        return {name: found[name] for name in self.output_shapes} if isinstance(found, dict) else found
 
     @property
     def num_classes(self) -> int:

@@ -121,7 +121,7 @@ def takes_channels_first(graph: Graph, pictures: frozenset[str]) -> frozenset[st
     for each in graph.inputs:
         if each.shape is not None and len(each.shape) == 4 and each.name not in found:
             first = graph.nodes and next((node for node in graph.nodes if each.name in node.inputs), None)
-            moved = first and first.op == "Transpose"
+            moved = first and first.op == "Transpose" and first.get("perm") == [0, 3, 1, 2]
             if not moved and each.shape[1] in (1, 3) and each.shape[3] not in (1, 3):
                 found.add(each.name)
     return frozenset(found)

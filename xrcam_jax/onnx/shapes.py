@@ -113,7 +113,7 @@ def _space_to_depth(node: Node, x: Any) -> Any:
 
 def _one_hot(node: Node, places: Any, depth: Any, values: Any) -> Any:
     count, axis = int(np.asarray(depth).ravel()[0]), checked_axis(node.get("axis", -1), places.ndim + 1)
-    places = jnp.expand_dims(jnp.asarray(places) % count, axis)
+    places = jnp.expand_dims(jnp.where(places < 0, places + count, places), axis)
     along = jnp.arange(count).reshape([-1 if i == axis else 1 for i in range(places.ndim)])
     return jnp.where(places == along, values[1], values[0])
 
