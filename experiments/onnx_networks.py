@@ -97,9 +97,16 @@ def main() -> None:
     for path in map(Path, sys.argv[1:]):
         model = xr.from_onnx(path)
         images = photographs(path, model)
-        ours, theirs = np.asarray(jax.jit(model.function)(images, model.parameters)), of_onnxruntime(path, images, model)
+        ours, theirs = (
+            np.asarray(jax.jit(model.function)(images, model.parameters)),
+            of_onnxruntime(path, images, model),
+        )
         print(f"{path.name}: {theirs.tolist()}; largest difference {np.abs(ours - theirs).max():.1e}", flush=True)
-        for figures in (conservation(path, images, "float32"), conservation(path, images, "float64"), maps(path, images)):
+        for figures in (
+            conservation(path, images, "float32"),
+            conservation(path, images, "float64"),
+            maps(path, images),
+        ):
             for line in figures:
                 print(line, flush=True)
 

@@ -216,7 +216,10 @@ REFUSED = {
     "outside": (lambda f: external(f, "../gone.bin"), "'w' is said to lie in '../gone.bin', outside"),
     "absolute": (lambda f: external(f, "/etc/hosts"), "'w' is said to lie in '/etc/hosts', outside"),
     "not a number": (lambda f: with_array("b", np.full(4, np.nan, np.float32)), "not finite: b, 4 of 4 values"),
-    "strings": (lambda f: proto([node("Relu", "x")], {}, elem=onnx.TensorProto.STRING), "'x' is of STRING, which is not"),
+    "strings": (
+        lambda f: proto([node("Relu", "x")], {}, elem=onnx.TensorProto.STRING),
+        "'x' is of STRING, which is not",
+    ),
 }
 
 
@@ -283,7 +286,11 @@ def test_what_is_left_open_is_said_by_the_user(tmp_path):
 
 def test_a_graph_with_channels_last_is_taken_as_it_is(tmp_path):
     """As tf2onnx writes it: the input is transposed for the convolution."""
-    nodes = [node("Transpose", "x", "t", perm=[0, 3, 1, 2]), node("Conv", "t w", "c"), node("Transpose", "c", perm=[0, 2, 3, 1])]
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
+        node("Conv", "t w", "c"),
+        node("Transpose", "c", perm=[0, 2, 3, 1]),
+    ]
     x = drawn(2, 6, 5, 3)
     found, expected = computed(proto(nodes, {"w": W}, x=x.shape), x, tmp_path)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-5)

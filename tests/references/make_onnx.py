@@ -70,13 +70,13 @@ def resnet() -> nn.Module:
         parent, _, child = name.rpartition(".")
         if isinstance(module, nn.Conv2d):
             narrow = nn.Conv2d(
-                max(3, module.in_channels // 16), module.out_channels // 16, module.kernel_size, module.stride,
+                max(module.in_channels // 32, 3 if module.in_channels == 3 else 1), module.out_channels // 32, module.kernel_size, module.stride,
                 module.padding, bias=False,
             )  # fmt: skip
             setattr(network.get_submodule(parent), child, narrow)
         elif isinstance(module, nn.BatchNorm2d):
-            setattr(network.get_submodule(parent), child, nn.BatchNorm2d(module.num_features // 16))
-    network.fc = nn.Linear(32, 5)
+            setattr(network.get_submodule(parent), child, nn.BatchNorm2d(module.num_features // 32))
+    network.fc = nn.Linear(16, 5)
     return network
 
 
@@ -91,7 +91,7 @@ NETWORKS = {
     "unet": UNet,
 }
 EXPORTS = (
-    "resnet_ts resnet_dynamo mobilenetv3_ts densenet_ts vit_dynamo swin_ts swin_one convnext_dynamo shufflenet_dynamo "
+    "resnet_ts resnet_dynamo mobilenetv3_ts densenet_ts vit_dynamo swin_one convnext_dynamo shufflenet_dynamo "
     "unet_ts vit_one"
 ).split()
 

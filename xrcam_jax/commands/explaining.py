@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -152,7 +153,9 @@ def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] 
         raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
 
 
-def _explainer(model: Classifier | OnnxModel, options: argparse.Namespace, devices: Sequence[jax.Device]) -> xr.Explainer:
+def _explainer(
+    model: Classifier | OnnxModel, options: argparse.Namespace, devices: Sequence[jax.Device]
+) -> xr.Explainer:
     return xr.Explainer(
         model,
         methods=tuple(options.method),
@@ -207,7 +210,10 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
         size = max(size, len(batch))
         images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
         targets = None if options.target is None else np.full(size, options.target, np.int32)
-        e = job.explain(images, targets)
+        with warnings.catch_warnings():
+            # Which layers an ONNX file has maps at shows in what is written.
+            warnings.filterwarnings("ignore", message="the model has no marked layers")
+            e = job.explain(images, targets)
         found = {method: maps(e, method) for method in options.method}
         order, arrays = {method: list(each) for method, each in found.items()}, (e.logits, e.targets, found)
         if not job.pace.first:

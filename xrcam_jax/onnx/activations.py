@@ -83,13 +83,13 @@ OPERATORS = {
     "ThresholdedRelu": pointwise(lambda node, x: _above(x, alpha=node.get("alpha", 1.0))),
     "Clip": pointwise(_clip),
     "Sigmoid": pointwise(lambda node, x: jax.nn.sigmoid(x)),
-    "HardSigmoid": pointwise(lambda node, x: _hard_sigmoid(x, alpha=node.get("alpha", 0.2), beta=node.get("beta", 0.5))),
+    "HardSigmoid": pointwise(
+        lambda node, x: _hard_sigmoid(x, alpha=node.get("alpha", 0.2), beta=node.get("beta", 0.5))
+    ),
     "HardSwish": pointwise(lambda node, x: jax.nn.hard_swish(x)),
     "Mish": pointwise(lambda node, x: jax.nn.mish(x)),
     "Elu": pointwise(lambda node, x: _elu(x, alpha=node.get("alpha", 1.0))),
-    "Selu": pointwise(
-        lambda node, x: _selu(x, alpha=node.get("alpha", 1.6732632), gamma=node.get("gamma", 1.0507010))
-    ),
+    "Selu": pointwise(lambda node, x: _selu(x, alpha=node.get("alpha", 1.6732632), gamma=node.get("gamma", 1.0507010))),
     "Celu": pointwise(lambda node, x: _celu(x, alpha=node.get("alpha", 1.0))),
     "Gelu": pointwise(lambda node, x: jax.nn.gelu(x, approximate=node.get("approximate", "none") == "tanh")),
     "Softplus": pointwise(lambda node, x: jax.nn.softplus(x)),

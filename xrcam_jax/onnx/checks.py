@@ -54,8 +54,10 @@ def check_nodes(path: Path, graph: Graph) -> None:
     for node in all_nodes(graph):
         if node.domain or (node.op not in OPERATORS and node.op not in WITHOUT_FUNCTION):
             quantised = "Linear" in node.op or "Integer" in node.op or node.op.startswith("QLinear")
-            also = "quantised networks are not supported; export it in floating point" if quantised else (
-                "this operator is not supported; docs/onnx.md lists those that are"
+            also = (
+                "quantised networks are not supported; export it in floating point"
+                if quantised
+                else ("this operator is not supported; docs/onnx.md lists those that are")
             )
             raise ValueError(f"{path}: {node}: {also}")
     made = {*graph.arrays, *(each.name for each in graph.inputs)}
@@ -137,7 +139,11 @@ def check_inputs(
             raise ValueError(f"{path}: input_shape names {name!r}, which is none of the inputs {', '.join(inputs)}")
     for name, described in inputs.items():
         shape = tuple(given[name]) if given and name in given else described.shape
-        shape = None if shape is None else tuple(n or 1 if i == 0 and not isinstance(n, str) else n for i, n in enumerate(shape))
+        shape = (
+            None
+            if shape is None
+            else tuple(n or 1 if i == 0 and not isinstance(n, str) else n for i, n in enumerate(shape))
+        )
         shape = None if shape is None else tuple(1 if i == 0 and isinstance(n, str) else n for i, n in enumerate(shape))
         if shape is None or not all(isinstance(n, int) for n in shape):
             raise ValueError(

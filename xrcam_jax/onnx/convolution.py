@@ -61,7 +61,8 @@ def padding_of(node: Node, lengths: tuple[int, ...], reach: tuple[int, ...], str
     if mode not in ("SAME_UPPER", "SAME_LOWER"):
         raise ValueError(f"auto_pad is {mode!r}, which ONNX has not")
     added = (
-        max((math.ceil(n / step) - 1) * step + size - n, 0) for n, size, step in zip(lengths, reach, strides, strict=True)
+        max((math.ceil(n / step) - 1) * step + size - n, 0)
+        for n, size, step in zip(lengths, reach, strides, strict=True)
     )
     halves = ((total // 2, total - total // 2) for total in added)
     return tuple(pair if mode == "SAME_UPPER" else pair[::-1] for pair in halves)

@@ -55,9 +55,7 @@ def _local_response_norm(node: Node, x: Array) -> Array:
     before = (size - 1) // 2
     padding = ((0, 0),) * (x.ndim - 1) + ((before, size - 1 - before),)
     window = (1,) * (x.ndim - 1) + (size,)
-    total = lax.reduce_window(
-        jnp.square(x), np.zeros((), x.dtype)[()], lax.add, window, (1,) * x.ndim, padding
-    )
+    total = lax.reduce_window(jnp.square(x), np.zeros((), x.dtype)[()], lax.add, window, (1,) * x.ndim, padding)
     alpha, beta, bias = node.get("alpha", 1e-4), node.get("beta", 0.75), node.get("bias", 1.0)
     return x / (bias + alpha / size * total) ** beta
 

@@ -37,7 +37,8 @@ WITHOUT_FUNCTION = ("Constant", "If")
 #: Operators whose inputs, but for some of the first, say how and not what: they are known before the graph runs.
 HOW = {
     **dict.fromkeys(
-        "Reshape Expand Tile Slice Pad Split Squeeze Unsqueeze Resize Upsample Clip Dropout TopK CumSum Trilu".split(), 1  # noqa: SIM905
+        "Reshape Expand Tile Slice Pad Split Squeeze Unsqueeze Resize Upsample Clip Dropout TopK CumSum Trilu".split(),
+        1,  # noqa: SIM905
     ),
     **dict.fromkeys((name for name in reductions.OPERATORS if name.startswith("Reduce")), 1),
     **dict.fromkeys(("ConstantOfShape", "Range", "If", "NonZero"), 0),

@@ -32,9 +32,7 @@ def how_names(graph: Graph) -> frozenset[str]:
       >>> sorted(how_names(Graph(nodes, (), ("y",), {})))
       ['n', 'one', 'scales']
     """
-    found = {
-        name for node in _all_nodes(graph) if node.op in HOW for name in node.inputs[HOW[node.op] :] if name
-    }
+    found = {name for node in _all_nodes(graph) if node.op in HOW for name in node.inputs[HOW[node.op] :] if name}
     for node in reversed(list(_all_nodes(graph))):
         if found.intersection(node.outputs) and node.op not in SIZES:
             found.update(node.reads)

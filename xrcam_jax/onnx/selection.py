@@ -63,7 +63,9 @@ def _slice(
 _MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 
 
-def _pad(node: Node, x: Value, pads: Value | None = None, value: Value | None = None, axes: Value | None = None) -> Value:
+def _pad(
+    node: Node, x: Value, pads: Value | None = None, value: Value | None = None, axes: Value | None = None
+) -> Value:
     given = numbers(pads, "pads") if node.opset >= 11 else node.get("pads")
     along = range(x.ndim) if axes is None else numbers(axes, "axes")
     mode, half = node.get("mode", "constant"), len(given) // 2

@@ -253,7 +253,7 @@ def pointwise(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
     Example:
       >>> import numpy as np
       >>> double = pointwise(lambda node, x: 2 * x)
-      >>> double(None, Value(np.ones((1, 4, 4, 3)), (0, 2, 3, 1))).order
+      >>> double(Node("d", "Own", "", 13, (), (), {}, "d"), Value(np.ones((1, 4, 4, 3)), (0, 2, 3, 1))).order
       (0, 2, 3, 1)
     """
 
@@ -276,7 +276,7 @@ def in_graphs_order(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
     Example:
       >>> import numpy as np
       >>> flat = in_graphs_order(lambda node, x: x.reshape(-1))
-      >>> flat(None, Value(np.arange(4).reshape(2, 2), (1, 0))).array.tolist()
+      >>> flat(Node("f", "Own", "", 13, (), (), {}, "f"), Value(np.arange(4).reshape(2, 2), (1, 0))).array.tolist()
       [0, 2, 1, 3]
     """
 
@@ -299,7 +299,7 @@ def on_pictures(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
     Example:
       >>> import numpy as np
       >>> mean = on_pictures(lambda node, x: x.mean((1, 2), keepdims=True))
-      >>> mean(None, plain(np.ones((1, 3, 4, 4)))).shape
+      >>> mean(Node("m", "Own", "", 13, (), (), {}, "m"), plain(np.ones((1, 3, 4, 4)))).shape
       (1, 3, 1, 1)
     """
 
