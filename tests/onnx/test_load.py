@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx")
+
+import onnx
 
 import xrcam_jax as xr
 from tests.onnx.graphs import computed, drawn, node, proto, tensor, written
@@ -183,7 +185,7 @@ REFUSED = {
     "opset 25": (lambda f: small(opset=25), "its operators are of opset 25, known are 9 to 22"),
     "operator": (
         lambda f: proto([node("RoiAlign", "x", name="r1")], {}),
-        r"node 'r1' \(RoiAlign, opset 17\): this operator is not supported",
+        r"node 'r1' \(RoiAlign, opset 17\): it is not supported",
     ),
     "quantised": (
         lambda f: proto([node("QuantizeLinear", "x s", name="q1")], {"s": np.float32(1)}),
@@ -191,7 +193,7 @@ REFUSED = {
     ),
     "domain": (
         lambda f: proto([onnx.helper.make_node("Own", ["x"], ["y"], "o1", domain="com.me")], {}),
-        r"node 'o1' \(com.me.Own, opset 1\): this operator is not supported",
+        r"node 'o1' \(com.me.Own, opset 1\): it is not supported",
     ),
     "dangling": (lambda f: proto([node("Relu", "z", name="r1")], {}), "node 'r1' .* reads 'z', which nothing"),
     "dynamic": (

@@ -70,8 +70,8 @@ def resnet() -> nn.Module:
         parent, _, child = name.rpartition(".")
         if isinstance(module, nn.Conv2d):
             narrow = nn.Conv2d(
-                max(module.in_channels // 32, 3 if module.in_channels == 3 else 1), module.out_channels // 32, module.kernel_size, module.stride,
-                module.padding, bias=False,
+                3 if module.in_channels == 3 else module.in_channels // 32, module.out_channels // 32,
+                module.kernel_size, module.stride, module.padding, bias=False,
             )  # fmt: skip
             setattr(network.get_submodule(parent), child, narrow)
         elif isinstance(module, nn.BatchNorm2d):
@@ -91,9 +91,9 @@ NETWORKS = {
     "unet": UNet,
 }
 EXPORTS = (
-    "resnet_ts resnet_dynamo mobilenetv3_ts densenet_ts vit_dynamo swin_one convnext_dynamo shufflenet_dynamo "
-    "unet_ts vit_one"
-).split()
+    *("resnet_ts", "resnet_dynamo", "mobilenetv3_ts", "densenet_ts", "vit_dynamo", "vit_one", "swin_one"),
+    *("convnext_dynamo", "shufflenet_dynamo", "unet_ts"),
+)
 
 
 def exported(name: str) -> bytes:

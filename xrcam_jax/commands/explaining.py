@@ -201,7 +201,7 @@ def _in_order(order: dict[str, list[str]], index: int, maps: dict) -> dict:
 
 
 def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], dict[str, list[str]], tuple]]:
-    """Yields batches with the order of their maps and their explanations, which are still on the device and perhaps not yet computed."""
+    """Yields batches, the order of their maps, and their explanations, still on the device and perhaps not computed."""
     options = job.options
     maps = _aggregate if writes_video(options.out) else _with_aggregate
     size = 0

@@ -122,7 +122,7 @@ def _with_size(path: str, size: tuple[int, int]) -> tuple[int, ...]:
             f"{path}: --input-size is for a network of pictures, this one takes {', '.join(map(str, inputs))}"
         )
     batch, *rest = shape
-    first = isinstance(batch, int) and batch or 1
+    first = (isinstance(batch, int) and batch) or 1
     places = [0, 1] if rest[2] in (1, 3) and rest[0] not in (1, 3) else [1, 2]
     for place, n in zip(places, size, strict=True):
         if rest[place] not in (n, None) and not isinstance(rest[place], str):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import Value, checked_axis, library, pointwise
+from xrcam_jax.onnx.values import Operator, Value, checked_axis, library, pointwise
 
 
 @partial(jax.jit, static_argnames=("alpha",))
@@ -76,7 +76,7 @@ def _normalised(node: Node, x: Value) -> Any:
     return axes[0] if len(axes) == 1 else axes
 
 
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     "Relu": pointwise(lambda node, x: jax.nn.relu(x)),
     "LeakyRelu": pointwise(lambda node, x: _leaky(x, alpha=node.get("alpha", 0.01))),
     "PRelu": pointwise(_prelu),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import Value, channels_last
+from xrcam_jax.onnx.values import Operator, Value, channels_last
 from xrcam_jax.ops.grouped_conv import grouped_conv
 from xrcam_jax.ops.pointwise_conv import pointwise_conv
 
@@ -173,4 +173,4 @@ def _cut(node: Node, lengths: Any, reach: Any, strides: Any, extra: Any) -> Pair
     return tuple(pair if mode == "SAME_UPPER" else pair[::-1] for pair in halves)
 
 
-OPERATORS = {"Conv": _conv, "ConvTranspose": _transposed}
+OPERATORS: dict[str, Operator] = {"Conv": _conv, "ConvTranspose": _transposed}

@@ -41,7 +41,7 @@ def described(
     """
     size = (*shape[1:3],) if len(shape) == 4 else (224, 224)
     channels = shape[3] if len(shape) == 4 and shape[3] in (1, 3) else 3
-    default = Preprocessing(input_size=size).for_channels(channels)  # type: ignore[arg-type]
+    default = Preprocessing(input_size=size).for_channels(channels)
     fields, origin = _fields(path, proto)
     fields = {**fields, **{name: list(values) for name, values in given.items() if values is not None}}
     try:

@@ -44,6 +44,7 @@ class OnnxModel(Adapted):
       batch: the size of the only batch that the graph takes; None if any will do.
     """
 
+    function: GraphFunction
     preprocessing: Preprocessing
     input_shapes: Mapping[str, tuple[int, ...]]
     output_shapes: Mapping[str, tuple[int, ...]]

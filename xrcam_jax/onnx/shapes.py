@@ -8,6 +8,7 @@ import numpy as np
 
 from xrcam_jax.onnx.graph import Node
 from xrcam_jax.onnx.values import (
+    Operator,
     Value,
     channels_last,
     checked_axis,
@@ -123,7 +124,7 @@ def _triangle(node: Node, x: Any, k: Any = None) -> Any:
     return number.triu(x, diagonal) if node.get("upper", 1) else number.tril(x, diagonal)
 
 
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     "Shape": _shape,
     "Size": lambda node, x: plain(np.array(math.prod(x.shape), np.int64)),
     "Reshape": _reshape,
