@@ -35,12 +35,12 @@ def written(model, folder, name="net.onnx"):
     return path
 
 
-def computed(model, x, folder, **options):
+def computed(model, x, folder, compare=True, **options):
     """What a model gives for pictures in ONNX's order, by our function and by ONNX's reference implementation."""
     ours = xr.from_onnx(written(model, folder), input_shape=x.shape, **options)
     given = np.moveaxis(x, 1, -1) if ours.function.channels_first else x
     found = ours(given)
-    expected = ReferenceEvaluator(onnx.load_from_string(model.SerializeToString())).run(None, {"x": x})
+    expected = compare and ReferenceEvaluator(onnx.load_from_string(model.SerializeToString())).run(None, {"x": x})
     return ([*found.values()] if isinstance(found, dict) else [found]), expected
 
 

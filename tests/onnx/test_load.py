@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx")
+
+import onnx
 
 import xrcam_jax as xr
 from tests.onnx.graphs import computed, drawn, node, proto, tensor, written
@@ -183,7 +185,7 @@ REFUSED = {
     "opset 25": (lambda f: small(opset=25), "its operators are of opset 25, known are 9 to 22"),
     "operator": (
         lambda f: proto([node("RoiAlign", "x", name="r1")], {}),
-        r"node 'r1' \(RoiAlign, opset 17\): this operator is not supported",
+        r"node 'r1' \(RoiAlign, opset 17\): it is not supported",
     ),
     "quantised": (
         lambda f: proto([node("QuantizeLinear", "x s", name="q1")], {"s": np.float32(1)}),
@@ -191,7 +193,7 @@ REFUSED = {
     ),
     "domain": (
         lambda f: proto([onnx.helper.make_node("Own", ["x"], ["y"], "o1", domain="com.me")], {}),
-        r"node 'o1' \(com.me.Own, opset 1\): this operator is not supported",
+        r"node 'o1' \(com.me.Own, opset 1\): it is not supported",
     ),
     "dangling": (lambda f: proto([node("Relu", "z", name="r1")], {}), "node 'r1' .* reads 'z', which nothing"),
     "dynamic": (
@@ -216,7 +218,10 @@ REFUSED = {
     "outside": (lambda f: external(f, "../gone.bin"), "'w' is said to lie in '../gone.bin', outside"),
     "absolute": (lambda f: external(f, "/etc/hosts"), "'w' is said to lie in '/etc/hosts', outside"),
     "not a number": (lambda f: with_array("b", np.full(4, np.nan, np.float32)), "not finite: b, 4 of 4 values"),
-    "strings": (lambda f: proto([node("Relu", "x")], {}, elem=onnx.TensorProto.STRING), "'x' is of STRING, which is not"),
+    "strings": (
+        lambda f: proto([node("Relu", "x")], {}, elem=onnx.TensorProto.STRING),
+        "'x' is of STRING, which is not",
+    ),
 }
 
 
@@ -283,7 +288,11 @@ def test_what_is_left_open_is_said_by_the_user(tmp_path):
 
 def test_a_graph_with_channels_last_is_taken_as_it_is(tmp_path):
     """As tf2onnx writes it: the input is transposed for the convolution."""
-    nodes = [node("Transpose", "x", "t", perm=[0, 3, 1, 2]), node("Conv", "t w", "c"), node("Transpose", "c", perm=[0, 2, 3, 1])]
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
+        node("Conv", "t w", "c"),
+        node("Transpose", "c", perm=[0, 2, 3, 1]),
+    ]
     x = drawn(2, 6, 5, 3)
     found, expected = computed(proto(nodes, {"w": W}, x=x.shape), x, tmp_path)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-5)

@@ -24,38 +24,38 @@ from xrcam_jax.runtime.compiling import compiled
 def legrad(case: Case) -> Float[Array, "b t *grid"]:
     """Returns the mean over layers of the positive gradients at attention weights (bousselham2024, eq. 4 to 9).
 
-        What a layer's tokens say of the target is the logit s that the model's end, its last norm, pooling and classifier,
-        makes of them. The map is E[(∂s/∂A)+], where A are the attention weights of that layer alone, and E the mean over
-        layers, heads and queries: one number for each key. Tokens before those of the patches are left out. Where the
-        patches lie is said by ``case.tokens``; of images it is otherwise found by the number of tokens.
+    What a layer's tokens say of the target is the logit s that the model's end, its last norm, pooling and classifier,
+    makes of them. The map is E[(∂s/∂A)+], where A are the attention weights of that layer alone, and E the mean over
+    layers, heads and queries: one number for each key. Tokens before those of the patches are left out. Where the
+    patches lie is said by ``case.tokens``; of images it is otherwise found by the number of tokens.
 
-        Args:
-          case: what is explained: a transformer whose tokens all attend to each other, in blocks that add to the tokens.
+    Args:
+      case: what is explained: a transformer whose tokens all attend to each other, in blocks that add to the tokens.
 
-        Returns:
-          Maps >= 0 on the grid of the patches.
+    Returns:
+      Maps >= 0 on the grid of the patches.
 
-        Raises:
-          NotImplementedError: the model has no attention from which the target's logit depends, or its attention is within
-            windows, changes the number of tokens, is inside a loop, or not in blocks of a residual network.
-          ValueError: there are not as many tokens as ``case.tokens`` says.
+    Raises:
+      NotImplementedError: the model has no attention from which the target's logit depends, or its attention is within
+        windows, changes the number of tokens, is inside a loop, or not in blocks of a residual network.
+      ValueError: there are not as many tokens as ``case.tokens`` says.
 
-        Example:
-          >>> import jax
-          >>> import jax.numpy as jnp
-          >>> from xrcam_jax.attribution.asked import explained_flags
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.asked import explained_flags
     from xrcam_jax.attribution.case import Case
-          >>> from xrcam_jax.attribution.legrad import legrad
-          >>> def model(images, parameters):
-          ...     tokens = images.reshape(len(images), -1, 2)
-          ...     scores = jnp.einsum("bqd,bkd->bqk", tokens, tokens)
-          ...     return (tokens + jax.nn.softmax(scores) @ tokens).mean(1)
-          >>> images = jnp.zeros((1, 2, 2, 2)).at[0, 1, 0].set(jnp.array([4.0, -1.0]))
-          >>> legrad(Case(model, (), images, jnp.array([[0, 1]]))).tolist()  # x_k / 4, the share of a key
-          [[[[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]]
+      >>> from xrcam_jax.attribution.legrad import legrad
+      >>> def model(images, parameters):
+      ...     tokens = images.reshape(len(images), -1, 2)
+      ...     scores = jnp.einsum("bqd,bkd->bqk", tokens, tokens)
+      ...     return (tokens + jax.nn.softmax(scores) @ tokens).mean(1)
+      >>> images = jnp.zeros((1, 2, 2, 2)).at[0, 1, 0].set(jnp.array([4.0, -1.0]))
+      >>> legrad(Case(model, (), images, jnp.array([[0, 1]]))).tolist()  # x_k / 4, the share of a key
+      [[[[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]]
 
-        References:
-          bousselham2024
+    References:
+      bousselham2024
     """
     return _legrad(case.images, case.parameters, case.targets, function=case.function, tokens=case.tokens)
 

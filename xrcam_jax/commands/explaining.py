@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -210,7 +211,7 @@ def _in_order(order: dict[str, list[str]], index: int, maps: dict) -> dict:
 
 
 def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], dict[str, list[str]], tuple]]:
-    """Yields batches with the order of their maps and their explanations, which are still on the device and perhaps not yet computed."""
+    """Yields batches, the order of their maps, and their explanations, still on the device and perhaps not computed."""
     options = job.options
     maps = _aggregate if writes_video(options.out) else _with_aggregate
     size = 0
@@ -219,7 +220,9 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
         size = max(size, len(batch))
         images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
         targets = None if options.target is None else np.full(size, options.target, np.int32)
-        with _of_the_methods():
+        with _of_the_methods(), warnings.catch_warnings():
+            # Which layers an ONNX file has maps at shows in what is written.
+            warnings.filterwarnings("ignore", message="the model has no marked layers")
             e = job.explain(images, targets)
         found = {method: maps(e, method) for method in options.method}
         order, arrays = {method: list(each) for method, each in found.items()}, (e.logits, e.targets, found)

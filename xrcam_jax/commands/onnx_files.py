@@ -1,7 +1,6 @@
 """Networks from ONNX files, for the commands that take one in the place of a network's name."""
 
 import argparse
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say what an ONNX file does not."""
     what = "of intensities from 0 to 1, of an ONNX file that says none"
     parser.add_argument("--mean", type=_numbers, metavar="M[,M,M]", help=f"mean of each channel, {what} (ImageNet's)")
-    parser.add_argument("--std", type=_numbers, metavar="S[,S,S]", help=f"deviation of each channel, {what} (ImageNet's)")
+    parser.add_argument(
+        "--std", type=_numbers, metavar="S[,S,S]", help=f"deviation of each channel, {what} (ImageNet's)"
+    )
     parser.add_argument(
         "--input-size", type=_size, metavar="HEIGHT,WIDTH", help="of the pictures, of an ONNX file that leaves it open"
     )
@@ -50,27 +51,32 @@ def load(options: argparse.Namespace) -> "OnnxModel":
       CommandError: naming what is wrong with the file or an option.
       DamagedError: the file is damaged.
     """
-    model = network(options.model, options.input_size)
+    for name, given in (("mean", options.mean), ("std", options.std)):
+        if given is not None and (len(given) not in (1, 3) or (name == "std" and min(given) <= 0)):
+            above = " above 0" if name == "std" else ""
+            found = ",".join(f"{number:g}" for number in given)
+            raise CommandError(f"--{name}: expected a number{above}, or 3 with commas between, found {found}")
+    model = network(options.model, options.input_size, options.mean, options.std)
     if model.batch not in (None, 1):
         raise CommandError(f"--model: {options.model} takes batches of {model.batch} alone; export it for one picture")
-    wants, options.batch_size = model.preprocessing, model.batch or options.batch_size
-    for name, given in (("mean", options.mean), ("std", options.std)):
-        if given is None:
-            continue
-        if len(given) not in (1, wants.channels) or (name == "std" and min(given) <= 0):
-            expected = f"a number, or {wants.channels} with commas between{', above 0' if name == 'std' else ''}"
-            raise CommandError(f"--{name}: expected {expected}, found {','.join(f'{number:g}' for number in given)}")
-        wants = replace(wants, **{name: given * (wants.channels // len(given))})
-    return replace(model, preprocessing=wants)
+    options.batch_size = model.batch or options.batch_size
+    return model
 
 
 @lru_cache(maxsize=1)
-def network(path: str, size: tuple[int, int] | None = None) -> "OnnxModel":
+def network(
+    path: str,
+    size: tuple[int, int] | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> "OnnxModel":
     """Returns a network that makes logits of pictures, read once.
 
     Args:
       path: of the file.
       size: height and width of the pictures, where the file leaves them open.
+      mean: of the pictures' channels, where that is given.
+      std: likewise.
 
     Raises:
       CommandError: the file is none, cannot be honoured, or is of another kind of network.
@@ -80,7 +86,7 @@ def network(path: str, size: tuple[int, int] | None = None) -> "OnnxModel":
 
     try:
         shape = None if size is None else _with_size(path, size)
-        model = xr.from_onnx(path, logits=True, input_shape=shape)
+        model = xr.from_onnx(path, logits=True, input_shape=shape, mean=mean, std=std)
         shapes = list(model.input_shapes.values())
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] not in (1, 3):
             listed = ", ".join(f"{name!r} {shape}" for name, shape in model.input_shapes.items())
@@ -112,9 +118,11 @@ def _with_size(path: str, size: tuple[int, int]) -> tuple[int, ...]:
     inputs = declared_inputs(path)
     shape = inputs[0].shape if len(inputs) == 1 else None
     if shape is None or len(shape) != 4:
-        raise ValueError(f"{path}: --input-size is for a network of pictures, this one takes {', '.join(map(str, inputs))}")
+        raise ValueError(
+            f"{path}: --input-size is for a network of pictures, this one takes {', '.join(map(str, inputs))}"
+        )
     batch, *rest = shape
-    first = isinstance(batch, int) and batch or 1
+    first = (isinstance(batch, int) and batch) or 1
     places = [0, 1] if rest[2] in (1, 3) and rest[0] not in (1, 3) else [1, 2]
     for place, n in zip(places, size, strict=True):
         if rest[place] not in (n, None) and not isinstance(rest[place], str):
@@ -126,7 +134,10 @@ def _with_size(path: str, size: tuple[int, int]) -> tuple[int, ...]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(number) for number in text.split(","))
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers with commas between, found {text!r}") from None
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 Those of several steps are calls, so that rules see one activation and not, say, the 3 in relu6(x + 3) / 6 as a bias.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,42 +11,37 @@ import jax.numpy as jnp
 from jax import Array
 
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import Value, checked_axis, library, pointwise
+from xrcam_jax.onnx.values import Operator, Value, checked_axis, library, pointwise
 
 
-@jax.jit
+@partial(jax.jit, static_argnames=("alpha",))
 def _leaky(x: Array, alpha: float) -> Array:
     return jnp.where(x >= 0, x, alpha * x)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames=("alpha", "beta"))
 def _hard_sigmoid(x: Array, alpha: float, beta: float) -> Array:
     return jnp.clip(alpha * x + beta, 0, 1)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames=("alpha",))
 def _elu(x: Array, alpha: float) -> Array:
     return jnp.where(x > 0, x, alpha * jnp.expm1(jnp.where(x > 0, 0, x)))
 
 
-@jax.jit
+@partial(jax.jit, static_argnames=("alpha", "gamma"))
 def _selu(x: Array, alpha: float, gamma: float) -> Array:
     return gamma * jnp.where(x > 0, x, alpha * jnp.expm1(jnp.where(x > 0, 0, x)))
 
 
-@jax.jit
+@partial(jax.jit, static_argnames=("alpha",))
 def _celu(x: Array, alpha: float) -> Array:
     return jnp.maximum(x, 0) + jnp.minimum(0, alpha * jnp.expm1(x / alpha))
 
 
-@jax.jit
+@partial(jax.jit, static_argnames=("alpha",))
 def _above(x: Array, alpha: float) -> Array:
     return jnp.where(x > alpha, x, 0)
-
-
-def _swish(node: Node, x: Array) -> Array:
-    alpha = node.get("alpha", 1.0)
-    return jax.nn.silu(x) if alpha == 1 else x * jax.nn.sigmoid(alpha * x)
 
 
 def _prelu(node: Node, x: Array, slope: Array) -> Array:
@@ -80,22 +76,21 @@ def _normalised(node: Node, x: Value) -> Any:
     return axes[0] if len(axes) == 1 else axes
 
 
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     "Relu": pointwise(lambda node, x: jax.nn.relu(x)),
-    "LeakyRelu": pointwise(lambda node, x: _leaky(x, node.get("alpha", 0.01))),
+    "LeakyRelu": pointwise(lambda node, x: _leaky(x, alpha=node.get("alpha", 0.01))),
     "PRelu": pointwise(_prelu),
-    "ThresholdedRelu": pointwise(lambda node, x: _above(x, node.get("alpha", 1.0))),
+    "ThresholdedRelu": pointwise(lambda node, x: _above(x, alpha=node.get("alpha", 1.0))),
     "Clip": pointwise(_clip),
     "Sigmoid": pointwise(lambda node, x: jax.nn.sigmoid(x)),
-    "HardSigmoid": pointwise(lambda node, x: _hard_sigmoid(x, node.get("alpha", 0.2), node.get("beta", 0.5))),
-    "HardSwish": pointwise(lambda node, x: jax.nn.hard_swish(x)),
-    "Swish": pointwise(_swish),
-    "Mish": pointwise(lambda node, x: jax.nn.mish(x)),
-    "Elu": pointwise(lambda node, x: _elu(x, node.get("alpha", 1.0))),
-    "Selu": pointwise(
-        lambda node, x: _selu(x, node.get("alpha", 1.67326319217681884765625), node.get("gamma", 1.05070102214813232421875))
+    "HardSigmoid": pointwise(
+        lambda node, x: _hard_sigmoid(x, alpha=node.get("alpha", 0.2), beta=node.get("beta", 0.5))
     ),
-    "Celu": pointwise(lambda node, x: _celu(x, node.get("alpha", 1.0))),
+    "HardSwish": pointwise(lambda node, x: jax.nn.hard_swish(x)),
+    "Mish": pointwise(lambda node, x: jax.nn.mish(x)),
+    "Elu": pointwise(lambda node, x: _elu(x, alpha=node.get("alpha", 1.0))),
+    "Selu": pointwise(lambda node, x: _selu(x, alpha=node.get("alpha", 1.6732632), gamma=node.get("gamma", 1.0507010))),
+    "Celu": pointwise(lambda node, x: _celu(x, alpha=node.get("alpha", 1.0))),
     "Gelu": pointwise(lambda node, x: jax.nn.gelu(x, approximate=node.get("approximate", "none") == "tanh")),
     "Softplus": pointwise(lambda node, x: jax.nn.softplus(x)),
     "Softsign": pointwise(lambda node, x: jax.nn.soft_sign(x)),

@@ -1,53 +1,74 @@
-"""Batches of another size than that for which a graph was written.
+"""Batches for graphs that were exported for a single picture.
 
-A graph exported for one picture says so wherever it reshapes: (1, 2048), or (64, 49, 96) for the 64 windows of one
-picture. In all of these the batch, or the batch and what is nested in it, is the first axis.
+Such a graph says so wherever it reshapes: (1, 2048), (64, 49, 96) for the 64 windows of one picture, (17, 2, 8) for 17
+tokens and 2 heads. So each node is computed picture by picture (``jax.vmap``). Those that treat the pictures of a batch
+alike anyway, convolutions and whatever works element by element, are computed of the whole batch, in the place of the
+axis that has length 1 in the file.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import Value, numbers, plain
+from xrcam_jax.onnx.operators import LIKE_THEIR_INPUTS, OF_PICTURES, SIZES
+from xrcam_jax.onnx.values import Value, plain
+
+Shape = tuple[int, ...]
+#: Operators that treat all pictures of a batch alike.
+ALIKE = (OF_PICTURES - {"Resize", "Upsample"}) | (LIKE_THEIR_INPUTS - {"Concat", "Split", "Slice", "Pad"})
 
 
-def opened(
-    node: Node, inputs: Sequence[Value | None], constants: Collection[str], more: int
-) -> list[Value | None]:
-    """Returns what a node that depends on pictures reads, for a batch of so many times the declared size.
+def of_each_picture(
+    node: Node, inputs: list[Value | None], exported: Mapping[str, Shape], depending: frozenset[str], call: Callable
+) -> tuple[Value, ...]:
+    """Computes a node of each picture of a batch.
 
     Args:
       node: the node.
-      inputs: what it reads.
-      constants: names of the values that the file fixes.
-      more: by what factor the batch is larger.
+      inputs: what it reads. Of a value that is (1, ...) in the file, the batch is the first axis; of others it is one
+        more axis before the first.
+      exported: the shapes of all values for one picture, as the file has them.
+      depending: the names of the values that depend on the pictures.
+      call: computes a node of its inputs.
 
     Returns:
-      The inputs, with a larger first axis where the file fixes it.
+      What it makes, with the batch likewise.
 
     Example:
-      >>> import numpy as np
       >>> node = Node("r", "Reshape", "", 13, ("x", "s"), ("y",), {}, "r")
-      >>> x, shape = plain(np.ones((4, 3, 2))), plain(np.array([1, 6]))
-      >>> opened(node, [x, shape], {"s"}, 4)[1].array.tolist()
-      [4, 6]
+      >>> tokens, shape = plain(np.ones((4, 17, 2))), plain(np.array([17, 2, 1]))
+      >>> reshape = lambda node, inputs: plain(inputs[0].array.reshape(inputs[1].array.tolist()))
+      >>> exported = {"x": (17, 2), "y": (17, 2, 1)}
+      >>> of_each_picture(node, [tokens, shape], exported, frozenset("xy"), reshape)[0].shape
+      (4, 17, 2, 1)
     """
-    inputs = list(inputs)
-    if node.op in ("Reshape", "Expand") and node.inputs[1] in constants:
-        first, *rest = numbers(inputs[1], "shape") or [0]
-        if first > 0:
-            inputs[1] = plain(np.array([first * more, *rest], np.int64))
-    if node.op == "Concat":
-        known = [value for value in inputs if value is not None]
-        lengths = {value.shape[0] for value in known if value.ndim}
-        if node.get("axis") != 0 and len(lengths) == 2 and max(lengths) == more * min(lengths):
-            inputs = [value and _repeated(value, max(lengths)) for value in inputs]
-    return inputs
+    if node.op in SIZES:
+        return (call(node, [plain(np.broadcast_to(np.float32(0), exported[node.inputs[0]]))]),)
+    if node.outputs[0] not in depending:
+        return _several(call(node, inputs))
+    pairs = list(zip(node.inputs, inputs, strict=True))
+    shapes = {name: exported[name] for name in node.inputs if name in depending}
+    ranks = {len(exported[name]) for name in node.outputs if name in exported} | {len(s) for s in shapes.values()}
+    if node.op in ALIKE and len(ranks) == 1 and all(shape[:1] == (1,) for shape in shapes.values()):
+        return _several(call(node, inputs))
+    batches = [_apart(value, exported[name]) for name, value in pairs if name in depending and value is not None]
+
+    def of_one(*arrays: Any) -> tuple[Any, ...]:
+        each = iter(arrays)
+        given = [plain(next(each)) if name in depending else value for name, value in pairs]
+        return tuple(jnp.asarray(value.plain) for value in _several(call(node, given)))
+
+    return tuple(plain(array[:, 0] if array.shape[1:2] == (1,) else array) for array in jax.vmap(of_one)(*batches))
 
 
-def _repeated(value: Value, length: int) -> Value:
-    """Returns a value whose first axis is repeated, as a class token that is the same for all pictures."""
-    where, times = value.at(0), length // value.shape[0]
-    array = value.array
-    return value if times == 1 else Value(array.repeat(times, where), value.order)
+def _several(found: Any) -> tuple[Value, ...]:
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _apart(value: Value, shape: Shape) -> Any:
+    """Returns an array (batch, *shape)."""
+    return value.plain.reshape(-1, *shape)

@@ -1,38 +1,18 @@
 """Checks of a graph before anything of it is traced or compiled; each names what is wrong, in one line."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
 from xrcam_jax.errors import DamagedError
-from xrcam_jax.onnx.graph import Graph, Node
+from xrcam_jax.onnx.graph import Graph, all_nodes
 from xrcam_jax.onnx.operators import OPERATORS, WITHOUT_FUNCTION
 
 #: Operators of which an infinite argument is a bound or a mask.
 _TAKE_INFINITE = frozenset({"Where", "Add", "Min", "Max", "Clip", "Pad", "Concat"})
-
-
-def all_nodes(graph: Graph) -> Iterator[Node]:
-    """Yields the nodes of a graph and of all graphs in it.
-
-    Args:
-      graph: any graph.
-
-    Yields:
-      The nodes.
-
-    Example:
-      >>> [node.name for node in all_nodes(Graph((Node("a", "Relu", "", 13, (), (), {}, "a"),), (), (), {}))]
-      ['a']
-    """
-    for node in graph.nodes:
-        yield node
-        for inner in node.attributes.values():
-            if isinstance(inner, Graph):
-                yield from all_nodes(inner)
 
 
 def check_nodes(path: Path, graph: Graph) -> None:
@@ -49,13 +29,15 @@ def check_nodes(path: Path, graph: Graph) -> None:
       >>> check_nodes(Path("net.onnx"), Graph((Node("r1", "RoiAlign", "", 16, (), ("y",), {}, "r1"),), (), ("y",), {}))
       Traceback (most recent call last):
       ...
-      ValueError: net.onnx: node 'r1' (RoiAlign, opset 16): this operator is not supported; docs/onnx.md lists those that are
+      ValueError: net.onnx: node 'r1' (RoiAlign, opset 16): it is not supported; docs/onnx.md lists those that are
     """
     for node in all_nodes(graph):
         if node.domain or (node.op not in OPERATORS and node.op not in WITHOUT_FUNCTION):
             quantised = "Linear" in node.op or "Integer" in node.op or node.op.startswith("QLinear")
-            also = "quantised networks are not supported; export it in floating point" if quantised else (
-                "this operator is not supported; docs/onnx.md lists those that are"
+            also = (
+                "quantised networks are not supported; export it in floating point"
+                if quantised
+                else ("it is not supported; docs/onnx.md lists those that are")
             )
             raise ValueError(f"{path}: {node}: {also}")
     made = {*graph.arrays, *(each.name for each in graph.inputs)}
@@ -137,14 +119,14 @@ def check_inputs(
             raise ValueError(f"{path}: input_shape names {name!r}, which is none of the inputs {', '.join(inputs)}")
     for name, described in inputs.items():
         shape = tuple(given[name]) if given and name in given else described.shape
-        shape = None if shape is None else tuple(n or 1 if i == 0 and not isinstance(n, str) else n for i, n in enumerate(shape))
-        shape = None if shape is None else tuple(1 if i == 0 and isinstance(n, str) else n for i, n in enumerate(shape))
+        if shape and not isinstance(shape[0], int):
+            shape = (1, *shape[1:])
         if shape is None or not all(isinstance(n, int) for n in shape):
             raise ValueError(
                 f"{path}: {described} has lengths that are open, and not only the batch's; say what they are, with "
                 "the batch first as in the file: input_shape=(1, 3, 224, 224)"
             )
-        known = tuple(int(n) for n in shape)
+        known = tuple(n for n in shape if isinstance(n, int))
         if not described.takes(known) or math.prod(known) < 1:
             raise ValueError(f"{path}: {described} cannot be of the given input_shape {known}")
         shapes[name] = known

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import Value, channels_last
+from xrcam_jax.onnx.values import Operator, Value, channels_last
 from xrcam_jax.ops.grouped_conv import grouped_conv
 from xrcam_jax.ops.pointwise_conv import pointwise_conv
 
@@ -61,7 +61,8 @@ def padding_of(node: Node, lengths: tuple[int, ...], reach: tuple[int, ...], str
     if mode not in ("SAME_UPPER", "SAME_LOWER"):
         raise ValueError(f"auto_pad is {mode!r}, which ONNX has not")
     added = (
-        max((math.ceil(n / step) - 1) * step + size - n, 0) for n, size, step in zip(lengths, reach, strides, strict=True)
+        max((math.ceil(n / step) - 1) * step + size - n, 0)
+        for n, size, step in zip(lengths, reach, strides, strict=True)
     )
     halves = ((total // 2, total - total // 2) for total in added)
     return tuple(pair if mode == "SAME_UPPER" else pair[::-1] for pair in halves)
@@ -172,4 +173,4 @@ def _cut(node: Node, lengths: Any, reach: Any, strides: Any, extra: Any) -> Pair
     return tuple(pair if mode == "SAME_UPPER" else pair[::-1] for pair in halves)
 
 
-OPERATORS = {"Conv": _conv, "ConvTranspose": _transposed}
+OPERATORS: dict[str, Operator] = {"Conv": _conv, "ConvTranspose": _transposed}

@@ -4,7 +4,7 @@ Metadata of the file under timm's names or as timm's ``config`` count, then a ``
 ``preprocessor_config.json`` of transformers' beside the file. Else ImageNet's mean and deviation are supposed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ _FIELDS = ("mean", "std", "input_size", "interpolation", "crop_pct", "crop_mode"
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
-def described(path: Path, proto: Any, shape: tuple[int, ...]) -> tuple[Preprocessing, list[str]]:
+def described(
+    path: Path, proto: Any, shape: tuple[int, ...], given: Mapping[str, Sequence[float] | None]
+) -> tuple[Preprocessing, list[str]]:
     """Returns how pictures have to be prepared, and what was supposed.
 
     Args:
       path: of the file.
       proto: the file's ``onnx.ModelProto``.
       shape: of what the network takes, (b, h, w, c).
+      given: ``mean`` and ``std`` that count more than what anything says, or None.
 
     Returns:
       The preprocessing, and sentences.
@@ -33,13 +36,14 @@ def described(path: Path, proto: Any, shape: tuple[int, ...]) -> tuple[Preproces
 
     Example:
       >>> import onnx
-      >>> described(Path("net.onnx"), onnx.ModelProto(), (1, 96, 96, 1))[0].mean
+      >>> described(Path("net.onnx"), onnx.ModelProto(), (1, 96, 96, 1), {})[0].mean
       (0.449,)
     """
     size = (*shape[1:3],) if len(shape) == 4 else (224, 224)
     channels = shape[3] if len(shape) == 4 and shape[3] in (1, 3) else 3
-    default = Preprocessing(input_size=size).for_channels(channels)  # type: ignore[arg-type]
+    default = Preprocessing(input_size=size).for_channels(channels)
     fields, origin = _fields(path, proto)
+    fields = {**fields, **{name: list(values) for name, values in given.items() if values is not None}}
     try:
         wants = config_file.preprocessing({"input_size": [channels, *size], **fields}, default)
     except ValueError as error:
@@ -81,7 +85,7 @@ def _fields(path: Path, proto: Any) -> tuple[Mapping[str, Any], Path | str]:
 
 def _read(text: str, where: str) -> Any:
     """Returns what a field of the metadata says: JSON, numbers with commas between, or a word."""
-    if text.strip()[:1] in "[{\"" or text.strip()[:1].isdigit():
+    if text.strip()[:1] in '[{"' or text.strip()[:1].isdigit():
         return decoded_json(text if "," not in text or text.strip()[:1] in "[{" else f"[{text}]", where)
     return text
 

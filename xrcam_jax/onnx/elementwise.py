@@ -71,7 +71,7 @@ _SAME_NAME = {
     "And": "logical_and", "Or": "logical_or", "Xor": "logical_xor", "Where": "where", "IsNaN": "isnan",
 }  # fmt: skip
 
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     **{operator: _of_library(name) for operator, name in _SAME_NAME.items()},
     "Div": pointwise(_divide),
     "Pow": pointwise(_power),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from xrcam_jax.onnx.batches import opened
+from xrcam_jax.onnx.batches import of_each_picture
 from xrcam_jax.onnx.graph import Graph, Input, Node
 from xrcam_jax.onnx.operators import OPERATORS
 from xrcam_jax.onnx.values import Value, channels_last, plain, static
@@ -32,6 +32,7 @@ class GraphFunction:
       pictures: the names of values that are pictures, and are stored with their channels last.
       channels_first: the names of inputs that are given with their channels last, and have them first in the graph.
       depending: the names of values that depend on the inputs.
+      exported: the shapes of all values for one picture, where the file is for one alone.
     """
 
     file: str
@@ -41,9 +42,16 @@ class GraphFunction:
     pictures: frozenset[str]
     channels_first: frozenset[str]
     depending: frozenset[str]
+    exported: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __call__(self, images: Any, parameters: PyTree) -> Any:
         """Returns the graph's output, as the file has it; several as a dictionary by their names."""
+        values = self.values(images, parameters)
+        found = {name: jnp.asarray(values[name].plain) for name in self.graph.outputs}
+        return found if len(found) > 1 else found[self.graph.outputs[0]]
+
+    def values(self, images: Any, parameters: PyTree) -> dict[str, Value]:
+        """Returns all values of the graph, by name."""
         inputs = self.graph.inputs
         if not isinstance(images, Mapping):
             if len(inputs) != 1:
@@ -55,9 +63,12 @@ class GraphFunction:
         values |= {name: Value(jnp.asarray(array), self.orders[name]) for name, array in parameters.items()}
         values |= given
         more = max((_times(each, given[each.name]) for each in inputs), default=1)
+        if more > 1 and not self.exported:
+            raise ValueError(f"{self.file}: it takes batches of {inputs[0].shape[0]} alone")  # type: ignore[index]
         self._run(self.graph, values, more)
-        found = {name: jnp.asarray(values[name].plain) for name in self.graph.outputs}
-        return found if len(found) > 1 else found[self.graph.outputs[0]]
+        if lacking := [name for name in self.graph.outputs if name not in values]:
+            raise ValueError(f"{self.file}: {lacking[0]!r} is an output of its node that is not supported")
+        return values
 
     def _given(self, described: Input, images: Mapping[str, Any]) -> Value:
         """Returns an input as the graph has it, or refuses what it cannot be."""
@@ -84,13 +95,17 @@ class GraphFunction:
                 raise ValueError(f"{self.file}: {node} reads {lacking[0]!r}, an output that is not supported")
             inputs = [values[name] if name else None for name in node.inputs]
             with jax.named_scope(node.scope) if self.depending.intersection(node.outputs) else nullcontext():
-                if more > 1 and self.depending.intersection(node.outputs):
-                    inputs = opened(node, inputs, self.constants.keys(), more)
-                found = self._branch(node, inputs, values, more) if node.op == "If" else self._called(node, inputs)
-                made = found if isinstance(found, tuple) else (found,)
+                made = self._made(node, inputs, values, more)
                 for name, value in zip(node.outputs, made, strict=False):
                     laid = name in self.pictures and value.ndim > 2 and not isinstance(value.array, np.ndarray)
                     values[name] = value.laid(channels_last(value.ndim)) if laid else value
+
+    def _made(self, node: Node, inputs: list[Value | None], values: dict[str, Value], more: int) -> tuple[Value, ...]:
+        """Returns what a node makes."""
+        if more > 1 and node.op != "If":
+            return of_each_picture(node, inputs, self.exported, self.depending, self._called)
+        found = self._branch(node, inputs, values, more) if node.op == "If" else self._called(node, inputs)
+        return found if isinstance(found, tuple) else (found,)
 
     def _called(self, node: Node, inputs: list[Value | None]) -> Any:
         try:

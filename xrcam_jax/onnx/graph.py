@@ -1,6 +1,6 @@
 """A graph as plain data: its nodes in the order in which they are computed, what goes in, and what comes out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +108,26 @@ class Graph:
     def producers(self) -> dict[str, Node]:
         """The node that makes each value."""
         return {value: node for node in self.nodes for value in node.outputs if value}
+
+
+def all_nodes(graph: Graph) -> Iterator[Node]:
+    """Yields the nodes of a graph and of all graphs in it.
+
+    Args:
+      graph: any graph.
+
+    Yields:
+      The nodes.
+
+    Example:
+      >>> [node.name for node in all_nodes(Graph((Node("a", "Relu", "", 13, (), (), {}, "a"),), (), (), {}))]
+      ['a']
+    """
+    for node in graph.nodes:
+        yield node
+        for inner in node.attributes.values():
+            if isinstance(inner, Graph):
+                yield from all_nodes(inner)
 
 
 def needed(graph: Graph, outputs: Sequence[str]) -> Graph:

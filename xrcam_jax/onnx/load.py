@@ -44,6 +44,7 @@ class OnnxModel(Adapted):
       batch: the size of the only batch that the graph takes; None if any will do.
     """
 
+    function: GraphFunction
     preprocessing: Preprocessing
     input_shapes: Mapping[str, tuple[int, ...]]
     output_shapes: Mapping[str, tuple[int, ...]]
@@ -52,7 +53,9 @@ class OnnxModel(Adapted):
 
     def __call__(self, images: Any) -> Any:
         """Returns the output for pictures, or for a dictionary of inputs, computed by one compiled program."""
-        return jax.jit(self.function)(images, self.parameters)
+        found = jax.jit(self.function)(images, self.parameters)
+        # JAX sorts the keys of dictionaries.
+        return {name: found[name] for name in self.output_shapes} if isinstance(found, dict) else found
 
     @property
     def num_classes(self) -> int:
@@ -74,6 +77,8 @@ def from_onnx(
     output: str | Sequence[str] | None = None,
     logits: bool = False,
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> OnnxModel:
     """Makes a model of an ONNX file, without its probabilities or with them, for the Explainer and all else.
@@ -87,6 +92,9 @@ def from_onnx(
       logits: whether a softmax or sigmoid at the end is left out: behind it, relevance and gradients tell less.
       input_shape: the shape of the input as the file has it, the batch first, where the file leaves more open than the
         batch; by the name of the input if there are several.
+      mean: of each channel of the pictures, or one for all, of intensities from 0 to 1, for ``preprocessing``; by
+        default what the file or one beside it says, see docs/onnx.md.
+      std: deviation, likewise.
       dtype: what the network computes in, whatever the file's floating-point type is.
 
     Returns:
@@ -127,9 +135,11 @@ def from_onnx(
         name: tuple(shape[axis] for axis in channels_last(len(shape))) if name in function.channels_first else shape
         for name, shape in shapes.items()
     }
-    outputs = _traced(function, given, parameters, 1)
+    values = _traced(function, given, parameters, 1)
+    outputs = {name: values[name] for name in graph.outputs}
+    function = replace(function, exported=values if _fixed_batch(function) == 1 else {})
     batch = _only_batch(function, given, parameters, outputs, notes)
-    wants, supposed = described(path, proto, next(iter(given.values())))
+    wants, supposed = described(path, proto, next(iter(given.values())), {"mean": mean, "std": std})
     notes += supposed
     for note in notes:
         _LOG.warning("%s: %s", path, note)
@@ -211,15 +221,27 @@ def _function(path: Path, graph: Graph) -> tuple[GraphFunction, dict[str, jax.Ar
 def _traced(
     function: GraphFunction, given: Mapping[str, tuple[int, ...]], parameters: Any, more: int
 ) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of the outputs for batches of so many times the given size."""
+    """Returns the shapes of all values for batches of so many times the given size."""
     dtypes = {each.name: jax.dtypes.canonicalize_dtype(each.dtype) for each in function.graph.inputs}
     images = {
         name: jax.ShapeDtypeStruct((more * shape[0], *shape[1:]) if shape else shape, dtypes[name])
         for name, shape in given.items()
     }
-    found = jax.eval_shape(function, images, parameters)
-    outputs = found if isinstance(found, dict) else {function.graph.outputs[0]: found}
-    return {name: outputs[name].shape for name in function.graph.outputs}
+    shapes = dict[str, tuple[int, ...]]()
+
+    def note_shapes(images: Any, parameters: Any) -> Any:
+        values = function.values(images, parameters)
+        shapes.update({name: value.shape for name, value in values.items()})
+
+    jax.eval_shape(note_shapes, images, parameters)
+    return shapes
+
+
+def _fixed_batch(function: GraphFunction) -> int | None:
+    """Returns the size of the batch that the file fixes."""
+    declared = function.graph.inputs[0].shape
+    size = declared[0] if declared else None
+    return size if isinstance(size, int) else None
 
 
 def _only_batch(
@@ -230,15 +252,14 @@ def _only_batch(
     notes: list[str],
 ) -> int | None:
     """Returns the size of the only batch that a graph takes, or None if it takes all."""
-    declared = function.graph.inputs[0].shape
-    size = declared[0] if declared else None
-    if not isinstance(size, int):
+    size = _fixed_batch(function)
+    if size is None:
         return None
     try:
         doubled = _traced(function, given, parameters, 2)
+        if all(doubled[name] == (2 * shape[0], *shape[1:]) for name, shape in outputs.items() if shape):
+            return None
     except ValueError:
-        doubled = {}
-    if doubled == {name: (2 * shape[0], *shape[1:]) if shape else shape for name, shape in outputs.items()}:
-        return None
+        pass  # It is fixed in a way that is not understood.
     notes.append(f"it was exported for batches of {size}, and takes no others")
     return size

@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array, lax
 
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import Value, broadcast, checked_axis, in_graphs_order, on_pictures
+from xrcam_jax.onnx.values import Operator, Value, broadcast, checked_axis, in_graphs_order, on_pictures
 
 
 def _batch_norm(node: Node, x: Array, scale: Any, bias: Any, mean: Any, variance: Any) -> Array:
@@ -55,9 +55,7 @@ def _local_response_norm(node: Node, x: Array) -> Array:
     before = (size - 1) // 2
     padding = ((0, 0),) * (x.ndim - 1) + ((before, size - 1 - before),)
     window = (1,) * (x.ndim - 1) + (size,)
-    total = lax.reduce_window(
-        jnp.square(x), np.zeros((), x.dtype)[()], lax.add, window, (1,) * x.ndim, padding
-    )
+    total = lax.reduce_window(jnp.square(x), np.zeros((), x.dtype)[()], lax.add, window, (1,) * x.ndim, padding)
     alpha, beta, bias = node.get("alpha", 1e-4), node.get("beta", 0.75), node.get("bias", 1.0)
     return x / (bias + alpha / size * total) ** beta
 
@@ -75,7 +73,7 @@ def _mean_variance_norm(node: Node, x: Array) -> Array:
     return centred / (jnp.sqrt(jnp.square(centred).mean(axes, keepdims=True)) + 1e-9)
 
 
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     "BatchNormalization": on_pictures(_batch_norm),
     "InstanceNormalization": on_pictures(_instance_norm),
     "GroupNormalization": on_pictures(_group_norm),

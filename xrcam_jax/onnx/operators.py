@@ -15,11 +15,12 @@ from xrcam_jax.onnx import (
     selection,
     shapes,
 )
+from xrcam_jax.onnx.values import Operator
 
 #: The versions of ONNX's operators that are known.
 OPSETS = range(9, 23)
 #: The operators by the subject of their file.
-SUBJECTS = {
+SUBJECTS: dict[str, dict[str, Operator]] = {
     "convolution": convolution.OPERATORS,
     "pooling": pooling.OPERATORS,
     "products": products.OPERATORS,
@@ -36,9 +37,8 @@ OPERATORS = {name: operator for operators in SUBJECTS.values() for name, operato
 WITHOUT_FUNCTION = ("Constant", "If")
 #: Operators whose inputs, but for some of the first, say how and not what: they are known before the graph runs.
 HOW = {
-    **dict.fromkeys(
-        "Reshape Expand Tile Slice Pad Split Squeeze Unsqueeze Resize Upsample Clip Dropout TopK CumSum Trilu".split(), 1  # noqa: SIM905
-    ),
+    **dict.fromkeys(("Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Slice", "Pad", "Split"), 1),
+    **dict.fromkeys(("Resize", "Upsample", "Clip", "Dropout", "TopK", "CumSum", "Trilu"), 1),
     **dict.fromkeys((name for name in reductions.OPERATORS if name.startswith("Reduce")), 1),
     **dict.fromkeys(("ConstantOfShape", "Range", "If", "NonZero"), 0),
     "OneHot": 1,

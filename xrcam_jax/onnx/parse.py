@@ -111,7 +111,9 @@ class Parser:
         dtype = self.dtype_of(tensor.elem_type, f"input {proto.name!r}")
         if not tensor.HasField("shape"):
             return Input(proto.name, None, dtype)
-        lengths = (each.dim_value if each.HasField("dim_value") else each.dim_param or None for each in tensor.shape.dim)
+        lengths = (
+            each.dim_value if each.HasField("dim_value") else each.dim_param or None for each in tensor.shape.dim
+        )
         # A length of 0 or -1 is how some exporters leave it open.
         return Input(proto.name, tuple(n if isinstance(n, str) or (n or 0) > 0 else None for n in lengths), dtype)
 

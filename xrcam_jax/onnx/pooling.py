@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from xrcam_jax.onnx.convolution import Pairs, padding_of
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import on_pictures
+from xrcam_jax.onnx.values import Operator, on_pictures
 from xrcam_jax.ops.max_pool import max_pool
 
 
@@ -112,7 +112,7 @@ def _global_lp_pool(node: Node, x: Array) -> Array:
     return jnp.sqrt(total) if p == 2 else total ** (1 / p)
 
 
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     "MaxPool": on_pictures(_max_pool),
     "AveragePool": on_pictures(_average_pool),
     "LpPool": on_pictures(_lp_pool),

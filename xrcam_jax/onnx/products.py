@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import in_graphs_order, library
+from xrcam_jax.onnx.values import Operator, in_graphs_order, library
 
 
 def _gemm(node: Node, a: Any, b: Any, c: Any = None) -> Any:
@@ -24,7 +24,7 @@ def _einsum(node: Node, *values: Any) -> Any:
     return jnp.einsum(node.get("equation").replace(" ", ""), *values)
 
 
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     "Gemm": in_graphs_order(_gemm),
     "MatMul": in_graphs_order(lambda node, a, b: library(a, b).matmul(a, b)),
     "Einsum": in_graphs_order(_einsum),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import Value, checked_axis, in_graphs_order, library, numbers
+from xrcam_jax.onnx.values import Operator, Value, checked_axis, in_graphs_order, library, numbers
 
 
 def _reduction(f: Callable[..., Any]) -> Callable[..., Value]:
@@ -50,7 +50,7 @@ def _cumulative_sum(node: Node, x: Any, axis: Any) -> Any:
     return number.flip(found, along) if node.get("reverse", 0) else found
 
 
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     "ReduceMean": _reduction(_mean),
     "ReduceSum": _reduction(_sum),
     "ReduceMax": _reduction(lambda number, x, axes, kept: number.max(x, axes, keepdims=kept)),

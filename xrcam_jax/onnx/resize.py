@@ -1,13 +1,14 @@
 """Resizing: along each axis a product with a matrix of interpolation weights, or a choice of nearest places."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import Value, checked_axis, numbers, static
+from xrcam_jax.onnx.values import Operator, Value, checked_axis, numbers, static
 
 _BEFORE_11 = "asymmetric"
 
@@ -31,7 +32,7 @@ def _places(mode: str, count: int, n: int, scale: float) -> np.ndarray:
 
 
 def _rounded(places: np.ndarray, mode: str) -> np.ndarray:
-    rounding = {
+    rounding: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "round_prefer_floor": lambda x: np.ceil(x - 0.5),
         "round_prefer_ceil": lambda x: np.floor(x + 0.5),
         "floor": np.floor,
@@ -116,4 +117,4 @@ def _resize(
     return Value(array, x.order)
 
 
-OPERATORS = {"Resize": _resize, "Upsample": _resize}
+OPERATORS: dict[str, Operator] = {"Resize": _resize, "Upsample": _resize}

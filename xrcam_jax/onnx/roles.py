@@ -1,18 +1,8 @@
 """What values of a graph are for: which are known before it runs, which are pictures, which depend on its inputs."""
 
-from collections.abc import Iterable
-
 from xrcam_jax.onnx.convolution import kernel_order
-from xrcam_jax.onnx.graph import Graph, Node
+from xrcam_jax.onnx.graph import Graph, all_nodes
 from xrcam_jax.onnx.operators import HOW, LIKE_THEIR_INPUTS, OF_PICTURES, SIZES
-
-
-def _all_nodes(graph: Graph) -> Iterable[Node]:
-    for node in graph.nodes:
-        yield node
-        for inner in node.attributes.values():
-            if isinstance(inner, Graph):
-                yield from _all_nodes(inner)
 
 
 def how_names(graph: Graph) -> frozenset[str]:
@@ -32,10 +22,8 @@ def how_names(graph: Graph) -> frozenset[str]:
       >>> sorted(how_names(Graph(nodes, (), ("y",), {})))
       ['n', 'one', 'scales']
     """
-    found = {
-        name for node in _all_nodes(graph) if node.op in HOW for name in node.inputs[HOW[node.op] :] if name
-    }
-    for node in reversed(list(_all_nodes(graph))):
+    found = {name for node in all_nodes(graph) if node.op in HOW for name in node.inputs[HOW[node.op] :] if name}
+    for node in reversed(list(all_nodes(graph))):
         if found.intersection(node.outputs) and node.op not in SIZES:
             found.update(node.reads)
     return frozenset(found)
@@ -56,9 +44,9 @@ def kernels(graph: Graph) -> dict[str, tuple[int, ...]]:
       >>> kernels(Graph((conv,), (), ("y",), {"w": np.ones((5, 3, 1, 1))}))
       {'w': (2, 3, 1, 0)}
     """
-    as_kernel = {node.inputs[1] for node in _all_nodes(graph) if node.op == "Conv"}
+    as_kernel = {node.inputs[1] for node in all_nodes(graph) if node.op == "Conv"}
     otherwise = {
-        name for node in _all_nodes(graph) for i, name in enumerate(node.reads) if not (node.op == "Conv" and i == 1)
+        name for node in all_nodes(graph) for i, name in enumerate(node.reads) if not (node.op == "Conv" and i == 1)
     }
     return {
         name: kernel_order(array.ndim)
@@ -120,8 +108,8 @@ def takes_channels_first(graph: Graph, pictures: frozenset[str]) -> frozenset[st
     found = {each.name for each in graph.inputs if each.name in pictures}
     for each in graph.inputs:
         if each.shape is not None and len(each.shape) == 4 and each.name not in found:
-            first = graph.nodes and next((node for node in graph.nodes if each.name in node.inputs), None)
-            moved = first and first.op == "Transpose"
+            first = next((node for node in graph.nodes if each.name in node.inputs), None)
+            moved = first is not None and first.op == "Transpose" and first.get("perm") == [0, 3, 1, 2]
             if not moved and each.shape[1] in (1, 3) and each.shape[3] not in (1, 3):
                 found.add(each.name)
     return frozenset(found)
@@ -144,7 +132,7 @@ def depending(graph: Graph) -> frozenset[str]:
       ['a', 'x']
     """
     found = {each.name for each in graph.inputs}
-    for node in _all_nodes(graph):
+    for node in all_nodes(graph):
         if node.op not in SIZES and found.intersection(node.reads):
             found.update(node.outputs)
     return frozenset(found)

@@ -8,7 +8,17 @@ import numpy as np
 from jax import lax
 
 from xrcam_jax.onnx.graph import Node
-from xrcam_jax.onnx.values import Value, checked_axis, common_order, in_graphs_order, library, numbers, plain, static
+from xrcam_jax.onnx.values import (
+    Operator,
+    Value,
+    checked_axis,
+    common_order,
+    in_graphs_order,
+    library,
+    numbers,
+    plain,
+    static,
+)
 
 
 def _concat(node: Node, *values: Value) -> Value:
@@ -63,7 +73,9 @@ def _slice(
 _MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 
 
-def _pad(node: Node, x: Value, pads: Value | None = None, value: Value | None = None, axes: Value | None = None) -> Value:
+def _pad(
+    node: Node, x: Value, pads: Value | None = None, value: Value | None = None, axes: Value | None = None
+) -> Value:
     given = numbers(pads, "pads") if node.opset >= 11 else node.get("pads")
     along = range(x.ndim) if axes is None else numbers(axes, "axes")
     mode, half = node.get("mode", "constant"), len(given) // 2
@@ -121,8 +133,8 @@ def _gather_nd(node: Node, x: Any, places: Any) -> Any:
 
 def _scatter(node: Node, x: Any, index: tuple[Any, ...], updates: Any) -> Any:
     changed = jnp.asarray(x).at[index]
-    changes = {"none": changed.set, "add": changed.add, "mul": changed.multiply, "max": changed.max, "min": changed.min}
-    return changes[node.get("reduction", "none")](updates)
+    methods = {"none": "set", "add": "add", "mul": "multiply", "max": "max", "min": "min"}
+    return getattr(changed, methods[node.get("reduction", "none")])(updates)
 
 
 def _scatter_nd(node: Node, x: Any, places: Any, updates: Any) -> Any:
@@ -162,7 +174,7 @@ def _nonzero(node: Node, x: Value) -> Value:
     return plain(np.array(np.nonzero(static(x, "input")), np.int64))
 
 
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     "Concat": _concat,
     "Split": _split,
     "Slice": _slice,

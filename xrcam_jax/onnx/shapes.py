@@ -8,6 +8,7 @@ import numpy as np
 
 from xrcam_jax.onnx.graph import Node
 from xrcam_jax.onnx.values import (
+    Operator,
     Value,
     channels_last,
     checked_axis,
@@ -113,7 +114,7 @@ def _space_to_depth(node: Node, x: Any) -> Any:
 
 def _one_hot(node: Node, places: Any, depth: Any, values: Any) -> Any:
     count, axis = int(np.asarray(depth).ravel()[0]), checked_axis(node.get("axis", -1), places.ndim + 1)
-    places = jnp.expand_dims(jnp.asarray(places) % count, axis)
+    places = jnp.expand_dims(jnp.where(places < 0, places + count, places), axis)
     along = jnp.arange(count).reshape([-1 if i == axis else 1 for i in range(places.ndim)])
     return jnp.where(places == along, values[1], values[0])
 
@@ -123,7 +124,7 @@ def _triangle(node: Node, x: Any, k: Any = None) -> Any:
     return number.triu(x, diagonal) if node.get("upper", 1) else number.tril(x, diagonal)
 
 
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     "Shape": _shape,
     "Size": lambda node, x: plain(np.array(math.prod(x.shape), np.int64)),
     "Reshape": _reshape,

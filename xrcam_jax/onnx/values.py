@@ -1,13 +1,13 @@
 """Values of an ONNX graph: arrays, of which pictures are kept with their channels last.
 
-ONNX has pictures as (b, c, h, w), and class activation maps and fast convolutions on a CPU want (b, h, w, c). So a value
+ONNX has pictures as (b, c, h, w). Class activation maps and fast convolutions on a CPU want (b, h, w, c). So a value
 knows in which order the axes of the graph are stored. Elementwise operators, poolings and convolutions leave the order
 as it is, and a transposition is computed only where an operator needs the axes in the order of the graph.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -241,7 +241,7 @@ def broadcast(value: Value, order: tuple[int, ...]) -> Any:
 Operator = Callable[..., Any]
 
 
-def pointwise(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
+def pointwise(f: Callable[..., Any]) -> Operator:
     """Turns a function of (node, arrays) that works element by element into an operator.
 
     Args:
@@ -253,7 +253,7 @@ def pointwise(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
     Example:
       >>> import numpy as np
       >>> double = pointwise(lambda node, x: 2 * x)
-      >>> double(None, Value(np.ones((1, 4, 4, 3)), (0, 2, 3, 1))).order
+      >>> double(Node("d", "Own", "", 13, (), (), {}, "d"), Value(np.ones((1, 4, 4, 3)), (0, 2, 3, 1))).order
       (0, 2, 3, 1)
     """
 
@@ -264,7 +264,7 @@ def pointwise(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
     return operator
 
 
-def in_graphs_order(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
+def in_graphs_order(f: Callable[..., Any]) -> Operator:
     """Turns a function of (node, arrays in the graph's order) into an operator.
 
     Args:
@@ -276,7 +276,7 @@ def in_graphs_order(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
     Example:
       >>> import numpy as np
       >>> flat = in_graphs_order(lambda node, x: x.reshape(-1))
-      >>> flat(None, Value(np.arange(4).reshape(2, 2), (1, 0))).array.tolist()
+      >>> flat(Node("f", "Own", "", 13, (), (), {}, "f"), Value(np.arange(4).reshape(2, 2), (1, 0))).array.tolist()
       [0, 2, 1, 3]
     """
 
@@ -287,7 +287,7 @@ def in_graphs_order(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
     return operator
 
 
-def on_pictures(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
+def on_pictures(f: Callable[..., Any]) -> Operator:
     """Turns a function of (node, pictures with channels last, other arrays in the graph's order) into an operator.
 
     Args:
@@ -299,7 +299,7 @@ def on_pictures(f: Callable[Concatenate[Node, ...], Any]) -> Operator:
     Example:
       >>> import numpy as np
       >>> mean = on_pictures(lambda node, x: x.mean((1, 2), keepdims=True))
-      >>> mean(None, plain(np.ones((1, 3, 4, 4)))).shape
+      >>> mean(Node("m", "Own", "", 13, (), (), {}, "m"), plain(np.ones((1, 3, 4, 4)))).shape
       (1, 3, 1, 1)
     """
 
