@@ -43,8 +43,7 @@ def legrad(case: Case) -> Float[Array, "b t *grid"]:
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
-      >>> from xrcam_jax.attribution.asked import explained_flags
-    from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.attribution.legrad import legrad
       >>> def model(images, parameters):
       ...     tokens = images.reshape(len(images), -1, 2)

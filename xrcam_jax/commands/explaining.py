@@ -118,7 +118,8 @@ def writes_video(out: Path) -> bool:
 
 def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> Job:
     model = _load(options)
-    _check_classes(options, model.num_outputs, labels)
+    outputs = model.num_classes if isinstance(model, OnnxModel) else model.num_outputs
+    _check_classes(options, outputs, labels)
     config, automatic = model.preprocessing, options.batch_size == "auto"
     devices = jax.local_devices()[: None if automatic else options.batch_size]
     explain = _explainer(model, options, devices)
