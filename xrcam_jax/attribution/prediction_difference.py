@@ -91,18 +91,16 @@ def prediction_difference(
     state = (jax.random.key(case.random_seed + 1), gaussian)
     change = Resampled(windows, border, samples)
     score: Score = "logit" if case.of_value else "log_odds"
-    drawn = changed_scores(
-        case, change, count * samples, state, score=score, name="prediction difference analysis"
-    ).reshape(count, samples, *case.targets.shape)
+    drawn = changed_scores(case, change, count * samples, state, score=score, name="prediction difference analysis")
+    drawn = drawn.reshape(count, samples, *case.targets.shape)
     if case.of_value:
         return windows.spread(intact_scores(case, score) - drawn.mean(1), shape)
-    classes = class_count(case.outputs)
 
     def log_odds(each: Array) -> Array:
         """Returns the corrected log-odds of the mean probability over the first axis."""
         # By itself, 1 - p keeps its digits near p = 1.
         p, not_p = jax.nn.sigmoid(each).mean(0), jax.nn.sigmoid(-each).mean(0)
-        return jnp.log2((p * train_size + 1) / (not_p * train_size + classes - 1))
+        return jnp.log2((p * train_size + 1) / (not_p * train_size + class_count(case.outputs) - 1))
 
     evidence = log_odds(intact_scores(case, score)[None]) - log_odds(jnp.moveaxis(drawn, 1, 0))
     return windows.spread(evidence, shape)

@@ -114,6 +114,9 @@ def laid(mesh: Mesh, tree: PyTree, batch: int) -> PyTree:
       tree: of arrays, of which those with ``batch`` rows have one for each picture; other leaves stay as they are.
       batch: how many pictures there are.
 
+    Returns:
+      The tree, its last rows repeated up to a multiple of the number of devices.
+
     Example:
       >>> import jax
       >>> import numpy as np

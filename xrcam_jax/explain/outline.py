@@ -207,10 +207,10 @@ def layers_of(
     )
     if kind.where == "input":
         return tuple(here) or _with_places(name, inputs)
-    _check_axes(found, inputs, "a map")
     if kind.changes_input and is_ids(images):
         raise ValueError(f"{name} changes pictures, and the model gets token ids, {described(images)}")
     if kind.where == "both":
+        _check_axes(found, inputs, "a map")
         layers = tuple(named) or tuple(inputs)
         if ids := [layer for layer in layers if layer in inputs and is_ids(inputs[layer])]:
             raise ValueError(f"{name} needs the layer of an embedding in layers=: token ids, {ids[0]!r}, have no maps")
