@@ -8,21 +8,13 @@ from xrcam_jax.pictures.preprocessing import Preprocessing
 
 
 def test_models_are_listed_in_order():
-    assert list_models() == [
-        "efficientnet_lite0",
-        "resnet101",
-        "resnet18",
-        "resnet18_narrow",
-        "resnet34",
-        "resnet34_narrow",
-        "resnet50",
-        "resnext50_32x4d",
-        "skresnet18",
-        "skresnet18_narrow",
-        "skresnet34",
-        "skresnext50_32x4d",
-        "tf_efficientnet_lite0",
-    ]
+    names = list_models()
+    assert names == sorted(SPECS)
+    assert {"efficientnet_lite0", "resnet18_narrow", "skresnext50_32x4d"} <= set(names)
+    assert {f"vit_{size}_patch14_{kind}" for size in ("small", "base") for kind in ("dinov2", "reg4_dinov2")} <= set(
+        names
+    )
+    assert {f"convnext_{size}" for size in ("atto", "femto", "pico", "nano", "tiny", "small", "base")} <= set(names)
 
 
 @pytest.mark.parametrize(
@@ -43,12 +35,25 @@ def test_checkpoints_are_those_of_the_same_model():
         assert spec.hub is None or spec.hub.startswith(f"timm/{name}.")
 
 
+#: What differs from (224, 224), 0.875 and ImageNet's mean and deviation in timm's pretrained_cfg, by how names begin.
+PREPARED = {
+    "tf_": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
+    "vit_small_patch14": {"input_size": (518, 518), "crop_pct": 1.0},
+    "vit_base_patch14": {"input_size": (518, 518), "crop_pct": 1.0},
+    "vit_": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "crop_pct": 0.9},
+    "deit": {"crop_pct": 0.9},
+    "swin_": {"crop_pct": 0.9},
+    "convnext_nano": {"crop_pct": 0.95},
+    "convnext_tiny": {"crop_pct": 0.95},
+    "convnext_small": {"crop_pct": 0.95},
+    # Of a1_in1k and a1h_in1k.
+    "res": {"crop_pct": 0.95},
+}
+
+
 def test_preprocessing_is_the_checkpoints():
-    # The crop_pct of timm's pretrained_cfg is 0.875 for ra_in1k and in1k, 0.95 for a1_in1k and a1h_in1k.
     for name, spec in SPECS.items():
+        wanted = next((fields for begin, fields in PREPARED.items() if name.startswith(begin)), {})
         if spec.hub is not None:
-            assert spec.preprocessing.crop_pct == (0.95 if name.startswith("res") else 0.875)
-            assert spec.preprocessing.mean == ((0.5, 0.5, 0.5) if name.startswith("tf") else Preprocessing().mean)
-            assert spec.preprocessing.std == ((0.5, 0.5, 0.5) if name.startswith("tf") else Preprocessing().std)
-        assert spec.preprocessing.input_size == (224, 224)
+            assert spec.preprocessing == Preprocessing(**wanted), name
         assert spec.preprocessing.interpolation == "bicubic"
