@@ -34,7 +34,7 @@ def pretend(monkeypatch):
     replacements = {
         "list_models": lambda: ["resnet18", "skresnext50_32x4d"],
         "METHODS": {"xrelevance_cam": method, "grad_cam": method},
-        "load_model": lambda name, weights: network(),
+        "load_model": lambda name, weights, **_: network(),
         "Explainer": PretendExplainer,
     }
     for name, replacement in replacements.items():
@@ -294,7 +294,7 @@ def test_missing_weights_and_inputs(tmp_path, pretend, capsys, monkeypatch):
     assert explain(tmp_path, "gone.png", "away") == 2
     assert capsys.readouterr().err == "xrcam explain: error: no such file or folder: gone.png, away\n"
 
-    def load(name, weights):
+    def load(name, weights, **_):
         raise ValueError("these are not the weights of resnet18: 2 tensors differ\n  missing: a\n  missing: b")
 
     monkeypatch.setattr(xr, "load_model", load)

@@ -64,7 +64,7 @@ def explain(tmp_path, monkeypatch):
     def run(config, *arguments, out="out", status=0):
         model = network()
         monkeypatch.setattr(model, "preprocessing", config)
-        monkeypatch.setattr(xr, "load_model", lambda name, weights: model)
+        monkeypatch.setattr(xr, "load_model", lambda name, weights, **_: model)
         fed.clear()
         options = ["--model", "resnet18", "--weights", "w.safetensors", "--layers", "layer4", "--batch-size", "1"]
         assert main(["explain", *options, "--out", str(tmp_path / out), *map(str, arguments)]) == status

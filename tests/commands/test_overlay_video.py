@@ -82,7 +82,7 @@ def picture(path, pixels):
 
 @pytest.fixture
 def pretend(monkeypatch):
-    monkeypatch.setattr(xr, "load_model", lambda name, weights: network())
+    monkeypatch.setattr(xr, "load_model", lambda name, weights, **_: network())
     monkeypatch.setattr(PretendExplainer, "shapes", [])
     monkeypatch.setattr(xr, "Explainer", PretendExplainer)
     return PretendExplainer

@@ -8,32 +8,14 @@ from xrcam_jax.pictures.preprocessing import Preprocessing
 
 
 def test_models_are_listed_in_order():
-    assert list_models() == [
-        "densenet121",
-        "densenet161",
-        "densenet169",
-        "densenet201",
-        *(f"efficientnet_b{n}" for n in range(6)),
-        "efficientnet_lite0",
-        "mobilenetv3_large_100",
-        "mobilenetv3_small_100",
-        "resnet101",
-        "resnet18",
-        "resnet18_narrow",
-        "resnet34",
-        "resnet34_narrow",
-        "resnet50",
-        "resnext50_32x4d",
-        "skresnet18",
-        "skresnet18_narrow",
-        "skresnet34",
-        "skresnext50_32x4d",
-        *(f"tf_efficientnet_b{n}" for n in range(8)),
-        "tf_efficientnet_lite0",
-        "tf_mobilenetv3_large_100",
-        "tf_mobilenetv3_small_100",
-        *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
-    ]
+    names = list_models()
+    assert names == sorted(SPECS)
+    assert {"efficientnet_lite0", "resnet18_narrow", "skresnext50_32x4d", "vgg16_bn", "tf_efficientnet_b7"} <= set(names)
+    assert {f"vit_{size}_patch14_{kind}" for size in ("small", "base") for kind in ("dinov2", "reg4_dinov2")} <= set(
+        names
+    )
+    assert {f"convnext_{size}" for size in ("atto", "femto", "pico", "nano", "tiny", "small", "base")} <= set(names)
+    assert {f"densenet{depth}" for depth in (121, 161, 169, 201)} <= set(names)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +55,10 @@ WANTS = {
     "tf_efficientnet_b7": {"input_size": (600, 600), "crop_pct": 0.949},
     **{name: {"interpolation": "bilinear", **HALVES} for name in SPECS if name.startswith("tf_mobilenet")},
     **{name: {"interpolation": "bilinear"} for name in SPECS if name.startswith("vgg")},
+    **{name: {"crop_pct": 0.9, **HALVES} for name in SPECS if name.startswith("vit_")},
+    **{name: {"input_size": (518, 518), "crop_pct": 1.0} for name in SPECS if name.endswith("dinov2")},
+    **{name: {"crop_pct": 0.9} for name in SPECS if name.startswith(("deit", "swin_"))},
+    **{f"convnext_{size}": {"crop_pct": 0.95} for size in ("nano", "tiny", "small", "base")},
 }
 
 

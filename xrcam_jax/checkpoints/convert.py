@@ -195,12 +195,10 @@ def from_timm(
     model = nnx.eval_shape(lambda: create_model(name, num_classes=wanted, **vars(variant), dtype=dtype, rngs=_OneKey()))
     if dropout_rate:
         model.dropout = nnx.Dropout(dropout_rate, deterministic=True, rngs=rngs)
-    has_classes = found is not None or not spec.num_classes
-    fresh_head = has_classes and found != (wanted or None)
+    fresh_head = (found is not None or not spec.num_classes) and found != (wanted or None)
     if fresh_head:
         tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{spec.classifier}.")}
-        head = model.fc
-        if isinstance(head, nnx.Linear):
+        if isinstance(head := model.fc, nnx.Linear):
             model.fc = nnx.Linear(head.in_features, wanted, dtype=head.dtype, param_dtype=head.param_dtype, rngs=rngs)
 
     unset = {path: leaf for path, leaf in flat_state(model).items() if isinstance(leaf, jax.ShapeDtypeStruct)}

@@ -46,7 +46,7 @@ class WindowAttention(nnx.Module):
         self.relative_position_bias_table = drawn(shape, options["param_dtype"], options["rngs"])
         self.qkv, self.proj = dense(features, 3 * features, **options), dense(features, features, **options)
 
-    def __call__(self, x: Float[Array, "b w n c"], apart: Float[np.ndarray, "w n n"] | None) -> Float[Array, "b w n c"]:
+    def __call__(self, x: Float[Array, "b m n c"], apart: Float[np.ndarray, "m n n"] | None) -> Float[Array, "b m n c"]:
         split = (*x.shape[:3], 3, self.heads, x.shape[-1] // self.heads)
         q, k, v = jnp.moveaxis(scoped("qkv", self.qkv, x).reshape(split), 3, 0)
         table = self.relative_position_bias_table[...].astype(x.dtype)
@@ -77,7 +77,7 @@ def relative_positions(height: int, width: int) -> Int[np.ndarray, "n n"]:
     return (down + height - 1) * (2 * width - 1) + right + width - 1
 
 
-def set_apart(size: tuple[int, int], window: tuple[int, int], shift: tuple[int, int]) -> Float[np.ndarray, "w n n"]:
+def set_apart(size: tuple[int, int], window: tuple[int, int], shift: tuple[int, int]) -> Float[np.ndarray, "m n n"]:
     """Returns what is added to the scores of each window's tokens: 0, or :data:`APART` where they are no neighbours.
 
     Args:
@@ -121,7 +121,7 @@ def windows(x: Any, window: tuple[int, int]) -> Any:
     return cut.reshape(b, h * w // (rows * columns), rows * columns, c)
 
 
-def joined(x: Float[Array, "b w n c"], window: tuple[int, int], size: tuple[int, int]) -> Float[Array, "b h w c"]:
+def joined(x: Float[Array, "b m n c"], window: tuple[int, int], size: tuple[int, int]) -> Float[Array, "b h w c"]:
     """Puts windows together again.
 
     Args:
