@@ -243,6 +243,10 @@ def test_negative_variances_and_short_files_are_damage(tmp_path):
     with pytest.raises(DamagedError, match=r"weights.bin' has 432 bytes, 'w' is said to end at 500"):
         xr.from_onnx(written(external(tmp_path, length=500), tmp_path))
     path = written(small(), tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"pooled", b"pool\xff\xff"))
+    with pytest.raises(DamagedError, match="a name in it is no text"):
+        xr.from_onnx(path)
+    path = written(small(), tmp_path)
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DamagedError, match="not a whole ONNX file"):
         xr.from_onnx(path)

@@ -211,6 +211,11 @@ def _in_order(order: dict[str, list[str]], index: int, maps: dict) -> dict:
     return {method: {layer: maps[method][layer][index] for layer in layers} for method, layers in order.items()}
 
 
+def _as_asked(layers: list[str], maps: Iterable[str]) -> list[str]:
+    """Returns the names of maps in the order in which layers were asked for, and others after them as they come."""
+    return sorted(maps, key=lambda name: layers.index(name) if name in layers else len(layers))
+
+
 def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], dict[str, list[str]], tuple]]:
     """Yields batches, the order of their maps, and their explanations, still on the device and perhaps not computed."""
     options = job.options
@@ -226,7 +231,10 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
             warnings.filterwarnings("ignore", message="the model has no marked layers")
             e = job.explain(images, targets)
         found = {method: maps(e, method) for method in options.method}
-        order, arrays = {method: list(each) for method, each in found.items()}, (e.logits, e.targets, found)
+        order, arrays = (
+            {m: _as_asked(options.layers or [], each) for m, each in found.items()},
+            (e.logits, e.targets, found),
+        )
         if not job.pace.first:
             jax.block_until_ready(arrays)
             job.pace.explained_first(len(batch))

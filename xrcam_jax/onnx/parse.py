@@ -75,9 +75,11 @@ class Parser:
 
     def constant(self, proto: Any) -> np.ndarray:
         """Returns the array of a constant node."""
-        (attribute,) = proto.attribute
+        if len(proto.attribute) != 1:
+            raise ValueError(f"{self.path}: constant {proto.output[0]!r} has {len(proto.attribute)} values")
+        attribute = proto.attribute[0]
         value = self.attribute(attribute, f"node {proto.name or proto.output[0]!r} (Constant)")
-        if attribute.name == "value":
+        if attribute.name == "value" and isinstance(value, np.ndarray):
             return value
         if attribute.name not in ("value_float", "value_floats", "value_int", "value_ints"):
             raise ValueError(f"{self.path}: constant {proto.output[0]!r} is a {attribute.name}, which is not supported")

@@ -67,6 +67,7 @@ def read_model(path: Path) -> Any:
         raise DamagedError(f"{path}: not a whole ONNX file ({' '.join(str(error).split())[:200]})") from error
     if not model.ir_version or not model.graph.output:
         raise ValueError(f"{path}: not an ONNX file, it has no graph with an output")
+    _check_names(path, model.graph)
     _check_opset(path, model)
     _read_beside(path, model, onnx)
     if not model.functions:
@@ -75,6 +76,16 @@ def read_model(path: Path) -> Any:
         return onnx.inliner.inline_local_functions(model)
     except Exception as error:
         raise ValueError(f"{path}: its functions cannot be put in their places ({str(error)[:200]})") from error
+
+
+def _check_names(path: Path, graph: Any) -> None:
+    """Refuses names that are no text, which protobuf gives as bytes."""
+    attributes = (each for node in graph.node for each in node.attribute)
+    named = (*graph.node, *graph.input, *graph.output, *graph.initializer, *attributes)
+    names = [text for node in graph.node for text in (node.op_type, node.domain, *node.input, *node.output)]
+    for name in (*(each.name for each in named), *names):
+        if not isinstance(name, str):
+            raise DamagedError(f"{path}: a name in it is no text: {name!r}"[:200])
 
 
 def _check_opset(path: Path, model: Any) -> None:
