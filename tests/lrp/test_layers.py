@@ -328,7 +328,8 @@ def test_a_scope_goes_on_when_a_function_that_is_traced_once_is_called_in_it_aga
     """As means and activations are, in a module that has two of them."""
     inner = jax.jit(jax.named_scope("inner")(jnp.sin))
     found = xr.layers(jax.named_scope("block")(lambda x: inner(2 * inner(x))), jnp.ones(2))
-    assert [layer.name for layer in found.values() if layer.kind == "scope"] == ["block", "block/inner", "block/inner:2"]
+    scopes = [layer.name for layer in found.values() if layer.kind == "scope"]
+    assert scopes == ["block", "block/inner", "block/inner:2"]
     assert found["block"].primitives == ("sin", "mul")
 
 
