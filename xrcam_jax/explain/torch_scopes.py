@@ -17,6 +17,9 @@ def named_scopes(model: Any) -> Iterator[None]:
     Args:
       model: a ``torch.nn.Module``, which gets hooks that are taken away again.
 
+    Returns:
+      A context, for one thread at a time.
+
     Example:
       >>> from xrcam_jax.explain.torch_scopes import named_scopes
       >>> with named_scopes(model):  # doctest: +SKIP
