@@ -20,7 +20,7 @@ LAYERS = (
     ("models", "attribution", "data", "train"),
     ("checkpoints", "cam", "metrics"),
     ("explain",),
-    ("report",),
+    ("onnx", "report"),
     ("__init__",),
     ("arguments",),
     ("studies",),
@@ -147,7 +147,7 @@ def test_every_entry_says_who_wrote_what_and_when():
 
 #: Rooms whose functions others build on; those of commands and studies are for the command line.
 LIBRARY = ("lrp", "cam", "attribution", "explain", "metrics", "models", "ops", "checkpoints", "data", "train", "report")
-LIBRARY += ("pictures", "runtime")
+LIBRARY += ("onnx", "pictures", "runtime")
 
 
 def public_functions(path):

@@ -7,8 +7,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xrcam_jax.attribution.tokens import Tokens
     from xrcam_jax.checkpoints.load import load_model
-    from xrcam_jax.explain import adapters
+    from xrcam_jax.explain import adapters, targets
     from xrcam_jax.explain.explainer import Explainer, attribute
     from xrcam_jax.explain.explanation import Explanation
     from xrcam_jax.explain.methods import METHODS
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from xrcam_jax.lrp.transform import Taps, lrp, taps
     from xrcam_jax.marks import mark, mark_tokens
     from xrcam_jax.models import create_model, list_models
+    from xrcam_jax.onnx.load import from_onnx
     from xrcam_jax.pictures import plot
     from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
     from xrcam_jax.pictures.read import load_images
+    from xrcam_jax.pictures.volumes import load_volume, save_volume
 
 __all__ = [
     "METHODS",
@@ -31,24 +34,29 @@ __all__ = [
     "Explanation",
     "Preprocessing",
     "Taps",
+    "Tokens",
     "__version__",
     "adapters",
     "attribute",
     "composites",
     "conservation",
     "create_model",
+    "from_onnx",
     "layers",
     "list_models",
     "load_images",
     "load_model",
+    "load_volume",
     "lrp",
     "mark",
     "mark_tokens",
     "plot",
     "preprocess",
     "rules",
+    "save_volume",
     "seeds",
     "taps",
+    "targets",
     "two_sided",
 ]
 
@@ -62,22 +70,27 @@ _LATER = {
     "Explanation": "explain.explanation",
     "Preprocessing": "pictures.preprocessing",
     "Taps": "lrp.transform",
+    "Tokens": "attribution.tokens",
     "adapters": "explain.adapters",
     "attribute": "explain.explainer",
     "composites": "lrp.composites",
     "conservation": "lrp.conservation",
     "create_model": "models",
+    "from_onnx": "onnx.load",
     "layers": "lrp.layers",
     "list_models": "models",
     "load_images": "pictures.read",
     "load_model": "checkpoints.load",
+    "load_volume": "pictures.volumes",
     "mark": "marks",
     "mark_tokens": "marks",
     "plot": "pictures.plot",
     "preprocess": "pictures.preprocessing",
     "rules": "lrp.rules",
+    "save_volume": "pictures.volumes",
     "seeds": "lrp.seeds",
     "taps": "lrp.transform",
+    "targets": "explain.targets",
     "two_sided": "lrp.sides",
 }
 

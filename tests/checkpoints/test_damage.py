@@ -1,9 +1,11 @@
 """What was changed after it was written is noticed, in one line; and writing is never half done."""
 
 import json
+import os
 import signal
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -13,10 +15,12 @@ from xrcam_jax import cli
 from xrcam_jax.checkpoints import save as saving
 from xrcam_jax.checkpoints.convert import to_timm, unusable
 from xrcam_jax.checkpoints.load import load_model, read_checkpoint
+from xrcam_jax.checkpoints.orbax import read_state, write_state
 from xrcam_jax.checkpoints.save import save_orbax, save_timm
 from xrcam_jax.checkpoints.verify import content_digest, digest
 from xrcam_jax.errors import DamagedError
 from xrcam_jax.pictures.plot import save_picture
+from xrcam_jax.runtime.signals import Stopped, stopping
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +160,28 @@ def test_an_interrupted_save_leaves_what_was_there(model, directory, tmp_path, m
     assert sorted(tmp_path.rglob("*")) == before
     if there:
         load_model(PLAIN, path)
+
+
+@pytest.mark.parametrize("work", ["save", "restore"])
+def test_a_signal_waits_for_the_threads_of_orbax(model, directory, tmp_path, monkeypatch, capfd, work):
+    """They would go on to write into a folder that is being removed, and print tracebacks while the program ends."""
+    arrays = read_state(directory / "state")
+    original, ended = getattr(ocp.StandardCheckpointer, work), []
+
+    def told_to_stop(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        found = original(*arguments)
+        ended.append(work)
+        return found
+
+    monkeypatch.setattr(ocp.StandardCheckpointer, work, told_to_stop)
+    with pytest.raises(Stopped), stopping():
+        write_state(tmp_path / "state", arrays) if work == "save" else read_state(directory / "state")
+    assert ended == [work]
+    assert capfd.readouterr().err == ""
+    monkeypatch.undo()
+    if work == "save":
+        assert set(read_state(tmp_path / "state")) == set(arrays)
 
 
 def test_what_a_killed_save_leaves_goes_with_the_next(model, directory, tmp_path):

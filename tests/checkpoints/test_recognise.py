@@ -37,6 +37,7 @@ ANYWHERE = [
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (gzip.compress(b"weights", mtime=0), "compressed with gzip"),
     (b"", "it is empty"),
+    (b"\0" * 600, "zero bytes alone"),
 ]
 PYTORCH = [
     (zipped("a/readme.txt"), "a ZIP archive of something else"),
@@ -45,6 +46,8 @@ PYTORCH = [
     (tarred("weights.pth"), "a tar archive; unpack it first"),
     (tarred("storages", "tensors", "pickle"), "written by PyTorch before"),
     (save({"a": np.zeros(2)}), "a safetensors file by its content"),
+    (b"Access denied", "not PyTorch's format, it begins with b'Access denied'"),
+    ("<html>".encode("utf-16"), "not PyTorch's format"),
 ]
 SAFETENSORS = [(zipped("a/data.pkl"), "PyTorch's format by its content"), (b"\x80\x02}q\x00.", "PyTorch's format")]
 

@@ -272,6 +272,18 @@ def test_wrong_arguments(tmp_path, pretend, capsys, monkeypatch, arguments):
     assert pretend.shapes == []
 
 
+@pytest.mark.parametrize("size", ["1", "auto"])
+def test_a_method_that_cannot_be_had_at_a_layer_is_one_line(tmp_path, pretend, capsys, monkeypatch, size):
+    def refuse(*arguments, **options):
+        raise ValueError("grad_cam needs a layer of activations, not the input")
+
+    monkeypatch.setattr(pretend, "__call__", refuse)
+    monkeypatch.setattr(explaining, "largest_batch_size", refuse)
+    assert explain(tmp_path, draw(tmp_path / "a.png"), "--layers", "input", "--batch-size", size) == 2
+    told = "xrcam explain: error: --method, --layers: grad_cam needs a layer of activations, not the input"
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("xrcam")] == [told]
+
+
 def test_missing_weights_and_inputs(tmp_path, pretend, capsys, monkeypatch):
     picture = draw(tmp_path / "a.png")
     assert main(["explain", str(picture), "--model", "resnet18"]) == 2

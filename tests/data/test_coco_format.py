@@ -59,6 +59,24 @@ def test_polygons_without_area_are_left_out():
     assert [polygon.tolist() for polygon in regions.polygons] == [[[0, 0], [4, 0], [4, 3]]]
 
 
+def test_a_polygon_may_be_written_as_pairs_or_without_a_list_around_it():
+    corners = [[0, 0], [4, 0], [4, 3]]
+    flat = [0, 0, 4, 0, 4, 3]
+    for segmentation in ([flat], flat, corners):
+        (polygon,) = only(segmentation=segmentation).regions.polygons
+        assert polygon.tolist() == corners
+
+
+@pytest.mark.parametrize("nothing", [None, [], [[]], {}, ""])
+def test_what_marks_nothing_is_no_geometry(nothing):
+    assert only(segmentation=nothing, bbox=None).regions.kind == "nothing"
+    assert only(segmentation=nothing).regions.kind == "box"
+
+
+def test_ids_are_the_same_as_numbers_and_as_text():
+    assert [only(image_id=id).image for id in (7, 7.0, "7", "7.0", " 7 ", "7.5", "a7")] == [7] * 5 + ["7.5", "a7"]
+
+
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12)))
 def test_compressed_runs_are_those_of_pycocotools(mask):
     """The runs in the string that pycocotools makes of a mask give that mask again."""

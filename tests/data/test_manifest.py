@@ -91,8 +91,10 @@ def test_the_files_can_be_read_and_edited(tmp_path):
         ("manifest.csv", HEADER + LINE.replace("2,3,4", "2,3,40"), "line 2: expected a square in a picture"),
         ("manifest.csv", HEADER + LINE.replace("2,3,4", "-2,3,4"), "line 2: expected a square in a picture"),
         ("manifest.csv", HEADER + LINE + LINE, "manifest.csv, line 3: 'f' is listed twice"),
+        ("manifest.csv", HEADER + LINE + LINE.replace("f,", "other/f,"), "manifest.csv, line 3: 'f' is listed twice"),
         ("statistics.json", '{"mean": 0.5}', "statistics.json: expected numbers"),
         ("statistics.json", '{"mean": 0.5, "std": 0}', "std 0.0 cannot normalise"),
+        ("statistics.json", '{"mean": 0.5, "std": 1e-320}', "cannot normalise"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, name, content, message):

@@ -244,6 +244,12 @@ def test_a_folder_that_cannot_be_listed_does_not_end_the_search(linked, monkeypa
     assert recordings.closed == (linked / "rec/A/P1",)
 
 
+def test_a_pipe_beside_pictures_is_not_opened(tmp_path):
+    folder = write_pictures(tmp_path / "a", [disc(60)])
+    os.mkfifo(folder / "pipe")
+    assert len(files_of(recording(folder))) == 1
+
+
 def test_what_is_no_file_is_left_alone(linked):
     os.mkfifo(linked / "rec/A/P1/pipe.avi")
     assert found_in(linked) == (["A/P1/c.avi", "A/P2/c.avi"], [])

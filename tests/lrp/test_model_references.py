@@ -14,7 +14,7 @@ import pytest
 import xrcam_jax as xr
 from tests import oracle
 from tests.lrp.autolrp_rules import AsGradient, BiasBySize, Quotient, SumBySize, autolrp
-from tests.models.shallow import NETWORKS, shallow
+from tests.models.shallow import CHANGES, shallow
 from xrcam_jax.checkpoints.convert import from_timm
 from xrcam_jax.lrp.assignments import Assign, Composite
 from xrcam_jax.lrp.rules import Epsilon, Gamma, Pass
@@ -71,7 +71,7 @@ def peers_of(arrays):
 
 
 @pytest.mark.usefixtures("float64", "mixed")
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", CHANGES)
 def test_relevances_of_shallow_networks_are_those_of_the_peers(name):
     with shallow(name) as model, np.load(oracle.DATA / f"shallow_{name}.npz") as wanted:
         peers = peers_of(wanted)
@@ -80,7 +80,7 @@ def test_relevances_of_shallow_networks_are_those_of_the_peers(name):
 
 @pytest.mark.skipif(not WHOLE, reason="whole networks take minutes: XRCAM_TEST_WHOLE=1")
 @pytest.mark.usefixtures("float64", "mixed")
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", CHANGES)
 def test_relevances_of_whole_networks_are_those_of_the_peers(name):
     images = oracle.model_images(name) if name.startswith(("vit", "swin")) else oracle.images()
     model = from_timm(name, oracle.seeded_state(name), dtype=jnp.float64)

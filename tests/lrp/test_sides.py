@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import xrcam_jax as xr
-from xrcam_jax.lrp.sides import seed_of_sides, two_sided
+from xrcam_jax.lrp.composites import Assign, Composite
+from xrcam_jax.lrp.protocol import no_loss
+from xrcam_jax.lrp.sides import divides_by_output, seed_of_sides, two_sided
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.standard_normal((2, 4, 4, 3)), jnp.float32)
@@ -15,6 +17,7 @@ FLAT, BIAS = jnp.asarray(RNG.standard_normal((80, 1)), jnp.float32), jnp.array([
 RELEVANCE_CAM = xr.composites.relevance_cam(zero="bias")
 EPSILON_PLUS = xr.composites.epsilon_plus()
 GRADIENT = xr.composites.gradient()
+BOTH = np.array([[0, 1], [0, 1]])
 GAMMA = xr.composites.epsilon_gamma_box(low=-3.0, high=3.0)
 
 
@@ -123,6 +126,72 @@ def test_seeds_of_sides(seed, by_support, by_quotient, by_gradient):
     for composite, wanted in ((RELEVANCE_CAM, by_support), (GAMMA, by_quotient), (GRADIENT, by_gradient)):
         if wanted is not None:
             np.testing.assert_array_equal(seed_of_sides(seed, composite, z, targets), wanted)
+
+
+class OwnPlus:
+    """A rule of a user's own that does what z+ does where nothing is negative, and says nothing of itself."""
+
+    def relevance(self, op, r):
+        w = jax.tree.map(lambda w: jnp.maximum(w, 0), op.w)
+        z, transpose = jax.vjp(lambda x: op.apply(x, w), op.x)
+        return jax.tree.map(jnp.multiply, op.x, transpose(r / (z + 1e-9))[0]), no_loss(r)
+
+
+class OwnEpsilon:
+    """Likewise one that divides by the output."""
+
+    def relevance(self, op, r):
+        z, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
+        return jax.tree.map(jnp.multiply, op.x, transpose(r / z)[0]), no_loss(r)
+
+
+class ForConvolutions:
+    """A rule that cannot do with a dense layer."""
+
+    def relevance(self, op, r):
+        raise IndexError("it wants four axes")
+
+
+RULES = xr.rules
+
+
+def test_what_a_rule_does_is_tried():
+    for rule in (RULES.ZPlus(), RULES.AlphaBeta(2, 1), RULES.Flat(), RULES.WSquare(), RULES.ZBox(), OwnPlus()):
+        assert divides_by_output(rule) is False
+    for rule in (RULES.Epsilon(), RULES.Gamma(0.1), RULES.Gamma(100.0), OwnEpsilon()):
+        assert divides_by_output(rule) is True
+    for rule in (RULES.Gradient(), RULES.Pass(), RULES.Gate(), ForConvolutions(), None):
+        assert divides_by_output(rule) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "rule"), [(OwnPlus(), RULES.ZPlus()), (OwnEpsilon(), RULES.Epsilon(0.0))], ids=["z+", "e"]
+)
+def test_a_rule_of_ones_own_on_the_last_layer_starts_as_the_librarys_does(own, rule):
+    def model(x):
+        return body(x).mean((1, 2)) @ HEAD
+
+    def found(last):
+        assigned = Assign(last, kinds=("dense",), last=True)
+        rules = Composite((assigned, *RELEVANCE_CAM.assignments))
+        return xr.Explainer(model, ("lrp", "xrelevance_cam"), "features", composite=rules)(X, BOTH).raw
+
+    for a, b in zip(*map(jax.tree.leaves, map(found, (own, rule))), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_head_of_convolutions_starts_as_its_own_rule_wants():
+    """The ε of dense layers, of which there is none, has no say: z+ shares |z| among what speaks for either class."""
+
+    def model(x):
+        return -jnp.abs(convolved(body(x), HEAD)).mean((1, 2))
+
+    assert (np.asarray(model(X)) < 0).all()
+    e = xr.Explainer(
+        lambda x: convolved(body(x), -jnp.abs(HEAD)).mean((1, 2)), "lrp", "features", composite=EPSILON_PLUS
+    )(X, BOTH)
+    sums = np.asarray(e.attributions["lrp"]["features"]).sum((2, 3, 4))
+    np.testing.assert_allclose(sums[:, 0], -np.asarray(e.logits)[:, 0], rtol=1e-3)
 
 
 def test_the_seed_of_sglrp_is_the_derivative_of_the_sigmoid():

@@ -9,7 +9,14 @@ from xrcam_jax.pictures.preprocessing import Preprocessing
 
 def test_models_are_listed_in_order():
     assert list_models() == [
+        "densenet121",
+        "densenet161",
+        "densenet169",
+        "densenet201",
+        *(f"efficientnet_b{n}" for n in range(6)),
         "efficientnet_lite0",
+        "mobilenetv3_large_100",
+        "mobilenetv3_small_100",
         "resnet101",
         "resnet18",
         "resnet18_narrow",
@@ -21,7 +28,11 @@ def test_models_are_listed_in_order():
         "skresnet18_narrow",
         "skresnet34",
         "skresnext50_32x4d",
+        *(f"tf_efficientnet_b{n}" for n in range(8)),
         "tf_efficientnet_lite0",
+        "tf_mobilenetv3_large_100",
+        "tf_mobilenetv3_small_100",
+        *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
     ]
 
 
@@ -43,12 +54,29 @@ def test_checkpoints_are_those_of_the_same_model():
         assert spec.hub is None or spec.hub.startswith(f"timm/{name}.")
 
 
+#: Of timm's pretrained_cfg what is not 224 pixels, a share of 0.875, bicubic, with ImageNet's mean and deviation.
+HALVES = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+WANTS = {
+    **{name: {"crop_pct": 0.95} for name in SPECS if name.startswith("res")},
+    "tf_efficientnet_lite0": HALVES,
+    "efficientnet_b1": {"input_size": (240, 240), "crop_pct": 0.9, **HALVES},
+    "efficientnet_b2": {"input_size": (256, 256)},
+    "efficientnet_b3": {"input_size": (288, 288)},
+    "efficientnet_b4": {"input_size": (320, 320)},
+    "efficientnet_b5": {"input_size": (448, 448), "crop_pct": 1.0, "crop_mode": "squash"},
+    "tf_efficientnet_b1": {"input_size": (240, 240), "crop_pct": 0.882},
+    "tf_efficientnet_b2": {"input_size": (260, 260), "crop_pct": 0.89},
+    "tf_efficientnet_b3": {"input_size": (300, 300), "crop_pct": 0.904},
+    "tf_efficientnet_b4": {"input_size": (380, 380), "crop_pct": 0.922},
+    "tf_efficientnet_b5": {"input_size": (456, 456), "crop_pct": 0.934},
+    "tf_efficientnet_b6": {"input_size": (528, 528), "crop_pct": 0.942},
+    "tf_efficientnet_b7": {"input_size": (600, 600), "crop_pct": 0.949},
+    **{name: {"interpolation": "bilinear", **HALVES} for name in SPECS if name.startswith("tf_mobilenet")},
+    **{name: {"interpolation": "bilinear"} for name in SPECS if name.startswith("vgg")},
+}
+
+
 def test_preprocessing_is_the_checkpoints():
-    # The crop_pct of timm's pretrained_cfg is 0.875 for ra_in1k and in1k, 0.95 for a1_in1k and a1h_in1k.
     for name, spec in SPECS.items():
         if spec.hub is not None:
-            assert spec.preprocessing.crop_pct == (0.95 if name.startswith("res") else 0.875)
-            assert spec.preprocessing.mean == ((0.5, 0.5, 0.5) if name.startswith("tf") else Preprocessing().mean)
-            assert spec.preprocessing.std == ((0.5, 0.5, 0.5) if name.startswith("tf") else Preprocessing().std)
-        assert spec.preprocessing.input_size == (224, 224)
-        assert spec.preprocessing.interpolation == "bicubic"
+            assert spec.preprocessing == Preprocessing(**{"crop_pct": 0.875, **WANTS.get(name, {})}), name

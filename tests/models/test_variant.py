@@ -13,7 +13,8 @@ from tests import oracle
 from xrcam_jax.checkpoints.convert import flat_state, from_timm, timm_tensors
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.outline import layers_of
-from xrcam_jax.models.specs import SPECS, MobileSpec, MobileStage, SelectiveKernelSpec, Spec
+from xrcam_jax.models.mobile_specs import MobileSpec, MobileStage
+from xrcam_jax.models.specs import SPECS, SelectiveKernelSpec, Spec
 from xrcam_jax.models.variant import ACTIVATIONS, Variant, stage_strides
 from xrcam_jax.pictures.preprocessing import Preprocessing
 

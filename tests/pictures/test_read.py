@@ -1,5 +1,6 @@
 """Files, folders and videos are one stream of pictures, each with a name of its own."""
 
+import os
 import tracemalloc
 
 import cv2
@@ -156,3 +157,12 @@ def test_links_to_nothing_and_closed_folders_are_named(tmp_path, monkeypatch):
     assert [line.partition(":")[0] for line in lines] == [
         str(tmp_path / x) for x in ("closed", "open/b.png", "open/c.png")
     ]
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.png", "pipe.avi"])
+def test_a_pipe_is_named_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    said = []
+    assert count([tmp_path / name]) == (0 if name == "pipe.avi" else 1)
+    assert list(stream([tmp_path / name], report=said.append)) == []
+    assert said == [f"{tmp_path / name}: not a file"]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from xrcam_jax.runtime.signals import Stopped, stopping
+from xrcam_jax.runtime.signals import Stopped, finishing, stopping
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +78,24 @@ def test_what_else_is_dropped_is_told_as_ever(monkeypatch):
         faulty = Faulty()
         del faulty
     assert told == [ValueError]
+
+
+def test_it_waits_for_what_has_to_be_finished():
+    done = []
+
+    def told_to_stop(times):
+        with stopping():
+            with finishing():
+                for _ in range(times):
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(0.01)
+                    done.append(times)
+            done.append("after")
+
+    with pytest.raises(Stopped) as caught:
+        told_to_stop(1)
+    assert (caught.value.status, done) == (143, [1])
+    # A second one does not wait.
+    with pytest.raises(Stopped):
+        told_to_stop(2)
+    assert done == [1, 2]

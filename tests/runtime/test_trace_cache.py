@@ -15,6 +15,7 @@ import xrcam_jax as xr
 from xrcam_jax.attribution.shapes import shapes
 from xrcam_jax.explain import outline, passes
 from xrcam_jax.explain.functional import as_function
+from xrcam_jax.explain.inputs import views_of
 from xrcam_jax.runtime import trace_cache as traced
 
 METHODS = ("xrelevance_cam", "grad_cam", "eigen_cam", "gradient_x_input")
@@ -107,6 +108,24 @@ def test_what_was_kept_is_not_traced_again_and_says_the_same(known, images, monk
         explained(Small(), images)
     monkeypatch.undo()
     same(explained(Small(), images), first)
+
+
+def test_a_target_is_part_of_the_name_and_one_from_elsewhere_is_not_kept(known, images):
+    function, parameters = as_function(Small())
+
+    def name(target):
+        (view,) = views_of(function, parameters, images, None, target).values()
+        return traced.name_of(print, {"function": view.function}, shapes((view.images, view.parameters)))
+
+    mask = np.ones((1, 6, 6), np.float32)
+    kinds = [None, *map(xr.targets.output, (0, 1)), xr.targets.contrast(0, 1), xr.targets.region(mask)]
+    names = [name(target) for target in kinds]
+    assert None not in names
+    assert len(set(names)) == len(kinds)
+    assert name(xr.targets.output(1)) == names[2]
+    assert name(xr.targets.region(0 * mask)) == names[4]
+    assert name(lambda out: out[:, 0]) is None
+    assert name(jax.tree_util.Partial(lambda a, out: out[:, 0] * a, mask)) is None
 
 
 def test_another_process_finds_it_again(tmp_path):

@@ -27,7 +27,7 @@ HISTORY = [
 def test_the_report_says_what_is_right_by_class_and_by_patient():
     label, predicted = np.int32([0, 0, 0, 1]), [0, 0, 1, 1]
     found = Predictions(np.arange(4, dtype=np.int32), label, np.eye(3, dtype=np.float32)[predicted])
-    lines = markdown("Part: test", found, ["a|b", "b", "c"], ["anna", "anna", "anna", "bert"]).splitlines()
+    lines = markdown("Part: test", found, ["a|b", "b", "<c>"], ["anna", "anna", "anna", "\x1b\nbert"]).splitlines()
     assert lines[0] == "## Part: test"
     assert lines[2] == (
         "4 pictures of 2 patients. Accuracy 0.7500, balanced accuracy 0.8333, mean accuracy over patients 0.8333; "
@@ -38,9 +38,9 @@ def test_the_report_says_what_is_right_by_class_and_by_patient():
         "| b | 0 | 1 | 0 |",
         "| a\\|b | 3 | 1.0000 | 0.6667 |",
         "| b | 1 | 0.5000 | 1.0000 |",
-        "| c | 0 | - | - |",
+        "| &lt;c> | 0 | - | - |",
         "| anna | a\\|b | 3 | 0.6667 | a\\|b |",
-        "| bert | b | 1 | 1.0000 | b |",
+        "| \\x1b\\nbert | b | 1 | 1.0000 | b |",
     ):
         assert row in lines
 

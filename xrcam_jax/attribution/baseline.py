@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Num, Shaped
 
 from xrcam_jax.attribution.case import Case
 
@@ -10,12 +10,12 @@ from xrcam_jax.attribution.case import Case
 Baseline = Num[ArrayLike, "..."]
 
 
-def baseline_images(case: Case, baseline: Baseline) -> Float[Array, "b h w c"]:
+def baseline_images(case: Case, baseline: Baseline) -> Shaped[Array, "b ..."]:
     """Returns a baseline as a batch like the images.
 
     Args:
       case: what is explained.
-      baseline: a number, or an array that can be broadcast to the images (b, h, w, c); preprocessed as they are.
+      baseline: a number, or an array that can be broadcast to the images (b, *space, c); preprocessed as they are.
 
     Raises:
       ValueError: it cannot be broadcast to their shape.

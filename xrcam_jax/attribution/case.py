@@ -6,19 +6,19 @@ from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Int, PyTree, Shaped
 
+from xrcam_jax.attribution.asked import INPUT as INPUT
+from xrcam_jax.attribution.asked import explained_flags, is_value
 from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
-from xrcam_jax.lrp.cut import cut
+from xrcam_jax.attribution.tokens import Tokens
+from xrcam_jax.lrp.cut import Cut, cut
 from xrcam_jax.runtime.compiling import compiled
 
-#: The name under which the images themselves are a layer.
-INPUT = "input"
-
-#: (images, parameters) -> logits (b, n).
+#: (images, parameters) -> logits (b, n); see :mod:`xrcam_jax.attribution.asked` for other models.
 Function = Callable[[Array, PyTree], Array]
 #: A batch of images, or its shape and dtype where these are all that counts.
-Images = Float[Array | jax.ShapeDtypeStruct, "b h w c"]
+Images = Shaped[Array | jax.ShapeDtypeStruct, "b ..."]
 #: (iterable, how many there are, what they are for) -> the same items, perhaps with a bar on the screen.
 Progress = Callable[[Iterable, int, str], Iterable]
 
@@ -52,22 +52,29 @@ class Case:
         :data:`xrcam_jax.attribution.chunks.MEMORY` of each device.
       progress: is told of long loops.
       random_seed: of all that is random.
+      tokens: where the tokens of a transformer lie in the images, a :class:`xrcam_jax.Tokens`, if that was said.
     """
 
     function: Function
     parameters: PyTree
-    images: Float[Array, "b h w c"]
+    images: Shaped[Array, "b ..."]
     targets: Int[Array, "b t"]
     chunk_size: int | None = None
     progress: Progress = no_progress
     random_seed: int = 0
+    tokens: Tokens | None = None
 
     @property
     def outputs(self) -> int:
         """Returns how many logits the model gives for each image."""
         return _outputs(self.function, shapes((self.images, self.parameters)))
 
-    def at(self, layer: str, images: Float[Array, "_b h w c"] | None = None) -> tuple[Array, list[Array]]:
+    @property
+    def of_value(self) -> bool:
+        """Says whether a target function's value is explained, and no class."""
+        return is_value(self.function)
+
+    def at(self, layer: str, images: Shaped[Array, "_b ..."] | None = None) -> tuple[Array, list[Array]]:
         """Returns the activation at a layer, and all else that the model needs to go on from there.
 
         Args:
@@ -88,7 +95,7 @@ def _outputs(function: Function, known: Shapes) -> int:
 
 @compiled(static=("function", "layer"))
 def activation_at(
-    images: Float[Array, "b h w c"], parameters: PyTree, *, function: Function, layer: str
+    images: Shaped[Array, "b ..."], parameters: PyTree, *, function: Function, layer: str
 ) -> tuple[Array, list[Array]]:
     """Returns the activation at a layer, and all else that :func:`onwards` needs.
 
@@ -112,7 +119,7 @@ def activation_at(
     """
     if layer == INPUT:
         return images, []
-    return cut(function, layer, images, parameters).head(images, parameters)
+    return _cut(function, layer, images, parameters).head(images, parameters)
 
 
 def onwards(
@@ -144,7 +151,11 @@ def onwards(
     """
     if layer == INPUT:
         return lambda activation, rest: function(activation, parameters)
-    return cut(function, layer, images, parameters).tail
+    return _cut(function, layer, images, parameters).tail
+
+
+def _cut(function: Function, layer: str, images: Images, parameters: PyTree) -> Cut:
+    return cut(function, layer, images, parameters, explained=explained_flags(images, parameters))
 
 
 def versions_onwards(

@@ -7,14 +7,16 @@ References:
   sundararajan2017, shrikumar2017
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
+from xrcam_jax.attribution.asked import twice
 from xrcam_jax.attribution.baseline import Baseline, baseline_images
 from xrcam_jax.attribution.case import Case, Function, onwards, versions_onwards
 from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
@@ -98,7 +100,7 @@ def _quadrature(kind: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 @compiled(static=("function", "layer"))
 def _path_gradients(
-    images: Float[Array, "b h w c"],
+    images: Shaped[Array, "b ..."],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     x: Float[Array, "b *layer"],
@@ -155,7 +157,7 @@ def deep_lift(
     References:
       shrikumar2017
     """
-    pair = jnp.concatenate([case.images, baseline_images(case, baseline)])
+    case, pair = _twice(case), jnp.concatenate([case.images, baseline_images(case, baseline)])
     return _contributions(case, layer, pair, *case.at(layer, pair), max_pool)
 
 
@@ -185,16 +187,22 @@ def deep_lift_from_zero(
     References:
       shrikumar2017, jung2021
     """
-    pair = jnp.concatenate([case.images, case.images])
+    case, pair = _twice(case), jnp.concatenate([case.images, case.images])
     x, rest = case.at(layer, pair)
     of_images = jnp.arange(len(x)).reshape(-1, *(1,) * (x.ndim - 1)) < len(case.images)
     return _contributions(case, layer, pair, jnp.where(of_images, x, 0), rest, max_pool)
 
 
+def _twice(case: Case) -> Case:
+    """Returns the case with a model for images that are followed by their baselines."""
+    function, parameters = twice(case.function, case.parameters)
+    return replace(case, function=function, parameters=parameters)
+
+
 def _contributions(
     case: Case,
     layer: str,
-    pair: Float[Array, "b2 h w c"],
+    pair: Shaped[Array, "b2 ..."],
     both: Float[Array, "b2 *layer"],
     rest: list[Array],
     max_pool: str,
@@ -211,7 +219,7 @@ def _contributions(
 
 @compiled(static=("function", "layer", "max_pool"))
 def _multipliers(
-    pair: Float[Array, "b2 h w c"],
+    pair: Shaped[Array, "b2 ..."],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     both: Float[Array, "b2 *layer"],
@@ -234,7 +242,7 @@ def _multipliers(
 
 @compiled(static=("function", "layer"))
 def _logit_difference(
-    images: Float[Array, "b h w c"],
+    images: Shaped[Array, "b ..."],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     x: Float[Array, "b *layer"],

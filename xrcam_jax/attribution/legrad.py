@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from xrcam_jax.attribution.asked import explained_flags
 from xrcam_jax.attribution.case import Case, Function
-from xrcam_jax.attribution.rollout import check_weights, patch_grid
+from xrcam_jax.attribution.rollout import check_weights, places_of
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.attribution.targets import over_targets
+from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.lrp import seeds
 from xrcam_jax.lrp.attention import find_attention
 from xrcam_jax.lrp.blocks import tap_blocks
@@ -19,12 +21,13 @@ from xrcam_jax.lrp.program import trace
 from xrcam_jax.runtime.compiling import compiled
 
 
-def legrad(case: Case) -> Float[Array, "b t p q"]:
+def legrad(case: Case) -> Float[Array, "b t *grid"]:
     """Returns the mean over layers of the positive gradients at attention weights (bousselham2025, eq. 4 to 9).
 
     What a layer's tokens say of the target is the logit s that the model's end, its last norm, pooling and classifier,
     makes of them. The map is E[(∂s/∂A)+], where A are the attention weights of that layer alone, and E the mean over
-    layers, heads and queries: one number for each key. Tokens before those of the patches are left out.
+    layers, heads and queries: one number for each key. Tokens before those of the patches are left out. Where the
+    patches lie is said by ``case.tokens``; of images it is otherwise found by the number of tokens.
 
     Args:
       case: what is explained: a transformer whose tokens all attend to each other, in blocks that add to the tokens.
@@ -35,6 +38,7 @@ def legrad(case: Case) -> Float[Array, "b t p q"]:
     Raises:
       NotImplementedError: the model has no attention from which the target's logit depends, or its attention is within
         windows, changes the number of tokens, is inside a loop, or not in blocks of a residual network.
+      ValueError: there are not as many tokens as ``case.tokens`` says.
 
     Example:
       >>> import jax
@@ -52,36 +56,42 @@ def legrad(case: Case) -> Float[Array, "b t p q"]:
     References:
       bousselham2025
     """
-    return _legrad(case.images, case.parameters, case.targets, function=case.function)
+    return _legrad(case.images, case.parameters, case.targets, function=case.function, tokens=case.tokens)
 
 
-@compiled(static=("function",))
+@compiled(static=("function", "tokens"))
 def _legrad(
-    images: Float[Array, "b h w c"], parameters: PyTree, targets: Int[Array, "b t"], *, function: Function
-) -> Float[Array, "b t p q"]:
+    images: Float[Array, "b *space c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    *,
+    function: Function,
+    tokens: Tokens | None,
+) -> Float[Array, "b t *grid"]:
     closed, _ = trace(jax.jit(function), images, parameters)
     values = jax.tree.leaves((images, parameters))
-    explained = [True] + [False] * (len(values) - 1)
+    explained = explained_flags(images, parameters)
     found = find_attention(closed, explained, len(images))
     if not found:
         raise NotImplementedError("the method legrad needs attention weights, and none were found outside of loops")
     blocks = tap_blocks(closed, explained, found, values)
 
-    def find(target: Int[Array, " b"]) -> Float[Array, "b p q"]:
+    def find(target: Int[Array, " b"]) -> Float[Array, "b *grid"]:
         arriving = []
-        for tokens in blocks.tokens:
-            (logits,), pullback = jax.vjp(blocks.head, tokens)
+        for at_block in blocks.tokens:
+            (logits,), pullback = jax.vjp(blocks.head, at_block)
             arriving += pullback([seeds.unit(logits, target)])
         gradients = [jnp.maximum(at_least_float32(g), 0) for g in blocks.pullback(arriving)]
-        return _on_grid(gradients, (images.shape[1], images.shape[2]))
+        check_weights(gradients)
+        return _on_grid(gradients, *places_of(gradients[0].shape[-1], images.shape[1:-1], tokens))
 
     return over_targets(find, targets, axis=1)
 
 
-def _on_grid(gradients: list[Float[Array, "b *heads n n"]], size: tuple[int, int]) -> Float[Array, "b p q"]:
+def _on_grid(
+    gradients: list[Float[Array, "b *heads n n"]], extra: int, grid: tuple[int, ...]
+) -> Float[Array, "b *grid"]:
     """Returns the mean over layers, heads and queries, as a map of the patches."""
-    check_weights(gradients)
     n = gradients[0].shape[-1]
-    extra, (rows, columns) = patch_grid(n, size)
     keys = jnp.stack([g.reshape(len(g), -1, n).mean(1) for g in gradients]).mean(0)
-    return keys[:, extra:].reshape(-1, rows, columns)
+    return keys[:, extra:].reshape(-1, *grid)

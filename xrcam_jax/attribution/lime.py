@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from xrcam_jax.attribution.case import Case
-from xrcam_jax.attribution.scores import Index, changed_scores
+from xrcam_jax.attribution.scores import Index, changed_scores, default_score
 from xrcam_jax.attribution.targets import Score
 
 # The number of superpixels is rounded up to a multiple of this, so that images share a program.
@@ -30,8 +30,8 @@ def lime(
     segments: int = 50,
     kernel_width: float = 0.25,
     ridge: float = 1.0,
-    score: Score = "probability",
-) -> Float[Array, "b t h w"]:
+    score: Score | None = None,
+) -> Float[Array, "b t *space"]:
     """Returns a weighted ridge regression's coefficients of the score on visible superpixels (ribeiro2016, eq. 1, 2).
 
     Superpixels (SLIC) are each visible with probability 1/2; hidden ones show their mean colour. A sample has the
@@ -43,15 +43,16 @@ def lime(
       segments: superpixels asked for, at least 2; SLIC may find a few less or more.
       kernel_width: width of the weights, positive.
       ridge: strength of the regularisation.
-      score: ``"probability"``, ``"logit"`` or ``"log_odds"``.
+      score: ``"probability"``, ``"logit"`` or ``"log_odds"``; by default the probability of a class, and the value
+        itself of a target function.
 
     Returns:
       Maps with the coefficient of a superpixel at each of its pixels.
 
     Raises:
       ImportError: scikit-image or scikit-learn is missing.
-      ValueError: less than two samples or segments, a width that is not positive, an unknown score, or a call inside
-        jit.
+      ValueError: less than two samples or segments, a width that is not positive, an unknown score, images of more than
+        three dimensions, or a call inside jit.
 
     Example:
       >>> import jax.numpy as jnp
@@ -71,12 +72,15 @@ def lime(
             f"samples and segments must be at least 2 and kernel_width positive; got {samples}, {segments} and "
             f"{kernel_width}"
         )
+    if case.images.ndim > 5:
+        raise ValueError(f"lime finds superpixels of signals, images and volumes; got images of {case.images.shape}")
     key = jax.random.key(case.random_seed)
     if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((case.images, case.parameters, case.targets, key))):
         raise ValueError("lime finds superpixels on the host: it cannot run inside jit, vmap or shard_map")
     regions = _superpixels(np.asarray(case.images, np.float32), segments)
     width = -(-(int(regions.max()) + 1) // _ROUND) * _ROUND
     state = (key, jnp.asarray(regions), _filled(case.images, jnp.asarray(regions), width))
+    score = score or default_score(case)
     scores = changed_scores(case, Visible(width), samples, state, score=score, name="LIME")
     visible = np.asarray(jax.vmap(lambda i: Visible(width).drawn(key, i))(jnp.arange(samples)), np.float64)
     return jnp.asarray(_regressed(regions, visible, np.asarray(scores, np.float64), kernel_width, ridge), scores.dtype)
@@ -99,16 +103,16 @@ class Visible:
 
     def __call__(
         self,
-        images: Float[Array, "b h w c"],
+        images: Float[Array, "b *space c"],
         index: Index,
-        state: tuple[Key[Array, ""], Int[Array, "b h w"], Float[Array, "b h w c"]],
-    ) -> Float[Array, "b h w c"]:
+        state: tuple[Key[Array, ""], Int[Array, "b *space"], Float[Array, "b *space c"]],
+    ) -> Float[Array, "b *space c"]:
         """Returns the images with the superpixels of version ``index``."""
         key, regions, filling = state
         return jnp.where(self.drawn(key, index)[regions][..., None] > 0, images, filling)
 
 
-def _superpixels(images: Float[np.ndarray, "b h w c"], segments: int) -> Int[np.ndarray, "b h w"]:
+def _superpixels(images: Float[np.ndarray, "b *space c"], segments: int) -> Int[np.ndarray, "b *space"]:
     """Returns the number of each pixel's superpixel."""
     try:
         from skimage.segmentation import slic
@@ -118,13 +122,17 @@ def _superpixels(images: Float[np.ndarray, "b h w c"], segments: int) -> Int[np.
     def regions(image: np.ndarray) -> np.ndarray:
         low, high = image.min(), image.max()
         scaled = (image - low) / (high - low) if high > low else np.zeros_like(image)
-        found = slic(scaled, n_segments=segments, compactness=0.1, start_label=0, convert2lab=False, channel_axis=-1)
-        return np.unique(found, return_inverse=True)[1].reshape(found.shape)
+        # A signal is a picture of one row.
+        rows = scaled[None] if scaled.ndim == 2 else scaled
+        found = slic(rows, n_segments=segments, compactness=0.1, start_label=0, convert2lab=False, channel_axis=-1)
+        return np.unique(found, return_inverse=True)[1].reshape(scaled.shape[:-1])
 
     return np.stack([regions(image) for image in images]).astype(np.int32)
 
 
-def _filled(images: Float[Array, "b h w c"], regions: Int[Array, "b h w"], width: int) -> Float[Array, "b h w c"]:
+def _filled(
+    images: Float[Array, "b *space c"], regions: Int[Array, "b *space"], width: int
+) -> Float[Array, "b *space c"]:
     """Returns for each pixel the mean colour of its superpixel."""
 
     def fill(image: Array, region: Array) -> Array:
@@ -137,12 +145,12 @@ def _filled(images: Float[Array, "b h w c"], regions: Int[Array, "b h w"], width
 
 
 def _regressed(
-    regions: Int[np.ndarray, "b h w"],
+    regions: Int[np.ndarray, "b *space"],
     visible: Float[np.ndarray, "samples s"],
     scores: Float[np.ndarray, "samples b t"],
     kernel_width: float,
     ridge: float,
-) -> Float[np.ndarray, "b t h w"]:
+) -> Float[np.ndarray, "b t *space"]:
     """Returns for each pixel the coefficient of its superpixel."""
     try:
         from sklearn.linear_model import Ridge

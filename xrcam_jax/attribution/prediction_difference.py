@@ -5,6 +5,7 @@ References:
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 import jax
@@ -13,26 +14,29 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from xrcam_jax.attribution.case import Case
-from xrcam_jax.attribution.perturbations import Windows
+from xrcam_jax.attribution.perturbations import PerAxis, Windows, per_axis
 from xrcam_jax.attribution.scores import Index, changed_scores, intact_scores
 from xrcam_jax.attribution.shapes import at_least_float32
+from xrcam_jax.attribution.targets import Score
 from xrcam_jax.classes import class_count
 from xrcam_jax.runtime.compiling import compiled
 
 #: The number of patches that the Gaussian is fitted to.
 _PATCHES = 4096
+#: Pixels along each axis of space.
+Sides = tuple[int, ...]
 
 
 def prediction_difference(
     case: Case,
     *,
-    window: int = 8,
-    border: int = 2,
-    stride: int = 4,
+    window: PerAxis = 8,
+    border: PerAxis = 2,
+    stride: PerAxis = 4,
     samples: int = 10,
-    reference: Float[Array | np.ndarray, "n _h _w c"] | None = None,
+    reference: Float[Array | np.ndarray, "n *_space c"] | None = None,
     train_size: int = 1_000_000,
-) -> Float[Array, "b t h w"]:
+) -> Float[Array, "b t *space"]:
     """Returns the mean weight of evidence of the windows that cover a pixel (zintgraf2017, eq. 3 to 5).
 
     A window's weight of evidence is log₂ odds(p(t|x)) - log₂ odds(mean of p(t|x̃)), where x̃ has the window replaced by
@@ -40,15 +44,18 @@ def prediction_difference(
 
     Args:
       case: what is explained.
-      window: side of the windows, in pixels.
-      border: width in pixels of the frame around a window on which it is conditioned, at least 1.
-      stride: pixels from one window to the next; at most the window, so that every pixel is covered.
+      window: sides of the windows in pixels, (height, width) of images, or one number for all. The Gaussian has a
+        variable for each pixel and channel of a window and its border: keep those of volumes small.
+      border: width in pixels of the frame around a window on which it is conditioned, likewise; at least 1 along some
+        axis.
+      stride: pixels from one window to the next, likewise; at most the window, so that every pixel is covered.
       samples: draws for each window, at least 1.
       reference: preprocessed images that the Gaussian is fitted to; the explained ones by default.
       train_size: N of the Laplace correction (p N + 1) / (N + n), which keeps the odds finite.
 
     Returns:
-      Maps in bits, positive where the window speaks for the target.
+      Maps in bits, positive where the window speaks for the target. Of a target function they are the difference of
+      its value to its mean over the draws, in its own unit.
 
     Raises:
       ValueError: no samples, no border, a window and its border larger than the images, or a stride of none or beyond
@@ -67,23 +74,28 @@ def prediction_difference(
     References:
       zintgraf2017
     """
-    outer = window + 2 * border
+    shape = case.images.shape[1:-1]
+    sizes, borders = per_axis("window", window, shape), per_axis("border", border, shape)
     known = case.images if reference is None else jnp.asarray(reference, case.images.dtype)
-    if samples < 1 or border < 1 or outer > min(*case.images.shape[1:3], *known.shape[1:3]):
+    sides = map(min, shape, known.shape[1:-1])
+    fits = all(outer <= side for outer, side in zip(_outer_sides(sizes, borders), sides, strict=True))
+    if samples < 1 or min(borders) < 0 or max(borders) < 1 or not fits:
         raise ValueError(
             f"samples and border must be at least 1, and window + 2 border fit the images; got {samples}, {border} and "
-            f"{window} for images of {case.images.shape[1]} x {case.images.shape[2]}"
+            f"{window} for images of {' x '.join(map(str, shape))}"
         )
-    windows = Windows((window, window), (stride, stride), inside=True)
-    windows.check(case.images.shape[1:3])
+    windows = Windows(sizes, per_axis("stride", stride, shape), inside=True)
+    windows.check(shape)
     gaussian = _fit(known, jax.random.key(case.random_seed), window=window, border=border)
-    rows, columns = (windows.covered(axis, case.images.shape[1 + axis]) for axis in (0, 1))
-    count = len(rows) * len(columns)
+    count = prod(windows.counts(shape))
     state = (jax.random.key(case.random_seed + 1), gaussian)
     change = Resampled(windows, border, samples)
+    score: Score = "logit" if case.of_value else "log_odds"
     drawn = changed_scores(
-        case, change, count * samples, state, score="log_odds", name="prediction difference analysis"
+        case, change, count * samples, state, score=score, name="prediction difference analysis"
     ).reshape(count, samples, *case.targets.shape)
+    if case.of_value:
+        return windows.spread(intact_scores(case, score) - drawn.mean(1), shape)
     classes = class_count(case.outputs)
 
     def log_odds(each: Array) -> Array:
@@ -92,8 +104,8 @@ def prediction_difference(
         p, not_p = jax.nn.sigmoid(each).mean(0), jax.nn.sigmoid(-each).mean(0)
         return jnp.log2((p * train_size + 1) / (not_p * train_size + classes - 1))
 
-    evidence = log_odds(intact_scores(case, "log_odds")[None]) - log_odds(jnp.moveaxis(drawn, 1, 0))
-    return windows.spread(evidence, case.images.shape[1:3])
+    evidence = log_odds(intact_scores(case, score)[None]) - log_odds(jnp.moveaxis(drawn, 1, 0))
+    return windows.spread(evidence, shape)
 
 
 class ConditionalGaussian(NamedTuple):
@@ -112,33 +124,43 @@ class ConditionalGaussian(NamedTuple):
     root: Float[Array, "i i"]
 
 
-def _inside(window: int, border: int, channels: int) -> Bool[Array, " elements"]:
+def _outer_sides(window: Sides, border: Sides) -> Sides:
+    """Returns the sides of a patch: a window with its border."""
+    return tuple(inner + 2 * around for inner, around in zip(window, border, strict=True))
+
+
+def _inside(window: Sides, border: Sides, channels: int) -> Bool[Array, " elements"]:
     """Returns which elements of a flattened patch, a window with its border, belong to the window."""
-    side = jnp.arange(window + 2 * border)
-    within = (side >= border) & (side < border + window)
-    return jnp.broadcast_to((within[:, None] & within[None, :])[..., None], (len(side), len(side), channels)).ravel()
+    patch = jnp.zeros((*_outer_sides(window, border), channels), bool)
+    inner = tuple(slice(around, around + side) for around, side in zip(border, window, strict=True))
+    return patch.at[inner].set(True).ravel()
 
 
 @compiled(static=("window", "border"))
-def _fit(images: Float[Array, "n h w c"], key: Key[Array, ""], *, window: int, border: int) -> ConditionalGaussian:
+def _fit(
+    images: Float[Array, "n *space c"], key: Key[Array, ""], *, window: PerAxis, border: PerAxis
+) -> ConditionalGaussian:
     """Fits a Gaussian to patches at random places, and conditions it on their borders."""
-    side, (count, height, width, channels) = window + 2 * border, images.shape
-    keys = jax.random.split(key, 3)
-    which = jax.random.randint(keys[0], (_PATCHES,), 0, count)
-    top = jax.random.randint(keys[1], (_PATCHES,), 0, height - side + 1)
-    left = jax.random.randint(keys[2], (_PATCHES,), 0, width - side + 1)
+    shape, channels = images.shape[1:-1], images.shape[-1]
+    window, border = per_axis("window", window, shape), per_axis("border", border, shape)
+    patch_shape = (1, *_outer_sides(window, border))
+    keys = jax.random.split(key, images.ndim - 1)
+    places = [
+        jax.random.randint(each, (_PATCHES,), 0, count - side + 1)
+        for each, count, side in zip(keys, images.shape, patch_shape, strict=False)
+    ]
 
-    def patch(n: Array, y: Array, x: Array) -> Array:
-        return jax.lax.dynamic_slice(images, (n, y, x, 0), (1, side, side, channels)).ravel()
+    def patch(*corner: Array) -> Array:
+        return jax.lax.dynamic_slice(images, (*corner, 0), (*patch_shape, channels)).ravel()
 
-    patches = at_least_float32(jax.vmap(patch)(which, top, left))
+    patches = at_least_float32(jax.vmap(patch)(*places))
     mean = patches.mean(0)
     covariance = (patches - mean).T @ (patches - mean) / _PATCHES
     # Few patches, and channels that are copies of each other, leave the covariance singular.
     ridge = 1e-3 * jnp.trace(covariance) / len(covariance) + 1e-6
     covariance = covariance + ridge * jnp.eye(len(covariance), dtype=covariance.dtype)
     order = jnp.argsort(~_inside(window, border, channels), stable=True)
-    inner = window * window * channels
+    inner = prod(window) * channels
     i, o = order[:inner], order[inner:]
     gain = jax.scipy.linalg.solve(covariance[jnp.ix_(o, o)], covariance[jnp.ix_(o, i)], assume_a="pos").T
     conditional = covariance[jnp.ix_(i, i)] - gain @ covariance[jnp.ix_(o, i)]
@@ -154,32 +176,29 @@ class Resampled:
 
     Attributes:
       windows: which are replaced.
-      border: width of the frame around a window that is given.
+      border: width of the frame around a window that is given, along each axis or along all.
       samples: draws for each window.
     """
 
     windows: Windows
-    border: int
+    border: PerAxis
     samples: int
 
     def __call__(
-        self, images: Float[Array, "b h w c"], index: Index, state: tuple[Key[Array, ""], ConditionalGaussian]
-    ) -> Float[Array, "b h w c"]:
+        self, images: Float[Array, "b *space c"], index: Index, state: tuple[Key[Array, ""], ConditionalGaussian]
+    ) -> Float[Array, "b *space c"]:
         """Returns the images of version ``index``."""
         key, gaussian = state
-        batch, height, width, channels = images.shape
-        window, border = self.windows.size[0], self.border
-        rows, columns = self.windows.starts(0, height), self.windows.starts(1, width)
-        number = index // self.samples
-        top, left = rows[number // len(columns)], columns[number % len(columns)]
-        around = ((0, 0), (border, border), (border, border), (0, 0))
-        side = window + 2 * border
+        batch, *shape, channels = images.shape
+        window, border = self.windows.size, per_axis("border", self.border, tuple(shape))
+        corner = self.windows.corner(index // self.samples, tuple(shape))
+        around = ((0, 0), *((width, width) for width in border), (0, 0))
         patches = jax.lax.dynamic_slice(
-            jnp.pad(images, around, mode="edge"), (0, top, left, 0), (batch, side, side, channels)
+            jnp.pad(images, around, mode="edge"), (0, *corner, 0), (batch, *_outer_sides(window, border), channels)
         ).reshape(batch, -1)
         outer = jnp.nonzero(~_inside(window, border, channels), size=gaussian.outer_mean.size)[0]
         around_window = patches[:, outer].astype(gaussian.outer_mean.dtype)
         mean = gaussian.inner_mean + (around_window - gaussian.outer_mean) @ gaussian.gain.T
         noise = jax.random.normal(jax.random.fold_in(key, index), mean.shape, mean.dtype) @ gaussian.root.T
-        drawn = (mean + noise).reshape(batch, window, window, channels).astype(images.dtype)
-        return jax.lax.dynamic_update_slice(images, drawn, (0, top, left, 0))
+        drawn = (mean + noise).reshape(batch, *window, channels).astype(images.dtype)
+        return jax.lax.dynamic_update_slice(images, drawn, (0, *corner, 0))

@@ -41,9 +41,31 @@ def intact_scores(case: Case, score: Score) -> Float[Array, "b t"]:
 
 @compiled(static=("function", "score"))
 def _intact_scores(
-    images: Float[Array, "b h w c"], parameters: PyTree, targets: Int[Array, "b t"], *, function: Function, score: Score
+    images: Float[Array, "b *space c"],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    *,
+    function: Function,
+    score: Score,
 ) -> Float[Array, "b t"]:
     return target_scores(function(images, parameters), targets, score)
+
+
+def default_score(case: Case) -> Score:
+    """Returns what methods of probability look at: that of a class, and of a target function the value itself.
+
+    Args:
+      case: what is explained.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.scores import default_score
+      >>> model = lambda images, parameters: images.sum((1, 2))
+      >>> default_score(Case(model, (), jnp.ones((1, 2, 2, 1)), jnp.array([[0]])))
+      'probability'
+    """
+    return "logit" if case.of_value else "probability"
 
 
 def changed_scores(
@@ -92,7 +114,7 @@ def changed_scores(
 
 @compiled(static=("function", "change", "score"))
 def _changed_scores(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     state: PyTree,

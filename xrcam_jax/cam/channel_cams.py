@@ -1,6 +1,6 @@
 """CAM weights that are found by changing one channel after the other: Score-CAM and Ablation-CAM.
 
-Weights have shape (b, t, 1, 1, k), one set for each of an image's t targets.
+Weights have shape (b, t, 1, ..., k), one set for each of an image's t targets.
 
 References:
   wang2020, naidu2020, desai2020, gildenblat2021
@@ -20,7 +20,7 @@ from xrcam_jax.attribution.targets import Score, target_scores
 from xrcam_jax.cam.saliency import min_max, upsample
 from xrcam_jax.runtime.compiling import compiled
 
-Weights = Float[Array, "b t 1 1 k"]
+Weights = Float[Array, "b t *one k"]
 
 
 def score_cam(
@@ -114,7 +114,12 @@ def _scored(case: Case, layer: str, change: "Masked", samples: int, weights: str
     scores = changed_scores(case, change, channels * samples + 1, state, score=score, name=f"{name} {layer}")
     means = scores[:-1].reshape(channels, samples, *scores.shape[1:]).mean(1)
     found = means - scores[-1] if weights == "difference" else jax.nn.softmax(means, axis=0)
-    return jnp.moveaxis(found, 0, -1)[:, :, None, None, :]
+    return _over_space(found, case)
+
+
+def _over_space(found: Float[Array, "k b t"], case: Case) -> Weights:
+    """Returns weights of channels as they are multiplied by an activation, which has as many axes as the images."""
+    return jnp.expand_dims(jnp.moveaxis(found, 0, -1), range(2, case.images.ndim))
 
 
 @dataclass(frozen=True)
@@ -136,8 +141,8 @@ class Masked:
     noise_on: str = "image"
 
     def __call__(
-        self, images: Float[Array, "b h w c"], index: Index, state: tuple[Float[Array, "b p q k"], Key[Array, ""]]
-    ) -> Float[Array, "b h w c"]:
+        self, images: Float[Array, "b *space c"], index: Index, state: tuple[Float[Array, "b *layer k"], Key[Array, ""]]
+    ) -> Float[Array, "b *space c"]:
         """Returns the images of version ``index``."""
         activation, key = state
         channels = activation.shape[-1]
@@ -146,10 +151,9 @@ class Masked:
         key = jax.random.fold_in(key, index)
         if self.noise and self.noise_on == "activation":
             maps = noisy(maps, key, self.noise)
-        _, height, width, _ = images.shape
         enlarge = from_corner_to_corner if self.align_corners else upsample
-        large = enlarge(maps, (height, width))
-        seen = images * min_max(large)[..., None].astype(images.dtype)
+        large = enlarge(maps, images.shape[1:-1])
+        seen = images * min_max(large, images.ndim - 2)[..., None].astype(images.dtype)
         if self.noise and self.noise_on == "image":
             seen = noisy(seen, key, self.noise)
         return jnp.where(channel < channels, seen, 0)
@@ -176,12 +180,12 @@ def noisy(a: Float[Array, "b *rest"], key: Key[Array, ""], noise: float) -> Floa
     return a + noise * spread * jax.random.normal(key, a.shape, a.dtype)
 
 
-def from_corner_to_corner(maps: Float[Array, "b p q"], size: tuple[int, int]) -> Float[Array, "b h w"]:
-    """Returns maps enlarged by bilinear interpolation from corner to corner (PyTorch's ``align_corners=True``).
+def from_corner_to_corner(maps: Float[Array, "b *layer"], size: tuple[int, ...]) -> Float[Array, "b *space"]:
+    """Returns maps enlarged by linear interpolation from corner to corner (PyTorch's ``align_corners=True``).
 
     Args:
       maps: of any range.
-      size: (height, width).
+      size: how many places there are to be along each axis: (height, width) for images.
 
     Example:
       >>> import jax.numpy as jnp
@@ -189,10 +193,10 @@ def from_corner_to_corner(maps: Float[Array, "b p q"], size: tuple[int, int]) ->
       >>> from_corner_to_corner(jnp.array([[[0.0, 1.0]]]), (1, 5)).tolist()
       [[[0.0, 0.25, 0.5, 0.75, 1.0]]]
     """
-    for axis, side in zip((1, 2), size, strict=True):
+    for axis, side in enumerate(size, start=1):
         places = jnp.linspace(0, maps.shape[axis] - 1, side)
         low = jnp.clip(jnp.floor(places), 0, max(0, maps.shape[axis] - 2))
-        share = (places - low).astype(maps.dtype).reshape([-1 if a == axis else 1 for a in range(3)])
+        share = (places - low).astype(maps.dtype).reshape([-1 if a == axis else 1 for a in range(maps.ndim)])
         low = low.astype(jnp.int32)
         high = jnp.minimum(low + 1, maps.shape[axis] - 1)
         maps = jnp.take(maps, low, axis=axis) * (1 - share) + jnp.take(maps, high, axis=axis) * share
@@ -229,7 +233,7 @@ def ablation_cam(case: Case, layer: str, *, score: Score = "logit") -> Weights:
     """
     intact, without = ablated_scores(case, layer, score=score, name=f"Ablation-CAM {layer}")
     drops = (intact - without) / jnp.where(intact == 0, 1, jnp.abs(intact) if case.outputs == 1 else intact)
-    return jnp.moveaxis(jnp.where(intact == 0, 0, drops), 0, -1)[:, :, None, None, :]
+    return _over_space(jnp.where(intact == 0, 0, drops), case)
 
 
 def ablated_scores(
@@ -275,7 +279,7 @@ def ablated_scores(
 
 @compiled(static=("function", "layer", "score"))
 def _ablated_scores(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     activation: Float[Array, "b *layer k"],

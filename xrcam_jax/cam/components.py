@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 _TURNS = 1000
 
 
-def centred(a: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
-    """Returns A - mean_hw A.
+def centred(a: Float[Array, "b *space k"]) -> Float[Array, "b *space k"]:
+    """Returns A - mean_p A, with p the places of space.
 
     Args:
       a: A, a layer's activation.
@@ -20,10 +20,10 @@ def centred(a: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
       >>> centred(jnp.array([1.0, 5.0]).reshape(1, 1, 2, 1)).ravel().tolist()
       [-2.0, 2.0]
     """
-    return a - jnp.mean(a, axis=(1, 2), keepdims=True)
+    return a - jnp.mean(a, axis=tuple(range(1, a.ndim - 1)), keepdims=True)
 
 
-def first_component(a: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
+def first_component(a: Float[Array, "b *space k"]) -> Float[Array, "b *one k"]:
     """Returns the first right singular vector of the places-by-channels matrix of :func:`centred` A.
 
     Args:
@@ -41,7 +41,7 @@ def first_component(a: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
       [0.6, 0.8]
     """
     # Power iteration on the smaller Gram matrix: a decomposition into all components takes longer than the network.
-    batch, _, _, channels = a.shape
+    batch, channels = len(a), a.shape[-1]
     m = centred(a).reshape(batch, -1, channels)
     # Squares of gradients can underflow, so the scale is taken out first.
     largest = jnp.max(jnp.abs(m), axis=(1, 2), keepdims=True)
@@ -54,7 +54,7 @@ def first_component(a: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
         v = jax.vmap(_leading)(jnp.einsum("bpk,bpl->bkl", m, m))
     v = _unit(v)
     rises = jnp.einsum("bpk,bk,bp->b", m, v, total) >= 0
-    return jnp.where(rises[:, None], v, -v)[:, None, None, :]
+    return jnp.expand_dims(jnp.where(rises[:, None], v, -v), range(1, a.ndim - 1))
 
 
 def _leading(gram: Float[Array, "n n"]) -> Float[Array, " n"]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from xrcam_jax.attribution.baseline import Baseline, baseline_images
-from xrcam_jax.attribution.case import Case, Function, onwards
+from xrcam_jax.attribution.case import Case, Function, activation_at, onwards
 from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
 from xrcam_jax.attribution.gradients import deep_lift_from_zero
 from xrcam_jax.attribution.targets import over_targets
@@ -19,14 +19,13 @@ from xrcam_jax.cam import weights
 from xrcam_jax.cam.channel_cams import noisy
 from xrcam_jax.cam.saliency import weighted_sum
 from xrcam_jax.lrp import seeds
-from xrcam_jax.lrp.cut import cut
 from xrcam_jax.runtime.compiling import compiled
 
 
 def integrated_grad_cam(
     case: Case, layer: str, *, baseline: Baseline = 0.0, steps: int = 20
-) -> Float[Array, "b t p q"]:
-    """Returns mean_α ReLU(sum_k mean_hw G_k(α) · (A_k(α) - A_k(0))), α from 0 to 1 (sattarzadeh2021, eq. 6).
+) -> Float[Array, "b t *layer"]:
+    """Returns mean_α ReLU(sum_k mean_p G_k(α) · (A_k(α) - A_k(0))), α from 0 to 1 (sattarzadeh2021, eq. 6).
 
     A(α) and G(α) are the activation and the gradient for the image x⁰ + α (x - x⁰).
 
@@ -69,17 +68,17 @@ def integrated_grad_cam(
 
 @compiled(static=("function", "layer"))
 def _path_maps(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
-    start: Float[Array, "b h w c"],
-    a0: Float[Array, "b p q k"],
+    start: Float[Array, "b *space c"],
+    a0: Float[Array, "b *layer k"],
     shares: Float[Array, " n"],
     weight: Float[Array, " n"],
     *,
     function: Function,
     layer: str,
-) -> Float[Array, "t b p q"]:
+) -> Float[Array, "t b *layer"]:
     """Returns the weighted sum of the maps at some points of the way."""
     points = jax.vmap(lambda share: start + share * (images - start), out_axes=1)(shares)
     a, gradients = _gradients(function, layer, points, parameters, targets)
@@ -90,7 +89,7 @@ def _path_maps(
 
 def smooth_grad_cam_pp(
     case: Case, layer: str, *, samples: int = 16, noise: float = 0.15, eps: float = 1e-6
-) -> Float[Array, "b t p q"]:
+) -> Float[Array, "b t *layer"]:
     """Returns sum_k w_k A_k with the weights :func:`xrcam_jax.cam.weights.smooth_grad_cam_pp` (omeiza2019).
 
     Args:
@@ -134,7 +133,7 @@ def smooth_grad_cam_pp(
 
 @compiled(static=("function", "layer", "noise"))
 def _gradient_powers(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     key: Key[Array, ""],
@@ -144,7 +143,7 @@ def _gradient_powers(
     function: Function,
     layer: str,
     noise: float,
-) -> tuple[Float[Array, "t b p q k"], Float[Array, "t b p q k"], Float[Array, "t b p q k"]]:
+) -> tuple[Float[Array, "t b *layer k"], Float[Array, "t b *layer k"], Float[Array, "t b *layer k"]]:
     """Returns the weighted sums of the gradient's first three powers over some noisy copies."""
     copies = jax.vmap(lambda index: noisy(images, jax.random.fold_in(key, index), noise), out_axes=1)(indices)
     _, g = _gradients(function, layer, copies, parameters, targets)
@@ -154,13 +153,13 @@ def _gradient_powers(
 def _gradients(
     function: Function,
     layer: str,
-    versions: Float[Array, "b n h w c"],
+    versions: Float[Array, "b n *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
-) -> tuple[Float[Array, "bn p q k"], Float[Array, "t bn p q k"]]:
+) -> tuple[Float[Array, "bn *layer k"], Float[Array, "t bn *layer k"]]:
     """Returns the activation at a layer for versions of each image, and the gradient of each target's logit there."""
     images = versions.reshape(-1, *versions.shape[2:])
-    a, rest = cut(function, layer, images, parameters).head(images, parameters)
+    a, rest = activation_at(images, parameters, function=function, layer=layer)
     tail = onwards(function, layer, images, parameters)
     logits, pullback = jax.vjp(lambda a: tail(a, rest), a)
     repeated = jnp.repeat(targets, versions.shape[1], axis=0)
@@ -175,8 +174,8 @@ def _weighted(found: Float[Array, "t bn *rest"], weight: Float[Array, " n"]) -> 
 
 def lift_cam(
     case: Case, layer: str, *, max_pool: Literal["rescale", "gradient"] = "rescale"
-) -> Float[Array, "b t p q"]:
-    """Returns sum_k w_k A_k with w_k = sum_hw of DeepLIFT's contributions against zeros (jung2021, section 3.3).
+) -> Float[Array, "b t *layer"]:
+    """Returns sum_k w_k A_k with w_k = sum_p of DeepLIFT's contributions against zeros (jung2021, section 3.3).
 
     Args:
       case: what is explained.
@@ -201,4 +200,4 @@ def lift_cam(
     """
     a, _ = case.at(layer)
     contributions = deep_lift_from_zero(case, layer, max_pool=max_pool).values
-    return jnp.sum(a[:, None] * contributions.sum((2, 3), keepdims=True), axis=-1)
+    return jnp.sum(a[:, None] * contributions.sum(range(2, contributions.ndim - 1), keepdims=True), axis=-1)

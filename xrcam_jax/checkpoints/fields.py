@@ -35,7 +35,7 @@ VARIANT = frozenset({"global_pool", "act_layer", "output_stride", "in_chans", "n
 #: Arguments that have a part in training only.
 TRAINING = frozenset(
     "drop_rate drop_path_rate drop_block_rate drop_connect_rate pos_drop_rate patch_drop_rate proj_drop_rate "  # noqa: SIM905
-    "attn_drop_rate zero_init_last bn_momentum weight_init".split()
+    "attn_drop_rate zero_init_last bn_momentum weight_init memory_efficient".split()
 )
 #: Arguments that say whether pictures may be of other sizes than the network's own, which change nothing for those.
 SIZES = frozenset({"strict_img_size", "dynamic_img_size", "dynamic_img_pad"})

@@ -1,11 +1,7 @@
 """Orbax's part of a checkpoint directory: nested dictionaries of arrays to a folder and back, without its noise."""
 
 import hashlib
-import logging
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +10,7 @@ from flax import nnx
 
 from xrcam_jax.checkpoints.timm_keys import NnxPath
 from xrcam_jax.errors import DamagedError
-
-# After a failure, threads of Orbax's reader may go on to report to an event loop that has ended.
-_SECONDS_OF_THREADS = 0.2
+from xrcam_jax.runtime.quiet import Failed, quietly
 
 
 def write_state(folder: Path, arrays: Mapping[NnxPath, Any]) -> None:
@@ -37,12 +31,15 @@ def write_state(folder: Path, arrays: Mapping[NnxPath, Any]) -> None:
     state = nnx.traversals.unflatten_mapping(
         {tuple(str(part) for part in path): np.asarray(array) for path, array in arrays.items()}
     )
-    try:
-        with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+
+    def save() -> None:
+        with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(folder.absolute(), state)
-    # A full disk makes TensorStore fail with a ValueError, and other mishaps with other errors.
-    except Exception as error:
-        raise OSError(f"{folder}: cannot be written ({_first_line(error)})") from error
+
+    try:
+        quietly(save)
+    except Failed as failed:
+        raise OSError(f"{folder}: cannot be written ({failed})") from None
 
 
 def read_state(folder: Path) -> dict[NnxPath, Any]:
@@ -62,16 +59,18 @@ def read_state(folder: Path) -> dict[NnxPath, Any]:
     """
     import orbax.checkpoint as ocp
 
-    try:
-        with _quiet(), ocp.StandardCheckpointer() as checkpointer:
+    def restore() -> dict[NnxPath, Any]:
+        with ocp.StandardCheckpointer() as checkpointer:
             state = checkpointer.restore(folder.absolute())
         return {
             tuple(int(part) if part.isdigit() else part for part in path): array
             for path, array in nnx.traversals.flatten_mapping(state).items()
         }
-    # A damaged checkpoint makes Orbax fail in any way that Python knows.
-    except Exception as error:
-        raise DamagedError(_first_line(error)) from error
+
+    try:
+        return quietly(restore)
+    except Failed as failed:
+        raise DamagedError(str(failed)) from None
 
 
 def files_digest(folder: Path) -> str:
@@ -98,29 +97,3 @@ def files_digest(folder: Path) -> str:
         total.update(f"{file.relative_to(folder).as_posix()} {len(content)}\n".encode())
         total.update(content)
     return total.hexdigest()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Orbax from writing about what it then raises: its log, and tracebacks of its threads."""
-    logger, hook = logging.getLogger("absl"), sys.unraisablehook
-    level = logger.level
-
-    def report(unraisable: Any) -> None:
-        if "Event loop is closed" not in str(unraisable.exc_value):
-            hook(unraisable)
-
-    logger.setLevel(logging.CRITICAL + 1)
-    sys.unraisablehook = report
-    try:
-        yield
-    except Exception:
-        time.sleep(_SECONDS_OF_THREADS)
-        raise
-    finally:
-        logger.setLevel(level)
-        sys.unraisablehook = hook
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__

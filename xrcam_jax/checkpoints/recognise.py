@@ -20,6 +20,8 @@ _BEGINNINGS = (
     (b"{", "JSON and not weights"),
     (b"[", "JSON and not weights"),
 )
+#: What a pickle begins with, in which PyTorch saved before there were archives.
+_PICKLE = b"\x80"
 #: A safetensors file begins with the length of its header, which begins with a brace.
 _LENGTH = 8
 
@@ -50,6 +52,8 @@ def check_content(path: Path, kind: str) -> None:
         begin = file.read(512)
     if not begin:
         raise ValueError(f"{path}: not a whole {kind} file (it is empty)")
+    if not begin.strip(b"\0"):
+        raise ValueError(f"{path}: begins with zero bytes alone: the download went wrong")
     text = begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for beginning, meaning in _BEGINNINGS:
         if text.startswith(beginning):
@@ -85,3 +89,6 @@ def _check_archive(path: Path, begin: bytes) -> None:
         if {"storages", "tensors", "pickle"} <= set(names):
             raise ValueError(f"{path}: written by PyTorch before 0.1.10; save it anew with a later version")
         raise ValueError(f"{path}: a tar archive; unpack it first")
+    # Of anything else the unpickler would say that it could run code, and nobody is to be told to trust that.
+    elif begin[:1] != _PICKLE:
+        raise ValueError(f"{path}: not PyTorch's format, it begins with {begin[:16]!r}")

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 #: Leaves of nested dictionaries.
 Leaf = TypeVar("Leaf")
 
-#: A network's first tensor, and how names of others beside it begin: ResNets, EfficientNets, and those from PyPI.
+#: A network's first tensor, and how names of others beside it begin: ResNets, EfficientNets and MobileNets, those from
+#: PyPI, DenseNets, VGG.
 ANCHORS = (
     ("conv1.weight", "layer1."),
     ("conv_stem.weight", "blocks."),
@@ -21,6 +22,8 @@ ANCHORS = (
     ("patch_embed.proj.weight", "blocks."),
     ("patch_embed.proj.weight", "layers."),
     ("stem.0.weight", "stages."),
+    ("features.conv0.weight", "features.denseblock1."),
+    ("features.0.weight", "pre_logits."),
 )
 #: What compilers and wrappers put into names, wherever they wrap a part of the network.
 INSERTED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")

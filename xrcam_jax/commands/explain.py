@@ -18,7 +18,7 @@ from xrcam_jax.arguments.checks import (
 )
 from xrcam_jax.arguments.outputs import alone_at, alone_in
 from xrcam_jax.arguments.parser import names
-from xrcam_jax.commands import layers
+from xrcam_jax.commands import layers, onnx_files
 from xrcam_jax.errors import CommandError
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ SUMMARY = "Show where a network looks: overlays, maps and contact sheets of pict
 EXAMPLE = """example:
   xrcam explain scan.png recordings/ clip.mp4 --model skresnext50_32x4d --weights skresnext50.safetensors \\
       --method xrelevance_cam,grad_cam --labels classes.txt --out explained
-  xrcam explain scan.png --model resnet50 --weights timm/resnet50.a1_in1k --method fast    # sheets to compare"""
+  xrcam explain scan.png --model resnet50 --weights timm/resnet50.a1_in1k --method fast    # sheets to compare
+  xrcam explain scan.png --model net.onnx --mean 0.5 --std 0.5"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,11 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="network, see xrcam models")
+    parser.add_argument("--model", required=True, help="network, see xrcam models; or an ONNX file")
     parser.add_argument(
         "--weights",
         help="timm .safetensors or .pth, .ckpt, Orbax directory, or hub name such as timm/resnet50.a1_in1k",
     )
+    onnx_files.add_arguments(parser)
     parser.add_argument("--num-classes", type=int, metavar="N", help="refuse weights of another number")
     parser.add_argument(
         "--img-size",
@@ -97,7 +99,7 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         type=names,
         metavar="L[,L]",
         help="of layer1, layer2, layer3, layer4, input; by default the four, and the input for methods that work "
-        "there. Or others, see xrcam layers, and globs such as 'layer3/*'",
+        "there; of an ONNX file the last of each size. Or others, see xrcam layers, and globs such as 'layer3/*'",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and random masks (0)")
     parser.add_argument(
@@ -135,7 +137,8 @@ def _check(options: argparse.Namespace) -> list[str] | None:
     processes.check(options)
     check_inputs(options.inputs)
     labels = read_labels("--labels", options.labels) if options.labels else None
-    if options.weights is None:
+    onnx_files.check(options)
+    if options.weights is None and not onnx_files.is_onnx(options.model):
         raise CommandError(
             "--weights: give a timm .safetensors or .pth file, an Orbax directory or a hub name such as "
             "timm/resnet50.a1_in1k (to try without, run xrcam demo)"
@@ -149,9 +152,10 @@ def _check_methods(options: argparse.Namespace) -> None:
     """Refuses unknown names; puts methods in the place of groups."""
     import xrcam_jax as xr
 
-    check_names("--model", [options.model], xr.list_models())
+    if not onnx_files.is_onnx(options.model):
+        check_names("--model", [options.model], xr.list_models())
     if options.layers is not None:
-        options.layers = layers.expanded(options.layers, options.model)
+        options.layers = layers.expanded(options.layers, options.model, options.input_size)
     options.method = _expanded(options.method)
     check_names("--method", options.method, tuple(xr.METHODS))
     if "lime" in options.method and not (find_spec("skimage") and find_spec("sklearn")):

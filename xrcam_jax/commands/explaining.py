@@ -3,8 +3,9 @@
 import argparse
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 import xrcam_jax as xr
 from xrcam_jax.classes import class_count
+from xrcam_jax.commands import onnx_files
 from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.commands.results import Result, Results
@@ -23,7 +25,7 @@ from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.models import Classifier
-from xrcam_jax.models.resnet import STAGES
+from xrcam_jax.onnx.load import OnnxModel
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
 from xrcam_jax.pictures.read import Picture, count, is_video, stream
 from xrcam_jax.runtime.devices import is_first, summed_over_processes
@@ -116,23 +118,29 @@ def writes_video(out: Path) -> bool:
 
 def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> Job:
     model = _load(options)
-    _check_classes(options, model.num_outputs, labels)
+    outputs = model.num_classes if isinstance(model, OnnxModel) else model.num_outputs
+    _check_classes(options, outputs, labels)
     config, automatic = model.preprocessing, options.batch_size == "auto"
     devices = jax.local_devices()[: None if automatic else options.batch_size]
     explain = _explainer(model, options, devices)
     if not automatic:
         return Job(options, explain, config, options.batch_size, pace)
-    batch_size = largest_batch_size(explain, config.input_size, len(devices), config.channels)
+    with _of_the_methods():
+        batch_size = largest_batch_size(explain, config.input_size, len(devices), config.channels)
     if is_first():
         print(f"batch size {batch_size}")
     return Job(options, explain, config, batch_size, pace)
 
 
-def _load(options: argparse.Namespace) -> Classifier:
-    try:
-        model = xr.load_model(options.model, options.weights, img_size=options.img_size)
-    except (OSError, ValueError, ImportError) as error:
-        raise weights_error(error) from error
+def _load(options: argparse.Namespace) -> Classifier | OnnxModel:
+    model: Classifier | OnnxModel
+    if onnx_files.is_onnx(options.model):
+        model = onnx_files.load(options)
+    else:
+        try:
+            model = xr.load_model(options.model, options.weights, img_size=options.img_size)
+        except (OSError, ValueError, ImportError) as error:
+            raise weights_error(error) from error
     # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
     if options.num_classes not in (None, model.num_classes):
         raise CommandError(f"--num-classes: {options.num_classes}, but the weights are for {model.num_classes} classes")
@@ -147,7 +155,9 @@ def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] 
         raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
 
 
-def _explainer(model: Classifier, options: argparse.Namespace, devices: Sequence[jax.Device]) -> xr.Explainer:
+def _explainer(
+    model: Classifier | OnnxModel, options: argparse.Namespace, devices: Sequence[jax.Device]
+) -> xr.Explainer:
     return xr.Explainer(
         model,
         methods=tuple(options.method),
@@ -159,6 +169,15 @@ def _explainer(model: Classifier, options: argparse.Namespace, devices: Sequence
         progress=_bar,
         devices=devices,
     )
+
+
+@contextmanager
+def _of_the_methods() -> Iterator[None]:
+    """Names the arguments where a method cannot be had at a layer, which shows when the network is traced."""
+    try:
+        yield
+    except (ValueError, NotImplementedError) as error:
+        raise CommandError(f"--method, --layers: {error}") from error
 
 
 def _bar(items: Iterable, total: int, name: str) -> Iterable:
@@ -180,28 +199,20 @@ def _where(out: Path, pace: Pace) -> str:
 
 def explained(job: Job, pictures: Iterable[Picture]) -> Iterator[list[tuple[Picture, Result]]]:
     """Explains batch by batch, one batch ahead: the device works on while the last one is written."""
-    for batch, arrays in _one_ahead(_dispatched(job, pictures)):
+    for batch, order, arrays in _one_ahead(_dispatched(job, pictures)):
         logits, targets, maps = jax.device_get(arrays)
         yield [
-            (picture, Result(logits[i], int(targets[i]), _in_order(job.options, i, maps)))
-            for i, picture in enumerate(batch)
+            (picture, Result(logits[i], int(targets[i]), _in_order(order, i, maps))) for i, picture in enumerate(batch)
         ]
 
 
-def _in_order(options: argparse.Namespace, index: int, maps: dict) -> dict:
-    """Returns the maps of one picture in the order in which they were asked for, which JAX changes.
-
-    JAX sorts the keys of dictionaries. They are by method, then layer.
-    """
-    layers = [*(options.layers or (*STAGES, "input")), "input", "aggregate"]
-    return {
-        method: {layer: maps[method][layer][index] for layer in dict.fromkeys(layers) if layer in maps[method]}
-        for method in options.method
-    }
+def _in_order(order: dict[str, list[str]], index: int, maps: dict) -> dict:
+    """Returns the maps of one picture by method, then layer, in an order that JAX changes: it sorts dictionaries."""
+    return {method: {layer: maps[method][layer][index] for layer in layers} for method, layers in order.items()}
 
 
-def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], tuple]]:
-    """Yields batches with their explanations, which are still on the device and perhaps not yet computed."""
+def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], dict[str, list[str]], tuple]]:
+    """Yields batches, the order of their maps, and their explanations, still on the device and perhaps not computed."""
     options = job.options
     maps = _aggregate if writes_video(options.out) else _with_aggregate
     size = 0
@@ -210,12 +221,16 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
         size = max(size, len(batch))
         images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
         targets = None if options.target is None else np.full(size, options.target, np.int32)
-        e = job.explain(images, targets)
-        arrays = e.logits, e.targets, {method: maps(e, method) for method in options.method}
+        with _of_the_methods(), warnings.catch_warnings():
+            # Which layers an ONNX file has maps at shows in what is written.
+            warnings.filterwarnings("ignore", message="the model has no marked layers")
+            e = job.explain(images, targets)
+        found = {method: maps(e, method) for method in options.method}
+        order, arrays = {method: list(each) for method, each in found.items()}, (e.logits, e.targets, found)
         if not job.pace.first:
             jax.block_until_ready(arrays)
             job.pace.explained_first(len(batch))
-        yield batch, arrays
+        yield batch, order, arrays
 
 
 def _aggregate(e: Explanation, method: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import argparse
 
 from xrcam_jax.arguments.checks import check_names
+from xrcam_jax.commands import onnx_files
 from xrcam_jax.errors import CommandError
 from xrcam_jax.lrp.globs import fits
 from xrcam_jax.lrp.layers import Layers
@@ -10,25 +11,30 @@ from xrcam_jax.lrp.layers import Layers
 NAME = "layers"
 SUMMARY = "List the layers of a network, by the names that --layers of xrcam explain takes"
 EXAMPLE = """example:
-  xrcam layers --model resnet50"""
+  xrcam layers --model resnet50
+  xrcam layers --model net.onnx"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("--model", required=True, help="network, see xrcam models")
+    parser.add_argument("--model", required=True, help="network, see xrcam models; or an ONNX file")
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints the list; returns the exit status."""
     import xrcam_jax as xr
 
-    check_names("--model", [options.model], xr.list_models())
+    if not onnx_files.is_onnx(options.model):
+        check_names("--model", [options.model], xr.list_models())
     print(layers_of(options.model))
     return 0
 
 
-def layers_of(model: str) -> Layers:
+def layers_of(model: str, size: tuple[int, int] | None = None) -> Layers:
     """Returns the layers of a network, for one picture of the size that it wants."""
+    if onnx_files.is_onnx(model):
+        return onnx_files.layers_of(onnx_files.network(model, size))
+
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -42,22 +48,27 @@ def layers_of(model: str) -> Layers:
     return xr.layers(function, picture, parameters)
 
 
-def expanded(names: list[str], model: str) -> list[str]:
+def expanded(names: list[str], model: str, size: tuple[int, int] | None = None) -> list[str]:
     """Returns the layers that names and globs stand for.
+
+    Args:
+      names: the names and globs.
+      model: a network's name, or an ONNX file.
+      size: height and width of the pictures, where an ONNX file leaves them open.
 
     Raises:
       CommandError: there is no such layer, or no map can be made of it.
     """
     from xrcam_jax.models.resnet import STAGES
 
-    usual = (*STAGES, "input")
+    usual = ("input",) if onnx_files.is_onnx(model) else (*STAGES, "input")
     if all(name in usual for name in names):
         check_names("--layers", names, usual)
         return names
-    layers = layers_of(model)
+    layers = layers_of(model, size)
     found: list[str] = []
     for name in names:
-        if name not in usual and not any(fits(name, layer) for layer in layers):
+        if usual[1:] and name not in usual and not any(fits(name, layer) for layer in layers):
             check_names("--layers", [name], usual)
         try:
             turns = {} if name in usual else layers.select(name)

@@ -141,7 +141,7 @@ def _summarise(prepared: "Prepared", extracted: Sequence["Extracted"]) -> None:
         frames = prepared.part(part)
         patients = len({frame.patient for frame in frames})
         counts = ", ".join(f"{label} {sum(f.label == label for f in frames)}" for label in prepared.classes)
-        print(f"{part}: {patients} patients, {len(frames)} frames ({counts})")
+        print(printable(f"{part}: {patients} patients, {len(frames)} frames ({counts})"))
     duplicates = sum(entry.duplicates for entry in extracted)
     print(
         f"{duplicates} duplicate frames left out; intensities of the training part: "

@@ -10,6 +10,8 @@
     comparison/NAME_input.png         the methods that work at the input, and NAME_input_masks.png
     overlays/METHOD/LAYER/NAME.png    each of them at the picture's own size, up to ``LARGEST_SIDE`` pixels a side
     maps/NAME.npz                     the maps at the network's resolution, and the logits
+    volumes/METHOD/LAYER/NAME.nii.gz  of slices of a volume in NIfTI: their maps as one, in the grid of its voxels
+    volumes/NAME.png                  slices of it, a row per method
 """
 
 import csv
@@ -28,6 +30,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from xrcam_jax.classes import class_logits, softmax_logits
+from xrcam_jax.commands.volumes import Slice, slice_of, write_volumes
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.pictures import plot
 from xrcam_jax.pictures.pages import RGB
@@ -111,6 +114,7 @@ class Results:
         self.folder, self.config, self.labels, self._report = folder, config, labels, report
         self._together = jax.process_count()
         self._rows: list[tuple[int, str]] = []
+        self._slices: list[tuple[int, Slice]] = []
 
     def __enter__(self) -> "Results":
         # Of several processes the first one keeps the summary. The rows of the others come at the end.
@@ -124,7 +128,7 @@ class Results:
     def __exit__(self, kind: type | None, *_) -> None:
         self._threads.shutdown()
         self._file.close()
-        if kind is None and self._together > 1:
+        if kind is None:
             self._gather()
 
     def write(self, batch: Sequence[tuple[Picture, Result]]) -> int:
@@ -166,11 +170,14 @@ class Results:
                 raise
 
     def _gather(self) -> None:
-        """Completes the summary with what other processes have done."""
-        parts = [json.loads(part) for part in gather_bytes(json.dumps(self._rows).encode())]
-        if is_first():
-            rows = [row for _, row in sorted(row for part in parts for row in part)]
-            write_whole(self.folder / SUMMARY, "".join([_row((*COLUMNS, *BOX)), *rows]).encode())
+        """Completes the summary with what other processes have done, and puts slices of volumes together."""
+        parts = [json.loads(part) for part in gather_bytes(json.dumps([self._rows, self._slices]).encode())]
+        if not is_first():
+            return
+        rows, slices = (sorted(each for part in parts for each in part[index]) for index in (0, 1))
+        if self._together > 1:
+            write_whole(self.folder / SUMMARY, "".join([_row((*COLUMNS, *BOX)), *(row for _, row in rows)]).encode())
+        write_volumes(self.folder, [Slice(*each) for _, each in slices], self._report)
 
     def _write(self, picture: Picture, result: Result) -> None:
         height, width = picture.pixels.shape[:2]
@@ -221,6 +228,8 @@ class Results:
         found = predicted, label, f"{score:.6f}", target, f"{result.probability(target):.6f}"
         facts, box = picture.facts, picture.seen(self.config)
         row = _row((str(picture.source), picture.name, *found, facts.depth, facts.pages, facts.window, *box))
+        if (place := slice_of(picture, self.config)) is not None:
+            self._slices.append((picture.number, place))
         if self._together > 1:
             self._rows.append((picture.number, row))
         self._append(row)

@@ -1,8 +1,8 @@
 """Reading what a COCO file says: each part is checked for its own sake, whatever frames there are.
 
 Where something is not as COCO has it, a ValueError names its key. What common tools write in other ways counts as
-what it means: ids as text or as 7.0, ``iscrowd`` as null or text, one polygon without a list around it, and compressed
-runs without the image's size.
+what it means: ids as text or as 7.0, ``iscrowd`` as null or text, one polygon without a list around it or as pairs of x
+and y, and compressed runs without the image's size.
 """
 
 import json
@@ -127,7 +127,8 @@ def _id(where: str, fields: dict, key: str) -> Id | None:
     """Returns an id; None where there is none, or null."""
     value = fields.get(key)
     if isinstance(value, str):
-        return int(value) if re.fullmatch(r"\s*-?[0-9]{1,18}\s*", value) else value
+        number = re.fullmatch(r"\s*(-?[0-9]{1,18})(?:\.0+)?\s*", value)
+        return int(number[1]) if number else value
     return None if value is None else _whole(where, fields, key)
 
 
@@ -149,17 +150,15 @@ def _crowd(where: str, fields: dict) -> bool:
 
 def _regions(where: str, fields: dict, image: dict | None) -> Regions:
     segmentation = fields.get("segmentation")
-    if isinstance(segmentation, str) and image is not None:
+    if isinstance(segmentation, str) and segmentation and image is not None:
         segmentation = {"size": [image["height"], image["width"]], "counts": segmentation}
     if isinstance(segmentation, dict) and segmentation:
         return Regions("RLE", [], _rle(f"{where}.segmentation", segmentation))
     if segmentation and not isinstance(segmentation, list | str):
         raise ValueError(f"{where}.segmentation: expected polygons or an RLE, found {type(segmentation).__name__}")
     if isinstance(segmentation, list) and any(segmentation):
-        flat = all(type(value) in (int, float) for value in segmentation)
         polygons = [
-            _polygon(f"{where}.segmentation[{place}]", values)
-            for place, values in enumerate([segmentation] if flat else segmentation)
+            _polygon(f"{where}.segmentation[{place}]", values) for place, values in enumerate(_outlines(segmentation))
         ]
         return Regions("polygon", [one for one in polygons if _has_area(one)], None)
     if not fields.get("bbox"):
@@ -168,6 +167,15 @@ def _regions(where: str, fields: dict, image: dict | None) -> Regions:
     right, bottom = left + width, top + height
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
     return Regions("box", [corners] if width > 0 and height > 0 else [], None)
+
+
+def _outlines(segmentation: list) -> list:
+    """Returns a list of polygons, also where there is one without a list around it, or one as pairs of x and y."""
+    if all(type(value) in (int, float) for value in segmentation):
+        return [segmentation]
+    if all(isinstance(pair, list) and len(pair) == 2 for pair in segmentation):
+        return [[number for pair in segmentation for number in pair]]
+    return segmentation
 
 
 def _polygon(where: str, values: Any) -> Polygon:

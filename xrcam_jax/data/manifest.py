@@ -25,6 +25,8 @@ MANIFEST, SPLIT, STATISTICS, ORIGIN = "manifest.csv", "split.csv", "statistics.j
 PARTS = ("train", "validation", "test")
 #: Sides of pictures, in pixels, that a manifest may list.
 LARGEST = 65536
+#: Of intensities in [0, 1]. A single grey pixel among a billion black ones has a hundred times as much.
+SMALLEST_STD = 1e-9
 
 
 @dataclass(frozen=True)
@@ -228,8 +230,10 @@ def read_manifest(folder: str | os.PathLike[str]) -> list[Frame]:
         _check_crop(where, frame)
         if not inside.has(frame.file):
             raise ValueError(f"{where}: expected a file in {folder}, found {frame.file!r:.200}")
-        if frames.setdefault(frame.file, frame) is not frame:
-            raise ValueError(f"{where}: {frame.file!r:.200} is listed twice")
+        # Annotations know a frame by the last part alone.
+        name = frame.file.rpartition("/")[2]
+        if frames.setdefault(name, frame) is not frame:
+            raise ValueError(f"{where}: {name!r:.200} is listed twice")
     return list(frames.values())
 
 
@@ -302,7 +306,7 @@ def read_statistics(folder: str | os.PathLike[str]) -> Statistics:
       folder: the prepared folder.
 
     Returns:
-      Mean and standard deviation; the latter is above 0.
+      Mean and standard deviation; the latter is ``SMALLEST_STD`` or more.
 
     Raises:
       ValueError: names the file that is missing or not as :func:`write_statistics` writes it.
@@ -321,8 +325,8 @@ def read_statistics(folder: str | os.PathLike[str]) -> Statistics:
         statistics = Statistics(float(content["mean"]), float(content["std"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: expected numbers under 'mean' and 'std' ({error!r:.200})") from None
-    # Intensities are in [0, 1], and so are these of them.
-    if not (0 <= statistics.mean <= 1 and 0 < statistics.std <= 1):
+    # Intensities are in [0, 1], and so are these of them. Less than the bound is zero in float32, or nearly.
+    if not (0 <= statistics.mean <= 1 and SMALLEST_STD <= statistics.std <= 1):
         raise ValueError(f"{path}: mean {statistics.mean} and std {statistics.std} cannot normalise")
     return statistics
 

@@ -31,7 +31,7 @@ class Adapted:
     function: Callable[[Array, PyTree], Array]
     parameters: PyTree
 
-    def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b n"]:
+    def __call__(self, images: Float[Array, "b *space c"]) -> Float[Array, "b n"]:
         return self.function(images, self.parameters)
 
 

@@ -13,7 +13,7 @@ from xrcam_jax.runtime.memory import compiled_bytes, free_bytes
 CPU_LIMIT, LIMIT = 32, 1024
 
 
-def largest_batch_size(explain: Explainer, size: tuple[int, int], devices: int = 1, channels: int = 3) -> int:
+def largest_batch_size(explain: Explainer, size: tuple[int, ...], devices: int = 1, channels: int = 3) -> int:
     """Returns the size of the largest batch that there is memory for.
 
     What counts is the one program of all methods that need no changed versions of the batch; the others run in chunks.
@@ -21,7 +21,7 @@ def largest_batch_size(explain: Explainer, size: tuple[int, int], devices: int =
 
     Args:
       explain: the methods and the model.
-      size: (height, width) of the pictures.
+      size: of the pictures: (height, width) for images.
       devices: how many devices the batch is laid across.
       channels: of the pictures.
 

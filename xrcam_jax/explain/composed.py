@@ -43,6 +43,10 @@ class Composed(Kind):
     def is_relevance(self) -> bool:
         return self.inner.is_relevance
 
+    @property
+    def changes_input(self) -> bool:
+        return self.inner.changes_input
+
     def option_names(self) -> tuple[str, ...]:
         return self.inner.option_names()
 
@@ -73,11 +77,12 @@ class Guided(Composed):
         found = run_together(requests(kinds, {"cam": layers, "guided_backprop": (INPUT,)}), case)
         backprop = found["guided_backprop"][INPUT].values
         assert backprop is not None
-        _, height, width, _ = case.images.shape
+        size = case.images.shape[1:-1]
 
         def product(cam: Found) -> Found:
             assert cam.maps is not None
-            return Found(values=backprop * upsample(min_max(jax.nn.relu(cam.maps)), (height, width))[..., None])
+            positive = min_max(jax.nn.relu(cam.maps), len(size))
+            return Found(values=backprop * upsample(positive, size)[..., None])
 
         cams = found["cam"] if "cam" in found else self.inner.run(case, layers)
         return {layer: product(cam) for layer, cam in cams.items()}
@@ -104,6 +109,10 @@ class Smooth(Composed):
     @property
     def where(self) -> Where:
         return self.inner.where
+
+    @property
+    def changes_input(self) -> bool:
+        return True
 
     @property
     def channels(self) -> Channels:
@@ -138,7 +147,7 @@ class Smooth(Composed):
 
 @compiled(static=("function", "kind", "layers", "noise"))
 def _weighted_sum_over_copies(
-    images: Float[Array, "b h w c"],
+    images: Float[Array, "b *space c"],
     parameters: PyTree,
     targets: Int[Array, "b t"],
     key: Key[Array, ""],

@@ -8,22 +8,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
+from xrcam_jax.attribution.asked import Asked, is_ids, is_value
 from xrcam_jax.attribution.case import Case, Function, Progress, no_progress
-from xrcam_jax.classes import class_count
+from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.errors import unknown
-from xrcam_jax.explain.explanation import Explanation, Shown, collect, with_maps
+from xrcam_jax.explain.explanation import Explanation, Shown, collect
 from xrcam_jax.explain.functional import as_function
+from xrcam_jax.explain.inputs import View, check_finite, checked_inputs, is_tree, laid, shown_by_size, views_of
+from xrcam_jax.explain.kinds import Found, Kind
 from xrcam_jax.explain.methods import configure
-from xrcam_jax.explain.outline import layers_of, outline
+from xrcam_jax.explain.outline import count_classes, layers_of, on_grid
 from xrcam_jax.explain.passes import Request, requests, single_pass
 from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.runtime.compiling import compiled
-from xrcam_jax.runtime.devices import data_mesh, lay, partitioned_by_compiler, replicate
+from xrcam_jax.runtime.devices import data_mesh, partitioned_by_compiler, replicate
 
+#: Images, or what a model of several inputs is called with.
+Inputs = Float[ArrayLike, "b *space c"] | Int[ArrayLike, "b n"] | dict | tuple
 #: A class for each image, or t classes.
 Targets = Int[ArrayLike, "b *t"] | Sequence[int] | Sequence[Sequence[int]]
+
+_WANTED = "images must be a floating-point batch (b, h, w, c), or (b, w, c) of signals and (b, d, h, w, c) of volumes"
 
 
 class Explainer:
@@ -34,12 +41,14 @@ class Explainer:
 
     Args:
       model: an NNX module, a bound Linen module, a model from :mod:`xrcam_jax.explain.adapters` or a function, from
-        images to logits (b, n). One that returns a single logit (b, 1) has two classes, see :mod:`xrcam_jax.classes`.
+        images (b, h, w, c), signals (b, w, c) or volumes (b, d, h, w, c) to logits (b, n). One that returns a single
+        logit (b, 1) has two classes, see :mod:`xrcam_jax.classes`. One that returns anything else is explained with a
+        ``target``.
       methods: names in ``xrcam_jax.METHODS``.
-      layers: names and globs of layers, as :func:`xrcam_jax.layers` lists them, and ``"input"``; for class activation
-        maps they must have shape (b, h, w, k). By default all places of :func:`xrcam_jax.mark` for maps of activations,
-        or the last layer of each size if there are none, which a warning then says; and the input for methods that
-        work there. Methods that work on the image alone are computed there in any case.
+      layers: names and globs of layers, as :func:`xrcam_jax.layers` lists them, and ``"input"``; they must
+        have as many axes as the images. By default all places of :func:`xrcam_jax.mark` for maps of activations, or the
+        last layer of each size if there are none, which a warning then says; and the input for methods that work there.
+        Methods that work on the image alone are computed there in any case.
       options: by method, its keyword arguments: ``{"grad_cam_pp": {"variant": "inside"}}``.
       composite: the rules of all methods that propagate relevance, unless their options say otherwise.
       relu: whether evidence against the target is cut off before a map is scaled.
@@ -48,6 +57,11 @@ class Explainer:
         into a gibibyte by default.
       progress: (iterable, its length, a name) -> the iterable; shows a bar for long loops.
       random_seed: of noise and random masks.
+      target: what is explained if a call does not say it, see :meth:`__call__`.
+      explain: the names of the inputs that are explained, of a model of several: ``"image"`` of a dictionary, ``"0"``
+        of a tuple. By default all pictures among them. Each is a layer, ``"input.image"``, and ``"input"`` means all.
+      tokens: where the tokens of a transformer's layers (b, n, k) lie in the images, so that these count as layers
+        (b, h, w, k); see :class:`xrcam_jax.Tokens`.
       devices: each batch is laid across them, e.g. ``jax.local_devices()``; the default one by default. Images that
         lie across devices already, along the first axis of a mesh, are explained where they are, without this.
 
@@ -79,6 +93,9 @@ class Explainer:
         chunk_size: int | None = None,
         progress: Progress = no_progress,
         random_seed: int = 0,
+        target: Callable | None = None,
+        explain: Sequence[str] | None = None,
+        tokens: Tokens | None = None,
         devices: Sequence[jax.Device] | None = None,
     ):
         self.methods = (methods,) if isinstance(methods, str) else tuple(methods)
@@ -92,6 +109,8 @@ class Explainer:
             raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
         self.relu, self.check_finite = relu, check_finite
         self.chunk_size, self.progress, self.random_seed = chunk_size, progress, random_seed
+        self.target, self.explained = target, (explain,) if isinstance(explain, str) else explain and tuple(explain)
+        self.tokens = tokens
         self._function, self.parameters = as_function(model)
         self._mesh = None if devices is None else data_mesh(devices)
         if self._mesh is not None:
@@ -99,101 +118,140 @@ class Explainer:
 
     def __call__(
         self,
-        images: Float[ArrayLike, "b h w c"],
+        images: Inputs,
         targets: Targets | None = None,
         *,
         top_k: int | None = None,
+        target: Callable | None = None,
     ) -> Explanation:
         """Explains a batch.
 
         Args:
-          images: preprocessed.
+          images: preprocessed; or a dictionary or tuple of arrays, with which the model is called, each with a row for
+            each picture.
           targets: the class of each image to explain, or t classes; the predicted one by default.
           top_k: explain the k likeliest classes of each image instead.
+          target: explain what this function says of the model's output instead, one number for each picture (b,). It
+            is compiled once for each function, so a lambda made anew is compiled anew. Arrays that change from call to
+            call are held by a ``jax.tree_util.Partial``: those with b rows have one for each picture.
 
         Raises:
           ValueError: images that are not a finite floating-point batch, targets out of range or of another
-            batch's shape, a layer that the model does not have, both ``targets`` and ``top_k``.
+            batch's shape, a layer that the model does not have, several of ``targets``, ``top_k`` and ``target``, or a
+            target function that returns anything else.
+          TypeError: ``target`` is no function, or holds something else than arrays.
           NotImplementedError: a layer inside a branch or a loop of unknown length, or an operation without a rule.
         """
-        if isinstance(images, jax.core.Tracer) or isinstance(targets, jax.core.Tracer):
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((images, targets, target))):
             chosen = None if targets is None else jnp.asarray(targets)
-            return self.explain(self.parameters, jnp.asarray(images), chosen, top_k=top_k)
+            return self.explain(self.parameters, images, chosen, top_k=top_k, target=target)
         images = self._checked(images)
-        outputs = outline(self._function, images, self.parameters).outputs
-        if outputs is None or len(outputs) != 2:
-            found = "a tree of arrays" if outputs is None else outputs
-            raise ValueError(f"the model must return logits (b, n), and (b, 1) for a single one; got {found}")
-        classes = class_count(outputs[1])
+        target = self._asked(target, targets, top_k)
+        view = next(iter(views_of(self._function, self.parameters, images, self.explained, target).values()))
+        classes, batch = self._classes(view), len(view.images)
         if targets is not None and top_k is not None:
             raise ValueError("give targets or top_k, not both")
+        if is_value(view.function) and (targets is not None or top_k is not None):
+            raise ValueError("give a target function, or classes by targets or top_k, not both")
         if top_k is not None and not 1 <= top_k <= classes:
             raise ValueError(f"top_k must be between 1 and the number of classes, {classes}; got {top_k}")
         if targets is not None:
-            targets = _checked_targets(targets, len(images), classes)
+            targets = _checked_targets(targets, batch, classes)
         if self._mesh is None:
-            return self.explain(self.parameters, images, targets, top_k=top_k)
-        laid = lay(self._mesh, images)
-        chosen = None if targets is None else lay(self._mesh, targets)
-        e = self.explain(self.parameters, laid, chosen, top_k=top_k)
-        return e if len(laid) == len(images) else _first(e, len(images))
+            return self.explain(self.parameters, images, targets, top_k=top_k, target=target)
+        images, chosen, target = laid(self._mesh, (images, targets, target), batch)
+        e = self.explain(self.parameters, images, chosen, top_k=top_k, target=target)
+        return e if len(e.logits) == batch else _first(e, batch)
 
     def explain(
         self,
         parameters: Any,
-        images: Float[Array | np.ndarray, "b h w c"],
+        images: Inputs,
         targets: Int[Array | np.ndarray, "b *t"] | None = None,
         *,
         top_k: int | None = None,
+        target: Callable | None = None,
         methods: Sequence[str] | None = None,
     ) -> Explanation:
         """Explains a batch as the call does, but is pure, for use inside jit, vmap or shard_map, and checks no values.
 
         Args:
           parameters: of the model.
-          images: preprocessed.
+          images: preprocessed; or a dictionary or tuple of arrays.
           targets: the class of each image to explain, or t classes; the predicted one by default.
           top_k: explain the k likeliest classes of each image instead.
+          target: explain what this function says of the model's output instead, see :meth:`__call__`.
           methods: those of the Explainer's methods that are wanted; all by default.
 
         Raises:
           ValueError: a layer that the model does not have, or none where a method can be computed.
         """
-        images = jnp.asarray(images)
+        target = self._asked(target, targets, top_k)
+        views = views_of(self._function, parameters, images, self.explained, target)
         kinds = {name: self.kinds[name] for name in (self.methods if methods is None else methods)}
-        layers = {
-            name: layers_of(name, kind, self.layers, self._function, images, parameters) for name, kind in kinds.items()
-        }
+        wanted = self.layers
+        if self.tokens is not None:
+            needed = any(kind.where == "marks" for kind in kinds.values())
+            views, wanted = on_grid(views, self.tokens, wanted, needed=needed)
+        function, images, parameters = first = next(iter(views.values()))
+        layers = {name: layers_of(name, kind, wanted, *first) for name, kind in kinds.items()}
         single = targets.ndim == 1 if targets is not None else top_k is None
         if targets is not None:
             targets = jnp.asarray(targets)[:, None] if single else jnp.asarray(targets)
         fixed = {"requests": requests(kinds, layers), "top_k": top_k or 1, "relu": self.relu}
-        logits, chosen, shown = _shown_by_single_pass(images, parameters, targets, function=self._function, **fixed)
-        case = Case(self._function, parameters, images, chosen, self.chunk_size, self.progress, self.random_seed)
+        logits, chosen, shown = _shown_by_single_pass(images, parameters, targets, function=function, **fixed)
         for name, kind in kinds.items():
             if not kind.single_pass:
-                found = kind.run(case, layers[name])
-                shown[name] = with_maps(found, size=images.shape[1:3], relu=self.relu, channels=kind.channels)
+                shown[name] = self._shown_by_many_passes(kind, layers[name], views, chosen)
         if single:
             chosen, shown = _only_target((chosen, shown))
         # Methods and layers come as they were asked for: compiled functions return dictionaries sorted by name.
         in_order = {name: {layer: shown[name][layer] for layer in layers[name]} for name in kinds}
         return collect(logits, chosen, in_order, relu=self.relu)
 
-    def _checked(self, images: ArrayLike) -> Array | np.ndarray:
+    def _classes(self, view: View) -> int:
+        """Returns how many classes there are, see :func:`xrcam_jax.explain.outline.count_classes`."""
+        try:
+            return count_classes(*view)
+        except (TypeError, ValueError) as error:
+            # A single image without the axis of the batch looks like a batch of signals, and few models take both.
+            shape = view.images.shape
+            if len(shape) == 4 or isinstance(view.function, Asked):
+                raise
+            raise ValueError(f"{_WANTED}, such as the model takes; of shape {shape} it says: {error}") from error
+
+    def _asked(self, target: Callable | None, targets: Any, top_k: int | None) -> Callable | None:
+        """Returns the target of a call: the Explainer's own, unless the call says what is explained."""
+        return self.target if target is None and targets is None and top_k is None else target
+
+    def _shown_by_many_passes(
+        self, kind: Kind, layers: tuple[str, ...], views: dict[str, View], targets: Int[Array, "b t"]
+    ) -> dict[str, Shown]:
+        """Returns what a method shows that runs the model again: at an input, with changes of that input alone."""
+        first, found = next(iter(views)), dict[str, Found]()
+        for name, (function, images, parameters) in views.items():
+            here = tuple(layer for layer in layers if layer == name or (layer not in views and name == first))
+            if here:
+                given = function, parameters, images, targets, self.chunk_size, self.progress, self.random_seed
+                found |= kind.run(Case(*given, self.tokens), here)
+        return shown_by_size(found, views[first].sizes, relu=self.relu, channels=kind.channels)
+
+    def _checked(self, images: Inputs) -> PyTree:
+        if is_tree(images):
+            return checked_inputs(images, finite=self.check_finite)
         images = images if isinstance(images, (jax.Array, np.ndarray)) else np.asarray(images)
-        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating) or 0 in images.shape:
-            raise ValueError(
-                f"images must be a floating-point batch (b, h, w, c), got {images.dtype} of shape {images.shape}"
-            )
-        if self.check_finite and (bad := [int(i) for i in np.flatnonzero(~np.asarray(_are_finite(images)))]):
-            raise ValueError(f"images must be finite; found NaN or infinity in images {bad} of the batch")
+        if is_ids(images) and images.ndim == 2 and images.size:
+            return images
+        if images.ndim < 3 or not jnp.issubdtype(images.dtype, jnp.floating) or 0 in images.shape:
+            raise ValueError(f"{_WANTED}; got {images.dtype} of shape {images.shape}")
+        if self.check_finite:
+            check_finite("images", images)
         return partitioned_by_compiler(images) if isinstance(images, jax.Array) else images
 
 
 @compiled(static=("function", "requests", "top_k", "relu"), keep_trace=True)
 def _shown_by_single_pass(
-    images: Float[Array, "b h w c"],
+    images: Shaped[Array, "b ..."],
     parameters: PyTree,
     targets: Int[Array, "b t"] | None,
     *,
@@ -204,9 +262,8 @@ def _shown_by_single_pass(
 ) -> tuple[Float[Array, "b n"], Int[Array, "b t"], dict[str, dict[str, Shown]]]:
     """Returns the logits, the targets, and what all single-pass methods show, by method and layer."""
     logits, chosen, found = single_pass(images, parameters, targets, function=function, requests=requests, top_k=top_k)
-    shown = {
-        r.name: with_maps(found[r.name], size=images.shape[1:3], relu=relu, channels=r.kind.channels) for r in requests
-    }
+    sizes = View(function, images, parameters).sizes
+    shown = {r.name: shown_by_size(found[r.name], sizes, relu=relu, channels=r.kind.channels) for r in requests}
     return logits, chosen, shown
 
 
@@ -219,12 +276,6 @@ def _only_target(shown: PyTree) -> PyTree:
 @partial(jax.jit, static_argnums=1)
 def _first(e: Explanation, count: int) -> Explanation:
     return jax.tree.map(lambda a: a[:count], e)
-
-
-@jax.jit
-def _are_finite(images: Float[Array, "b h w c"]) -> Bool[Array, " b"]:
-    """Says it of each image, so that devices need not wait for each other."""
-    return jnp.isfinite(images).all((1, 2, 3))
 
 
 def _checked_targets(targets: Targets, batch: int, classes: int) -> Int[np.ndarray, "b *t"]:
@@ -242,16 +293,19 @@ def _checked_targets(targets: Targets, batch: int, classes: int) -> Int[np.ndarr
 
 def attribute(
     model: Callable,
-    images: Float[ArrayLike, "b h w c"],
+    images: Inputs,
     method: str,
     targets: Targets | None = None,
     layers: Sequence[str] | None = None,
     *,
     top_k: int | None = None,
+    target: Callable | None = None,
+    explain: Sequence[str] | None = None,
     relu: bool = True,
     chunk_size: int | None = None,
     progress: Progress = no_progress,
     random_seed: int = 0,
+    tokens: Tokens | None = None,
     **options: Any,
 ) -> Explanation:
     """Explains a batch by one method: ``Explainer(model, method, layers, ...)(images, targets)``.
@@ -260,20 +314,24 @@ def attribute(
 
     Args:
       model: see :class:`Explainer`.
-      images: preprocessed.
+      images: preprocessed; or a dictionary or tuple of arrays, with which the model is called.
       method: a name in ``xrcam_jax.METHODS``.
       targets: the class of each image to explain, or t classes; the predicted one by default.
       layers: see :class:`Explainer`.
       top_k: explain the k likeliest classes of each image instead.
+      target: explain what this function says of the model's output instead: one number for each picture, (b,).
+      explain: see :class:`Explainer`.
       relu: see :class:`Explainer`.
       chunk_size: see :class:`Explainer`.
       progress: see :class:`Explainer`.
       random_seed: see :class:`Explainer`.
+      tokens: see :class:`Explainer`.
       **options: the method's own, e.g. ``samples=50``, or of LRP ``composite=xr.composites.epsilon_plus()`` and
         ``seed=xr.seeds.clrp_zero_sum``.
 
     Returns:
-      The explanation: maps (b, h, w) in [0, 1], or (b, t, h, w) of t classes, by method and layer.
+      The explanation: maps (b, *space) in [0, 1], or (b, t, *space) of t classes, by method and layer. Space is (h, w)
+        for images.
 
     Raises:
       ValueError: as the Explainer does, naming what is wrong.
@@ -287,7 +345,7 @@ def attribute(
       >>> e.attributions["gradient_x_input"]["input"].ravel().tolist()
       [2.0, 18.0]
     """
-    explain = Explainer(
+    explainer = Explainer(
         model,
         method,
         layers,
@@ -296,5 +354,7 @@ def attribute(
         chunk_size=chunk_size,
         progress=progress,
         random_seed=random_seed,
+        explain=explain,
+        tokens=tokens,
     )
-    return explain(images, targets, top_k=top_k)
+    return explainer(images, targets, top_k=top_k, target=target)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import export
 from jaxtyping import Array, Float, Int
 
-from xrcam_jax.cam.saliency import aggregate, saliency
+from xrcam_jax.cam.saliency import Size, aggregate, saliency
+from xrcam_jax.classes import class_logits
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.kinds import Channels, Found
 from xrcam_jax.runtime.compiling import compiled
@@ -20,26 +21,34 @@ class Explanation:
     """Holds what an :class:`xrcam_jax.Explainer` finds out about a batch; all arrays stay on the device.
 
     Attributes:
-      logits: what the model returns, (b, n).
-      targets: the explained classes, (b,), or (b, t) when several were asked for; 0 or 1 if n is 1.
-      maps: saliency maps in [0, 1] by method and layer, (b, h, w) or (b, t, h, w).
-      raw: what the maps show, signed and at the layer's own size (p, q), by method and layer: the weighted sum of
+      logits: what the model returns, (b, n); with a target function its value, (b, 1).
+      targets: the explained classes, (b,), or (b, t) when several were asked for; 0 or 1 if n is 1, and 1 with a target
+        function.
+      maps: saliency maps in [0, 1] by method and layer, (b, *space) or (b, t, *space): space is (h, w) for images.
+      raw: what the maps show, signed and at the layer's own size, by method and layer: the weighted sum of
         activations, or an attribution's sum (or largest absolute value) over the channels.
       relu: whether evidence against the target was cut off.
-      attributions: attributions (b, *t, p, q, k) by method and layer, of the methods that give them element by element.
+      attributions: attributions (b, *t, *layer, k) by method and layer, of the methods that give them element by
+        element.
       errors: by how much attributions miss the difference of logits to which they are to sum, (b, *t), by method and
         layer.
     """
 
     logits: Float[Array, "b n"]
     targets: Int[Array, "b *t"]
-    maps: dict[str, dict[str, Float[Array, "b *t h w"]]]
-    raw: dict[str, dict[str, Float[Array, "b *t _p _q"]]]
+    maps: dict[str, dict[str, Float[Array, "b *rest"]]]
+    raw: dict[str, dict[str, Float[Array, "b *_rest"]]]
     relu: bool = True
-    attributions: dict[str, dict[str, Float[Array, "b *t _p _q _k"]]] = field(default_factory=dict)
+    attributions: dict[str, dict[str, Float[Array, "b *_rest"]]] = field(default_factory=dict)
     errors: dict[str, dict[str, Float[Array, "b *t"]]] = field(default_factory=dict)
 
-    def aggregate(self, method: str, layers: Sequence[str] | None = None) -> Float[Array, "b *t h w"]:
+    @property
+    def value(self) -> Float[Array, "b *t"]:
+        """Returns the number that is explained: the logit of the target, or the value of the target function."""
+        targets = self.targets.reshape(len(self.targets), -1)
+        return jnp.take_along_axis(class_logits(self.logits), targets, axis=1).reshape(self.targets.shape)
+
+    def aggregate(self, method: str, layers: Sequence[str] | None = None) -> Float[Array, "b *rest"]:
         """Returns the mean of a method's maps over layers, scaled to [0, 1] (the thesis's section 4.4).
 
         Args:
@@ -55,7 +64,7 @@ class Explanation:
         for layer in layers or ():
             if layer not in by_layer:
                 raise unknown("layer", layer, by_layer)
-        size = next(iter(self.maps[method].values())).shape[-2:]
+        size = next(iter(self.maps[method].values())).shape[self.targets.ndim :]
         return _aggregate([by_layer[layer] for layer in layers or by_layer], size, relu=self.relu)
 
 
@@ -89,9 +98,9 @@ class Shown(NamedTuple):
       error: their completeness error, likewise.
     """
 
-    map: Float[Array, "b t h w"]
-    raw: Float[Array, "b t p q"]
-    values: Float[Array, "b t p q k"] | None
+    map: Float[Array, "b t *space"]
+    raw: Float[Array, "b t *layer"]
+    values: Float[Array, "b t *layer k"] | None
     error: Float[Array, "b t"] | None
 
 
@@ -99,12 +108,12 @@ export.register_namedtuple_serialization(Shown, serialized_name="xrcam_jax.Shown
 
 
 @compiled(static=("size", "relu", "channels"))
-def with_maps(found: dict[str, Found], *, size: tuple[int, int], relu: bool, channels: Channels) -> dict[str, Shown]:
+def with_maps(found: dict[str, Found], *, size: Size, relu: bool, channels: Channels) -> dict[str, Shown]:
     """Returns what a method finds together with its maps, by layer.
 
     Args:
       found: what the method finds, by layer.
-      size: (height, width) of the pictures.
+      size: of the pictures: (height, width) for images.
       relu: whether evidence against the target is cut off before a map is scaled.
       channels: how a map is made of values, see :class:`xrcam_jax.explain.kinds.Kind`.
 
@@ -122,7 +131,9 @@ def with_maps(found: dict[str, Found], *, size: tuple[int, int], relu: bool, cha
         raw = at.maps
         if raw is None:
             assert at.values is not None
-            raw = at.values.sum(-1) if channels == "sum" else jnp.abs(at.values).max(-1)
+            # The elements of a vector are its places, of one channel each.
+            values = at.values[..., None] if at.values.ndim == 3 else at.values
+            raw = values.sum(-1) if channels == "sum" else jnp.abs(values).max(-1)
         return Shown(saliency(raw, size, relu=relu), raw, at.values, at.error)
 
     return {layer: show(at) for layer, at in found.items()}

@@ -7,14 +7,13 @@ from typing import Any
 
 import flax.linen as nn
 from flax import nnx
-from jax import Array
 from jaxtyping import PyTree
 
 from xrcam_jax.explain.adapters import Adapted
 from xrcam_jax.runtime.named_modules import name_modules
 
 
-def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree]:
+def as_function(model: Callable) -> tuple[Callable[[PyTree, PyTree], Any], PyTree]:
     """Splits a model into (f, parameters) with f(x, parameters) = model(x) at inference.
 
     Parameters become arguments because arrays that a function closes over are baked into its executable. They are
@@ -60,7 +59,7 @@ def as_function(model: Callable) -> tuple[Callable[[Array, PyTree], Any], PyTree
 class _Nnx:
     definition: Any
 
-    def __call__(self, x: Array, parameters: PyTree) -> Any:
+    def __call__(self, x: PyTree, parameters: PyTree) -> Any:
         model = nnx.merge(self.definition, parameters)
         model.eval()
         name_modules(model)
@@ -78,7 +77,7 @@ def _nnx(definition: Any) -> _Nnx:
 class _Linen:
     module: nn.Module
 
-    def __call__(self, x: Array, variables: PyTree) -> Any:
+    def __call__(self, x: PyTree, variables: PyTree) -> Any:
         return self.module.apply(variables, x)
 
 
@@ -86,7 +85,7 @@ class _Linen:
 class _Plain:
     function: Callable
 
-    def __call__(self, x: Array, parameters: PyTree) -> Any:
+    def __call__(self, x: PyTree, parameters: PyTree) -> Any:
         return self.function(x)
 
 

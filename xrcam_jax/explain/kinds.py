@@ -24,8 +24,8 @@ class Found(NamedTuple):
       error: completeness error, where the attributions are to have a certain sum.
     """
 
-    maps: Float[Array, "b t p q"] | None = None
-    values: Float[Array, "b t p q k"] | None = None
+    maps: Float[Array, "b t *layer"] | None = None
+    values: Float[Array, "b t *layer k"] | None = None
     error: Float[Array, "b t"] | None = None
 
 
@@ -67,6 +67,11 @@ class Kind(ABC):
     @property
     def is_relevance(self) -> bool:
         """Says whether the method propagates relevance, so that the Explainer's ``composite`` is for it too."""
+        return False
+
+    @property
+    def changes_input(self) -> bool:
+        """Says whether the method runs the model on pictures that it has changed."""
         return False
 
     @abstractmethod

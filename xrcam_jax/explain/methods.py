@@ -176,14 +176,14 @@ METHODS: dict[str, Method] = {
         "DeepLIFT's contribution of a channel",
         "activation",
         "Jung and Oh, LIFT-CAM, ICCV 2021",
-        MultiPass(path_cams.lift_cam),
+        MultiPass(path_cams.lift_cam, changes_input=False),
     ),
     "ablation_cam": Method(
         "Ablation-CAM",
         "drop of the score when a channel is set to zero",
         "activation",
         "Desai and Ramaswamy, Ablation-CAM, WACV 2020",
-        MultiPass(channel_cams.ablation_cam, gives=multi_pass.weights),
+        MultiPass(channel_cams.ablation_cam, gives=multi_pass.weights, changes_input=False),
     ),
     "score_cam": Method(
         "Score-CAM",
@@ -239,14 +239,14 @@ METHODS: dict[str, Method] = {
         "gradients integrated from a baseline; sums to the difference of the logits",
         "propagation",
         "Sundararajan et al., ICML 2017",
-        MultiPass(gradients.integrated_gradients, gives=multi_pass.contributions, where="both"),
+        MultiPass(gradients.integrated_gradients, gives=multi_pass.contributions, where="both", changes_input=False),
     ),
     "deep_lift": Method(
         "DeepLIFT",
         "rescaled differences from a baseline; sums to the difference of the logits",
         "propagation",
         "Shrikumar et al., DeepLIFT, ICML 2017",
-        MultiPass(gradients.deep_lift, gives=multi_pass.contributions, where="both"),
+        MultiPass(gradients.deep_lift, gives=multi_pass.contributions, where="both", changes_input=False),
     ),
     "lrp": Method(
         "LRP",
@@ -274,7 +274,7 @@ METHODS: dict[str, Method] = {
         "attention weights times their positive gradients, rolled out over the layers; transformers only",
         "propagation",
         "Chefer et al., Generic attention-model explainability, ICCV 2021",
-        MultiPass(chefer, where="input", needs_attention=True),
+        MultiPass(chefer, where="input", needs_attention=True, changes_input=False),
     ),
     "legrad": Method(
         "LeGrad",

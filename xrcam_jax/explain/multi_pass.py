@@ -12,7 +12,7 @@ from xrcam_jax.attribution.gradients import Contributions
 from xrcam_jax.explain.kinds import Found, Kind, Where, keywords
 
 
-def maps(found: Float[Array, "b t p q"], case: Case, layer: str) -> Found:
+def maps(found: Float[Array, "b t *layer"], case: Case, layer: str) -> Found:
     """Returns what a function has found that gives maps.
 
     Args:
@@ -52,7 +52,7 @@ def contributions(found: Contributions, case: Case, layer: str) -> Found:
     return Found(values=found.values, error=found.error)
 
 
-def weights(found: Float[Array, "b t 1 1 k"], case: Case, layer: str) -> Found:
+def weights(found: Float[Array, "b t *one k"], case: Case, layer: str) -> Found:
     """Returns what a function has found that gives weights of channels: their class activation map.
 
     Args:
@@ -83,12 +83,14 @@ class MultiPass(Kind):
       gives: which of these it returns: (what it returns, case, layer) -> :class:`Found`.
       where: the layers that the method can be asked for.
       needs_attention: whether it is for models with attention only.
+      changes_input: whether it runs the model on pictures that it has changed.
     """
 
     function: Callable[..., Any]
     gives: Callable[[Any, Case, str], Found] = maps
     where: Where = "marks"
     needs_attention: bool = False
+    changes_input: bool = True
 
     def option_names(self) -> tuple[str, ...]:
         return keywords(self.function)

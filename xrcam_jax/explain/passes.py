@@ -8,8 +8,9 @@ from typing import Any, ClassVar, TypeGuard
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
+from xrcam_jax.attribution.asked import explained_flags, is_value
 from xrcam_jax.attribution.case import INPUT, Case, Function
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.attribution.targets import over_targets
@@ -180,7 +181,7 @@ def run_together(requests: tuple[Request, ...], case: Case) -> dict[str, dict[st
 
 @compiled(static=("function", "requests", "top_k"))
 def single_pass(
-    images: Float[Array, "b h w c"],
+    images: Shaped[Array, "b ..."],
     parameters: PyTree,
     targets: Int[Array, "b t"] | None,
     *,
@@ -193,7 +194,8 @@ def single_pass(
     Args:
       images: preprocessed.
       parameters: of the model.
-      targets: t classes of each image to explain, 0 or 1 of a model of one output; the ``top_k`` likeliest by default.
+      targets: t classes of each image to explain, 0 or 1 of a model of one output; the ``top_k`` likeliest by default,
+        and 1 of a target function.
       function: the model.
       requests: what is wanted.
       top_k: how many classes are explained if there are no ``targets``.
@@ -217,7 +219,9 @@ def single_pass(
     """
     taps = _taps(images, parameters, function, requests)
     logits = next(iter(taps.values())).logits if taps else function(images, parameters)
-    if targets is None:
+    if targets is None and is_value(function):
+        targets = jnp.ones_like(logits, jnp.int32)
+    elif targets is None:
         # Of one class argmax is enough: top_k would gather a batch that is laid across devices.
         each = class_logits(logits)
         targets = each.argmax(1, keepdims=True) if top_k == 1 else jax.lax.top_k(each, top_k)[1]
@@ -250,13 +254,13 @@ class _Tapped:
     def arrived(self, signal: Signal, target: Int[Array, " b"]) -> dict[str, tuple[Array, Array]]:
         """Returns by layer the activation there, and what of a signal arrives."""
         one_output = self.logits.shape[1] == 1
-        seed = partial(seed_of_sides, signal.seed, self.composite) if one_output else signal.seed
+        seed = partial(seed_of_sides, signal.seed, self.composite, rule=self.found.rule) if one_output else signal.seed
         arriving = self.found.pullback([seed(self.logits, target)])
         return {layer: (self.found.activations[layer], arriving[layer]) for layer in arriving}
 
 
 def _taps(
-    images: Float[Array, "b h w c"], parameters: PyTree, function: Function, requests: Sequence[Request]
+    images: Shaped[Array, "b ..."], parameters: PyTree, function: Function, requests: Sequence[Request]
 ) -> dict[Composite, _Tapped]:
     """Returns by composite the model with taps at all layers where its signals are wanted."""
     wanted: dict[Composite, dict[str, None]] = {}
@@ -268,11 +272,12 @@ def _taps(
     f = (lambda x, p: model(mark(x, INPUT), p)) if has_input else model
     closed, _ = trace(f, images, parameters)
     values = jax.tree.leaves((images, parameters))
-    explained = [True] + [False] * (len(values) - 1)
+    explained = explained_flags(images, parameters)
     one_output = closed.out_avals[0].shape[1] == 1
 
     def tap(composite: Composite, layers: Iterable[str]) -> _Tapped:
-        found = tap_program(closed, composite, explained, values, tuple(layers), sides=one_output)
+        of = {"sides": one_output, "of_value": is_value(function)}
+        found = tap_program(closed, composite, explained, values, tuple(layers), **of)
         return _Tapped(composite, found.outputs[0][:, 1:] if one_output else found.outputs[0], found)
 
     return {composite: tap(composite, layers) for composite, layers in wanted.items()}

@@ -27,7 +27,7 @@ class Cut:
     tail: Callable[[Array, list[Array]], PyTree]
 
 
-def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
+def cut(f: Callable, mark: str, x: PyTree, *args: PyTree, explained: list[bool] | None = None) -> Cut:
     """Cuts a function in two at a mark.
 
     Args:
@@ -35,6 +35,8 @@ def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
       mark: the name of a mark in it, or of another layer (see :func:`xrcam_jax.layers`).
       x: an example of its input, of which only shape and dtype count (``jax.ShapeDtypeStruct`` will do).
       *args: examples of its other arguments, likewise.
+      explained: for each leaf of (x, *args), whether it is explained, which layers are found by; all of ``x`` by
+        default.
 
     Returns:
       The two halves.
@@ -56,7 +58,7 @@ def cut(f: Callable, mark: str, x: PyTree, *args: PyTree) -> Cut:
       ([[2.0, 6.0]], [[8.0]], [[0.0]])
     """
     closed, structure = trace(f, *jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (x, *args)))
-    program, place = _cut_at(closed, explained_leaves(x, args), mark)
+    program, place = _cut_at(closed, explained_leaves(x, args) if explained is None else explained, mark)
     first, second = split(program, place)
 
     def head(*values: PyTree) -> tuple[Array, list[Array]]:

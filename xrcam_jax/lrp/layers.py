@@ -248,15 +248,17 @@ def has_marks_in_loops(program: Program) -> bool:
     return inside(program, False)
 
 
-def last_of_each_size(layers: Layers) -> dict[str, Turn]:
+def last_of_each_size(layers: Layers, axes: int = 4) -> dict[str, Turn]:
     """Chooses layers of a model that has no marks: the last picture of each height and width.
 
     Args:
       layers: of the model.
+      axes: how many a picture has, with those of the batch and the channels: 3 for signals, 5 for volumes.
 
     Returns:
-      Layers (b, h, w, k) with different (h, w), neither of which is 1, in the order of the program, by name. If there
-      are convolutions, only what they made counts, so that attention is not taken for a picture.
+      Layers (b, h, w, k) with different (h, w), neither of which is 1, in the order of the program, by name; of
+      signals and volumes likewise. If there are convolutions, only what they made counts, so that attention is not
+      taken for a picture.
 
     Example:
       >>> import jax.numpy as jnp
@@ -265,12 +267,12 @@ def last_of_each_size(layers: Layers) -> dict[str, Turn]:
       >>> {name: turn.layer.shape for name, turn in last_of_each_size(layers(model, jnp.ones((1, 8, 8, 3)))).items()}
       {'abs': (1, 8, 8, 3), 'max': (1, 4, 4, 3)}
     """
-    pictures = [layer for layer in layers.values() if len(layer.shape) == 4 and min(layer.shape[1:3]) > 1]
+    pictures = [layer for layer in layers.values() if len(layer.shape) == axes and min(layer.shape[1:-1]) > 1]
     convolved = [layer for layer in pictures if layer.axes is not None]
     made = [layer for layer in convolved or pictures if not primitives.STRUCTURE.issuperset(layer.primitives)]
     # Of the names of one value the shortest is taken: that of the outermost scope that ends with it.
     made.sort(key=lambda layer: (layer.place.path, layer.kind == "scope", -layer.name.count("/")))
-    last = {layer.shape[1:3]: layer for layer in made}
+    last = {layer.shape[1:-1]: layer for layer in made}
     turns = [Turn(layer, tuple(n - 1 for n in layer.lengths)) for layer in last.values()]
     return {turn.name: turn for turn in sorted(turns, key=lambda turn: turn.layer.place.path)}
 

@@ -81,6 +81,8 @@ def _after(program: Program, equation: Equation, known: Mapping[int, Axes]) -> A
     if equation.primitive == "conv_general_dilated":
         batch, features, *spatial = equation.eqn.params["dimension_numbers"].out_spec
         return Axes(batch, tuple(spatial), features)
+    if equation.primitive in ("xrcam_jax.grouped_conv", "xrcam_jax.pointwise_conv"):
+        return Axes(0, (1, 2), 3)
     if equation.eqn.primitive.name == jaxprs.REMAT:
         (body,) = equation.bodies
         pairs = zip(body.inputs, equation.inputs, strict=True)

@@ -129,6 +129,30 @@ class Epsilon:
 
 
 @dataclass(frozen=True)
+class BySize:
+    """The rule shares relevance in proportion to |x · w|, and gives each share the sign of its weight.
+
+    R_in = |x| · op(·, w)ᵀ [R / stab(z)],  z = op(|x|, |w|)
+
+    It is for the terms of a sum of which it is known only how they count. Where no weight is negative it conserves.
+
+    Attributes:
+      eps: the stabiliser ε >= 0.
+    """
+
+    fits = LINEAR_KINDS
+
+    eps: float = 1e-12
+
+    def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
+        """Implements :class:`Rule`."""
+        size, weights = jax.tree.map(jnp.abs, (op.x, op.w))
+        s, loss = divide(r, op.apply(size, weights), None, self.eps)
+        _, transpose = jax.vjp(lambda x: op.apply(x, op.w), op.x)
+        return _times(size, transpose(s)[0]), loss
+
+
+@dataclass(frozen=True)
 class AlphaBeta(ChoosesZero):
     """The αβ rule treats contributions for and against the output apart (bach2015, eq. 60).
 

@@ -16,9 +16,9 @@ from xrcam_jax.lrp.grouping import keep_operations
 from xrcam_jax.lrp.layers import Layers, has_marks_in_loops, insertions
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.program import Insertions, Probes, Program, flatten, marks_of, trace
-from xrcam_jax.lrp.protocol import keeps_derivative
+from xrcam_jax.lrp.protocol import Rule, keeps_derivative
 from xrcam_jax.lrp.scopes import find_layers
-from xrcam_jax.lrp.sides import last_rule, with_sides
+from xrcam_jax.lrp.sides import for_value, last_rule, rule_of_last_layer, with_sides
 
 #: The relevance of the output: a tree of arrays, or a function of the output that returns one.
 Seed = Any
@@ -277,11 +277,13 @@ class Tapped(NamedTuple):
       activations: the activation at each mark.
       pullback: the map from the relevance of the outputs to that at each mark. It can be mapped over several
         relevances, to explain several targets. Outputs that are no floating-point numbers have none, whatever it says.
+      rule: that of the last layer.
     """
 
     outputs: list[Array]
     activations: dict[str, Array]
     pullback: Callable[[list[Array]], dict[str, Array]]
+    rule: Rule | None
 
 
 def tap_program(
@@ -292,6 +294,7 @@ def tap_program(
     marks: Sequence[str] | None,
     *,
     sides: bool = False,
+    of_value: bool = False,
 ) -> Tapped:
     """Runs a traced model forward with taps at its marks; :func:`taps` without a seed.
 
@@ -302,6 +305,7 @@ def tap_program(
       values: its inputs.
       marks: names and globs of the layers that are wanted; None means all marks.
       sides: whether the model's one output z is to become (-z, z), see :func:`xrcam_jax.lrp.sides.two_sided`.
+      of_value: whether a target function has made that output, see :func:`xrcam_jax.lrp.sides.for_value`.
 
     Returns:
       The outputs, the activations, and the pullback to the marks.
@@ -324,11 +328,14 @@ def tap_program(
     """
     program, names = with_layers(closed, composite, explained, marks)
     if sides:
-        rule = last_rule(composite)
-        again = rule is not None and not keeps_derivative(rule, "dense")
+        last = last_rule(composite)
+        again = last is not None and not keeps_derivative(last, "dense")
         program = with_sides(program, explained, frozenset(names), again=again)
     found = marks_of(program)
-    plan, _ = make_plan(program, composite, explained, frozenset(names))
+    plan, sites = make_plan(program, composite, explained, frozenset(names))
+    rule = rule_of_last_layer(composite, sites)
+    if of_value:
+        plan, _ = make_plan(program, for_value(composite, sites), explained, frozenset(names))
 
     def forward(zeros: dict[str, Array]) -> tuple[list[Array], tuple[list[Array], dict[str, Array]]]:
         outputs, activations = plan.run(values, Probes(zeros))
@@ -345,7 +352,7 @@ def tap_program(
     def back(relevance: list[Array]) -> dict[str, Array]:
         return in_order(pullback(list(compress(relevance, floating)))[0])
 
-    return Tapped(outputs, in_order(activations), back)
+    return Tapped(outputs, in_order(activations), back, rule)
 
 
 def zeros_for(aval: Any) -> Array:

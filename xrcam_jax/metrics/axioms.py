@@ -1,9 +1,9 @@
 """How far a class activation map is from the two axioms that it should fulfil.
 
-With S the score that a map explains, A_k the channels of a layer and w_k its weights (fu2020):
+With S the score that a map explains, A_k the channels of a layer, w_k its weights and sum_p over places (fu2020):
 
-- sensitivity: w_k sum_hw A_k should be what S loses without channel k.
-- conservation: sum_k w_k sum_hw A_k should be S.
+- sensitivity: w_k sum_p A_k should be what S loses without channel k.
+- conservation: sum_k w_k sum_p A_k should be S.
 
 All functions here are pure functions of batches. Equations 5.5 and 5.6 are those of the XRelevance-CAM thesis.
 
@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def contributions(activation: Float[Array, "b h w k"], weights: Float[Array, "b #h #w k"]) -> Float[Array, "b k"]:
-    """Returns what a map claims of each channel, c_k = sum_hw w_k A_k.
+def contributions(activation: Float[Array, "b *space k"], weights: Float[Array, "b *#space k"]) -> Float[Array, "b k"]:
+    """Returns what a map claims of each channel, c_k = sum_p w_k A_k.
 
     Args:
       activation: A.
@@ -32,7 +32,7 @@ def contributions(activation: Float[Array, "b h w k"], weights: Float[Array, "b 
       >>> contributions(activation, jnp.array([1.0, 0.5, -1.0]).reshape(1, 1, 1, 3)).tolist()
       [[4.0, 2.0, -4.0]]
     """
-    return jnp.sum(activation * weights, axis=(1, 2))
+    return jnp.sum(activation * weights, axis=tuple(range(1, activation.ndim - 1)))
 
 
 def sensitivity_error(drops: Float[Array, "b k"], claimed: Float[Array, "b k"]) -> Float[Array, " b"]:

@@ -19,8 +19,8 @@ from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.scores import changed_scores
 from xrcam_jax.attribution.targets import Score
 
-Maps = Float[Array | np.ndarray, "m b h w"]
-Ranks = Int[Array, "m b h w"]
+Maps = Float[Array | np.ndarray, "m b *space"]
+Ranks = Int[Array, "m b *space"]
 Scores = Float[Array, "*#m b"]
 
 
@@ -34,7 +34,7 @@ class Hidden:
 
     fill: float = 0.0
 
-    def __call__(self, images: Float[Array, "b h w c"], index: Array, maps: Maps) -> Float[Array, "b h w c"]:
+    def __call__(self, images: Float[Array, "b *space c"], index: Array, maps: Maps) -> Float[Array, "b *space c"]:
         """Returns the pictures changed by the map of that index, as :func:`changed_scores` asks for them."""
         return _blend(images, maps[index], self.fill)
 
@@ -49,7 +49,7 @@ class Kept:
 
     fill: float = 0.0
 
-    def __call__(self, images: Float[Array, "b h w c"], index: Array, maps: Maps) -> Float[Array, "b h w c"]:
+    def __call__(self, images: Float[Array, "b *space c"], index: Array, maps: Maps) -> Float[Array, "b *space c"]:
         """Returns the pictures changed by the map of that index, as :func:`changed_scores` asks for them."""
         return _blend(images, 1 - maps[index], self.fill)
 
@@ -68,7 +68,7 @@ class Ordered:
     insert: bool
     fill: float = 0.0
 
-    def __call__(self, images: Float[Array, "b h w c"], index: Array, order: Ranks) -> Float[Array, "b h w c"]:
+    def __call__(self, images: Float[Array, "b *space c"], index: Array, order: Ranks) -> Float[Array, "b *space c"]:
         """Returns the pictures with the first s of all shares replaced, or kept.
 
         Args:
@@ -82,14 +82,14 @@ class Ordered:
         return jnp.where((first == self.insert)[..., None], images, jnp.asarray(self.fill, images.dtype))
 
 
-def ranks(maps: Float[Array | np.ndarray, "b h w"]) -> Int[Array, "b h w"]:
+def ranks(maps: Float[Array | np.ndarray, "b *space"]) -> Int[Array, "b *space"]:
     """Returns the place of each pixel in the order of saliency of its map.
 
     Args:
       maps: saliency maps, of any range.
 
     Returns:
-      int32, 0 for the most salient pixel and h · w - 1 for the least. Equal ones follow the order of rows and columns.
+      int32, from 0 for the most salient pixel to that of the least. Equal ones follow the order of rows and columns.
 
     Example:
       >>> import jax.numpy as jnp
@@ -158,7 +158,7 @@ def intact_scores(case: Case, *, score: Score = "probability") -> Float[Array, "
       >>> intact_scores(case, score="logit").tolist()
       [3.0]
     """
-    nothing = jnp.zeros((1, *case.images.shape[:3]), jnp.float32)
+    nothing = jnp.zeros((1, *case.images.shape[:-1]), jnp.float32)
     return scores_when(Hidden(), case, nothing, score=score)[0]
 
 

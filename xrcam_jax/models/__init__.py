@@ -1,24 +1,32 @@
-"""Networks in Flax NNX, with timm's names and numbers: residual networks, EfficientNet-Lite, ConvNeXt, transformers.
+"""Networks in Flax NNX, with timm's names and numbers.
+
+Residual networks, EfficientNet and MobileNetV3, DenseNet, VGG and ConvNeXt, vision and Swin transformers.
 
 References:
-  he2015, he2016, xie2017, li2019, tan2019, dosovitskiy2021, liu2021, liu2022
+  he2015, he2016, xie2017, li2019, tan2019, howard2019, huang2017, simonyan2015, dosovitskiy2021, liu2021, liu2022
 """
 
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.convnext import ConvNext
 from xrcam_jax.models.create import create_model
+from xrcam_jax.models.densenet import DenseNet
 from xrcam_jax.models.efficientnet import EfficientNet
+from xrcam_jax.models.mobilenet import MobileNetV3
 from xrcam_jax.models.resnet import ResNet
 from xrcam_jax.models.specs import list_models
 from xrcam_jax.models.swin import SwinTransformer
+from xrcam_jax.models.vgg import Vgg
 from xrcam_jax.models.vision_transformer import VisionTransformer
 
 __all__ = [
     "Classifier",
     "ConvNext",
+    "DenseNet",
     "EfficientNet",
+    "MobileNetV3",
     "ResNet",
     "SwinTransformer",
+    "Vgg",
     "VisionTransformer",
     "create_model",
     "list_models",

@@ -28,7 +28,7 @@ class Classifier(nnx.Module):
       preprocessing: how pictures have to be prepared for it.
       dtype: what it computes in.
       param_dtype: what parameters and statistics are kept in.
-      dropout: the dropout after each block.
+      dropout: the dropout after each block; in VGG, which has no blocks, after both hidden layers of its head.
       fc: the linear layer at the end, or what stands in its place where there are no classes.
     """
 

@@ -9,12 +9,18 @@ from jax.typing import DTypeLike
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.convnext import ConvNext
 from xrcam_jax.models.convnext_specs import ConvNextSpec
+from xrcam_jax.models.densenet import DenseNet
+from xrcam_jax.models.densenet_specs import DenseSpec
 from xrcam_jax.models.efficientnet import EfficientNet
+from xrcam_jax.models.mobile_specs import MobileSpec, MobileV3Spec
+from xrcam_jax.models.mobilenet import MobileNetV3
 from xrcam_jax.models.resnet import ResNet
-from xrcam_jax.models.specs import MobileSpec, Spec, find_spec
+from xrcam_jax.models.specs import Spec, find_spec
 from xrcam_jax.models.swin import SwinTransformer
 from xrcam_jax.models.swin_specs import SwinSpec
 from xrcam_jax.models.variant import PLAIN, Variant
+from xrcam_jax.models.vgg import Vgg
+from xrcam_jax.models.vgg_specs import VggSpec
 from xrcam_jax.models.vision_transformer import VisionTransformer
 from xrcam_jax.models.vit_specs import VitSpec
 
@@ -22,6 +28,9 @@ from xrcam_jax.models.vit_specs import VitSpec
 NETWORKS: dict[type, Callable[..., Classifier]] = {
     Spec: ResNet,
     MobileSpec: EfficientNet,
+    MobileV3Spec: MobileNetV3,
+    DenseSpec: DenseNet,
+    VggSpec: Vgg,
     VitSpec: VisionTransformer,
     SwinSpec: SwinTransformer,
     ConvNextSpec: ConvNext,
@@ -49,6 +58,7 @@ def create_model(
         default as many as the checkpoint of this name has: 1000, or none of a network that was trained without classes,
         which then returns its features.
       dropout_rate: share of the activations that dropout sets to zero after each block, in training mode; in [0, 1).
+        In DenseNet that is after each layer of a block, in VGG after both hidden layers of the head.
       global_pool: ``"avg"``, ``"max"``, ``"avgmax"`` or ``"catavgmax"``: what is made of the last layer's places; or
         ``"token"``, the default of vision transformers, for their class token.
       act_layer: the activation in the place of the network's own, by timm's name, such as ``"silu"``.

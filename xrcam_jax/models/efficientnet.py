@@ -1,7 +1,7 @@
-"""EfficientNet-Lite: blocks that widen, convolve each channel by itself, and narrow again.
+"""EfficientNet, Lite or with gates: blocks that widen, convolve each channel by itself, and narrow again.
 
-The numbers that tell the networks apart are in :mod:`xrcam_jax.models.specs`. Layers and initialisation follow timm,
-whose checkpoints they load.
+The numbers that tell the networks apart are in :mod:`xrcam_jax.models.mobile_specs`. Layers and initialisation follow
+timm, whose checkpoints they load.
 
 References:
   tan2019
@@ -10,6 +10,7 @@ References:
 
 import math
 from functools import partial
+from typing import Any
 
 from flax import nnx
 from jax.typing import DTypeLike
@@ -18,18 +19,16 @@ from jaxtyping import Array, Float
 from xrcam_jax.marks import mark
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.layers import Conv, batch_norm, scoped
-from xrcam_jax.models.specs import MobileSpec, MobileStage, find_spec
+from xrcam_jax.models.mobile_specs import GateSpec, MobileSpec
+from xrcam_jax.models.specs import find_spec
+from xrcam_jax.models.squeeze_excite import SqueezeExcite
 from xrcam_jax.models.variant import ACTIVATIONS, PLAIN, Variant, pool, stage_strides
+from xrcam_jax.models.widths import multiple
 from xrcam_jax.ops.materialised import materialised
-
-#: Channels of the first convolution, and of the last.
-STEM, HEAD = 32, 1280
-#: The stages after which the side is halved, and the marks of their outputs. The head has the last mark.
-MARKS = {1: "layer1", 2: "layer2", 4: "layer3"}
 
 
 class Unit(nnx.Module):
-    """Convolves, normalises the batch and applies an activation, by default a ReLU that ends at 6.
+    """Convolves, normalises the batch and applies an activation.
 
     Args:
       features_in: input channels.
@@ -39,7 +38,7 @@ class Unit(nnx.Module):
       dilation: distance between neighbouring taps along both axes.
       groups: number of groups.
       act: the activation, as for :class:`xrcam_jax.models.layers.ConvNorm`.
-      tensorflow: as in :class:`xrcam_jax.models.specs.MobileSpec`.
+      tensorflow: as in :class:`xrcam_jax.models.mobile_specs.MobileSpec`.
       dtype: dtype of parameters and statistics.
       rngs: random streams for the parameters.
     """
@@ -53,7 +52,7 @@ class Unit(nnx.Module):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
-        act: str | None = "relu6",
+        act: str | None,
         tensorflow: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
@@ -71,13 +70,16 @@ class Unit(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Widens, convolves each channel by itself, narrows, and adds the input where shapes allow.
+    """Widens, convolves each channel by itself, gates, narrows, and adds the input where shapes allow.
 
     Args:
       features_in: input channels.
-      stage: the stage that the block is in.
+      features_out: output channels.
+      size: height and width of the depthwise kernel, odd.
+      expansion: how many times wider the depthwise convolution is than the input; with 1, nothing widens before it.
       stride: step of the depthwise convolution.
       dilation: of the depthwise convolution.
+      gate: the gate behind the depthwise convolution; None for none.
       act: as for :class:`Unit`.
       tensorflow: as for :class:`Unit`.
       dtype: dtype of parameters and statistics.
@@ -87,23 +89,28 @@ class Block(nnx.Module):
     def __init__(
         self,
         features_in: int,
-        stage: MobileStage,
+        features_out: int,
+        size: int,
         *,
+        expansion: float,
         stride: int,
         dilation: int,
+        gate: GateSpec | None,
         act: str,
         tensorflow: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         unit = partial(Unit, act=act, tensorflow=tensorflow, dtype=dtype, rngs=rngs)
-        width = stage.expansion * features_in
-        if stage.expansion > 1:
+        width = multiple(features_in * expansion, 8)
+        if expansion > 1:
             self.expand = unit(features_in, width)
-        self.depthwise = unit(width, width, stage.size, stride=stride, dilation=dilation, groups=width)
-        self.project = unit(width, stage.features, act=None)
-        self.names = ("expand", "depthwise", "project")[stage.expansion == 1 :]
-        self.residual = stride == 1 and features_in == stage.features
+        self.depthwise = unit(width, width, size, stride=stride, dilation=dilation, groups=width)
+        if gate is not None:
+            self.se = SqueezeExcite(width, gate.width(features_in, width), gate, act=act, dtype=dtype, rngs=rngs)
+        self.project = unit(width, features_out, act=None)
+        self.names = tuple(name for name in ("expand", "depthwise", "se", "project") if hasattr(self, name))
+        self.residual = stride == 1 and features_in == features_out
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
         y = x
@@ -113,10 +120,10 @@ class Block(nnx.Module):
 
 
 class EfficientNet(Classifier):
-    """Maps pictures to class logits through seven stages of blocks.
+    """Maps pictures to class logits through stages of blocks.
 
-    The marked layers are the outputs of stages 1, 2 and 4, counted from zero, which have either sign, and of the head,
-    which are what the mean before the linear layer sees.
+    The marked layers are the last outputs of stages with a quarter, an eighth and a sixteenth of the picture's side,
+    which have either sign, and those of the head, which are what the mean before the linear layer sees.
     """
 
     def __init__(
@@ -133,29 +140,39 @@ class EfficientNet(Classifier):
         spec = find_spec(name)
         if not isinstance(spec, MobileSpec):
             raise ValueError(f"{name} is not an EfficientNet")
-        act = variant.act_layer or "relu6"
-        options = {"act": act, "tensorflow": spec.tensorflow, "dtype": self.param_dtype, "rngs": rngs}
-        self.stem = Unit(variant.in_channels, STEM, 3, stride=2, **options)
-        self.blocks, features = nnx.List(), STEM
-        strides = stage_strides(tuple(stage.stride for stage in spec.stages), 2, variant.output_stride)
+        act = variant.act_layer or spec.act
+        options: dict[str, Any] = {"tensorflow": spec.tensorflow, "dtype": self.param_dtype, "rngs": rngs}
+        self.stem = Unit(variant.in_channels, spec.stem, 3, stride=2, act=act, **options)
+        self.blocks, features = nnx.List(), spec.stem
+        strides = stage_strides(spec.strides, 2, variant.output_stride)
         for stage, (stride, first, dilation) in zip(spec.stages, strides, strict=True):
             blocks = nnx.List()
-            for _ in range(stage.blocks):
+            more = {"gate": spec.gate if stage.gated else None, "act": stage.act or act, **options}
+            for expansion in stage.expansions:
                 # The first block has the stride of its stage, and the dilation of the stage before.
-                blocks.append(Block(features, stage, stride=stride, dilation=first, **options))
+                shape: dict[str, Any] = {"expansion": expansion, "stride": stride, "dilation": first}
+                blocks.append(Block(features, stage.features, stage.size, **shape, **more))
                 stride, first, features = 1, dilation, stage.features
             self.blocks.append(blocks)
-        self.head = Unit(features, HEAD, **options)
+        self.head = Unit(features, spec.head, act=act, **options)
+        self.marks = spec.marks
         self.dropout = nnx.Dropout(dropout_rate, rngs=rngs if dropout_rate else None)
-        features = HEAD * (2 if variant.global_pool == "catavgmax" else 1)
-        self.fc = nnx.Linear(features, num_classes, dtype=self.dtype, param_dtype=self.param_dtype, rngs=rngs)
+        self.make_classifier(spec.head * (2 if variant.global_pool == "catavgmax" else 1), rngs)
+
+    def make_classifier(self, features: int, rngs: nnx.Rngs) -> None:
+        """Makes what follows the pooling, which puts out so many features."""
+        self.fc = nnx.Linear(features, self.num_classes, dtype=self.dtype, param_dtype=self.param_dtype, rngs=rngs)
 
     def logits(self, x: Float[Array, "b h w c"], rngs: nnx.Rngs | None) -> Float[Array, "b n"]:
         """Computes the logits of pictures that are known to be some."""
         y = scoped("stem", self.stem, x)
-        for i, blocks in enumerate(self.blocks):
+        for i, (blocks, name) in enumerate(zip(self.blocks, self.marks, strict=True)):
             for j, block in enumerate(blocks):
                 y = self.dropout(scoped(f"blocks/{i}/{j}", block, y), rngs=rngs)
-            y = mark(y, MARKS[i]) if i in MARKS else y
+            y = y if name is None else mark(y, name)
         y = mark(scoped("head", self.head, y), "layer4")
-        return scoped("fc", self.fc, pool(y, self.variant.global_pool))
+        return self.classify(pool(y, self.variant.global_pool))
+
+    def classify(self, pooled: Float[Array, "b d"]) -> Float[Array, "b n"]:
+        """Computes the logits of pooled features."""
+        return scoped("fc", self.fc, pooled)

@@ -38,7 +38,7 @@ def scoped(name: str, layer: Callable[[Array], Array], x: Array) -> Array:
 
 
 class Conv(nnx.Module):
-    """Convolves pictures without bias, and pads them alike on both sides, as PyTorch does.
+    """Convolves pictures, and pads them alike on both sides, as PyTorch does.
 
     At stride 2, XLA's ``"SAME"`` pads an even-sized picture on one side only, which would shift it by a pixel. Weights
     that were trained in TensorFlow want just that.
@@ -51,6 +51,8 @@ class Conv(nnx.Module):
       dilation: distance between neighbouring taps along both axes.
       groups: number of groups; each output channel sees ``features_in / groups`` inputs.
       same: whether to pad as XLA's and TensorFlow's ``"SAME"`` do.
+      padding: zeros on each side; by default half of the kernel, so that the size stays at stride 1.
+      bias: whether there is one.
       dtype: dtype of the kernel; the computation follows the input's.
       rngs: random streams for the kernel.
     """
@@ -65,18 +67,26 @@ class Conv(nnx.Module):
         dilation: int = 1,
         groups: int = 1,
         same: bool = False,
+        padding: int | None = None,
+        bias: bool = False,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         shape = (size, size, features_in // groups, features_out)
         self.kernel = nnx.Param(_he_normal(rngs.params(), shape, dtype))
+        self.bias = nnx.Param(jnp.zeros(features_out, dtype)) if bias else None
         self.stride = stride
         self.dilation = dilation
         self.groups = groups
-        self.padding = "SAME" if same else ((dilation * (size // 2),) * 2,) * 2
+        zeros = dilation * (size // 2) if padding is None else padding
+        self.padding = "SAME" if same else ((zeros, zeros), (zeros, zeros))
 
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q o"]:
-        kernel = self.kernel[...].astype(x.dtype)
+        y = self.convolve(x, self.kernel[...].astype(x.dtype))
+        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+
+    def convolve(self, x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw k o"]) -> Float[Array, "b p q o"]:
+        """Convolves by the formulation that is made for the size of the kernel."""
         if kernel.shape[:2] == (1, 1) and self.groups == 1:
             return pointwise_conv(x, kernel, stride=self.stride)
         strides, dilation = (self.stride, self.stride), (self.dilation, self.dilation)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from xrcam_jax.models.layers import Conv, ConvNorm, batch_norm, scoped
 from xrcam_jax.models.specs import SelectiveKernelSpec
+from xrcam_jax.models.widths import multiple
 
 #: Dilations of the paths' 3x3 kernels; the one with dilation 2 stands for the paper's 5x5 kernel.
 DILATIONS = (1, 2)
@@ -32,9 +33,7 @@ def attention_width(channels: int, spec: SelectiveKernelSpec) -> int:
       >>> attention_width(1024, SelectiveKernelSpec(reduction=16, divisor=32, split_input=False))
       64
     """
-    wanted = channels / spec.reduction
-    width = max(spec.divisor, int(wanted + spec.divisor / 2) // spec.divisor * spec.divisor)
-    return width + spec.divisor if width < 0.9 * wanted else width
+    return multiple(channels / spec.reduction, spec.divisor)
 
 
 class Attention(nnx.Module):

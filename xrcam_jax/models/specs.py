@@ -1,12 +1,15 @@
 """The numbers that tell one network from another, under timm's names."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from xrcam_jax.errors import unknown
 from xrcam_jax.models.convnext_specs import CONVNEXTS
+from xrcam_jax.models.densenet_specs import DENSE_SPECS
+from xrcam_jax.models.mobile_specs import MOBILE_SPECS
 from xrcam_jax.models.swin_specs import SWINS
-from xrcam_jax.models.variant import POOLINGS
+from xrcam_jax.models.variant import CONVOLUTIONAL, POOLINGS
+from xrcam_jax.models.vgg_specs import VGG_SPECS
 from xrcam_jax.models.vit_specs import VITS
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
@@ -38,10 +41,6 @@ class NetworkSpec(Protocol):
 
     @property
     def preprocessing(self) -> Preprocessing: ...
-
-
-#: A convolutional network may differ from others of its name in all of these.
-CONVOLUTIONAL = frozenset({"act_layer", "output_stride", "in_channels"})
 
 
 @dataclass(frozen=True)
@@ -99,63 +98,8 @@ class Spec:
         return 4 if self.bottleneck else 1
 
 
-class MobileStage(NamedTuple):
-    """Describes blocks in a row, of which the first may change the size and all have the same width.
-
-    Attributes:
-      blocks: number of blocks.
-      size: height and width of the depthwise kernels.
-      stride: step of the first block.
-      expansion: how many times wider the depthwise convolution is than the block's input.
-      features: output channels.
-    """
-
-    blocks: int
-    size: int
-    stride: int
-    expansion: int
-    features: int
-
-
-@dataclass(frozen=True)
-class MobileSpec:
-    """Describes an EfficientNet without squeeze and excitation, and the pictures that its checkpoint was trained on.
-
-    Attributes:
-      stages: the seven stages.
-      tensorflow: whether it is as TensorFlow has it, where its weights are from there: with padding "SAME", which is
-        uneven at stride 2, and 1e-3 added to the variance of batch norm, instead of even padding and 1e-5.
-      hub: the checkpoint on the Hugging Face hub that timm loads by default.
-      preprocessing: how that checkpoint wants its pictures.
-
-    References:
-      tan2019
-    """
-
-    first_conv: ClassVar[str] = "conv_stem"
-    classifier: ClassVar[str] = "classifier"
-    poolings: ClassVar[tuple[str, ...]] = POOLINGS
-    variants: ClassVar[frozenset[str]] = CONVOLUTIONAL
-    num_classes: ClassVar[int] = 1000
-
-    stages: tuple[MobileStage, ...]
-    tensorflow: bool
-    hub: str
-    preprocessing: Preprocessing
-
-
-_LITE0 = (
-    MobileStage(1, 3, 1, 1, 16),
-    MobileStage(2, 3, 2, 6, 24),
-    MobileStage(2, 5, 2, 6, 40),
-    MobileStage(3, 3, 2, 6, 80),
-    MobileStage(3, 5, 1, 6, 112),
-    MobileStage(4, 5, 2, 6, 192),
-    MobileStage(1, 3, 1, 6, 320),
-)
 _CROP_95 = Preprocessing(crop_pct=0.95)
 _CROP_87 = Preprocessing(crop_pct=0.875)
-_TENSORFLOW = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop_pct=0.875)
 _SK_BASIC = SelectiveKernelSpec(reduction=8, divisor=16, split_input=True)
 _SK_BOTTLENECK = SelectiveKernelSpec(reduction=16, divisor=32, split_input=False)
 
@@ -180,8 +124,9 @@ SPECS: dict[str, NetworkSpec] = {
         base_width=4,
         selective_kernel=_SK_BOTTLENECK,
     ),
-    "efficientnet_lite0": MobileSpec(_LITE0, False, "timm/efficientnet_lite0.ra_in1k", _CROP_87),
-    "tf_efficientnet_lite0": MobileSpec(_LITE0, True, "timm/tf_efficientnet_lite0.in1k", _TENSORFLOW),
+    **MOBILE_SPECS,
+    **DENSE_SPECS,
+    **VGG_SPECS,
     **VITS,
     **SWINS,
     **CONVNEXTS,

@@ -33,6 +33,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "hard_sigmoid": jax.nn.hard_sigmoid,
     "hard_swish": jax.nn.hard_swish,
 }
+#: In what a convolutional network may differ from others of its name.
+CONVOLUTIONAL = frozenset({"act_layer", "output_stride", "in_channels"})
 POOLINGS = ("avg", "max", "avgmax", "catavgmax")
 #: A transformer may also have a class token, which is then all that its last layer hands on.
 TOKEN_POOLINGS = ("token", "avg", "max", "avgmax")

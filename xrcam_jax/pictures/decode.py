@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from xrcam_jax.pictures.pages import RGB, Grey, Page, Pages, PathLike, Refusal
-from xrcam_jax.pictures.signatures import format_of
+from xrcam_jax.pictures.signatures import check_file, format_of
 
 
 def read_rgb(path: PathLike, *, single: bool = False) -> RGB:
@@ -136,8 +136,7 @@ def opened(path: PathLike) -> Iterator[Pages]:
       ValueError: missing.png: no such file
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    check_file(path)
     try:
         reader = _reader(path)
         inner = reader.__enter__()
@@ -146,7 +145,7 @@ def opened(path: PathLike) -> Iterator[Pages]:
         raise ValueError(f"{path}: {error.name} is needed to read it: pip install 'xrcam-jax[{extra}]'") from error
     except Exception as error:
         # Decoders raise anything on damaged content, from SyntaxError to struct.error.
-        raise _named(str(path), error) from error
+        raise named(str(path), error) from error
     try:
         yield Pages(inner.count, lambda page: _read(path, inner, page))
     finally:
@@ -182,10 +181,24 @@ def _read(path: Path, pages: Pages, page: int) -> Page:
     try:
         return pages.read(page)
     except Exception as error:
-        raise _named(f"{path}, page {page + 1}" if pages.count > 1 else str(path), error) from error
+        raise named(f"{path}, page {page + 1}" if pages.count > 1 else str(path), error) from error
 
 
-def _named(place: str, error: Exception) -> ValueError:
+def named(place: str, error: Exception) -> ValueError:
+    """Returns what to raise for a file that cannot be read.
+
+    Args:
+      place: the file, and perhaps the page.
+      error: what its reader raised.
+
+    Returns:
+      An error of one line, which names the place.
+
+    Example:
+      >>> from xrcam_jax.pictures.decode import named
+      >>> named("a.nii", EOFError("ends early"))
+      ValueError('a.nii: damaged or truncated picture (ends early)')
+    """
     # Some texts have several lines, or quote what is in the file.
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split())
     return ValueError(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -53,25 +54,54 @@ def opened(path: Path) -> Iterator[Pages]:
       ...         pages.count, pages.read(1).pixels[..., 0].tolist()
       (2, [[1, 7], [3, 9], [5, 11]])
     """
+    with opened_header(path) as (stream, header):
+        to_grey, window = _mapping(header)
+        seen = seen_of(header)
+
+        def read(number: int) -> Page:
+            samples = seen.shown(_slice(stream, header, number))
+            pixels = _colours(samples) if samples.dtype.names else grey_to_rgb(in_blocks(to_grey, samples))
+            return Page(pixels, _depth(header), window)
+
+        yield Pages(prod(header.get_data_shape()[2:]), read)
+
+
+@contextmanager
+def opened_header(path: Path) -> Iterator[tuple[IO[bytes], nib.Nifti1Header]]:
+    """Opens a NIfTI file and reads its header.
+
+    Args:
+      path: of the file, compressed or not.
+
+    Returns:
+      Its content, decompressed, and its header, as a context manager that closes the file.
+
+    Raises:
+      Refusal: the header says what is not honoured, or that there is more than the file has room for.
+      Exception: the file is damaged.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> import nibabel, numpy as np
+      >>> from xrcam_jax.pictures.decode_nifti import opened_header
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     nibabel.save(nibabel.Nifti1Image(np.zeros((2, 3, 4), np.uint8), None), f"{folder}/a.nii.gz")
+      ...     with opened_header(Path(folder, "a.nii.gz")) as (stream, header):
+      ...         header.get_data_shape()
+      (2, 3, 4)
+    """
     with path.open("rb") as plain:
         compressed = plain.read(2) == b"\x1f\x8b"
         plain.seek(0)
-        with gzip.GzipFile(fileobj=plain) if compressed else path.open("rb") as stream:
+        unpacked: IO[bytes] = gzip.GzipFile(fileobj=plain) if compressed else path.open("rb")  # type: ignore[assignment]
+        with unpacked as stream:
             header = _header(stream.read(540))
             shape = header.get_data_shape()
             check_size(*shape[:2])
-            count = prod(shape[2:])
             size = path.stat().st_size * (_MOST_COMPRESSED if compressed else 1)
-            check_count(count, size // (prod(shape[:2]) * header.get_data_dtype().itemsize))
-            to_grey, window = _mapping(header)
-            turned = _turned(header)
-
-            def read(number: int) -> Page:
-                samples = turned(_slice(stream, header, number))
-                pixels = _colours(samples) if samples.dtype.names else grey_to_rgb(in_blocks(to_grey, samples))
-                return Page(pixels, _depth(header), window)
-
-            yield Pages(count, read)
+            check_count(prod(shape[2:]), size // (prod(shape[:2]) * header.get_data_dtype().itemsize))
+            yield stream, header
 
 
 def _header(content: bytes) -> nib.Nifti1Header:
@@ -132,24 +162,60 @@ def _mapping(header: nib.Nifti1Header) -> tuple[Callable[[Num[np.ndarray, "_ _"]
     return to_grey, window
 
 
-def _turned(header: nib.Nifti1Header) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns what lays a slice as it is to be looked at."""
+class Seen(NamedTuple):
+    """Says how a slice lies when it is looked at: as it is stored, the first axis goes down and the second across.
+
+    Attributes:
+      swapped: whether the first axis goes across and the second down, before anything is reversed.
+      upside_down: whether the last row comes first.
+      mirrored: whether the last column comes first.
+    """
+
+    swapped: bool
+    upside_down: bool
+    mirrored: bool
+
+    def shown(self, stored: Shaped[np.ndarray, "_ _"]) -> Shaped[np.ndarray, "_ _"]:
+        """Returns a slice as it is looked at."""
+        return np.ascontiguousarray(self._reversed(stored.T if self.swapped else stored))
+
+    def stored(self, shown: Shaped[np.ndarray, "_ _"]) -> Shaped[np.ndarray, "_ _"]:
+        """Returns a slice that is looked at as it is stored."""
+        rows = self._reversed(shown)
+        return rows.T if self.swapped else rows
+
+    def _reversed(self, rows: Shaped[np.ndarray, "_ _"]) -> Shaped[np.ndarray, "_ _"]:
+        return rows[:: -1 if self.upside_down else 1, :: -1 if self.mirrored else 1]
+
+
+def seen_of(header: nib.Nifti1Header) -> Seen:
+    """Returns how the slices of a volume lie when they are looked at.
+
+    Args:
+      header: of the volume.
+
+    Raises:
+      Refusal: an axis leads nowhere.
+
+    Example:
+      >>> import nibabel, numpy as np
+      >>> from xrcam_jax.pictures.decode_nifti import seen_of
+      >>> seen = seen_of(nibabel.Nifti1Image(np.zeros((2, 2, 1), np.uint8), np.eye(4)).header)
+      >>> seen
+      Seen(swapped=True, upside_down=True, mirrored=True)
+      >>> seen.shown(np.array([[1, 2], [3, 4]])).tolist()  # right and anterior first
+      [[4, 2], [3, 1]]
+    """
     if not header["qform_code"] and not header["sform_code"]:
-        return lambda samples: np.ascontiguousarray(samples.T)
+        return Seen(True, False, False)
     across, down = nib.aff2axcodes(header.get_best_affine())[:2]
     if across is None or down is None:
         raise Refusal("an orientation in which an axis leads nowhere (NIfTI: affine)")
-    swapped = _is_upright(across, down)
-    if swapped:
+    swapped = not _is_upright(across, down)
+    if not swapped:
         across, down = down, across
-
-    def turned(samples: np.ndarray) -> np.ndarray:
-        rows = samples if swapped else samples.T
-        # Axes are named by where they lead to.
-        rows = rows if down in "IP" else rows[::-1]
-        return np.ascontiguousarray(rows if across in "LP" else rows[:, ::-1])
-
-    return turned
+    # Axes are named by where they lead to.
+    return Seen(swapped, down not in "IP", across not in "LP")
 
 
 def _is_upright(first: str, second: str) -> bool:

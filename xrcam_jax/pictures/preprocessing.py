@@ -199,11 +199,32 @@ def crop_box(height: int, width: int, config: Preprocessing) -> Box:
       >>> crop_box(100, 200, Preprocessing(input_size=(64, 64), crop_pct=1.0, crop_mode="border"))
       Box(top=-50, left=0, bottom=150, right=200)
     """
+    exact = exact_box(height, width, config)
+    top, bottom = _whole(exact[0], exact[2], height)
+    left, right = _whole(exact[1], exact[3], width)
+    return Box(top, left, bottom, right)
+
+
+def exact_box(height: int, width: int, config: Preprocessing) -> tuple[float, float, float, float]:
+    """Returns the part of a picture that the network sees, without rounding it to whole pixels.
+
+    Args:
+      height: of the picture, in pixels.
+      width: of the picture, in pixels.
+      config: the checkpoint's.
+
+    Returns:
+      Top, left, bottom and right, in the picture's own pixels, as :func:`crop_box` has them.
+
+    Example:
+      >>> from xrcam_jax.pictures.preprocessing import Preprocessing, exact_box
+      >>> exact_box(96, 96, Preprocessing(input_size=(56, 56), crop_pct=0.875))
+      (6.0, 6.0, 90.0, 90.0)
+    """
     resized_height, resized_width = _resized(height, width, config)
     box = _centre(resized_height, resized_width, config)
-    top, bottom = _whole(box.top, box.bottom, height / resized_height, height)
-    left, right = _whole(box.left, box.right, width / resized_width, width)
-    return Box(top, left, bottom, right)
+    down, across = height / resized_height, width / resized_width
+    return box.top * down, box.left * across, box.bottom * down, box.right * across
 
 
 def resize(
@@ -299,10 +320,10 @@ def _start(length: int, crop: int) -> int:
     return -((crop - length) // 2) if crop > length else round((length - crop) / 2)
 
 
-def _whole(start: int, stop: int, scale: float, length: int) -> tuple[int, int]:
-    """Scales an interval to whole pixels of ``[0, length)``, to one at least."""
-    first = min(round(start * scale), length - 1)
-    return first, max(round(stop * scale), first + 1)
+def _whole(start: float, stop: float, length: int) -> tuple[int, int]:
+    """Rounds an interval to whole pixels of ``[0, length)``, to one at least."""
+    first = min(round(start), length - 1)
+    return first, max(round(stop), first + 1)
 
 
 def _checked(image: np.ndarray, index: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from xrcam_jax.pictures.crop import Crop
 from xrcam_jax.pictures.decode import opened
 from xrcam_jax.pictures.decode_video import frames_of_video, video_header
 from xrcam_jax.pictures.pages import RGB, Facts, Page, PathLike
-from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box
+from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box, exact_box
 from xrcam_jax.pictures.signatures import is_still_png
 from xrcam_jax.pictures.unique_names import Kind, UniqueNames
 from xrcam_jax.pictures.views import FieldOfView, Views, fitting, natural
@@ -59,6 +59,13 @@ class Picture:
         box = crop_box(height, width, config)
         top, left = (0, 0) if self.view is None else (self.view.top, self.view.left)
         return Box(box.top + top, box.left + left, box.bottom + top, box.right + left)
+
+    def seen_exactly(self, config: Preprocessing) -> tuple[float, float, float, float]:
+        """Returns top, left, bottom and right of what a network sees, without rounding to whole pixels."""
+        height, width = self.shown.shape[:2]
+        box = exact_box(height, width, config)
+        top, left = (0, 0) if self.view is None else (self.view.top, self.view.left)
+        return box[0] + top, box[1] + left, box[2] + top, box[3] + left
 
 
 def load_images(paths: PathLike | Iterable[PathLike], *, field_of_view: FieldOfView = "none") -> list[RGB]:

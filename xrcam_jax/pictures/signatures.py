@@ -88,6 +88,27 @@ def format_of(path: Path) -> str:
     raise Refusal(f"neither a picture ({', '.join(FORMATS)}) nor a video")
 
 
+def check_file(path: Path) -> None:
+    """Refuses what is no file; to open a pipe would be to wait for somebody who writes into it.
+
+    Args:
+      path: of the file.
+
+    Raises:
+      ValueError: naming what is missing, or is a folder, a pipe, a socket or a device.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.signatures import check_file
+      >>> check_file(Path("missing"))
+      Traceback (most recent call last):
+      ...
+      ValueError: missing: no such file
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+
+
 def is_dicom(path: Path) -> bool:
     """Tells whether a file is a picture in DICOM, whatever its name.
 
@@ -104,9 +125,10 @@ def is_dicom(path: Path) -> bool:
       False
     """
     try:
+        check_file(path)
         with path.open("rb") as file:
             return path.name.upper() != "DICOMDIR" and file.read(_LONGEST)[128:132] == b"DICM"
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -126,9 +148,10 @@ def is_still_png(path: Path) -> bool:
       False
     """
     try:
+        check_file(path)
         with path.open("rb", buffering=0) as file:
             begin = file.read(_LONGEST)
-    except OSError:
+    except (OSError, ValueError):
         return False
     # What says that there is an animation stands before the pixels.
     before, pixels, _ = begin.partition(b"IDAT")

@@ -16,6 +16,8 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
+from xrcam_jax.pictures.signatures import check_file
+
 # FFmpeg tells containers apart by content. The list is closed, as it also knows playlists and scripts that name other
 # files, and formats of a single picture.
 CONTAINERS = ("asf", "avi", "flv", "m4v", "matroska", "mov", "mpeg", "mpegts", "mpegvideo", "ogg", "webm")
@@ -126,8 +128,7 @@ def opened_video(path: Path) -> Iterator[Video]:
       ...
       ValueError: missing.mp4: no such file
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    check_file(path)
     # The prefix keeps names such as "concat:a|b" from being taken for addresses.
     allowed = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
     try:

@@ -55,6 +55,23 @@ def cell(value: object) -> object:
     return f"'{text}" if value.lstrip()[:1] in ("=", "+", "-", "@") and not _is_number(value) else text
 
 
+def markdown_cell(value: object) -> str:
+    """Returns a value as a cell of a table in Markdown, in which nothing is a tag of HTML or ends the cell.
+
+    Args:
+      value: of any type.
+
+    Returns:
+      Its text, on one line.
+
+    Example:
+      >>> from xrcam_jax.runtime.names import markdown_cell
+      >>> print(markdown_cell("<b>|\\x1b[31m"))
+      &lt;b>\\|\\x1b[31m
+    """
+    return printable(str(value)).replace("|", "\\|").replace("<", "&lt;")
+
+
 def file_stem(text: str, longest: int = LONGEST_STEM) -> str:
     """Returns a stem for the names of files that is the text itself, wherever any file system takes it.
 

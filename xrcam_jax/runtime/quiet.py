@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from xrcam_jax.runtime.signals import finishing
+
 # Orbax logs by absl, a traceback for each of its threads; asyncio tells of each task that nobody has asked for.
 _LOUD = ("absl", "asyncio")
 _SECONDS = 0.5
@@ -22,6 +24,8 @@ class Failed(Exception):
 
 def quietly(work: Callable[[], Result]) -> Result:
     """Calls a function that uses Orbax, which prints tracebacks of its threads and tasks besides raising their errors.
+
+    A signal that would stop the program waits until the function has ended: Orbax's threads would go on, and complain.
 
     Args:
       work: the function.
@@ -40,7 +44,7 @@ def quietly(work: Callable[[], Result]) -> Result:
       ...
       xrcam_jax.runtime.quiet.Failed: division by zero
     """
-    with _silence():
+    with finishing(), _silence():
         try:
             return work()
         except Exception as error:

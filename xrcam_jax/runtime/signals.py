@@ -72,6 +72,52 @@ def stopping() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Has a signal wait until a short piece of work is done, whose threads would go on while the program ends.
+
+    A second signal waits no more.
+
+    Returns:
+      The context of the work. Outside of :func:`stopping`, nothing changes.
+
+    Raises:
+      Stopped: a signal has arrived; the work is done then.
+
+    Example:
+      >>> import os, signal
+      >>> from xrcam_jax.runtime.signals import Stopped, finishing, stopping
+      >>> try:
+      ...     with stopping(), finishing():
+      ...         os.kill(os.getpid(), signal.SIGTERM)
+      ...         print("done")
+      ... except Stopped as stopped:
+      ...     print(stopped.signal.name)
+      done
+      SIGTERM
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        if told:
+            raise Stopped(number)
+        told.append(number)
+
+    ours = [number for number in _SIGNALS if signal.getsignal(number) is _stop]
+    try:
+        for number in ours:
+            signal.signal(number, wait)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, _stop)
+        if told:
+            raise Stopped(told[0])
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped(number)
 

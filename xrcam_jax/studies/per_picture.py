@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from xrcam_jax.classes import class_logits
 from xrcam_jax.metrics.uncertainty import Estimate, estimate, mean, paired_p_value
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.names import cell
 from xrcam_jax.studies.batches import Arrays
 from xrcam_jax.studies.study import Study
 
@@ -41,7 +42,7 @@ def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
             values = [arrays[f"{figure}/{method}/{column}"].tolist() if figure in some else None for figure in figures]
             for i, frame in enumerate(study.frames):
                 row = [frame.file, frame.patient, frame.label, label, classes[predicted[i]], method, column]
-                writer.writerow([*row, *("" if v is None else f"{v[i]:.7g}" for v in values)])
+                writer.writerow([*map(cell, row), *("" if v is None else f"{v[i]:.7g}" for v in values)])
     write_whole(study.folder / IMAGES, text.getvalue().encode())
 
 

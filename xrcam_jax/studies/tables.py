@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.files import write_whole
-from xrcam_jax.runtime.names import cell
+from xrcam_jax.runtime.names import cell, markdown_cell
 
 CONTENTS = "contents.json"
 
@@ -66,7 +66,7 @@ class Table:
         ]
         for labels, figures in self.rows.items():
             cells = [self._cell(figure, most) for figure, most in zip(figures, best, strict=True)]
-            lines.append("| " + " | ".join([*labels, *cells]) + " |")
+            lines.append("| " + " | ".join([*map(markdown_cell, labels), *cells]) + " |")
         return "\n".join(lines) + "\n"
 
     def _best(self, values: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xrcam_jax.runtime.files import naming, write_whole
+from xrcam_jax.runtime.names import markdown_cell
 from xrcam_jax.train.predictions import Figures, Patient, Predictions, by_patient, confusion_matrix, figures
 
 
@@ -142,4 +143,4 @@ def _text(share: float) -> str:
 
 def _table(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(markdown_cell, line))} |" for line in lines)

@@ -1,0 +1,319 @@
+"""What from_onnx gives, and what it refuses in one line, before anything is compiled."""
+
+import os
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+import onnx
+
+import xrcam_jax as xr
+from tests.onnx.graphs import computed, drawn, node, proto, tensor, written
+from xrcam_jax.errors import DamagedError
+
+W, HEAD = drawn(4, 3, 3, 3, seed=1), drawn(5, 4, seed=2)
+
+
+def small(**options):
+    """A network with the logits (b, 5): convolution, ReLU, mean and head, as PyTorch names its nodes."""
+    nodes = [
+        node("Conv", "x w b", "/stem/conv/Conv_output_0", name="/stem/conv/Conv", pads=[1] * 4),
+        node("Relu", "/stem/conv/Conv_output_0", "/stem/act/Relu_output_0", name="/stem/act/Relu"),
+        node("GlobalAveragePool", "/stem/act/Relu_output_0", "pooled"),
+        node("Flatten", "pooled", "flat"),
+        node("Gemm", "flat head bias", "y", name="/fc/Gemm", transB=1),
+    ]
+    arrays = {"w": W, "b": drawn(4, seed=3), "head": HEAD, "bias": drawn(5, seed=4)}
+    return proto(nodes, arrays, **{"x": (1, 3, 6, 6), **options})
+
+
+def test_the_small_network_is_what_onnx_computes(tmp_path):
+    x = drawn(3, 3, 6, 6)
+    found, expected = computed(small(x_shape=["b", 3, 6, 6]), x, tmp_path)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_of_one_in_the_file_is_any_batch(tmp_path):
+    nodes = [
+        node("Conv", "x w", "c"),
+        node("Reshape", "c tokens", "t"),
+        node("Expand", "class once", "k"),
+        node("Concat", "k t", "all", axis=1),
+        node("Reshape", "all windows", "w2"),
+        node("Reshape", "w2 flat", "f"),
+        node("MatMul", "f head"),
+    ]
+    arrays = {
+        "w": W, "tokens": np.array([1, 16, 4]), "class": drawn(1, 1, 4), "once": np.array([1, 2, 4]),
+        "windows": np.array([3, 6, 4]), "flat": np.array([1, -1]), "head": drawn(72, 5),
+    }  # fmt: skip
+    model = xr.from_onnx(written(proto(nodes, arrays, x=(1, 3, 6, 6)), tmp_path))
+    x = drawn(4, 6, 6, 3)
+    assert model.batch is None
+    alone = jnp.concatenate([model(x[i : i + 1]) for i in range(4)])
+    np.testing.assert_allclose(model(x), alone, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_that_cannot_be_changed_is_told(tmp_path, caplog):
+    nodes = [node("Flatten", "x", "f"), node("Transpose", "f", "t"), node("MatMul", "f t")]
+    model = xr.from_onnx(written(proto(nodes, {}, x=(2, 3, 4, 4)), tmp_path))
+    assert model.batch == 2
+    assert "it was exported for batches of 2, and takes no others" in caplog.text
+
+
+def test_parameters_are_arguments_and_kernels_lie_as_convolutions_want_them(tmp_path):
+    model = xr.from_onnx(written(small(), tmp_path))
+    assert {name: array.shape for name, array in model.parameters.items()} == {
+        "w": (3, 3, 3, 4), "b": (4,), "head": (5, 4), "bias": (5,),
+    }  # fmt: skip
+    np.testing.assert_array_equal(model.parameters["w"], W.transpose(2, 3, 1, 0))
+    moved = model.parameters | {"bias": model.parameters["bias"] + 1}
+    x = drawn(1, 6, 6, 3)
+    np.testing.assert_allclose(model.function(x, moved), model(x) + 1, rtol=1e-5)
+
+
+def test_layers_have_the_names_of_nodes_and_of_values(tmp_path):
+    model = xr.from_onnx(written(small(), tmp_path))
+    found = xr.layers(model.function, drawn(1, 6, 6, 3), model.parameters)
+    assert found["stem"].shape == (1, 6, 6, 4)
+    for name in ("stem/conv/Conv", "stem/conv/Conv_output_0", "stem/act/Relu", "act/Relu_output_0"):
+        (turn,) = found.select(name).values()
+        assert turn.layer.shape == (1, 6, 6, 4)
+    e = xr.attribute(model, drawn(2, 6, 6, 3), "grad_cam", layers=["stem/act/Relu", "Conv_output_0"])
+    assert list(e.maps["grad_cam"]) == ["stem/act/Relu", "Conv_output_0"]
+    with pytest.raises(ValueError, match="unknown layer 'stem/act/Relo'; did you mean 'stem/act/Relu'"):
+        xr.attribute(model, drawn(2, 6, 6, 3), "grad_cam", layers=["stem/act/Relo"])
+
+
+def test_values_of_pytorchs_exporter_are_inside_their_modules(tmp_path):
+    model = small()
+    entry = model.graph.node[0].metadata_props.add()
+    entry.key, entry.value = "pkg.torch.onnx.name_scopes", "['', 'layer1', 'layer1.0', 'conv2d']"
+    model.graph.node[0].name = "node_conv2d"
+    found = xr.from_onnx(written(model, tmp_path))
+    assert "layer1/0" in xr.layers(found.function, drawn(1, 6, 6, 3), found.parameters)
+
+
+def test_relevance_of_a_linear_network_is_its_terms(tmp_path):
+    """Without biases and activations, z = sum_i w_i x_i hands w_i x_i to each input."""
+    nodes = [node("Transpose", "x", "n", perm=[0, 2, 3, 1]), node("Flatten", "n", "f"), node("MatMul", "f w")]
+    w, x = drawn(48, 2), drawn(2, 4, 4, 3)
+    model = xr.from_onnx(written(proto(nodes, {"w": w}, x=(2, 3, 4, 4)), tmp_path))
+    relevant = xr.lrp(model.function, xr.composites.epsilon_plus(eps=0))
+    out, pullback = jax.vjp(lambda x: relevant(x, model.parameters), x)
+    (relevance,) = pullback(out * jnp.array([1.0, 0.0]))
+    np.testing.assert_allclose(relevance, x * w[:, 0].reshape(4, 4, 3), rtol=1e-5, atol=1e-6)
+
+
+def test_a_chosen_output_and_logits(tmp_path):
+    model = small()
+    model.graph.node.append(node("Softmax", "y", "p", name="probabilities"))
+    model.graph.output[0].name = "p"
+    path, x = written(model, tmp_path), drawn(2, 6, 6, 3)
+    whole, logits = xr.from_onnx(path), xr.from_onnx(path, logits=True)
+    np.testing.assert_allclose(whole(x), jax.nn.softmax(logits(x)), rtol=1e-5)
+    assert "Softmax 'probabilities' at the end: relevance and gradients tell more without it" in whole.notes[0]
+    assert xr.from_onnx(path, output="pooled")(x).shape == (2, 4, 1, 1)
+    assert set(xr.from_onnx(path, output=["p", "flat"])(x)) == {"p", "flat"}
+    with pytest.raises(ValueError, match="unknown output 'poled'; did you mean 'pooled'"):
+        xr.from_onnx(path, output="poled")
+
+
+def test_half_precision_is_computed_in_float32(tmp_path):
+    half = {"w": W.astype(np.float16)}
+    model = proto([node("Conv", "x w")], half, x=(1, 3, 6, 6), elem=onnx.TensorProto.FLOAT16)
+    found = xr.from_onnx(written(model, tmp_path))(drawn(1, 6, 6, 3))
+    whole = proto([node("Conv", "x w")], {"w": half["w"].astype(np.float32)}, x=(1, 3, 6, 6))
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, xr.from_onnx(written(whole, tmp_path))(drawn(1, 6, 6, 3)))
+
+
+def test_functions_of_the_file_are_put_in_their_places(tmp_path):
+    import onnx.helper as h
+
+    opsets = [h.make_opsetid("", 17), h.make_opsetid("own", 1)]
+    twice = h.make_function("own", "Twice", ["a"], ["b"], [node("Add", "a a", "b")], opsets[:1])
+    model = proto([h.make_node("Twice", ["x"], ["y"], domain="own")], {}, x=(1, 3, 2, 2))
+    model.opset_import.append(opsets[1])
+    model.functions.append(twice)
+    x = drawn(1, 2, 2, 3)
+    np.testing.assert_array_equal(xr.from_onnx(written(model, tmp_path))(x), 2 * x.transpose(0, 3, 1, 2))
+
+
+def test_several_inputs_are_a_dictionary(tmp_path):
+    model = proto([node("Add", "x z")], {}, x=(1, 3, 2, 2))
+    model.graph.input.append(onnx.helper.make_tensor_value_info("z", 1, [1, 3, 2, 2]))
+    found = xr.from_onnx(written(model, tmp_path))
+    x, z = drawn(1, 2, 2, 3), drawn(1, 2, 2, 3, seed=2)
+    np.testing.assert_array_equal(found({"x": x, "z": z}), (x + z).transpose(0, 3, 1, 2))
+    with pytest.raises(ValueError, match="it has 2 inputs; give a dictionary with 'x', 'z'"):
+        found(x)
+
+
+def external(folder, location="weights.bin", length=None):
+    model = small()
+    kernel = next(each for each in model.graph.initializer if each.name == "w")
+    content = kernel.raw_data
+    onnx.external_data_helper.set_external_data(kernel, location, 0, len(content) if length is None else length)
+    kernel.ClearField("raw_data")
+    kernel.data_location = onnx.TensorProto.EXTERNAL
+    if location == "weights.bin":
+        (folder / location).write_bytes(content)
+    return model
+
+
+def test_arrays_in_another_file_are_read(tmp_path):
+    x = drawn(1, 6, 6, 3)
+    expected = xr.from_onnx(written(small(), tmp_path, "whole.onnx"))(x)
+    np.testing.assert_array_equal(xr.from_onnx(written(external(tmp_path), tmp_path))(x), expected)
+
+
+def with_array(name, array):
+    model = small()
+    (kept,) = (each for each in model.graph.initializer if each.name == name)
+    kept.CopyFrom(tensor(name, array))
+    return model
+
+
+REFUSED = {
+    "opset 8": (lambda f: small(opset=8), "its operators are of opset 8, known are 9 to 22"),
+    "opset 25": (lambda f: small(opset=25), "its operators are of opset 25, known are 9 to 22"),
+    "operator": (
+        lambda f: proto([node("RoiAlign", "x", name="r1")], {}),
+        r"node 'r1' \(RoiAlign, opset 17\): it is not supported",
+    ),
+    "quantised": (
+        lambda f: proto([node("QuantizeLinear", "x s", name="q1")], {"s": np.float32(1)}),
+        r"node 'q1' \(QuantizeLinear, opset 17\): quantised networks are not supported",
+    ),
+    "domain": (
+        lambda f: proto([onnx.helper.make_node("Own", ["x"], ["y"], "o1", domain="com.me")], {}),
+        r"node 'o1' \(com.me.Own, opset 1\): it is not supported",
+    ),
+    "dangling": (lambda f: proto([node("Relu", "z", name="r1")], {}), "node 'r1' .* reads 'z', which nothing"),
+    "dynamic": (
+        lambda f: small(x_shape=["b", 3, "h", "w"]),
+        r"input 'x' of shape \(b, 3, h, w\) has lengths that are open.* input_shape=\(1, 3, 224, 224\)",
+    ),
+    "shapes": (
+        lambda f: proto([node("Gemm", "x w", name="g1")], {"w": drawn(3, 2)}, x=(2, 4)),
+        r"node 'g1' \(Gemm, opset 17\) cannot be computed of \(2, 4\), \(3, 2\)",
+    ),
+    "shape of values": (
+        lambda f: proto([node("Cast", "x", "s", to=7), node("Reshape", "x s", name="r1")], {}),
+        "node 'r1' .*its shape depends on what the graph computes",
+    ),
+    "training": (
+        lambda f: proto(
+            [node("BatchNormalization", "x a a a a", name="b1", training_mode=1)], {"a": np.ones(3, np.float32)}
+        ),
+        "node 'b1' .* is in training mode",
+    ),
+    "external": (lambda f: external(f, "gone.bin"), "the file 'gone.bin' with 'w' is missing"),
+    "outside": (lambda f: external(f, "../gone.bin"), "'w' is said to lie in '../gone.bin', outside"),
+    "absolute": (lambda f: external(f, "/etc/hosts"), "'w' is said to lie in '/etc/hosts', outside"),
+    "not a number": (lambda f: with_array("b", np.full(4, np.nan, np.float32)), "not finite: b, 4 of 4 values"),
+    "strings": (
+        lambda f: proto([node("Relu", "x")], {}, elem=onnx.TensorProto.STRING),
+        "'x' is of STRING, which is not",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_honoured_is_refused_in_one_line(case, tmp_path):
+    make, message = REFUSED[case]
+    path = written(make(tmp_path), tmp_path)
+    with pytest.raises((ValueError, OSError), match=message) as caught:
+        xr.from_onnx(path)
+    assert "\n" not in str(caught.value)
+    assert "net.onnx" in str(caught.value)
+
+
+def test_negative_variances_and_short_files_are_damage(tmp_path):
+    ones = np.ones(3, np.float32)
+    model = proto([node("BatchNormalization", "x a a a v")], {"a": ones, "v": -ones})
+    with pytest.raises(DamagedError, match="a negative variance: v, 3 of 3 values"):
+        xr.from_onnx(written(model, tmp_path))
+    with pytest.raises(DamagedError, match=r"weights.bin' has 432 bytes, 'w' is said to end at 500"):
+        xr.from_onnx(written(external(tmp_path, length=500), tmp_path))
+    path = written(small(), tmp_path)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DamagedError, match="not a whole ONNX file"):
+        xr.from_onnx(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a whole ONNX file"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+        (b"hello", "not a"),
+        (b"<!DOCTYPE html>", "a web page"),
+    ],
+)
+def test_what_is_no_onnx_file_is_said(content, message, tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        xr.from_onnx(path)
+
+
+def test_a_missing_file_and_a_missing_package(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"gone.onnx: no such file"):
+        xr.from_onnx(tmp_path / "gone.onnx")
+    with pytest.raises(FileNotFoundError, match="a folder and not an ONNX file"):
+        xr.from_onnx(tmp_path)
+    path = written(small(), tmp_path)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"pip install 'xrcam-jax\[onnx\]'"):
+        xr.from_onnx(os.fspath(path))
+
+
+def test_what_is_left_open_is_said_by_the_user(tmp_path):
+    path = written(small(x_shape=["b", 3, "h", None]), tmp_path)
+    model = xr.from_onnx(path, input_shape=(1, 3, 6, 6))
+    assert model.input_shapes == {"x": (1, 6, 6, 3)}
+    assert model(drawn(2, 8, 4, 3)).shape == (2, 5)
+    with pytest.raises(ValueError, match=r"input 'x' must be \(b, \?, \?, 3\), got float32 of shape \(2, 8, 4, 1\)"):
+        model(drawn(2, 8, 4, 1))
+    with pytest.raises(ValueError, match=r"cannot be of the given input_shape \(1, 4, 6, 6\)"):
+        xr.from_onnx(path, input_shape=(1, 4, 6, 6))
+
+
+def test_a_graph_with_channels_last_is_taken_as_it_is(tmp_path):
+    """As tf2onnx writes it: the input is transposed for the convolution."""
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
+        node("Conv", "t w", "c"),
+        node("Transpose", "c", perm=[0, 2, 3, 1]),
+    ]
+    x = drawn(2, 6, 5, 3)
+    found, expected = computed(proto(nodes, {"w": W}, x=x.shape), x, tmp_path)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-5)
+    model = xr.from_onnx(tmp_path / "net.onnx")
+    assert "transpose" not in str(jax.make_jaxpr(model.function)(x, model.parameters))
+
+
+def test_how_pictures_are_prepared(tmp_path):
+    model = small()
+    assert xr.from_onnx(written(model, tmp_path)).preprocessing.mean == (0.485, 0.456, 0.406)
+    for key, value in (("mean", "0.5, 0.4, 0.3"), ("std", "[0.2]")):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    wants = xr.from_onnx(written(model, tmp_path)).preprocessing
+    assert (wants.mean, wants.std, wants.input_size) == ((0.5, 0.4, 0.3), (0.2, 0.2, 0.2), (6, 6))
+    folder = tmp_path / "beside"
+    folder.mkdir()
+    (folder / "preprocessor_config.json").write_text('{"image_mean": [0.1], "image_std": [0.3], "resample": 2}')
+    found = xr.from_onnx(written(small(), folder))
+    assert (found.preprocessing.mean, found.preprocessing.interpolation) == ((0.1,) * 3, "bilinear")
+    assert found.notes == ()
+    (folder / "config.json").write_text('{"pretrained_cfg": {"input_size": [3, 8, 8], "mean": [0, 0, 0]}}')
+    with pytest.raises(ValueError, match=r"config.json: pictures of 3 x \(8, 8\), but the network takes 3 x \(6, 6\)"):
+        xr.from_onnx(written(small(), folder))
