@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 import xrcam_jax as xr
-from xrcam_jax.attribution.rollout import patch_grid
+from xrcam_jax.attribution.rollout import check_weights, patch_grid
 
 HEADS, WIDTH, CLASSES = 2, 8, 3
 
@@ -88,3 +88,11 @@ def test_a_model_without_attention_is_refused():
 def test_tokens_that_make_no_grid_are_refused():
     with pytest.raises(NotImplementedError, match="7 tokens make no grid of the proportions 100 x 1"):
         patch_grid(7, (100, 1))
+
+
+def test_attention_within_windows_is_refused():
+    """Each stage of a Swin transformer has fewer windows, which look like heads."""
+    with pytest.raises(NotImplementedError, match=r"attention must be of all tokens to each other.*\[\(1, 4, 9, 9\)"):
+        check_weights([jnp.ones((2, 4, 2, 9, 9)), jnp.ones((2, 1, 4, 9, 9))])
+    with pytest.raises(NotImplementedError, match="attention must be of all tokens to each other"):
+        check_weights([jnp.ones((2, 4, 1, 9))])

@@ -11,7 +11,7 @@ import pytest
 
 import xrcam_jax as xr
 from tests import oracle
-from tests.models.shallow import NETWORKS, shallow
+from tests.models.shallow import CHANGES, shallow
 from xrcam_jax.checkpoints.convert import from_timm
 
 #: Our name to the library's.
@@ -54,7 +54,7 @@ def compare(model, images, wanted, layers):
 
 
 @pytest.mark.usefixtures("float64", "mixed")
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", CHANGES)
 def test_maps_of_shallow_networks_are_those_of_pytorch_grad_cam(name):
     with shallow(name) as model, np.load(oracle.DATA / f"shallow_{name}.npz") as wanted:
         e = compare(model, oracle.images().astype(np.float64), wanted, LAYERS[name][0])
@@ -63,7 +63,7 @@ def test_maps_of_shallow_networks_are_those_of_pytorch_grad_cam(name):
 
 @pytest.mark.skipif("XRCAM_TEST_WHOLE" not in os.environ, reason="whole networks take minutes: XRCAM_TEST_WHOLE=1")
 @pytest.mark.usefixtures("float64", "mixed")
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", CHANGES)
 def test_maps_of_whole_networks_are_those_of_pytorch_grad_cam(name):
     images = oracle.images() if name == "vgg16" else oracle.model_images(name)
     model = from_timm(name, oracle.seeded_state(name), dtype=jnp.float64)

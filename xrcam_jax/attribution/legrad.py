@@ -1,7 +1,7 @@
 """LeGrad: how the logit that each layer would give depends on that layer's attention.
 
 References:
-  bousselham2024
+  bousselham2025
 """
 
 import jax
@@ -22,7 +22,7 @@ from xrcam_jax.runtime.compiling import compiled
 
 
 def legrad(case: Case) -> Float[Array, "b t *grid"]:
-    """Returns the mean over layers of the positive gradients at attention weights (bousselham2024, eq. 4 to 9).
+    """Returns the mean over layers of the positive gradients at attention weights (bousselham2025, eq. 4 to 9).
 
     What a layer's tokens say of the target is the logit s that the model's end, its last norm, pooling and classifier,
     makes of them. The map is E[(∂s/∂A)+], where A are the attention weights of that layer alone, and E the mean over
@@ -54,7 +54,7 @@ def legrad(case: Case) -> Float[Array, "b t *grid"]:
       [[[[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]]
 
     References:
-      bousselham2024
+      bousselham2025
     """
     return _legrad(case.images, case.parameters, case.targets, function=case.function, tokens=case.tokens)
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from xrcam_jax.explain.torch_scopes import named_scopes
 from xrcam_jax.runtime.named_modules import named
 
 
@@ -159,3 +160,37 @@ def hugging_face(model: Any) -> Adapted:
         return model(jnp.moveaxis(images, -1, 1), params=parameters).logits
 
     return Adapted(function, model.params)
+
+
+def pytorch(model: Any, *, channels_first: bool = True) -> Adapted:
+    """Adapts a PyTorch module, which torchax runs on JAX.
+
+    Args:
+      model: a ``torch.nn.Module`` in inference mode, from pictures to logits.
+      channels_first: whether it takes pictures (b, c, h, w), as PyTorch's own layers do, or (b, h, w, c).
+
+    Returns:
+      The model. Its layers have the names of the modules, such as ``layer4/0/conv1``, and their channels last.
+
+    Raises:
+      TypeError: ``model`` is no module of PyTorch.
+      ValueError: ``model`` is in training mode.
+
+    Example:
+      >>> from xrcam_jax.explain import adapters
+      >>> explain = xr.Explainer(adapters.pytorch(model.eval()))  # doctest: +SKIP
+    """
+    if not hasattr(model, "named_modules"):
+        raise TypeError(f"model must be a torch.nn.Module; got {model!r}")
+    if model.training:
+        raise ValueError("model must be in inference mode, as model.eval() has it; it is in training mode")
+    import torchax
+
+    parameters, apply = torchax.extract_jax(model)
+
+    def function(images: Array, parameters: PyTree) -> Array:
+        pictures = jnp.moveaxis(images, -1, 1) if channels_first else images
+        with named_scopes(model):
+            return apply(parameters, (pictures,))
+
+    return Adapted(function, parameters)

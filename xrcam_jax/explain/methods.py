@@ -4,7 +4,7 @@ References:
   you2024, lee2021, zhou2016, selvaraju2017, chattopadhay2018, fu2020, draelos2020, jiang2021, gildenblat2021,
   muhammad2020, omeiza2019, sattarzadeh2021, jung2021, desai2020, wang2020, naidu2020, simonyan2014, shrikumar2016,
   springenberg2015, zeiler2014, smilkov2017, sundararajan2017, shrikumar2017, bach2015, gu2019, iwana2019,
-  petsiuk2018, ribeiro2016, zintgraf2017, chefer2021, bousselham2024
+  petsiuk2018, ribeiro2016, zintgraf2017, chefer2021, bousselham2025
 """
 
 from collections.abc import Callable, Mapping
