@@ -15,7 +15,6 @@ from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.checkpoints.save import save_orbax, save_timm
 from xrcam_jax.checkpoints.unwrap import unwrapped
 from xrcam_jax.checkpoints.verify import digest
-from xrcam_jax.explain.functional import as_function
 from xrcam_jax.marks import MARK_PRIMITIVE
 from xrcam_jax.models import create_model
 from xrcam_jax.models.mobile_specs import MobileSpec
@@ -150,21 +149,17 @@ def test_dropout_is_where_the_class_says(name, draws):
     assert str(equations).count("name=_bernoulli") == draws
 
 
+def seed_of(out):
+    return xr.seeds.one_hot(out, jnp.argmax(out, -1))
+
+
 @pytest.mark.parametrize("name", PLAIN_ONES)
-def test_relevance_is_conserved(name, mixed):
-    """With the rule "flat" all that arrives at the logit arrives at the picture."""
-    f, parameters = as_function(stand_ins.model(name))
-    images = jnp.asarray(oracle.seeded_images(3, 1, 32))
-    report = xr.conservation(
-        f,
-        xr.composites.relevance_cam(zero="flat"),
-        images,
-        parameters,
-        seed=lambda out: xr.seeds.one_hot(out, jnp.argmax(out, -1)),
-    )
-    for stage in report.stages.values():
-        assert stage.passed_on == pytest.approx(float(report.seed), rel=1e-5)
-        assert stage.relative_rest < 1e-5
+def test_relevance_is_conserved(name):
+    """With the rule "flat" all that is put at the logit arrives at each layer."""
+    model, images = stand_ins.model(name), oracle.seeded_images(3, 1, 32)
+    taps = jax.jit(lambda x: xr.taps(model, xr.composites.relevance_cam(zero="flat"), x, seed=seed_of))(images)
+    sums = [np.asarray(taps.relevances[layer], np.float64).sum() for layer in LAYERS]
+    np.testing.assert_allclose(sums, np.asarray(taps.output).max(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", PLAIN_ONES)
@@ -173,10 +168,12 @@ def test_methods_of_one_pass_explain_it(name, mixed):
     layers = ("layer4",) if "cam" in wanted else LAYERS
     e = xr.Explainer(stand_ins.model(name), wanted, layers)(oracle.seeded_images(3, 1, 64))
     for method in wanted:
-        for maps in e.maps[method].values():
+        for layer, maps in e.maps[method].items():
             assert maps.shape == (1, 64, 64)
             assert np.isfinite(maps).all()
-            assert float(maps.max()) == pytest.approx(1)
+            assert 0 <= float(maps.min()) <= float(maps.max()) <= 1
+            # A map of four places may have no positive one.
+            assert np.abs(e.raw[method][layer]).max() > 0
 
 
 @pytest.mark.parametrize("name", ["vgg_narrow", "mobilenetv3_narrow"])
