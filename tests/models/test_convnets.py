@@ -13,15 +13,17 @@ from tests.models.narrow import narrow  # noqa: F401
 from xrcam_jax.checkpoints.convert import from_timm, to_timm
 from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.checkpoints.save import save_orbax, save_timm
+from xrcam_jax.checkpoints.unwrap import unwrapped
 from xrcam_jax.checkpoints.verify import digest
-from xrcam_jax.explain.functional import as_function
 from xrcam_jax.marks import MARK_PRIMITIVE
 from xrcam_jax.models import create_model
+from xrcam_jax.models.mobile_specs import MobileSpec
+from xrcam_jax.models.specs import find_spec
 from xrcam_jax.models.variant import PLAIN, Variant
 
 # Unoptimised code is compiled three times faster, and is as exact.
 FAST = {"xla_backend_optimization_level": 0}
-#: The networks of ``tests/references/make_convnets.py`` that do not repeat another: stand-in, side of pictures, variant.
+#: Networks of ``tests/references/make_convnets.py`` that do not repeat another: stand-in, side of pictures, variant.
 NARROW = {
     "vgg_large": ("vgg_narrow", 256, Variant("avgmax")),
     "vgg_bn": ("vgg_bn_narrow", 72, Variant("catavgmax", in_channels=1)),
@@ -77,29 +79,26 @@ def test_narrow_networks_and_their_variants_equal_timms(name):
         assert relative(found, arrays[name]) < 1e-10
 
 
-@pytest.mark.parametrize(
-    "name", ["densenet121", "efficientnet_b0", "mobilenetv3_large_100", "mobilenetv3_small_100", "vgg16", "vgg16_bn"]
-)
+# Those of the networks above are: nothing else would load.
+@pytest.mark.parametrize("name", ["vgg16", "vgg16_bn"])
 def test_keys_and_shapes_are_timms(name):
     assert stand_ins.shapes(name, 1000) == oracle.manifest(name)
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"),
+    ("name", "stem", "head", "features", "blocks"),
     [
-        ("efficientnet_b1", 7_794_184),
-        ("efficientnet_b4", 19_341_616),
-        ("tf_efficientnet_b7", 66_347_960),
-        ("tf_mobilenetv3_small_100", 2_542_856),
-        ("densenet161", 28_681_000),
-        ("densenet201", 20_013_928),
-        ("vgg11", 132_863_336),
-        ("vgg19_bn", 143_678_248),
+        ("efficientnet_b1", 32, 1280, (16, 24, 40, 80, 112, 192, 320), (2, 3, 3, 4, 4, 5, 2)),
+        ("efficientnet_b3", 40, 1536, (24, 32, 48, 96, 136, 232, 384), (2, 3, 3, 5, 5, 6, 2)),
+        ("tf_efficientnet_b7", 64, 2560, (32, 48, 80, 160, 224, 384, 640), (4, 7, 7, 10, 10, 13, 4)),
     ],
 )
-def test_sizes_of_the_others_are_timms(name, parameters):
-    leaves = jax.tree.leaves(nnx.state(nnx.eval_shape(lambda: create_model(name)), nnx.Param))
-    assert sum(leaf.size for leaf in leaves) == parameters
+def test_larger_ones_are_scaled_as_timms(name, stem, head, features, blocks):
+    spec = find_spec(name)
+    assert isinstance(spec, MobileSpec)
+    assert (spec.stem, spec.head) == (stem, head)
+    assert tuple(stage.features for stage in spec.stages) == features
+    assert tuple(stage.blocks for stage in spec.stages) == blocks
 
 
 @pytest.mark.parametrize("name", PLAIN_ONES)
@@ -115,12 +114,12 @@ def test_checkpoints_come_back_to_the_bit(name, save, tmp_path):
 
 
 @pytest.mark.parametrize("name", PLAIN_ONES)
-def test_a_network_is_found_among_what_a_script_saved(name, tmp_path):
-    torch = pytest.importorskip("torch")
+def test_a_network_is_found_among_what_a_script_saved(name):
     weights = stand_ins.weights(name)
-    tensors = {f"module.{key}": torch.from_numpy(tensor.copy()) for key, tensor in weights.items()}
-    torch.save({"state_dict": tensors, "head": {"scale": torch.ones(1)}}, tmp_path / "model.pth")
-    assert digest(to_timm(load_model(name, tmp_path / "model.pth"))) == digest(weights)
+    saved = {f"model.module.{key}": tensor for key, tensor in weights.items()} | {"loss.scale": np.ones(1, np.float32)}
+    found, notes = unwrapped(saved)
+    assert digest(found) == digest(weights)
+    assert notes == ["'model.module.' was taken off the names", "left out: loss"]
 
 
 @pytest.mark.parametrize("name", PLAIN_ONES)
@@ -130,11 +129,10 @@ def test_layers_have_the_sides_that_their_names_say(name):
     assert [equation.outvars[0].aval.shape[1] for equation in equations] == [56, 28, 14, 7]
 
 
-@pytest.mark.parametrize(("name", "layer"), [("vgg16", "features/29"), ("vgg16_bn", "features/42")])
-def test_what_is_before_vggs_last_maximum_has_timms_name(name, layer):
-    model = nnx.eval_shape(lambda: create_model(name, num_classes=2))
-    found = {each.name: each for each in xr.layers(model, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))}
-    assert found[f"Vgg/{layer}"].shape == (1, 4, 4, 512)
+def test_what_is_before_vggs_last_maximum_has_timms_name():
+    layers = xr.layers(stand_ins.model("vgg_narrow"), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))
+    # Two numbers for each of the six convolutions, one for each of the four maxima before.
+    assert [turn.layer.shape for turn in layers.select("features/15").values()] == [(1, 4, 4, 16)]
 
 
 @pytest.mark.parametrize(
@@ -151,21 +149,17 @@ def test_dropout_is_where_the_class_says(name, draws):
     assert str(equations).count("name=_bernoulli") == draws
 
 
+def seed_of(out):
+    return xr.seeds.one_hot(out, jnp.argmax(out, -1))
+
+
 @pytest.mark.parametrize("name", PLAIN_ONES)
-def test_relevance_is_conserved(name, mixed):
-    """With the rule "flat" all that arrives at the logit arrives at the picture."""
-    f, parameters = as_function(stand_ins.model(name))
-    images = jnp.asarray(oracle.seeded_images(3, 1, 32))
-    report = xr.conservation(
-        f,
-        xr.composites.relevance_cam(zero="flat"),
-        images,
-        parameters,
-        seed=lambda out: xr.seeds.one_hot(out, jnp.argmax(out, -1)),
-    )
-    for stage in report.stages.values():
-        assert stage.passed_on == pytest.approx(float(report.seed), rel=1e-5)
-        assert stage.relative_rest < 1e-5
+def test_relevance_is_conserved(name):
+    """With the rule "flat" all that is put at the logit arrives at each layer."""
+    model, images = stand_ins.model(name), oracle.seeded_images(3, 1, 32)
+    taps = jax.jit(lambda x: xr.taps(model, xr.composites.relevance_cam(zero="flat"), x, seed=seed_of))(images)
+    sums = [np.asarray(taps.relevances[layer], np.float64).sum() for layer in LAYERS]
+    np.testing.assert_allclose(sums, np.asarray(taps.output).max(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", PLAIN_ONES)
@@ -174,10 +168,12 @@ def test_methods_of_one_pass_explain_it(name, mixed):
     layers = ("layer4",) if "cam" in wanted else LAYERS
     e = xr.Explainer(stand_ins.model(name), wanted, layers)(oracle.seeded_images(3, 1, 64))
     for method in wanted:
-        for maps in e.maps[method].values():
+        for layer, maps in e.maps[method].items():
             assert maps.shape == (1, 64, 64)
             assert np.isfinite(maps).all()
-            assert float(maps.max()) == pytest.approx(1)
+            assert 0 <= float(maps.min()) <= float(maps.max()) <= 1
+            # A map of four places may have no positive one.
+            assert np.abs(e.raw[method][layer]).max() > 0
 
 
 @pytest.mark.parametrize("name", ["vgg_narrow", "mobilenetv3_narrow"])
