@@ -121,7 +121,7 @@ def windows(x: Any, window: tuple[int, int]) -> Any:
     return cut.reshape(b, h * w // (rows * columns), rows * columns, c)
 
 
-def joined(x: Float[Array, "b w n c"], window: tuple[int, int], size: tuple[int, int]) -> Float[Array, "b h w c"]:
+def joined(x: Float[Array, "b m n c"], window: tuple[int, int], size: tuple[int, int]) -> Float[Array, "b h w c"]:
     """Puts windows together again.
 
     Args:
