@@ -1,6 +1,6 @@
 """Maps of token models and convolutional networks against pytorch-grad-cam, in float64 and before any scaling.
 
-Shallow networks of each class are compared in every run; ``XRCAM_TEST_WHOLE=1`` compares whole networks as well.
+Some shallow networks are compared in every run, those of all classes and whole networks by ``XRCAM_TEST_WHOLE=1``.
 """
 
 import os
@@ -14,6 +14,8 @@ from tests import oracle
 from tests.models.shallow import CHANGES, shallow
 from xrcam_jax.checkpoints.convert import from_timm
 
+WHOLE = "XRCAM_TEST_WHOLE" in os.environ
+EVERY_RUN = ("vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "mobilenetv3_small_100")
 #: Our name to the library's.
 NAMES = {
     "grad_cam": "gradcam",
@@ -25,7 +27,11 @@ NAMES = {
 }
 #: For timm's modules in the shallow and in the whole network, our layers.
 LAYERS = {
-    "vit_tiny_patch16_224": ({"blocks.1": "layer4"}, {"blocks.5": "layer2", "blocks.10": "layer4"}),
+    # At the last, a norm, it has to be said which tokens are patches.
+    "vit_tiny_patch16_224": (
+        {"blocks.1": "layer4", "blocks.2.norm1": "blocks/2/norm1"},
+        {"blocks.5": "layer2", "blocks.10": "layer4", "blocks.11.norm1": "blocks/11/norm1"},
+    ),
     "swin_tiny_patch4_window7_224": ({"layers.1": "layer2", "layers.2": "layer3"}, {"layers.1": "layer2"}),
     "convnext_atto": ({"stages.1": "layer2", "stages.2": "layer3"},) * 2,
     "vgg16": (
@@ -40,8 +46,8 @@ LAYERS = {
 }
 
 
-def compare(model, images, wanted, layers):
-    e = xr.Explainer(model, tuple(NAMES), tuple(layers.values()))(images, wanted["target"])
+def compare(model, images, wanted, layers, tokens=None):
+    e = xr.Explainer(model, tuple(NAMES), tuple(layers.values()), tokens=tokens)(images, wanted["target"])
     for method, name in NAMES.items():
         for module, layer in layers.items():
             ours, raw = np.asarray(e.raw[method][layer]), wanted[f"{name}/{module}"]
@@ -53,19 +59,23 @@ def compare(model, images, wanted, layers):
     return e
 
 
+def tokens(name, side):
+    return xr.Tokens(grid=(side, side), prefix=1) if name.startswith("vit") else None
+
+
 @pytest.mark.usefixtures("float64", "mixed")
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", CHANGES if WHOLE else EVERY_RUN)
 def test_maps_of_shallow_networks_are_those_of_pytorch_grad_cam(name):
     with shallow(name) as model, np.load(oracle.DATA / f"shallow_{name}.npz") as wanted:
-        e = compare(model, oracle.images().astype(np.float64), wanted, LAYERS[name][0])
+        e = compare(model, oracle.images().astype(np.float64), wanted, LAYERS[name][0], tokens(name, 4))
         np.testing.assert_allclose(e.logits, wanted["logits_f64"], rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.skipif("XRCAM_TEST_WHOLE" not in os.environ, reason="whole networks take minutes: XRCAM_TEST_WHOLE=1")
+@pytest.mark.skipif(not WHOLE, reason="whole networks take minutes: XRCAM_TEST_WHOLE=1")
 @pytest.mark.usefixtures("float64", "mixed")
 @pytest.mark.parametrize("name", CHANGES)
 def test_maps_of_whole_networks_are_those_of_pytorch_grad_cam(name):
     images = oracle.images() if name == "vgg16" else oracle.model_images(name)
     model = from_timm(name, oracle.seeded_state(name), dtype=jnp.float64)
     with np.load(oracle.DATA / f"maps_{name}.npz") as wanted:
-        compare(model, images.astype(np.float64), wanted, LAYERS[name][1])
+        compare(model, images.astype(np.float64), wanted, LAYERS[name][1], tokens(name, 14))

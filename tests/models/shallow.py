@@ -33,8 +33,6 @@ CHANGES = {
         "pooled": 48,
     },
 }
-#: Those that the library has.
-NETWORKS = [name for name in CHANGES if name in SPECS]
 
 
 @contextmanager
