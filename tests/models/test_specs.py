@@ -1,8 +1,12 @@
 """The networks that there are, under timm's names and with timm's checkpoints."""
 
+import math
+
 import pytest
 
+from tests import oracle
 from xrcam_jax.models import list_models
+from xrcam_jax.models.parameter_counts import PARAMETERS
 from xrcam_jax.models.specs import SPECS, find_spec
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
@@ -68,3 +72,14 @@ def test_preprocessing_is_the_checkpoints():
     for name, spec in SPECS.items():
         if spec.hub is not None:
             assert spec.preprocessing == Preprocessing(**{"crop_pct": 0.875, **WANTS.get(name, {})}), name
+
+
+def test_parameters_are_counted_as_timms_tensors_are():
+    kept = [stem.rpartition("_nc") for stem in oracle.MANIFESTS if not stem.endswith("_nc2")]
+    for name, _, classes in kept:
+        if name in SPECS:
+            tensors = oracle.manifest(name, int(classes)).items()
+            buffers = ("running_mean", "running_var", "num_batches_tracked", "relative_position_index", "attn_mask")
+            count = sum(math.prod(shape) for key, shape in tensors if not key.endswith(buffers))
+            assert count == PARAMETERS[name], name
+    assert list(PARAMETERS) == list_models()
