@@ -302,3 +302,31 @@ def test_what_is_no_number_for_each_picture_is_refused_before_anything_is_compil
     explain = xr.Explainer(network, "gradient", explain=call.pop("explain", None))
     with pytest.raises(error, match=message):
         explain(X, **call)
+
+
+DENSE = {"mask": jnp.ones((2, 5, 6, 4)), "embedding": jnp.ones((2, 3))}
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (xr.targets.output(4, key="embedding"), "index 4 is none of the 3 that there are"),
+        (xr.targets.output(1, key="mask"), r"index 1 must have 3 numbers for an output \(2, 5, 6, 4\)"),
+        (xr.targets.contrast(0, -4, key="embedding"), "class -4 is none of the 3 that there are"),
+        (xr.targets.region(np.ones((1, 5, 6)), channel=9, key="mask"), "channel 9 is none of the 4 that there are"),
+        (xr.targets.region(np.ones((1, 5, 1)), channel=1, key="mask"), r"mask \(1, 5, 1\) must be \(b or 1, 5, 6\)"),
+        (xr.targets.region(np.ones((5, 6)), channel=1, key="mask"), r"mask \(5, 6\) must be \(b or 1, 5, 6\)"),
+        (xr.targets.similarity(np.ones(4), key="embedding"), r"embedding \(1, 4\) is not of the model's \(2, 3\)"),
+        (xr.targets.output(0, key="mark"), "unknown key 'mark'; did you mean 'mask'"),
+        (xr.targets.output(0), r"key \(\) leads to no array, but to dict"),
+        (lambda out: float(out["embedding"][0, 0]), "target fails for the model's output .*ConcretizationTypeError"),
+        (lambda out: None, "got NoneType None for the model's output"),
+    ],
+)
+def test_what_the_output_does_not_have_is_refused_and_not_taken_for_what_is_near(target, message):
+    def model(images):
+        return jax.tree.map(lambda a: a * images.mean(), DENSE)
+
+    with pytest.raises(ValueError, match=message) as raised:
+        xr.attribute(model, jnp.ones((2, 5, 6, 3)), "gradient", target=target)
+    assert "\n" not in str(raised.value)

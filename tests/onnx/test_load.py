@@ -321,3 +321,9 @@ def test_how_pictures_are_prepared(tmp_path):
     (folder / "config.json").write_text('{"pretrained_cfg": {"input_size": [3, 8, 8], "mean": [0, 0, 0]}}')
     with pytest.raises(ValueError, match=r"config.json: pictures of 3 x \(8, 8\), but the network takes 3 x \(6, 6\)"):
         xr.from_onnx(written(small(), folder))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float64"])
+def test_it_computes_in_single_precision_or_in_double_where_that_is_switched_on(dtype, tmp_path):
+    with pytest.raises(ValueError, match=f"dtype must be float32, or float64 with jax_enable_x64 .*, got {dtype}"):
+        xr.from_onnx(tmp_path / "net.onnx", dtype=dtype)

@@ -190,3 +190,13 @@ def test_the_page_lists_the_operators():
         assert re.findall(r"`(\w+)`", rows[subject]) == sorted(operators), subject
     assert re.findall(r"`(\w+)`", rows["other"]) == sorted(WITHOUT_FUNCTION)
     assert len(OPERATORS) == sum(map(len, SUBJECTS.values()))
+
+
+def test_corners_are_aligned_to_those_of_the_result_as_onnxruntime_does(tmp_path):
+    """ONNX's own reference aligns them to a length that is no whole number, and its last place is then no corner."""
+    made = node("Resize", "x s", mode="linear", coordinate_transformation_mode="align_corners")
+    made.input[:] = ["x", "", "s"]
+    x = drawn(1, 1, 4, 6)
+    found, _ = computed(proto([made], {"s": np.array([1, 1, 1.6, 1.4], np.float32)}, x=x.shape, opset=19), x, tmp_path)
+    assert found[0].shape == (1, 1, 6, 8)
+    np.testing.assert_allclose(found[0][..., [0, -1]][..., [0, -1], :], x[..., [0, -1]][..., [0, -1], :], rtol=1e-6)

@@ -332,7 +332,7 @@ def test_nothing_of_the_patient_is_in_any_output(tmp_path, capfd, monkeypatch):
         (folder / f"{name}.dcm").write_bytes(content.replace(old, new, 1))
     method = SimpleNamespace(family="activation", kind=SimpleNamespace(single_pass=True))
     monkeypatch.setattr(xr, "METHODS", {"xrelevance_cam": method}, raising=False)
-    monkeypatch.setattr(xr, "load_model", lambda *_: network(), raising=False)
+    monkeypatch.setattr(xr, "load_model", lambda *_, **__: network(), raising=False)
     monkeypatch.setattr(xr, "Explainer", PretendExplainer, raising=False)
     out = tmp_path / "out"
     options = ["--model", "resnet18", "--weights", "w.safetensors", "--out", str(out), "--layers", "layer4"]

@@ -77,7 +77,14 @@ class Asked:
     def value(self, output: PyTree, held: list[Array], rows: int) -> Float[Array, " b"]:
         """Returns what the target function says of an output."""
         target = self.target if callable(self.target) else jax.tree.unflatten(self.target, held)
-        value = target(output)
+        try:
+            value = target(output)
+        # A function of a user may fail in any way, and JAX's errors have many lines.
+        except Exception as error:
+            line = next(iter(str(error).splitlines()), "")
+            raise ValueError(
+                f"target fails for the model's output {described(output)}: {type(error).__name__}: {line}"
+            ) from error
         if getattr(value, "shape", None) != (rows,) or not jnp.issubdtype(value.dtype, jnp.floating):
             raise ValueError(
                 "target must return one floating-point number for each picture, of shape "
@@ -202,6 +209,6 @@ def described(tree: PyTree) -> str:
     def leaf(a: Any) -> str:
         return f"{a.dtype} of shape {a.shape}" if hasattr(a, "dtype") else f"{type(a).__name__} {a!r}"
 
-    if jax.tree_util.all_leaves([tree]):
+    if jax.tree_util.all_leaves([tree]) or not jax.tree.leaves(tree):
         return leaf(tree)
     return ", ".join(f"{jax.tree_util.keystr(path)}: {leaf(a)}" for path, a in jax.tree.leaves_with_path(tree))

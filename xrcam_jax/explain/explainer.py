@@ -109,7 +109,10 @@ class Explainer:
             raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
         self.relu, self.check_finite = relu, check_finite
         self.chunk_size, self.progress, self.random_seed = chunk_size, progress, random_seed
-        self.target, self.explained = target, (explain,) if isinstance(explain, str) else explain and tuple(explain)
+        self.target, self.explained = (
+            target,
+            (explain,) if isinstance(explain, str) else explain and tuple(map(str, explain)),
+        )
         self.tokens = tokens
         self._function, self.parameters = as_function(model)
         self._mesh = None if devices is None else data_mesh(devices)
@@ -239,7 +242,13 @@ class Explainer:
     def _checked(self, images: Inputs) -> PyTree:
         if is_tree(images):
             return checked_inputs(images, finite=self.check_finite)
-        images = images if isinstance(images, (jax.Array, np.ndarray)) else np.asarray(images)
+        if not isinstance(images, (jax.Array, np.ndarray)):
+            try:
+                images = np.asarray(images)
+            except ValueError as error:
+                raise ValueError(
+                    f"images must be one array; several inputs are a tuple or a dictionary: {error}"
+                ) from error
         if is_ids(images) and images.ndim == 2 and images.size:
             return images
         if images.ndim < 3 or not jnp.issubdtype(images.dtype, jnp.floating) or 0 in images.shape:

@@ -170,7 +170,7 @@ def views_of(
             return {INPUT: View(function, inputs, parameters)}
     named = {_name(path): jnp.asarray(a) for path, a in jax.tree.leaves_with_path(inputs)}
     chosen = _chosen(named, explain) if is_tree(inputs) else (INPUT,)
-    batch = _batch(named, chosen[0])
+    batch = _batch(named, chosen)
     static, held = _split(target)
 
     def view(changed: str) -> View:
@@ -201,11 +201,12 @@ def _chosen(named: Mapping[str, Array], explain: Sequence[str] | None) -> tuple[
     return chosen
 
 
-def _batch(named: Mapping[str, Array], first: str) -> int:
-    """Returns how many rows the inputs have."""
+def _batch(named: Mapping[str, Array], chosen: Sequence[str]) -> int:
+    """Returns how many rows the inputs have; one that is not explained may have one for all pictures."""
+    first = chosen[0]
     batch = len(named[first])
     for name, a in named.items():
-        if a.ndim and len(a) not in (1, batch):
+        if a.ndim and len(a) != batch and (len(a) != 1 or name in chosen):
             raise ValueError(f"inputs must have a row for each picture, as {first} has {batch}; {name} has {len(a)}")
     return batch
 

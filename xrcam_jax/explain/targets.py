@@ -4,7 +4,7 @@ Any function will do as ``target=``; these are for what is asked most. Two that 
 nothing is compiled again, and the arrays that they hold are arguments of the compiled program.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -13,14 +13,27 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree, Shaped
 
+from xrcam_jax.errors import unknown
+
 #: Where in a tree of outputs the array is: a key, keys one inside another, or () for an output that is an array.
 Key = Hashable | tuple[Hashable, ...]
 
 
 def _at(output: PyTree, key: Key) -> Array:
+    """Returns the array at a key, or says what there is."""
     for each in key if isinstance(key, tuple) else (key,):
+        if isinstance(output, Mapping) and each not in output:
+            raise unknown("key", str(each), list(map(str, output)))
         output = output[each]
+    if not hasattr(output, "shape"):
+        raise ValueError(f"key {key!r} leads to no array, but to {type(output).__name__}; name it by key=")
     return output
+
+
+def _check_index(index: int, count: int, what: str) -> None:
+    """Refuses what JAX would take for the nearest number that there is."""
+    if not -count <= index < count:
+        raise ValueError(f"{what} {index} is none of the {count} that there are, 0 to {count - 1}")
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,12 @@ class _Output:
 
     def __call__(self, output: PyTree) -> Float[Array, " b"]:
         index = self.index if isinstance(self.index, tuple) else (self.index,)
-        return _at(output, self.key)[(slice(None), *index)]
+        found = _at(output, self.key)
+        if len(index) != found.ndim - 1:
+            raise ValueError(f"index {self.index} must have {found.ndim - 1} numbers for an output {found.shape}")
+        for each, count in zip(index, found.shape[1:], strict=True):
+            _check_index(each, count, "index")
+        return found[(slice(None), *index)]
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,8 @@ class _Contrast:
 
     def __call__(self, output: PyTree) -> Float[Array, " b"]:
         logits = _at(output, self.key)
+        for each in (self.a, self.b):
+            _check_index(each, logits.shape[1], "class")
         return logits[:, self.a] - logits[:, self.b]
 
 
@@ -50,6 +70,8 @@ class _Similarity:
 
     def __call__(self, embedding: Float[Array | np.ndarray, "..."], output: PyTree) -> Float[Array, " b"]:
         found = _at(output, self.key)
+        if embedding.ndim != 2 or embedding.shape[1] != found.shape[-1]:
+            raise ValueError(f"embedding {embedding.shape} is not of the model's {found.shape}")
         length = jnp.linalg.norm(found, axis=1, keepdims=True)
         # The model's side is divided as a vector, so that its length is a norm to the rules.
         return (found / length * _unit(embedding).astype(found.dtype)).sum(1)
@@ -62,7 +84,11 @@ class _Region:
 
     def __call__(self, mask: Shaped[Array | np.ndarray, "..."], output: PyTree) -> Float[Array, " b"]:
         found = _at(output, self.key)
-        found = found if self.channel is None else found[..., self.channel]
+        if self.channel is not None:
+            _check_index(self.channel, found.shape[-1], "channel")
+            found = found[..., self.channel]
+        if mask.ndim != found.ndim or mask.shape[1:] != found.shape[1:]:
+            raise ValueError(f"mask {mask.shape} must be (b or 1, {', '.join(map(str, found.shape[1:]))})")
         return (found * mask.astype(found.dtype)).sum(tuple(range(1, found.ndim)))
 
 
@@ -115,7 +141,7 @@ def similarity(embedding: Float[ArrayLike, "..."], *, key: Key = ()) -> Callable
     """Asks why an embedding is like another one: for the cosine of the angle between them.
 
     Args:
-      embedding: the other one, of shape (b, k), or (1, k) for all pictures.
+      embedding: the other one, of shape (b, k), or (1, k) or (k,) for all pictures.
       key: where the model's own is, of shape (b, k), see :func:`output`.
 
     Returns:
@@ -128,7 +154,8 @@ def similarity(embedding: Float[ArrayLike, "..."], *, key: Key = ()) -> Callable
       >>> [round(float(v), 3) for v in alike(jnp.array([[3.0, 4.0]]))]
       [0.6]
     """
-    return Partial(_Similarity(key), embedding)
+    # A single vector must not be taken for a row of each picture.
+    return Partial(_Similarity(key), jnp.atleast_2d(embedding))
 
 
 def region(

@@ -26,6 +26,7 @@ def check_nodes(path: Path, graph: Graph) -> None:
       ValueError: naming the node.
 
     Example:
+      >>> from xrcam_jax.onnx.graph import Graph, Node
       >>> check_nodes(Path("net.onnx"), Graph((Node("r1", "RoiAlign", "", 16, (), ("y",), {}, "r1"),), (), ("y",), {}))
       Traceback (most recent call last):
       ...
@@ -124,7 +125,7 @@ def check_inputs(
         if shape is None or not all(isinstance(n, int) for n in shape):
             raise ValueError(
                 f"{path}: {described} has lengths that are open, and not only the batch's; say what they are, with "
-                "the batch first as in the file: input_shape=(1, 3, 224, 224)"
+                "the batch first as in the file: input_shape=(1, 3, 224, 224), on the command line --input-size 224,224"
             )
         known = tuple(n for n in shape if isinstance(n, int))
         if not described.takes(known) or math.prod(known) < 1:

@@ -104,6 +104,7 @@ def from_onnx(
       FileNotFoundError: there is no such file, or one with its arrays is missing.
       ValueError: naming the node, input or value that cannot be honoured, or the file where it is none. A damaged one
         is a ``DamagedError``.
+      TypeError: ``path`` is no name.
       ImportError: the package onnx is not installed.
 
     Example:
@@ -121,6 +122,10 @@ def from_onnx(
       >>> model(jnp.ones((1, 2, 2, 3))).tolist()
       [[[[111.0, 111.0], [111.0, 111.0]]]]
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be the name of an ONNX file, got {type(path).__name__}")
+    if jnp.dtype(dtype) not in (jnp.float32, jnp.float64) or jax.dtypes.canonicalize_dtype(dtype) != jnp.dtype(dtype):
+        raise ValueError(f"dtype must be float32, or float64 with jax_enable_x64 switched on, got {jnp.dtype(dtype)}")
     path = Path(path).expanduser()
     proto = read_model(path)
     opsets = {"" if each.domain in OWN_DOMAINS else each.domain: each.version for each in proto.opset_import}

@@ -15,9 +15,10 @@ _BEFORE_11 = "asymmetric"
 
 def _places(mode: str, count: int, n: int, scale: float) -> np.ndarray:
     """Returns where each of ``count`` places of the result lies among the ``n`` of the input."""
-    i, length = np.arange(count, dtype=np.float64), scale * n
+    i = np.arange(count, dtype=np.float64)
     if mode == "align_corners":
-        return i * 0 if length == 1 else i * (n - 1) / (length - 1)
+        # As onnxruntime does: the corners are those of the result, which has a whole number of places.
+        return i * 0 if count == 1 else i * (n - 1) / (count - 1)
     if mode == "asymmetric":
         return i / scale
     if mode == "tf_half_pixel_for_nn":
@@ -27,7 +28,7 @@ def _places(mode: str, count: int, n: int, scale: float) -> np.ndarray:
     if mode in ("half_pixel", "pytorch_half_pixel"):
         return (i + 0.5) / scale - 0.5
     if mode == "half_pixel_symmetric":
-        return n / 2 * (1 - count / length) + (i + 0.5) / scale - 0.5
+        return n / 2 * (1 - count / (scale * n)) + (i + 0.5) / scale - 0.5
     raise ValueError(f"coordinate_transformation_mode is {mode!r}, which is not supported")
 
 

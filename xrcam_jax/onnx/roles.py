@@ -15,6 +15,7 @@ def how_names(graph: Graph) -> frozenset[str]:
       The names.
 
     Example:
+      >>> from xrcam_jax.onnx.graph import Graph, Node
       >>> nodes = (
       ...     Node("c", "Concat", "", 13, ("one", "n"), ("scales",), {}, "c"),
       ...     Node("u", "Upsample", "", 9, ("x", "scales"), ("y",), {}, "u"),
@@ -39,6 +40,7 @@ def kernels(graph: Graph) -> dict[str, tuple[int, ...]]:
       The orders, of arrays that are nothing but kernels.
 
     Example:
+      >>> from xrcam_jax.onnx.graph import Graph, Node
       >>> import numpy as np
       >>> conv = Node("c", "Conv", "", 13, ("x", "w"), ("y",), {}, "c")
       >>> kernels(Graph((conv,), (), ("y",), {"w": np.ones((5, 3, 1, 1))}))
@@ -65,6 +67,7 @@ def picture_names(graph: Graph) -> frozenset[str]:
       The names.
 
     Example:
+      >>> from xrcam_jax.onnx.graph import Graph, Node
       >>> nodes = (
       ...     Node("r", "Relu", "", 13, ("x",), ("a",), {}, "r"),
       ...     Node("c", "Conv", "", 13, ("a", "w"), ("y",), {}, "c"),
@@ -125,8 +128,8 @@ def depending(graph: Graph) -> frozenset[str]:
       The names.
 
     Example:
+      >>> from xrcam_jax.onnx.graph import Graph, Input, Node
       >>> import numpy as np
-      >>> from xrcam_jax.onnx.graph import Input
       >>> nodes = [Node(y, op, "", 13, (x,), (y,), {}, y) for y, op, x in (("a", "Relu", "x"), ("s", "Shape", "a"))]
       >>> sorted(depending(Graph(tuple(nodes), (Input("x", None, np.dtype("float32")),), ("a", "s"), {})))
       ['a', 'x']
