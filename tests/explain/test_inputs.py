@@ -155,3 +155,15 @@ def test_inputs_that_cannot_be_explained_are_named(given, made, message):
     network = reader if given is IDS else model
     with pytest.raises(ValueError, match=message):
         xr.Explainer(network, **{"methods": "gradient", **made})(given)
+
+
+@pytest.mark.parametrize("baseline", [0.5, -3])
+def test_a_baseline_of_token_ids_is_an_id(baseline):
+    options = {"integrated_gradients": {"baseline": baseline}}
+    with pytest.raises(ValueError, match=f"baseline must be a token id or ids, .*; got {baseline}"):
+        xr.Explainer(reader, "integrated_gradients", "embedding", options=options)(IDS)
+
+
+def test_an_explained_input_has_a_row_for_each_picture():
+    with pytest.raises(ValueError, match=r"inputs must have a row for each picture, as input\.a has 2; input\.b has 1"):
+        explainer(lambda inputs: inputs[0], ("gradient",))({"a": jnp.ones((2, 4, 4, 3)), "b": jnp.ones((1, 4, 3))})

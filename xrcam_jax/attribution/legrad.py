@@ -10,14 +10,12 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.asked import explained_flags
 from xrcam_jax.attribution.case import Case, Function
-from xrcam_jax.attribution.rollout import check_weights, places_of
+from xrcam_jax.attribution.rollout import check_weights, places_of, with_attention
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.attribution.targets import over_targets
 from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.lrp import seeds
-from xrcam_jax.lrp.attention import find_attention
 from xrcam_jax.lrp.blocks import tap_blocks
-from xrcam_jax.lrp.program import trace
 from xrcam_jax.runtime.compiling import compiled
 
 
@@ -68,13 +66,8 @@ def _legrad(
     function: Function,
     tokens: Tokens | None,
 ) -> Float[Array, "b t *grid"]:
-    closed, _ = trace(jax.jit(function), images, parameters)
-    values = jax.tree.leaves((images, parameters))
-    explained = explained_flags(images, parameters)
-    found = find_attention(closed, explained, len(images))
-    if not found:
-        raise NotImplementedError("the method legrad needs attention weights, and none were found outside of loops")
-    blocks = tap_blocks(closed, explained, found, values)
+    closed, found = with_attention("legrad", function, images, parameters)
+    blocks = tap_blocks(closed, explained_flags(images, parameters), found, jax.tree.leaves((images, parameters)))
 
     def find(target: Int[Array, " b"]) -> Float[Array, "b *grid"]:
         arriving = []

@@ -9,6 +9,7 @@ from math import isqrt
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.asked import explained_flags
@@ -17,7 +18,7 @@ from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.attribution.targets import over_targets
 from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.lrp import seeds
-from xrcam_jax.lrp.attention import find_attention, tap_attention
+from xrcam_jax.lrp.attention import Weights, find_attention, tap_attention
 from xrcam_jax.lrp.program import trace
 from xrcam_jax.runtime.compiling import compiled
 
@@ -70,14 +71,9 @@ def _chefer(
     function: Function,
     tokens: Tokens | None,
 ) -> Float[Array, "b t *grid"]:
-    closed, _ = trace(jax.jit(function), images, parameters)
-    values = jax.tree.leaves((images, parameters))
-    found = find_attention(closed, explained_flags(images, parameters), len(images))
-    if not found:
-        raise NotImplementedError("the method chefer needs attention weights, and none were found outside of loops")
-    (logits,), weights, pullback = tap_attention(closed, found, values)
+    closed, found = with_attention("chefer", function, images, parameters)
+    (logits,), weights, pullback = tap_attention(closed, found, jax.tree.leaves((images, parameters)))
     check_weights(weights)
-
     n = weights[0].shape[-1]
     places = places_of(n, images.shape[1:-1], tokens)
 
@@ -90,6 +86,35 @@ def _chefer(
         return _on_grid(rollout, *places)
 
     return over_targets(find, targets, axis=1)
+
+
+def with_attention(
+    method: str, function: Function, images: Float[Array, "b *space c"], parameters: PyTree
+) -> tuple[ClosedJaxpr, tuple[Weights, ...]]:
+    """Returns a traced model, and where its attention weights are.
+
+    Args:
+      method: what needs them.
+      function: the model.
+      images: preprocessed.
+      parameters: of the model.
+
+    Raises:
+      NotImplementedError: there are none outside of loops, or they are of windows.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.rollout import with_attention
+      >>> attend = lambda x, parameters: jax.nn.softmax(jnp.einsum("bqd,bkd->bqk", x, x)) @ x
+      >>> [found.axes for found in with_attention("chefer", attend, jnp.ones((2, 3, 4)), ())[1]]
+      [(0, 1, 2)]
+    """
+    closed, _ = trace(jax.jit(function), images, parameters)
+    found = find_attention(closed, explained_flags(images, parameters), len(images))
+    if not found:
+        raise NotImplementedError(f"the method {method} needs attention weights, and none were found outside of loops")
+    return closed, found
 
 
 def check_weights(weights: Sequence[Array]) -> None:

@@ -118,8 +118,7 @@ def writes_video(out: Path) -> bool:
 
 def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> Job:
     model = _load(options)
-    outputs = model.num_classes if isinstance(model, OnnxModel) else model.num_outputs
-    _check_classes(options, outputs, labels)
+    _check_classes(options, model.num_outputs, labels)
     config, automatic = model.preprocessing, options.batch_size == "auto"
     devices = jax.local_devices()[: None if automatic else options.batch_size]
     explain = _explainer(model, options, devices)
@@ -231,10 +230,8 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
             warnings.filterwarnings("ignore", message="the model has no marked layers")
             e = job.explain(images, targets)
         found = {method: maps(e, method) for method in options.method}
-        order, arrays = (
-            {m: _as_asked(options.layers or [], each) for m, each in found.items()},
-            (e.logits, e.targets, found),
-        )
+        order = {method: _as_asked(options.layers or [], each) for method, each in found.items()}
+        arrays = e.logits, e.targets, found
         if not job.pace.first:
             jax.block_until_ready(arrays)
             job.pace.explained_first(len(batch))

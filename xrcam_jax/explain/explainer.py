@@ -109,11 +109,8 @@ class Explainer:
             raise ValueError(f"chunk_size must be at least 1; got {chunk_size}")
         self.relu, self.check_finite = relu, check_finite
         self.chunk_size, self.progress, self.random_seed = chunk_size, progress, random_seed
-        self.target, self.explained = (
-            target,
-            (explain,) if isinstance(explain, str) else explain and tuple(map(str, explain)),
-        )
-        self.tokens = tokens
+        self.target, self.tokens = target, tokens
+        self.explained = (explain,) if isinstance(explain, str) else explain and tuple(map(str, explain))
         self._function, self.parameters = as_function(model)
         self._mesh = None if devices is None else data_mesh(devices)
         if self._mesh is not None:

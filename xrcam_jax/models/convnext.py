@@ -19,7 +19,7 @@ from xrcam_jax.marks import mark
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.convnext_specs import ConvNextSpec
 from xrcam_jax.models.layers import scoped
-from xrcam_jax.models.specs import find_spec
+from xrcam_jax.models.specs import find_spec_of
 from xrcam_jax.models.token_layers import BiasedConv, LayerNorm, Mlp, dense
 from xrcam_jax.models.variant import PLAIN, Variant, pool, stage_strides
 
@@ -106,9 +106,7 @@ class ConvNext(Classifier):
         rngs: nnx.Rngs,
     ):
         super().__init__(name, num_classes=num_classes, variant=variant, dtype=dtype)
-        spec = find_spec(name)
-        if not isinstance(spec, ConvNextSpec):
-            raise ValueError(f"{name} is not a ConvNeXt")
+        spec = find_spec_of(name, ConvNextSpec)
         stored: dict[str, Any] = {"param_dtype": self.param_dtype, "rngs": rngs}
         options = {
             "dtype": self.dtype,

@@ -19,7 +19,7 @@ from xrcam_jax.marks import mark
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.densenet_specs import DenseSpec
 from xrcam_jax.models.layers import BatchNorm, Conv, batch_norm, scoped
-from xrcam_jax.models.specs import find_spec
+from xrcam_jax.models.specs import find_spec_of
 from xrcam_jax.models.variant import ACTIVATIONS, PLAIN, Variant, pool
 from xrcam_jax.ops.max_pool import max_pool
 
@@ -123,9 +123,7 @@ class DenseNet(Classifier):
         rngs: nnx.Rngs,
     ):
         super().__init__(name, num_classes=num_classes, variant=variant, dtype=dtype)
-        spec = find_spec(name)
-        if not isinstance(spec, DenseSpec):
-            raise ValueError(f"{name} is not a DenseNet")
+        spec = find_spec_of(name, DenseSpec)
         self.act = variant.act_layer or "relu"
         options = {"dtype": self.param_dtype, "rngs": rngs}
         features = 2 * spec.growth

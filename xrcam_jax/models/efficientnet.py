@@ -20,7 +20,7 @@ from xrcam_jax.marks import mark
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.layers import Conv, batch_norm, scoped
 from xrcam_jax.models.mobile_specs import GateSpec, MobileSpec
-from xrcam_jax.models.specs import find_spec
+from xrcam_jax.models.specs import find_spec_of
 from xrcam_jax.models.squeeze_excite import SqueezeExcite
 from xrcam_jax.models.variant import ACTIVATIONS, PLAIN, Variant, pool, stage_strides
 from xrcam_jax.models.widths import multiple
@@ -137,9 +137,7 @@ class EfficientNet(Classifier):
         rngs: nnx.Rngs,
     ):
         super().__init__(name, num_classes=num_classes, variant=variant, dtype=dtype)
-        spec = find_spec(name)
-        if not isinstance(spec, MobileSpec):
-            raise ValueError(f"{name} is not an EfficientNet")
+        spec = find_spec_of(name, MobileSpec)
         act = variant.act_layer or spec.act
         options: dict[str, Any] = {"tensorflow": spec.tensorflow, "dtype": self.param_dtype, "rngs": rngs}
         self.stem = Unit(variant.in_channels, spec.stem, 3, stride=2, act=act, **options)

@@ -20,7 +20,7 @@ from xrcam_jax.marks import mark
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.layers import ConvNorm, scoped
 from xrcam_jax.models.selective_kernel import SelectiveKernel
-from xrcam_jax.models.specs import Spec, find_spec
+from xrcam_jax.models.specs import Spec, find_spec_of
 from xrcam_jax.models.variant import ACTIVATIONS, PLAIN, Variant, pool, stage_strides
 from xrcam_jax.ops.materialised import materialised
 from xrcam_jax.ops.max_pool import max_pool
@@ -103,9 +103,7 @@ class ResNet(Classifier):
         rngs: nnx.Rngs,
     ):
         super().__init__(name, num_classes=num_classes, variant=variant, dtype=dtype)
-        spec = find_spec(name)
-        if not isinstance(spec, Spec):
-            raise ValueError(f"{name} is not a ResNet")
+        spec = find_spec_of(name, Spec)
         options: dict[str, Any] = {"act": variant.act_layer or "relu", "dtype": self.param_dtype, "rngs": rngs}
         self.conv1 = ConvNorm(variant.in_channels, spec.planes, 7, stride=2, **options)
         features = spec.planes

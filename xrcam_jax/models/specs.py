@@ -1,7 +1,7 @@
 """The numbers that tell one network from another, under timm's names."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from xrcam_jax.errors import unknown
 from xrcam_jax.models.convnext_specs import CONVNEXTS
@@ -165,3 +165,29 @@ def find_spec(name: str) -> NetworkSpec:
     if name not in SPECS:
         raise unknown("model", name, list_models())
     return SPECS[name]
+
+
+_Family = TypeVar("_Family")
+
+
+def find_spec_of(name: str, family: type[_Family]) -> _Family:
+    """Finds the spec of a network of one family.
+
+    Args:
+      name: one of :func:`list_models`.
+      family: the kind of its spec.
+
+    Returns:
+      The spec.
+
+    Raises:
+      ValueError: no network is called so, or it is of another family.
+
+    Example:
+      >>> find_spec_of("resnet50", Spec).depths
+      (3, 4, 6, 3)
+    """
+    spec = find_spec(name)
+    if not isinstance(spec, family):
+        raise ValueError(f"{name} is described by a {type(spec).__name__}, and a {family.__name__} is needed")
+    return spec

@@ -20,11 +20,10 @@ from jaxtyping import Array, Float, Int
 from xrcam_jax.marks import mark
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.layers import scoped
-from xrcam_jax.models.specs import find_spec
+from xrcam_jax.models.specs import find_spec_of
 from xrcam_jax.models.swin_specs import SwinSpec
-from xrcam_jax.models.token_layers import LayerNorm, Mlp, dense, drawn
+from xrcam_jax.models.token_layers import LayerNorm, Mlp, PatchEmbed, dense, drawn
 from xrcam_jax.models.variant import PLAIN, Variant, pool
-from xrcam_jax.models.vision_transformer import PatchEmbed
 
 #: What is added to the scores of two tokens that shifting has put beside each other.
 APART = -100.0
@@ -246,9 +245,7 @@ class SwinTransformer(Classifier):
         rngs: nnx.Rngs,
     ):
         super().__init__(name, num_classes=num_classes, variant=variant, dtype=dtype)
-        spec = find_spec(name)
-        if not isinstance(spec, SwinSpec):
-            raise ValueError(f"{name} is not a Swin transformer")
+        spec = find_spec_of(name, SwinSpec)
         stored: dict[str, Any] = {"param_dtype": self.param_dtype, "rngs": rngs}
         options = {"dtype": self.dtype, **stored}
         self.patch_embed = PatchEmbed(variant.in_channels, spec.width, spec.patch, norm=True, **stored)

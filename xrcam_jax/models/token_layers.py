@@ -147,6 +147,29 @@ class BiasedConv(nnx.Module):
         return z + bias
 
 
+class PatchEmbed(nnx.Module):
+    """Makes a token of each patch of a picture.
+
+    Args:
+      channels: of a picture.
+      features: channels of a token.
+      patch: height and width of a patch in pixels.
+      norm: whether tokens are normalised.
+      param_dtype: dtype of the parameters.
+      rngs: random streams for the parameters.
+    """
+
+    def __init__(
+        self, channels: int, features: int, patch: int, *, norm: bool = False, param_dtype: DTypeLike, rngs: nnx.Rngs
+    ):
+        self.proj = BiasedConv(channels, features, patch, stride=patch, param_dtype=param_dtype, rngs=rngs)
+        self.norm = LayerNorm(features, epsilon=1e-5, param_dtype=param_dtype, rngs=rngs) if norm else None
+
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q c"]:
+        y = scoped("proj", self.proj, x)
+        return y if self.norm is None else scoped("norm", self.norm, y)
+
+
 class LayerScale(nnx.Module):
     """Multiplies each channel by a factor of its own.
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from xrcam_jax.marks import mark
 from xrcam_jax.models.classifier import Classifier
 from xrcam_jax.models.layers import Conv, batch_norm, scoped
-from xrcam_jax.models.specs import find_spec
+from xrcam_jax.models.specs import find_spec_of
 from xrcam_jax.models.variant import PLAIN, Variant, pool
 from xrcam_jax.models.vgg_specs import VggSpec
 from xrcam_jax.ops.max_pool import max_pool
@@ -48,9 +48,7 @@ class Vgg(Classifier):
         rngs: nnx.Rngs,
     ):
         super().__init__(name, num_classes=num_classes, variant=variant, dtype=dtype)
-        spec = find_spec(name)
-        if not isinstance(spec, VggSpec):
-            raise ValueError(f"{name} is not a VGG")
+        spec = find_spec_of(name, VggSpec)
         options = {"dtype": self.param_dtype, "rngs": rngs}
         self.features, features, ends = nnx.List(), variant.in_channels, []
         for depth, planes in zip(spec.depths, spec.planes, strict=True):

@@ -22,8 +22,8 @@ from jaxtyping import Array, Float
 from xrcam_jax.marks import mark_tokens
 from xrcam_jax.models.classifier import Classifier, Unclassified
 from xrcam_jax.models.layers import scoped
-from xrcam_jax.models.specs import find_spec
-from xrcam_jax.models.token_layers import BiasedConv, LayerNorm, LayerScale, Mlp, dense, drawn
+from xrcam_jax.models.specs import find_spec_of
+from xrcam_jax.models.token_layers import LayerNorm, LayerScale, Mlp, PatchEmbed, dense, drawn
 from xrcam_jax.models.variant import PLAIN, Variant, pool
 from xrcam_jax.models.vit_specs import VitSpec
 
@@ -75,30 +75,6 @@ class Block(nnx.Module):
         return x
 
 
-class PatchEmbed(nnx.Module):
-    """Makes a token of each patch of a picture.
-
-    Args:
-      channels: of a picture.
-      features: channels of a token.
-      patch: height and width of a patch in pixels.
-      norm: whether tokens are normalised.
-      param_dtype: dtype of the parameters.
-      rngs: random streams for the parameters.
-    """
-
-    def __init__(
-        self, channels: int, features: int, patch: int, *, norm: bool = False, param_dtype: DTypeLike, rngs: nnx.Rngs
-    ):
-        options: dict[str, Any] = {"param_dtype": param_dtype, "rngs": rngs}
-        self.proj = BiasedConv(channels, features, patch, stride=patch, **options)
-        self.norm = LayerNorm(features, epsilon=1e-5, **options) if norm else None
-
-    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b p q c"]:
-        y = scoped("proj", self.proj, x)
-        return y if self.norm is None else scoped("norm", self.norm, y)
-
-
 class VisionTransformer(Classifier):
     """Maps pictures of one size to class logits through tokens that attend to each other.
 
@@ -118,9 +94,7 @@ class VisionTransformer(Classifier):
         rngs: nnx.Rngs,
     ):
         super().__init__(name, num_classes=num_classes, variant=variant, dtype=dtype)
-        spec = find_spec(name)
-        if not isinstance(spec, VitSpec):
-            raise ValueError(f"{name} is not a vision transformer")
+        spec = find_spec_of(name, VitSpec)
         self.img_size = variant.img_size or spec.preprocessing.input_size
         self.preprocessing = replace(self.preprocessing, input_size=self.img_size)
         self.grid = grid_of(spec, self.img_size)

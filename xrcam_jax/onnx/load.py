@@ -70,6 +70,11 @@ class OnnxModel(Adapted):
             raise ValueError(f"the graph has no output (b, n) of logits but {listed}")
         return shapes[0][1]
 
+    @property
+    def num_outputs(self) -> int:
+        """Returns the number of logits, as that of other networks is called."""
+        return self.num_classes
+
 
 def from_onnx(
     path: str | os.PathLike[str],
