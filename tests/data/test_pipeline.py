@@ -237,7 +237,7 @@ def test_equally_common_sizes_are_settled_by_the_largest(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "No such file.*manifest.csv lists it"),
+        (None, "no such file.*manifest.csv lists it"),
         (b"", "expected a PNG picture, found 0 bytes"),
         (b"no picture", "expected a PNG picture, found 10 bytes"),
         ("half", "expected a PNG picture, found"),

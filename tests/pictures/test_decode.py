@@ -1,6 +1,7 @@
 """Whatever a file holds, RGB comes out; what is damaged is named."""
 
 import io
+import os
 import sys
 
 import numpy as np
@@ -94,8 +95,11 @@ def test_grey_pictures_come_back_exactly(tmp_path):
     (tmp_path / "b.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"b\.png: expected a PNG picture, found 10 bytes that are none"):
         read_grey(tmp_path / "b.png")
-    with pytest.raises(ValueError, match=r"gone\.png: No such file or directory"):
+    with pytest.raises(ValueError, match=r"gone\.png: no such file"):
         read_grey(tmp_path / "gone.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match=r"pipe\.png: not a file"):
+        read_grey(tmp_path / "pipe.png")
 
 
 def encoded(kind, **options):

@@ -67,6 +67,7 @@ def read_grey(path: PathLike) -> Grey:
       ...     read_grey(f"{folder}/grey.png").tolist()
       [[7, 7]]
     """
+    check_file(Path(path))
     try:
         content = np.frombuffer(Path(path).read_bytes(), np.uint8)
     except OSError as error:
