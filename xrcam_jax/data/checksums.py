@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from xrcam_jax.data.manifest import MANIFEST, Frame
+from xrcam_jax.pictures.signatures import content_of
 
 
 def checksum_of_frames(folder: str | os.PathLike[str], frames: Sequence[Frame]) -> str:
@@ -30,13 +31,13 @@ def checksum_of_frames(folder: str | os.PathLike[str], frames: Sequence[Frame]) 
       >>> checksum_of_frames("nowhere", [Frame("a.png", "sick", "p1", "sick/p1/clip.avi", 0, Crop(0, 0, 8, 8, 8))])
       Traceback (most recent call last):
       ...
-      ValueError: nowhere/a.png: No such file or directory; manifest.csv lists it
+      ValueError: nowhere/a.png: no such file; manifest.csv lists it
     """
     digest = hashlib.sha256(json.dumps([asdict(frame) for frame in frames]).encode())
     for frame in frames:
         path = Path(folder) / frame.file
         try:
-            digest.update(path.read_bytes())
-        except OSError as error:
-            raise ValueError(f"{path}: {error.strerror}; {MANIFEST} lists it") from None
+            digest.update(content_of(path))
+        except ValueError as error:
+            raise ValueError(f"{error}; {MANIFEST} lists it") from None
     return digest.hexdigest()[:16]

@@ -109,6 +109,33 @@ def check_file(path: Path) -> None:
         raise ValueError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
 
 
+def content_of(path: Path) -> bytes:
+    """Reads a file whole, and never waits for a pipe.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      Its bytes.
+
+    Raises:
+      ValueError: naming what cannot be read, or is no file.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.pictures.signatures import content_of
+      >>> content_of(Path("missing"))
+      Traceback (most recent call last):
+      ...
+      ValueError: missing: no such file
+    """
+    check_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+
+
 def is_dicom(path: Path) -> bool:
     """Tells whether a file is a picture in DICOM, whatever its name.
 
