@@ -53,7 +53,8 @@ def test_all_that_is_written(tmp_path, cohort):
     out = tmp_path / "out"
     prepared = prepare(cohort, out)
     assert [frame.number for frame in prepared.frames] == [0, 2, 4] * 6
-    assert set(contents(out)) == {f.file for f in prepared.frames} | {"manifest.csv", "split.csv", "statistics.json"}
+    files = {"manifest.csv", "recordings.csv", "split.csv", "statistics.json"}
+    assert set(contents(out)) == {f.file for f in prepared.frames} | files
     assert prepared.frames[6].file == "frames/lung/p3/lung_p3_ä b,c_000000.png"
     assert prepared.frames[-1].file == "frames/oral/q3/oral_q3_seq.1_000004.png"
     assert prepared.frames[-1].video == "oral/q3/seq.1"
@@ -290,7 +291,7 @@ def test_same_stem_in_one_patient(tmp_path):
         write_video(folder / place, textured(3, seed), "mp4v" if place.endswith("mp4") else "MJPG")
     prepared = prepare(folder, tmp_path / "out", every=1)
     assert len({frame.file.rpartition("/")[2] for frame in prepared.frames}) == 15
-    assert len(contents(tmp_path / "out")) == 15 + 3
+    assert len(contents(tmp_path / "out")) == 15 + 4
 
 
 def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):

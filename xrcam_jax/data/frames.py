@@ -6,7 +6,6 @@ stopped, and only what has changed is done again.
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -16,13 +15,13 @@ from typing import Any
 
 import cv2
 
+from xrcam_jax.data.counts import Counts, statistics_of, write_counts
 from xrcam_jax.data.manifest import (
     MANIFEST,
     PARTS,
     SPLIT,
     Frame,
     Prepared,
-    Statistics,
     read_prepared,
     write_manifest,
     write_split,
@@ -60,6 +59,7 @@ class Extracted:
       squares: sum of their squares.
       content: digest of all pixels kept.
       digests: of the picture files, one for each of ``numbers``.
+      length: how many frames the recording has.
     """
 
     label: str
@@ -74,6 +74,22 @@ class Extracted:
     squares: int
     content: str
     digests: list[str] = field(default_factory=list)
+    length: int = 0
+
+    def counts(self) -> Counts:
+        """Returns its line of ``recordings.csv``."""
+        kept = len(self.numbers)
+        return Counts(
+            video=self.video,
+            label=self.label,
+            patient=self.patient,
+            frames=self.length,
+            taken=kept + self.duplicates,
+            kept=kept,
+            pixels=kept * self.crop.size**2,
+            total=self.total,
+            squares=self.squares,
+        )
 
     def frames(self) -> list[Frame]:
         """Returns its lines of the manifest."""
@@ -153,7 +169,7 @@ def extract_all(
 
 def _extract(recording: Recording, name: str, out: Path, every: int) -> Extracted:
     """Writes the frames of one recording, which is read twice: first for the view, then for the frames."""
-    fingerprint, crop = _fingerprint(recording, every), _view(recording)
+    fingerprint, (crop, length) = _fingerprint(recording, every), _view(recording)
     numbers: list[int] = []
     digests: list[str] = []
     seen: set[bytes] = set()
@@ -186,6 +202,7 @@ def _extract(recording: Recording, name: str, out: Path, every: int) -> Extracte
         squares=squares,
         content=content.hexdigest(),
         digests=digests,
+        length=length,
     )
 
 
@@ -195,7 +212,7 @@ def collate(
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
     seed: int = 0,
 ) -> Prepared:
-    """Writes split, statistics and, last, the manifest; a split that is there is kept.
+    """Writes split, statistics, counts and, last, the manifest; a split that is there is kept.
 
     Args:
       out: the prepared folder with the frames.
@@ -223,12 +240,14 @@ def collate(
     """
     out = Path(out)
     parts = kept_or_drawn(out, patients_of(extracted), fractions, seed)
-    statistics = _statistics([entry for entry in extracted if parts[entry.patient] == PARTS[0]])
-    # Without a manifest the folder is not a prepared one, so the three files are never of different runs.
+    counts = [entry.counts() for entry in extracted]
+    statistics = statistics_of([entry for entry in counts if parts[entry.patient] == PARTS[0]])
+    # Without a manifest the folder is not a prepared one, so its files are never of different runs.
     (out / MANIFEST).unlink(missing_ok=True)
     if not (out / SPLIT).exists():
         write_split(out, parts)
     write_statistics(out, statistics)
+    write_counts(out, counts)
     # The manifest says that the frames are there: they are on the disk before it is.
     files = [out / entry.file(number) for entry in extracted for number in entry.numbers]
     sync([*files, *{file.parent for file in files}])
@@ -336,10 +355,11 @@ def _fingerprint(recording: Recording, every: int) -> str:
     return _digest(json.dumps([VERSION, every, files]))
 
 
-def _view(recording: Recording) -> Crop:
-    some = samples(recording)
+def _view(recording: Recording) -> tuple[Crop, int]:
+    """Returns the square to crop, and how many frames there are."""
+    some, length = samples(recording)
     try:
-        return find_view(some)
+        return find_view(some), length
     except ValueError as error:
         raise ValueError(f"{recording.path}: {error}") from None
 
@@ -376,14 +396,3 @@ def _remove(out: Path, label: str, patient: str, name: str, video: str) -> None:
     _note(out, video).unlink(missing_ok=True)
     for path in stale:
         path.unlink()
-
-
-def _statistics(extracted: Sequence[Extracted]) -> Statistics:
-    """Computes the statistics from exact sums, so that no last digit depends on order or number of recordings."""
-    count = sum(len(entry.numbers) * entry.crop.size**2 for entry in extracted)
-    if not count:
-        raise ValueError(f"the part {PARTS[0]} has no frames")
-    total, squares = sum(entry.total for entry in extracted), sum(entry.squares for entry in extracted)
-    if count * squares == total**2:
-        raise ValueError(f"all pixels of the part {PARTS[0]} are equal: there is nothing to learn from them")
-    return Statistics(total / count / 255, math.sqrt((count * squares - total**2) / count**2) / 255)

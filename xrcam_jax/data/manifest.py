@@ -5,7 +5,8 @@
 - ``statistics.json`` has mean and deviation of the training part's intensities.
 - ``origin.txt`` says whether the frames were recorded or drawn.
 
-All can be read with any text editor, and the split may be edited.
+Beside them lie ``recordings.csv`` (``counts.py``) and, if asked for, ``folds.csv`` (``folds.py``). All can be read with
+any text editor, and the split may be edited.
 """
 
 import json

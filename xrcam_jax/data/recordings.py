@@ -145,14 +145,14 @@ def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, 
         yield number, to_grey(pixels)
 
 
-def samples(recording: Recording) -> list[Grey]:
-    """Reads a few frames from the whole of a recording, to find its field of view in.
+def samples(recording: Recording) -> tuple[list[Grey], int]:
+    """Reads a few frames from the whole of a recording, to find its field of view in, and counts all.
 
     Args:
       recording: a video or pictures. Which frames are read does not depend on which are kept for training.
 
     Returns:
-      Up to ``field_of_view.SAMPLES`` frames in grey.
+      Up to ``field_of_view.SAMPLES`` frames in grey, and how many frames the recording has.
 
     Raises:
       ValueError: names the file that is missing, damaged or cut off.
@@ -166,10 +166,20 @@ def samples(recording: Recording) -> list[Grey]:
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     for number in range(26):
       ...         save_picture(f"{folder}/{number}.png", np.full((2, 2, 3), number, np.uint8))
-      ...     [int(frame.max()) for frame in samples(Recording("sick", "p1", Path(folder), "sick/p1"))]
-      [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24]
+      ...     some, count = samples(Recording("sick", "p1", Path(folder), "sick/p1"))
+      >>> [int(frame.max()) for frame in some], count
+      ([0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24], 26)
     """
-    return [to_grey(pixels) for pixels in spread(read for _, _, read in _readers(recording, 1))]
+    count = 0
+
+    def counted() -> Iterator[Callable[[], RGB]]:
+        nonlocal count
+        for _, _, read in _readers(recording, 1):
+            count += 1
+            yield read
+
+    some = [to_grey(pixels) for pixels in spread(counted())]
+    return some, count
 
 
 def files_of(recording: Recording) -> list[Path]:
