@@ -5,6 +5,7 @@ import pytest
 from tests.recordings import cut, textured, write_pictures, write_video
 from xrcam_jax.cli import main
 from xrcam_jax.data import frames
+from xrcam_jax.data.folds import draw_folds, read_folds, write_folds
 from xrcam_jax.data.manifest import read_prepared
 
 PATIENTS = [("lung", name) for name in ("p1", "p2", "p3", "p4")] + [("oral", name) for name in ("q1", "q2", "q3")]
@@ -49,6 +50,30 @@ def test_every_split_and_seed(tmp_path, cohort):
         assert sorted(prepared.parts.values()).count("test") == 0
         parts.append(tuple(prepared.parts.items()))
     assert len(set(parts)) > 1
+
+
+def test_folds(tmp_path, cohort, capsys):
+    """They are drawn at once or later, are the same either way, and stay when the command is run without them."""
+    out = tmp_path / "out"
+    assert prepare(cohort, out, "--every", 3) == 0
+    assert prepare(cohort, out, "--every", 3, "--folds", 3, "--seed", 2) == 0
+    printed = capsys.readouterr().out
+    folds = read_folds(out)
+    assert folds == draw_folds({"lung": ["p1", "p2", "p3", "p4"], "oral": ["q1", "q2", "q3"]}, 3, 2)
+    for number in range(3):
+        patients = [patient for patient, fold in folds.items() if fold == number]
+        of_class = [2 * sum(patient.startswith(letter) for patient in patients) for letter in "pq"]
+        line = (
+            f"fold {number}: {len(patients)} patients, {sum(of_class)} frames (lung {of_class[0]}, oral {of_class[1]})"
+        )
+        assert line in printed
+    edited = dict(zip(folds, (0, 1, 2, 2, 0, 0, 1), strict=True))
+    write_folds(out, edited)
+    assert prepare(cohort, out, "--every", 3, "--folds", 4) == 0
+    assert read_folds(out) == edited
+    printed, complaints = capsys.readouterr()
+    assert f"{out / 'folds.csv'} is there and is kept; --folds and --seed are without effect" in printed
+    assert "folds.csv: no patient of class 'oral' is in fold 2" in complaints
 
 
 def test_damaged_recordings_are_skipped(tmp_path, cohort, capsys):
@@ -126,6 +151,14 @@ def test_damage_that_leaves_too_few_patients(tmp_path, cohort, capsys):
         (
             ["{cohort}/lung", "{out}"],
             "RECORDINGS: expected CLASS/PATIENT/VIDEO in {cohort}/lung, found no such recording",
+        ),
+        (
+            ["{cohort}", "{out}", "--folds", "2"],
+            "--folds: expected 3 or more, for training, validation and test; found 2",
+        ),
+        (
+            ["{cohort}", "{out}", "--folds", "4"],
+            "--folds: expected at most 3, since each needs a patient of its own of class 'oral', which has q1, q2, q3",
         ),
         (["{few}", "{out}"], "class 'a' has 1 patients (p), but train, validation, test each need one"),
     ],

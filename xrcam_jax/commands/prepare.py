@@ -13,7 +13,7 @@ from xrcam_jax.runtime.names import printable
 
 if TYPE_CHECKING:
     from xrcam_jax.data.frames import Extracted
-    from xrcam_jax.data.manifest import Prepared
+    from xrcam_jax.data.manifest import Frame, Prepared
     from xrcam_jax.data.recordings import Recordings
 
 NAME = "prepare"
@@ -23,10 +23,12 @@ EXAMPLE = """RECORDINGS has a folder for each class, in it one for each patient,
 
 example:
   xrcam prepare recordings prepared --every 2 --split 80/10/10 --seed 0
+  xrcam prepare recordings prepared --folds 5
 
 Run it again to go on after an interruption or to add recordings; those that have changed are done anew, and all are
 with another --every. OUT/split.csv may be edited: a split that is there is kept, and a new patient must be added to it.
-Delete it to split anew."""
+Delete it to split anew. The same holds for OUT/folds.csv, which --folds adds for cross-validation: xrcam train --fold I
+is tested on the patients of fold I, chooses its best epoch by those of the next, and learns from all others."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A/B/C",
         help="shares of the patients for training, validation and test (80/10/10)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the split (0)")
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="also put the patients into K folds, each class in each, for train --fold",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the split and the folds (0)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -79,7 +87,7 @@ def _prepare(options: argparse.Namespace, recordings: "Recordings") -> int:
         _say("no recording could be read")
         return 1
     try:
-        prepared = collate(options.out, extracted, options.split, options.seed)
+        prepared = collate(options.out, extracted, options.split, options.seed, options.folds)
     except ValueError as error:
         _say(str(error))
         return 1
@@ -99,25 +107,41 @@ def _check(options: argparse.Namespace) -> "Recordings":
     if options.out.resolve().is_relative_to(options.recordings.resolve()):
         raise CommandError(f"OUT: {options.out} is in {options.recordings}, where its frames would pass for recordings")
 
-    from xrcam_jax.data.frames import patients_of
-    from xrcam_jax.data.manifest import SPLIT, read_split
     from xrcam_jax.data.recordings import find_recordings
-    from xrcam_jax.data.split import split_patients
 
     recordings = find_recordings(options.recordings)
     if not recordings.found:
         raise CommandError(f"RECORDINGS: expected CLASS/PATIENT/VIDEO in {options.recordings}, found no such recording")
     try:
-        # Some recordings may turn out to be damaged; whether a split is possible at all can be known now.
-        if (options.out / SPLIT).exists():
-            read_split(options.out)
-            print(f"{options.out / SPLIT} is there and is kept; --split and --seed are without effect")
-        else:
-            split_patients(patients_of(recordings.found), options.split, options.seed)
+        _check_patients(options, recordings)
     except ValueError as error:
         raise CommandError(str(error)) from error
     prepare_folder("OUT", options.out)
     return recordings
+
+
+def _check_patients(options: argparse.Namespace, recordings: "Recordings") -> None:
+    """Refuses a split and folds that are not possible, though some recordings may yet turn out to be damaged."""
+    from xrcam_jax.data.folds import FOLDS, draw_folds, read_folds
+    from xrcam_jax.data.frames import patients_of
+    from xrcam_jax.data.manifest import SPLIT, read_split
+    from xrcam_jax.data.split import split_patients
+
+    patients = patients_of(recordings.found)
+    if (options.out / SPLIT).exists():
+        read_split(options.out)
+        print(f"{options.out / SPLIT} is there and is kept; --split and --seed are without effect")
+    else:
+        split_patients(patients, options.split, options.seed)
+    if (options.out / FOLDS).exists():
+        read_folds(options.out)
+        print(f"{options.out / FOLDS} is there and is kept; --folds and --seed are without effect")
+    elif options.folds is not None:
+        try:
+            draw_folds(patients, options.folds, options.seed)
+        except ValueError as error:
+            # Its lines begin with the name of the argument.
+            raise CommandError(f"--{error}") from error
 
 
 def _left_out(recordings: "Recordings") -> list[str]:
@@ -129,6 +153,7 @@ def _left_out(recordings: "Recordings") -> list[str]:
 
 
 def _summarise(prepared: "Prepared", extracted: Sequence["Extracted"]) -> None:
+    from xrcam_jax.data.folds import FOLDS
     from xrcam_jax.data.frames import patients_of, same_content
     from xrcam_jax.data.manifest import PARTS, SPLIT
     from xrcam_jax.data.split import absent_classes
@@ -138,15 +163,33 @@ def _summarise(prepared: "Prepared", extracted: Sequence["Extracted"]) -> None:
     for one, other in same_content(extracted):
         _say(f"{one.video} and {other.video} have the same frames: are they two patients?")
     for part in PARTS:
-        frames = prepared.part(part)
-        patients = len({frame.patient for frame in frames})
-        counts = ", ".join(f"{label} {sum(f.label == label for f in frames)}" for label in prepared.classes)
-        print(printable(f"{part}: {patients} patients, {len(frames)} frames ({counts})"))
+        _print_part(part, prepared.part(part), prepared.classes)
+    if (prepared.folder / FOLDS).exists():
+        _summarise_folds(prepared, extracted)
     duplicates = sum(entry.duplicates for entry in extracted)
     print(
         f"{duplicates} duplicate frames left out; intensities of the training part: "
         f"mean {prepared.statistics.mean:.4f}, standard deviation {prepared.statistics.std:.4f}"
     )
+
+
+def _summarise_folds(prepared: "Prepared", extracted: Sequence["Extracted"]) -> None:
+    from xrcam_jax.data.folds import FOLDS, fold_of_patients
+    from xrcam_jax.data.frames import patients_of
+    from xrcam_jax.data.split import absent_classes
+
+    folds = {patient: f"fold {number}" for patient, number in fold_of_patients(prepared).items()}
+    names = [f"fold {number}" for number in range(len(set(folds.values())))]
+    for name, label in absent_classes(patients_of(extracted), folds, names):
+        _say(f"{prepared.folder / FOLDS}: no patient of class {label!r} is in {name}")
+    for name in names:
+        _print_part(name, [frame for frame in prepared.frames if folds[frame.patient] == name], prepared.classes)
+
+
+def _print_part(name: str, frames: Sequence["Frame"], classes: Sequence[str]) -> None:
+    patients = len({frame.patient for frame in frames})
+    counts = ", ".join(f"{label} {sum(f.label == label for f in frames)}" for label in classes)
+    print(printable(f"{name}: {patients} patients, {len(frames)} frames ({counts})"))
 
 
 def _say(line: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 
 from xrcam_jax.data.counts import Counts, statistics_of, write_counts
+from xrcam_jax.data.folds import FOLDS, kept_or_drawn_folds, write_folds
 from xrcam_jax.data.manifest import (
     MANIFEST,
     PARTS,
@@ -79,17 +80,9 @@ class Extracted:
     def counts(self) -> Counts:
         """Returns its line of ``recordings.csv``."""
         kept = len(self.numbers)
-        return Counts(
-            video=self.video,
-            label=self.label,
-            patient=self.patient,
-            frames=self.length,
-            taken=kept + self.duplicates,
-            kept=kept,
-            pixels=kept * self.crop.size**2,
-            total=self.total,
-            squares=self.squares,
-        )
+        taken, pixels = kept + self.duplicates, kept * self.crop.size**2
+        where = self.video, self.label, self.patient
+        return Counts(*where, self.length, taken, kept, pixels, self.total, self.squares)
 
     def frames(self) -> list[Frame]:
         """Returns its lines of the manifest."""
@@ -211,20 +204,23 @@ def collate(
     extracted: Sequence[Extracted],
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
     seed: int = 0,
+    folds: int | None = None,
 ) -> Prepared:
-    """Writes split, statistics, counts and, last, the manifest; a split that is there is kept.
+    """Writes split, folds, statistics, counts and, last, the manifest; a split and folds that are there are kept.
 
     Args:
       out: the prepared folder with the frames.
       extracted: what :func:`extract_all` returned.
       fractions: of ``manifest.PARTS``, see :func:`xrcam_jax.data.split.split_patients`.
-      seed: of the split.
+      seed: of the split, and of the folds.
+      folds: how many to draw, see :func:`xrcam_jax.data.folds.draw_folds`; None for none.
 
     Returns:
       The prepared folder.
 
     Raises:
-      ValueError: there are no frames, the split that is there lacks a patient, or there are too few patients.
+      ValueError: there are no frames, the split or the folds that are there lack a patient, or there are too few
+        patients.
       OSError: a file cannot be written.
 
     Example:
@@ -239,13 +235,17 @@ def collate(
       (Statistics(mean=0.5, std=0.5), ['frames/sick/p1/clip_000000.png', 'frames/sick/p1/clip_000002.png'])
     """
     out = Path(out)
-    parts = kept_or_drawn(out, patients_of(extracted), fractions, seed)
+    patients = patients_of(extracted)
+    parts = kept_or_drawn(out, patients, fractions, seed)
+    fold_of = kept_or_drawn_folds(out, patients, folds, seed)
     counts = [entry.counts() for entry in extracted]
     statistics = statistics_of([entry for entry in counts if parts[entry.patient] == PARTS[0]])
     # Without a manifest the folder is not a prepared one, so its files are never of different runs.
     (out / MANIFEST).unlink(missing_ok=True)
     if not (out / SPLIT).exists():
         write_split(out, parts)
+    if fold_of is not None and not (out / FOLDS).exists():
+        write_folds(out, fold_of)
     write_statistics(out, statistics)
     write_counts(out, counts)
     # The manifest says that the frames are there: they are on the disk before it is.

@@ -34,10 +34,7 @@ def split_patients(
       ['test', 'test', 'train', 'train']
     """
     shares = _shares(fractions)
-    classes_of = {
-        patient: sorted(label for label, members in patients.items() if patient in members)
-        for patient in sorted({patient for members in patients.values() for patient in members})
-    }
+    classes_of = classes_of_patients(patients)
     for label, members in sorted(patients.items()):
         if len(set(members)) < len(shares):
             raise ValueError(_too_few(label, sorted(set(members)), list(shares)))
@@ -51,6 +48,26 @@ def split_patients(
         f"found no way to have each of the classes {', '.join(sorted(patients))} in each of {', '.join(shares)}: "
         "too many patients are in several classes; add patients, or leave a part out"
     )
+
+
+def classes_of_patients(patients: Mapping[str, Collection[str]]) -> dict[str, tuple[str, ...]]:
+    """Returns the classes of each patient.
+
+    Args:
+      patients: for each class, its patients.
+
+    Returns:
+      The classes by patient, all in order of name.
+
+    Example:
+      >>> from xrcam_jax.data.split import classes_of_patients
+      >>> classes_of_patients({"well": ["p2", "p1"], "sick": ["p1"]})
+      {'p1': ('sick', 'well'), 'p2': ('well',)}
+    """
+    return {
+        patient: tuple(sorted(label for label, members in patients.items() if patient in members))
+        for patient in sorted({patient for members in patients.values() for patient in members})
+    }
 
 
 def kept_or_drawn(
@@ -94,12 +111,15 @@ def kept_or_drawn(
     return parts
 
 
-def absent_classes(patients: Mapping[str, Collection[str]], parts: Mapping[str, str]) -> list[tuple[str, str]]:
+def absent_classes(
+    patients: Mapping[str, Collection[str]], parts: Mapping[str, str], names: Sequence[str] = PARTS
+) -> list[tuple[str, str]]:
     """Finds the classes that are missing in a part, as may happen in an edited split.
 
     Args:
       patients: for each class, its patients.
-      parts: for each patient, one of ``PARTS``.
+      parts: for each patient, one of ``names``.
+      names: of the parts, in their order.
 
     Returns:
       Pairs of a part that has patients and a class that none of them is in.
@@ -111,7 +131,7 @@ def absent_classes(patients: Mapping[str, Collection[str]], parts: Mapping[str, 
     """
     return [
         (part, label)
-        for part in PARTS
+        for part in names
         if part in parts.values()
         for label, members in sorted(patients.items())
         if all(parts[patient] != part for patient in members)
