@@ -154,11 +154,11 @@ def test_damage_that_leaves_too_few_patients(tmp_path, cohort, capsys):
         ),
         (
             ["{cohort}", "{out}", "--folds", "2"],
-            "--folds: expected 3 or more, for training, validation and test; found 2",
+            "folds: expected 3 or more, for training, validation and test; found 2",
         ),
         (
             ["{cohort}", "{out}", "--folds", "4"],
-            "--folds: expected at most 3, since each needs a patient of its own of class 'oral', which has q1, q2, q3",
+            "folds: expected at most 3, since each needs a patient of its own of class 'oral', which has q1, q2, q3",
         ),
         (["{few}", "{out}"], "class 'a' has 1 patients (p), but train, validation, test each need one"),
     ],

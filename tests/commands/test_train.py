@@ -13,7 +13,9 @@ from jax.experimental.compilation_cache import compilation_cache
 import xrcam_jax as xr
 from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.cli import main
-from xrcam_jax.data.manifest import Frame, Statistics, write_manifest, write_split, write_statistics
+from xrcam_jax.data.counts import Counts, write_counts
+from xrcam_jax.data.folds import write_folds
+from xrcam_jax.data.manifest import Frame, Statistics, read_prepared, write_manifest, write_split, write_statistics
 from xrcam_jax.models.specs import SPECS
 from xrcam_jax.pictures.crop import Crop
 
@@ -167,6 +169,64 @@ def test_data_that_cannot_be_learnt_from_is_refused(prepared, shallow, capsys):
     assert train(prepared) == 2
     assert "no frames are in the part 'validation'" in capsys.readouterr().err
     assert not (prepared.parent / "run" / "settings.json").exists()
+
+
+@pytest.fixture
+def tasks(monkeypatch):
+    """Returns the tasks that would be trained; each leaves an empty checkpoint."""
+    found = []
+
+    def note(task):
+        found.append(task)
+        (task.out / "last" / "0").mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr("xrcam_jax.commands.training.train", note)
+    return found
+
+
+@pytest.fixture
+def folds(prepared):
+    """Puts the patients into three folds, and counts the pixels of their frames."""
+    write_folds(prepared, {"anna": 0, "bert": 1, "carl": 2, "dora": 1})
+    counts = []
+    for frame in read_prepared(prepared).frames[::4]:
+        pixels = np.stack([cv2.imread(str(path), 0) for path in prepared.glob(f"{frame.file[:-5]}*")]).astype(int)
+        sums = pixels.size, int(pixels.sum()), int((pixels**2).sum())
+        counts.append(Counts(frame.video, frame.label, frame.patient, 4, 4, 4, *sums))
+    write_counts(prepared, counts)
+    return prepared
+
+
+def test_a_fold_is_trained_on_the_patients_of_the_others(folds, shallow, tasks, capsys):
+    """Those of the next fold choose the epoch; the statistics are of those that are trained on, and no others."""
+    parts = (("anna", "bert dora", "carl"), ("bert dora", "carl", "anna"), ("carl", "anna", "bert dora"))
+    for number, part in enumerate(parts):
+        assert train(folds, "--fold", number, out=f"run{number}") == 0
+        task, trained = tasks[-1], part[2].split()
+        wanted = dict(zip(("test", "validation", "train"), (each.split() for each in part), strict=True))
+        assert {name: sorted({frame.patient for frame in task.prepared.part(name)}) for name in wanted} == wanted
+        pixels = np.stack([cv2.imread(str(path), 0) for name in trained for path in folds.glob(f"frames/{name}_*")])
+        assert task.prepared.statistics.mean == pytest.approx(pixels.mean() / 255, abs=1e-12)
+        assert task.prepared.statistics.std == pytest.approx(pixels.std() / 255, abs=1e-12)
+        assert json.loads((task.out / "settings.json").read_text())["fold"] == number
+    assert train(folds, "--fold", 0, out="run0") == 0
+    assert train(folds, "--fold", 1, out="run0") == 2
+    assert "run0 holds a run of other settings (fold 0, now 1; " in capsys.readouterr().err
+    assert train(folds, out="run0") == 2
+    assert "run0 holds a run of other settings (fold 0, now None; " in capsys.readouterr().err
+    assert len(tasks) == 4
+
+
+def test_a_fold_that_is_not_there_is_refused(folds, shallow, tasks, capsys):
+    for number in (-1, 3):
+        assert train(folds, "--fold", number) == 2
+        error = capsys.readouterr().err
+        assert error == f"xrcam train: error: fold: expected 0 to 2, as in {folds / 'folds.csv'}; found {number}\n"
+    (folds / "folds.csv").unlink()
+    assert train(folds, "--fold", 0) == 2
+    error = capsys.readouterr().err
+    assert f"{folds / 'folds.csv'}: there is no such file; 'xrcam prepare --folds K' makes it" in error
+    assert not tasks
 
 
 def test_a_missing_package_is_named(prepared, shallow, capsys, monkeypatch):

@@ -137,11 +137,7 @@ def _check_patients(options: argparse.Namespace, recordings: "Recordings") -> No
         read_folds(options.out)
         print(f"{options.out / FOLDS} is there and is kept; --folds and --seed are without effect")
     elif options.folds is not None:
-        try:
-            draw_folds(patients, options.folds, options.seed)
-        except ValueError as error:
-            # Its lines begin with the name of the argument.
-            raise CommandError(f"--{error}") from error
+        draw_folds(patients, options.folds, options.seed)
 
 
 def _left_out(recordings: "Recordings") -> list[str]:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -25,15 +24,19 @@ NAME = "train"
 SUMMARY = "Train a network on prepared frames, from ImageNet weights or from scratch"
 EXAMPLE = """example:
   xrcam train prepared/ --model skresnext50_32x4d --weights timm/skresnext50_32x4d.ra_in1k --dropout 0.1 --out run
-Started again with the same arguments it goes on where it was stopped."""
+Started again with the same arguments it goes on where it was stopped.
+
+Cross-validation takes a run for each fold of xrcam prepare --folds K:
+  for i in 0 1 2 3 4; do xrcam train prepared/ --model skresnext50_32x4d --fold $i --out runs/fold$i; done
+  xrcam evaluate confidence --data prepared/ --weights runs/fold* --folds"""
 
 SETTINGS = "settings.json"
 RECORDED = (
     *("model", "weights", "dropout", "bfloat16", "batch_size", "accumulate", "learning_rate"),
-    *("epochs", "patience", "score", "seed", "one_logit"),
+    *("epochs", "patience", "score", "seed", "one_logit", "fold"),
 )
 # What held before an option was there, and so in runs whose settings do not name it.
-FORMERLY = {"one_logit": False}
+FORMERLY = {"one_logit": False, "fold": None}
 # Settings that may be larger when a run is started again.
 EXTENDABLE = ("epochs",)
 SCORES = ("accuracy", "balanced_accuracy", "loss")
@@ -46,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="network, see xrcam models")
     parser.add_argument("--weights", help="to start from, as for xrcam explain; from scratch without")
     parser.add_argument("--out", type=Path, default=Path("xrcam_run"), metavar="DIR", help="of the run (xrcam_run)")
+    parser.add_argument("--fold", type=int, metavar="I", help="leave this fold out, for testing; from 0, see below")
     parser.add_argument("--size", type=int, metavar="N", help="side of the pictures; that of most frames by default")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="over all devices (32)")
     parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="split batches in N, to save memory")
@@ -125,6 +129,7 @@ def _task(options: argparse.Namespace) -> "TrainingTask":
     import jax
 
     from xrcam_jax.commands.training import TrainingTask
+    from xrcam_jax.data.folds import of_fold
     from xrcam_jax.data.manifest import read_prepared
     from xrcam_jax.data.pipeline import common_size
 
@@ -136,6 +141,7 @@ def _task(options: argparse.Namespace) -> "TrainingTask":
         )
     try:
         prepared = read_prepared(options.prepared)
+        prepared = prepared if options.fold is None else of_fold(prepared, options.fold)
     except ValueError as error:
         raise CommandError(str(error)) from error
     size = options.size or common_size(prepared)
@@ -174,9 +180,8 @@ def _weights_of_classes(given: str | tuple[float, ...] | None, prepared: "Prepar
 def _settings(
     options: argparse.Namespace, prepared: "Prepared", size: int, weights: tuple[float, ...] | None
 ) -> dict[str, Any]:
-    from xrcam_jax.data.checksums import checksum_of_frames
+    from xrcam_jax.data.checksums import checksum_of_frames, summary_of_parts
 
-    content = json.dumps([[asdict(frame) for frame in prepared.frames], sorted(prepared.parts.items())])
     return {
         **{name: getattr(options, name) for name in RECORDED},
         "augmentation": not options.no_augmentation,
@@ -185,7 +190,7 @@ def _settings(
         "class_weights": None if weights is None else list(weights),
         "statistics": asdict(prepared.statistics),
         # The data's place is not recorded, since it may change.
-        "data": f"{len(prepared.frames)} frames, checksum {zlib.crc32(content.encode()):08x}",
+        "data": summary_of_parts(prepared),
         "pictures": checksum_of_frames(prepared.folder, prepared.frames),
     }
 

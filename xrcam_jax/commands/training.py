@@ -210,7 +210,8 @@ def _write_results(
             row |= {"label": classes[label], "predicted": classes[predicted]}
             rows.append(row | {f"p({name})": f"{share:.6f}" for name, share in zip(classes, shares, strict=True)})
     best = progress.history[(progress.best_epoch or 1) - 1]
-    title = f"# {task.options.model}, epoch {progress.best_epoch} of {progress.epoch}"
+    fold = "" if task.options.fold is None else f", fold {task.options.fold}"
+    title = f"# {task.options.model}{fold}, epoch {progress.best_epoch} of {progress.epoch}"
     summary = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name.startswith(("train", "valid")))
     write_rows(task.out / "predictions.csv", rows)
     write_whole(task.out / "report.md", "\n\n".join([title, f"In training: {summary}.", *sections]).encode())

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from xrcam_jax.data.manifest import MANIFEST, Frame
+from xrcam_jax.data.manifest import MANIFEST, Frame, Prepared
 from xrcam_jax.pictures.signatures import content_of
 
 
@@ -41,3 +42,23 @@ def checksum_of_frames(folder: str | os.PathLike[str], frames: Sequence[Frame]) 
         except ValueError as error:
             raise ValueError(f"{error}; {MANIFEST} lists it") from None
     return digest.hexdigest()[:16]
+
+
+def summary_of_parts(prepared: Prepared) -> str:
+    """Returns in a few words which frames a prepared folder lists, and which patients are in which part.
+
+    Args:
+      prepared: the folder, or one of its folds; where it lies does not count.
+
+    Returns:
+      The number of frames, and a checksum of what is listed.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.checksums import summary_of_parts
+      >>> from xrcam_jax.data.manifest import Prepared, Statistics
+      >>> summary_of_parts(Prepared(Path("anywhere"), (), {"p1": "train"}, Statistics(0.5, 0.25)))
+      '0 frames, checksum 3d9d4b8a'
+    """
+    content = json.dumps([[asdict(frame) for frame in prepared.frames], sorted(prepared.parts.items())])
+    return f"{len(prepared.frames)} frames, checksum {zlib.crc32(content.encode()):08x}"
