@@ -33,7 +33,7 @@ def network(**wants):
 
 
 def test_a_batch_at_the_frames_own_size(drawn, study):
-    batch = read_batch(study, network(input_size=(40, 40), crop_pct=1.0), 4)
+    batch = read_batch(study, network(input_size=(40, 40), crop_pct=1.0), [4, 5])
     files = [study.frames[i].file for i in (4, 5, 5, 5)]
     assert batch.start == 4
     np.testing.assert_array_equal(batch.pictures, [drawn.pictures[file] for file in files])
@@ -47,7 +47,7 @@ def test_a_batch_at_the_frames_own_size(drawn, study):
 
 def test_a_batch_of_the_middle(drawn, study):
     """A network that crops sees the outlines of its crop only."""
-    batch = read_batch(study, network(input_size=(20, 20), crop_pct=0.5), 0)
+    batch = read_batch(study, network(input_size=(20, 20), crop_pct=0.5), range(4))
     for i, frame in enumerate(study.frames[:4]):
         middle = np.s_[10:30, 10:30]
         np.testing.assert_array_equal(batch.pictures[i], drawn.pictures[frame.file][middle])
@@ -62,7 +62,7 @@ def test_a_batch_of_the_middle(drawn, study):
 
 def test_a_batch_of_half_the_size(drawn, study):
     """Where a structure's edges lie on whole pixels of the smaller picture, that is what comes out."""
-    batch = read_batch(study, network(input_size=(20, 20), crop_pct=1.0), 2)
+    batch = read_batch(study, network(input_size=(20, 20), crop_pct=1.0), [2, 3])
     assert study.frames[2].file == "ill/ill_p1_clip_000004.png"
     box = (11, 2, 19, 15)
     frame = study.frames[3].file

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from xrcam_jax.errors import CommandError
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.compare import compare
+from xrcam_jax.studies.folds import number_of_networks
 from xrcam_jax.studies.study import open_study
 
 NAME = "architectures"
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
     options = arguments.parse_args(argv)
-    if len(options.weights) < 2:
+    if number_of_networks(options) < 2:
         raise CommandError("--weights: two networks or more are to be compared")
     with open_study(NAME, options) as study:
         compare(

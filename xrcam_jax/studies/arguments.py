@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser, *, methods: Sequence[str] = S
     parser.add_argument(
         "--model", nargs="+", metavar="NAME", help="of each of the weights, where these do not say it themselves"
     )
+    parser.add_argument(
+        "--folds",
+        action="store_true",
+        help="the weights are runs of xrcam train --fold, one of each fold for one network after another; each frame "
+        "is judged by the run that has not seen its patient, and all frames count together",
+    )
     parser.add_argument("--annotations", type=Path, metavar="COCO", help="JSON file with outlines (MakeSense.ai)")
     parser.add_argument("--part", choices=(*PARTS, "all"), default=part, help=f"of the data ({part})")
     parser.add_argument("--limit", type=int, metavar="N", help="look at N frames only, spread over the part")
@@ -59,6 +65,8 @@ def check_arguments(options: argparse.Namespace) -> None:
         check_at_least_one("--limit", options.limit)
     check_names("--methods", options.methods, xr.METHODS)
     check_names("--layers", options.layers, STAGES)
+    if options.folds and options.part != "test":
+        raise CommandError(f"--part: with --folds each frame is one of the test part of its fold, not {options.part!r}")
     without_layers = [method for method in options.methods if xr.METHODS[method].kind.where == "input"]
     if without_layers:
         raise CommandError(f"--methods: no maps of layers are to be had from {', '.join(without_layers)}")

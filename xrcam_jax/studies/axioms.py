@@ -12,6 +12,7 @@ leaves it out. 16 frames of 96 x 96 take the demo's network a minute and a half 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 
 import jax
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"--methods: {method} has no weights of channels at every layer; take of {', '.join(SEVEN)}"
             )
     with open_study(NAME, options, sensitivity=not options.conservation) as study:
-        found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
+        found = {network.label: each_batch(study, network, partial(figures, study)) for network in study.networks}
         first_alone(lambda: write(study, found))
     return 0
 

@@ -8,8 +8,8 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from xrcam_jax.runtime.devices import lay, wait_for_all
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.names import file_stem, printable
 from xrcam_jax.runtime.prefetch import map_ahead
+from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.settings import BATCHES
 from xrcam_jax.studies.study import Study
@@ -58,58 +59,75 @@ class Batch(NamedTuple):
     start: int
 
 
-def each_batch(study: Study, network: Network, compute: Callable[[Batch], Mapping[str, Any]]) -> Arrays:
-    """Returns what ``compute`` finds, for all frames together; batches that are done already are read, not computed.
+def each_batch(
+    study: Study,
+    network: Network | CrossValidated,
+    figures: Callable[[Network], Callable[[Batch], Mapping[str, Any]]],
+) -> Arrays:
+    """Returns what is found of all frames, in their order; batches that are done already are read, not computed.
 
     Several processes take the batches in turn.
 
     Args:
       study: what is looked at.
-      network: whose resolution the batches have, and under whose label they are kept.
-      compute: gives arrays with a row for each picture. All batches have the same size: the last one repeats its last
-        picture. Their arrays lie across the devices.
+      network: under whose label the batches are kept.
+      figures: given the network that judges some frames, which is ``network`` itself or that of a fold, returns a
+        function of a batch that gives arrays with a row for each picture. All batches have the same size: the last one
+        repeats its last picture. Their arrays lie across the devices.
 
     Raises:
       ConnectionError: another process has failed.
       CommandError: a batch cannot be read.
     """
-    starts = range(0, len(study.frames), study.batch_size)
-    missing = [
-        start for start in starts[jax.process_index() :: jax.process_count()] if not _is_done(study, network, start)
-    ]
+    batches = judged(study, network)
+    mine = batches[jax.process_index() :: jax.process_count()]
+    missing = [each for each in mine if not _is_done(study, *each)]
     bar = tqdm(missing, desc=f"{study.name} {network.label}", unit="batch", disable=None)
-    batches = map_ahead(partial(read_batch, study, network), missing, 1)
-    for start, batch in zip(bar, batches, strict=True):
-        real = min(study.batch_size, len(study.frames) - start)
-        computed = jax.device_get(dict(compute(_laid(study.mesh, batch))))
-        found = {name: np.asarray(value)[:real] for name, value in computed.items()}
+    read = map_ahead(lambda each: read_batch(study, *each), missing, 1)
+    compute_by = cache(figures)
+    for (judge, places), batch in zip(bar, read, strict=True):
+        computed = jax.device_get(dict(compute_by(judge)(_laid(study.mesh, batch))))
+        found = {name: np.asarray(value)[: len(places)] for name, value in computed.items()}
         content = io.BytesIO()
-        np.savez(content, **found, **{SEAL: _seal(study, network, start, found)})  # type: ignore[arg-type]
-        write_whole(_path(study, network, start), content.getvalue())
+        np.savez(content, **found, **{SEAL: _seal(study, judge, places, found)})  # type: ignore[arg-type]
+        write_whole(_path(study, judge, places), content.getvalue())
     wait_for_all(f"{study.name} {network.label}")
-    parts = [_load(study, network, start) for start in starts]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    parts = [_load(study, *each) for each in batches]
+    order = np.argsort(np.concatenate([places for _, places in batches]))
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
 
 
-def _path(study: Study, network: Network, start: int) -> Path:
-    return study.folder / BATCHES / f"{file_stem(network.label)}_{start:06d}.npz"
+def judged(study: Study, network: Network | CrossValidated) -> list[tuple[Network, list[int]]]:
+    """Returns the batches of a study: who judges it, and the places of its frames among those of the study."""
+    by_judge: dict[Network, list[int]] = {}
+    for place, frame in enumerate(study.frames):
+        by_judge.setdefault(network.judge(frame.patient), []).append(place)
+    return [
+        (judge, places[start : start + study.batch_size])
+        for judge, places in by_judge.items()
+        for start in range(0, len(places), study.batch_size)
+    ]
 
 
-def _is_done(study: Study, network: Network, start: int) -> bool:
+def _path(study: Study, judge: Network, places: Sequence[int]) -> Path:
+    return study.folder / BATCHES / f"{file_stem(judge.label)}_{places[0]:06d}.npz"
+
+
+def _is_done(study: Study, judge: Network, places: Sequence[int]) -> bool:
     """Tells whether a batch is there and whole; says so where it is there and not whole."""
-    path = _path(study, network, start)
+    path = _path(study, judge, places)
     if not path.exists():
         return False
     try:
-        _load(study, network, start)
+        _load(study, judge, places)
     except CommandError as error:
         print(printable(f"xrcam evaluate: {error}; it is computed again"), file=sys.stderr)
         return False
     return True
 
 
-def _load(study: Study, network: Network, start: int) -> Arrays:
-    path = _path(study, network, start)
+def _load(study: Study, judge: Network, places: Sequence[int]) -> Arrays:
+    path = _path(study, judge, places)
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
@@ -117,14 +135,14 @@ def _load(study: Study, network: Network, start: int) -> Arrays:
         # NumPy and zipfile raise anything on damaged content, from struct.error to SyntaxError.
         raise CommandError(f"{path}: damaged ({error})") from error
     seal = found.pop(SEAL, None)
-    if seal is None or not np.array_equal(seal, _seal(study, network, start, found)):
+    if seal is None or not np.array_equal(seal, _seal(study, judge, places, found)):
         raise CommandError(f"{path}: damaged, or of other frames or settings")
     return found
 
 
-def _seal(study: Study, network: Network, start: int, arrays: Arrays) -> UInt8[np.ndarray, "32"]:
+def _seal(study: Study, judge: Network, places: Sequence[int], arrays: Arrays) -> UInt8[np.ndarray, "32"]:
     """Returns a digest of arrays and of what they are of."""
-    digest = hashlib.sha256(json.dumps([study.settings, network.label, start], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([study.settings, judge.label, places[0]], sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -136,10 +154,10 @@ def _laid(mesh: Mesh, batch: Batch) -> Batch:
     return Batch(*(lay(mesh, rows) for rows in batch[:-1]), start=batch.start)  # type: ignore[arg-type, misc]
 
 
-def read_batch(study: Study, network: Network, start: int) -> Batch:
-    """Reads the frames from ``start`` on, as ``network`` wants them; the last one is repeated to fill the batch."""
-    config, classes = network.model.preprocessing, study.prepared.classes
-    frames = [study.frames[min(start + i, len(study.frames) - 1)] for i in range(study.batch_size)]
+def read_batch(study: Study, judge: Network, places: Sequence[int]) -> Batch:
+    """Reads the frames at some places, as ``judge`` wants them; the last one is repeated to fill the batch."""
+    config, classes = judge.model.preprocessing, study.prepared.classes
+    frames = [study.frames[places[min(i, len(places) - 1)]] for i in range(study.batch_size)]
     originals = [np.repeat(read_picture(study.prepared.folder, f, f.size)[..., None], 3, axis=2) for f in frames]
     masks = [_mask(study, frame, crop_box(frame.size, frame.size, config), config.input_size) for frame in frames]
     images = preprocess(originals, config)
@@ -150,7 +168,7 @@ def read_batch(study: Study, network: Network, start: int) -> Batch:
         np.array([classes.index(frame.label) for frame in frames], np.int32),
         np.stack(masks),
         np.stack([_boxes(study, frame, config) for frame in frames]),
-        start,
+        places[0],
     )
 
 

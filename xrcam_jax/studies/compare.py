@@ -1,18 +1,21 @@
 """Compares networks: by accuracy, by overlap with outlines where there are some, and by a sheet of their maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import product
 
 import numpy as np
 
 import xrcam_jax as xr
+from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.batches import Arrays, each_batch, read_batch
+from xrcam_jax.studies.batches import Arrays, Batch, read_batch
+from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, counted, pooled_iou, write_figures
-from xrcam_jax.studies.segmentation import figures
+from xrcam_jax.studies.segmentation import overlaps
 from xrcam_jax.studies.study import Study
 from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
 
@@ -29,7 +32,7 @@ def compare(study: Study, *, title: str, text: str, order: int, shown: Sequence[
       order: place of the study among others.
       shown: methods and layers of the sheet.
     """
-    found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
+    found = overlaps(study)
     first_alone(lambda: _write(study, found, title, text, order, shown))
 
 
@@ -75,15 +78,31 @@ def some_frames(study: Study, count: int = SHOWN) -> list[int]:
     return places
 
 
-def _sheet(study: Study, network: Network, shown: Sequence[tuple[str, str]]) -> tuple[str, str]:
+def explained(
+    study: Study, network: Network | CrossValidated, methods: Sequence[str], layers: Sequence[str]
+) -> Callable[[int], tuple[Batch, Explanation]]:
+    """Returns a function that explains the frame at a place, the first of a batch, by the network that judges it."""
+
+    @cache
+    def explainer(judge: Network) -> xr.Explainer:
+        return xr.Explainer(judge.model, methods, layers)
+
+    def explain(place: int) -> tuple[Batch, Explanation]:
+        judge = network.judge(study.frames[place].patient)
+        batch = read_batch(study, judge, [place])
+        return batch, explainer(judge)(batch.images, targets=batch.labels)
+
+    return explain
+
+
+def _sheet(study: Study, network: Network | CrossValidated, shown: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """Saves a sheet with frames as rows, the chosen methods and layers as columns; returns its file and caption."""
     methods = tuple(dict.fromkeys(method for method, _ in shown))
     layers = tuple(dict.fromkeys(layer for _, layer in shown))
-    explain = xr.Explainer(network.model, methods, layers)
+    explain = explained(study, network, methods, layers)
     rows, names = [], []
     for place in some_frames(study):
-        batch = read_batch(study, network, place)
-        e = explain(batch.images, targets=batch.labels)
+        batch, e = explain(place)
         picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
         maps = [plot.overlay(picture, np.asarray(e.maps[method][layer][0])) for method, layer in shown]
         rows.append([plot.outlined(picture, batch.masks[0]), *maps])

@@ -13,6 +13,7 @@ on 2 cores. --steps 0 leaves the curves out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Literal
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.steps < 0:
         raise CommandError(f"--steps: {options.steps} is less than 0")
     with open_study(NAME, options, score=options.score, steps=options.steps) as study:
-        found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
+        found = {network.label: each_batch(study, network, partial(figures, study)) for network in study.networks}
         first_alone(lambda: write(study, found))
     return 0
 

@@ -39,6 +39,8 @@ def chosen_frames(
 ) -> tuple[Frame, ...]:
     """Returns the frames of the part that is asked for, at most ``--limit`` of them, spread over it.
 
+    With ``--folds`` these are all frames, since each is in the test part of one fold.
+
     Args:
       prepared: the data.
       annotations: where given, only annotated frames are chosen.
@@ -47,7 +49,7 @@ def chosen_frames(
     Raises:
       CommandError: there is no such frame.
     """
-    frames = list(prepared.frames) if options.part == "all" else prepared.part(options.part)
+    frames = list(prepared.frames) if options.folds or options.part == "all" else prepared.part(options.part)
     if not frames:
         raise CommandError(f"--part: {options.data} has no frames in {options.part!r}")
     if annotations is not None:
@@ -69,7 +71,7 @@ def data_settings(options: argparse.Namespace, prepared: Prepared, frames: Seque
     return {
         "origin": origin,
         "synthetic": None if origin is None else origin.startswith("drawn"),
-        "part": options.part,
+        "part": "test, of all folds" if options.folds else options.part,
         "frames": len(frames),
         "patients": len({frame.patient for frame in frames}),
         "classes": prepared.classes,

@@ -11,6 +11,7 @@ Ten passes take ten times as long as one: 72 frames of 96 x 96 take the demo's n
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 
 import jax
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with open_study(
         NAME, options, annotated=True, dropout=options.rate, rate=options.rate, passes=options.passes
     ) as study:
-        found = {network.label: each_batch(study, network, figures(study, network)) for network in study.networks}
+        found = {network.label: each_batch(study, network, partial(figures, study)) for network in study.networks}
         first_alone(lambda: write(study, found))
     return 0
 

@@ -12,6 +12,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -29,8 +30,9 @@ from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.studies.arguments import add_arguments, parser
-from xrcam_jax.studies.batches import Arrays, Batch, each_batch, read_batch
-from xrcam_jax.studies.compare import some_frames
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch, judged, read_batch
+from xrcam_jax.studies.compare import explained, some_frames
+from xrcam_jax.studies.folds import CrossValidated, number_of_networks
 from xrcam_jax.studies.layers import all_maps, columns
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.segmentation import by_place, measured
@@ -50,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--shown", type=int, default=3, metavar="N", help="frames of each class in the sheets (3)")
     options = arguments.parse_args(argv)
     check_at_least_one("--shown", options.shown)
-    if len(options.weights) > 1:
+    if number_of_networks(options) > 1:
         raise CommandError("--weights: one network at a time, each with an --out of its own")
     with open_study(NAME, options) as study:
         network = study.networks[0]
-        found = each_batch(study, network, figures(study, network))
+        found = each_batch(study, network, partial(figures, study))
         first_alone(lambda: write(study, found, options.shown))
     return 0
 
@@ -96,22 +98,21 @@ def write(study: Study, found: Arrays, shown: int) -> None:
     )
 
 
-def viewer(study: Study, network: Network, found: Arrays) -> dict[str, Any]:
+def viewer(study: Study, network: Network | CrossValidated, found: Arrays) -> dict[str, Any]:
     """Returns all that the report's viewer shows, as JSON has it."""
     logits = softmax_logits(found["logits"].astype(np.float64))
     shares = np.exp(logits - logits.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
-    frames = []
-    for start in range(0, len(study.frames), study.batch_size):
-        batch = read_batch(study, network, start)
-        places = range(start, min(start + study.batch_size, len(study.frames)))
-        frames += [_frame(study, found, batch, i, place, shares[place]) for i, place in enumerate(places)]
+    frames: dict[int, dict[str, Any]] = {}
+    for judge, places in judged(study, network):
+        batch = read_batch(study, judge, places)
+        frames |= {place: _frame(study, found, batch, i, place, shares[place]) for i, place in enumerate(places)}
     return {
         "classes": study.prepared.classes,
-        "size": list(network.model.preprocessing.input_size),
+        "size": list(network.input_size),
         "methods": list(study.methods),
         "layers": list(study.layers),
-        "frames": frames,
+        "frames": [frames[place] for place in sorted(frames)],
     }
 
 
@@ -185,7 +186,7 @@ class _Shown:
         return np.repeat(np.uint8(255) * shown[..., None], 3, axis=2)
 
 
-def _sheets(study: Study, network: Network, shown: int) -> list[tuple[str, str]]:
+def _sheets(study: Study, network: Network | CrossValidated, shown: int) -> list[tuple[str, str]]:
     """Saves all sheets; returns their files with their captions."""
     frames = _frames(study, network, shown)
     methods, layers, names = list(study.methods), list(study.layers), [frame.name for frame in frames]
@@ -214,13 +215,13 @@ def _sheets(study: Study, network: Network, shown: int) -> list[tuple[str, str]]
     return saved
 
 
-def _frames(study: Study, network: Network, shown: int) -> list[_Shown]:
+def _frames(study: Study, network: Network | CrossValidated, shown: int) -> list[_Shown]:
     """Explains the frames of the sheets, one at a time."""
-    explain = xr.Explainer(network.model, study.methods, study.layers)
+    explain = explained(study, network, study.methods, study.layers)
     frames = []
     for place in some_frames(study, shown):
-        batch = read_batch(study, network, place)
-        found = all_maps(explain(batch.images, targets=batch.labels))
+        batch, e = explain(place)
+        found = all_maps(e)
         maps = {name: np.asarray(values[0]) for name, values in found.items()}
         picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
         name = f"{study.frames[place].label} {study.frames[place].patient}"

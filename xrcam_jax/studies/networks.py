@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.models import Classifier
 from xrcam_jax.runtime.devices import is_first, replicate
 
+BEST = "best.safetensors"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Network:
     """Holds a trained network under examination.
 
@@ -33,6 +36,15 @@ class Network:
     model: Classifier
     weights: Path
     checksum: str
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the pictures that it wants."""
+        return self.model.preprocessing.input_size
+
+    def judge(self, patient: str) -> "Network":
+        """Returns the network that is to judge a patient's frames: itself, whoever the patient is."""
+        return self
 
 
 def read_networks(
@@ -49,24 +61,42 @@ def read_networks(
     Raises:
       CommandError: weights cannot be read, are for other classes, or two networks have the same label.
     """
-    if options.model is not None and len(options.model) != len(options.weights):
-        raise CommandError(f"--model: {len(options.model)} names for {len(options.weights)} weights")
-    names = options.model or [None] * len(options.weights)
-    networks = [
-        _read_network(options, path, name, prepared, mesh, dropout)
-        for path, name in zip(options.weights, names, strict=True)
-    ]
-    labels = [network.label for network in networks]
-    if len(set(labels)) != len(labels):
-        raise CommandError(f"--weights: the same name twice, {', '.join(labels)}; put them into folders of other names")
+    named = names_of_weights(options)
+    networks = [read_network(options, path, name, prepared, mesh, dropout) for path, name in named]
+    check_labels([network.label for network in networks])
     return tuple(networks)
 
 
-def _read_network(
+def names_of_weights(options: argparse.Namespace) -> list[tuple[Path, str | None]]:
+    """Returns the weights of a study with the name of each one's network, None where it is not given.
+
+    Raises:
+      CommandError: there are more names or fewer.
+    """
+    if options.model is not None and len(options.model) != len(options.weights):
+        raise CommandError(f"--model: {len(options.model)} names for {len(options.weights)} weights")
+    return list(zip(options.weights, options.model or [None] * len(options.weights), strict=True))
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Refuses two networks that would be called the same.
+
+    Raises:
+      CommandError: they are.
+    """
+    if len(set(labels)) != len(labels):
+        raise CommandError(f"--weights: the same name twice, {', '.join(labels)}; put them into folders of other names")
+
+
+def read_network(
     options: argparse.Namespace, given: Path, name: str | None, prepared: Prepared, mesh: Mesh, dropout: float
 ) -> Network:
-    """Reads a checkpoint, or the best one of a run; without a name it has to say itself what it is of."""
-    path = given / "best.safetensors" if (given / "best.safetensors").is_file() else given
+    """Reads a checkpoint, or the best one of a run; without a name it has to say itself what it is of.
+
+    Raises:
+      CommandError: it cannot be read, or is for other classes than the data have.
+    """
+    path = given / BEST if (given / BEST).is_file() else given
     try:
         checkpoint = read_checkpoint(path)
         name = name or checkpoint.config.get("architecture")
@@ -94,5 +124,10 @@ def _read_network(
 
 def _label(name: str, path: Path, options: argparse.Namespace) -> str:
     """Returns the model's name, followed by that of the run's folder if there are several networks."""
-    folder = path.name if path.is_dir() else path.resolve().parent.name
+    folder = folder_of(path)
     return name if len(options.weights) == 1 or folder == name else f"{name}-{folder}"
+
+
+def folder_of(path: Path) -> str:
+    """Returns the name of a run's folder, given itself or a file in it."""
+    return path.name if path.is_dir() else path.resolve().parent.name

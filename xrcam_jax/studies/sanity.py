@@ -13,6 +13,7 @@ cores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 
 import jax
@@ -30,6 +31,7 @@ from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, read_batch
+from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import mean_figure, write_figures
 from xrcam_jax.studies.study import Study, open_study
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.set_defaults(layers=("layer3",))
     with open_study(NAME, options := arguments.parse_args(argv), draw=options.draw) as study:
         with jax.enable_x64(True):
-            found = {n.label: each_batch(study, n, figures(study, n)) for n in study.networks}
+            found = {n.label: each_batch(study, n, partial(figures, study)) for n in study.networks}
         first_alone(lambda: write(study, found))
     return 0
 
@@ -148,7 +150,7 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
     )
 
 
-def _sheet(study: Study, network: Network, arrays: Arrays) -> tuple[str, str]:
+def _sheet(study: Study, network: Network | CrossValidated, arrays: Arrays) -> tuple[str, str]:
     """Saves a sheet of the first method; returns its file and caption.
 
     For a frame of each class it shows the picture, the trained network's map, and those of the variants.
@@ -158,8 +160,8 @@ def _sheet(study: Study, network: Network, arrays: Arrays) -> tuple[str, str]:
     names = ["trained", *variants()]
     rows = []
     for place in first:
-        batch = read_batch(study, network, place - place % study.batch_size)
-        picture = np.repeat(batch.pictures[place % study.batch_size][..., None], 3, axis=2)
+        batch = read_batch(study, network.judge(study.frames[place].patient), [place])
+        picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
         maps = [arrays[f"map/{method}/{layer} {name}"][place] / 255 for name in names]
         rows.append([picture, *(plot.overlay(picture, m) for m in maps)])
     sheet = plot.contact_sheet(

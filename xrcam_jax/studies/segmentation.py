@@ -30,6 +30,7 @@ from xrcam_jax.studies import plots
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns
+from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import counted, iou_p_value, mean_figure, pooled_iou, write_figures
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
@@ -51,9 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(arguments)
     options = arguments.parse_args(argv)
     with open_study(NAME, options, annotated=True) as study:
-        found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
+        found = overlaps(study)
         first_alone(lambda: write(study, found))
     return 0
+
+
+def overlaps(study: Study) -> dict[str, Arrays]:
+    """Returns by network what :func:`figures` finds of all frames."""
+
+    def measuring(judge: Network) -> Callable[[Batch], Mapping[str, Array]]:
+        return figures(judge.model, study.methods, study.layers)
+
+    return {network.label: each_batch(study, network, measuring) for network in study.networks}
 
 
 def figures(

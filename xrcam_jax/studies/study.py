@@ -7,7 +7,7 @@ folder is the same, share the batches out, and the first one makes of them what 
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,6 +29,7 @@ from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.runtime.devices import data_mesh
 from xrcam_jax.studies.arguments import check_arguments
 from xrcam_jax.studies.data import chosen_frames, data_settings, read_data
+from xrcam_jax.studies.folds import CrossValidated, read_cross_validated
 from xrcam_jax.studies.networks import Network, read_networks
 from xrcam_jax.studies.settings import check_settings
 
@@ -40,7 +41,7 @@ class Study:
     Attributes:
       name: of the study.
       folder: gets its results.
-      networks: one or several.
+      networks: one or several, each of which has a network for each fold if the study is a cross-validation.
       prepared: the data.
       frames: those of the data that are looked at.
       annotations: what was outlined; None if there are no annotations.
@@ -53,7 +54,7 @@ class Study:
 
     name: str
     folder: Path
-    networks: tuple[Network, ...]
+    networks: tuple[Network | CrossValidated, ...]
     prepared: Prepared
     frames: tuple[Frame, ...]
     annotations: Annotations | None
@@ -111,7 +112,8 @@ def open_study(
     processes.join(options)
     prepared, annotations = read_data(options, annotated=annotated)
     frames = chosen_frames(prepared, annotations if annotated else None, options)
-    networks = read_networks(options, prepared, _mesh(options.batch_size), dropout=dropout)
+    read = read_cross_validated if options.folds else read_networks
+    networks: Sequence[Network | CrossValidated] = read(options, prepared, _mesh(options.batch_size), dropout=dropout)
     layers = tuple(sorted(options.layers, key=STAGES.index))
     recorded = {
         "experiment": name,
@@ -132,7 +134,7 @@ def open_study(
         yield Study(
             name=name,
             folder=folder,
-            networks=networks,
+            networks=tuple(networks),
             prepared=prepared,
             frames=frames,
             annotations=annotations,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from xrcam_jax.errors import CommandError
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.compare import compare
+from xrcam_jax.studies.folds import number_of_networks
 from xrcam_jax.studies.study import open_study
 
 NAME = "transfer"
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(__doc__, NAME)
     add_arguments(arguments, methods=("relevance_cam", "xrelevance_cam"))
     options = arguments.parse_args(argv)
-    if len(options.weights) < 2:
+    if number_of_networks(options) < 2:
         raise CommandError("--weights: at least two are to be compared, such as from scratch and pre-trained")
     with open_study(NAME, options) as study:
         compare(
