@@ -14,6 +14,7 @@ from tests.tiny_networks import PLAIN, tiny  # noqa: F401, a fixture
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.data import manifest
+from xrcam_jax.data.counts import Counts, write_counts
 from xrcam_jax.data.manifest import Frame, Statistics
 from xrcam_jax.models import create_model
 from xrcam_jax.pictures.crop import Crop
@@ -107,10 +108,19 @@ def drawn(tmp_path_factory):
                 (folder / label).mkdir(exist_ok=True)
                 cv2.imwrite(str(folder / file), pictures[file])
     manifest.write_manifest(folder, list(frames.values()))
+    write_counts(folder, [_counts(patient, frames, pictures) for patient in PARTS])
     manifest.write_split(folder, PARTS)
     manifest.write_statistics(folder, Statistics(MEAN, STD))
     manifest.write_origin(folder, "drawn by a test")
     return Drawn(folder, write_coco(folder / "outlines.json", boxes), frames, pictures, masks, boxes)
+
+
+def _counts(patient, frames, pictures):
+    """Returns what ``prepare`` writes of a recording of 7 frames, of which it took one more than it kept."""
+    ours = [frame for frame in frames.values() if frame.patient == patient]
+    pixels = np.stack([pictures[frame.file] for frame in ours]).astype(int)
+    n, sums = len(ours), (pixels.size, int(pixels.sum()), int((pixels**2).sum()))
+    return Counts(ours[0].video, ours[0].label, patient, 7, n + 1, n, *sums)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from flax import nnx
 import xrcam_jax as xr
 from tests.tiny_networks import PLAIN, SELECTIVE
 from xrcam_jax.cli import main
-from xrcam_jax.data.counts import Counts, write_counts
 from xrcam_jax.data.folds import write_folds
 from xrcam_jax.data.manifest import read_prepared
 from xrcam_jax.models import create_model
@@ -32,19 +31,10 @@ OPTIONS = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", 2, "--
 
 @pytest.fixture(scope="module")
 def prepared(drawn, tmp_path_factory):
-    """Copies the drawn frames, puts their patients into three folds and counts their pixels."""
+    """Copies the drawn frames and puts their patients into three folds."""
     folder = tmp_path_factory.mktemp("folds")
     shutil.copytree(drawn.folder, folder, dirs_exist_ok=True)
     write_folds(folder, FOLDS)
-    videos: dict[str, list] = {}
-    for frame in drawn.frames.values():
-        videos.setdefault(frame.video, []).append(frame)
-    counts = []
-    for video, frames in videos.items():
-        pixels = np.stack([drawn.pictures[frame.file] for frame in frames]).astype(int)
-        n, sums = len(frames), (pixels.size, int(pixels.sum()), int((pixels**2).sum()))
-        counts.append(Counts(video, frames[0].label, frames[0].patient, 9, 5, n, *sums))
-    write_counts(folder, counts)
     return folder
 
 

@@ -7,6 +7,7 @@ from xrcam_jax.arguments.checks import check_names
 from xrcam_jax.errors import CommandError
 
 STUDIES = {
+    "frames": "frames of each patient before and after preparation (Figure 3.3); needs no weights",
     "segmentation": "overlap of saliency and outlines (Tables 5.1 to 5.4)",
     "dropout": "the same with dropout switched on, many passes (Tables 5.5 and 5.6)",
     "confidence": "scores with the salient pixels hidden, alone, or in order (Table 5.7)",
@@ -16,7 +17,7 @@ STUDIES = {
     "architectures": "one architecture against another (Table 5.1, Figure 5.2)",
     "gallery": "pictures of maps and masks (Figures 5.3 to 5.15), and the viewer of the report",
 }
-USAGE = """usage: xrcam evaluate NAME --data PREPARED --weights PATH [PATH ...] [--out DIR] ...
+USAGE = """usage: xrcam evaluate NAME --data PREPARED --weights PATH [PATH ...] [--folds] [--out DIR] ...
 
 {studies}
 

@@ -2,11 +2,20 @@
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.names import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Letters of a name.
+LONGEST = 24
 
 
 def lines(path: Path, series: Mapping[str, Sequence[Estimate]], columns: Sequence[str], ylabel: str) -> None:
@@ -21,13 +30,7 @@ def lines(path: Path, series: Mapping[str, Sequence[Estimate]], columns: Sequenc
     Raises:
       ImportError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plots need matplotlib: pip install 'xrcam-jax[evaluate]'") from None
-
-    # Not with pyplot, which would look for a display and keep the figure.
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    figure = _figure(9)
     axes = figure.subplots()
     for number, (name, estimates) in enumerate(series.items()):
         places = [i + 0.06 * (number - (len(series) - 1) / 2) for i in range(len(columns))]
@@ -49,8 +52,61 @@ def lines(path: Path, series: Mapping[str, Sequence[Estimate]], columns: Sequenc
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3, axis="y")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    _save(figure, path)
+
+
+def bars(
+    path: Path, panels: Mapping[str, Mapping[str, tuple[float, float]]], names: tuple[str, str], ylabel: str
+) -> None:
+    """Draws for each item two bars, one before the other, in a panel for each group of items.
+
+    Args:
+      path: of the PNG file.
+      panels: by group and item, the height of the pale bar behind, and that of the dark one in front, a part of it.
+      names: of the two.
+      ylabel: what the heights are.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+    """
+    counts = [len(items) for items in panels.values()]
+    figure = _figure(min(24, max(6, 2 + 0.3 * sum(counts))))
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=counts)[0]
+    for number, (axes, (title, items)) in enumerate(zip(row, panels.items(), strict=True)):
+        for place, colour, alpha in ((0, f"C{number}", 0.35), (1, f"C{number}", 1.0)):
+            heights = [item[place] for item in items.values()]
+            axes.bar(range(len(items)), heights, color=colour, alpha=alpha, label=names[place])
+        # Names are shown as they are, whatever dollars they have, but no longer than their bars.
+        axes.set_xticks(range(len(items)), map(_short, items), rotation=90, fontsize=8, parse_math=False)
+        axes.set_title(_short(title), parse_math=False)
+        axes.grid(alpha=0.3, axis="y")
+        axes.legend(fontsize=8)
+    row[0].set_ylabel(ylabel)
+    _save(figure, path)
+
+
+def _short(name: str) -> str:
+    name = printable(name)
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def _figure(width: float) -> "Figure":
+    """Returns an empty figure."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("plots need matplotlib: pip install 'xrcam-jax[evaluate]'") from None
+
+    # Not with pyplot, which would look for a display and keep the figure.
+    return Figure(figsize=(width, 4.5), layout="constrained")
+
+
+def _save(figure: "Figure", path: Path) -> None:
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
+    with warnings.catch_warnings():
+        # A script that the font lacks is drawn as boxes; the table beside has it.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(content, format="png", dpi=120)
     write_whole(path, content.getvalue())
 
 
