@@ -55,7 +55,7 @@ SCENARIOS = (
     Scenario("synth", ("synth", OUT, "--patients", "6", "--frames", "72", "--side", "32"), share=2),
     Scenario(
         "prepare",
-        ("prepare", "recordings", f"{OUT}/prepared", "--split", "1/1/1"),
+        ("prepare", "recordings", f"{OUT}/prepared", "--split", "1/1/1", "--folds", "3"),
         ("synth/out/recordings",),
         growing=("*/.progress/*",),
         share=4,

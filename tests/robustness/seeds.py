@@ -52,13 +52,15 @@ def make_seeds(folder: Path, made: dict[str, Reference]) -> None:
 def make_small(folder: Path) -> None:
     """Writes the seeds that take no network: a folder of prepared frames with outlines, pictures, videos and labels."""
     from xrcam_jax.data.cohort import Cohort, write_cohort
+    from xrcam_jax.data.folds import write_folds
     from xrcam_jax.data.frames import collate, extract_all
     from xrcam_jax.data.recordings import find_recordings
 
-    drawn = Cohort(gbm=1, meningioma=1, videos=1, frames=4, side=32, annotate_every=1)
+    drawn = Cohort(gbm=1, meningioma=2, videos=1, frames=4, side=32, annotate_every=1)
     recordings = write_cohort(folder / "coco", drawn, progress=False)
     collate(folder / "prepared", extract_all(find_recordings(recordings).found, folder / "prepared"), (1, 0, 0))
     (folder / "prepared" / "origin.txt").write_text("drawn\n")
+    write_folds(folder / "prepared", {"P01": 0, "P02": 1, "P03": 2})
     _notes(folder / "notes")
     _files(folder)
 

@@ -60,14 +60,18 @@ def _frames(folder: Path):
 
 
 def _prepared(folder: Path, file: Path) -> None:
+    from xrcam_jax.data.folds import of_fold
     from xrcam_jax.data.manifest import read_prepared
 
     prepared = read_prepared(folder)
     for frame in prepared.frames:
         if not (folder / frame.file).resolve().is_relative_to(folder.resolve()):
             raise Fault(f"a frame outside of the prepared folder was accepted: {frame.file!r:.80}")
-    if not (np.isfinite(prepared.statistics.mean) and np.isfinite(prepared.statistics.std)):
-        raise Fault(f"statistics were accepted: {prepared.statistics}")
+    for one in (prepared, *(of_fold(prepared, number) for number in range(3))):
+        if not (np.isfinite(one.statistics.mean) and np.isfinite(one.statistics.std)):
+            raise Fault(f"statistics were accepted: {one.statistics}")
+        if {one.parts[frame.patient] for frame in one.frames} - {"train", "validation", "test"}:
+            raise Fault(f"parts were accepted: {one.parts}")
 
 
 def _notes(folder: Path, file: Path) -> None:
@@ -153,12 +157,14 @@ TARGETS = (
         {
             "manifest.csv": mutate.mutated_table,
             "split.csv": mutate.mutated_table,
+            "folds.csv": mutate.mutated_table,
+            "recordings.csv": mutate.mutated_table,
             "statistics.json": mutate.mutated_json,
             "origin.txt": mutate.mutated_text,
         },
         _prepared,
         25,
-        ("manifest.csv", "split.csv", "statistics.json"),
+        ("manifest.csv", "split.csv", "folds.csv", "recordings.csv", "statistics.json"),
     ),
     Target("notes", {"prepared/.progress/*.json": mutate.mutated_json}, _notes, 3),
     Target("weights", {"*.safetensors": mutate.mutated_safetensors, "*.pth": mutate.mutated_bytes}, _weights, 12),
@@ -212,7 +218,7 @@ LINES: Sequence[Sequence[str]] = (
         "--batch-size",
         "2",
     ),
-    ("prepare", "gone", "o", "--every", "2", "--split", "80/10/10", "--seed", "1"),
+    ("prepare", "gone", "o", "--every", "2", "--split", "80/10/10", "--folds", "5", "--seed", "1"),
     (
         "train",
         "gone",
@@ -227,7 +233,7 @@ LINES: Sequence[Sequence[str]] = (
         "--dropout",
         "0.1",
     ),
-    ("train", "gone", "--model", TINY, "--learning-rate", "0.1", "--accumulate", "2", "--epochs", "1", "--out", "o"),
+    ("train", "gone", "--model", TINY, "--learning-rate", "0.1", "--accumulate", "2", "--fold", "1", "--out", "o"),
     ("evaluate", "segmentation", "--data", "gone", "--weights", "best.safetensors", "--part", "all", "--out", "o"),
     (
         "evaluate",

@@ -101,7 +101,7 @@ def test_all_frames_count_together(drawn, prepared, runs, evaluate, tmp_path):
         ours = [place for place, row in enumerate(found) if FOLDS[row["patient"]] == fold]
         assert [found[place]["predicted"] for place in ours] == [predicted[place] for place in ours]
     settings = json.loads((folder / "settings.json").read_text())
-    assert settings["data"]["part"] == "test, of all folds"
+    assert settings["data"]["part"].startswith("test, of all folds: each frame is judged by")
     assert len(settings["networks"][PLAIN].split(", ")) == 3
     right = sum(row["predicted"] == row["class"] for row in found)
     assert f"correctly count: {PLAIN} {right}." in json.loads((folder / "contents.json").read_text())["text"]

@@ -12,6 +12,9 @@ from xrcam_jax.data.manifest import Frame, Prepared, read_origin, read_prepared
 from xrcam_jax.errors import CommandError
 from xrcam_jax.studies.settings import checksum
 
+#: What the report says of a cross-validation in the place of a part.
+FOLDS = "test, of all folds: each frame is judged by a network that has not seen its patient"
+
 
 def read_data(options: argparse.Namespace, *, annotated: bool) -> tuple[Prepared, Annotations | None]:
     """Reads the prepared folder and the annotations, if there are any.
@@ -71,7 +74,7 @@ def data_settings(options: argparse.Namespace, prepared: Prepared, frames: Seque
     return {
         "origin": origin,
         "synthetic": None if origin is None else origin.startswith("drawn"),
-        "part": "test, of all folds" if options.folds else options.part,
+        "part": FOLDS if options.folds else options.part,
         "frames": len(frames),
         "patients": len({frame.patient for frame in frames}),
         "classes": prepared.classes,
