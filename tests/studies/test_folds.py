@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import jax
 import numpy as np
 import pytest
 from flax import nnx
@@ -15,6 +16,7 @@ from tests.tiny_networks import PLAIN, SELECTIVE
 from xrcam_jax.cli import main
 from xrcam_jax.data.folds import write_folds
 from xrcam_jax.data.manifest import read_prepared
+from xrcam_jax.explain.functional import as_function
 from xrcam_jax.models import create_model
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.studies.batches import each_batch
@@ -95,8 +97,10 @@ def test_all_frames_count_together(drawn, prepared, runs, evaluate, tmp_path):
     found = [row for row in rows(folder / "images.csv") if row["method"] == "grad_cam"]
     assert [row["file"] for row in found] == drawn.annotated
     assert {row["network"] for row in found} == {PLAIN}
-    for fold, run in enumerate(runs):
-        logits = np.asarray(xr.load_model(PLAIN, run / "best.safetensors")(drawn.images(drawn.annotated)))
+    networks = [as_function(xr.load_model(PLAIN, run / "best.safetensors")) for run in runs]
+    predict = jax.jit(networks[0][0])
+    for fold, (_, parameters) in enumerate(networks):
+        logits = np.asarray(predict(drawn.images(drawn.annotated), parameters))
         predicted = ["ill" if a > b else "well" for a, b in logits]
         ours = [place for place, row in enumerate(found) if FOLDS[row["patient"]] == fold]
         assert [found[place]["predicted"] for place in ours] == [predicted[place] for place in ours]

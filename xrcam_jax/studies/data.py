@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,12 +69,16 @@ def chosen_frames(
     return tuple(frames[i] for i in np.linspace(0, len(frames) - 1, limit).astype(int))
 
 
+def origin_settings(folder: Path) -> dict[str, Any]:
+    """Returns where the frames of a prepared folder come from, and whether they were drawn: None if nobody knows."""
+    origin = read_origin(folder)
+    return {"origin": origin, "synthetic": None if origin is None else origin.startswith("drawn")}
+
+
 def data_settings(options: argparse.Namespace, prepared: Prepared, frames: Sequence[Frame]) -> dict[str, Any]:
     """Returns which data the outcome depends on, as JSON has it."""
-    origin = read_origin(options.data)
     return {
-        "origin": origin,
-        "synthetic": None if origin is None else origin.startswith("drawn"),
+        **origin_settings(options.data),
         "part": FOLDS if options.folds else options.part,
         "frames": len(frames),
         "patients": len({frame.patient for frame in frames}),

@@ -15,10 +15,11 @@ from typing import Any
 from xrcam_jax.arguments.checks import prepare_folder
 from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.data.counts import COUNTS, Counts, read_counts
-from xrcam_jax.data.manifest import Prepared, read_origin, read_prepared
+from xrcam_jax.data.manifest import Prepared, read_prepared
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.studies import plots
 from xrcam_jax.studies.arguments import parser
+from xrcam_jax.studies.data import origin_settings
 from xrcam_jax.studies.settings import check_settings, checksum
 from xrcam_jax.studies.tables import Table, write_contents
 
@@ -44,10 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _settings(options: argparse.Namespace, prepared: Prepared) -> dict[str, Any]:
-    origin = read_origin(options.data)
     data = {
-        "origin": origin,
-        "synthetic": None if origin is None else origin.startswith("drawn"),
+        **origin_settings(options.data),
         "frames": len(prepared.frames),
         "patients": len({frame.patient for frame in prepared.frames}),
         "classes": prepared.classes,

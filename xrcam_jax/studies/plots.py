@@ -80,7 +80,9 @@ def bars(
         axes.set_xticks(range(len(items)), map(_short, items), rotation=90, fontsize=8, parse_math=False)
         axes.set_title(_short(title), parse_math=False)
         axes.grid(alpha=0.3, axis="y")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, ncols=2, loc="upper center")
+        # The legend has the space above the bars.
+        axes.margins(y=0.2)
     row[0].set_ylabel(ylabel)
     _save(figure, path)
 
