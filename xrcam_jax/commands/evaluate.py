@@ -7,7 +7,7 @@ from xrcam_jax.arguments.checks import check_names
 from xrcam_jax.errors import CommandError
 
 STUDIES = {
-    "segmentation": "overlap of saliency and outlines (Tables 5.1 to 5.4)",
+    "segmentation": "overlap of saliency and outlines, its precision, recall and false positives (Tables 5.1 to 5.4)",
     "dropout": "the same with dropout switched on, many passes (Tables 5.5 and 5.6)",
     "confidence": "scores with the salient pixels hidden, alone, or in order (Table 5.7)",
     "axioms": "sensitivity and conservation (Tables 5.8 and 5.9)",
