@@ -11,6 +11,7 @@ STUDIES = {
     "dropout": "the same with dropout switched on, many passes (Tables 5.5 and 5.6)",
     "confidence": "scores with the salient pixels hidden, alone, or in order (Table 5.7)",
     "axioms": "sensitivity and conservation (Tables 5.8 and 5.9)",
+    "classes": "correlation of the maps of two classes: are they told apart (section 1.1)",
     "sanity": "maps of networks with random weights (Figures 5.16 and 5.17)",
     "transfer": "trained from scratch against pre-trained (Figures 4.1 and 4.2)",
     "architectures": "one architecture against another (Table 5.1, Figure 5.2)",

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int, UInt8
 from tqdm import tqdm
 
@@ -81,7 +80,7 @@ def each_batch(study: Study, network: Network, compute: Callable[[Batch], Mappin
     batches = map_ahead(partial(read_batch, study, network), missing, 1)
     for start, batch in zip(bar, batches, strict=True):
         real = min(study.batch_size, len(study.frames) - start)
-        computed = jax.device_get(dict(compute(_laid(study.mesh, batch))))
+        computed = jax.device_get(dict(compute(laid(study, batch))))
         found = {name: np.asarray(value)[:real] for name, value in computed.items()}
         content = io.BytesIO()
         np.savez(content, **found, **{SEAL: _seal(study, network, start, found)})  # type: ignore[arg-type]
@@ -131,9 +130,9 @@ def _seal(study: Study, network: Network, start: int, arrays: Arrays) -> UInt8[n
     return np.frombuffer(digest.digest(), np.uint8)
 
 
-def _laid(mesh: Mesh, batch: Batch) -> Batch:
-    """Returns the same batch across the devices."""
-    return Batch(*(lay(mesh, rows) for rows in batch[:-1]), start=batch.start)  # type: ignore[arg-type, misc]
+def laid(study: Study, batch: Batch) -> Batch:
+    """Returns the same batch across the devices; what was compiled for one such batch serves all others."""
+    return Batch(*(lay(study.mesh, rows) for rows in batch[:-1]), start=batch.start)  # type: ignore[arg-type, misc]
 
 
 def read_batch(study: Study, network: Network, start: int) -> Batch:
