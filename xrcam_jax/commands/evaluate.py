@@ -13,6 +13,7 @@ STUDIES = {
     "axioms": "sensitivity and conservation (Tables 5.8 and 5.9)",
     "classes": "correlation of the maps of two classes: are they told apart (section 1.1)",
     "sanity": "maps of networks with random weights (Figures 5.16 and 5.17)",
+    "scales": "at which scale a Selective Kernel network looked: its attention, as a table and as maps",
     "transfer": "trained from scratch against pre-trained (Figures 4.1 and 4.2)",
     "architectures": "one architecture against another (Table 5.1, Figure 5.2)",
     "gallery": "pictures of maps and masks (Figures 5.3 to 5.15), and the viewer of the report",

@@ -70,7 +70,7 @@ def mean_ranks(maps: Maps) -> Float[Array, "*b h w"]:
       >>> mean_ranks(jnp.array([[5.0, 0.0], [0.0, 7.0]])).tolist()
       [[3.0, 1.5], [1.5, 4.0]]
     """
-    flat = maps.reshape(*maps.shape[:-2], -1)
+    flat = jnp.reshape(maps, (*maps.shape[:-2], -1))
     axis, count = flat.ndim - 1, flat.shape[-1]
     numbers = jnp.broadcast_to(jnp.arange(count), flat.shape)
     ordered, places = jax.lax.sort((flat, numbers), num_keys=1)

@@ -19,12 +19,15 @@ IMAGES = "images.csv"
 Ratio = Literal["iou", "precision", "recall", "false_positive_rate"]
 
 
-def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
+def write_figures(
+    study: Study, found: Mapping[str, Arrays], places_are: tuple[str, str] = ("method", "column")
+) -> None:
     """Writes ``images.csv``, with a row for each picture, network, method and column.
 
     Args:
       study: of the figures.
       found: by network, the figures by ``FIGURE/METHOD/COLUMN``, and the logits.
+      places_are: what stands in the place of METHOD and COLUMN.
     """
     arrays = next(iter(found.values()))
     places: dict[tuple[str, str], list[str]] = {}
@@ -36,7 +39,7 @@ def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
     figures = list(dict.fromkeys(figure for some in places.values() for figure in some))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "patient", "class", "network", "predicted", "method", "column", *figures])
+    writer.writerow(["file", "patient", "class", "network", "predicted", *places_are, *figures])
     classes = study.prepared.classes
     for label, arrays in found.items():
         predicted = class_logits(arrays["logits"]).argmax(1)
