@@ -142,15 +142,26 @@ def read_batch(study: Study, network: Network, start: int) -> Batch:
     originals = [np.repeat(read_picture(study.prepared.folder, f, f.size)[..., None], 3, axis=2) for f in frames]
     masks = [_mask(study, frame, crop_box(frame.size, frame.size, config), config.input_size) for frame in frames]
     images = preprocess(originals, config)
-    grey = images[..., 0] * config.std[0] + config.mean[0]
     return Batch(
-        np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8),
+        denormalised(images, config),
         images,
         np.array([classes.index(frame.label) for frame in frames], np.int32),
         np.stack(masks),
         np.stack([_boxes(study, frame, config) for frame in frames]),
         start,
     )
+
+
+def denormalised(images: Float[np.ndarray, "b h w c"], config: Preprocessing) -> UInt8[np.ndarray, "b h w"]:
+    """Returns normalised grey pictures as they are looked at."""
+    grey = images[..., 0] * config.std[0] + config.mean[0]
+    return np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
+
+
+def rgb(grey: UInt8[np.ndarray, "h w"] | Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns a grey picture in three equal colours, or a mask in black and white."""
+    levels = np.uint8(255) * grey if grey.dtype == bool else grey
+    return np.repeat(levels[..., None], 3, axis=2)
 
 
 def _mask(study: Study, frame: Frame, box: Box, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

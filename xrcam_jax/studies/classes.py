@@ -32,7 +32,7 @@ from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
-from xrcam_jax.studies.batches import Arrays, Batch, each_batch, laid, read_batch
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch, laid, read_batch, rgb
 from xrcam_jax.studies.compare import some_frames
 from xrcam_jax.studies.layers import all_maps, columns
 from xrcam_jax.studies.networks import Network
@@ -206,7 +206,7 @@ def _sheet(study: Study, network: Network) -> tuple[str, str]:
     for place in some_frames(study, SHOWN):
         batch = read_batch(study, network, place)
         e = explain(laid(study, batch).images, top_k=2)
-        picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
+        picture = rgb(batch.pictures[0])
         outlined = plot.outlined(picture, batch.masks[0])
         for target in (0, 1):
             maps = maps_of(e, target)

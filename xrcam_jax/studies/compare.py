@@ -9,7 +9,7 @@ import xrcam_jax as xr
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.batches import Arrays, each_batch, read_batch
+from xrcam_jax.studies.batches import Arrays, each_batch, read_batch, rgb
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, counted, pooled_iou, write_figures
 from xrcam_jax.studies.segmentation import figures
@@ -84,7 +84,7 @@ def _sheet(study: Study, network: Network, shown: Sequence[tuple[str, str]]) -> 
     for place in some_frames(study):
         batch = read_batch(study, network, place)
         e = explain(batch.images, targets=batch.labels)
-        picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
+        picture = rgb(batch.pictures[0])
         maps = [plot.overlay(picture, np.asarray(e.maps[method][layer][0])) for method, layer in shown]
         rows.append([plot.outlined(picture, batch.masks[0]), *maps])
         names.append(study.frames[place].label)

@@ -30,7 +30,7 @@ from xrcam_jax.models.selective_kernel import DILATIONS, passed, path_shares, se
 from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
-from xrcam_jax.studies.batches import Arrays, Batch, each_batch, laid, read_batch
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch, laid, read_batch, rgb
 from xrcam_jax.studies.compare import some_frames
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import mean_figure, write_figures
@@ -169,7 +169,7 @@ def _sheet(study: Study, network: Network, run: Callable[[Images], Measured], sh
     for place in some_frames(study, shown):
         batch = read_batch(study, network, place)
         maps = {stage: np.asarray(each[0]) for stage, each in run(laid(study, batch).images)[1].items()}
-        picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
+        picture = rgb(batch.pictures[0])
         frames.append((study.frames[place].label, picture, plot.outlined(picture, batch.masks[0]), maps))
     # Shares lie close together, so that each stage has a scale of its own, the same for all its frames.
     ends = {stage: _ends([maps[stage] for *_, maps in frames]) for stage in frames[0][3]}
