@@ -5,7 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from xrcam_jax.metrics.overlap import centred_discs, dice, iou, iou_eq_2_22, overlap, pooled, salient
+from xrcam_jax.metrics.overlap import (
+    centred_discs,
+    dice,
+    false_positive_rate,
+    iou,
+    iou_eq_2_22,
+    overlap,
+    pooled,
+    precision,
+    recall,
+    salient,
+)
 
 MASKS = st.tuples(*[arrays(bool, (3, 4, 5))] * 2)
 
@@ -44,6 +55,26 @@ def test_figures_of_each_picture(masks):
         np.testing.assert_allclose(dice(counts)[i], 2 * both / total if total else 0, rtol=1e-6)
         np.testing.assert_allclose(iou_eq_2_22(counts)[i], both / total if total else 0, rtol=1e-6)
         np.testing.assert_allclose(iou(counts)[i], both / (total - both) if total else 0, rtol=1e-6)
+
+
+@given(MASKS)
+def test_rates_are_of_pixels_that_are_right_and_wrong(masks):
+    """Of each picture and pooled, against loops; where nothing is below the line, the rate is 0."""
+    counts = overlap(*masks)
+    of_all = [masks[0].reshape(1, -1, 5), masks[1].reshape(1, -1, 5)]
+    for found, truth, some in ((*masks, counts), (*of_all, pooled(counts))):
+        pixels = found[0].size
+        for i, (f, t) in enumerate(zip(found, truth, strict=True)):
+            right = wrong = missed = left = 0
+            for a, b in zip(f.ravel(), t.ravel(), strict=True):
+                right, wrong, missed, left = right + (a & b), wrong + (a & ~b), missed + (b & ~a), left + (~a & ~b)
+            assert right + wrong + missed + left == pixels
+            for rate, part, whole in (
+                (precision(some), right, right + wrong),
+                (recall(some), right, right + missed),
+                (false_positive_rate(some, pixels), wrong, wrong + left),
+            ):
+                np.testing.assert_allclose(np.atleast_1d(rate)[i], part / whole if whole else 0, rtol=1e-6)
 
 
 @given(MASKS)

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from xrcam_jax.models.selective_kernel import Attention, SelectiveKernel, attention_width
+from xrcam_jax.models import create_model
+from xrcam_jax.models.selective_kernel import (
+    Attention,
+    SelectiveKernel,
+    attention_width,
+    passed,
+    path_shares,
+    selective_units,
+)
 from xrcam_jax.models.specs import SelectiveKernelSpec, find_spec
 
 
@@ -70,3 +78,28 @@ def test_second_path_reaches_as_far_as_5x5():
     pixel = jnp.zeros((1, 9, 9, 4)).at[0, 4, 4].set(1.0)
     reached = [np.abs(path.conv(pixel)).sum(axis=(0, 3)) > 0 for path in layer.paths]
     assert [np.flatnonzero(seen.any(axis=0)).tolist() for seen in reached] == [[3, 4, 5], [2, 4, 6]]
+
+
+def test_units_are_found_by_the_names_of_their_scopes():
+    model = nnx.eval_shape(lambda: create_model("skresnet18", num_classes=2))
+    assert selective_units(model) == tuple(f"layer{i}/{n}/conv1" for i in (1, 2, 3, 4) for n in (0, 1))
+    assert selective_units(model.layer3) == ("0/conv1", "1/conv1")
+
+
+def test_what_passes_each_path():
+    """A single pixel under kernels of ones is passed by each path where that path reaches it, and by both at itself."""
+    layer = SelectiveKernel(4, 4, BOTTLENECK, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    layer.eval()
+    pixel = jnp.zeros((1, 9, 9, 4)).at[0, 4, 4].set(1.0)
+    for path in layer.paths:
+        path.conv.kernel[...] = jnp.ones_like(path.conv.kernel[...])
+    signal = jnp.stack([path(pixel) for path in layer.paths], axis=-2)
+    gate = jnp.array([0.25, 0.75]).reshape(1, 1, 1, 2, 1)
+    share = np.asarray(path_shares(passed(signal, gate * jnp.ones((1, 1, 1, 2, 4)))))[0, ..., 1]
+    expected = np.full((9, 9), 0.5)
+    expected[3:6, 3:6] = 0
+    expected[2:7:2, 2:7:2] = 1
+    expected[4, 4] = 0.75
+    np.testing.assert_allclose(share, expected, atol=1e-6)
+    # Without a ReLU values may be negative, and pass all the same.
+    np.testing.assert_allclose(path_shares(passed(-signal, gate * jnp.ones((1, 1, 1, 2, 4))))[0, ..., 1], share)

@@ -1,13 +1,18 @@
 """Scores with salient pixels hidden, alone or in order are those of pictures that are changed one by one."""
 
 import csv
+import json
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import xrcam_jax as xr
+from tests.studies.conftest import MEAN, SIDE, STD
 from xrcam_jax.explain.functional import as_function
+from xrcam_jax.pictures.preprocessing import Preprocessing
+from xrcam_jax.studies.confidence import with_hidden
 
 OPTIONS = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", 2, "--limit", 4)
 STEPS = 2
@@ -71,9 +76,24 @@ def test_every_figure(drawn, evaluate, weights, probabilities, tmp_path):
         np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-3, atol=1e-4, err_msg=name)
         (row,) = rows(tmp_path / "confidence" / f"{name}.csv")
         assert float(row["layer4"]) == pytest.approx(100 * np.mean(values), rel=1e-3, abs=0.01)
+    (picture,) = json.loads((tmp_path / "confidence" / "contents.json").read_text())["pictures"]
+    assert "grad_cam at layer4" in picture["caption"]
+    with Image.open(tmp_path / "confidence" / picture["file"]) as sheet:
+        assert np.ptp(np.asarray(sheet)) == 255
     # Else much of this would hold of any map.
     assert np.ptp(expected["drop"]) > 0.01
     assert np.ptp(expected["deletion"] - expected["insertion"]) > 0.01
+
+
+def test_what_is_left_of_a_frame(drawn):
+    """A share of each pixel is replaced by the mean intensity, which is that of the normalisation."""
+    (file,) = drawn.annotated[:1]
+    random = np.random.default_rng(0)
+    for saliency in (random.random((1, SIDE, SIDE)).astype(np.float32), random.random((1, SIDE, SIDE)) > 0.5):
+        config = Preprocessing((MEAN,) * 3, (STD,) * 3, (SIDE, SIDE), 1.0, "area")
+        found = with_hidden(drawn.images([file]), saliency, config)
+        left = drawn.pictures[file] * (1.0 - saliency) + 255 * MEAN * saliency
+        np.testing.assert_allclose(found, left, atol=0.51)
 
 
 def test_without_curves(evaluate, weights, tmp_path):

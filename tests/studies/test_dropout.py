@@ -120,10 +120,11 @@ def test_the_same_frames_count_as_in_segmentation(drawn, tmp_path):
     frames = tuple(prepared.frames[:3])
     settings = {"passes": 1, "rate": RATE, "data": {"patients": 1}}
     both, found, truth = np.array([30, 20, 0]), np.array([50, 40, 60]), np.array([45, 70, 0])
+    pixels = np.full(3, 1600)
     counts = {
         f"{name}/m/layer4{end}": values
         for end in ("", " pass 1")
-        for name, values in (("both", both), ("found", found), ("truth", truth))
+        for name, values in (("both", both), ("found", found), ("truth", truth), ("pixels", pixels))
     }
     arrays = {"net": {"logits": np.tile([1.0, 0.0], (3, 1)), **counts}}
     for experiment in (segmentation, dropout):

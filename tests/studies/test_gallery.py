@@ -10,6 +10,7 @@ from PIL import Image
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
+from xrcam_jax.studies import gallery
 
 METHODS, LAYERS, BATCH = ("grad_cam", "cam"), ("layer3", "layer4"), 2
 #: CAM has no maps below the last layer, and so no aggregate.
@@ -116,6 +117,7 @@ def test_sheets(results):
         "layers_2.jpg",
         "masks_layer3.png",
         "masks_layer4.png",
+        "segmentations.jpg",
         "aggregation.jpg",
         "aggregated.jpg",
         "masks_aggregated.png",
@@ -124,6 +126,24 @@ def test_sheets(results):
     for file in files:
         with Image.open(results / file) as sheet:
             assert np.ptp(np.asarray(sheet)) == 255
+
+
+def test_what_masks_cut_out():
+    """Of a frame of other values in all its pixels: what is outlined, and what is above mean + deviation."""
+    picture = np.arange(1, 49, dtype=np.uint8).reshape(4, 4, 3)
+    truth = np.zeros((4, 4), bool)
+    truth[1:3, 2] = True
+    saliency = np.zeros((4, 4), np.float32)
+    saliency[3, 3] = 1
+    frame = gallery._Shown("ill p1", picture, picture, truth, {"grad_cam/layer4": saliency})
+    white = [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)]
+    cut = [each.copy() for each in white]
+    for y, x, i in ((1, 2, 0), (2, 2, 0), (3, 3, 1)):
+        white[i][y, x], cut[i][y, x] = 255, picture[y, x]
+    for found, expected in zip(
+        frame.segmentations("grad_cam/layer4"), (white[0], cut[0], white[1], cut[1]), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_one_layer_is_its_own_aggregate(evaluate, run, tmp_path):

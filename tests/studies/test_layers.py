@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xrcam_jax import Explanation
-from xrcam_jax.studies.layers import aggregates, all_maps, columns, layer_maps, title
+from xrcam_jax.studies.layers import aggregates, all_maps, columns, last_column, layer_maps, title
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 SIDES = {"layer1": (10, 12), "layer2": (5, 6), "layer3": (3, 3), "layer4": (2, 1)}
@@ -86,3 +86,10 @@ def test_columns_are_of_the_layers_whatever_their_order(order):
     """Aggregates go from the highest layer down, as the thesis has them."""
     found = all_maps(explanation({"m": raws(4, order)}))
     assert set(found) == {"m/layer3", "m/layer4", "m/layer4+3"}
+
+
+def test_the_column_of_most_layers():
+    maps = ["cam/layer4", "grad_cam/layer3", "grad_cam/layer4", "grad_cam/layer4+3"]
+    assert last_column(("layer3", "layer4"), "grad_cam", maps) == "layer4+3"
+    assert last_column(("layer3", "layer4"), "cam", maps) == "layer4"
+    assert last_column(("layer4",), "grad_cam", maps) == "layer4"

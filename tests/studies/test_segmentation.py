@@ -14,6 +14,7 @@ from xrcam_jax.cli import main
 MODEL, METHODS, LAYERS = "sktiny", ("grad_cam", "xrelevance_cam"), ("layer3", "layer4")
 COLUMNS = (*LAYERS, "layer4+3")
 DISC = "(centred disc)"
+RATES = ("precision", "recall", "false_positive_rate")
 BATCH = 2
 #: By how much rounding may move a threshold or a maximum of a map in [0, 1].
 ROUNDING = 1e-5
@@ -59,6 +60,17 @@ def counts(found, truth):
     return int(both), int(first), int(second)
 
 
+def rates(both, found, truth, pixels):
+    """Returns precision, recall and the false-positive rate, from what is right and wrong among the pixels."""
+    true_positives, false_positives, false_negatives = both, found - both, truth - both
+    true_negatives = pixels - true_positives - false_positives - false_negatives
+    return (
+        true_positives / (true_positives + false_positives),
+        true_positives / (true_positives + false_negatives),
+        false_positives / (false_positives + true_negatives),
+    )
+
+
 def disc_of(mask):
     """Returns the pixels whose centres are in a circle of the mask's area around the middle."""
     radius = (mask.sum() / np.pi) ** 0.5
@@ -70,7 +82,7 @@ def disc_of(mask):
 
 def test_what_is_written(run):
     files = {path.name for path in run[1].iterdir()}
-    tables = ("per_layer", "aggregated", "iou", "dice", "iou_eq_2_22", "box_iou", "pointing")
+    tables = ("per_layer", "aggregated", *RATES, "iou", "dice", "iou_eq_2_22", "box_iou", "pointing")
     assert files == {
         *(f"{name}.{kind}" for name in tables for kind in ("csv", "md")),
         *("settings.json", "contents.json", "images.csv", "tests.csv", f"iou_{MODEL}.png", "batches"),
@@ -136,6 +148,9 @@ def test_every_figure_of_every_picture(drawn, run, by_hand):
             assert float(row["iou"]) == pytest.approx(both / (first + second - both), rel=1e-5)
             assert float(row["dice"]) == pytest.approx(2 * both / (first + second), rel=1e-5)
             assert float(row["iou_eq_2_22"]) == pytest.approx(both / (first + second), rel=1e-5)
+            assert int(row["pixels"]) == truth.size
+            for name, rate in zip(RATES, rates(both, first, second, truth.size), strict=True):
+                assert float(row[name]) == pytest.approx(rate, rel=1e-5)
 
 
 def counted(run):
@@ -174,6 +189,27 @@ def test_pooled_iou_of_those_classified_correctly(drawn, run):
             assert float(mean[method][column]) == pytest.approx(means[method, column], rel=1e-6)
             low, high = (float(mean[method][f"{column} {end}"]) for end in ("low", "high"))
             assert low <= float(mean[method][column]) <= high
+
+
+def test_rates_are_pooled_over_those_classified_correctly(run):
+    """Also of the disc; their intervals are of patients, each of which is drawn as often as the others."""
+    found = counted(run)
+    names = ("both", "found", "truth", "pixels")
+    for i, rate in enumerate(RATES):
+        table = {row["method"]: row for row in rows(run[1] / f"{rate}.csv")}
+        assert set(table) == {*METHODS, DISC}
+        for (method, column), some in found.items():
+            by_patient = {row["patient"]: np.zeros(4) for row in some}
+            for row in some:
+                by_patient[row["patient"]] += [int(row[name]) for name in names]
+            each = np.array(list(by_patient.values()))
+            assert float(table[method][column]) == pytest.approx(100 * rates(*each.sum(0))[i], rel=1e-9)
+            # All samples of as many patients, with as many ways to draw each as there are.
+            drawn = itertools.product(range(len(each)), repeat=len(each))
+            values = [100 * rates(*each[list(numbers)].sum(0))[i] for numbers in drawn]
+            low, high = (float(table[method][f"{column} {end}"]) for end in ("low", "high"))
+            assert (low, high) == pytest.approx((min(values), max(values)), rel=1e-9)
+    assert "read together" in json.loads((run[1] / "contents.json").read_text())["text"]
 
 
 def test_p_values_are_of_patients(run):

@@ -3,11 +3,13 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from xrcam_jax import studies
 from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.cli import main
 from xrcam_jax.runtime.files import write_whole
@@ -396,3 +398,18 @@ def test_a_method_that_a_layer_does_not_have(segmentation, weights, capsys):
     """CAM is defined at the last layer only: elsewhere it cannot be asked for."""
     line = refused(capsys, segmentation("--methods", "cam", "--layers", "layer3", runs=[weights("plain")]))
     assert "cam is defined for a layer that only global pooling and a linear layer follow" in line
+
+
+def test_help_says_what_each_study_measures(capsys):
+    assert main(["evaluate", "--help"]) == 0
+    shown = capsys.readouterr().out
+    named = {path.stem for path in Path(studies.__file__).parent.glob("*.py") if "\nNAME = " in path.read_text()}
+    assert {line.split()[0] for line in shown.splitlines() if line.startswith("  ")} == named
+    for line in (
+        "precision, recall and false positives",
+        "maps of two classes",
+        "Selective Kernel",
+        "5.18",
+        "Figures 5.1,",
+    ):
+        assert line in shown

@@ -8,14 +8,16 @@ from xrcam_jax.errors import CommandError
 
 STUDIES = {
     "frames": "frames of each patient before and after preparation (Figure 3.3); needs no weights",
-    "segmentation": "overlap of saliency and outlines (Tables 5.1 to 5.4)",
+    "segmentation": "overlap of saliency and outlines, its precision, recall and false positives (Tables 5.1 to 5.4)",
     "dropout": "the same with dropout switched on, many passes (Tables 5.5 and 5.6)",
-    "confidence": "scores with the salient pixels hidden, alone, or in order (Table 5.7)",
+    "confidence": "scores with the salient pixels hidden, alone, or in order (Table 5.7, Figure 5.18)",
     "axioms": "sensitivity and conservation (Tables 5.8 and 5.9)",
+    "classes": "correlation of the maps of two classes: are they told apart (section 1.1)",
     "sanity": "maps of networks with random weights (Figures 5.16 and 5.17)",
+    "scales": "at which scale a Selective Kernel network looked: its attention, as a table and as maps",
     "transfer": "trained from scratch against pre-trained (Figures 4.1 and 4.2)",
     "architectures": "one architecture against another (Table 5.1, Figure 5.2)",
-    "gallery": "pictures of maps and masks (Figures 5.3 to 5.15), and the viewer of the report",
+    "gallery": "pictures of maps and masks (Figures 5.1, 5.3 to 5.15), and the viewer of the report",
 }
 USAGE = """usage: xrcam evaluate NAME --data PREPARED --weights PATH [PATH ...] [--folds] [--out DIR] ...
 

@@ -131,6 +131,61 @@ def iou_eq_2_22(counts: Overlap) -> Float[Array, "*b"]:
     return _ratio(counts.both, counts.found + counts.truth)
 
 
+def precision(counts: Overlap) -> Float[Array, "*b"]:
+    """Returns |both| / |found|, the share of the salient pixels that lie in what a person outlined.
+
+    Args:
+      counts: see :func:`overlap`.
+
+    Returns:
+      The share in [0, 1]; 0 where nothing is salient.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import Overlap, precision
+      >>> precision(Overlap(jnp.array([1, 0]), jnp.array([4, 0]), jnp.array([2, 3]))).tolist()
+      [0.25, 0.0]
+    """
+    return _ratio(counts.both, counts.found)
+
+
+def recall(counts: Overlap) -> Float[Array, "*b"]:
+    """Returns |both| / |truth|, the share of what a person outlined that is salient.
+
+    Args:
+      counts: see :func:`overlap`.
+
+    Returns:
+      The share in [0, 1]; 0 where nothing is outlined.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import Overlap, recall
+      >>> recall(Overlap(jnp.array([1, 0]), jnp.array([4, 2]), jnp.array([2, 0]))).tolist()
+      [0.5, 0.0]
+    """
+    return _ratio(counts.both, counts.truth)
+
+
+def false_positive_rate(counts: Overlap, pixels: Int[Array, "*#b"] | int) -> Float[Array, "*b"]:
+    """Returns (|found| - |both|) / (pixels - |truth|), the share of what is not outlined that is salient all the same.
+
+    Args:
+      counts: see :func:`overlap`.
+      pixels: how many there are in all, of one picture or, of pooled counts, of all pictures.
+
+    Returns:
+      The share in [0, 1]; 0 where everything is outlined.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import Overlap, false_positive_rate
+      >>> false_positive_rate(Overlap(jnp.array([1, 2]), jnp.array([3, 2]), jnp.array([2, 10])), 10).tolist()
+      [0.25, 0.0]
+    """
+    return _ratio(counts.found - counts.both, pixels - counts.truth)
+
+
 def pooled(counts: Overlap) -> Overlap:
     """Sums counts over all pictures: ``iou(pooled(counts))`` is the figure of the thesis's tables.
 

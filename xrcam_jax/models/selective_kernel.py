@@ -36,6 +36,61 @@ def attention_width(channels: int, spec: SelectiveKernelSpec) -> int:
     return multiple(channels / spec.reduction, spec.divisor)
 
 
+def selective_units(model: nnx.Module) -> tuple[str, ...]:
+    """Returns the names of a network's Selective Kernel units, under which their values are layers.
+
+    Args:
+      model: any network.
+
+    Returns:
+      Scopes such as ``"layer1/0/conv2"``, the lowest first. Inside one, ``paths/0`` and ``paths/1`` are the outputs of
+      its paths (b, h, w, c), and ``attn`` is its attention (b, 1, 1, p, c).
+
+    Example:
+      >>> from flax import nnx
+      >>> from xrcam_jax.models.selective_kernel import selective_units
+      >>> selective_units(nnx.Linear(3, 2, rngs=nnx.Rngs(0)))
+      ()
+    """
+    found = [path for path, module in nnx.iter_modules(model) if isinstance(module, SelectiveKernel)]
+    return tuple("/".join(map(str, path)) for path in sorted(found))
+
+
+def passed(signal: Float[Array, "b h w p c"], gate: Float[Array, "b 1 1 p c"]) -> Float[Array, "b h w p"]:
+    """Returns sum_k |a_pk x_pk|, how much of a unit's output comes from each path p at each place.
+
+    Args:
+      signal: x, the outputs of the paths. Behind a ReLU they are never negative, so that the absolute value changes
+        nothing and the paths' sums add up to that of the unit's output.
+      gate: a, the attention.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.models.selective_kernel import passed
+      >>> signal = jnp.array([[1.0, 2.0], [4.0, 0.0]]).reshape(1, 1, 1, 2, 2)
+      >>> gate = jnp.array([[0.5, 0.75], [0.5, 0.25]]).reshape(1, 1, 1, 2, 2)
+      >>> passed(signal, gate).tolist()
+      [[[[2.0, 2.0]]]]
+    """
+    return jnp.abs(signal * gate).sum(axis=-1)
+
+
+def path_shares(amounts: Float[Array, "*b p"]) -> Float[Array, "*b p"]:
+    """Returns which share of the whole each path has, in [0, 1]; equal shares where there is nothing.
+
+    Args:
+      amounts: of each path, never negative, as of :func:`passed`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.models.selective_kernel import path_shares
+      >>> path_shares(jnp.array([[1.0, 3.0], [0.0, 0.0]])).tolist()
+      [[0.25, 0.75], [0.5, 0.5]]
+    """
+    whole = amounts.sum(axis=-1, keepdims=True)
+    return jnp.where(whole > 0, amounts / jnp.where(whole > 0, whole, 1), 1 / amounts.shape[-1])
+
+
 class Attention(nnx.Module):
     """Weights the paths, per picture and channel; over the paths the weights sum to one.
 

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, methods: Sequence[str] = S
 
     Args:
       parser: gets the options.
-      methods: that are compared by default.
+      methods: that are compared by default; with none, the study is about no maps, and methods and layers cannot be
+        chosen.
       part: of the data, by default.
     """
     parser.add_argument("--data", type=Path, required=True, metavar="PREPARED", help="folder made by xrcam prepare")
@@ -45,8 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser, *, methods: Sequence[str] = S
     parser.add_argument("--annotations", type=Path, metavar="COCO", help="JSON file with outlines (MakeSense.ai)")
     parser.add_argument("--part", choices=(*PARTS, "all"), default=part, help=f"of the data ({part})")
     parser.add_argument("--limit", type=int, metavar="N", help="look at N frames only, spread over the part")
-    parser.add_argument("--methods", type=names, default=tuple(methods), metavar="M[,M]", help=",".join(methods))
-    parser.add_argument("--layers", type=names, default=STAGES, metavar="L[,L]", help=",".join(STAGES))
+    if methods:
+        parser.add_argument("--methods", type=names, default=tuple(methods), metavar="M[,M]", help=",".join(methods))
+        parser.add_argument("--layers", type=names, default=STAGES, metavar="L[,L]", help=",".join(STAGES))
+    else:
+        parser.set_defaults(methods=None, layers=())
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="pictures at a time (8)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is random (0)")
     parser.add_argument("--out", type=Path, default=Path("xrcam_results"), metavar="DIR", help="(xrcam_results)")
@@ -63,11 +67,12 @@ def check_arguments(options: argparse.Namespace) -> None:
     check_seed("--seed", options.seed)
     if options.limit is not None:
         check_at_least_one("--limit", options.limit)
-    check_names("--methods", options.methods, xr.METHODS)
-    check_names("--layers", options.layers, STAGES)
     if options.folds and options.part != "test":
         raise CommandError(f"--part: with --folds each frame is one of the test part of its fold, not {options.part!r}")
-    without_layers = [method for method in options.methods if xr.METHODS[method].kind.where == "input"]
-    if without_layers:
-        raise CommandError(f"--methods: no maps of layers are to be had from {', '.join(without_layers)}")
+    if options.methods is not None:
+        check_names("--methods", options.methods, xr.METHODS)
+        check_names("--layers", options.layers, STAGES)
+        without_layers = [method for method in options.methods if xr.METHODS[method].kind.where == "input"]
+        if without_layers:
+            raise CommandError(f"--methods: no maps of layers are to be had from {', '.join(without_layers)}")
     processes.check(options)

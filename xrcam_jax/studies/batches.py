@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int, UInt8
 from tqdm import tqdm
 
@@ -86,7 +85,7 @@ def each_batch(
     read = map_ahead(lambda each: read_batch(study, *each), missing, 1)
     compute_by = cache(figures)
     for (judge, places), batch in zip(bar, read, strict=True):
-        computed = jax.device_get(dict(compute_by(judge)(_laid(study.mesh, batch))))
+        computed = jax.device_get(dict(compute_by(judge)(laid(study, batch))))
         found = {name: np.asarray(value)[: len(places)] for name, value in computed.items()}
         content = io.BytesIO()
         np.savez(content, **found, **{SEAL: _seal(study, judge, places, found)})  # type: ignore[arg-type]
@@ -149,9 +148,9 @@ def _seal(study: Study, judge: Network, places: Sequence[int], arrays: Arrays) -
     return np.frombuffer(digest.digest(), np.uint8)
 
 
-def _laid(mesh: Mesh, batch: Batch) -> Batch:
-    """Returns the same batch across the devices."""
-    return Batch(*(lay(mesh, rows) for rows in batch[:-1]), start=batch.start)  # type: ignore[arg-type, misc]
+def laid(study: Study, batch: Batch) -> Batch:
+    """Returns the same batch across the devices; what was compiled for one such batch serves all others."""
+    return Batch(*(lay(study.mesh, rows) for rows in batch[:-1]), start=batch.start)  # type: ignore[arg-type, misc]
 
 
 def read_batch(study: Study, judge: Network, places: Sequence[int]) -> Batch:
@@ -161,15 +160,26 @@ def read_batch(study: Study, judge: Network, places: Sequence[int]) -> Batch:
     originals = [np.repeat(read_picture(study.prepared.folder, f, f.size)[..., None], 3, axis=2) for f in frames]
     masks = [_mask(study, frame, crop_box(frame.size, frame.size, config), config.input_size) for frame in frames]
     images = preprocess(originals, config)
-    grey = images[..., 0] * config.std[0] + config.mean[0]
     return Batch(
-        np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8),
+        denormalised(images, config),
         images,
         np.array([classes.index(frame.label) for frame in frames], np.int32),
         np.stack(masks),
         np.stack([_boxes(study, frame, config) for frame in frames]),
         places[0],
     )
+
+
+def denormalised(images: Float[np.ndarray, "b h w c"], config: Preprocessing) -> UInt8[np.ndarray, "b h w"]:
+    """Returns normalised grey pictures as they are looked at."""
+    grey = images[..., 0] * config.std[0] + config.mean[0]
+    return np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
+
+
+def rgb(grey: UInt8[np.ndarray, "h w"] | Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns a grey picture in three equal colours, or a mask in black and white."""
+    levels = np.uint8(255) * grey if grey.dtype == bool else grey
+    return np.repeat(levels[..., None], 3, axis=2)
 
 
 def _mask(study: Study, frame: Frame, box: Box, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

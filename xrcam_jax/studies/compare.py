@@ -11,7 +11,7 @@ from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.batches import Arrays, Batch, read_batch
+from xrcam_jax.studies.batches import Arrays, Batch, laid, read_batch, rgb
 from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, counted, pooled_iou, write_figures
@@ -79,9 +79,22 @@ def some_frames(study: Study, count: int = SHOWN) -> list[int]:
 
 
 def explained(
-    study: Study, network: Network | CrossValidated, methods: Sequence[str], layers: Sequence[str]
+    study: Study,
+    network: Network | CrossValidated,
+    methods: Sequence[str],
+    layers: Sequence[str],
+    *,
+    top_k: int | None = None,
 ) -> Callable[[int], tuple[Batch, Explanation]]:
-    """Returns a function that explains the frame at a place, the first of a batch, by the network that judges it."""
+    """Returns a function that explains the frame at a place, the first of a batch, by the network that judges it.
+
+    Args:
+      study: whose frames are explained.
+      network: judges them.
+      methods: of the maps.
+      layers: of the maps.
+      top_k: how many of the likeliest classes are explained; the labelled one by default.
+    """
 
     @cache
     def explainer(judge: Network) -> xr.Explainer:
@@ -90,7 +103,8 @@ def explained(
     def explain(place: int) -> tuple[Batch, Explanation]:
         judge = network.judge(study.frames[place].patient)
         batch = read_batch(study, judge, [place])
-        return batch, explainer(judge)(batch.images, targets=batch.labels)
+        here = laid(study, batch)
+        return batch, explainer(judge)(here.images, None if top_k else here.labels, top_k=top_k)
 
     return explain
 
@@ -103,7 +117,7 @@ def _sheet(study: Study, network: Network | CrossValidated, shown: Sequence[tupl
     rows, names = [], []
     for place in some_frames(study):
         batch, e = explain(place)
-        picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
+        picture = rgb(batch.pictures[0])
         maps = [plot.overlay(picture, np.asarray(e.maps[method][layer][0])) for method, layer in shown]
         rows.append([plot.outlined(picture, batch.masks[0]), *maps])
         names.append(study.frames[place].label)

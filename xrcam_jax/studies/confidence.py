@@ -5,7 +5,8 @@
 For every method, layer and aggregate, the study measures how the score of the labelled class changes: the confidence
 drop with the salient pixels replaced by the mean intensity, softly (eq. 5.3) and by the mask; the average drop and the
 increase in confidence with all other pixels replaced, likewise; and the areas under the curves of deletion and
-insertion, which take the pixels in order of saliency.
+insertion, which take the pixels in order of saliency. A sheet shows a few frames with the map, its mask, and what
+hiding them leaves of the frame (Figure 5.18).
 
 Each map costs a forward pass for each figure, and 2 x (--steps + 1) more for the curves: with seven methods, seven
 columns and ten steps these are 1,274 passes a picture. 48 frames of 96 x 96 take the demo's network about five minutes
@@ -19,7 +20,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, UInt8
 
 import xrcam_jax as xr
 from xrcam_jax.attribution.case import Case
@@ -30,10 +31,14 @@ from xrcam_jax.metrics import faithfulness
 from xrcam_jax.metrics.faithfulness import Hidden, Kept
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.metrics.uncertainty import Estimate
+from xrcam_jax.pictures import plot
+from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
-from xrcam_jax.studies.batches import Arrays, Batch, each_batch
-from xrcam_jax.studies.layers import all_maps, columns
+from xrcam_jax.studies.batches import Arrays, Batch, denormalised, each_batch, rgb
+from xrcam_jax.studies.compare import explained, some_frames
+from xrcam_jax.studies.folds import CrossValidated
+from xrcam_jax.studies.layers import all_maps, columns, last_column
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, mean_figure, write_figures
 from xrcam_jax.studies.study import Study, open_study
@@ -50,6 +55,14 @@ TABLES: dict[str, tuple[str, Literal["max", "min"]]] = {
     "deletion": ("Area under the score as salient pixels are deleted first", "min"),
     "insertion": ("Area under the score as salient pixels are inserted first", "max"),
 }
+
+
+#: What the figures say, for clinicians.
+READ = (
+    "A large drop says that the network needs what the map shows for its score. It does not say that this is a tumour, "
+    "and a frame with hidden pixels looks like none that the network was trained on."
+)
+SHOWN = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,7 +139,41 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         title="Confidence with the salient pixels hidden or alone",
         text=f"{len(study.frames)} frames of {study.settings['data']['patients']} patients, the labelled class's "
         f"{study.settings['score']}. Right: {right}. A pixel that is taken away gets the mean intensity of the "
-        "training data.",
+        f"training data. {READ}",
         order=3,
         tables=tables,
+        pictures=[_sheet(study, network) for network in study.networks],
     )
+
+
+def _sheet(study: Study, network: Network | CrossValidated) -> tuple[str, str]:
+    """Saves a sheet of what hiding a map does to a few frames (Figure 5.18); returns its file and caption."""
+    method = "xrelevance_cam" if "xrelevance_cam" in study.methods else study.methods[-1]
+    explain = explained(study, network, study.methods, study.layers)
+    rows, names = [], []
+    for place in some_frames(study, SHOWN):
+        batch, e = explain(place)
+        maps, config = all_maps(e), network.judge(study.frames[place].patient).model.preprocessing
+        column = last_column(study.layers, method, maps)
+        saliency = np.asarray(maps[f"{method}/{column}"])
+        mask = np.asarray(salient(saliency))
+        left = [with_hidden(batch.images, each, config)[0] for each in (saliency, mask)]
+        picture = rgb(batch.pictures[0])
+        rows.append([picture, plot.overlay(picture, saliency[0]), rgb(mask[0]), *map(rgb, left)])
+        names.append(study.frames[place].label)
+    file, heads = f"hidden_{network.label}.jpg", ["frame", "map", "mask of the map", "map hidden", "mask hidden"]
+    plot.save_picture(study.folder / file, plot.contact_sheet(rows, columns=heads, row_labels=names, cell=180))
+    return file, (
+        f"{network.label}: {method} at {column}, its mask (eq. 5.1), and the frame with either hidden, "
+        "I (1 - M) + μ M (eq. 5.3)"
+    )
+
+
+def with_hidden(
+    images: Float[np.ndarray, "b h w c"],
+    maps: Float[np.ndarray, "b h w"] | Bool[np.ndarray, "b h w"],
+    config: Preprocessing,
+) -> UInt8[np.ndarray, "b h w"]:
+    """Returns normalised pictures as they are looked at, with what a map of each shows hidden as in the experiment."""
+    shares = jnp.asarray(maps, images.dtype)[None]
+    return denormalised(np.asarray(Hidden()(jnp.asarray(images), jnp.array(0), shares)), config)

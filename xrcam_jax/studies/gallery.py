@@ -4,8 +4,8 @@
 
 Sheets show a few frames: methods as columns and layers as rows (5.3 to 5.7), masks of each layer (5.8 to 5.11),
 XRelevance-CAM aggregated from the highest layer down (5.12), aggregates of all methods (5.13, 5.14) and their masks
-(5.15). From ``viewer.json``, ``xrcam report`` makes pages to leaf through all frames. The gallery costs what
-``segmentation`` does.
+(5.15). One sets what was outlined beside the mask of a map, each with what it cuts out of the frame (5.1). From
+``viewer.json``, ``xrcam report`` makes pages to leaf through all frames. The gallery costs what ``segmentation`` does.
 """
 
 import base64
@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float, UInt8
 
 import xrcam_jax as xr
 from xrcam_jax.arguments.checks import check_at_least_one
@@ -30,10 +30,10 @@ from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.studies.arguments import add_arguments, parser
-from xrcam_jax.studies.batches import Arrays, Batch, each_batch, judged, read_batch
+from xrcam_jax.studies.batches import Arrays, Batch, each_batch, judged, read_batch, rgb
 from xrcam_jax.studies.compare import explained, some_frames
 from xrcam_jax.studies.folds import CrossValidated, number_of_networks
-from xrcam_jax.studies.layers import all_maps, columns
+from xrcam_jax.studies.layers import all_maps, columns, last_column
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.segmentation import by_place, measured
 from xrcam_jax.studies.study import Study, open_study
@@ -91,7 +91,8 @@ def write(study: Study, found: Arrays, shown: int) -> None:
     write_contents(
         study.folder,
         title=f"Pictures of {network.label}",
-        text=f"{len(study.frames)} frames, the labelled class explained; annotated structures are outlined in yellow.",
+        text=f"{len(study.frames)} frames, the labelled class explained; annotated structures are outlined in yellow. "
+        "What the mask of a map cuts out of a frame shows where the network looked; no method was taught to outline.",
         order=8,
         pictures=_sheets(study, network, shown),
         viewer=VIEWER,
@@ -166,12 +167,14 @@ class _Shown:
       name: its class and patient.
       picture: the frame.
       outlined: the same with its structures outlined.
+      truth: where they are.
       maps: by method and column.
     """
 
     name: str
     picture: UInt8[np.ndarray, "h w 3"]
     outlined: UInt8[np.ndarray, "h w 3"]
+    truth: Bool[np.ndarray, "h w"]
     maps: dict[str, np.ndarray]
 
     def overlay(self, place: str) -> np.ndarray:
@@ -180,10 +183,12 @@ class _Shown:
 
     def mask(self, place: str) -> np.ndarray:
         """Returns in black and white what is above a map's mean plus standard deviation."""
-        if place not in self.maps:
-            return BLANK
-        shown = np.asarray(salient(jnp.asarray(self.maps[place])))
-        return np.repeat(np.uint8(255) * shown[..., None], 3, axis=2)
+        return rgb(np.asarray(salient(self.maps[place]))) if place in self.maps else BLANK
+
+    def segmentations(self, place: str) -> list[np.ndarray]:
+        """Returns the outlined mask and that of a map, each with what it cuts out of the frame (eq. 5.2)."""
+        masks = self.truth, np.asarray(salient(self.maps[place]))
+        return [each for mask in masks for each in (rgb(mask), self.picture * mask[..., None])]
 
 
 def _sheets(study: Study, network: Network | CrossValidated, shown: int) -> list[tuple[str, str]]:
@@ -203,6 +208,14 @@ def _sheets(study: Study, network: Network | CrossValidated, shown: int) -> list
     for layer in layers:
         rows = [[frame.outlined, *(frame.mask(f"{m}/{layer}") for m in methods)] for frame in frames]
         save(f"masks_{layer}.png", f"What is above mean + deviation at {layer}", rows, methods, names)
+    marked = [frame for frame in frames if frame.truth.any()]
+    if marked:
+        best = methods[-1]
+        last = last_column(study.layers, best, marked[0].maps)
+        rows = [[frame.outlined, *frame.segmentations(f"{best}/{last}")] for frame in marked]
+        heads = ["outlined", "cut out by it", "mask of the map", "cut out by it"]
+        caption = f"What was outlined, and what is above mean + deviation of {best} at {last}; what either cuts out"
+        save("segmentations.jpg", caption, rows, heads, [frame.name for frame in marked])
     aggregates = columns(study.layers)[len(layers) :]
     if aggregates:
         best, heads, last = methods[-1], [layers[-1], *aggregates], aggregates[-1]
@@ -223,7 +236,7 @@ def _frames(study: Study, network: Network | CrossValidated, shown: int) -> list
         batch, e = explain(place)
         found = all_maps(e)
         maps = {name: np.asarray(values[0]) for name, values in found.items()}
-        picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
+        picture = rgb(batch.pictures[0])
         name = f"{study.frames[place].label} {study.frames[place].patient}"
-        frames.append(_Shown(name, picture, plot.outlined(picture, batch.masks[0]), maps))
+        frames.append(_Shown(name, picture, plot.outlined(picture, batch.masks[0]), batch.masks[0], maps))
     return frames

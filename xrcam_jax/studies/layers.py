@@ -1,6 +1,6 @@
 """The columns of the thesis's tables are the maps of each layer and of aggregates, from the highest layer down."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import jax
@@ -37,6 +37,17 @@ def title(layers: Sequence[str]) -> str:
 def columns(layers: Sequence[str]) -> list[str]:
     """Returns the names of all columns, the layers first."""
     return [*layers, *map(title, aggregates(layers))]
+
+
+def last_column(layers: Sequence[str], method: str, maps: Collection[str]) -> str:
+    """Returns the column of most layers at which a method has maps: not all methods work at all layers.
+
+    Args:
+      layers: their names, the lowest first.
+      method: that has maps at one of them.
+      maps: their names, ``METHOD/COLUMN``.
+    """
+    return next(column for column in reversed(columns(layers)) if f"{method}/{column}" in maps)
 
 
 @partial(jax.jit, static_argnames="size")

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -15,14 +16,18 @@ from xrcam_jax.studies.batches import Arrays
 from xrcam_jax.studies.study import Study
 
 IMAGES = "images.csv"
+Ratio = Literal["iou", "precision", "recall", "false_positive_rate"]
 
 
-def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
+def write_figures(
+    study: Study, found: Mapping[str, Arrays], places_are: tuple[str, str] = ("method", "column")
+) -> None:
     """Writes ``images.csv``, with a row for each picture, network, method and column.
 
     Args:
       study: of the figures.
       found: by network, the figures by ``FIGURE/METHOD/COLUMN``, and the logits.
+      places_are: what stands in the place of METHOD and COLUMN.
     """
     arrays = next(iter(found.values()))
     places: dict[tuple[str, str], list[str]] = {}
@@ -34,7 +39,7 @@ def write_figures(study: Study, found: Mapping[str, Arrays]) -> None:
     figures = list(dict.fromkeys(figure for some in places.values() for figure in some))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "patient", "class", "network", "predicted", "method", "column", *figures])
+    writer.writerow(["file", "patient", "class", "network", "predicted", *places_are, *figures])
     classes = study.prepared.classes
     for label, arrays in found.items():
         predicted = class_logits(arrays["logits"]).argmax(1)
@@ -67,7 +72,12 @@ def accuracy(study: Study, arrays: Arrays) -> Estimate:
 
 def pooled_iou(study: Study, arrays: Arrays, place: str, chosen: Bool[np.ndarray, " n"]) -> Estimate:
     """Returns the sum of intersections over the sum of unions of the chosen frames, for a ``METHOD/COLUMN``."""
-    return estimate(*_iou_parts(arrays, place, chosen), study.units[chosen], seed=study.seed)
+    return pooled_ratio(study, arrays, "iou", place, chosen)
+
+
+def pooled_ratio(study: Study, arrays: Arrays, ratio: Ratio, place: str, chosen: Bool[np.ndarray, " n"]) -> Estimate:
+    """Returns a ratio of numbers of pixels, each summed over the chosen frames, for a ``METHOD/COLUMN``."""
+    return estimate(*_parts(arrays, ratio, place, chosen), study.units[chosen], seed=study.seed)
 
 
 def mean_figure(study: Study, arrays: Arrays, name: str, chosen: Bool[np.ndarray, " n"]) -> Estimate:
@@ -77,10 +87,23 @@ def mean_figure(study: Study, arrays: Arrays, name: str, chosen: Bool[np.ndarray
 
 def iou_p_value(study: Study, arrays: Arrays, a: str, b: str, chosen: Bool[np.ndarray, " n"]) -> float:
     """Returns the p-value of the difference in pooled IoU between two ``METHOD/COLUMN``."""
-    parts = [_iou_parts(arrays, place, chosen) for place in (a, b)]
+    parts = [_parts(arrays, "iou", place, chosen) for place in (a, b)]
     return paired_p_value(parts[0], parts[1], study.units[chosen], seed=study.seed)
 
 
-def _iou_parts(arrays: Arrays, place: str, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    both, found, truth = (arrays[f"{name}/{place}"][chosen].astype(np.int64) for name in ("both", "found", "truth"))
-    return both, found + truth - both
+def _parts(arrays: Arrays, ratio: Ratio, place: str, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what is above and what is below the line of a ratio, for each chosen frame."""
+
+    def count(name: str) -> np.ndarray:
+        return arrays[f"{name}/{place}"][chosen].astype(np.int64)
+
+    both, found, truth = count("both"), count("found"), count("truth")
+    match ratio:
+        case "iou":
+            return both, found + truth - both
+        case "precision":
+            return both, found
+        case "recall":
+            return both, truth
+        case "false_positive_rate":
+            return found - both, count("pixels") - truth
