@@ -131,6 +131,42 @@ def iou_eq_2_22(counts: Overlap) -> Float[Array, "*b"]:
     return _ratio(counts.both, counts.found + counts.truth)
 
 
+def precision(counts: Overlap) -> Float[Array, "*b"]:
+    """Returns the share of the salient pixels that are in the truth, |both| / |found|.
+
+    Args:
+      counts: see :func:`overlap`.
+
+    Returns:
+      Precision in [0, 1]; 0 where no pixel is salient.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import Overlap, precision
+      >>> precision(Overlap(jnp.array([1, 0]), jnp.array([4, 0]), jnp.array([2, 3]))).tolist()
+      [0.25, 0.0]
+    """
+    return _ratio(counts.both, counts.found)
+
+
+def recall(counts: Overlap) -> Float[Array, "*b"]:
+    """Returns the share of the truth that is salient, |both| / |truth|.
+
+    Args:
+      counts: see :func:`overlap`.
+
+    Returns:
+      Recall in [0, 1]; 0 where the truth is empty.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import Overlap, recall
+      >>> recall(Overlap(jnp.array([1, 0]), jnp.array([4, 2]), jnp.array([2, 0]))).tolist()
+      [0.5, 0.0]
+    """
+    return _ratio(counts.both, counts.truth)
+
+
 def pooled(counts: Overlap) -> Overlap:
     """Sums counts over all pictures: ``iou(pooled(counts))`` is the figure of the thesis's tables.
 
