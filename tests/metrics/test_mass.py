@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xrcam_jax.metrics.mass import mass_accuracy, rank_accuracy
+from xrcam_jax.metrics.mass import mass_accuracy, outshines, rank_accuracy
 from xrcam_jax.metrics.overlap import centred_discs, overlap, precision, recall, salient
 
 
@@ -75,6 +75,17 @@ def test_blind_maps_are_at_chance():
             error = np.std(figures) / 400**0.5
             assert 0 < error < 0.02
             assert abs(np.mean(figures) - 1 / 16) < 4 * error
+
+
+def test_the_brighter_of_two_sets_outshines_the_other():
+    random = np.random.default_rng(0)
+    maps = random.integers(0, 4, (60, 3, 3)).astype(np.float32)
+    truth, others = random.random((2, 60, 3, 3)) < 0.3
+    found = outshines(maps, truth, others)
+    for value, each, within, among in zip(found, maps, truth, others, strict=True):
+        a, b = (max((float(v) for v in each[pixels]), default=-1.0) for pixels in (within, among))
+        assert float(value) == (1 if a > b else 0 if a < b else 0.5)
+    assert set(np.asarray(found).tolist()) == {0.0, 0.5, 1.0}
 
 
 def test_empty_truth_and_no_relevance_give_zero():

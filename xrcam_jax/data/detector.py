@@ -37,6 +37,9 @@ THRESHOLD = 1 / 64
 #: With it, a logit is about the share of the picture that the motif covers, in per cent.
 GAIN = 100.0
 
+#: The layers, and how many pixels a place of each has on a side.
+LAYERS = {"layer1": 2, "layer2": 4, "layer3": 8}
+
 Reads = Literal["structure", "logo"]
 
 

@@ -1,4 +1,4 @@
-"""How much of a saliency map lies on the pixels that are known to matter; pure functions of batches.
+"""Whether a saliency map lies on the pixels that are known to matter; pure functions of batches.
 
 References:
   arras2022
@@ -79,3 +79,30 @@ def rank_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     left = count(inside) - count(above)
     sure, by_chance = count(above & inside), left * count(ties & inside) / count(ties)
     return (sure + by_chance) / jnp.maximum(count(inside), 1)
+
+
+@jax.jit
+def outshines(maps: Maps, truth: Truth, others: Truth) -> Float[Array, "*b"]:
+    """Tells whether a map is brighter at its brightest within the truth than among other pixels.
+
+    It is the pointing game (:func:`xrcam_jax.metrics.localisation.points_at`) between two sets of pixels.
+
+    Args:
+      maps: R, of any range.
+      truth: the pixels that are known to matter.
+      others: pixels that are known not to matter. The arguments broadcast.
+
+    Returns:
+      1 where the truth is brighter, 0 where the others are, and 1/2 where the two are the same. An empty set is darker
+      than any other.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.mass import outshines
+      >>> truth, others = jnp.array([[True, False, False]]), jnp.array([[False, False, True]])
+      >>> outshines(jnp.array([[[0.5, 0.9, 0.1]], [[0.5, 0.9, 0.5]], [[0.0, 0.9, 0.1]]]), truth, others).tolist()
+      [1.0, 0.5, 0.0]
+    """
+    maps, truth, others = jnp.broadcast_arrays(maps, truth, others)
+    within, among = (jnp.where(pixels, maps, -jnp.inf).max((-2, -1)) for pixels in (truth, others))
+    return jnp.where(within > among, 1.0, jnp.where(within < among, 0.0, 0.5))
