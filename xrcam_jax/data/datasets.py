@@ -26,6 +26,7 @@ class Plan:
       logo: whether a logo in a corner tells the class, too.
       decoys: what small blobs are drawn besides, of which the network depends on none.
       cancelled: whether the network reads the highlights twice, with opposite weights.
+      saturated: whether the logits stay what they are for small changes of any pixel.
     """
 
     about: str
@@ -33,6 +34,7 @@ class Plan:
     logo: bool = False
     decoys: tuple[str, ...] = ()
     cancelled: bool = False
+    saturated: bool = False
 
 
 #: The sets by name.
@@ -40,6 +42,11 @@ PLANTED: Mapping[str, Plan] = {
     "pattern": Plan("the network reads the structure, and nothing else is there"),
     "distractors": Plan("bright spots are seen by the network, and have no weight", decoys=("highlight",) * 4),
     "cancelled": Plan("bright spots enter twice, with opposite weights", decoys=("highlight",) * 4, cancelled=True),
+    "saturated": Plan(
+        "so much speaks for the class that no small change of a pixel matters",
+        decoys=("highlight",) * 4,
+        saturated=True,
+    ),
     "rival": Plan("spots of the other class's structure speak for that class alone", decoys=("rival",) * 2),
     "shortcut": Plan("the network reads the logo in a corner, and ignores the structure", reads="logo", logo=True),
     "mirror": Plan("the network reads the structure, and ignores the logo", logo=True),
@@ -124,7 +131,7 @@ def planted(name: str, count: int = 32, *, size: int = 64, seed: int = 0) -> Pla
     read = np.array(STRUCTURE if plan.reads == "structure" else LOGO)[labels][:, None, None]
     truth, decoy = patches == read, (patches >= 0) & (patches != read)
     pixels = np.repeat(images[..., None], 3, axis=-1)
-    network = Detector(plan.reads, cancelled=plan.cancelled)
+    network = Detector(plan.reads, cancelled=plan.cancelled, saturated=plan.saturated)
     return Planted(pixels, labels, _enlarged(truth), _enlarged(decoy), network)
 
 

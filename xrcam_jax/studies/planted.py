@@ -158,8 +158,8 @@ def figures(drawn: Planted, maps: Maps) -> dict[Place, dict[str, np.ndarray]]:
 def ignored(drawn: Planted) -> Bool[np.ndarray, "n h w"]:
     """Returns the pixels that may not be brighter than the truth.
 
-    They are what else is planted. Where there is nothing, they are the tissue, but for a rim around the truth that is as
-    wide as a place of the coarsest layer: a map of that layer cannot but spread into it.
+    They are what else is planted. Where there is nothing, they are the tissue, but for a rim around the truth that is
+    as wide as a place of the coarsest layer: a map of that layer cannot but spread into it.
     """
     if drawn.decoy.any():
         return drawn.decoy
