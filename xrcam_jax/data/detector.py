@@ -76,9 +76,9 @@ class Detector(nnx.Module):
         weights[list(STRUCTURE if reads == "structure" else LOGO)] = GAIN * np.eye(2)
         if cancelled:
             weights[list(HIGHLIGHT)] = GAIN * np.array([[1, -1], [-1, 1]])
-        twins = [weights / (4 * CAP), -weights / (4 * CAP)] if saturated else [weights, 0 * weights]
+        both = [weights / (4 * CAP), -weights / (4 * CAP)] if saturated else [weights, 0 * weights]
         self.fc = nnx.Linear(2 * channels, 2, use_bias=False, rngs=rngs)
-        self.fc.kernel[...] = jnp.asarray(np.concatenate(twins))
+        self.fc.kernel[...] = jnp.asarray(np.concatenate(both))
 
     def __call__(self, x: Float[Array | np.ndarray, "b h w 3"]) -> Float[Array, "b 2"]:
         """Returns the logits of pictures in [0, 1], whose sides are multiples of 8."""

@@ -100,8 +100,13 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "experiment": NAME,
-        "data": {"origin": "drawn by xr.datasets.planted", "synthetic": True, "frames": options.pictures},
+        "data": {
+            "origin": "drawn by xr.datasets.planted",
+            "synthetic": True,
+            "frames": options.pictures * len(options.sets),
+        },
         "sets": options.sets,
+        "pictures": options.pictures,
         "methods": options.methods,
         "target": "the labelled class",
         "seed": options.seed,
