@@ -4,7 +4,6 @@ import csv
 
 from experiments import planted
 from xrcam_jax.data.datasets import PLANTED
-from xrcam_jax.studies.planted import METHODS
 
 
 def test_the_page_is_made_of_the_stored_tables():
@@ -16,15 +15,17 @@ def test_the_tables_say_what_is_stored():
     stored = planted.PAGE.with_suffix("")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in planted.tables(stored).splitlines()]
     with (stored / "outshines.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            figures = [float(row[name]) for name in PLANTED]
-            wanted = [f"**{figure:.0f}**" if figure < 90 else f"{figure:.0f}" for figure in figures]
-            assert [row["method"], row["map"], *wanted] in lines
-            for name, figure in zip(PLANTED, figures, strict=True):
-                (line,) = (line for line in lines if line and line[0] == f"`{name}`")
-                assert (f"`{row['method']}`" in line[3].split(", ")) == (figure < 90 and row["method"][0] != "(")
+        found = list(csv.DictReader(file))
+    for row in found:
+        figures = [float(row[name]) for name in PLANTED]
+        wanted = [f"**{figure:.0f}**" if figure < 90 else f"{figure:.0f}" for figure in figures]
+        assert [row["method"], row["map"], *wanted] in lines
+        for name, figure in zip(PLANTED, figures, strict=True):
+            (line,) = (line for line in lines if line and line[0] == f"`{name}`")
+            assert (f"`{row['method']}`" in line[3].split(", ")) == (figure < 90 and row["method"][0] != "(")
     (line,) = (line for line in lines if line and line[0] == "`shortcut`")
-    assert line[2].endswith(f"of {len(METHODS)}")
+    # Four rows are no methods.
+    assert line[2].endswith(f"of {len(found) - 4}")
     # CAM is defined at the last layer alone.
     assert sum(line[:3] == ["cam", "–", "–"] and line[4] == "–" for line in lines) == 2
 

@@ -132,13 +132,13 @@ def iou_eq_2_22(counts: Overlap) -> Float[Array, "*b"]:
 
 
 def precision(counts: Overlap) -> Float[Array, "*b"]:
-    """Returns the share of the salient pixels that are in the truth, |both| / |found|.
+    """Returns |both| / |found|, the share of the salient pixels that lie in what a person outlined.
 
     Args:
       counts: see :func:`overlap`.
 
     Returns:
-      Precision in [0, 1]; 0 where no pixel is salient.
+      The share in [0, 1]; 0 where nothing is salient.
 
     Example:
       >>> import jax.numpy as jnp
@@ -150,13 +150,13 @@ def precision(counts: Overlap) -> Float[Array, "*b"]:
 
 
 def recall(counts: Overlap) -> Float[Array, "*b"]:
-    """Returns the share of the truth that is salient, |both| / |truth|.
+    """Returns |both| / |truth|, the share of what a person outlined that is salient.
 
     Args:
       counts: see :func:`overlap`.
 
     Returns:
-      Recall in [0, 1]; 0 where the truth is empty.
+      The share in [0, 1]; 0 where nothing is outlined.
 
     Example:
       >>> import jax.numpy as jnp

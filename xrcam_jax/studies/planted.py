@@ -37,7 +37,7 @@ from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.studies.arguments import parser
 from xrcam_jax.studies.settings import check_settings
-from xrcam_jax.studies.tables import Table, scaled, write_contents
+from xrcam_jax.studies.tables import CONTENTS, Table, scaled, write_contents
 
 NAME = "planted"
 METHODS = tuple(name for name, method in xr.METHODS.items() if not method.kind.needs_attention)
@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_folder("--out", folder)
     with alone_in("--out", folder):
         check_settings(folder, _settings(options))
+        # Results of an earlier run are no longer whole once the first of these is written.
+        (folder / CONTENTS).unlink(missing_ok=True)
         found: dict[str, Figures] = {}
         shown: dict[str, Shown] = {}
         for name in options.sets:
