@@ -32,7 +32,7 @@ MOTIFS = np.array(
     np.float32,
 )
 STRUCTURE, LOGO, HIGHLIGHT = (0, 1), (2, 3), (4, 5)
-#: What is subtracted in front of the other ReLUs. A single patch that fits makes its cells larger than that.
+#: What is subtracted in front of the other ReLUs. A single patch that fits makes its places larger than that.
 THRESHOLD = 1 / 64
 #: What a channel of the last layer is cut off at, if the classifier is saturated. A single patch makes it larger.
 CAP = 1 / 64
