@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xrcam_jax.attribution.tokens import Tokens
     from xrcam_jax.checkpoints.load import load_model
+    from xrcam_jax.data import datasets
     from xrcam_jax.explain import adapters, targets
     from xrcam_jax.explain.explainer import Explainer, attribute
     from xrcam_jax.explain.explanation import Explanation
@@ -41,6 +42,7 @@ __all__ = [
     "composites",
     "conservation",
     "create_model",
+    "datasets",
     "from_onnx",
     "layers",
     "list_models",
@@ -76,6 +78,7 @@ _LATER = {
     "composites": "lrp.composites",
     "conservation": "lrp.conservation",
     "create_model": "models",
+    "datasets": "data.datasets",
     "from_onnx": "onnx.load",
     "layers": "lrp.layers",
     "list_models": "models",

@@ -17,6 +17,7 @@ STUDIES = {
     "scales": "at which scale a Selective Kernel network looked: its attention, as a table and as maps",
     "transfer": "trained from scratch against pre-trained (Figures 4.1 and 4.2)",
     "architectures": "one architecture against another (Table 5.1, Figure 5.2)",
+    "planted": "methods on drawn pictures where it is known what the network reads; no --data, no --weights",
     "gallery": "pictures of maps and masks (Figures 5.1, 5.3 to 5.15), and the viewer of the report",
 }
 USAGE = """usage: xrcam evaluate NAME --data PREPARED --weights PATH [PATH ...] [--folds] [--out DIR] ...

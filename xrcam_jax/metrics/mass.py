@@ -1,0 +1,108 @@
+"""Whether a saliency map lies on the pixels that are known to matter; pure functions of batches.
+
+References:
+  arras2022
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+Maps = Float[Array | np.ndarray, "*#b h w"]
+Truth = Bool[Array | np.ndarray, "*#b h w"]
+
+
+@jax.jit
+def mass_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
+    """Returns the share of the relevance that lies within the truth: sum_{p in G} R_p / sum_p R_p (arras2022).
+
+    Args:
+      maps: R, of any range; only what is positive counts.
+      truth: G, the pixels that are known to matter. The arguments broadcast.
+
+    Returns:
+      The share in [0, 1]. A constant map has the truth's share of the picture, and a map that is positive nowhere has
+      0, since none of its relevance lies within.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.mass import mass_accuracy
+      >>> truth = jnp.array([[True, False, False, False]])
+      >>> mass_accuracy(jnp.array([[[3.0, 0.0, 1.0, -9.0]], [[1.0, 1.0, 1.0, 1.0]]]), truth).tolist()
+      [0.75, 0.25]
+
+    References:
+      arras2022
+    """
+    positive, truth = jnp.broadcast_arrays(jnp.maximum(maps, 0), truth)
+    # Divided by its maximum, a map can neither overflow in the sum nor vanish in it.
+    largest = positive.max((-2, -1), keepdims=True)
+    scaled = positive / jnp.where(largest > 0, largest, 1)
+    return jnp.where(truth, scaled, 0).sum((-2, -1)) / jnp.maximum(scaled.sum((-2, -1)), 1)
+
+
+@jax.jit
+def rank_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
+    """Returns how many of a map's K highest pixels lie within the truth of K pixels, as a share of K (arras2022).
+
+    Pixels that tie for the last of the K ranks count by their mean over all orders in which they could be sorted: of m
+    that tie, m' of them within the truth, each of the k ranks that are left to them gets m' / m. So a map without
+    contrast scores what chance scores, and no order of pixels is preferred.
+
+    Args:
+      maps: R, of any range.
+      truth: G, the pixels that are known to matter. The arguments broadcast.
+
+    Returns:
+      The share in [0, 1]; 0 where the truth is empty.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.mass import rank_accuracy
+      >>> truth = jnp.array([[True, True, False, False]])
+      >>> rank_accuracy(jnp.array([[[3.0, 4.0, 1.0, 0.0]], [[3.0, 0.0, 0.0, 0.0]], [[1.0, 1.0, 1.0, 1.0]]]), truth)
+      Array([1.       , 0.6666667, 0.5      ], dtype=float32)
+
+    References:
+      arras2022
+    """
+    maps, truth = jnp.broadcast_arrays(maps, truth)
+    flat, inside = maps.reshape(*maps.shape[:-2], -1), truth.reshape(*maps.shape[:-2], -1)
+
+    def count(pixels: Array) -> Array:
+        return pixels.sum(-1, dtype=flat.dtype)
+
+    ranks = jnp.maximum(inside.sum(-1, keepdims=True) - 1, 0)
+    last = jnp.take_along_axis(jnp.sort(flat, descending=True), ranks, -1)
+    above, ties = flat > last, flat == last
+    left = count(inside) - count(above)
+    sure, by_chance = count(above & inside), left * count(ties & inside) / count(ties)
+    return (sure + by_chance) / jnp.maximum(count(inside), 1)
+
+
+@jax.jit
+def outshines(maps: Maps, truth: Truth, others: Truth) -> Float[Array, "*b"]:
+    """Tells whether a map is brighter at its brightest within the truth than among other pixels.
+
+    It is the pointing game (:func:`xrcam_jax.metrics.localisation.points_at`) between two sets of pixels.
+
+    Args:
+      maps: R, of any range.
+      truth: the pixels that are known to matter.
+      others: pixels that are known not to matter. The arguments broadcast.
+
+    Returns:
+      1 where the truth is brighter, 0 where the others are, and 1/2 where the two are the same. An empty set is darker
+      than any other.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.mass import outshines
+      >>> truth, others = jnp.array([[True, False, False]]), jnp.array([[False, False, True]])
+      >>> outshines(jnp.array([[[0.5, 0.9, 0.1]], [[0.5, 0.9, 0.5]], [[0.0, 0.9, 0.1]]]), truth, others).tolist()
+      [1.0, 0.5, 0.0]
+    """
+    maps, truth, others = jnp.broadcast_arrays(maps, truth, others)
+    within, among = (jnp.where(pixels, maps, -jnp.inf).max((-2, -1)) for pixels in (truth, others))
+    return jnp.where(within > among, 1.0, jnp.where(within < among, 0.0, 0.5))
