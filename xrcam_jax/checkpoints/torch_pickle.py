@@ -1,0 +1,372 @@
+"""The two formats of PyTorch's files, read without PyTorch and without running what is in them.
+
+A pickle is a program that calls what it names. Here a name stands for what :func:`_allowed` has for it: something that
+describes a tensor, or :class:`_Nothing` where a file only holds data that nobody asks for. Any other name ends the
+reading.
+"""
+
+import collections
+import io
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+#: What the older format begins with.
+_MAGIC = 0x1950A86A20F9469CFC6C
+_STORAGES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexDoubleStorage": "complex128",
+    "ComplexFloatStorage": "complex64",
+    "QInt8Storage": "int8",
+    "QUInt8Storage": "uint8",
+    "QInt32Storage": "int32",
+    "UntypedStorage": "uint8",
+}
+_NARROW = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+_PLAIN = {*_STORAGES.values(), "uint16", "uint32", "uint64", *_NARROW}
+_DTYPES = {"double": "float64", "float": "float32", "half": "float16"} | {
+    name: name for name in (*_PLAIN, "qint8", "quint8", "qint32", "complex32")
+}
+#: Classes and functions that only hold data, under all the names that they have had.
+_DATA = {
+    "argparse": ("Namespace",),
+    "types": ("SimpleNamespace",),
+    "datetime": ("datetime", "date", "timedelta"),
+    "numpy": ("dtype", "ndarray"),
+    "numpy.dtypes": tuple(sorted({type(np.dtype(code)).__name__ for code in "?bhilqpBHILQPefdgFDSU"})),
+    "numpy.core.multiarray": ("scalar", "_reconstruct"),
+    "numpy._core.multiarray": ("scalar", "_reconstruct"),
+    "pathlib": ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"),
+    "pathlib._local": ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"),
+    "_codecs": ("encode",),
+    "builtins": (
+        "set",
+        "frozenset",
+        "bytearray",
+        "complex",
+        "slice",
+        "range",
+        "list",
+        "dict",
+        "tuple",
+        "int",
+        "float",
+        "str",
+    ),
+    "torch": ("device", "per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "per_channel_symmetric"),
+    "torch.nn.parameter": ("Parameter", "Buffer"),
+    "torch._tensor": ("Tensor",),
+}
+
+
+class AsksForCode(Exception):
+    """Says that a file names something that could run code; its text is that name."""
+
+
+class _Nothing:
+    """Stands for data that nobody asks for, and forgets whatever it is given."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_: Any, **__: Any) -> "_Nothing":
+        return super().__new__(cls)
+
+    def __setstate__(self, _: Any) -> None: ...
+
+    def __setitem__(self, *_: Any) -> None: ...
+
+    def append(self, _: Any) -> None:
+        """Forgets an item of a list."""
+
+    def extend(self, _: Any) -> None:
+        """Forgets items of a list."""
+
+    def add(self, _: Any) -> None:
+        """Forgets an item of a set."""
+
+
+class _Call:
+    """Stands for a function of PyTorch; a pickle can call it, and change nothing of it."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable):
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, _: Any) -> None:
+        raise pickle.UnpicklingError("it changes a function")
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """Describes the bytes that tensors share.
+
+    Attributes:
+      dtype: of their elements, in the byte order of the file.
+      length: how many elements there are.
+      read: returns the bytes.
+    """
+
+    dtype: np.dtype
+    length: int
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Describes a tensor of a file.
+
+    Attributes:
+      shape: of its axes.
+      dtype: the name of the type, as PyTorch has it.
+      odd: why it has no plain values, in words that follow its name; empty if it has.
+      storage: where its values are.
+      offset: the place of its first element there.
+      strides: by how many elements the places of neighbours differ, for each axis.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    odd: str = ""
+    storage: _Storage | None = None
+    offset: int = 0
+    strides: tuple[int, ...] = ()
+
+    def __setstate__(self, _: Any) -> None:
+        # Attributes that somebody has set on a tensor are not its values.
+        ...
+
+    def array(self) -> np.ndarray:
+        """Returns the values, read from the file; of types that NumPy has not, as float32, which holds them exactly.
+
+        Raises:
+          ValueError: there are none, or they reach beyond what is in the file.
+        """
+        if self.storage is None or self.odd:
+            raise ValueError(self.odd)
+        if self.dtype not in _PLAIN:
+            raise ValueError(f"is of torch.{self.dtype}, which cannot be read")
+        flat = np.frombuffer(self.storage.read(), np.uint8)
+        dtype = _numpy(self.dtype).newbyteorder(self.storage.dtype.byteorder)
+        there = self.storage.length * self.storage.dtype.itemsize // dtype.itemsize
+        last = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
+        numbers = (self.offset, *self.shape, *self.strides)
+        if min(numbers) < 0 or (0 not in self.shape and last >= there):
+            raise ValueError(f"has {there} values in the file, too few for {self.shape}")
+        values = flat[: there * dtype.itemsize].view(dtype)[min(self.offset, there) :]
+        # Before it is laid out: tensors that repeat a value may be far larger than what is in the file.
+        values = values.astype(np.float32 if self.dtype in _NARROW else dtype.newbyteorder("="), copy=False)
+        steps = [stride * values.itemsize for stride in self.strides]
+        return np.lib.stride_tricks.as_strided(values, self.shape, steps, writeable=False)
+
+
+def _numpy(name: str) -> np.dtype:
+    return np.dtype(getattr(ml_dtypes, name) if name in _NARROW else name)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Opens a file of PyTorch, whose tensors can be read as long as it is open.
+
+    Args:
+      path: of the file.
+
+    Yields:
+      What was saved: dictionaries, lists, texts and numbers as they were, tensors as :class:`Tensor`.
+
+    Raises:
+      AsksForCode: what is in it names something that could run code.
+      Exception: anything at all if the file is damaged.
+
+    Example:
+      >>> with opened(Path("resnet50-0676ba61.pth")) as content:  # doctest: +SKIP
+      ...     shape = content["fc.weight"].shape
+    """
+    with path.open("rb") as file:
+        if file.peek(2).startswith(b"PK"):
+            with zipfile.ZipFile(file) as archive:
+                yield _content_of_archive(archive)
+        else:
+            yield _content_of_pickles(io.BytesIO(file.read()))
+
+
+def _content_of_archive(archive: zipfile.ZipFile) -> Any:
+    """Returns what is in an archive, the format since PyTorch 1.6: a pickle, and a file for each storage."""
+    pickled = next(name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl")
+    folder = pickled.removesuffix("data.pkl")
+    # Archives of before 2.1 do not say it, and all of them were read as little.
+    said = archive.read(f"{folder}byteorder") if f"{folder}byteorder" in archive.namelist() else b"little"
+    storages: dict[str, _Storage] = {}
+
+    def storage(kind: str, key: str, _location: Any, length: int) -> _Storage:
+        def read() -> bytes:
+            return archive.read(f"{folder}data/{key}")
+
+        if key not in storages:
+            dtype = _ordered(kind, said == b"big")
+            size = archive.getinfo(f"{folder}data/{key}").file_size
+            if not 0 <= length * dtype.itemsize <= size:
+                raise EOFError(f"{length} values of {kind} are said to be in {size} bytes")
+            storages[key] = _Storage(dtype, length, read)
+        return storages[key]
+
+    return _Unpickler(io.BytesIO(archive.read(pickled)), storage).load()
+
+
+def _content_of_pickles(file: io.BytesIO) -> Any:
+    """Returns what is in the format before PyTorch 1.6: pickles in a row, the storages after them."""
+    if _Unpickler(file).load() != _MAGIC:
+        raise ValueError("it does not begin with PyTorch's number")
+    _version, system = _Unpickler(file).load(), _Unpickler(file).load()
+    big = isinstance(system, dict) and system.get("little_endian") is False
+    roots: dict[str, tuple[np.dtype, int]] = {}
+    contents: dict[str, bytes] = {}
+
+    def storage(kind: str, key: str, _location: Any, length: int, view: Any = None) -> _Storage:
+        dtype, _ = roots.setdefault(key, (_ordered(kind, big), length))
+        if view is None:
+            return _Storage(dtype, length, lambda: contents[key])
+        _key, start, length = view
+        begin, end = start * dtype.itemsize, (start + length) * dtype.itemsize
+        return _Storage(dtype, length, lambda: contents[key][begin:end])
+
+    content = _Unpickler(file, storage).load()
+    for key in _Unpickler(file).load():
+        dtype, length = roots[key]
+        if int.from_bytes(file.read(8), "big" if big else "little") != length:
+            raise EOFError(f"the length of storage {key} is another than its tensors say")
+        contents[key] = file.read(length * dtype.itemsize)
+        if len(contents[key]) < length * dtype.itemsize:
+            raise EOFError("it ends within the values of its tensors")
+    return content
+
+
+def _ordered(kind: str, big: bool) -> np.dtype:
+    return _numpy(kind).newbyteorder(">" if big else "<")
+
+
+# The one in Python: that in C asks for gigabytes of memory where a file gives one of its objects a high number.
+class _Unpickler(pickle._Unpickler):
+    """Reads a pickle in which names stand for what is allowed, and persistent names for storages."""
+
+    def __init__(self, file: io.BytesIO, storage: Callable[..., _Storage] | None = None):
+        super().__init__(file, encoding="utf-8")
+        self._storage = storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Returns what a name stands for."""
+        return _allowed("builtins" if module == "__builtin__" else module, name)
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        """Returns the storage that a pickle refers to."""
+        kind, *described = pid if isinstance(pid, tuple) and pid else (None,)
+        if kind == "module":
+            raise AsksForCode("the source of a module")
+        if kind != "storage" or self._storage is None or not isinstance(described[0], _Named):
+            raise pickle.UnpicklingError("it refers to what is no storage")
+        return self._storage(described[0].name, *described[1:])
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Stands for a type of PyTorch."""
+
+    name: str
+
+    def __setstate__(self, _: Any) -> None: ...
+
+
+def _allowed(module: str, name: str) -> Any:
+    """Returns what a name in a pickle stands for.
+
+    Raises:
+      AsksForCode: it is none of those that only hold data.
+    """
+    if module in ("torch", "torch.storage") and name in _STORAGES:
+        return _Named(_STORAGES[name])
+    if module == "torch" and name in _DTYPES:
+        return _Named(_DTYPES[name])
+    if (module, name) in _CALLS:
+        return _CALLS[module, name]
+    if name in _DATA.get(module, ()):
+        return _Nothing
+    raise AsksForCode(f"{module}.{name}")
+
+
+def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> Tensor:
+    return Tensor(tuple(shape), _torch_name(storage.dtype), "", storage, offset, tuple(strides))
+
+
+def _tensor_of_type(
+    storage: _Storage,
+    offset: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    _grad: Any,
+    _hooks: Any,
+    dtype: _Named,
+    *_: Any,
+) -> Tensor:
+    return Tensor(tuple(shape), dtype.name, "", storage, offset, tuple(strides))
+
+
+def _torch_name(dtype: np.dtype) -> str:
+    return dtype.newbyteorder("=").name
+
+
+def _odd(why: str) -> Callable[..., Tensor]:
+    return lambda *_: Tensor((), "float32", why)
+
+
+def _sparse(layout: Any, *_: Any) -> Tensor:
+    return Tensor((), "float32", f"is sparse ({layout}); to_dense() it before it is saved")
+
+
+def _quantised(storage: _Storage, *_: Any) -> Tensor:
+    name = {"int8": "qint8", "uint8": "quint8", "int32": "qint32"}.get(_torch_name(storage.dtype), "quantised")
+    return Tensor((), name, f"is quantised (torch.{name}); dequantize() it before it is saved")
+
+
+def _dictionary(*arguments: Any) -> dict:
+    return dict(arguments[0]) if arguments and isinstance(arguments[0], dict) else {}
+
+
+_CALLS: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("collections", "defaultdict"): _Call(lambda *_: {}),
+    ("collections", "Counter"): _Call(_dictionary),
+    ("torch", "Size"): _Call(tuple),
+    ("torch.serialization", "_get_layout"): _Call(lambda layout: layout),
+    ("torch._utils", "_rebuild_tensor"): _Call(_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Call(_tensor),
+    ("torch._utils", "_rebuild_tensor_v3"): _Call(_tensor_of_type),
+    ("torch._utils", "_rebuild_parameter"): _Call(lambda tensor, *_: tensor),
+    ("torch._utils", "_rebuild_parameter_with_state"): _Call(lambda tensor, *_: tensor),
+    ("torch._tensor", "_rebuild_from_type_v2"): _Call(lambda make, _kind, arguments, *_: make(*arguments)),
+    ("torch._utils", "_rebuild_sparse_tensor"): _Call(_sparse),
+    ("torch._utils", "_rebuild_sparse_csr_tensor"): _Call(_sparse),
+    ("torch._utils", "_rebuild_qtensor"): _Call(_quantised),
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _Call(_odd("is a meta tensor: it has a shape but no values")),
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _Call(
+        _odd("is of a device without storages; move it to the CPU before it is saved")
+    ),
+}
