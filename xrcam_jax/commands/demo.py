@@ -11,10 +11,11 @@ import numpy as np
 from xrcam_jax.arguments.checks import prepare_folder
 from xrcam_jax.arguments.parser import Parser
 from xrcam_jax.commands import explain, prepare, synth, train
+from xrcam_jax.commands.photographs import explain_photographs
 
 NAME = "demo"
 SUMMARY = "Draw frames of new patients, classify and explain them with the network that comes along"
-EXAMPLE = "example:\n  xrcam demo --out xrcam_demo"
+EXAMPLE = "example:\n  xrcam demo --out xrcam_demo\n  xrcam demo --photographs"
 
 METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
 # This seed draws patients that no training has seen: those of the training are drawn from seed 0.
@@ -25,7 +26,14 @@ SHOWN = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("--out", type=Path, default=Path("xrcam_demo"), metavar="DIR", help="(xrcam_demo)")
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--photographs",
+        action="store_true",
+        help="explain photographs by EfficientNet-Lite0, which has learnt from ImageNet: a minute (extras imagenet and "
+        "evaluate)",
+    )
+    which.add_argument(
         "--full", action="store_true", help="first draw recordings, prepare them and train the network: 5 to 10 minutes"
     )
 
@@ -33,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Explains frames of unseen patients and says how well the drawn structures were found."""
     prepare_folder("--out", options.out)
+    if options.photographs:
+        return explain_photographs(options.out)
 
     import xrcam_jax as xr
     from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS

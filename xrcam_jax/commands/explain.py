@@ -18,6 +18,7 @@ from xrcam_jax.arguments.checks import (
 )
 from xrcam_jax.arguments.outputs import alone_at, alone_in
 from xrcam_jax.arguments.parser import names
+from xrcam_jax.checkpoints.packaged import IMAGENET
 from xrcam_jax.commands import layers, onnx_files
 from xrcam_jax.errors import CommandError
 
@@ -82,7 +83,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", type=_target, metavar="CLASS", help="number of the class to explain; predicted by default"
     )
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="class names: .txt, one a line, or .json")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="class names: .txt, one a line, or .json; or imagenet, its 1000 classes",
+    )
 
 
 def _add_methods(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +142,8 @@ def _check(options: argparse.Namespace) -> list[str] | None:
         check_at_least_one("--chunk-size", options.chunk_size)
     processes.check(options)
     check_inputs(options.inputs)
+    if options.labels == Path("imagenet") and not options.labels.exists():
+        options.labels = IMAGENET
     labels = read_labels("--labels", options.labels) if options.labels else None
     onnx_files.check(options)
     if options.weights is None and not onnx_files.is_onnx(options.model):

