@@ -87,7 +87,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="FILE",
-        help="class names: .txt, one a line, or .json; or imagenet, its 1000 classes",
+        help="class names: .txt, one a line, or .json; or imagenet",
     )
 
 
