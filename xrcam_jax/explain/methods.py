@@ -268,7 +268,8 @@ METHODS: dict[str, Method] = {
         "relevance of the class against the others, each by its probability",
         "propagation",
         "Iwana et al., ICCVW 2019",
-        _lrp(seeds.sglrp),
+        # Its map is that of seeds.sglrp, which leaves nothing where the network is sure.
+        _lrp(seeds.sglrp_unit),
     ),
     "chefer": Method(
         "Chefer",
