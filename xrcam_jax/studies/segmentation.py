@@ -22,6 +22,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
 import xrcam_jax as xr
+from xrcam_jax.arguments import aggregation
+from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.metrics import localisation, overlap
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
@@ -29,7 +31,7 @@ from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.studies import plots
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
-from xrcam_jax.studies.layers import all_maps, columns
+from xrcam_jax.studies.layers import all_maps, columns, described
 from xrcam_jax.studies.per_picture import counted, iou_p_value, mean_figure, pooled_iou, write_figures
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
@@ -49,22 +51,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
+    aggregation.add_arguments(arguments)
     options = arguments.parse_args(argv)
-    with open_study(NAME, options, annotated=True) as study:
-        found = {n.label: each_batch(study, n, figures(n.model, study.methods, study.layers)) for n in study.networks}
+    with open_study(NAME, options, annotated=True, aggregate=options.aggregate) as study:
+        fixed = study.methods, study.layers, options.aggregate
+        found = {n.label: each_batch(study, n, figures(n.model, *fixed)) for n in study.networks}
         first_alone(lambda: write(study, found))
     return 0
 
 
 def figures(
-    model: Callable[..., Any], methods: Sequence[str], layers: Sequence[str]
+    model: Callable[..., Any], methods: Sequence[str], layers: Sequence[str], how: Aggregation = "mean"
 ) -> Callable[[Batch], Mapping[str, Array]]:
     """Returns a function that measures a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
     explain = xr.Explainer(model, methods, layers)
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
-        maps = all_maps(e)
+        maps = all_maps(e, how)
         found = by_place(measured(maps, batch.masks)) | by_place(boxed(maps, batch.boxes))
         return {"logits": e.logits, **found, **baseline(maps, batch.masks)}
 
@@ -128,7 +132,8 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         title="Segmentation by saliency",
         text=f"{len(study.frames)} annotated frames of {study.settings['data']['patients']} patients; those that are "
         f"classified correctly count: {counts}. Intervals are bootstrapped over {_unit(study)}. "
-        f"{DISC} never looks at the picture: a method that is not above it has found nothing.",
+        f"{DISC} never looks at the picture: a method that is not above it has found nothing. "
+        f"{described(study.settings['aggregate'])}",
         order=1,
         tables=tables,
         pictures=_plots(study, tables[0], tables[1]),
