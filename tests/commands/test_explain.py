@@ -478,7 +478,7 @@ def test_the_real_network(tmp_path, resnet18, monkeypatch):
     monkeypatch.setattr(xr, "Explainer", Recorded)
     pictures = [draw(tmp_path / f"{seed}.png", 70 + 20 * seed, 100, seed) for seed in range(3)]
     arguments = ["--model", "resnet18", "--weights", resnet18, "--method", "xrelevance_cam,grad_cam"]
-    arguments += ["--batch-size", 2, "--num-classes", 1000, "--out", tmp_path / "out"]
+    arguments += ["--batch-size", 2, "--num-classes", 1000, "--aggregate", "product", "--out", tmp_path / "out"]
     assert main(["explain", *map(str, pictures), *map(str, arguments)]) == 0
 
     images, e = calls[0]
@@ -489,7 +489,7 @@ def test_the_real_network(tmp_path, resnet18, monkeypatch):
         with np.load(tmp_path / "out" / "maps" / f"{index}.npz") as arrays:
             np.testing.assert_array_equal(arrays["logits"], e.logits[index])
             for method in ("xrelevance_cam", "grad_cam"):
-                np.testing.assert_array_equal(arrays[f"{method}/aggregate"], e.aggregate(method)[index])
+                np.testing.assert_array_equal(arrays[f"{method}/aggregate"], e.aggregate(method, how="product")[index])
                 for layer in LAYERS:
                     np.testing.assert_array_equal(arrays[f"{method}/{layer}"], e.maps[method][layer][index])
     with Image.open(tmp_path / "out" / "overlays" / "grad_cam" / "layer1" / "2.png") as laid:

@@ -179,3 +179,18 @@ def test_wrong_layers_and_chunks(network):
         xr.attribute(network, small.images(), "occlusion", chunk_size=0)
     with pytest.raises(ValueError, match="unknown method in options 'score_cam'"):
         xr.Explainer(network, "grad_cam", options={"score_cam": {}})
+
+
+@pytest.mark.parametrize("gap", [5.0, 80.0])
+def test_sglrp_shows_something_however_sure_the_network_is(gap):
+    """With the published seed the map is the same, and blank where the softmax is saturated in float32."""
+    head = jnp.array([[1.0, 0.1, 0.2], [0.3, 0.2, 0.1]])
+    image = jnp.array([[1.0, 0.0], [0.2, 0.9]]).reshape(1, 1, 2, 2)
+    model = lambda x: x.sum((1, 2)) @ head + jnp.array([gap, 0.0, 1.0])  # noqa: E731
+    found = xr.attribute(model, image, "sglrp", [0]).maps["sglrp"]["input"]
+    published = xr.attribute(model, image, "sglrp", [0], seed=xr.seeds.sglrp).maps["sglrp"]["input"]
+    if gap < 10:
+        np.testing.assert_allclose(found, published, atol=1e-3)
+    else:
+        assert float(published.max()) == 0
+    assert float(found.max()) == 1

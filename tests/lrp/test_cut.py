@@ -7,7 +7,7 @@ import pytest
 
 import xrcam_jax as xr
 from tests.lrp import networks
-from xrcam_jax.lrp.cut import cut
+from xrcam_jax.lrp.cut import cut, cut_relevance
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +107,58 @@ def branched(f):
 def test_inside_a_loop_or_remat_it_cannot_be_cut(wrap):
     with pytest.raises(NotImplementedError, match="mark 'branch' is inside remat, scan or cond"):
         cut(wrap(around), "branch", jnp.ones(3))
+
+
+def relevance_by_halves(f, rules, mark, seed, *args, **sides):
+    """Returns the relevance at a mark by the pullback of the second half, and the output."""
+    halves, _ = cut_relevance(f, rules, mark, *args, **sides)
+
+    @jax.jit
+    def tail(activation, rest):
+        output, pullback = jax.vjp(lambda a: halves.tail(a, rest), activation)
+        return output, pullback(seed(output))[0]
+
+    return tail(*jax.jit(halves.head)(*args))
+
+
+RULES = [
+    xr.composites.relevance_cam(),
+    xr.composites.relevance_cam(gate="half", batch_norm="fold", zero="bias"),
+    xr.composites.epsilon_plus_flat(),
+]
+
+
+@pytest.mark.parametrize("rules", RULES, ids=["relevance_cam", "folded", "epsilon"])
+@pytest.mark.parametrize("mark", ["first", "second"])
+def test_relevance_behind_the_cut_is_that_of_the_whole(mark, rules, functions):
+    f, args, x = functions["nnx"]
+
+    @jax.jit
+    def tapped(x, *args):
+        return xr.taps(f, rules, x, *args, seed=jnp.sin, marks=[mark])
+
+    output, relevance = relevance_by_halves(f, rules, mark, jnp.sin, x, *args)
+    taps = tapped(x, *args)
+    np.testing.assert_allclose(output, taps.output, rtol=1e-5, atol=1e-6)
+    wanted = np.asarray(taps.relevances[mark])
+    np.testing.assert_allclose(relevance, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_what_goes_around_the_mark_takes_its_share_of_relevance():
+    """Behind the cut the other branch is given, and it is as much a part of what is explained as before."""
+    x = jnp.arange(1.0, 7.0).reshape(2, 3)
+    _, relevance = relevance_by_halves(around, xr.composites.relevance_cam(), "branch", jnp.ones_like, x)
+    share = 2 * np.sin(x) / (2 * np.sin(x) + np.cos(x))
+    np.testing.assert_allclose(relevance, share, rtol=1e-5)
+
+
+def test_the_two_sides_of_one_output_behind_the_cut():
+    def model(x, w):
+        return xr.mark(2 * x, "here") @ w
+
+    x, w = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[2.0], [-1.0], [-1.0]])
+    output, relevance = relevance_by_halves(
+        model, xr.composites.relevance_cam(), "here", lambda y: jnp.array([[10.0, 0.0]]), x, w, sides=True
+    )
+    assert output.tolist() == [[6.0, -6.0]]
+    np.testing.assert_allclose(relevance, [[0, 4, 6]], rtol=1e-6)

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from xrcam_jax import seeds
 
@@ -32,6 +33,24 @@ def test_sglrp_is_the_gradient_of_the_softmax():
     np.testing.assert_allclose(seeds.sglrp(LOGITS, TARGETS), wanted, rtol=1e-5, atol=1e-8)
 
 
-def test_clrp_zero_sum_needs_two_classes():
+@pytest.mark.parametrize("target", [0, 1, 3])
+@pytest.mark.parametrize("gap", [5.0, 20.0, 80.0, 1e4])
+def test_sglrp_in_units_of_the_target_never_ends(gap, target):
+    """In float32, for the class of which the network is sure and for others; in float64 by its definition."""
+    logits = np.array([[gap, 0.0, -1.0, 0.5]], np.float32)
+    others = np.delete(logits[0].astype(np.float64), target)
+    wanted = np.insert(-softmax(others), target, 1)
+    found = np.asarray(seeds.sglrp_unit(logits, np.array([target])))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted[None], rtol=1e-5)
+    published = np.asarray(seeds.sglrp(logits, np.array([target])))
+    if gap < 10:
+        np.testing.assert_allclose(found * published[0, target], published, rtol=1e-2)
+    if target == 0:
+        assert (published[0, 0] == 0) == (gap > 17), "of the surest class nothing is left of the published seed"
+
+
+@pytest.mark.parametrize("seed", [seeds.clrp_zero_sum, seeds.sglrp_unit])
+def test_contrasts_need_two_classes(seed):
     with pytest.raises(ValueError, match="at least 2"):
-        seeds.clrp_zero_sum(jnp.ones((1, 1)), jnp.array([0]))
+        seed(jnp.ones((1, 1)), jnp.array([0]))

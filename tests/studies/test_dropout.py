@@ -118,7 +118,7 @@ def test_the_same_frames_count_as_in_segmentation(drawn, tmp_path):
     """Frames whose outlines a network's crop leaves out do not count, so that the tables can be compared."""
     prepared = read_prepared(drawn.folder)
     frames = tuple(prepared.frames[:3])
-    settings = {"passes": 1, "rate": RATE, "data": {"patients": 1}}
+    settings = {"passes": 1, "rate": RATE, "aggregate": "mean", "data": {"patients": 1}}
     both, found, truth = np.array([30, 20, 0]), np.array([50, 40, 60]), np.array([45, 70, 0])
     pixels = np.full(3, 1600)
     counts = {

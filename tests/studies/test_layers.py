@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xrcam_jax import Explanation
-from xrcam_jax.studies.layers import aggregates, all_maps, columns, last_column, layer_maps, title
+from xrcam_jax.cam.saliency import AGGREGATIONS
+from xrcam_jax.studies.layers import aggregates, all_maps, columns, described, last_column, layer_maps, title
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 SIDES = {"layer1": (10, 12), "layer2": (5, 6), "layer3": (3, 3), "layer4": (2, 1)}
@@ -55,6 +56,18 @@ def test_maps_are_those_of_an_explanation(seed):
     assert set(found) == set(columns(LAYERS))
     for some in (("layer2",), aggregates(LAYERS)[-1]):
         np.testing.assert_allclose(found[title(some)], e.aggregate("m", some), atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["maximum", "weighted"])
+def test_layers_are_aggregated_as_an_explanation_does_it(how):
+    e = explanation({"m": raws(0)})
+    found = layer_maps(e.raw["m"], SIZE, how)
+    for some in aggregates(LAYERS):
+        np.testing.assert_allclose(found[title(some)], e.aggregate("m", some, how=how), atol=1e-6)
+
+
+def test_every_way_of_aggregation_is_described():
+    assert len({described(how) for how in AGGREGATIONS}) == len(AGGREGATIONS)
 
 
 @given(st.integers(0, 999))

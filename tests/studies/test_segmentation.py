@@ -26,6 +26,7 @@ def run(drawn, weights, tmp_path_factory):
     out, checkpoint = tmp_path_factory.mktemp("results"), weights("leaning", name=MODEL, seed=1, bias=(-2.8, 0))
     arguments = ["--data", drawn.folder, "--annotations", drawn.annotations, "--weights", checkpoint, "--out", out]
     arguments += ["--part", "all", "--methods", ",".join(METHODS), "--layers", ",".join(LAYERS), "--batch-size", BATCH]
+    arguments += ["--aggregate", "weighted"]
     assert main(["evaluate", "segmentation", *map(str, arguments)]) == 0
     return checkpoint, out / "segmentation"
 
@@ -43,7 +44,7 @@ def by_hand(drawn, run):
         return np.concatenate([np.asarray(v) for v in values])[: len(files)].astype(np.float64)
 
     maps = {(m, x): together(e.maps[m][x] for e in found) for m, x in itertools.product(METHODS, LAYERS)}
-    maps |= {(m, COLUMNS[-1]): together(e.aggregate(m) for e in found) for m in METHODS}
+    maps |= {(m, COLUMNS[-1]): together(e.aggregate(m, how="weighted") for e in found) for m in METHODS}
     return together(e.logits for e in found), maps
 
 
@@ -96,7 +97,8 @@ def test_what_is_written(run):
     settings = json.loads((run[1] / "settings.json").read_text())
     assert settings["data"]["synthetic"] is True
     assert (settings["data"]["frames"], settings["data"]["patients"]) == (5, 3)
-    assert settings["methods"] == list(METHODS)
+    assert (settings["methods"], settings["aggregate"]) == (list(METHODS), "weighted")
+    assert "in which deep layers count more" in contents["text"]
 
 
 def near_the_threshold(one):

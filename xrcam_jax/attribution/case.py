@@ -186,11 +186,47 @@ def versions_onwards(
     """
     # With an image's versions side by side, as wherever a batch is run in versions, a batch that is laid across devices
     # stays where it is. jax.vmap over the versions would not see to that.
-    many = jax.ShapeDtypeStruct((len(images) * count, *images.shape[1:]), images.dtype)
+    many = versions_of(images, count)
     _, wanted = jax.eval_shape(lambda i, p: activation_at(i, p, function=function, layer=layer), many, parameters)
     tail = onwards(function, layer, many, parameters)
-    repeated = [_repeated(a, like.shape, count) for a, like in zip(rest, wanted, strict=True)]
+    repeated = rest_of_versions(rest, wanted, count)
     return lambda activation: tail(activation, repeated)
+
+
+def versions_of(images: Images, count: int) -> jax.ShapeDtypeStruct:
+    """Returns shape and dtype of a batch with several versions of each image.
+
+    Args:
+      images: a batch.
+      count: number of versions.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import versions_of
+      >>> versions_of(jnp.ones((2, 4, 4, 3)), 5).shape
+      (10, 4, 4, 3)
+    """
+    return jax.ShapeDtypeStruct((len(images) * count, *images.shape[1:]), images.dtype)
+
+
+def rest_of_versions(rest: list[Array], wanted: list[jax.ShapeDtypeStruct], count: int) -> list[Array]:
+    """Returns what a model needs beside an activation, for several versions of each image side by side.
+
+    Args:
+      rest: what it needs for one, see :func:`activation_at`.
+      wanted: the shapes of what it needs for all.
+      count: number of versions.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import rest_of_versions
+      >>> gates, weight = jnp.array([1.0, 2.0]), jnp.array([3.0])
+      >>> wanted = [jax.ShapeDtypeStruct((4,), gates.dtype), jax.ShapeDtypeStruct((1,), gates.dtype)]
+      >>> [a.tolist() for a in rest_of_versions([gates, weight], wanted, 2)]
+      [[1.0, 1.0, 2.0, 2.0], [3.0]]
+    """
+    return [_repeated(a, like.shape, count) for a, like in zip(rest, wanted, strict=True)]
 
 
 def _repeated(a: Array, shape: tuple[int, ...], count: int) -> Array:

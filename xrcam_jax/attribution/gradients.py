@@ -20,6 +20,8 @@ from xrcam_jax.attribution.asked import twice
 from xrcam_jax.attribution.baseline import Baseline, baseline_images
 from xrcam_jax.attribution.case import Case, Function, onwards, versions_onwards
 from xrcam_jax.attribution.chunks import bytes_of_gradient, summed
+from xrcam_jax.attribution.reveal_cancel import reveal_cancel
+from xrcam_jax.attribution.reveal_rules import parts_of
 from xrcam_jax.attribution.targets import over_targets, target_scores
 from xrcam_jax.lrp import seeds
 from xrcam_jax.lrp.composites import deep_lift as deep_lift_composite
@@ -129,9 +131,10 @@ def deep_lift(
     layer: str,
     *,
     baseline: Baseline = 0.0,
+    rule: Literal["rescale", "reveal_cancel"] = "rescale",
     max_pool: Literal["rescale", "gradient"] = "rescale",
 ) -> Contributions:
-    """Returns m · (x - x⁰) with the multipliers m of DeepLIFT's rescale rule (shrikumar2017).
+    """Returns m · (x - x⁰) with DeepLIFT's multipliers m (shrikumar2017).
 
     The model has to work on each example of the batch by itself, along the first axis.
 
@@ -139,10 +142,13 @@ def deep_lift(
       case: what is explained.
       layer: a mark, or ``"input"``.
       baseline: what an image without information looks like after preprocessing; broadcast to the images.
-      max_pool: see :func:`xrcam_jax.lrp.composites.deep_lift`.
+      rule: of activations; ``"reveal_cancel"`` has multipliers of its own for what raises and what lowers a value, see
+        :func:`xrcam_jax.attribution.reveal_cancel.reveal_cancel`.
+      max_pool: of ``"rescale"``, see :func:`xrcam_jax.lrp.composites.deep_lift`.
 
     Raises:
-      ValueError: an unknown ``max_pool``, or a baseline that does not fit the images.
+      ValueError: an unknown ``rule`` or ``max_pool``, or a baseline that does not fit the images.
+      NotImplementedError: ``"reveal_cancel"`` meets an operation that is none of layers, sums, pooling and activations.
 
     Example:
       >>> import jax
@@ -157,6 +163,12 @@ def deep_lift(
     References:
       shrikumar2017
     """
+    if rule not in ("rescale", "reveal_cancel"):
+        raise ValueError(f"rule must be rescale or reveal_cancel; got {rule!r}")
+    if rule == "reveal_cancel":
+        if max_pool != "rescale":
+            raise ValueError(f"max_pool={max_pool!r} is for rule='rescale'")
+        return _revealed(case, layer, baseline_images(case, baseline))
     case, pair = _twice(case), jnp.concatenate([case.images, baseline_images(case, baseline)])
     return _contributions(case, layer, pair, *case.at(layer, pair), max_pool)
 
@@ -238,6 +250,37 @@ def _multipliers(
         return pullback(jnp.concatenate([seed, jnp.zeros_like(seed)]))[0][: len(target)]
 
     return over_targets(multipliers, targets), logits
+
+
+def _revealed(case: Case, layer: str, baseline: Shaped[Array, "b ..."]) -> Contributions:
+    (x, rest), (x0, rest0) = case.at(layer), case.at(layer, baseline)
+    given = case.images, case.parameters, case.targets, x, x0, rest, rest0
+    values, difference = _revealed_values(*given, function=case.function, layer=layer)
+    return Contributions(values, difference - _total(values))
+
+
+@compiled(static=("function", "layer"))
+def _revealed_values(
+    images: Shaped[Array, "b ..."],
+    parameters: PyTree,
+    targets: Int[Array, "b t"],
+    x: Float[Array, "b *layer"],
+    x0: Float[Array, "b *layer"],
+    rest: list[Array],
+    rest0: list[Array],
+    *,
+    function: Function,
+    layer: str,
+) -> tuple[Float[Array, "b t *layer"], Float[Array, "b t"]]:
+    found = reveal_cancel(onwards(function, layer, images, parameters), x, x0, rest, rest0)
+    parts = parts_of(x - x0)
+
+    def contributions(target: Int[Array, " b"]) -> Array:
+        multipliers = found.pullback(seeds.unit(found.output, target))
+        return multipliers.plus * parts.plus + multipliers.minus * parts.minus
+
+    of_x, of_x0 = (target_scores(logits, targets, "logit") for logits in (found.output, found.baseline))
+    return over_targets(contributions, targets, axis=1), of_x - of_x0
 
 
 @compiled(static=("function", "layer"))

@@ -14,8 +14,9 @@ from jaxtyping import Array, PyTree
 from xrcam_jax.attribution.case import Function
 from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.lrp.composites import gradient
+from xrcam_jax.lrp.planned import with_layers
 from xrcam_jax.lrp.program import Probes, Step, run, trace
-from xrcam_jax.lrp.transform import explained_leaves, with_layers
+from xrcam_jax.lrp.transform import explained_leaves
 from xrcam_jax.marks import mark
 
 

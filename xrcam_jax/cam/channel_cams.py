@@ -290,8 +290,24 @@ def _ablated_scores(
     layer: str,
     score: Score,
 ) -> Float[Array, "n b t"]:
-    count, channels = len(indices), jnp.arange(activation.shape[-1], dtype=indices.dtype)
-    versions = jax.vmap(lambda index: jnp.where(channels == index, 0, activation), out_axes=1)(indices)
-    tail = versions_onwards(function, layer, images, parameters, rest, count)
-    logits = tail(versions.reshape(-1, *activation.shape[1:])).reshape(len(images), count, -1)
+    tail = versions_onwards(function, layer, images, parameters, rest, len(indices))
+    logits = tail(without_channels(activation, indices)).reshape(len(images), len(indices), -1)
     return target_scores(jnp.moveaxis(logits, 1, 0), targets, score)
+
+
+def without_channels(activation: Float[Array, "b *layer k"], indices: Int[Array, " n"]) -> Float[Array, "bn *layer k"]:
+    """Returns versions of an activation, each with one channel set to zero, those of an image side by side.
+
+    Args:
+      activation: of a layer.
+      indices: the channel that each version lacks; a number beyond the last one leaves out nothing.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.cam.channel_cams import without_channels
+      >>> without_channels(jnp.array([[[[5.0, 6.0]]]]), jnp.array([0, 1, 2])).reshape(3, 2).tolist()
+      [[0.0, 6.0], [5.0, 0.0], [5.0, 6.0]]
+    """
+    channels = jnp.arange(activation.shape[-1], dtype=indices.dtype)
+    versions = jax.vmap(lambda index: jnp.where(channels == index, 0, activation), out_axes=1)(indices)
+    return versions.reshape(-1, *activation.shape[1:])

@@ -5,17 +5,23 @@ Its places are what a map has a value for.
 """
 
 from collections.abc import Sequence
-from math import prod
+from math import inf, prod
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from xrcam_jax.errors import unknown
 
 # A GPU's fast products would cost sums their digits.
 _EXACT = jax.lax.Precision.HIGHEST
 
 #: How many places there are along each axis of space: (height, width) for images.
 Size = tuple[int, ...]
+#: How the maps of several layers become one, see :func:`fused`.
+Aggregation = Literal["mean", "maximum", "weighted", "product"]
+AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 
 
 def places(a: Float[Array, "b *space k"]) -> int:
@@ -153,18 +159,112 @@ def saliency(raw: Float[Array, "*small"], size: Size, *, relu: bool = True) -> F
     return min_max(upsampled(raw, size, relu=relu), len(size))
 
 
-def aggregate(raws: Sequence[Float[Array, "*_small"]], size: Size, *, relu: bool = True) -> Float[Array, "*large"]:
-    """Returns the mean over layers of their :func:`upsampled` maps, scaled to [0, 1] (the thesis's section 4.4).
+def aggregate(
+    raws: Sequence[Float[Array, "*_small"]],
+    size: Size,
+    *,
+    relu: bool = True,
+    how: Aggregation = "mean",
+    weights: Sequence[float] | None = None,
+) -> Float[Array, "*large"]:
+    """Returns one map of several layers: their :func:`upsampled` maps, fused and scaled to [0, 1].
 
     Args:
       raws: weighted sums of activations (*b, *layer), of one layer each.
       size: of the picture, and of the maps (*b, *size).
       relu: whether evidence against the target is cut off before scaling.
+      how: see :func:`fused`.
+      weights: of ``"weighted"``, one for each layer; by default :func:`stride` of each, so that deep layers count more.
+
+    Raises:
+      ValueError: ``how`` is unknown, or the weights do not fit.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.cam.saliency import aggregate
-      >>> aggregate([jnp.array([[[0.0, 1.0, 2.0]]]), jnp.array([[[0.0, 4.0, 2.0]]])], (1, 3)).tolist()
+      >>> raws = [jnp.array([[[0.0, 1.0, 2.0]]]), jnp.array([[[0.0, 4.0, 2.0]]])]
+      >>> aggregate(raws, (1, 3)).tolist()
       [[[0.0, 1.0, 1.0]]]
+      >>> [round(float(v), 3) for v in aggregate(raws, (1, 3), how="weighted", weights=(3, 1)).ravel()]
+      [0.0, 0.714, 1.0]
+
+    References:
+      you2024, jiang2021, domeniconi2026
     """
-    return min_max(jnp.mean(jnp.stack([upsampled(raw, size, relu=relu) for raw in raws]), axis=0), len(size))
+    if how == "weighted" and weights is None:
+        weights = [stride(raw, size) for raw in raws]
+    return fused([upsampled(raw, size, relu=relu) for raw in raws], how, weights, len(size))
+
+
+def fused(
+    maps: Sequence[Float[Array, "*maps"]],
+    how: Aggregation = "mean",
+    weights: Sequence[float] | None = None,
+    dimensions: int = 2,
+) -> Float[Array, "*maps"]:
+    """Returns the maps M_l of n layers as one, scaled to [0, 1].
+
+    - ``"mean"``: sum_l M_l / n (the thesis's section 4.4).
+    - ``"maximum"``: max_l tanh(2 M_l / max_p M_l), at each place; tanh lifts what is moderate (jiang2021).
+    - ``"weighted"``: sum_l w_l M_l / sum_l w_l.
+    - ``"product"``: (prod_l M_l)^(1/n), the geometric mean, which shows what all layers show (domeniconi2026).
+
+    Args:
+      maps: in [0, 1] and of one size, one or more.
+      how: one of these.
+      weights: w of ``"weighted"``, 0 or more, not all 0; None for all else.
+      dimensions: how many axes space has: 2 for images.
+
+    Raises:
+      ValueError: ``how`` is unknown, or the weights do not fit.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.cam.saliency import fused
+      >>> maps = [jnp.array([[0.0, 0.5, 1.0]]), jnp.array([[0.0, 0.125, 1.0]])]
+      >>> [round(float(fused(maps, how)[0, 1]), 3) for how in ("mean", "maximum", "product")]
+      [0.312, 0.79, 0.25]
+
+    References:
+      you2024, jiang2021, domeniconi2026
+    """
+    _check_weights(how, weights, len(maps))
+    layers = jnp.stack(maps)
+    if how == "mean":
+        together = jnp.mean(layers, axis=0)
+    elif how == "maximum":
+        largest = jnp.max(layers, axis=tuple(range(-dimensions, 0)), keepdims=True)
+        together = jnp.max(jnp.tanh(2 * layers / jnp.where(largest > 0, largest, 1)), axis=0)
+    elif how == "weighted":
+        w = jnp.asarray(weights, layers.dtype)
+        together = jnp.tensordot(w / w.sum(), layers, axes=1, precision=_EXACT)
+    else:
+        together = jnp.exp(jnp.mean(jnp.log(layers), axis=0))
+    return min_max(together, dimensions)
+
+
+def stride(raw: Float[Array, "*small"], size: Size) -> float:
+    """Returns how many pixels of the picture one place of a layer stands for along an axis: the deeper, the more.
+
+    Args:
+      raw: something of the layer's size, (*b, *layer).
+      size: of the picture.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.cam.saliency import stride
+      >>> stride(jnp.ones((2, 7, 7)), (224, 224))
+      32.0
+    """
+    return (prod(size) / prod(raw.shape[-len(size) :])) ** (1 / len(size))
+
+
+def _check_weights(how: str, weights: Sequence[float] | None, count: int) -> None:
+    if how not in AGGREGATIONS:
+        raise unknown("aggregation", str(how), AGGREGATIONS)
+    if (weights is not None) != (how == "weighted"):
+        raise ValueError(f"weights are for how='weighted' and needed there; got {weights!r} for how={how!r}")
+    if weights is None:
+        return
+    if len(weights) != count or not all(0 <= w < inf for w in weights) or not any(weights):
+        raise ValueError(f"weights must be {count} numbers of 0 or more, not all 0; got {tuple(weights)}")

@@ -315,6 +315,33 @@ def xrelevance_cam(
     return _ratio(over_space(r), eps + over_space(a))
 
 
+def phi(r: Float[Array, "b *space k"], contrast: Float[Array, " b"] | float) -> Float[Array, " b"]:
+    """Returns φ = (C + sum R) / sum R: by how much less relevance there is than score (the thesis's eq. 4.6).
+
+    Of N classes the contrastive seed takes C = (N - 1) / N away at the others, and leaves 1 / N in all. So φ = N
+    wherever relevance is conserved.
+
+    Args:
+      r: R, the relevance of a layer, or its sums over the places.
+      contrast: C, in units of what the seed puts at the target.
+
+    Returns:
+      φ for each image, of either sign; 1 where sum R is 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.cam import weights
+      >>> r = jnp.array([0.75, -0.5]).reshape(1, 1, 2, 1)
+      >>> weights.phi(r, 3 / 4).tolist()  # of 4 classes
+      [4.0]
+
+    References:
+      you2024
+    """
+    left = r.sum(range(1, r.ndim))
+    return jnp.where(left == 0, 1, (contrast + left) / jnp.where(left == 0, 1, left))
+
+
 def _ratio(numerator: Array, denominator: Array) -> Array:
     """Returns the quotient, or 0 where the denominator is 0."""
     return jnp.where(denominator == 0, 0, numerator / jnp.where(denominator == 0, 1, denominator))

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xrcam_jax.arguments import processes
+from xrcam_jax.arguments import aggregation, processes
 from xrcam_jax.arguments.checks import (
     batch_size,
     check_at_least_one,
@@ -107,6 +107,7 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         help="of layer1, layer2, layer3, layer4, input; by default the four, and the input for methods that work "
         "there; of an ONNX file the last of each size. Or others, see xrcam layers, and globs such as 'layer3/*'",
     )
+    aggregation.add_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and random masks (0)")
     parser.add_argument(
         "--chunk-size",

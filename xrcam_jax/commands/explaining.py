@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 import xrcam_jax as xr
+from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.classes import class_count
 from xrcam_jax.commands import onnx_files
 from xrcam_jax.commands.overlay_video import OverlayVideo
@@ -218,7 +220,7 @@ def _as_asked(layers: list[str], maps: Iterable[str]) -> list[str]:
 def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], dict[str, list[str]], tuple]]:
     """Yields batches, the order of their maps, and their explanations, still on the device and perhaps not computed."""
     options = job.options
-    maps = _aggregate if writes_video(options.out) else _with_aggregate
+    maps = partial(_aggregate if writes_video(options.out) else _with_aggregate, how=options.aggregate)
     size = 0
     for batch, images in _prepared(job, pictures):
         # All batches are padded to the size of those before: each new size would be compiled anew.
@@ -238,13 +240,13 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
         yield batch, order, arrays
 
 
-def _aggregate(e: Explanation, method: str) -> dict[str, Any]:
+def _aggregate(e: Explanation, method: str, how: Aggregation) -> dict[str, Any]:
     maps = e.maps[method]
-    return maps if list(maps) == ["input"] else {"aggregate": e.aggregate(method)}
+    return maps if list(maps) == ["input"] else {"aggregate": e.aggregate(method, how=how)}
 
 
-def _with_aggregate(e: Explanation, method: str) -> dict[str, Any]:
-    return {**e.maps[method], **_aggregate(e, method)}
+def _with_aggregate(e: Explanation, method: str, how: Aggregation) -> dict[str, Any]:
+    return {**e.maps[method], **_aggregate(e, method, how)}
 
 
 def _prepared(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], np.ndarray]]:

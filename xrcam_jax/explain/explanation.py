@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import export
 from jaxtyping import Array, Float, Int
 
-from xrcam_jax.cam.saliency import Size, aggregate, saliency
+from xrcam_jax.cam.saliency import Aggregation, Size, aggregate, saliency
 from xrcam_jax.classes import class_logits
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.kinds import Channels, Found
@@ -48,15 +48,25 @@ class Explanation:
         targets = self.targets.reshape(len(self.targets), -1)
         return jnp.take_along_axis(class_logits(self.logits), targets, axis=1).reshape(self.targets.shape)
 
-    def aggregate(self, method: str, layers: Sequence[str] | None = None) -> Float[Array, "b *rest"]:
-        """Returns the mean of a method's maps over layers, scaled to [0, 1] (the thesis's section 4.4).
+    def aggregate(
+        self,
+        method: str,
+        layers: Sequence[str] | None = None,
+        *,
+        how: Aggregation = "mean",
+        weights: Sequence[float] | None = None,
+    ) -> Float[Array, "b *rest"]:
+        """Returns one map of a method's maps at several layers, scaled to [0, 1] (the thesis's section 4.4).
 
         Args:
           method: one that was asked for.
           layers: those of its layers that count; all by default.
+          how: ``"mean"``, ``"maximum"``, ``"weighted"`` or ``"product"``, see :func:`xrcam_jax.cam.saliency.fused`.
+          weights: of ``"weighted"``, one for each of the layers; by default the deeper the more, see
+            :func:`xrcam_jax.cam.saliency.stride`.
 
         Raises:
-          ValueError: a method or layer that was not computed.
+          ValueError: a method or layer that was not computed, an unknown ``how``, or weights that do not fit.
         """
         if method not in self.raw:
             raise unknown("method", method, self.raw)
@@ -65,10 +75,12 @@ class Explanation:
             if layer not in by_layer:
                 raise unknown("layer", layer, by_layer)
         size = next(iter(self.maps[method].values())).shape[self.targets.ndim :]
-        return _aggregate([by_layer[layer] for layer in layers or by_layer], size, relu=self.relu)
+        chosen = [by_layer[layer] for layer in layers or by_layer]
+        given = None if weights is None else tuple(weights)
+        return _aggregate(chosen, size, relu=self.relu, how=how, weights=given)
 
 
-_aggregate = jax.jit(aggregate, static_argnums=1, static_argnames="relu")
+_aggregate = jax.jit(aggregate, static_argnums=1, static_argnames=("relu", "how", "weights"))
 
 _PARTS = ("logits", "targets", "maps", "raw", "attributions", "errors")
 

@@ -26,6 +26,7 @@ from xrcam_jax.explain.composed import GUIDED_BACKPROP, Guided, Smooth
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.explain.multi_pass import MultiPass
 from xrcam_jax.explain.passes import Cam, Propagation, Signal
+from xrcam_jax.explain.xrelevance import XRelevanceCam
 from xrcam_jax.lrp import composites, seeds
 from xrcam_jax.lrp.composites import Composite
 
@@ -78,7 +79,7 @@ METHODS: dict[str, Method] = {
         "relevance of a channel over its total activation; conserves relevance",
         "activation",
         "You et al., XRelevanceCAM, IJCARS 2024",
-        Cam(RELEVANCE, weights.xrelevance_cam),
+        XRelevanceCam(RELEVANCE, weights.xrelevance_cam),
     ),
     "relevance_cam": Method(
         "Relevance-CAM",
@@ -267,7 +268,8 @@ METHODS: dict[str, Method] = {
         "relevance of the class against the others, each by its probability",
         "propagation",
         "Iwana et al., ICCVW 2019",
-        _lrp(seeds.sglrp),
+        # Its map is that of seeds.sglrp, which leaves nothing where the network is sure.
+        _lrp(seeds.sglrp_unit),
     ),
     "chefer": Method(
         "Chefer",

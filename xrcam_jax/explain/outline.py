@@ -23,9 +23,9 @@ from xrcam_jax.lrp.assignments import Composite
 from xrcam_jax.lrp.composites import deep_lift, gradient, relevance_cam
 from xrcam_jax.lrp.layers import Layers, has_marks_in_loops, last_of_each_size
 from xrcam_jax.lrp.plan import make_plan
+from xrcam_jax.lrp.planned import program_for, with_layers
 from xrcam_jax.lrp.program import marks_of, trace
 from xrcam_jax.lrp.scopes import find_layers
-from xrcam_jax.lrp.transform import program_for, with_layers
 from xrcam_jax.runtime.trace_cache import kept, name_of
 
 Shape = tuple[int, ...]

@@ -18,7 +18,8 @@ from xrcam_jax.lrp.cut import split
 from xrcam_jax.lrp.equations import Place
 from xrcam_jax.lrp.facts import Fact, infer
 from xrcam_jax.lrp.grouping import Grouper, keep_operations
-from xrcam_jax.lrp.program import Probes, Program, flatten, marks_of, run
+from xrcam_jax.lrp.plan import Plan
+from xrcam_jax.lrp.program import Probes, Program, flatten, marks_of
 from xrcam_jax.lrp.transform import zeros_for
 from xrcam_jax.marks import mark
 
@@ -80,18 +81,18 @@ def tap_blocks(
         put_in.setdefault(place, []).append((0, partial(function, name=name)))
     program = flatten(closed, keep_operations, put_in)
     avals = marks_of(program)
-    before, behind = split(program, next(i for i, e in enumerate(program.equations) if e.mark == tokens[-1]))
+    before, behind = split(Plan(program), next(i for i, e in enumerate(program.equations) if e.mark == tokens[-1]))
     constants = {name: zeros_for(avals[name]) for name in tokens}
 
     def forward(zeros: dict[str, Array]) -> tuple[list[Array], list[Array]]:
-        outputs, activations = run(before, {}, values, Probes({**constants, **zeros}))
+        outputs, activations = before.run(values, Probes({**constants, **zeros}))
         return [activations[name] for name in tokens], outputs[1:]
 
     zeros = {name: zeros_for(avals[name]) for name in weights}
     made, pullback, rest = jax.vjp(forward, zeros, has_aux=True)
 
     def head(last: Array) -> list[Array]:
-        return run(behind, {}, [last, *rest], Probes())[0]
+        return behind.run([last, *rest], Probes())[0]
 
     def gradients(arriving: list[Array]) -> list[Array]:
         (arrived,) = pullback(arriving)

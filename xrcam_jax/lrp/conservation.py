@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from xrcam_jax.lrp.assignments import Composite, Site
 from xrcam_jax.lrp.plan import Plan, make_plan
+from xrcam_jax.lrp.planned import with_layers
 from xrcam_jax.lrp.program import Probes, marks_of, trace
 from xrcam_jax.lrp.propagate import new_ledger, total
 from xrcam_jax.lrp.transform import (
@@ -20,7 +21,6 @@ from xrcam_jax.lrp.transform import (
     check_seed,
     explained_leaves,
     is_floating,
-    with_layers,
     zeros_for,
 )
 

@@ -9,9 +9,12 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
-from xrcam_jax.lrp.composites import gradient
-from xrcam_jax.lrp.program import Probes, Program, run, trace
-from xrcam_jax.lrp.transform import explained_leaves, with_layers
+from xrcam_jax.lrp.composites import Composite, gradient
+from xrcam_jax.lrp.plan import Plan
+from xrcam_jax.lrp.planned import planned, with_layers
+from xrcam_jax.lrp.program import Probes, Program, trace
+from xrcam_jax.lrp.protocol import Rule
+from xrcam_jax.lrp.transform import explained_leaves
 
 
 @dataclass(frozen=True)
@@ -57,71 +60,135 @@ def cut(f: Callable, mark: str, x: PyTree, *args: PyTree, explained: list[bool] 
       >>> activation.tolist(), halves.tail(activation, rest).tolist(), halves.tail(0 * activation, rest).tolist()
       ([[2.0, 6.0]], [[8.0]], [[0.0]])
     """
-    closed, structure = trace(f, *jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (x, *args)))
-    program, place = _cut_at(closed, explained_leaves(x, args) if explained is None else explained, mark)
-    first, second = split(program, place)
+    closed, structure = _traced(f, x, args)
+    explained = explained_leaves(x, args) if explained is None else explained
+    try:
+        program, names = with_layers(closed, gradient(), explained, [mark])
+    except NotImplementedError as error:
+        raise NotImplementedError(_inside(mark)) from error
+    return _halves(Plan(program), _place(program, names, mark), structure)
+
+
+def cut_relevance(
+    f: Callable,
+    composite: Composite,
+    mark: str,
+    x: PyTree,
+    *args: PyTree,
+    explained: list[bool] | None = None,
+    sides: bool = False,
+    of_value: bool = False,
+) -> tuple[Cut, Rule | None]:
+    """Cuts a function in two at a mark, so that the pullback of the second half propagates relevance to the mark.
+
+    Rules are chosen in the whole function, so the relevance is that of :func:`xrcam_jax.taps`.
+
+    Args:
+      f: a function of (x, *args).
+      composite: which operation gets which rule.
+      mark: the name of a mark in it, or of another layer.
+      x: an example of its input, of which only shape and dtype count.
+      *args: examples of its other arguments, likewise.
+      explained: for each leaf of (x, *args), whether it is explained; all of ``x`` by default.
+      sides: whether its one output z is to become (-z, z), see :func:`xrcam_jax.lrp.sides.two_sided`.
+      of_value: whether a target function has made that output, see :func:`xrcam_jax.lrp.sides.for_value`.
+
+    Returns:
+      The two halves, and the rule of the last layer.
+
+    Raises:
+      ValueError: there is no such layer.
+      NotImplementedError: the layer is inside remat, scan or cond, or an operation behind it has no rule.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.lrp.cut import cut_relevance
+      >>> def model(x, w):
+      ...     return xr.mark(x * 2, "hidden") @ w
+      >>> x, w = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[2.0], [-1.0], [1.0]])
+      >>> halves, _ = cut_relevance(model, xr.composites.relevance_cam(), "hidden", x, w)
+      >>> activation, rest = halves.head(x, w)
+      >>> jax.vjp(lambda a: halves.tail(a, rest), activation)[1](jnp.array([[10.0]]))[0].tolist()
+      [[4.0, 0.0, 6.0]]
+    """
+    closed, structure = _traced(f, x, args)
+    explained = explained_leaves(x, args) if explained is None else explained
+    plan, names, rule = planned(closed, composite, explained, [mark], sides=sides, of_value=of_value)
+    return _halves(plan, _place(plan.program, names, mark), structure), rule
+
+
+def _traced(f: Callable, x: PyTree, args: PyTree) -> tuple[ClosedJaxpr, Any]:
+    return trace(f, *jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (x, *args)))
+
+
+def _halves(plan: Plan, place: int, structure: Any) -> Cut:
+    first, second = split(plan, place)
 
     def head(*values: PyTree) -> tuple[Array, list[Array]]:
-        found, *others = _run(first, jax.tree.leaves(values))
+        found, *others = first.run(jax.tree.leaves(values), Probes())[0]
         return found, others
 
     def tail(activation: Array, rest: list[Array]) -> PyTree:
-        return jax.tree.unflatten(structure, _run(second, [activation, *rest]))
+        return jax.tree.unflatten(structure, second.run([activation, *rest], Probes())[0])
 
     return Cut(head, tail)
 
 
-def split(program: Program, place: int) -> tuple[Program, Program]:
-    """Splits a program in two behind an equation of one output.
+def split(plan: Plan, place: int) -> tuple[Plan, Plan]:
+    """Splits a plan in two behind an equation of one output.
 
     Args:
-      program: the program.
+      plan: what runs.
       place: the position of the equation.
 
     Returns:
-      A program that puts out what the equation makes, and all else that comes from before it and is needed later; and
-      one that takes these values in and puts out what the whole program does.
+      A plan that puts out what the equation makes, and all else that comes from before it and is needed later; and
+      one that takes these values in and puts out what the whole plan does. The first has no rules.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.lrp.cut import split
-      >>> from xrcam_jax.lrp.program import Probes, flatten, run, trace
-      >>> first, second = split(flatten(trace(lambda x: jnp.tanh(x) * 2 + x, jnp.ones(2))[0]), 0)
-      >>> found = run(first, {}, [jnp.array([0.0, 1.0])], Probes())[0]
-      >>> run(second, {}, [jnp.array([5.0, 6.0]), *found[1:]], Probes())[0][0].tolist()
+      >>> from xrcam_jax.lrp.plan import Plan
+      >>> from xrcam_jax.lrp.program import Probes, flatten, trace
+      >>> first, second = split(Plan(flatten(trace(lambda x: jnp.tanh(x) * 2 + x, jnp.ones(2))[0])), 0)
+      >>> found, _ = first.run([jnp.array([0.0, 1.0])], Probes())
+      >>> second.run([jnp.array([5.0, 6.0]), *found[1:]], Probes())[0][0].tolist()
       [10.0, 13.0]
     """
+    program, steps = plan.program, plan.steps
     (activation,) = program.equations[place].outputs
     changed, after = {activation}, []
-    for equation in program.equations[place + 1 :]:
+    for position, equation in enumerate(program.equations[place + 1 :], place + 1):
         if changed.intersection(equation.inputs):
             changed.update(equation.outputs)
-            after.append(equation)
-    read = [v for e in after for v in e.inputs] + list(program.outputs)
+            after.append(position)
+    # What is part of a later step does not run.
+    run = [position for position in after if steps.get(position, ...) is not None]
+    read = [v for position in run for v in _reads(plan, position)] + list(program.outputs)
     rest = list(dict.fromkeys(v for v in read if v not in changed and v not in program.constants))
-    later = set(map(id, after))
-    first = replace(
-        program,
-        equations=tuple(e for e in program.equations if id(e) not in later),
-        outputs=(activation, *rest),
-    )
-    return first, replace(program, equations=tuple(after), inputs=(activation, *rest))
+    before = tuple(e for i, e in enumerate(program.equations) if i not in set(after))
+    first = replace(program, equations=before, outputs=(activation, *rest))
+    equations = tuple(program.equations[position] for position in run)
+    second = replace(program, equations=equations, inputs=(activation, *rest))
+    return Plan(first), Plan(second, {i: steps[position] for i, position in enumerate(run) if position in steps})
 
 
-def _cut_at(closed: ClosedJaxpr, explained: list[bool], mark: str) -> tuple[Program, int]:
-    """Returns the program with a mark at a layer, and the position of that mark."""
-    inside = f"mark {mark!r} is inside remat, scan or cond: the model cannot be cut there"
-    try:
-        program, names = with_layers(closed, gradient(), explained, [mark])
-    except NotImplementedError as error:
-        raise NotImplementedError(inside) from error
+def _reads(plan: Plan, position: int) -> tuple[int, ...]:
+    step = plan.steps.get(position)
+    return plan.program.equations[position].inputs if step is None else step.inputs
+
+
+def _place(program: Program, names: tuple[str, ...], mark: str) -> int:
+    """Returns the position of a mark, which the names of layers are to be one of."""
     if len(names) > 1:
-        raise NotImplementedError(f"{inside}, only at one of {', '.join(names)}")
+        raise NotImplementedError(f"{_inside(mark)}, only at one of {', '.join(names)}")
     place = next((i for i, e in enumerate(program.equations) if (e.mark,) == names), None)
     if place is None:
-        raise NotImplementedError(inside)
-    return program, place
+        raise NotImplementedError(_inside(mark))
+    return place
 
 
-def _run(program: Program, values: list[Any]) -> list[Any]:
-    return run(program, {}, values, Probes())[0]
+def _inside(mark: str) -> str:
+    return f"mark {mark!r} is inside remat, scan or cond: the model cannot be cut there"

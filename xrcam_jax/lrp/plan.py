@@ -87,7 +87,7 @@ def make_plan(
       >>> from xrcam_jax.lrp.composites import relevance_cam
       >>> from xrcam_jax.lrp.plan import make_plan
       >>> from xrcam_jax.lrp.program import trace
-      >>> from xrcam_jax.lrp.transform import program_for
+      >>> from xrcam_jax.lrp.planned import program_for
       >>> closed, _ = trace(lambda x: jax.nn.relu(x @ jnp.ones((3, 2))).mean(1), jnp.ones((1, 3)))
       >>> _, sites = make_plan(program_for(closed, relevance_cam()), relevance_cam(), [True], None)
       >>> [site.kind for site in sites]

@@ -11,97 +11,14 @@ from jax import Array
 from jax.extend.core import ClosedJaxpr
 from jaxtyping import PyTree
 
-from xrcam_jax.lrp.composites import Composite, gradient
-from xrcam_jax.lrp.grouping import keep_operations
-from xrcam_jax.lrp.layers import Layers, has_marks_in_loops, insertions
+from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.lrp.plan import make_plan
-from xrcam_jax.lrp.program import Insertions, Probes, Program, flatten, marks_of, trace
-from xrcam_jax.lrp.protocol import Rule, keeps_derivative
-from xrcam_jax.lrp.scopes import find_layers
-from xrcam_jax.lrp.sides import for_value, last_rule, rule_of_last_layer, with_sides
+from xrcam_jax.lrp.planned import planned, program_for
+from xrcam_jax.lrp.program import Probes, marks_of, trace
+from xrcam_jax.lrp.protocol import Rule
 
 #: The relevance of the output: a tree of arrays, or a function of the output that returns one.
 Seed = Any
-
-
-def program_for(closed: ClosedJaxpr, composite: Composite, insertions: Insertions | None = None) -> Program:
-    """Flattens a traced model as a composite needs it: without rules, functions keep the derivatives they define.
-
-    Args:
-      closed: the jaxpr of the model.
-      composite: the rules.
-      insertions: what is to be put in.
-
-    Returns:
-      The program.
-
-    Raises:
-      TypeError: ``composite`` is something else, such as a rule.
-
-    Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> from xrcam_jax.lrp.composites import gradient, relevance_cam
-      >>> from xrcam_jax.lrp.transform import program_for
-      >>> closed = jax.make_jaxpr(jax.jit(lambda x: jax.nn.relu(x).sum()))(jnp.ones(3))
-      >>> [equation.primitive for equation in program_for(closed, relevance_cam()).equations]
-      ['custom_jvp_call', 'reduce_sum']
-    """
-    if not isinstance(composite, Composite):
-        raise TypeError(f"composite must be a Composite, which says which operation gets which rule; got {composite!r}")
-    if composite != gradient():
-        return flatten(closed, keep_operations, insertions)
-    return flatten(closed, lambda eqn: eqn.primitive.name.startswith("custom_") or keep_operations(eqn), insertions)
-
-
-def with_layers(
-    closed: ClosedJaxpr,
-    composite: Composite,
-    explained: Sequence[bool],
-    names: Sequence[str] | None,
-    what: str = "mark",
-) -> tuple[Program, tuple[str, ...]]:
-    """Flattens a traced model so that each of some layers is a mark.
-
-    Args:
-      closed: the jaxpr of the model.
-      composite: the rules.
-      explained: for each of its inputs, whether it is explained.
-      names: names and globs of layers; None means all marks.
-      what: what a name stands for, in messages.
-
-    Returns:
-      The program, and the names of the marks: a glob's and a loop's are in the order of the program.
-
-    Raises:
-      ValueError: there is no such layer, a name could be one of several, or a mark is set twice.
-      NotImplementedError: a layer is inside a branch or a loop of unknown length.
-
-    Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> from xrcam_jax.lrp.composites import relevance_cam
-      >>> from xrcam_jax.lrp.transform import with_layers
-      >>> closed = jax.make_jaxpr(lambda x: jax.named_scope("head")(jnp.tanh)(2 * x))(jnp.ones(3))
-      >>> program, names = with_layers(closed, relevance_cam(), [True], ["head"])
-      >>> names, [equation.mark or equation.primitive for equation in program.equations]
-      (('head',), ['mul', 'tanh', 'head'])
-    """
-    program = program_for(closed, composite)
-    marks = tuple(marks_of(program))
-    if names is None and not has_marks_in_loops(program):
-        return program, marks
-    if names is not None and set(names) <= set(marks):
-        return program, tuple(dict.fromkeys(names))
-    layers = Layers(*find_layers(closed, explained))
-    every = layers.marks if names is None else names
-    chosen = [{} if name in marks else layers.select(name, what) for name in every]
-    program = program_for(closed, composite, insertions({name: at for some in chosen for name, at in some.items()}))
-    order = list(marks_of(program))
-    if names is None:
-        return program, tuple(order)
-    groups = [sorted(some, key=order.index) or [name] for name, some in zip(every, chosen, strict=True)]
-    return program, tuple(dict.fromkeys(name for group in groups for name in group))
 
 
 def lrp(f: Callable, composite: Composite) -> Callable:
@@ -326,16 +243,8 @@ def tap_program(
       >>> tapped.pullback([jnp.array([1.0, 10.0])])["here"].tolist()
       [3.0, 30.0]
     """
-    program, names = with_layers(closed, composite, explained, marks)
-    if sides:
-        last = last_rule(composite)
-        again = last is not None and not keeps_derivative(last, "dense")
-        program = with_sides(program, explained, frozenset(names), again=again)
-    found = marks_of(program)
-    plan, sites = make_plan(program, composite, explained, frozenset(names))
-    rule = rule_of_last_layer(composite, sites)
-    if of_value:
-        plan, _ = make_plan(program, for_value(composite, sites), explained, frozenset(names))
+    plan, names, rule = planned(closed, composite, explained, marks, sides=sides, of_value=of_value)
+    found = marks_of(plan.program)
 
     def forward(zeros: dict[str, Array]) -> tuple[list[Array], tuple[list[Array], dict[str, Array]]]:
         outputs, activations = plan.run(values, Probes(zeros))

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
 import xrcam_jax as xr
+from xrcam_jax.arguments import aggregation
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.targets import Score
 from xrcam_jax.errors import CommandError
@@ -38,7 +39,7 @@ from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, denormalised, each_batch, rgb
 from xrcam_jax.studies.compare import explained, some_frames
 from xrcam_jax.studies.folds import CrossValidated
-from xrcam_jax.studies.layers import all_maps, columns, last_column
+from xrcam_jax.studies.layers import all_maps, columns, described, last_column
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, mean_figure, write_figures
 from xrcam_jax.studies.study import Study, open_study
@@ -69,12 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
+    aggregation.add_arguments(arguments)
     arguments.add_argument("--score", choices=("probability", "logit"), default="probability", help="(probability)")
     arguments.add_argument("--steps", type=int, default=10, metavar="N", help="of the curves; 0 for none (10)")
     options = arguments.parse_args(argv)
     if options.steps < 0:
         raise CommandError(f"--steps: {options.steps} is less than 0")
-    with open_study(NAME, options, score=options.score, steps=options.steps) as study:
+    chosen = {"score": options.score, "steps": options.steps, "aggregate": options.aggregate}
+    with open_study(NAME, options, **chosen) as study:
         found = {network.label: each_batch(study, network, partial(figures, study)) for network in study.networks}
         first_alone(lambda: write(study, found))
     return 0
@@ -84,11 +87,11 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
     """Returns a function that measures a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
     explain = xr.Explainer(network.model, study.methods, study.layers)
     function, parameters = as_function(network.model)
-    score, steps = study.settings["score"], study.settings["steps"]
+    score, steps, how = (study.settings[name] for name in ("score", "steps", "aggregate"))
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
-        places, maps = zip(*all_maps(e).items(), strict=True)
+        places, maps = zip(*all_maps(e, how).items(), strict=True)
         case = Case(function, parameters, jnp.asarray(batch.images), jnp.asarray(batch.labels)[:, None])
         found = measured(case, jnp.stack(maps), score=score, steps=steps)
         return {
@@ -139,7 +142,7 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         title="Confidence with the salient pixels hidden or alone",
         text=f"{len(study.frames)} frames of {study.settings['data']['patients']} patients, the labelled class's "
         f"{study.settings['score']}. Right: {right}. A pixel that is taken away gets the mean intensity of the "
-        f"training data. {READ}",
+        f"training data. {described(study.settings['aggregate'])} {READ}",
         order=3,
         tables=tables,
         pictures=[_sheet(study, network) for network in study.networks],
@@ -153,7 +156,8 @@ def _sheet(study: Study, network: Network | CrossValidated) -> tuple[str, str]:
     rows, names = [], []
     for place in some_frames(study, SHOWN):
         batch, e = explain(place)
-        maps, config = all_maps(e), network.judge(study.frames[place].patient).model.preprocessing
+        maps = all_maps(e, study.settings["aggregate"])
+        config = network.judge(study.frames[place].patient).model.preprocessing
         column = last_column(study.layers, method, maps)
         saliency = np.asarray(maps[f"{method}/{column}"])
         mask = np.asarray(salient(saliency))

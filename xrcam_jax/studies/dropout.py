@@ -21,6 +21,7 @@ from flax import nnx
 from jaxtyping import Array
 
 import xrcam_jax as xr
+from xrcam_jax.arguments import aggregation
 from xrcam_jax.arguments.checks import check_at_least_one
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.functional import as_function
@@ -29,7 +30,7 @@ from xrcam_jax.models import Classifier
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
-from xrcam_jax.studies.layers import all_maps, columns
+from xrcam_jax.studies.layers import all_maps, columns, described
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import counted, pooled_iou, write_figures
 from xrcam_jax.studies.segmentation import by_place, measured
@@ -58,15 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
+    aggregation.add_arguments(arguments)
     arguments.add_argument("--rate", type=float, default=0.1, metavar="P", help="of dropout (0.1)")
     arguments.add_argument("--passes", type=int, default=10, metavar="N", help="with other noise each (10)")
     options = arguments.parse_args(argv)
     check_at_least_one("--passes", options.passes)
     if not 0 < options.rate < 1:
         raise CommandError(f"--rate: {options.rate} is not between 0 and 1")
-    with open_study(
-        NAME, options, annotated=True, dropout=options.rate, rate=options.rate, passes=options.passes
-    ) as study:
+    chosen = {"rate": options.rate, "passes": options.passes, "aggregate": options.aggregate}
+    with open_study(NAME, options, annotated=True, dropout=options.rate, **chosen) as study:
         found = {network.label: each_batch(study, network, partial(figures, study)) for network in study.networks}
         first_alone(lambda: write(study, found))
     return 0
@@ -82,19 +83,20 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
     explain_noisily = xr.Explainer(stochastic, study.methods, study.layers)
     parameters = as_function(stochastic)[1]
     keys = jax.random.split(jax.random.key(study.seed), study.settings["passes"])
+    how = study.settings["aggregate"]
     at_a_time = max(1, TOGETHER // study.batch_size) if len(jax.local_devices()) == 1 else None
 
     @jax.jit
     def passes(parameters, batch: Batch, keys: Array):
         def one(key: Array):
             e = explain_noisily.explain(parameters | {"key": key}, batch.images, batch.labels)
-            return _counts(measured(all_maps(e), batch.masks))
+            return _counts(measured(all_maps(e, how), batch.masks))
 
         return jax.lax.map(one, keys, batch_size=at_a_time)
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
-        found = {"logits": e.logits, **_counts(measured(all_maps(e), batch.masks))}
+        found = {"logits": e.logits, **_counts(measured(all_maps(e, how), batch.masks))}
         batch = jax.tree.map(jnp.asarray, batch)
         # The noise differs between batches, and is the same whenever a batch is done.
         mine = jax.vmap(lambda key: jax.random.fold_in(key, batch.start))(keys)
@@ -118,7 +120,8 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         study.folder,
         title="Segmentation with dropout switched on",
         text=f"{len(study.frames)} annotated frames; those that are classified correctly without dropout count: "
-        f"{counts}. {study.settings['passes']} passes with dropout of {study.settings['rate']} after each block.",
+        f"{counts}. {study.settings['passes']} passes with dropout of {study.settings['rate']} after each block. "
+        f"{described(study.settings['aggregate'])}",
         order=2,
         tables=_tables(study, found, chosen),
     )

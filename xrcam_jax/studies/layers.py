@@ -4,11 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xrcam_jax import Explanation
-from xrcam_jax.cam.saliency import min_max, upsampled
+from xrcam_jax.cam.saliency import Aggregation, fused, min_max, stride, upsampled
 
 
 def aggregates(layers: Sequence[str]) -> list[tuple[str, ...]]:
@@ -50,8 +49,21 @@ def last_column(layers: Sequence[str], method: str, maps: Collection[str]) -> st
     return next(column for column in reversed(columns(layers)) if f"{method}/{column}" in maps)
 
 
-@partial(jax.jit, static_argnames="size")
-def layer_maps(raws: Mapping[str, Float[Array, "b _p _q"]], size: tuple[int, int]) -> dict[str, Float[Array, "b h w"]]:
+def described(how: Aggregation) -> str:
+    """Returns a sentence that says how layers are aggregated."""
+    ways = {
+        "mean": "the mean of their maps",
+        "maximum": "the largest of their maps at each pixel, after tanh",
+        "weighted": "the mean of their maps, in which deep layers count more",
+        "product": "the geometric mean of their maps, which shows what all of them show",
+    }
+    return f"Several layers together are {ways[how]}."
+
+
+@partial(jax.jit, static_argnames=("size", "how"))
+def layer_maps(
+    raws: Mapping[str, Float[Array, "b _p _q"]], size: tuple[int, int], how: Aggregation = "mean"
+) -> dict[str, Float[Array, "b h w"]]:
     """Returns the saliency maps of each layer and aggregate, from the weighted sums of each layer.
 
     They are what :meth:`xrcam_jax.Explanation.aggregate` gives, but each layer is upsampled once.
@@ -59,24 +71,32 @@ def layer_maps(raws: Mapping[str, Float[Array, "b _p _q"]], size: tuple[int, int
     Args:
       raws: by layer, signed sums over the channels.
       size: height and width of the maps.
+      how: layers are aggregated.
 
     Returns:
       By column, maps in [0, 1].
     """
     large = {layer: upsampled(raw, size) for layer, raw in raws.items()}
-    together = {
-        title(some): min_max(jnp.mean(jnp.stack([large[layer] for layer in some]), axis=0))
-        for some in aggregates(list(raws))
-    }
-    return {layer: min_max(each) for layer, each in large.items()} | together
+
+    def together(some: Sequence[str]) -> Array:
+        weights = [stride(raws[layer], size) for layer in some] if how == "weighted" else None
+        return fused([large[layer] for layer in some], how, weights)
+
+    single = {layer: min_max(each) for layer, each in large.items()}
+    return single | {title(some): together(some) for some in aggregates(list(raws))}
 
 
-def all_maps(e: Explanation) -> dict[str, Float[Array, "b h w"]]:
-    """Returns the maps of all methods by ``METHOD/COLUMN``, in the methods' order."""
+def all_maps(e: Explanation, how: Aggregation = "mean") -> dict[str, Float[Array, "b h w"]]:
+    """Returns the maps of all methods by ``METHOD/COLUMN``, in the methods' order.
+
+    Args:
+      e: what is shown.
+      how: layers are aggregated.
+    """
     maps: dict[str, Array] = {}
     for method, raws in e.raw.items():
         size = next(iter(e.maps[method].values())).shape[-2:]
-        found = layer_maps(raws, size)
+        found = layer_maps(raws, size, how)
         order = columns(list(raws))
         maps |= {f"{method}/{column}": found[column] for column in order}
     return maps

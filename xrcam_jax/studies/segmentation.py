@@ -25,6 +25,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
 import xrcam_jax as xr
+from xrcam_jax.arguments import aggregation
+from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.metrics import localisation, overlap
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
@@ -32,7 +34,7 @@ from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.studies import plots
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
-from xrcam_jax.studies.layers import all_maps, columns
+from xrcam_jax.studies.layers import all_maps, columns, described
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import (
     Ratio,
@@ -74,31 +76,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
+    aggregation.add_arguments(arguments)
     options = arguments.parse_args(argv)
-    with open_study(NAME, options, annotated=True) as study:
-        found = overlaps(study)
+    with open_study(NAME, options, annotated=True, aggregate=options.aggregate) as study:
+        found = overlaps(study, options.aggregate)
         first_alone(lambda: write(study, found))
     return 0
 
 
-def overlaps(study: Study) -> dict[str, Arrays]:
+def overlaps(study: Study, how: Aggregation = "mean") -> dict[str, Arrays]:
     """Returns by network what :func:`figures` finds of all frames."""
 
     def measuring(judge: Network) -> Callable[[Batch], Mapping[str, Array]]:
-        return figures(judge.model, study.methods, study.layers)
+        return figures(judge.model, study.methods, study.layers, how)
 
     return {network.label: each_batch(study, network, measuring) for network in study.networks}
 
 
 def figures(
-    model: Callable[..., Any], methods: Sequence[str], layers: Sequence[str]
+    model: Callable[..., Any], methods: Sequence[str], layers: Sequence[str], how: Aggregation = "mean"
 ) -> Callable[[Batch], Mapping[str, Array]]:
     """Returns a function that measures a batch: logits, and each figure by ``FIGURE/METHOD/COLUMN``."""
     explain = xr.Explainer(model, methods, layers)
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
-        maps = all_maps(e)
+        maps = all_maps(e, how)
         found = by_place(measured(maps, batch.masks)) | by_place(boxed(maps, batch.boxes))
         return {"logits": e.logits, **found, **baseline(maps, batch.masks)}
 
@@ -171,7 +174,8 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         title="Segmentation by saliency",
         text=f"{len(study.frames)} annotated frames of {study.settings['data']['patients']} patients; those that are "
         f"classified correctly count: {counts}. Intervals are bootstrapped over {_unit(study)}. "
-        f"{DISC} never looks at the picture: a method that is not above it has found nothing. {READ}",
+        f"{DISC} never looks at the picture: a method that is not above it has found nothing. "
+        f"{described(study.settings['aggregate'])} {READ}",
         order=1,
         tables=tables,
         pictures=_plots(study, tables[0], tables[1]),
