@@ -1,4 +1,4 @@
-"""``xrcam explain`` with several passes: what is written is compared with the networks one by one and with arithmetic."""
+"""``xrcam explain`` with several passes: what is written is compared with one network at a time and with arithmetic."""
 
 import csv
 from dataclasses import replace

@@ -35,16 +35,13 @@ class Network:
     checksum: str
 
 
-def read_networks(
-    options: argparse.Namespace, prepared: Prepared, mesh: Mesh, *, dropout: float
-) -> tuple[Network, ...]:
+def read_networks(options: argparse.Namespace, prepared: Prepared, mesh: Mesh) -> tuple[Network, ...]:
     """Reads all networks that are asked for and lays their parameters on all devices.
 
     Args:
       options: of the study.
       prepared: the data, whose classes the networks have to have.
       mesh: the devices.
-      dropout: rate of the networks' dropout.
 
     Raises:
       CommandError: weights cannot be read, are for other classes, or two networks have the same label.
@@ -53,8 +50,7 @@ def read_networks(
         raise CommandError(f"--model: {len(options.model)} names for {len(options.weights)} weights")
     names = options.model or [None] * len(options.weights)
     networks = [
-        _read_network(options, path, name, prepared, mesh, dropout)
-        for path, name in zip(options.weights, names, strict=True)
+        _read_network(options, path, name, prepared, mesh) for path, name in zip(options.weights, names, strict=True)
     ]
     labels = [network.label for network in networks]
     if len(set(labels)) != len(labels):
@@ -63,7 +59,7 @@ def read_networks(
 
 
 def _read_network(
-    options: argparse.Namespace, given: Path, name: str | None, prepared: Prepared, mesh: Mesh, dropout: float
+    options: argparse.Namespace, given: Path, name: str | None, prepared: Prepared, mesh: Mesh
 ) -> Network:
     """Reads a checkpoint, or the best one of a run; without a name it has to say itself what it is of."""
     path = given / "best.safetensors" if (given / "best.safetensors").is_file() else given
@@ -72,7 +68,7 @@ def _read_network(
         name = name or checkpoint.config.get("architecture")
         if name is None:
             raise CommandError(f"--weights: {path} does not say of which network it is; give --model")
-        model = xr.load_model(name, path, dropout_rate=dropout)
+        model = xr.load_model(name, path)
     except (OSError, ValueError, ImportError) as error:
         raise weights_error(error) from error
     if class_count(model.num_classes) != len(prepared.classes):
