@@ -54,6 +54,41 @@ def explained(drawn, run):
     return found
 
 
+def test_the_variation_of_passes(drawn, run, tmp_path, results):
+    """It is that of the maps in each pass, at the layer's size, and of the aggregate at that of the finest layer."""
+    rate, passes = 0.5, 2
+    arguments = ["--data", drawn.folder, "--weights", run, "--part", "all", "--limit", 2, "--batch-size", 2]
+    arguments += ["--methods", "grad_cam", "--layers", ",".join(LAYERS), "--shown", 1, "--rate", rate]
+    assert main(["evaluate", "gallery", *map(str, (*arguments, "--passes", passes, "--out", tmp_path))]) == 0
+    frames = json.loads((tmp_path / "gallery" / "viewer.json").read_text())["frames"]
+    explain = xr.Explainer(xr.load_model("tiny", run / "best.safetensors"), "grad_cam", LAYERS)
+    by_name = {file.rpartition("/")[2]: file for file in drawn.frames}
+    files = [by_name[frame["name"]] for frame in frames]
+    labels = np.array([frame["label"] for frame in frames])
+    repeat = xr.Repeated(explain, xr.Dropout(rate), passes)(drawn.images(files), labels)
+    for i, frame in enumerate(frames):
+        for layer, rows in (("layer3", 3), ("layer4", 2), ("aggregate", 3)):
+            packed = frame["variation"]["grad_cam"][layer]
+            assert (packed["rows"], packed["columns"]) == (rows, rows)
+            found = np.frombuffer(base64.b64decode(packed["data"]), np.uint8).reshape(rows, rows)
+            spread = repeat.maps["grad_cam"][layer]
+            mean, deviation = (np.asarray(a[i], np.float64) for a in (spread.mean, spread.deviation))
+            variation = np.divide(deviation, mean, out=np.zeros_like(mean), where=mean > 0)
+            small = Image.fromarray(np.minimum(variation, 1).astype(np.float32)).resize((rows, rows), Image.BILINEAR)
+            np.testing.assert_allclose(found, 255 * np.asarray(small), atol=1.5)
+    assert "2 passes with dropout of 0.5" in (tmp_path / "gallery" / "contents.json").read_text()
+    assert "variation" not in json.loads((results / "viewer.json").read_text())["frames"][0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [("--passes", 1, "--passes: 1 is less than 2"), ("--rate", 1, "--rate: 1.0 is not between 0 and 1")],
+)
+def test_wrong_passes(evaluate, run, capsys, option, value, line):
+    assert evaluate("gallery", option, value, runs=[run]) == 2
+    assert capsys.readouterr().err == f"xrcam evaluate: error: {line}\n"
+
+
 def picture(text):
     with Image.open(io.BytesIO(base64.b64decode(text))) as image:
         return np.asarray(image)

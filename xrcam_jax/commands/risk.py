@@ -28,8 +28,6 @@ FOLDER = "risk"
 # Sheets and overlays are to be looked at. Larger ones would take minutes and gigabytes, as a small file may unfold to a
 # huge picture.
 LARGEST_SIDE = 4096
-#: Dark where passes agree; unlike the colours of the maps, lest one be taken for the other.
-COLORMAP = "magma"
 _CELL = 224
 
 Maps = dict[str, dict[str, Float[np.ndarray, "h w"]]]
@@ -99,7 +97,7 @@ def overlay(picture: RGB, mean: np.ndarray, variation: np.ndarray, box: Box) -> 
       variation: of the passes; 1 and more have the last colour.
       box: the part of the picture that the maps are of.
     """
-    laid = plot.overlay(picture, np.clip(variation, 0, 1), colormap=COLORMAP, box=box)
+    laid = plot.overlay(picture, np.clip(variation, 0, 1), colormap=plot.VARIATION, box=box)
     size = (box.right - box.left, box.bottom - box.top)
     region = cv2.resize(np.asarray(salient(jnp.asarray(mean))).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     height, width = picture.shape[:2]
@@ -131,7 +129,7 @@ def sheet(picture: RGB, box: Box, means: Maps, risk: Risk, title: str) -> RGB:
         maps = [each[method][layer] for each in (means, risk.low, risk.high)]
         mean, low, high = (_with_scale(plot.overlay(shown, each, box=placed), "turbo") for each in maps)
         variation = overlay(shown, maps[0], risk.variation[method][layer], placed)
-        return [shown, mean, _with_scale(variation, COLORMAP), low, high]
+        return [shown, mean, _with_scale(variation, plot.VARIATION), low, high]
 
     return plot.contact_sheet(
         [row(method) for method in means],
