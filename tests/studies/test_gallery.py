@@ -4,12 +4,14 @@ import base64
 import io
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
+from xrcam_jax.explain.spread import Spread
 
 METHODS, LAYERS, BATCH = ("grad_cam", "cam"), ("layer3", "layer4"), 2
 #: CAM has no maps below the last layer, and so no aggregate.
@@ -54,29 +56,58 @@ def explained(drawn, run):
     return found
 
 
-def test_the_variation_of_passes(drawn, run, tmp_path, results):
-    """It is that of the maps in each pass, at the layer's size, and of the aggregate at that of the finest layer."""
-    rate, passes = 0.5, 2
-    arguments = ["--data", drawn.folder, "--weights", run, "--part", "all", "--limit", 2, "--batch-size", 2]
-    arguments += ["--methods", "grad_cam", "--layers", ",".join(LAYERS), "--shown", 1, "--rate", rate]
-    assert main(["evaluate", "gallery", *map(str, (*arguments, "--passes", passes, "--out", tmp_path))]) == 0
+class Pretended:
+    """Explains nothing, and finds the variations that are drawn here, each a plane across the picture."""
+
+    def __init__(self, explain, by, passes):
+        assert (by, passes) == (xr.Dropout(0.5), 3)
+
+    @staticmethod
+    def variation(layer):
+        """Goes from 0 to 2 in one of three directions."""
+        y, x = np.mgrid[:40, :40] / 39
+        return {"layer3": 2 * y, "layer4": 2 * x, "aggregate": x + y}[layer].astype(np.float32)
+
+    def __call__(self, images, targets):
+        def spread(shape, deviation):
+            ones = jnp.ones((len(images), *shape))
+            return Spread(ones, jnp.asarray(deviation) * ones, ones, ones, {})
+
+        raw = {m: {x: spread({"layer3": (3, 3), "layer4": (2, 2)}[x], 1.0) for x in AT[m]} for m in METHODS}
+        maps = {m: {x: spread((40, 40), self.variation(x)) for x in COLUMNS[m]} for m in METHODS}
+        return xr.RepeatedExplanation(
+            jnp.zeros((len(images), 2)), jnp.asarray(targets), maps, raw, raw[METHODS[1]]["layer4"], None, 3
+        )
+
+
+def test_the_variation_of_passes(drawn, run, tmp_path, results, monkeypatch):
+    """It goes to 255 where the deviation is the mean, at the layer's size, and the finest one's for the aggregate."""
+    monkeypatch.setattr(xr, "Repeated", Pretended)
+    arguments = [
+        "--data",
+        drawn.folder,
+        "--annotations",
+        drawn.annotations,
+        "--weights",
+        run,
+        "--part",
+        "all",
+        *OPTIONS,
+    ]
+    arguments += ["--limit", 2, "--passes", 3, "--rate", 0.5, "--out", tmp_path]
+    assert main(["evaluate", "gallery", *map(str, arguments)]) == 0
     frames = json.loads((tmp_path / "gallery" / "viewer.json").read_text())["frames"]
-    explain = xr.Explainer(xr.load_model("tiny", run / "best.safetensors"), "grad_cam", LAYERS)
-    by_name = {file.rpartition("/")[2]: file for file in drawn.frames}
-    files = [by_name[frame["name"]] for frame in frames]
-    labels = np.array([frame["label"] for frame in frames])
-    repeat = xr.Repeated(explain, xr.Dropout(rate), passes)(drawn.images(files), labels)
-    for i, frame in enumerate(frames):
+    assert len(frames) == 2
+    for frame in frames:
+        assert {method: list(by) for method, by in frame["variation"].items()} == COLUMNS
         for layer, rows in (("layer3", 3), ("layer4", 2), ("aggregate", 3)):
             packed = frame["variation"]["grad_cam"][layer]
             assert (packed["rows"], packed["columns"]) == (rows, rows)
             found = np.frombuffer(base64.b64decode(packed["data"]), np.uint8).reshape(rows, rows)
-            spread = repeat.maps["grad_cam"][layer]
-            mean, deviation = (np.asarray(a[i], np.float64) for a in (spread.mean, spread.deviation))
-            variation = np.divide(deviation, mean, out=np.zeros_like(mean), where=mean > 0)
-            small = Image.fromarray(np.minimum(variation, 1).astype(np.float32)).resize((rows, rows), Image.BILINEAR)
-            np.testing.assert_allclose(found, 255 * np.asarray(small), atol=1.5)
-    assert "2 passes with dropout of 0.5" in (tmp_path / "gallery" / "contents.json").read_text()
+            variation = Image.fromarray(np.minimum(Pretended.variation(layer), 1))
+            small = np.asarray(variation.resize((rows, rows), Image.Resampling.BILINEAR))
+            np.testing.assert_allclose(found, 255 * small, atol=1)
+    assert "3 passes with dropout of 0.5" in (tmp_path / "gallery" / "contents.json").read_text()
     assert "variation" not in json.loads((results / "viewer.json").read_text())["frames"][0]
 
 

@@ -143,7 +143,8 @@ def spread(found: Moments, levels: Sequence[float] = (), values: PyTree = None) 
     def one(mean: Array, squares: Array, low: Array, high: Array, each: Array | None = None) -> Spread:
         deviation = jnp.sqrt(squares / (found.passes - 1))
         cut = jnp.quantile(each, jnp.asarray(levels), axis=0) if each is not None else ()
-        return Spread(mean, deviation, low, high, dict(zip(levels, cut, strict=bool(levels))))
+        # Rounding may carry the mean an ulp beyond all values, and maps out of [0, 1].
+        return Spread(jnp.clip(mean, low, high), deviation, low, high, dict(zip(levels, cut, strict=bool(levels))))
 
     also = (values,) if levels else ()
     return jax.tree.map(one, found.mean, found.squares, found.low, found.high, *also)
