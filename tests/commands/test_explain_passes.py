@@ -162,10 +162,10 @@ def test_the_video_shows_the_variation_beside_the_mean(tmp_path):
 WRONG = {
     "--passes 5": "--passes: say what passes differ by: --dropout 0.1, --noise 0.1, or several networks, "
     "--weights A,B,C",
-    "--passes 1 --noise 0.1": "--passes: 1 is less than 2",
+    "--passes 1 --noise 0.1": "--passes: 1 is not in 2 to 100000",
     "--dropout 0.1 --noise 0.1": "--dropout, --noise: passes differ by one of these at a time",
     "--dropout 1": "--dropout: 1.0 is not between 0 and 1",
-    "--noise nan": "--noise: nan is not a number from 0",
+    "--noise nan": "--noise: nan is not in 0 to 1",
     "--noise 0.1 --weights one.safetensors,two.safetensors": "--noise, --weights: passes differ by one of these at a "
     "time",
     "--weights one.safetensors,one.safetensors": "--weights: a file is named twice in one.safetensors,one.safetensors",

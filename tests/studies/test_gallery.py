@@ -113,7 +113,7 @@ def test_the_variation_of_passes(drawn, run, tmp_path, results, monkeypatch):
 
 @pytest.mark.parametrize(
     ("option", "value", "line"),
-    [("--passes", 1, "--passes: 1 is less than 2"), ("--rate", 1, "--rate: 1.0 is not between 0 and 1")],
+    [("--passes", 1, "--passes: 1 is not in 2 to 100000"), ("--rate", 1, "--rate: 1.0 is not between 0 and 1")],
 )
 def test_wrong_passes(evaluate, run, capsys, option, value, line):
     assert evaluate("gallery", option, value, runs=[run]) == 2

@@ -2,10 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xrcam_jax.arguments.checks import check_passes
 from xrcam_jax.arguments.parser import names
 from xrcam_jax.commands.onnx_files import is_onnx
 from xrcam_jax.errors import CommandError
@@ -42,8 +42,7 @@ def check(options: argparse.Namespace) -> None:
     if len(ways) > 1:
         raise CommandError(f"{', '.join(ways)}: passes differ by one of these at a time")
     if options.passes is not None:
-        if options.passes < 2:
-            raise CommandError(f"--passes: {options.passes} is less than 2")
+        check_passes(options.passes)
         if not ways:
             raise CommandError(
                 "--passes: say what passes differ by: --dropout 0.1, --noise 0.1, or several networks, --weights A,B,C"
@@ -54,8 +53,8 @@ def check(options: argparse.Namespace) -> None:
             )
     if options.dropout is not None and not 0 < options.dropout < 1:
         raise CommandError(f"--dropout: {options.dropout} is not between 0 and 1")
-    if options.noise is not None and not 0 <= options.noise < inf:
-        raise CommandError(f"--noise: {options.noise} is not a number from 0")
+    if options.noise is not None and not 0 <= options.noise <= 1:
+        raise CommandError(f"--noise: {options.noise} is not in 0 to 1")
     if options.dropout is not None and is_onnx(options.model):
         raise CommandError("--dropout: an ONNX file has no dropout to switch on; give --noise")
 

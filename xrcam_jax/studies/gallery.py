@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 import xrcam_jax as xr
-from xrcam_jax.arguments.checks import check_at_least_one
+from xrcam_jax.arguments.checks import check_at_least_one, check_passes
 from xrcam_jax.cam.saliency import min_max
 from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.errors import CommandError
@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--rate", type=float, default=0.1, metavar="P", help="of dropout in the passes (0.1)")
     options = arguments.parse_args(argv)
     check_at_least_one("--shown", options.shown)
-    if options.passes is not None and options.passes < 2:
-        raise CommandError(f"--passes: {options.passes} is less than 2")
+    if options.passes is not None:
+        check_passes(options.passes)
     if not 0 < options.rate < 1:
         raise CommandError(f"--rate: {options.rate} is not between 0 and 1")
     if len(options.weights) > 1:
