@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from xrcam_jax.checkpoints.load import load_model
     from xrcam_jax.data import datasets
     from xrcam_jax.explain import adapters, targets
+    from xrcam_jax.explain.disturbances import Dropout, Ensemble, Noise
     from xrcam_jax.explain.explainer import Explainer, attribute
     from xrcam_jax.explain.explanation import Explanation
     from xrcam_jax.explain.methods import METHODS
+    from xrcam_jax.explain.repeated import Repeated, RepeatedExplanation
     from xrcam_jax.lrp import composites, rules, seeds
     from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
     from xrcam_jax.lrp.layers import layers
@@ -31,9 +33,14 @@ __all__ = [
     "METHODS",
     "Balance",
     "Conservation",
+    "Dropout",
+    "Ensemble",
     "Explainer",
     "Explanation",
+    "Noise",
     "Preprocessing",
+    "Repeated",
+    "RepeatedExplanation",
     "Taps",
     "Tokens",
     "__version__",
@@ -68,9 +75,14 @@ _LATER = {
     "METHODS": "explain.methods",
     "Balance": "lrp.conservation",
     "Conservation": "lrp.conservation",
+    "Dropout": "explain.disturbances",
+    "Ensemble": "explain.disturbances",
     "Explainer": "explain.explainer",
     "Explanation": "explain.explanation",
+    "Noise": "explain.disturbances",
     "Preprocessing": "pictures.preprocessing",
+    "Repeated": "explain.repeated",
+    "RepeatedExplanation": "explain.repeated",
     "Taps": "lrp.transform",
     "Tokens": "attribution.tokens",
     "adapters": "explain.adapters",

@@ -36,6 +36,9 @@ def path(tmp_path_factory):
     contents = json.loads((late / "contents.json").read_text(encoding="utf-8"))
     write_json(late / "contents.json", {**contents, "viewer": "viewer.json"})
     frames = [{**made.frame(number), "patient": "P09", "iou": None} for number in (4, 5)]
+    for number, frame in zip((4, 5), frames, strict=True):
+        layers = {layer: stored(levels(number + 100, layer)) for layer in LAYERS}
+        frame["variation"] = {"grad_cam_pp": {**layers, "aggregate": stored(levels(number + 200, "layer1"))}}
     write_json(late / "viewer.json", {**made.viewer(), "methods": ["lift_cam", *METHODS], "frames": frames})
     parser = argparse.ArgumentParser()
     report.add_arguments(parser)
@@ -178,6 +181,36 @@ def test_regions_are_painted_instead_of_colours(page):
     assert clear.mean() > 0.99
     np.testing.assert_array_equal((found != rgb(0)).any(axis=-1)[clear], np.asarray(salient(one))[clear])
     page.press("m")
+    assert page["mode-overlay"].is_selected()
+
+
+def test_the_variation_where_there_is_one(page):
+    assert not page["choose-variation"].is_displayed()
+    Select(page["experiment"]).select_by_visible_text("Robustness")
+    page.waits_for("count", "1 of 2")
+    page["outline"].click()
+    page.press("m", "m")
+    assert page["mode-variation"].is_selected()
+    assert page["legend-variation"].is_displayed()
+    assert not page["legend-mask"].is_displayed()
+    for name, layer, drawn in (
+        ("Layer 1", "layer1", (104, "layer1")),
+        ("Layers together", "together", (204, "layer1")),
+    ):
+        variation = saliency.upsample(jnp.asarray(levels(*drawn) / np.float32(255)), SIZE)
+        region = np.asarray(salient(maps_of(4, "grad_cam_pp")[layer]))
+        expected = overlay(rgb(4), np.asarray(variation), colormap="magma")
+        found = page.map(f"Grad-CAM++, {name}, variation").astype(int)
+        # The border of the region is drawn in it; at the threshold a pixel may fall to either side.
+        drawn_over = (found == (0, 214, 190)).all(axis=-1)
+        np.testing.assert_allclose(found[~drawn_over], expected[~drawn_over], atol=8)
+        border = (outlined(rgb(4), region, ink=(0, 214, 190)) == (0, 214, 190)).all(axis=-1)
+        assert (drawn_over != border).mean() < 0.01
+        assert drawn_over.sum() > 20
+    page.tick("layers", "layer1")
+    np.testing.assert_array_equal(page.map("Grad-CAM++, Layers together, no variation"), rgb(4))
+    page.choose("experiment", page["experiment"].find_element(By.CSS_SELECTOR, "option").get_attribute("value"))
+    page.waits_for("count", "1 of 12")
     assert page["mode-overlay"].is_selected()
 
 

@@ -18,6 +18,7 @@ def test_annotations_and_overlaps_may_be_missing(tmp_path):
     for frame in content["frames"]:
         del frame["annotation"], frame["iou"]
     content["frames"][1]["iou"] = {"my_cam": {"layer1": None}}
+    content["frames"][1]["variation"] = {"my_cam": {"aggregate": content["frames"][1]["maps"]["my_cam"]["layer1"]}}
     write_json(tmp_path / "viewer.json", content)
     assert read_frames(tmp_path / "viewer.json") == content
 
@@ -50,6 +51,14 @@ def _with_an_impossible_overlap(content):
     content["frames"][3]["iou"]["my_cam"]["aggregate"] = 1.5
 
 
+def _with_a_variation_of_an_unknown_layer(content):
+    content["frames"][3]["variation"] = {"my_cam": {"layer9": content["frames"][3]["maps"]["my_cam"]["layer2"]}}
+
+
+def _with_a_short_variation(content):
+    content["frames"][3]["variation"] = {"my_cam": {"aggregate": {"rows": 2, "columns": 2, "data": ""}}}
+
+
 def _with_broken_base64(content):
     content["frames"][3]["annotation"] = "%%%"
 
@@ -68,6 +77,8 @@ def _with_an_unknown_class(content):
         (_with_a_map_finer_than_the_picture, ["my_cam: layer2: rows", "1 to 48", "found 49"]),
         (_with_an_unknown_layer, ["iou: my_cam", "layer9"]),
         (_with_an_impossible_overlap, ["iou: my_cam: aggregate", "found 1.5"]),
+        (_with_a_variation_of_an_unknown_layer, ["variation: my_cam", "layer9"]),
+        (_with_a_short_variation, ["variation: my_cam: aggregate: data", "expected 4 bytes", "found 0"]),
         (_with_broken_base64, ["annotation", "expected base64"]),
         (_with_an_unknown_class, ["label", "number of a class", "found 2"]),
     ],

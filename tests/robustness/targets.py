@@ -218,6 +218,7 @@ LINES: Sequence[Sequence[str]] = (
         "--batch-size",
         "2",
     ),
+    ("explain", "rgb.png", "--model", TINY, "--weights", "gone.pth,lines.txt", "--passes", "2"),
     ("prepare", "gone", "o", "--every", "2", "--split", "80/10/10", "--folds", "5", "--seed", "1"),
     (
         "train",

@@ -4,12 +4,14 @@ import base64
 import io
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
+from xrcam_jax.explain.spread import Spread
 from xrcam_jax.studies import gallery
 
 METHODS, LAYERS, BATCH = ("grad_cam", "cam"), ("layer3", "layer4"), 2
@@ -53,6 +55,70 @@ def explained(drawn, run):
             maps = {m: {x: np.asarray(e.maps[m][x][i]) for x in AT[m]} | {"aggregate": together[m][i]} for m in METHODS}
             found[file] = np.asarray(e.logits[i], np.float64), raws, maps
     return found
+
+
+class Pretended:
+    """Explains nothing, and finds the variations that are drawn here, each a plane across the picture."""
+
+    def __init__(self, explain, by, passes):
+        assert (by, passes) == (xr.Dropout(0.5), 3)
+
+    @staticmethod
+    def variation(layer):
+        """Goes from 0 to 2 in one of three directions."""
+        y, x = np.mgrid[:40, :40] / 39
+        return {"layer3": 2 * y, "layer4": 2 * x, "aggregate": x + y}[layer].astype(np.float32)
+
+    def __call__(self, images, targets):
+        def spread(shape, deviation):
+            ones = jnp.ones((len(images), *shape))
+            return Spread(ones, jnp.asarray(deviation) * ones, ones, ones, {})
+
+        raw = {m: {x: spread({"layer3": (3, 3), "layer4": (2, 2)}[x], 1.0) for x in AT[m]} for m in METHODS}
+        maps = {m: {x: spread((40, 40), self.variation(x)) for x in COLUMNS[m]} for m in METHODS}
+        return xr.RepeatedExplanation(
+            jnp.zeros((len(images), 2)), jnp.asarray(targets), maps, raw, raw[METHODS[1]]["layer4"], None, 3
+        )
+
+
+def test_the_variation_of_passes(drawn, run, tmp_path, results, monkeypatch):
+    """It goes to 255 where the deviation is the mean, at the layer's size, and the finest one's for the aggregate."""
+    monkeypatch.setattr(xr, "Repeated", Pretended)
+    arguments = [
+        "--data",
+        drawn.folder,
+        "--annotations",
+        drawn.annotations,
+        "--weights",
+        run,
+        "--part",
+        "all",
+        *OPTIONS,
+    ]
+    arguments += ["--limit", 2, "--passes", 3, "--rate", 0.5, "--out", tmp_path]
+    assert main(["evaluate", "gallery", *map(str, arguments)]) == 0
+    frames = json.loads((tmp_path / "gallery" / "viewer.json").read_text())["frames"]
+    assert len(frames) == 2
+    for frame in frames:
+        assert {method: list(by) for method, by in frame["variation"].items()} == COLUMNS
+        for layer, rows in (("layer3", 3), ("layer4", 2), ("aggregate", 3)):
+            packed = frame["variation"]["grad_cam"][layer]
+            assert (packed["rows"], packed["columns"]) == (rows, rows)
+            found = np.frombuffer(base64.b64decode(packed["data"]), np.uint8).reshape(rows, rows)
+            variation = Image.fromarray(np.minimum(Pretended.variation(layer), 1))
+            small = np.asarray(variation.resize((rows, rows), Image.Resampling.BILINEAR))
+            np.testing.assert_allclose(found, 255 * small, atol=1)
+    assert "3 passes with dropout of 0.5" in (tmp_path / "gallery" / "contents.json").read_text()
+    assert "variation" not in json.loads((results / "viewer.json").read_text())["frames"][0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [("--passes", 1, "--passes: 1 is not in 2 to 100000"), ("--rate", 1, "--rate: 1.0 is not between 0 and 1")],
+)
+def test_wrong_passes(evaluate, run, capsys, option, value, line):
+    assert evaluate("gallery", option, value, runs=[run]) == 2
+    assert capsys.readouterr().err == f"xrcam evaluate: error: {line}\n"
 
 
 def picture(text):

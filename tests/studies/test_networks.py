@@ -23,7 +23,7 @@ def test_a_network_of_other_frames_is_named(drawn, weights, tmp_path, capsys, sa
         path = tmp_path / "other.safetensors"
         save_timm(model, path)
     options = argparse.Namespace(model=None, weights=[path], data=drawn.folder)
-    (network,) = read_networks(options, read_prepared(drawn.folder), data_mesh(jax.local_devices()[:1]), dropout=0.0)
+    (network,) = read_networks(options, read_prepared(drawn.folder), data_mesh(jax.local_devices()[:1]))
     assert (network.model.preprocessing.grey, network.model.preprocessing.field_of_view) == (
         said.get("grey", True),
         said.get("field_of_view", "auto"),

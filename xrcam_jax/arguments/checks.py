@@ -56,6 +56,25 @@ def check_at_least_one(argument: str, value: int) -> None:
         raise CommandError(f"{argument}: {value} is less than 1")
 
 
+def check_passes(value: int) -> None:
+    """Refuses numbers of passes that have no deviation, or that would never end.
+
+    Args:
+      value: what was given.
+
+    Raises:
+      CommandError: the value is not in 2 to 100000.
+
+    Example:
+      >>> from xrcam_jax.arguments.checks import check_passes
+      >>> check_passes(1)
+      Traceback (most recent call last):
+      xrcam_jax.errors.CommandError: --passes: 1 is not in 2 to 100000
+    """
+    if not 2 <= value <= 100_000:
+        raise CommandError(f"--passes: {value} is not in 2 to 100000")
+
+
 def check_seed(argument: str, value: int) -> None:
     """Refuses seeds that JAX would not take, or take for another one: it drops what is beyond 32 bits.
 

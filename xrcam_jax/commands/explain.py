@@ -19,7 +19,7 @@ from xrcam_jax.arguments.checks import (
 from xrcam_jax.arguments.outputs import alone_at, alone_in
 from xrcam_jax.arguments.parser import names
 from xrcam_jax.checkpoints.packaged import IMAGENET
-from xrcam_jax.commands import layers, onnx_files
+from xrcam_jax.commands import layers, onnx_files, repeating
 from xrcam_jax.errors import CommandError
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ EXAMPLE = """example:
   xrcam explain scan.png recordings/ clip.mp4 --model skresnext50_32x4d --weights skresnext50.safetensors \\
       --method xrelevance_cam,grad_cam --labels classes.txt --out explained
   xrcam explain scan.png --model resnet50 --weights timm/resnet50.a1_in1k --method fast    # sheets to compare
-  xrcam explain scan.png --model net.onnx --mean 0.5 --std 0.5"""
+  xrcam explain scan.png --model net.onnx --mean 0.5 --std 0.5
+  xrcam explain scan.png --model resnet50 --weights a.safetensors --passes 10 --dropout 0.1    # how sure a map is"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture, video, or folder of both")
     _add_network(parser)
     _add_methods(parser)
+    repeating.add_arguments(parser)
     parser.add_argument(
         "--field-of-view",
         type=_field_of_view,
@@ -70,7 +72,8 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="network, see xrcam models; or an ONNX file")
     parser.add_argument(
         "--weights",
-        help="timm .safetensors or .pth, .ckpt, Orbax directory, or hub name such as timm/resnet50.a1_in1k",
+        help="timm .safetensors or .pth, .ckpt, Orbax directory, or hub name such as timm/resnet50.a1_in1k; "
+        "several with commas between are an ensemble, whose first network says which class is explained",
     )
     onnx_files.add_arguments(parser)
     parser.add_argument("--num-classes", type=int, metavar="N", help="refuse weights of another number")
@@ -147,6 +150,7 @@ def _check(options: argparse.Namespace) -> list[str] | None:
         options.labels = IMAGENET
     labels = read_labels("--labels", options.labels) if options.labels else None
     onnx_files.check(options)
+    repeating.check(options)
     if options.weights is None and not onnx_files.is_onnx(options.model):
         raise CommandError(
             "--weights: give a timm .safetensors or .pth file, an Orbax directory or a hub name such as "

@@ -19,13 +19,14 @@ from tqdm import tqdm
 import xrcam_jax as xr
 from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.classes import class_count
-from xrcam_jax.commands import onnx_files
+from xrcam_jax.commands import onnx_files, repeating, risk
 from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.commands.results import Result, Results
 from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.explain.repeated import AGGREGATE, RepeatedExplanation, with_aggregate
 from xrcam_jax.models import Classifier
 from xrcam_jax.onnx.load import OnnxModel
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
@@ -45,14 +46,14 @@ class Job:
 
     Attributes:
       options: of the command.
-      explain: gives the maps of a batch.
+      explain: gives the maps of a batch, or how they spread over passes.
       config: what pictures the network wants.
       batch_size: pictures at a time.
       pace: counts what is done.
     """
 
     options: argparse.Namespace
-    explain: xr.Explainer
+    explain: xr.Explainer | xr.Repeated
     config: Preprocessing
     batch_size: int
     pace: Pace
@@ -124,28 +125,32 @@ def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> J
     config, automatic = model.preprocessing, options.batch_size == "auto"
     devices = jax.local_devices()[: None if automatic else options.batch_size]
     explain = _explainer(model, options, devices)
-    if not automatic:
-        return Job(options, explain, config, options.batch_size, pace)
-    with _of_the_methods():
-        batch_size = largest_batch_size(explain, config.input_size, len(devices), config.channels)
-    if is_first():
-        print(f"batch size {batch_size}")
-    return Job(options, explain, config, batch_size, pace)
+    batch_size = options.batch_size
+    if automatic:
+        with _of_the_methods():
+            batch_size = largest_batch_size(explain, config.input_size, len(devices), config.channels)
+        if is_first():
+            print(f"batch size {batch_size}")
+    if not repeating.are_asked(options):
+        return Job(options, explain, config, batch_size, pace)
+    by = repeating.disturbance(options, model, [_loaded(options, file) for file in options.others])
+    return Job(options, xr.Repeated(explain, by, options.passes, how=options.aggregate), config, batch_size, pace)
 
 
 def _load(options: argparse.Namespace) -> Classifier | OnnxModel:
     model: Classifier | OnnxModel
-    if onnx_files.is_onnx(options.model):
-        model = onnx_files.load(options)
-    else:
-        try:
-            model = xr.load_model(options.model, options.weights, img_size=options.img_size)
-        except (OSError, ValueError, ImportError) as error:
-            raise weights_error(error) from error
+    model = onnx_files.load(options) if onnx_files.is_onnx(options.model) else _loaded(options, options.weights)
     # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
     if options.num_classes not in (None, model.num_classes):
         raise CommandError(f"--num-classes: {options.num_classes}, but the weights are for {model.num_classes} classes")
     return model
+
+
+def _loaded(options: argparse.Namespace, weights: str) -> Classifier:
+    try:
+        return xr.load_model(options.model, weights, img_size=options.img_size)
+    except (OSError, ValueError, ImportError) as error:
+        raise weights_error(error) from error
 
 
 def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] | None) -> None:
@@ -189,7 +194,8 @@ def _sink(job: Job, labels: list[str] | None, report: Callable[[str], None]) -> 
     options = job.options
     if writes_video(options.out):
         return OverlayVideo(options.out, job.config, labels, options.every)
-    return Results(options.out, job.config, labels, report)
+    also = risk.columns(options.method) if repeating.are_asked(options) else ()
+    return Results(options.out, job.config, labels, report, also)
 
 
 def _where(out: Path, pace: Pace) -> str:
@@ -201,10 +207,12 @@ def _where(out: Path, pace: Pace) -> str:
 def explained(job: Job, pictures: Iterable[Picture]) -> Iterator[list[tuple[Picture, Result]]]:
     """Explains batch by batch, one batch ahead: the device works on while the last one is written."""
     for batch, order, arrays in _one_ahead(_dispatched(job, pictures)):
-        logits, targets, maps = jax.device_get(arrays)
-        yield [
-            (picture, Result(logits[i], int(targets[i]), _in_order(order, i, maps))) for i, picture in enumerate(batch)
-        ]
+        logits, targets, maps, spread = jax.device_get(arrays)
+        found = []
+        for i, picture in enumerate(batch):
+            sure = None if spread is None else risk.of_one(spread, i)
+            found.append((picture, Result(logits[i], int(targets[i]), _in_order(order, i, maps), sure)))
+        yield found
 
 
 def _in_order(order: dict[str, list[str]], index: int, maps: dict) -> dict:
@@ -233,20 +241,25 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
             e = job.explain(images, targets)
         found = {method: maps(e, method) for method in options.method}
         order = {method: _as_asked(options.layers or [], each) for method, each in found.items()}
-        arrays = e.logits, e.targets, found
+        spread = None
+        if isinstance(e, RepeatedExplanation):
+            found, spread = risk.parts(e, found)
+        arrays = e.logits, e.targets, found, spread
         if not job.pace.first:
             jax.block_until_ready(arrays)
             job.pace.explained_first(len(batch))
         yield batch, order, arrays
 
 
-def _aggregate(e: Explanation, method: str, how: Aggregation) -> dict[str, Any]:
+def _aggregate(e: Explanation | RepeatedExplanation, method: str, how: Aggregation) -> dict[str, Any]:
     maps = e.maps[method]
-    return maps if list(maps) == ["input"] else {"aggregate": e.aggregate(method, how=how)}
+    if isinstance(e, RepeatedExplanation):
+        return {AGGREGATE: maps[AGGREGATE]} if AGGREGATE in maps else maps
+    return maps if list(maps) == ["input"] else {AGGREGATE: e.aggregate(method, how=how)}
 
 
-def _with_aggregate(e: Explanation, method: str, how: Aggregation) -> dict[str, Any]:
-    return {**e.maps[method], **_aggregate(e, method, how)}
+def _with_aggregate(e: Explanation | RepeatedExplanation, method: str, how: Aggregation) -> dict[str, Any]:
+    return e.maps[method] if isinstance(e, RepeatedExplanation) else with_aggregate(e, method, how)
 
 
 def _prepared(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Picture], np.ndarray]]:

@@ -1,6 +1,7 @@
 """Writes what ``xrcam explain`` finds into a video, where ``--out`` names one.
 
-Each frame shows the picture beside one overlay per method, that of its layers' aggregate, below what was predicted.
+Each frame shows the picture beside one overlay per method, that of its layers' aggregate, below what was predicted; of
+several passes their mean, and beside it how they vary.
 The first picture settles the size of the panels; pictures of another size are fitted into it. Frames are shown as long
 as in their videos, one video after the other, and pictures at the pace of pCLE.
 """
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from xrcam_jax.commands import risk
 from xrcam_jax.commands.results import Result
 from xrcam_jax.pictures import plot
 from xrcam_jax.pictures.preprocessing import Preprocessing
@@ -65,7 +67,8 @@ class OverlayVideo:
             panels = [picture.pixels, *self._overlays(picture, result)]
             if self._file is None:
                 self._size = _panel_size(height, width, len(panels))
-            frame = compose(panels, [picture.name, *result.maps], result.describe(self.labels), self._size)
+            names = [name for method in result.maps for name in _names(method, result.risk is not None)]
+            frame = compose(panels, [picture.name, *names], result.describe(self.labels), self._size)
             time = self._clock.time(picture)
             if self._file is None:
                 self._file = VideoFile(self.path, 1 / self._clock.period, *frame.shape[:2])
@@ -74,11 +77,19 @@ class OverlayVideo:
 
     def _overlays(self, picture: Picture, result: Result) -> list[RGB]:
         box = picture.seen(self.config)
-        return [
-            plot.overlay(picture.pixels, saliency, box=box)
-            for maps in result.maps.values()
-            for saliency in maps.values()
-        ]
+        panels = []
+        for method, maps in result.maps.items():
+            for layer, saliency in maps.items():
+                panels.append(plot.overlay(picture.pixels, saliency, box=box))
+                if result.risk is not None:
+                    variation = result.risk.variation[method][layer]
+                    panels.append(risk.overlay(picture.pixels, saliency, variation, box))
+        return panels
+
+
+def _names(method: str, repeated: bool) -> list[str]:
+    """Returns what stands above the panels of a method."""
+    return [f"{method}, mean", "variation (dark: passes agree)"] if repeated else [method]
 
 
 class Clock:

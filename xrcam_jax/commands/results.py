@@ -10,6 +10,8 @@
     comparison/NAME_input.png         the methods that work at the input, and NAME_input_masks.png
     overlays/METHOD/LAYER/NAME.png    each of them at the picture's own size, up to ``LARGEST_SIDE`` pixels a side
     maps/NAME.npz                     the maps at the network's resolution, and the logits
+    risk/NAME.png                     of several passes, whose mean the maps then are: how they vary, a row per method
+    risk/METHOD/LAYER/NAME.png        the variation at the picture's own size
     volumes/METHOD/LAYER/NAME.nii.gz  of slices of a volume in NIfTI: their maps as one, in the grid of its voxels
     volumes/NAME.png                  slices of it, a row per method
 """
@@ -30,6 +32,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from xrcam_jax.classes import class_logits, softmax_logits
+from xrcam_jax.commands.risk import FOLDER, LARGEST_SIDE, Risk, at_most, write_risk
 from xrcam_jax.commands.volumes import Slice, slice_of, write_volumes
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.pictures import plot
@@ -44,9 +47,6 @@ SUMMARY = "summary.csv"
 COLUMNS = ("file", "name", "predicted", "label", "score", "target", "target_score", "depth", "pages", "window")
 #: The part of the picture that the network saw, as in maps/NAME.npz.
 BOX = ("top", "left", "bottom", "right")
-# Sheets and overlays are to be looked at. Larger ones would take minutes and gigabytes, as a small file may unfold to a
-# huge picture.
-LARGEST_SIDE = 4096
 
 
 class Result(NamedTuple):
@@ -55,12 +55,14 @@ class Result(NamedTuple):
     Attributes:
       logits: what the network returned.
       target: number of the class that was explained.
-      maps: by method, then by layer or ``aggregate``, in [0, 1].
+      maps: by method, then by layer or ``aggregate``, in [0, 1]; of several passes, their mean.
+      risk: how the maps of several passes vary.
     """
 
     logits: Float[np.ndarray, " n"]
     target: int
     maps: dict[str, dict[str, Float[np.ndarray, "h w"]]]
+    risk: Risk | None = None
 
     @property
     def predicted(self) -> int:
@@ -91,7 +93,8 @@ class Result(NamedTuple):
         lines = {self.predicted: "predicted"} | ({} if self.target == self.predicted else {self.target: "explained"})
         scores = {index: "" if one_output else f", score {self.score(index):.3f}" for index in lines}
         line = "; ".join(f"{what} {_class(index, labels)}{scores[index]}" for index, what in lines.items())
-        return f"score {self.score(0):.3f}, {line}" if one_output else line
+        line = f"score {self.score(0):.3f}, {line}" if one_output else line
+        return f"{line}; {self.risk.describe(self.target)}" if self.risk else line
 
 
 class Results:
@@ -106,13 +109,19 @@ class Results:
       labels: names of the classes, or None.
       report: called with a line that names each file that cannot be written for what it is called; the other pictures
         go on.
+      also: names of the columns that the summary has more, see :func:`xrcam_jax.commands.risk.columns`.
     """
 
     def __init__(
-        self, folder: Path, config: Preprocessing, labels: list[str] | None, report: Callable[[str], None] = print
+        self,
+        folder: Path,
+        config: Preprocessing,
+        labels: list[str] | None,
+        report: Callable[[str], None] = print,
+        also: Sequence[str] = (),
     ):
         self.folder, self.config, self.labels, self._report = folder, config, labels, report
-        self._together = jax.process_count()
+        self._together, self._header = jax.process_count(), _row((*COLUMNS, *BOX, *also))
         self._rows: list[tuple[int, str]] = []
         self._slices: list[tuple[int, Slice]] = []
 
@@ -121,7 +130,7 @@ class Results:
         path = self.folder / SUMMARY if is_first() else Path(os.devnull)
         with naming(path):
             self._file = path.open("wb", buffering=0)
-        self._append(_row((*COLUMNS, *BOX)))
+        self._append(self._header)
         self._threads = ThreadPoolExecutor()
         return self
 
@@ -176,14 +185,12 @@ class Results:
             return
         rows, slices = (sorted(each for part in parts for each in part[index]) for index in (0, 1))
         if self._together > 1:
-            write_whole(self.folder / SUMMARY, "".join([_row((*COLUMNS, *BOX)), *(row for _, row in rows)]).encode())
+            write_whole(self.folder / SUMMARY, "".join([self._header, *(row for _, row in rows)]).encode())
         write_volumes(self.folder, [Slice(*each) for _, each in slices], self._report)
 
     def _write(self, picture: Picture, result: Result) -> None:
-        height, width = picture.pixels.shape[:2]
         box = picture.seen(self.config)
-        shown = plot.at_most(picture.pixels, LARGEST_SIDE)
-        placed = box.scaled(shown.shape[0] / height, shown.shape[1] / width)
+        shown, placed = at_most(picture.pixels, box, LARGEST_SIDE)
         overlays = {
             method: {layer: plot.overlay(shown, saliency, box=placed) for layer, saliency in maps.items()}
             for method, maps in result.maps.items()
@@ -204,6 +211,8 @@ class Results:
             masks = {method: {k: _mask(m) for k, m in maps.items()} for method, maps in result.maps.items()}
             self._compare(picture.name, shown, overlays, title)
             self._compare(picture.name, shown, masks, f"{title}; above mean + deviation", "_masks")
+        if result.risk is not None:
+            write_risk(self.folder / FOLDER, picture.name, picture.pixels, box, result.maps, result.risk, title)
         write_whole(self.folder / "maps" / f"{picture.name}.npz", _npz(result, box), synced=False)
 
     def _compare(self, name: str, shown: RGB, pictures: dict[str, dict], title: str, suffix: str = "") -> None:
@@ -227,7 +236,8 @@ class Results:
         score = result.score(0 if len(result.logits) == 1 else predicted)
         found = predicted, label, f"{score:.6f}", target, f"{result.probability(target):.6f}"
         facts, box = picture.facts, picture.seen(self.config)
-        row = _row((str(picture.source), picture.name, *found, facts.depth, facts.pages, facts.window, *box))
+        sure = result.risk.cells(target, result.maps) if result.risk else ()
+        row = _row((str(picture.source), picture.name, *found, facts.depth, facts.pages, facts.window, *box, *sure))
         if (place := slice_of(picture, self.config)) is not None:
             self._slices.append((picture.number, place))
         if self._together > 1:
@@ -267,11 +277,14 @@ def _mask(saliency: Float[np.ndarray, "h w"]) -> np.ndarray:
 def _npz(result: Result, box: Box) -> bytes:
     """Returns an archive with keys ``METHOD/LAYER``, ``logits``, ``target`` and ``box``, what the network saw.
 
+    Of several passes there are also those of :meth:`xrcam_jax.commands.risk.Risk.arrays`.
+
     The box is (top, left, bottom, right) in the picture's pixels.
     """
     arrays: dict[str, Any] = {"logits": result.logits, "target": result.target, "box": np.asarray(box)}
     for method, maps in result.maps.items():
         arrays |= {f"{method}/{layer}": saliency for layer, saliency in maps.items()}
+    arrays |= result.risk.arrays() if result.risk else {}
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     return content.getvalue()

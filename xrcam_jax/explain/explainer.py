@@ -1,7 +1,6 @@
 """The Explainer, which makes saliency maps of several methods at several layers for a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +15,16 @@ from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.explanation import Explanation, Shown, collect
 from xrcam_jax.explain.functional import as_function
-from xrcam_jax.explain.inputs import View, check_finite, checked_inputs, is_tree, laid, shown_by_size, views_of
+from xrcam_jax.explain.inputs import (
+    View,
+    check_finite,
+    checked_inputs,
+    first_rows,
+    is_tree,
+    laid,
+    shown_by_size,
+    views_of,
+)
 from xrcam_jax.explain.kinds import Found, Kind
 from xrcam_jax.explain.methods import configure
 from xrcam_jax.explain.outline import count_classes, layers_of, on_grid
@@ -145,6 +153,24 @@ class Explainer:
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((images, targets, target))):
             chosen = None if targets is None else jnp.asarray(targets)
             return self.explain(self.parameters, images, chosen, top_k=top_k, target=target)
+        images, chosen, target, batch = self.checked(images, targets, top_k=top_k, target=target)
+        e = self.explain(self.parameters, images, chosen, top_k=top_k, target=target)
+        return e if len(e.logits) == batch else first_rows(e, batch)
+
+    def checked(
+        self, images: Inputs, targets: Targets | None, *, top_k: int | None, target: Callable | None
+    ) -> tuple[PyTree, Any, Callable | None, int]:
+        """Returns what a call explains, checked and laid across the devices; and how many pictures there are.
+
+        Args:
+          images: as for the call.
+          targets: as for the call.
+          top_k: as for the call.
+          target: as for the call; by default the Explainer's own.
+
+        Raises:
+          ValueError: as the call does.
+        """
         images = self._checked(images)
         target = self._asked(target, targets, top_k)
         view = next(iter(views_of(self._function, self.parameters, images, self.explained, target).values()))
@@ -158,10 +184,8 @@ class Explainer:
         if targets is not None:
             targets = _checked_targets(targets, batch, classes)
         if self._mesh is None:
-            return self.explain(self.parameters, images, targets, top_k=top_k, target=target)
-        images, chosen, target = laid(self._mesh, (images, targets, target), batch)
-        e = self.explain(self.parameters, images, chosen, top_k=top_k, target=target)
-        return e if len(e.logits) == batch else _first(e, batch)
+            return images, targets, target, batch
+        return *laid(self._mesh, (images, targets, target), batch), batch
 
     def explain(
         self,
@@ -277,11 +301,6 @@ def _shown_by_single_pass(
 def _only_target(shown: PyTree) -> PyTree:
     """Returns arrays of a single target without the axis of the targets."""
     return jax.tree.map(lambda a: a[:, 0], shown)
-
-
-@partial(jax.jit, static_argnums=1)
-def _first(e: Explanation, count: int) -> Explanation:
-    return jax.tree.map(lambda a: a[:count], e)
 
 
 def _checked_targets(targets: Targets, batch: int, classes: int) -> Int[np.ndarray, "b *t"]:

@@ -1,6 +1,6 @@
 """A model of any kind as a pure function of its parameters and its input."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -54,16 +54,58 @@ def as_function(model: Callable) -> tuple[Callable[[PyTree, PyTree], Any], PyTre
     return (_Plain if isinstance(model, Hashable) else _Unhashable)(model), ()
 
 
+def with_dropout(function: Callable, parameters: PyTree, rate: float | None, *, shared: bool) -> Callable:
+    """Returns an NNX module's function with its dropout switched on; all else runs as at inference.
+
+    Args:
+      function: of :func:`as_function`.
+      parameters: of the model, likewise.
+      rate: of all its ``nnx.Dropout`` modules; their own by default.
+      shared: whether the pictures of a batch lose the same activations, so that none depends on the others.
+
+    Returns:
+      A function like the other, with the parameters ``{"model": parameters, "key": key}``, where the key is that of the
+        noise. It is the same for models that differ in their parameters only.
+
+    Raises:
+      ValueError: the model has no ``nnx.Dropout``, or none with a rate above 0.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from xrcam_jax.explain.functional import as_function, with_dropout
+      >>> f, parameters = as_function(nnx.Dropout(0.5))
+      >>> noisy = with_dropout(f, parameters, None, shared=True)
+      >>> sorted(set(noisy(jnp.ones((1, 100)), {"model": parameters, "key": jax.random.key(0)}).ravel().tolist()))
+      [0.0, 2.0]
+    """
+    found = list(_dropouts(nnx.merge(function.definition, parameters))) if isinstance(function, _Nnx) else []
+    if not found:
+        raise ValueError("dropout: the model has no nnx.Dropout to switch on; let passes differ by noise or networks")
+    if rate is None and not any(each.rate for each in found):
+        raise ValueError("dropout: the model's own rate is 0; give another")
+    return _noisy(function, rate, shared)
+
+
+def _dropouts(model: nnx.Module) -> Iterator[nnx.Dropout]:
+    return (module for _, module in nnx.iter_modules(model) if isinstance(module, nnx.Dropout))
+
+
 # JAX prints what it traces if it has no name, and a deep network's definition has 300,000 characters: no repr.
 @dataclass(frozen=True, eq=False, repr=False)
 class _Nnx:
     definition: Any
 
     def __call__(self, x: PyTree, parameters: PyTree) -> Any:
+        return self.model(parameters)(x)
+
+    def model(self, parameters: PyTree) -> Any:
+        """Returns the module in inference mode, with its parts under named scopes."""
         model = nnx.merge(self.definition, parameters)
         model.eval()
         name_modules(model)
-        return model(x)
+        return model
 
 
 @lru_cache(maxsize=256)
@@ -71,6 +113,28 @@ def _nnx(definition: Any) -> _Nnx:
     """Returns the same function for equal definitions."""
     # The functions are then compared by identity: comparing definitions would take milliseconds in every call.
     return _Nnx(definition)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Noisy:
+    function: _Nnx
+    rate: float | None
+    shared: bool
+
+    def __call__(self, x: PyTree, parameters: PyTree) -> Any:
+        model = self.function.model(parameters["model"])
+        stream = nnx.Rngs(dropout=parameters["key"]).dropout
+        for each in _dropouts(model):
+            each.deterministic, each.rngs = False, stream
+            each.rate = each.rate if self.rate is None else self.rate
+            each.broadcast_dims = (0, *each.broadcast_dims) if self.shared else each.broadcast_dims
+        return model(x)
+
+
+@lru_cache(maxsize=256)
+def _noisy(function: _Nnx, rate: float | None, shared: bool) -> _Noisy:
+    """Returns the same function for equal arguments, as :func:`_nnx` does."""
+    return _Noisy(function, rate, shared)
 
 
 @dataclass(frozen=True)

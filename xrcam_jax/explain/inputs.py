@@ -1,6 +1,7 @@
 """What an Explainer is given, as functions of one input each: one array or several inputs, and maybe a target."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -132,6 +133,23 @@ def laid(mesh: Mesh, tree: PyTree, batch: int) -> PyTree:
         return lay(mesh, a) if a.ndim and len(a) == batch else replicate(mesh, a)
 
     return jax.tree.map(put, tree)
+
+
+@partial(jax.jit, static_argnums=1)
+def first_rows(tree: PyTree, count: int) -> PyTree:
+    """Returns a tree of arrays without the rows that :func:`laid` has added.
+
+    Args:
+      tree: arrays with a row for each picture.
+      count: how many pictures there are.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.explain.inputs import first_rows
+      >>> first_rows({"logits": jnp.array([[1.0], [2.0], [2.0]])}, 2)["logits"].tolist()
+      [[1.0], [2.0]]
+    """
+    return jax.tree.map(lambda a: a[:count], tree)
 
 
 def views_of(

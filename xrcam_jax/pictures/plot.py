@@ -19,6 +19,8 @@ from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.names import printable
 
 COLORMAPS = ("turbo", "jet", "viridis", "inferno", "magma", "hot", "bone")
+#: The colours of how much maps vary, dark where they agree; unlike those of the maps, lest one be taken for the other.
+VARIATION = "magma"
 
 PAPER, INK, FAINT_INK = (255, 255, 255), (32, 32, 32), (112, 112, 112)
 MARGIN, GAP, LINE = 16, 8, 22

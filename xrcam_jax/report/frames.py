@@ -71,16 +71,16 @@ def _check_frame(where: str, frame: Any, content: dict[str, Any]) -> None:
     _check_picture(f"{where}: picture", frame.get("picture"), size)
     if frame.get("annotation") is not None:
         _check_picture(f"{where}: annotation", frame["annotation"], size)
-    for entry, leaf in (("maps", _check_map), ("iou", _check_iou)):
+    for entry, leaf in (("maps", _check_map), ("iou", _check_iou), ("variation", _check_map)):
         table = frame.get(entry)
-        if entry == "iou" and table is None:
+        if entry != "maps" and table is None:
             continue
         expect(isinstance(table, dict), f"{where}: {entry}", "an object, method by method", table)
         for method, layers in (table or {}).items():
             expect(method in content["methods"], f"{where}: {entry}", f"methods of {content['methods']}", method)
             expect(isinstance(layers, dict), f"{where}: {entry}: {method}", "an object, layer by layer", layers)
             for layer, value in layers.items():
-                known = [*content["layers"], *([AGGREGATE] if entry == "iou" else [])]
+                known = [*content["layers"], *([] if entry == "maps" else [AGGREGATE])]
                 expect(layer in known, f"{where}: {entry}: {method}", f"layers of {known}", layer)
                 leaf(f"{where}: {entry}: {method}: {layer}", value, size)
 

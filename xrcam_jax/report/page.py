@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from xrcam_jax.explain.methods import METHODS
-from xrcam_jax.pictures.plot import colour
+from xrcam_jax.pictures.plot import VARIATION, colour
 from xrcam_jax.report.read import EncodedPicture, Experiment, Figure, ResultTable
 from xrcam_jax.runtime.names import printable
 
@@ -239,12 +239,13 @@ def _picture(picture: EncodedPicture) -> str:
 
 
 def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
-    colours = colour(np.linspace(0, 1, 256, dtype=np.float32)[None])[0]
+    colours = {name: colour(np.linspace(0, 1, 256, dtype=np.float32)[None], name)[0] for name in ("turbo", VARIATION)}
     shared = {
         "methodNames": {name: method.title for name, method in METHODS.items()},
         "firstMethods": FIRST_METHODS,
         # The colours are those of the package's other pictures: 256 times red, green, blue.
-        "colours": base64.b64encode(np.ascontiguousarray(colours).tobytes()).decode(),
+        "colours": base64.b64encode(np.ascontiguousarray(colours["turbo"]).tobytes()).decode(),
+        "variationColours": base64.b64encode(np.ascontiguousarray(colours[VARIATION]).tobytes()).decode(),
         "experiments": [
             {"element": f"frames-{number}", "title": one.title, "data": _kind(one)} for number, one in experiments
         ],

@@ -7,7 +7,7 @@
   const at = (id) => document.getElementById(id);
   const parsed = (id) => JSON.parse(at(id).textContent);
   const shared = parsed("viewer-shared");
-  const colours = xrcam.bytes(shared.colours);
+  const [colours, variationColours] = [shared.colours, shared.variationColours].map(xrcam.bytes);
   const inOrder = new Intl.Collator("en", { numeric: true }).compare;
 
   // `found` are the frames that the filters let through, in order; `shown` is the one whose picture is there.
@@ -16,7 +16,8 @@
   const methodName = (name) => shared.methodNames[name] ?? name;
   const layerName = (name) => (name === AGGREGATE ? "Layers together" : name.replace(/^layer(\d+)$/, "Layer $1"));
   const current = () => state.found[state.place];
-  const mode = () => (at("mode-mask").checked ? "mask" : "overlay");
+  const MODES = ["overlay", "mask", "variation"];
+  const mode = () => MODES.find((name) => at(`mode-${name}`).checked);
   const ticked = (id) => [...at(id).querySelectorAll("input:checked")].map((box) => box.value);
   const shownScore = (score) => `${(100 * score).toFixed(1)} %`;
 
@@ -52,6 +53,9 @@
     at("sort-layer").replaceChildren(...options([AGGREGATE, ...layers].map((name) => [name, layerName(name)])));
     const measured = frames.some((frame) => frame.iou);
     for (const option of at("sort").options) option.disabled = option.value.startsWith("iou") && !measured;
+    state.modes = MODES.filter((name) => name !== "variation" || frames.some((frame) => frame.variation));
+    at("choose-variation").hidden = !state.modes.includes("variation");
+    if (!state.modes.includes(mode())) at("mode-overlay").checked = true;
     reset();
   }
 
@@ -186,9 +190,10 @@
       const maps = [...grown].map(([layer, values]) => [layer, xrcam.minMax(values)]);
       if (together && grown.size) maps.push([AGGREGATE, xrcam.minMax(xrcam.mean([...grown.values()]))]);
       const tiles = maps.map(([layer, values]) => {
-        // The overlap was measured with the mean of all layers that the method has, not of some.
+        // What is measured together is the mean of all layers that the method has, not of some.
         const measured = layer !== AGGREGATE || grown.size === Object.keys(frame.maps[method]).length;
-        return tile(frame, method, layer, values, measured ? frame.iou?.[method]?.[layer] : null);
+        const [iou, variation] = [frame.iou, frame.variation].map((all) => (measured ? all?.[method]?.[layer] : null));
+        return tile(method, layer, values, iou, variation && xrcam.upsampled(variation, size));
       });
       const nothing = element("p", { className: "note" }, "No map at these layers.");
       const grid = tiles.length ? element("div", { className: "tiles" }, ...tiles) : nothing;
@@ -199,14 +204,17 @@
     paint();
   }
 
-  function tile(frame, method, layer, values, iou) {
+  function tile(method, layer, values, iou, variation) {
     const canvas = element("canvas", { className: "map" });
     canvas.setAttribute("role", "img");
+    const region = xrcam.salient(values);
     state.tiles.push({
       canvas,
       alt: `${methodName(method)}, ${layerName(layer)}`,
       levels: xrcam.levels(values),
-      region: xrcam.salient(values),
+      region,
+      rim: variation ? xrcam.border(region, ...state.content.size) : [],
+      variation: variation ? xrcam.levels(variation) : null,
     });
     const caption = element("figcaption", {}, element("span", {}, layerName(layer)));
     if (Number.isFinite(iou)) caption.append(" ", element("span", { className: "iou" }, `overlap ${iou.toFixed(2)}`));
@@ -217,7 +225,7 @@
 
   // Draws the frame, colours on it, and an outline on these. `entries` are places in the palette, pixel by pixel;
   // `covers` says how much of the frame each place of the palette covers.
-  function draw(canvas, alt, { palette, covers, entries }, outline) {
+  function draw(canvas, alt, { palette, covers, entries }, outline, rim = []) {
     const [height, width] = state.content.size;
     const image = new ImageData(width, height);
     const [pixels, picture] = [image.data, state.picture];
@@ -230,6 +238,7 @@
       pixels[4 * index + 2] = grey + laid[3 * entry + 2];
       pixels[4 * index + 3] = 255;
     }
+    for (const index of rim) pixels.set(REGION, 4 * index);
     for (const index of outline ?? []) pixels.set(OUTLINE, 4 * index);
     Object.assign(canvas, { width, height });
     canvas.setAttribute("aria-label", alt);
@@ -237,31 +246,36 @@
   }
 
   function paint() {
-    const [opacity, isMask, name] = [at("opacity").value / 100, mode() === "mask", state.shown.name];
+    const [opacity, shownAs, name] = [at("opacity").value / 100, mode(), state.shown.name];
     at("opacity-shown").textContent = `${at("opacity").value} %`;
-    at("legend-overlay").hidden = isMask;
-    at("legend-mask").hidden = !isMask;
+    for (const each of MODES) at(`legend-${each}`).hidden = each !== shownAs;
     at("legend-outline").hidden = !state.border;
     const bare = { palette: [0, 0, 0], covers: [0], entries: new Uint8Array(state.picture.length) };
     const outlined = state.border ? "with annotation" : "without annotation";
     at("outlined-caption").textContent = outlined[0].toUpperCase() + outlined.slice(1);
     draw(at("original"), `Frame ${name}`, bare);
     draw(at("outlined"), `Frame ${name}, ${outlined}`, bare, state.border);
-    const ink = isMask
-      ? { palette: [0, 0, 0, ...REGION], covers: [0, opacity] }
-      : { palette: colours, covers: Array(256).fill(opacity) };
-    for (const { canvas, alt, levels, region } of state.tiles) {
-      const shown = `${alt}, ${isMask ? "marked region" : "colours"} on frame ${name}`;
-      draw(canvas, shown, { ...ink, entries: isMask ? region : levels }, at("outline").checked ? state.border : null);
+    const covers = Array(256).fill(opacity);
+    for (const { canvas, alt, levels, region, rim, variation } of state.tiles) {
+      // Where no variation was measured, the frame is shown bare.
+      const [words, ink] = {
+        overlay: ["colours", { palette: colours, covers, entries: levels }],
+        mask: ["marked region", { palette: [0, 0, 0, ...REGION], covers: [0, opacity], entries: region }],
+        variation: variation
+          ? ["variation", { palette: variationColours, covers, entries: variation }]
+          : ["no variation measured,", bare],
+      }[shownAs];
+      const outline = at("outline").checked ? state.border : null;
+      draw(canvas, `${alt}, ${words} on frame ${name}`, ink, outline, shownAs === "variation" ? rim : []);
     }
   }
 
-  function paintLegend() {
+  function paintLegend(id, palette) {
     const image = new ImageData(256, 1);
     for (let level = 0; level < 256; level += 1) {
-      image.data.set([...colours.slice(3 * level, 3 * level + 3), 255], 4 * level);
+      image.data.set([...palette.slice(3 * level, 3 * level + 3), 255], 4 * level);
     }
-    at("colours").getContext("2d").putImageData(image, 0, 0);
+    at(id).getContext("2d").putImageData(image, 0, 0);
   }
 
   // ---- What the reader does ----
@@ -286,7 +300,7 @@
   const KEYS = {
     ArrowLeft: () => go(state.place - 1),
     ArrowRight: () => go(state.place + 1),
-    m: () => set(mode() === "mask" ? "mode-overlay" : "mode-mask", { checked: true }),
+    m: () => set(`mode-${state.modes[(state.modes.indexOf(mode()) + 1) % state.modes.length]}`, { checked: true }),
     o: () => set("outline", { checked: !at("outline").checked }),
     "+": () => turnOpacity(10),
     "=": () => turnOpacity(10),
@@ -330,14 +344,15 @@
     for (const id of ["methods", "layers", "together"]) {
       at(id).addEventListener("change", () => state.shown && layOut(state.shown));
     }
-    for (const id of ["mode-overlay", "mode-mask", "outline"]) at(id).addEventListener("change", repaint);
+    for (const id of ["outline", ...MODES.map((name) => `mode-${name}`)]) at(id).addEventListener("change", repaint);
     at("opacity").addEventListener("input", repaint);
     at("tile").addEventListener("input", resize);
     at("reset").addEventListener("click", reset);
     at("previous").addEventListener("click", () => go(state.place - 1));
     at("next").addEventListener("click", () => go(state.place + 1));
     document.addEventListener("keydown", onKey);
-    paintLegend();
+    paintLegend("colours", colours);
+    paintLegend("variation-colours", variationColours);
     resize();
     choose(at("experiment").value);
   }

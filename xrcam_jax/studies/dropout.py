@@ -17,16 +17,14 @@ from itertools import product
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array
 
 import xrcam_jax as xr
 from xrcam_jax.arguments import aggregation
 from xrcam_jax.arguments.checks import check_at_least_one
 from xrcam_jax.errors import CommandError
-from xrcam_jax.explain.functional import as_function
+from xrcam_jax.explain.repeated import at_a_time
 from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.models import Classifier
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
@@ -38,21 +36,6 @@ from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, scaled, write_contents
 
 NAME = "dropout"
-#: The number of pictures times passes that run at a time on one device. On several devices one pass runs at a time,
-#: since vmap over passes would gather the batch from the devices that it is laid across.
-TOGETHER = 16
-
-
-class Stochastic(nnx.Module):
-    """A network with its dropout on; the key of the noise is one of its parameters."""
-
-    def __init__(self, model: Classifier, key: Array):
-        self.model = model
-        self.key = nnx.Variable(key)
-
-    def __call__(self, x: Array) -> Array:
-        self.model.dropout.deterministic = False
-        return self.model(x, rngs=nnx.Rngs(dropout=self.key[...]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 < options.rate < 1:
         raise CommandError(f"--rate: {options.rate} is not between 0 and 1")
     chosen = {"rate": options.rate, "passes": options.passes, "aggregate": options.aggregate}
-    with open_study(NAME, options, annotated=True, dropout=options.rate, **chosen) as study:
+    with open_study(NAME, options, annotated=True, **chosen) as study:
         found = {network.label: each_batch(study, network, partial(figures, study)) for network in study.networks}
         first_alone(lambda: write(study, found))
     return 0
@@ -79,20 +62,19 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
     The figures of the third pass are called ``FIGURE/METHOD/COLUMN pass 3``.
     """
     explain = xr.Explainer(network.model, study.methods, study.layers)
-    stochastic = Stochastic(network.model, jax.random.key(0))
-    explain_noisily = xr.Explainer(stochastic, study.methods, study.layers)
-    parameters = as_function(stochastic)[1]
+    # Each picture loses other activations, as in the thesis: not all of them are shown one thinned network.
+    dropout = xr.Dropout(study.settings["rate"], shared=False)
+    explain_noisily = dropout.explainer(explain)
     keys = jax.random.split(jax.random.key(study.seed), study.settings["passes"])
     how = study.settings["aggregate"]
-    at_a_time = max(1, TOGETHER // study.batch_size) if len(jax.local_devices()) == 1 else None
 
-    @jax.jit
-    def passes(parameters, batch: Batch, keys: Array):
+    @partial(jax.jit, static_argnames="together")
+    def passes(parameters, batch: Batch, keys: Array, together: int):
         def one(key: Array):
-            e = explain_noisily.explain(parameters | {"key": key}, batch.images, batch.labels)
+            e = explain_noisily.explain(*dropout.disturbed(parameters, batch.images, key), batch.labels)
             return _counts(measured(all_maps(e, how), batch.masks))
 
-        return jax.lax.map(one, keys, batch_size=at_a_time)
+        return jax.lax.map(one, keys, batch_size=None if together == 1 else together)
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
@@ -100,7 +82,8 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
         batch = jax.tree.map(jnp.asarray, batch)
         # The noise differs between batches, and is the same whenever a batch is done.
         mine = jax.vmap(lambda key: jax.random.fold_in(key, batch.start))(keys)
-        for name, values in passes(parameters, batch, mine).items():
+        together = at_a_time(len(mine), batch.images)
+        for name, values in passes(explain.parameters, batch, mine, together).items():
             found |= {f"{name} pass {i + 1}": value for i, value in enumerate(values)}
         return found
 

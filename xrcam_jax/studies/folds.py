@@ -64,16 +64,13 @@ def number_of_networks(options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
 
 
-def read_cross_validated(
-    options: argparse.Namespace, prepared: Prepared, mesh: Mesh, *, dropout: float
-) -> tuple[CrossValidated, ...]:
+def read_cross_validated(options: argparse.Namespace, prepared: Prepared, mesh: Mesh) -> tuple[CrossValidated, ...]:
     """Reads the runs of all folds, network after network, and lays their parameters on all devices.
 
     Args:
       options: of the study.
       prepared: the data, with its folds.
       mesh: the devices.
-      dropout: rate of the networks' dropout.
 
     Raises:
       CommandError: a run cannot be read, is of other data or no fold, or a fold has no run or several.
@@ -90,7 +87,7 @@ def read_cross_validated(
         _check_folds(group, count, options.data)
     found = []
     for group in groups:
-        networks = [read_network(options, run.path, run.name, prepared, mesh, dropout) for run in group]
+        networks = [read_network(options, run.path, run.name, prepared, mesh) for run in group]
         _check_alike(networks)
         label = _label(networks[0], group, alone=len(groups) == 1)
         folds = tuple(replace(each, label=f"{label} fold {fold}") for fold, each in enumerate(networks))

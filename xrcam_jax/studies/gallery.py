@@ -5,7 +5,8 @@
 Sheets show a few frames: methods as columns and layers as rows (5.3 to 5.7), masks of each layer (5.8 to 5.11),
 XRelevance-CAM aggregated from the highest layer down (5.12), aggregates of all methods (5.13, 5.14) and their masks
 (5.15). One sets what was outlined beside the mask of a map, each with what it cuts out of the frame (5.1). From
-``viewer.json``, ``xrcam report`` makes pages to leaf through all frames. The gallery costs what ``segmentation`` does.
+``viewer.json``, ``xrcam report`` makes pages to leaf through all frames. The gallery costs what ``segmentation`` does;
+with --passes that many times more, and the pages can show how much each map varies.
 """
 
 import base64
@@ -16,12 +17,13 @@ from functools import partial
 from typing import Any
 
 import cv2
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
 import xrcam_jax as xr
-from xrcam_jax.arguments.checks import check_at_least_one
+from xrcam_jax.arguments.checks import check_at_least_one, check_passes
 from xrcam_jax.cam.saliency import min_max
 from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.errors import CommandError
@@ -50,11 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
     arguments.add_argument("--shown", type=int, default=3, metavar="N", help="frames of each class in the sheets (3)")
+    arguments.add_argument(
+        "--passes", type=int, metavar="N", help="with dropout, of which the viewer has the variation"
+    )
+    arguments.add_argument("--rate", type=float, default=0.1, metavar="P", help="of dropout in the passes (0.1)")
     options = arguments.parse_args(argv)
     check_at_least_one("--shown", options.shown)
+    if options.passes is not None:
+        check_passes(options.passes)
+    if not 0 < options.rate < 1:
+        raise CommandError(f"--rate: {options.rate} is not between 0 and 1")
     if number_of_networks(options) > 1:
         raise CommandError("--weights: one network at a time, each with an --out of its own")
-    with open_study(NAME, options) as study:
+    repeated = {} if options.passes is None else {"passes": options.passes, "rate": options.rate}
+    with open_study(NAME, options, **repeated) as study:
         network = study.networks[0]
         found = each_batch(study, network, partial(figures, study))
         first_alone(lambda: write(study, found, options.shown))
@@ -64,9 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Array]]:
     """Returns a function that measures a batch.
 
-    It gives the logits, IoU by ``iou/METHOD/COLUMN``, and what a layer shows, from 0 to 255, by ``shown/METHOD/LAYER``.
+    It gives the logits, IoU by ``iou/METHOD/COLUMN``, what a layer shows, from 0 to 255, by ``shown/METHOD/LAYER``, and
+    of several passes its variation, by ``variation/METHOD/LAYER``.
     """
     explain = xr.Explainer(network.model, study.methods, study.layers)
+    passes = study.settings.get("passes")
+    repeat = xr.Repeated(explain, xr.Dropout(study.settings["rate"]), passes) if passes else None
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
@@ -79,9 +93,31 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
                 for method, raws in e.raw.items()
                 for layer, raw in raws.items()
             },
+            **({} if repeat is None else variations(repeat(batch.images, targets=batch.labels))),
         }
 
     return compute
+
+
+def variations(e: xr.RepeatedExplanation) -> dict[str, UInt8[Array, "b _p _q"]]:
+    """Returns how each map varies, from 0 to 255 where the deviation is no less than the mean.
+
+    Maps are reduced to their layer's size, and the aggregate to the largest, since the viewer enlarges them again.
+
+    Args:
+      e: what is found in several passes.
+
+    Returns:
+      By ``variation/METHOD/LAYER``, with a row for each picture.
+    """
+    found = {}
+    for method, by_layer in e.maps.items():
+        sizes = {layer: spread.mean.shape[1:] for layer, spread in e.raw[method].items()}
+        for layer, spread in by_layer.items():
+            size = sizes.get(layer, max(sizes.values()))
+            small = jax.image.resize(jnp.minimum(spread.variation, 1), (len(e.logits), *size), "linear")
+            found[f"variation/{method}/{layer}"] = jnp.rint(255 * small).astype(jnp.uint8)
+    return found
 
 
 def write(study: Study, found: Arrays, shown: int) -> None:
@@ -92,10 +128,21 @@ def write(study: Study, found: Arrays, shown: int) -> None:
         study.folder,
         title=f"Pictures of {network.label}",
         text=f"{len(study.frames)} frames, the labelled class explained; annotated structures are outlined in yellow. "
-        "What the mask of a map cuts out of a frame shows where the network looked; no method was taught to outline.",
+        "What the mask of a map cuts out of a frame shows where the network looked; no method was taught to outline."
+        f"{_said_of_passes(study)}",
         order=8,
         pictures=_sheets(study, network, shown),
         viewer=VIEWER,
+    )
+
+
+def _said_of_passes(study: Study) -> str:
+    if "passes" not in study.settings:
+        return ""
+    passes = f"{study.settings['passes']} passes with dropout of {study.settings['rate']}"
+    return (
+        f"\n\nThe variation is that of {passes}: where it is small, slightly other networks would look at the same "
+        "place. It does not say that the place is the right one."
     )
 
 
@@ -124,6 +171,10 @@ def _frame(
     frame, marked = study.frames[place], bool(batch.masks[i].any())
     layers = {m: [x for x in study.layers if f"shown/{m}/{x}" in found] for m in study.methods}
     maps = {m: {x: _packed(found[f"shown/{m}/{x}"][place]) for x in some} for m, some in layers.items()}
+    variation = {
+        m: {x: _packed(found[key][place]) for x in (*some, "aggregate") if (key := f"variation/{m}/{x}") in found}
+        for m, some in layers.items()
+    }
     return {
         "name": frame.file.rpartition("/")[2],
         "patient": frame.patient,
@@ -133,6 +184,7 @@ def _frame(
         "picture": _png(batch.pictures[i]),
         "annotation": _png(np.uint8(255) * batch.masks[i]) if marked else None,
         "maps": maps,
+        **({"variation": variation} if any(variation.values()) else {}),
         "iou": {m: _ious(study, found, m, some, place) for m, some in layers.items()} if marked else None,
     }
 

@@ -47,22 +47,19 @@ class Network:
         return self
 
 
-def read_networks(
-    options: argparse.Namespace, prepared: Prepared, mesh: Mesh, *, dropout: float
-) -> tuple[Network, ...]:
+def read_networks(options: argparse.Namespace, prepared: Prepared, mesh: Mesh) -> tuple[Network, ...]:
     """Reads all networks that are asked for and lays their parameters on all devices.
 
     Args:
       options: of the study.
       prepared: the data, whose classes the networks have to have.
       mesh: the devices.
-      dropout: rate of the networks' dropout.
 
     Raises:
       CommandError: weights cannot be read, are for other classes, or two networks have the same label.
     """
     named = names_of_weights(options)
-    networks = [read_network(options, path, name, prepared, mesh, dropout) for path, name in named]
+    networks = [read_network(options, path, name, prepared, mesh) for path, name in named]
     check_labels([network.label for network in networks])
     return tuple(networks)
 
@@ -88,9 +85,7 @@ def check_labels(labels: Sequence[str]) -> None:
         raise CommandError(f"--weights: the same name twice, {', '.join(labels)}; put them into folders of other names")
 
 
-def read_network(
-    options: argparse.Namespace, given: Path, name: str | None, prepared: Prepared, mesh: Mesh, dropout: float
-) -> Network:
+def read_network(options: argparse.Namespace, given: Path, name: str | None, prepared: Prepared, mesh: Mesh) -> Network:
     """Reads a checkpoint, or the best one of a run; without a name it has to say itself what it is of.
 
     Raises:
@@ -102,7 +97,7 @@ def read_network(
         name = name or checkpoint.config.get("architecture")
         if name is None:
             raise CommandError(f"--weights: {path} does not say of which network it is; give --model")
-        model = xr.load_model(name, path, dropout_rate=dropout)
+        model = xr.load_model(name, path)
     except (OSError, ValueError, ImportError) as error:
         raise weights_error(error) from error
     if class_count(model.num_classes) != len(prepared.classes):

@@ -88,9 +88,7 @@ class Study:
 
 
 @contextmanager
-def open_study(
-    name: str, options: argparse.Namespace, *, annotated: bool = False, dropout: float = 0.0, **settings: Any
-) -> Iterator[Study]:
+def open_study(name: str, options: argparse.Namespace, *, annotated: bool = False, **settings: Any) -> Iterator[Study]:
     """Reads and checks all that a study needs; finds the other processes if there are any.
 
     While the context lasts, no other run writes to the study's folder.
@@ -99,7 +97,6 @@ def open_study(
       name: of the study, and of its folder in ``options.out``.
       options: of :func:`xrcam_jax.studies.arguments.add_arguments`.
       annotated: whether it is about annotated frames only.
-      dropout: rate of the networks' dropout.
       **settings: what else determines the outcome.
 
     Returns:
@@ -113,7 +110,7 @@ def open_study(
     prepared, annotations = read_data(options, annotated=annotated)
     frames = chosen_frames(prepared, annotations if annotated else None, options)
     read = read_cross_validated if options.folds else read_networks
-    networks: Sequence[Network | CrossValidated] = read(options, prepared, _mesh(options.batch_size), dropout=dropout)
+    networks: Sequence[Network | CrossValidated] = read(options, prepared, _mesh(options.batch_size))
     layers = tuple(sorted(options.layers, key=STAGES.index))
     recorded = {
         "experiment": name,

@@ -1,0 +1,167 @@
+"""What makes the passes of a repeated explanation differ: dropout, noise in the pictures, or the network itself.
+
+References:
+  gal2016, smilkov2017, lakshminarayanan2017
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import PyTree
+
+from xrcam_jax.cam.channel_cams import noisy
+from xrcam_jax.explain.explainer import Explainer
+from xrcam_jax.explain.functional import as_function, with_dropout
+
+#: How many passes there are, unless it is said.
+PASSES = 10
+
+
+class Disturbance(ABC):
+    """Says what makes passes differ; a subclass for each way.
+
+    Attributes:
+      vmapped: whether several passes at a time are faster than one after another.
+    """
+
+    vmapped: ClassVar[bool] = True
+
+    def passes(self, explain: Explainer, count: int | None) -> PyTree:
+        """Returns what differs from pass to pass, with a leading axis of the passes: by default, a key of noise."""
+        # By folding in, a pass has the same noise however many passes there are.
+        key, numbers = jax.random.key(explain.random_seed), jnp.arange(PASSES if count is None else count)
+        return jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
+
+    def explainer(self, explain: Explainer) -> Explainer:
+        """Returns the Explainer of the disturbed model: by default, the same one."""
+        return explain
+
+    @abstractmethod
+    def disturbed(self, parameters: PyTree, images: PyTree, one: PyTree) -> tuple[PyTree, PyTree]:
+        """Returns what that Explainer is given in a pass: parameters and images."""
+
+
+@dataclass(frozen=True)
+class Dropout(Disturbance):
+    """Has passes differ by dropout, which is switched on while all else stays as at inference (gal2016).
+
+    It is for NNX modules with ``nnx.Dropout``, such as all networks of :func:`xrcam_jax.create_model`.
+
+    Attributes:
+      rate: share of the activations that are lost, in (0, 1); by default the rates that the model has.
+      shared: whether the pictures of a batch lose the same activations. Then a pass is one thinned network, and no
+        picture's maps depend on those beside it; without, they differ as they do in training.
+
+    Raises:
+      ValueError: the rate is not between 0 and 1.
+
+    References:
+      gal2016
+    """
+
+    rate: float | None = None
+    shared: bool = True
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and not 0 < self.rate < 1:
+            raise ValueError(f"dropout: the rate must be between 0 and 1; got {self.rate}")
+
+    def explainer(self, explain: Explainer) -> Explainer:
+        noisy = copy(explain)
+        noisy._function = with_dropout(explain._function, explain.parameters, self.rate, shared=self.shared)
+        return noisy
+
+    def disturbed(self, parameters: PyTree, images: PyTree, one: PyTree) -> tuple[PyTree, PyTree]:
+        return {"model": parameters, "key": one}, images
+
+
+@dataclass(frozen=True)
+class Noise(Disturbance):
+    """Has passes differ by Gaussian noise in the pictures, the same for all pictures of a pass (smilkov2017).
+
+    Attributes:
+      level: standard deviation of the noise, as a share of each picture's range, from 0.
+
+    Raises:
+      ValueError: the level is negative or not finite.
+
+    References:
+      smilkov2017
+    """
+
+    level: float
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.level) and self.level >= 0):
+            raise ValueError(f"noise: the level must be a number from 0; got {self.level}")
+
+    def disturbed(self, parameters: PyTree, images: PyTree, one: PyTree) -> tuple[PyTree, PyTree]:
+        def with_noise(a: Any) -> Any:
+            if jnp.ndim(a) < 3 or not jnp.issubdtype(a.dtype, jnp.floating):
+                return a
+            # Picture by picture with one key: what a picture gets does not depend on the batch that it is in.
+            return jax.vmap(lambda picture: noisy(picture[None], one, self.level)[0])(jnp.asarray(a))
+
+        found = jax.tree.map(with_noise, images)
+        if all(a is b for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(images), strict=True)):
+            raise ValueError("noise: there are no pictures among the inputs; let passes differ by dropout or networks")
+        return parameters, found
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble(Disturbance):
+    """Has passes differ by the network: that of the Explainer comes first, and others follow (lakshminarayanan2017).
+
+    Attributes:
+      others: models like the Explainer's that differ in their parameters, or such parameters. All lie in memory.
+
+    Raises:
+      ValueError: there are no others.
+
+    References:
+      lakshminarayanan2017
+    """
+
+    others: Sequence[Callable | PyTree]
+    vmapped: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not len(self.others):
+            raise ValueError("ensemble: give at least one network beside the Explainer's")
+
+    def passes(self, explain: Explainer, count: int | None) -> PyTree:
+        networks = [explain.parameters, *(self._parameters(explain, i) for i in range(len(self.others)))]
+        if count not in (None, len(networks)):
+            raise ValueError(f"passes: an ensemble of {len(networks)} networks has as many passes; got {count}")
+        return jax.tree.map(lambda *each: jnp.stack(each), *networks)
+
+    def disturbed(self, parameters: PyTree, images: PyTree, one: PyTree) -> tuple[PyTree, PyTree]:
+        return one, images
+
+    def _parameters(self, explain: Explainer, index: int) -> PyTree:
+        """Returns the parameters of one of the others."""
+        given, wanted = self.others[index], _shapes(explain.parameters)
+        function, parameters = as_function(given) if callable(given) else (explain._function, given)
+        if not wanted:
+            raise ValueError("ensemble: the Explainer's model is a function without parameters; nothing can differ")
+        found = _shapes(parameters)
+        for name in sorted({*found, *wanted}):
+            if found.get(name) != wanted.get(name):
+                difference = f"{name} is {found.get(name, 'missing')} and not {wanted.get(name, 'there')}"
+                raise ValueError(f"ensemble: network {index + 2} is not like the first: {difference}")
+        # Modules of NNX that are made alike share their function; what adapters make is never the same.
+        if isinstance(given, nnx.Module) and function is not explain._function:
+            raise ValueError(f"ensemble: network {index + 2} computes something else than the first")
+        return parameters
+
+
+def _shapes(parameters: PyTree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree.leaves_with_path(parameters)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(leaf) for path, leaf in leaves}

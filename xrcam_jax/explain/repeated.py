@@ -1,0 +1,271 @@
+"""Explanations that say how sure they are: repeated with dropout, noise or other networks, and how the maps spread.
+
+References:
+  roddan2023
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from xrcam_jax.attribution.case import INPUT
+from xrcam_jax.attribution.shapes import at_least_float32
+from xrcam_jax.cam.saliency import Aggregation
+from xrcam_jax.classes import softmax_logits
+from xrcam_jax.explain.disturbances import Disturbance
+from xrcam_jax.explain.explainer import Explainer, Inputs, Targets
+from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.explain.inputs import first_rows
+from xrcam_jax.explain.spread import Moments, Spread, no_passes, over_passes, spread, with_more
+from xrcam_jax.runtime.compiling import compiler_options
+from xrcam_jax.runtime.devices import shards
+
+#: The number of pictures times passes that run at a time on one device. On several devices one pass runs at a time,
+#: since vmap over passes would gather the batch from the devices that it is laid across.
+TOGETHER = 16
+AGGREGATE = "aggregate"
+
+
+@dataclass(frozen=True)
+class RepeatedExplanation:
+    """Holds what a :class:`Repeated` finds out about a batch; all arrays stay on the device.
+
+    Attributes:
+      logits: what the undisturbed model returns, (b, n).
+      targets: the classes that all passes explain, (b,) or (b, t): those of the undisturbed model by default.
+      maps: how the saliency maps spread, by method and layer; and by ``"aggregate"``, what all layers show together as
+        :meth:`xrcam_jax.Explanation.aggregate` gives it in each pass, of methods that work at layers.
+      raw: the same of what the maps show, signed and at the layer's own size.
+      value: of the number that is explained, the logit of the target, (b,) or (b, t).
+      probabilities: of each class, (b, classes); of a target function there are none.
+      passes: how many there were.
+    """
+
+    logits: Float[Array, "b n"]
+    targets: Int[Array, "b *t"]
+    maps: dict[str, dict[str, Spread]]
+    raw: dict[str, dict[str, Spread]]
+    value: Spread
+    probabilities: Spread | None
+    passes: int
+
+    @property
+    def coverage(self) -> float:
+        """Returns how likely one more pass lies between low and high, at any one pixel: (n - 1) / (n + 1) of n passes.
+
+        Of n + 1 passes, each is as likely as any other to be the smallest or the largest.
+        """
+        return (self.passes - 1) / (self.passes + 1)
+
+
+_PARTS = ("logits", "targets", "maps", "raw", "value", "probabilities")
+
+
+def _flatten(e: RepeatedExplanation) -> tuple[list[tuple[Any, Any]], int]:
+    return [(jax.tree_util.GetAttrKey(part), getattr(e, part)) for part in _PARTS], e.passes
+
+
+def _unflatten(passes: int, parts: Iterable[Any]) -> RepeatedExplanation:
+    # Not by __init__: where JAX works on trees, the leaves may be other things than arrays of these shapes.
+    e = object.__new__(RepeatedExplanation)
+    for name, part in zip((*_PARTS, "passes"), (*parts, passes), strict=True):
+        object.__setattr__(e, name, part)
+    return e
+
+
+jax.tree_util.register_pytree_with_keys(RepeatedExplanation, _flatten, _unflatten)
+
+
+class Repeated:
+    """Explains a model's decisions many times over, and says how the maps spread (roddan2023).
+
+    All passes explain the same class. Methods that need one pass forth and back are computed by one program for all
+    passes, and memory does not grow with their number; others run pass by pass. What these draw at random is the
+    same in each pass.
+
+    Args:
+      explain: the model, methods and layers; its ``random_seed`` is that of the passes.
+      by: what makes the passes differ: a :class:`xrcam_jax.Dropout`, :class:`xrcam_jax.Noise` or
+        :class:`xrcam_jax.Ensemble`.
+      passes: how many, at least 2; by default 10, or as many as there are networks.
+      quantiles: levels in [0, 1] of quantiles over the passes. For them the maps of all passes are kept until the
+        batch is done.
+      how: the layers of a pass are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
+
+    Raises:
+      ValueError: too few passes, another number than there are networks, a level outside of [0, 1], or a model that
+        cannot be disturbed in this way.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> model = lambda images: images.sum((1, 2))
+      >>> explain = xr.Explainer(model, "gradient_x_input")
+      >>> e = xr.Repeated(explain, xr.Noise(0.1), passes=3)(jnp.ones((1, 2, 2, 2)).at[0, 0, 0].set(5.0))
+      >>> there = e.maps["gradient_x_input"]["input"]
+      >>> float(there.mean[0, 0, 0]), float(there.variation[0, 0, 0]), e.coverage
+      (1.0, 0.0, 0.5)
+
+    References:
+      roddan2023
+    """
+
+    def __init__(
+        self,
+        explain: Explainer,
+        by: Disturbance,
+        passes: int | None = None,
+        *,
+        quantiles: Sequence[float] = (),
+        how: Aggregation = "mean",
+    ):
+        for level in quantiles:
+            if not 0 <= level <= 1:
+                raise ValueError(f"quantiles must be in [0, 1]; got {level}")
+        if passes is not None and passes < 2:
+            raise ValueError(f"passes must be at least 2; got {passes}")
+        self.explainer, self.by, self.quantiles, self.how = explain, by, tuple(quantiles), how
+        self._disturbed, self._each = by.explainer(explain), by.passes(explain, passes)
+        self.passes = len(jax.tree.leaves(self._each)[0])
+        self._layers: dict[str, tuple[str, ...]] = {}
+        options = dict(compiler_options())
+        self._together = jax.jit(self._in_one_program, static_argnums=(0, 1, 2), compiler_options=options)
+        self._observed, self._with_more = jax.jit(partial(_observed, how=how)), jax.jit(with_more)
+
+    def __call__(
+        self,
+        images: Inputs,
+        targets: Targets | None = None,
+        *,
+        top_k: int | None = None,
+        target: Callable | None = None,
+    ) -> RepeatedExplanation:
+        """Explains a batch.
+
+        Args:
+          images: as for :class:`xrcam_jax.Explainer`.
+          targets: the class of each image to explain, or t classes; by default the one that the undisturbed model
+            predicts, of an ensemble the first network.
+          top_k: explain the k classes instead that are the likeliest by that model.
+          target: explain what this function says of the model's output instead.
+
+        Raises:
+          ValueError: as the Explainer does.
+        """
+        images, chosen, target, batch = self.explainer.checked(images, targets, top_k=top_k, target=target)
+        together = at_a_time(self.passes, images) if self.by.vmapped else 1
+        # A function is part of the program; the arrays of one that holds some are not.
+        is_function = target is not None and jax.tree_util.all_leaves([target])
+        fixed, held = (target, None) if is_function else (None, target)
+        given = self.explainer.parameters, self._each, images, chosen, held
+        logits, chosen, found = self._together(together, top_k, fixed, given)
+        for name, kind in self.explainer.kinds.items():
+            if not kind.single_pass:
+                also = self._pass_by_pass(name, images, chosen, target)
+                found = {**found, "maps": found["maps"] | also["maps"], "raw": found["raw"] | also["raw"]}
+        maps, raw = (self._in_order(found[part]) for part in ("maps", "raw"))
+        probabilities = found["probabilities"] if target is None else None
+        e = RepeatedExplanation(logits, chosen, maps, raw, found["value"], probabilities, self.passes)
+        return e if len(logits) == batch else first_rows(e, batch)
+
+    def _in_one_program(
+        self, together: int, top_k: int | None, fixed: Callable | None, given: PyTree
+    ) -> tuple[Array, Array, dict[str, Any]]:
+        """Returns the undisturbed logits, the targets, and how what single-pass methods show spreads."""
+        parameters, each, images, targets, held = given
+        target = held if fixed is None else fixed
+        plain = self.explainer.explain(parameters, images, targets, top_k=top_k, target=target, methods=())
+        methods = [name for name, kind in self.explainer.kinds.items() if kind.single_pass]
+
+        def one(x: PyTree) -> dict[str, Any]:
+            return _observed(self._explained(parameters, images, plain.targets, target, x, methods), self.how)
+
+        return plain.logits, plain.targets, over_passes(one, each, together, self.quantiles)
+
+    def _pass_by_pass(self, method: str, images: PyTree, targets: Array, target: Callable | None) -> dict[str, Any]:
+        """Returns how what a method shows spreads that runs the model many times in each pass."""
+        found: Moments | None = None
+        kept = []
+        for number in self.explainer.progress(range(self.passes), self.passes, "passes"):
+            x = jax.tree.map(lambda a, number=number: a[number], self._each)
+            e = self._explained(self.explainer.parameters, images, targets, target, x, [method])
+            values = self._observed(e)
+            before = no_passes(values) if found is None else found
+            found = self._with_more(before, jax.tree.map(lambda a: a[None], values))
+            kept += [values] if self.quantiles else []
+        assert found is not None
+        return spread(found, self.quantiles, jax.tree.map(lambda *a: jnp.stack(a), *kept) if kept else None)
+
+    def _explained(
+        self, parameters: PyTree, images: PyTree, targets: Array, target: Callable | None, x: PyTree, methods: list[str]
+    ) -> Explanation:
+        """Returns the explanation of one pass."""
+        parameters, images = self.by.disturbed(parameters, images, x)
+        e = self._disturbed.explain(parameters, images, targets, target=target, methods=methods)
+        # Compiled functions return dictionaries sorted by name, so the order is noted where it is still known.
+        self._layers |= {method: tuple(layers) for method, layers in e.raw.items()}
+        return e
+
+    def _in_order(self, found: dict[str, dict[str, Spread]]) -> dict[str, dict[str, Spread]]:
+        """Returns the same with methods and layers in the order in which they were asked for."""
+        return {
+            method: {layer: found[method][layer] for layer in (*layers, AGGREGATE) if layer in found[method]}
+            for method, layers in ((method, self._layers[method]) for method in self.explainer.methods)
+        }
+
+
+def _observed(e: Explanation, how: Aggregation) -> dict[str, Any]:
+    """Returns what of an explanation is followed over the passes."""
+    probabilities = jax.nn.softmax(softmax_logits(at_least_float32(e.logits)))
+    maps = {method: with_aggregate(e, method, how) for method in e.maps}
+    return {"maps": maps, "raw": e.raw, "value": e.value, "probabilities": probabilities}
+
+
+def with_aggregate(e: Explanation, method: str, how: Aggregation = "mean") -> dict[str, Float[Array, "b *rest"]]:
+    """Returns a method's maps by layer, and by ``"aggregate"`` their aggregate, unless they are of the input alone.
+
+    Args:
+      e: an explanation.
+      method: one that was asked for.
+      how: layers are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.explain.repeated import with_aggregate
+      >>> model = lambda images: xr.mark(images, "colours").mean((1, 2))
+      >>> e = xr.Explainer(model, ["grad_cam", "gradient"])(jnp.ones((1, 2, 2, 3)))
+      >>> list(with_aggregate(e, "grad_cam")), list(with_aggregate(e, "gradient"))
+      (['colours', 'aggregate'], ['input'])
+    """
+    maps = e.maps[method]
+    at_input = all(layer.partition(".")[0] == INPUT for layer in maps)
+    # Inputs of several sizes have no mean.
+    alike = len({each.shape for each in maps.values()}) == 1
+    return dict(maps) if at_input or not alike else {**maps, AGGREGATE: e.aggregate(method, how=how)}
+
+
+def at_a_time(passes: int, images: PyTree) -> int:
+    """Returns how many passes run together: with all their pictures no more than :data:`TOGETHER`.
+
+    Args:
+      passes: how many there are.
+      images: a batch, or several inputs.
+
+    Returns:
+      A divisor of the number of passes; 1 for a batch that lies across devices.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.explain.repeated import at_a_time
+      >>> [at_a_time(10, jnp.ones((batch, 4, 4, 3))) for batch in (1, 2, 6, 32)]
+      [10, 5, 2, 1]
+    """
+    first = jax.tree.leaves(images)[0]
+    most = 1 if shards(first) > 1 else max(1, TOGETHER // len(first))
+    return max(number for number in range(1, min(most, passes) + 1) if passes % number == 0)
