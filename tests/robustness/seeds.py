@@ -45,8 +45,21 @@ def make_seeds(folder: Path, made: dict[str, Reference]) -> None:
     _checkpoint(folder / "training")
     _notes(folder / "notes")
     _files(folder)
+    make_onnx(folder / "onnx")
     if find_spec("torch") is not None:
         _torch(folder)
+
+
+def make_onnx(folder: Path) -> None:
+    """Writes networks as PyTorch's exporters have written them, and a small one of which little can be left out."""
+    from tests import oracle
+    from tests.onnx.test_command import network
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with np.load(oracle.DATA / "onnx_networks.npz") as stored:
+        for name in ("mobilenetv3_ts", "unet_ts", "shufflenet_dynamo", "vit_one"):
+            (folder / f"{name}.onnx").write_bytes(stored[f"{name}_file"].tobytes())
+    (folder / "small.onnx").write_bytes(network().SerializeToString())
 
 
 def make_small(folder: Path) -> None:
