@@ -47,13 +47,14 @@ def weights_error(error: Exception) -> Exception:
     return kind(f"--weights: {between.join([first, *rest])}")
 
 
-def unknown(what: str, name: str, known: Collection[str]) -> ValueError:
+def unknown(what: str, name: str, known: Collection[str], shown: int = SHOWN) -> ValueError:
     """Returns the error for an unknown name, which names the closest known one and the others.
 
     Args:
       what: what is named, as one word or two.
       name: the unknown name.
-      known: the known names, of which the first :data:`SHOWN` are shown.
+      known: the known names. One that is a path may be meant by its end, with dots for slashes as in PyTorch.
+      shown: how many of the known names are shown.
 
     Returns:
       The error, to be raised.
@@ -65,10 +66,14 @@ def unknown(what: str, name: str, known: Collection[str]) -> ValueError:
     """
     # A known name that begins with the unknown one counts as closer than its edit distance says.
     begun = [other for other in known if name and other.startswith(name.lower())]
-    # A path may be given without its beginning.
-    ends = {"/".join(other.split("/")[-len(name.split("/")) :]): other for other in known}
-    near = begun or [ends[end] for end in difflib.get_close_matches(name.lower(), ends, n=1)]
+    parts = _parts(name)
+    ends = {"/".join(_parts(other)[-len(parts) :]): other for other in known}
+    near = begun or [ends[end] for end in difflib.get_close_matches("/".join(parts), ends, n=1)]
     hint = f"did you mean {near[0]!r}? " if near else ""
-    listed, more = ", ".join(islice(known, SHOWN)), len(known) - SHOWN
+    listed, more = ", ".join(islice(known, shown)), len(known) - shown
     others = f" and {more} more" if more > 0 else ""
     return ValueError(f"unknown {what} {name!r}; {hint}known: {listed or 'none'}{others}")
+
+
+def _parts(name: str) -> list[str]:
+    return name.lower().replace(".", "/").split("/")

@@ -239,10 +239,10 @@ WRONG = {
     "--method xrelevance_can": "--method: unknown name 'xrelevance_can'; did you mean 'xrelevance_cam'? "
     "known: xrelevance_cam, grad_cam",
     "--method grad_cam,grad_cam": "--method: a name is given twice in grad_cam,grad_cam",
-    "--layers layer5": "--layers: unknown name 'layer5'; did you mean 'layer4'? known: layer1, layer2, layer3, layer4, "
-    "input",
-    "--layers layer4/9": "--layers: unknown name 'layer4/9'; did you mean 'layer4'? known: layer1, layer2, layer3, "
-    "layer4, input",
+    "--layers layer5": "--layers: unknown layer 'layer5'; did you mean 'layer4'? known: layer1, layer2, layer3, "
+    "layer4, input, conv1, fc, conv1/conv, conv1/bn, layer1/0, layer1/1, layer2/0 and 62 more",
+    "--layers layer4.9": "--layers: unknown layer 'layer4.9'; did you mean 'layer4/1'? known: layer1, layer2, layer3, "
+    "layer4, input, conv1, fc, conv1/conv, conv1/bn, layer1/0, layer1/1, layer2/0 and 62 more",
     "--layers layer4/1/conv?,layer4,bn": "--layers: layer 'bn' could be one of conv1/bn, layer1/0/conv1/bn, "
     "layer1/0/conv2/bn, layer1/1/conv1/bn, layer1/1/conv2/bn and 15 more; write more of its name, or a glob for all",
     "--layers fc": "--layers: fc has shape (1, 1000), and maps need (b, h, w, k)",

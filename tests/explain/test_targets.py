@@ -304,6 +304,22 @@ def test_what_is_no_number_for_each_picture_is_refused_before_anything_is_compil
         explain(X, **call)
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        lambda out: out.at[:, 1].get(),
+        lambda out: out[jnp.arange(len(out)), jnp.array([1, 1])],
+        Partial(lambda best, out: out[jnp.arange(len(out)), best], jnp.array([1, 1])),
+        Partial(lambda best, out: jnp.take_along_axis(out, best[:, None], 1)[:, 0], jnp.array([1, 1])),
+        lambda out: jax.lax.dynamic_index_in_dim(out, 1, 1, keepdims=False),
+    ],
+)
+def test_a_target_may_index_in_any_way_that_jax_has(target):
+    e = xr.attribute(lambda images: images.mean((1, 2)), jnp.ones((2, 2, 2, 3)), "gradient", target=target)
+    np.testing.assert_allclose(e.raw["gradient"]["input"], 0.25)
+    np.testing.assert_allclose(e.value, 1)
+
+
 DENSE = {"mask": jnp.ones((2, 5, 6, 4)), "embedding": jnp.ones((2, 3))}
 
 
@@ -320,6 +336,9 @@ DENSE = {"mask": jnp.ones((2, 5, 6, 4)), "embedding": jnp.ones((2, 3))}
         (xr.targets.output(0, key="mark"), "unknown key 'mark'; did you mean 'mask'"),
         (xr.targets.output(0), r"key \(\) leads to no array, but to dict"),
         (lambda out: float(out["embedding"][0, 0]), "target fails for the model's output .*ConcretizationTypeError"),
+        (lambda out: out["embedding"][:, 3], "IndexError: index 3 is out of bounds for axis 1 with size 3"),
+        (lambda out: out["embedding"][:, -4], "IndexError: index -4 is out of bounds"),
+        (lambda out: out["mask"][:, 5].sum((1, 2)), "IndexError: index 5 is out of bounds for axis 1 with size 5"),
         (lambda out: None, "got NoneType None for the model's output"),
     ],
 )

@@ -424,6 +424,24 @@ def test_a_name_may_be_shortened_if_it_fits_one_layer():
         found.select("frist")
     with pytest.raises(ValueError, match="unknown mark 'Linen/frist'; did you mean 'Linen/first'"):
         xr.taps(f, COMPOSITES["gradient"], x, seed=one_hot, marks=["Linen/frist"])
+    # A glob that fits nothing tells which layers there are, the outermost first; dots are PyTorch's slashes.
+    with pytest.raises(ValueError, match=r"unknown layer 'none\*'; known: Linen, Linen/shared, Linen/shared:2, "):
+        found.select("none*")
+    with pytest.raises(ValueError, match=r"unknown layer 'shared\.Dense_2'; did you mean 'Linen/shared.*/Dense_\d"):
+        found.select("shared.Dense_2")
+
+
+def test_of_many_layers_a_few_are_shown_beside_an_unknown_one():
+    def f(x):
+        for i in range(30):
+            with jax.named_scope(f"outer/{i}"):
+                x = jnp.tanh(x)
+        return xr.mark(x, "end")
+
+    with pytest.raises(ValueError, match="unknown layer 'nothing'; known: end, ") as caught:
+        xr.layers(f, jnp.ones((1, 2))).select("nothing")
+    assert str(caught.value).count("outer/") == 10
+    assert str(caught.value).endswith("and 20 more")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import pytest
 
 pytest.importorskip("onnx")
 
+import xrcam_jax as xr
 from tests.onnx.graphs import drawn, node, proto, written
 from xrcam_jax.cli import main
+from xrcam_jax.explain.methods import METHODS
 
 
 def network(shape=("b", 3, 8, 8)):
@@ -52,11 +54,50 @@ def test_maps_of_a_file(tmp_path, picture, capsys, caplog):
 def test_layers_of_a_file(tmp_path, capsys):
     assert main(["layers", "--model", str(written(network(), tmp_path))]) == 0
     assert "layer2" in capsys.readouterr().out
+    path = str(written(network(("b", 3, "h", "w")), tmp_path))
+    assert main(["layers", "--model", path, "--input-size", "6,8"]) == 0
+    assert "(1, 6, 8, 4)" in capsys.readouterr().out
+    assert main(["layers", "--model", "resnet18", "--input-size", "6,8"]) == 2
+    assert "--input-size: is for ONNX files" in capsys.readouterr().err
+
+
+def test_what_a_group_of_methods_cannot_do_at_a_layer_is_left_out_with_a_word(
+    tmp_path, picture, capsys, caplog, monkeypatch
+):
+    names = ("xrelevance_cam", "cam", "grad_cam", "gradient")
+    monkeypatch.setattr(xr, "METHODS", {name: METHODS[name] for name in names})
+    path, out = written(network(), tmp_path), tmp_path / "out"
+    arguments = ["explain", picture, "--model", str(path), "--mean", "0.5", "--std", "0.25", "--out", str(out)]
+    assert main([*arguments, "--method", "activation", "--layers", "layer1"]) == 0
+    reason = "cam is defined for a layer that only global pooling and a linear layer follow; none of layer1 is one"
+    assert f"--method: cam is left out: {reason}\n" in capsys.readouterr().err
+    # The options on the pictures hold while layers are looked for, too.
+    assert "supposed" not in caplog.text
+    with np.load(out / "maps" / "scan.npz") as maps:
+        methods = {name.partition("/")[0] for name in maps if "/" in name}
+    assert methods == {"xrelevance_cam", "grad_cam"}
+    assert main([*arguments, "--method", "activation,cam", "--layers", "layer1"]) == 2
+    assert f"error: --method, --layers: {reason}" in capsys.readouterr().err
+    assert main([*arguments, "--method", "activation", "--layers", "input"]) == 2
+    assert "needs a layer of activations, not the input" in capsys.readouterr().err
+
+
+def test_a_file_of_another_name_and_an_output_of_another_shape(tmp_path, picture, capsys):
+    path = written(network(), tmp_path, "net.bin")
+    for command in (["explain", picture], ["layers"]):
+        assert main([*command, "--model", str(path)]) == 2
+        assert "net.bin is a file and no network's name; an ONNX file ends in .onnx" in capsys.readouterr().err
+    dense = proto([node("Conv", "x w", "y")], {"w": drawn(4, 3, 1, 1)}, x=(1, 3, 8, 8))
+    assert main(["explain", picture, "--model", str(written(dense, tmp_path))]) == 2
+    assert "the graph has no output (b, n) of logits but 'y' (1, 4, 8, 8); in Python, " in capsys.readouterr().err
 
 
 REFUSED = {
     "--weights w.pth": "--weights: {path} has its weights in it, leave this out",
     "--layers layer3": "--layers: unknown layer 'layer3'; did you mean 'layer",
+    "--layers layer?/Conf": "--layers: unknown layer 'layer?/Conf'; did you mean 'layer2/Conv'? known: input, ",
+    "--layers layer1.Conv_": "--layers: unknown layer 'layer1.Conv_'; did you mean 'layer1/Conv'? known: input, ",
+    "--layers nothing*": "--layers: unknown layer 'nothing*'; known: input, layer1, pool, layer2, ",
     "--layers fc": "--layers: fc has shape (1, 3), and maps need (b, h, w, k)",
     "--mean 1,2": "--mean: expected a number, or 3 with commas between, found 1,2",
     "--std 0": "--std: expected a number above 0, or 3 with commas between, found 0",

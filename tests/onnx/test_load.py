@@ -196,6 +196,22 @@ REFUSED = {
         r"node 'o1' \(com.me.Own, opset 1\): it is not supported",
     ),
     "dangling": (lambda f: proto([node("Relu", "z", name="r1")], {}), "node 'r1' .* reads 'z', which nothing"),
+    "nothing is read": (
+        lambda f: proto([onnx.helper.make_node("Softmax", [], ["y"], "s1")], {}),
+        r"node 's1' \(Softmax, opset 17\): it reads nothing, and its operator takes at least 1 values",
+    ),
+    "too little is read": (
+        lambda f: proto([node("Conv", "x", name="c1")], {}),
+        r"node 'c1' \(Conv, opset 17\): it reads 'x', and its operator takes at least 2 values",
+    ),
+    "an argument is left out": (
+        lambda f: proto([onnx.helper.make_node("Conv", ["", "w"], ["y"], "c1")], {"w": W}),
+        "node 'c1' .*: it reads '', 'w', and its operator takes at least 2 values",
+    ),
+    "nothing is made": (
+        lambda f: proto([onnx.helper.make_node("Relu", ["x"], [], "r1"), node("Relu", "x")], {}),
+        "node 'r1' .*: it makes nothing",
+    ),
     "dynamic": (
         lambda f: small(x_shape=["b", 3, "h", "w"]),
         r"input 'x' of shape \(b, 3, h, w\) has lengths that are open.* input_shape=\(1, 3, 224, 224\)",

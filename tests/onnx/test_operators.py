@@ -152,6 +152,30 @@ def test_padding_by_less_than_nothing_cuts(tmp_path):
         np.testing.assert_array_equal(found, np.concatenate([left, x[:, :, 1:, :2]], 3))
 
 
+def test_kernels_are_standardised_by_their_own_mean_and_deviation(tmp_path):
+    """As timm's ScaledStdConv2d and StdConv2d are exported: a batch norm in training mode, of the kernel alone."""
+    norm = node("BatchNormalization", "flat gain none none one", "standard", training_mode=1, epsilon=1e-6)
+    norm.output.extend(["mean_out", "variance_out"])
+    nodes = [
+        node("Reshape", "w flatter", "flat"),
+        norm,
+        node("Reshape", "standard as_kernel", "kernel"),
+        node("Conv", "x kernel", "y"),
+    ]
+    w, gain = drawn(4, 3, 3, 3), drawn(4, low=0.5)
+    arrays = {
+        "w": w, "gain": gain, "none": np.zeros(4, np.float32), "one": np.ones(4, np.float32),
+        "flatter": np.array([1, 4, -1]), "as_kernel": np.array(w.shape),
+    }  # fmt: skip
+    x = drawn(2, 3, 6, 6)
+    found, expected = computed(proto(nodes, arrays, x=x.shape), x, tmp_path)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-4, atol=1e-5)
+    flat = w.reshape(4, -1)
+    standard = (flat - flat.mean(1, keepdims=True)) / np.sqrt(flat.var(1, keepdims=True) + 1e-6) * gain[:, None]
+    plain = ours(node("Conv", "x w"), {"w": standard.reshape(w.shape)}, x, tmp_path)
+    np.testing.assert_allclose(found[0], plain, rtol=1e-4, atol=1e-5)
+
+
 def test_shapes_are_computed_before_the_graph_runs(tmp_path):
     """The way in which exporters write x.reshape(x.shape[0], -1, 2), with an open batch."""
     nodes = [
@@ -167,6 +191,40 @@ def test_shapes_are_computed_before_the_graph_runs(tmp_path):
     x = drawn(3, 4, 2, 5)
     found, expected = computed(proto(nodes, arrays, x=x.shape, x_shape=["b", 4, 2, 5]), x, tmp_path)
     assert found[0].shape == (3, 20, 2)
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
+OF_SHAPES = {
+    "Relu": ([node("Relu", "shape", "all")], {}),
+    "TopK": ([node("TopK", "shape four", "all places")], {"four": np.array([4])}),
+    "ScatterElements": ([node("ScatterElements", "shape zero first", "all")], {"zero": [0], "first": [2]}),
+    # x.repeat_interleave(...) and the like are written by PyTorch so: (1, n) as the two values of a one-hot vector.
+    "OneHot": (
+        [
+            node("Gather", "shape zero", "n"),
+            node("Concat", "one n", "values", axis=0),
+            node("OneHot", "place length values", "hot"),
+            node("Reshape", "hot flat", "times"),
+            node("Tile", "x times", "tiled"),
+            node("Shape", "tiled", "all"),
+        ],
+        {"zero": [0], "one": [1], "place": [1], "flat": [4]},
+    ),
+}
+
+
+@pytest.mark.parametrize("operator", OF_SHAPES)
+def test_whatever_computes_a_shape_is_computed_before_the_graph_runs(operator, tmp_path):
+    nodes, arrays = OF_SHAPES[operator]
+    last = [node("Expand", "zeros all")] if operator == "OneHot" else [node("Reshape", "x all")]
+    arrays = {name: np.array(array) for name, array in arrays.items()} | {
+        "length": np.array(4),
+        "zeros": np.zeros(1, np.float32),
+    }
+    x = drawn(2, 3, 2, 5)
+    graph = proto([node("Shape", "x", "shape"), *nodes, *last], arrays, x=x.shape, x_shape=["b", 3, 2, 5])
+    found, expected = computed(graph, x, tmp_path)
+    assert found[0].shape == expected[0].shape
     np.testing.assert_array_equal(found[0], expected[0])
 
 

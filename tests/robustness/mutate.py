@@ -229,6 +229,109 @@ def mutated_safetensors(content: bytes, other: bytes, choices: Choices) -> bytes
     return struct.pack("<Q", len(header)) + header + data
 
 
+#: Numbers in graphs that nobody expects: lengths, axes, pads, sizes, operators' versions.
+ODD_INTEGERS = (0, -1, 1, 2, 7, -7, 255, 2**20, 2**31 - 1, -(2**31), 2**40, 2**63 - 1, -(2**63))
+
+
+def mutated_onnx(content: bytes, other: bytes, choices: Choices) -> bytes:
+    """Returns an ONNX file in which a few nodes, attributes, names or arrays are changed; or with changed bytes."""
+    if choices.integers(0, 3) == 0:
+        return mutated_bytes(content, other, choices)
+    import onnx
+
+    model = onnx.load_from_string(content)
+    for _ in range(int(choices.integers(1, 4))):
+        pick(choices, (_node, _node, _attribute, _attribute, _array, _described))(model, choices)
+    return model.SerializeToString()
+
+
+def _node(model: Any, choices: Choices) -> None:
+    """Changes what a node does or reads, or takes it away."""
+    nodes = model.graph.node
+    if not nodes:
+        return
+    node, another = pick(choices, nodes), pick(choices, nodes)
+    what = choices.integers(0, 6)
+    if what == 0:
+        nodes.remove(node)
+    elif what == 1:
+        node.op_type = another.op_type
+    elif what == 2:
+        node.op_type = pick(
+            choices, ("Loop", "Range", "Reshape", "Tile", "Expand", "ConstantOfShape", "Resize", "If", "")
+        )
+    elif what == 3 and node.input:
+        names = (*another.input, *another.output, "", "gone")
+        node.input[int(choices.integers(0, len(node.input)))] = pick(choices, names)
+    elif what == 4:
+        node.input.append(pick(choices, (*another.output, "")))
+    elif node.input:
+        del node.input[int(choices.integers(0, len(node.input)))]
+
+
+def _attribute(model: Any, choices: Choices) -> None:
+    """Changes a number of an attribute, its kind or its name, or takes it away."""
+    nodes = [node for node in model.graph.node if node.attribute]
+    if not nodes:
+        return
+    node = pick(choices, nodes)
+    attribute = pick(choices, node.attribute)
+    what = choices.integers(0, 6)
+    if what == 0:
+        node.attribute.remove(attribute)
+    elif what == 1:
+        attribute.type = int(choices.integers(0, 15))
+    elif what == 2:
+        attribute.name = pick(choices, (*(each.name for each in pick(choices, nodes).attribute), ""))
+    elif attribute.ints:
+        attribute.ints[int(choices.integers(0, len(attribute.ints)))] = pick(choices, ODD_INTEGERS)
+    else:
+        attribute.i, attribute.f = pick(choices, ODD_INTEGERS), pick(choices, (0.0, -1.0, 1e38, float("nan")))
+
+
+def _array(model: Any, choices: Choices) -> None:
+    """Changes numbers of an array of whole numbers, as shapes are, or the shape, type or name of any."""
+    from onnx import numpy_helper
+
+    arrays = [*model.graph.initializer, *(a.t for n in model.graph.node for a in n.attribute if a.HasField("t"))]
+    whole = [each for each in arrays if each.data_type == 7]
+    if not arrays:
+        return
+    tensor = pick(choices, whole if whole and choices.integers(0, 2) else arrays)
+    what = choices.integers(0, 6)
+    if what == 0:
+        tensor.data_type = int(choices.integers(0, 24))
+    elif what == 1:
+        tensor.name = pick(choices, (pick(choices, arrays).name, ""))
+    elif what == 2 and tensor.dims:
+        tensor.dims[int(choices.integers(0, len(tensor.dims)))] = pick(choices, ODD_INTEGERS)
+    elif tensor.data_type == 7:
+        numbers = numpy_helper.to_array(tensor).copy()
+        if numbers.size:
+            numbers.flat[int(choices.integers(0, numbers.size))] = pick(choices, ODD_INTEGERS)
+        tensor.CopyFrom(numpy_helper.from_array(numbers, tensor.name))
+    else:
+        tensor.raw_data = flipped(tensor.raw_data, choices)
+
+
+def _described(model: Any, choices: Choices) -> None:
+    """Changes what the file says of its input, its output, its operators' version or how pictures are prepared."""
+    what = choices.integers(0, 5)
+    if what == 0:
+        pick(choices, model.opset_import).version = pick(choices, (*range(8, 25), *ODD_INTEGERS))
+    elif what == 1:
+        shape = model.graph.input[0].type.tensor_type.shape.dim
+        pick(choices, shape).dim_value = pick(choices, ODD_INTEGERS)
+    elif what == 2:
+        model.graph.input[0].type.tensor_type.elem_type = int(choices.integers(0, 24))
+    elif what == 3:
+        node = pick(choices, model.graph.node)
+        model.graph.output[0].name = pick(choices, (*node.output, *node.input, "gone"))
+    else:
+        key = pick(choices, ("mean", "std", "crop_pct", "interpolation", "config"))
+        model.metadata_props.add(key=key, value=pick(choices, (*ODD_JSON[:-1], "0.5,0.5,0.5", "bicubic")))
+
+
 def mutated_arguments(arguments: Sequence[str], choices: Choices) -> list[str]:
     """Returns a command line with one or two words replaced, removed, doubled, exchanged or put in."""
     words = list(arguments)

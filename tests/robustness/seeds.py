@@ -46,6 +46,18 @@ def make_seeds(folder: Path, made: dict[str, Reference]) -> None:
     _files(folder)
     for file in (DATA / "torch_files").iterdir():
         shutil.copy2(file, folder / "weights" / file.name)
+    make_onnx(folder / "onnx")
+
+
+def make_onnx(folder: Path) -> None:
+    """Writes networks as PyTorch's exporters have written them, and a small one of which little can be left out."""
+    from tests.onnx.test_command import network
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with np.load(DATA / "onnx_networks.npz") as stored:
+        for name in ("mobilenetv3_ts", "unet_ts", "shufflenet_dynamo", "vit_one"):
+            (folder / f"{name}.onnx").write_bytes(stored[f"{name}_file"].tobytes())
+    (folder / "small.onnx").write_bytes(network().SerializeToString())
 
 
 def make_small(folder: Path) -> None:

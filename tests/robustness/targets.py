@@ -130,6 +130,11 @@ def _state():
     return learner(Tiny())[1]
 
 
+def _onnx(folder: Path, file: Path) -> None:
+    """What is accepted has finite parameters, and was traced once with pictures of its size."""
+    sound_weights({name: np.asarray(array) for name, array in xr.from_onnx(file).parameters.items()})
+
+
 def _pictures(folder: Path, file: Path) -> None:
     sound_pictures(xr.load_images(file))
 
@@ -171,6 +176,7 @@ TARGETS = (
     Target("orbax", {"config.json": mutate.mutated_json, "state/**/*": mutate.mutated_bytes}, _orbax, 4, ("orbax",)),
     Target("training", {"last/**/*": mutate.mutated_bytes}, _training, 2, ("training", "last")),
     Target("pictures", {"*": mutate.mutated_bytes}, _pictures, 40),
+    Target("onnx", {"*.onnx": mutate.mutated_onnx}, _onnx, 12),
     Target("videos", {"*": mutate.mutated_bytes}, _pictures, 20),
     Target("labels", {"*.txt": mutate.mutated_text, "*.json": mutate.mutated_json}, _labels, 8),
     Target(

@@ -74,6 +74,19 @@ def test_changed_safetensors_are_read_or_refused_by_name(folder, data):
     assert verdict.kind in ("accepted", "refused"), verdict
 
 
+@settings(max_examples=EXAMPLES)
+@given(data=st.data())
+def test_changed_onnx_files_are_read_or_refused_by_name(tmp_path_factory, data):
+    pytest.importorskip("onnx")
+    from tests.onnx.test_command import network
+
+    file = tmp_path_factory.getbasetemp() / "changed.onnx"
+    pristine = network().SerializeToString()
+    file.write_bytes(mutate.mutated_onnx(pristine, pristine, Drawn(data)))
+    verdict = judged(lambda: BY_NAME["onnx"].read(file.parent, file), (file.name,))
+    assert verdict.kind in ("accepted", "refused"), verdict
+
+
 #: Lines that end before anything is compiled, changed or not.
 SHORT = [line for line in LINES if line[0] not in ("explain", "convert", "layers", "models")]
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PyTree, Shaped
 
@@ -78,6 +79,7 @@ class Asked:
         """Returns what the target function says of an output."""
         target = self.target if callable(self.target) else jax.tree.unflatten(self.target, held)
         try:
+            _check_places(target, output)
             value = target(output)
         # A function of a user may fail in any way, and JAX's errors have many lines.
         except Exception as error:
@@ -212,3 +214,19 @@ def described(tree: PyTree) -> str:
     if jax.tree_util.all_leaves([tree]) or not jax.tree.leaves(tree):
         return leaf(tree)
     return ", ".join(f"{jax.tree_util.keystr(path)}: {leaf(a)}" for path, a in jax.tree.leaves_with_path(tree))
+
+
+def _check_places(target: Callable, output: PyTree) -> None:
+    """Refuses places that an output does not have, for which JAX would take the last one.
+
+    Raises:
+      IndexError: NumPy says so of zeros of the same shapes.
+    """
+    zeros = jax.tree.map(lambda a: np.broadcast_to(np.zeros((), a.dtype), a.shape), output)
+    try:
+        with np.errstate(all="ignore"):
+            jax.eval_shape(lambda: target(zeros))
+    except Exception as error:
+        # NumPy's arrays lack things that JAX's have, and what else is wrong the target itself will say.
+        if isinstance(error, IndexError) and "out of bounds" in str(error):
+            raise

@@ -165,11 +165,10 @@ def _check_methods(options: argparse.Namespace) -> None:
     """Refuses unknown names; puts methods in the place of groups."""
     import xrcam_jax as xr
 
-    if not onnx_files.is_onnx(options.model):
-        check_names("--model", [options.model], xr.list_models())
     if options.layers is not None:
-        options.layers = layers.expanded(options.layers, options.model, options.input_size)
-    options.method = _expanded(options.method)
+        options.layers = layers.expanded(options.layers, options.model, *onnx_files.described(options))
+    named, options.method = options.method, _expanded(options.method)
+    options.of_groups = [name for name in options.method if name not in named]
     check_names("--method", options.method, tuple(xr.METHODS))
     if "lime" in options.method and not (find_spec("skimage") and find_spec("sklearn")):
         raise CommandError(

@@ -26,6 +26,8 @@ from xrcam_jax.commands.results import Result, Results
 from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.explain.functional import as_function
+from xrcam_jax.explain.outline import layers_of
 from xrcam_jax.explain.repeated import AGGREGATE, RepeatedExplanation, with_aggregate
 from xrcam_jax.models import Classifier
 from xrcam_jax.onnx.load import OnnxModel
@@ -38,6 +40,8 @@ from xrcam_jax.runtime.prefetch import map_ahead, read_ahead
 #: Pixels of the pictures in one batch, which stay in memory until their overlays are written; half a dozen batches are
 #: under way at a time. Eight pictures of 20 megapixels fit.
 MOST_BYTES = 2**29
+#: How the Explainer warns that it has chosen layers. Which an ONNX file has maps at shows in what is written.
+_UNMARKED = "the model has no marked layers"
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> J
     _check_classes(options, model.num_outputs, labels)
     config, automatic = model.preprocessing, options.batch_size == "auto"
     devices = jax.local_devices()[: None if automatic else options.batch_size]
+    _leave_out(model, options)
     explain = _explainer(model, options, devices)
     batch_size = options.batch_size
     if automatic:
@@ -159,6 +164,27 @@ def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] 
         raise CommandError(f"--target: {options.target} is not a class; there are 0 to {num_classes - 1}")
     if labels is not None and len(labels) != num_classes:
         raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
+
+
+def _leave_out(model: Classifier | OnnxModel, options: argparse.Namespace) -> None:
+    """Leaves out what a group of methods has that cannot be had at these layers, with a word; one has to remain."""
+    function, parameters = as_function(model)
+    config = model.preprocessing
+    pictures = jax.ShapeDtypeStruct((1, *config.input_size, config.channels), np.float32)
+    kept, lines = list(options.method), list[str]()
+    with _of_the_methods(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=_UNMARKED)
+        for name in options.of_groups:
+            try:
+                layers_of(name, xr.METHODS[name].kind, options.layers, function, pictures, parameters)
+            except ValueError as error:
+                kept.remove(name)
+                lines.append(f"--method: {name} is left out: {error}")
+    if not kept:
+        raise CommandError(lines[0])
+    for line in lines if is_first() else ():
+        tqdm.write(printable(line), file=sys.stderr)
+    options.method = kept
 
 
 def _explainer(
@@ -236,8 +262,7 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
         images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
         targets = None if options.target is None else np.full(size, options.target, np.int32)
         with _of_the_methods(), warnings.catch_warnings():
-            # Which layers an ONNX file has maps at shows in what is written.
-            warnings.filterwarnings("ignore", message="the model has no marked layers")
+            warnings.filterwarnings("ignore", message=_UNMARKED)
             e = job.explain(images, targets)
         found = {method: maps(e, method) for method in options.method}
         order = {method: _as_asked(options.layers or [], each) for method, each in found.items()}

@@ -1,11 +1,11 @@
 """``xrcam layers``: lists the layers of a network."""
 
 import argparse
+from typing import Any
 
 from xrcam_jax.arguments.checks import check_names
 from xrcam_jax.commands import onnx_files
 from xrcam_jax.errors import CommandError
-from xrcam_jax.lrp.globs import fits
 from xrcam_jax.lrp.layers import Layers
 
 NAME = "layers"
@@ -18,22 +18,26 @@ EXAMPLE = """example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("--model", required=True, help="network, see xrcam models; or an ONNX file")
+    onnx_files.add_input_size(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints the list; returns the exit status."""
-    import xrcam_jax as xr
-
-    if not onnx_files.is_onnx(options.model):
-        check_names("--model", [options.model], xr.list_models())
-    print(layers_of(options.model))
+    onnx_files.check_model(options.model)
+    onnx_files.check_only_for_onnx(options, ("input_size",))
+    print(layers_of(options.model, options.input_size))
     return 0
 
 
-def layers_of(model: str, size: tuple[int, int] | None = None) -> Layers:
-    """Returns the layers of a network, for one picture of the size that it wants."""
+def layers_of(model: str, *described: Any) -> Layers:
+    """Returns the layers of a network, for one picture of the size that it wants.
+
+    Args:
+      model: a network's name, or an ONNX file.
+      *described: what options say of an ONNX file, see :func:`xrcam_jax.commands.onnx_files.network`.
+    """
     if onnx_files.is_onnx(model):
-        return onnx_files.layers_of(onnx_files.network(model, size))
+        return onnx_files.layers_of(onnx_files.network(model, *described))
 
     import jax
     import jax.numpy as jnp
@@ -48,13 +52,13 @@ def layers_of(model: str, size: tuple[int, int] | None = None) -> Layers:
     return xr.layers(function, picture, parameters)
 
 
-def expanded(names: list[str], model: str, size: tuple[int, int] | None = None) -> list[str]:
+def expanded(names: list[str], model: str, *described: Any) -> list[str]:
     """Returns the layers that names and globs stand for.
 
     Args:
       names: the names and globs.
       model: a network's name, or an ONNX file.
-      size: height and width of the pictures, where an ONNX file leaves them open.
+      *described: as :func:`layers_of` takes them.
 
     Raises:
       CommandError: there is no such layer, or no map can be made of it.
@@ -65,13 +69,11 @@ def expanded(names: list[str], model: str, size: tuple[int, int] | None = None) 
     if all(name in usual for name in names):
         check_names("--layers", names, usual)
         return names
-    layers = layers_of(model, size)
+    layers = layers_of(model, *described)
     found: list[str] = []
     for name in names:
-        if usual[1:] and name not in usual and not any(fits(name, layer) for layer in layers):
-            check_names("--layers", [name], usual)
         try:
-            turns = {} if name in usual else layers.select(name)
+            turns = {} if name in usual else layers.select(name, also=("input",))
         except ValueError as error:
             raise CommandError(f"--layers: {error}") from None
         for each, turn in turns.items():

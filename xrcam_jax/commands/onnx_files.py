@@ -1,10 +1,12 @@
 """Networks from ONNX files, for the commands that take one in the place of a network's name."""
 
 import argparse
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xrcam_jax.arguments.checks import check_names
 from xrcam_jax.errors import CommandError, DamagedError
 
 if TYPE_CHECKING:
@@ -24,24 +26,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--std", type=_numbers, metavar="S[,S,S]", help=f"deviation of each channel, {what} (ImageNet's)"
     )
+    add_input_size(parser)
+
+
+def add_input_size(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that says how large the pictures are."""
     parser.add_argument(
         "--input-size", type=_size, metavar="HEIGHT,WIDTH", help="of the pictures, of an ONNX file that leaves it open"
     )
 
 
+def check_model(model: str) -> None:
+    """Refuses what is neither an ONNX file nor the name of a network.
+
+    Raises:
+      CommandError: it is neither.
+    """
+    import xrcam_jax as xr
+
+    if is_onnx(model) or model in xr.list_models():
+        return
+    if Path(model).exists():
+        raise CommandError(
+            f"--model: {model} is a file and no network's name; an ONNX file ends in .onnx, and weights are --weights"
+        )
+    check_names("--model", [model], xr.list_models())
+
+
 def check(options: argparse.Namespace) -> None:
-    """Refuses options of ONNX files for other networks, and the other way round.
+    """Refuses unknown networks, options of ONNX files for other networks, and the other way round.
 
     Raises:
       CommandError: naming the option.
     """
+    check_model(options.model)
     if is_onnx(options.model):
         if options.weights is not None:
             raise CommandError(f"--weights: {options.model} has its weights in it, leave this out")
-        return
-    for name in ("mean", "std", "input_size"):
-        if getattr(options, name) is not None:
+        for name, given in (("mean", options.mean), ("std", options.std)):
+            if given is not None and (len(given) not in (1, 3) or (name == "std" and min(given) <= 0)):
+                above = " above 0" if name == "std" else ""
+                found = ",".join(f"{number:g}" for number in given)
+                raise CommandError(f"--{name}: expected a number{above}, or 3 with commas between, found {found}")
+    check_only_for_onnx(options, ("mean", "std", "input_size"))
+
+
+def check_only_for_onnx(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuses options of ONNX files for other networks.
+
+    Raises:
+      CommandError: naming the option.
+    """
+    for name in names:
+        if getattr(options, name) is not None and not is_onnx(options.model):
             raise CommandError(f"--{name.replace('_', '-')}: is for ONNX files, what {options.model} wants is known")
+
+
+def described(options: argparse.Namespace) -> tuple:
+    """Returns what options say of an ONNX file, as :func:`network` takes it."""
+    return options.input_size, options.mean, options.std
 
 
 def load(options: argparse.Namespace) -> "OnnxModel":
@@ -51,12 +94,7 @@ def load(options: argparse.Namespace) -> "OnnxModel":
       CommandError: naming what is wrong with the file or an option.
       DamagedError: the file is damaged.
     """
-    for name, given in (("mean", options.mean), ("std", options.std)):
-        if given is not None and (len(given) not in (1, 3) or (name == "std" and min(given) <= 0)):
-            above = " above 0" if name == "std" else ""
-            found = ",".join(f"{number:g}" for number in given)
-            raise CommandError(f"--{name}: expected a number{above}, or 3 with commas between, found {found}")
-    model = network(options.model, options.input_size, options.mean, options.std)
+    model = network(options.model, *described(options))
     if model.batch not in (None, 1):
         raise CommandError(f"--model: {options.model} takes batches of {model.batch} alone; export it for one picture")
     options.batch_size = model.batch or options.batch_size

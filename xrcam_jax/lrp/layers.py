@@ -24,6 +24,8 @@ from xrcam_jax.lrp.scopes import Layer, find_layers
 from xrcam_jax.marks import mark
 from xrcam_jax.runtime import jaxprs
 
+#: How many layers are shown beside an unknown one. Some models have a thousand.
+_SHOWN = 12
 #: Primitives whose values are listed where nothing else names them. All others can be asked for as well.
 _LISTED = (
     primitives.PRODUCTS
@@ -132,7 +134,9 @@ class Layers(Mapping[str, Layer]):
         if construct is not None:
             return NotImplementedError(f"{what} {wanted!r} is inside {construct}, where no layer can be looked at")
         named = [layer.name for layer in self.values() if layer.kind != "value"] or list(self)
-        return unknown(what, wanted, [*named, *also])
+        # Marks and outer layers say at a glance how layers are called here.
+        outer = sorted(named, key=lambda name: name.count("/"))
+        return unknown(what, wanted, list(dict.fromkeys((*self.marks, *also, *outer))), _SHOWN)
 
     def __str__(self) -> str:
         rows = list(_rows(list(self.values())))

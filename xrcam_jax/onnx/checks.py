@@ -10,6 +10,8 @@ import numpy as np
 from xrcam_jax.errors import DamagedError
 from xrcam_jax.onnx.graph import Graph, all_nodes
 from xrcam_jax.onnx.operators import OPERATORS, WITHOUT_FUNCTION
+from xrcam_jax.onnx.read import package
+from xrcam_jax.onnx.roles import depending
 
 #: Operators of which an infinite argument is a bound or a mask.
 _TAKE_INFINITE = frozenset({"Where", "Add", "Min", "Max", "Clip", "Pad", "Concat"})
@@ -41,12 +43,52 @@ def check_nodes(path: Path, graph: Graph) -> None:
                 else ("it is not supported; docs/onnx.md lists those that are")
             )
             raise ValueError(f"{path}: {node}: {also}")
+    explained = depending(graph)
+    for node in all_nodes(graph):
+        # Kernels may be standardised so, by their own mean and deviation.
+        if node.op == "BatchNormalization" and node.get("training_mode", 0) and node.inputs[0] in explained:
+            raise ValueError(f"{path}: {node}: it is in training mode; export the network for inference")
     made = {*graph.arrays, *(each.name for each in graph.inputs)}
     for node in graph.nodes:
         missing = [name for name in node.reads if name not in made]
         if missing:
             raise ValueError(f"{path}: {node} reads {missing[0]!r}, which nothing before it makes")
         made.update(node.outputs)
+
+
+def check_arguments(path: Path, graph: Graph) -> None:
+    """Refuses nodes that read or make less than their operator does.
+
+    Args:
+      path: of the file, for the message.
+      graph: the graph.
+
+    Raises:
+      ValueError: naming the node.
+
+    Example:
+      >>> from xrcam_jax.onnx.graph import Graph, Node
+      >>> check_arguments(Path("net.onnx"), Graph((Node("c", "Conv", "", 13, ("x",), ("y",), {}, "c"),), (), (), {}))
+      Traceback (most recent call last):
+      ...
+      ValueError: net.onnx: node 'c' (Conv, opset 13): it reads 'x', and its operator takes at least 2 values
+    """
+    defined = package().defs
+    for node in all_nodes(graph):
+        if node.domain or node.op not in OPERATORS:
+            continue
+        try:
+            schema = defined.get_schema(node.op, node.opset)
+        except defined.SchemaError:
+            # Another opset has this operator. It is computed as there, or refused by its name.
+            continue
+        if len(node.inputs) < schema.min_input or not all(node.inputs[: schema.min_input]):
+            read = ", ".join(repr(name) for name in node.inputs) or "nothing"
+            raise ValueError(
+                f"{path}: {node}: it reads {read}, and its operator takes at least {schema.min_input} values"
+            )
+        if not any(node.outputs):
+            raise ValueError(f"{path}: {node}: it makes nothing")
 
 
 def check_arrays(path: Path, graph: Graph) -> None:

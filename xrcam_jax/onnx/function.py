@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from xrcam_jax.onnx.batches import of_each_picture
 from xrcam_jax.onnx.graph import Graph, Input, Node
 from xrcam_jax.onnx.operators import OPERATORS
-from xrcam_jax.onnx.values import Value, channels_last, plain, static
+from xrcam_jax.onnx.values import Value, channels_last, library, plain, static
 
 #: How many characters of an error of JAX's or NumPy's are repeated.
 _LONGEST = 300
@@ -108,8 +108,12 @@ class GraphFunction:
         return found if isinstance(found, tuple) else (found,)
 
     def _called(self, node: Node, inputs: list[Value | None]) -> Any:
+        """Computes a node; at once where nothing that it reads depends on pictures or parameters, as shapes do not."""
+        known = library(*(value.array for value in inputs if value is not None)) is np
         try:
-            return OPERATORS[node.op](node, *inputs)
+            with jax.ensure_compile_time_eval() if known else nullcontext():
+                found = OPERATORS[node.op](node, *inputs)
+                return jax.tree.map(_as_numpy, found, is_leaf=lambda x: isinstance(x, Value)) if known else found
         except (ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
             shapes = ", ".join(str(value.shape) for value in inputs if value is not None)
             said = " ".join(str(error).split())[:_LONGEST]
@@ -125,6 +129,10 @@ class GraphFunction:
         inside = {**values, **{name: plain(array) for name, array in graph.arrays.items()}}
         self._run(graph, inside, more)
         return tuple(inside[name] for name in graph.outputs)
+
+
+def _as_numpy(value: Value) -> Value:
+    return Value(np.asarray(value.array), value.order)
 
 
 def _times(described: Input, value: Value) -> int:

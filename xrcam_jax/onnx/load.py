@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.adapters import Adapted
-from xrcam_jax.onnx.checks import check_arrays, check_inputs, check_nodes
+from xrcam_jax.onnx.checks import check_arguments, check_arrays, check_inputs, check_nodes
 from xrcam_jax.onnx.describe import described
 from xrcam_jax.onnx.function import GraphFunction
 from xrcam_jax.onnx.graph import Graph, Input, needed
@@ -67,7 +67,10 @@ class OnnxModel(Adapted):
         shapes = list(self.output_shapes.values())
         if len(shapes) != 1 or len(shapes[0]) != 2:
             listed = ", ".join(f"{name!r} {shape}" for name, shape in self.output_shapes.items())
-            raise ValueError(f"the graph has no output (b, n) of logits but {listed}")
+            raise ValueError(
+                f"the graph has no output (b, n) of logits but {listed}; in Python, output= of from_onnx picks one, "
+                "and target= of the Explainer says what is explained"
+            )
         return shapes[0][1]
 
     @property
@@ -136,6 +139,7 @@ def from_onnx(
     opsets = {"" if each.domain in OWN_DOMAINS else each.domain: each.version for each in proto.opset_import}
     graph = Parser(path, opsets, np.dtype(dtype)).graph(proto.graph)
     notes = list[str]()
+    check_arguments(path, graph)
     graph = needed(graph, _outputs(path, graph, output, logits, notes))
     check_nodes(path, graph)
     check_arrays(path, graph)

@@ -11,9 +11,10 @@ from xrcam_jax.onnx.values import Operator, Value, broadcast, checked_axis, in_g
 
 
 def _batch_norm(node: Node, x: Array, scale: Any, bias: Any, mean: Any, variance: Any) -> Array:
-    """x · s + (β - μ s) with s = γ / sqrt(σ² + ε)."""
+    """(x - μ) γ / sqrt(σ² + ε) + β, in training mode with μ and σ² of x itself."""
     if node.get("training_mode", 0):
-        raise ValueError("it is in training mode; export the network for inference")
+        axes = tuple(range(x.ndim - 1))
+        mean, variance = x.mean(axes), x.var(axes)
     return (x - mean) * (scale * lax.rsqrt(jnp.asarray(variance + node.get("epsilon", 1e-5)))) + bias
 
 
