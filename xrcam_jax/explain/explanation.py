@@ -82,22 +82,42 @@ class Explanation:
 
 _aggregate = jax.jit(aggregate, static_argnums=1, static_argnames=("relu", "how", "weights"))
 
-_PARTS = ("logits", "targets", "maps", "raw", "attributions", "errors")
+
+def register(kind: type, parts: Sequence[str], fixed: str) -> None:
+    """Makes a dataclass a tree of JAX's.
+
+    Args:
+      kind: the dataclass.
+      parts: its attributes that hold arrays.
+      fixed: the attribute that belongs to the structure.
+
+    Example:
+      >>> import jax
+      >>> from dataclasses import dataclass
+      >>> from xrcam_jax.explain.explanation import register
+      >>> @dataclass(frozen=True)
+      ... class Scaled:
+      ...     values: list
+      ...     unit: str
+      >>> register(Scaled, ["values"], "unit")
+      >>> jax.tree.map(lambda v: 2 * v, Scaled([1, 2], "mm"))
+      Scaled(values=[2, 4], unit='mm')
+    """
+
+    def flatten(e: Any) -> tuple[list[tuple[Any, Any]], Any]:
+        return [(jax.tree_util.GetAttrKey(part), getattr(e, part)) for part in parts], getattr(e, fixed)
+
+    def unflatten(also: Any, values: Iterable[Any]) -> Any:
+        # Not by __init__: where JAX works on trees, the leaves may be other things than arrays of these shapes.
+        e = object.__new__(kind)
+        for name, value in zip((*parts, fixed), (*values, also), strict=True):
+            object.__setattr__(e, name, value)
+        return e
+
+    jax.tree_util.register_pytree_with_keys(kind, flatten, unflatten)
 
 
-def _flatten(e: Explanation) -> tuple[list[tuple[Any, Any]], bool]:
-    return [(jax.tree_util.GetAttrKey(part), getattr(e, part)) for part in _PARTS], e.relu
-
-
-def _unflatten(relu: bool, parts: Iterable[Any]) -> Explanation:
-    # Not by __init__: where JAX works on trees, the leaves may be other things than arrays of these shapes.
-    e = object.__new__(Explanation)
-    for name, part in zip((*_PARTS, "relu"), (*parts, relu), strict=True):
-        object.__setattr__(e, name, part)
-    return e
-
-
-jax.tree_util.register_pytree_with_keys(Explanation, _flatten, _unflatten)
+register(Explanation, ("logits", "targets", "maps", "raw", "attributions", "errors"), "relu")
 
 
 class Shown(NamedTuple):

@@ -4,7 +4,7 @@ References:
   roddan2023
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.classes import softmax_logits
 from xrcam_jax.explain.disturbances import Disturbance
 from xrcam_jax.explain.explainer import Explainer, Inputs, Targets
-from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.explain.explanation import Explanation, register
 from xrcam_jax.explain.inputs import first_rows
 from xrcam_jax.explain.spread import Moments, Spread, no_passes, over_passes, spread, with_more
 from xrcam_jax.runtime.compiling import compiler_options
@@ -63,22 +63,7 @@ class RepeatedExplanation:
         return (self.passes - 1) / (self.passes + 1)
 
 
-_PARTS = ("logits", "targets", "maps", "raw", "value", "probabilities")
-
-
-def _flatten(e: RepeatedExplanation) -> tuple[list[tuple[Any, Any]], int]:
-    return [(jax.tree_util.GetAttrKey(part), getattr(e, part)) for part in _PARTS], e.passes
-
-
-def _unflatten(passes: int, parts: Iterable[Any]) -> RepeatedExplanation:
-    # Not by __init__: where JAX works on trees, the leaves may be other things than arrays of these shapes.
-    e = object.__new__(RepeatedExplanation)
-    for name, part in zip((*_PARTS, "passes"), (*parts, passes), strict=True):
-        object.__setattr__(e, name, part)
-    return e
-
-
-jax.tree_util.register_pytree_with_keys(RepeatedExplanation, _flatten, _unflatten)
+register(RepeatedExplanation, ("logits", "targets", "maps", "raw", "value", "probabilities"), "passes")
 
 
 class Repeated:
