@@ -109,7 +109,7 @@ def register(kind: type, parts: Sequence[str], fixed: str) -> None:
 
     def unflatten(also: Any, values: Iterable[Any]) -> Any:
         # Not by __init__: where JAX works on trees, the leaves may be other things than arrays of these shapes.
-        e = object.__new__(kind)
+        e: Any = object.__new__(kind)
         for name, value in zip((*parts, fixed), (*values, also), strict=True):
             object.__setattr__(e, name, value)
         return e
