@@ -306,7 +306,11 @@ def _array(model: Any, choices: Choices) -> None:
     elif what == 2 and tensor.dims:
         tensor.dims[int(choices.integers(0, len(tensor.dims)))] = pick(choices, ODD_INTEGERS)
     elif tensor.data_type == 7:
-        numbers = numpy_helper.to_array(tensor).copy()
+        try:
+            numbers = numpy_helper.to_array(tensor).copy()
+        except ValueError:
+            # An earlier change has made it one that cannot be read.
+            return
         if numbers.size:
             numbers.flat[int(choices.integers(0, numbers.size))] = pick(choices, ODD_INTEGERS)
         tensor.CopyFrom(numpy_helper.from_array(numbers, tensor.name))
