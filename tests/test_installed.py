@@ -90,7 +90,7 @@ def test_the_wheel_holds_the_package_and_all_of_it(wheel):
     sources = {path.relative_to(CLONE).as_posix() for path in (CLONE / "xrcam_jax").rglob("*") if path.is_file()}
     assert names - metadata == {name for name in sources if "__pycache__" not in name}
     data = {Path(name).suffix for name in names - metadata}
-    assert data == {".py", ".typed", ".html", ".css", ".js", ".md", ".safetensors"}
+    assert data == {".py", ".typed", ".html", ".css", ".js", ".md", ".safetensors", ".txt"}
 
 
 @pytest.mark.parametrize("package", [True, False], ids=["with __init__.py", "without"])
