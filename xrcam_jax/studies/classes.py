@@ -59,7 +59,7 @@ READ = (
     "but nothing that tells the two classes apart, and must not be read as evidence for either. Where this is so of "
     "all methods, the network itself may not tell the classes apart; where it is so of some, these methods do not "
     "depend on the class at that layer. A low correlation says only that the maps differ, not that the network is "
-    "right."
+    "right. A method without a correlation (–) has an empty map of one class in every frame: nothing speaks for it."
 )
 SHOWN = 2
 
