@@ -201,7 +201,7 @@ def warning(means: Mapping[tuple[str, str], Sequence[Estimate]], names: Sequence
     if not alike:
         return ""
     return (
-        "\nWarning: the maps of the two classes are nearly the same: they do not tell the classes apart. Their mean "
+        "\n\nWarning: the maps of the two classes are nearly the same: they do not tell the classes apart. Their mean "
         f"correlation is above {warn:g} for {'; '.join(alike)}."
     )
 
