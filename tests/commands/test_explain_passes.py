@@ -25,7 +25,7 @@ from xrcam_jax.pictures.read import load_images, stream
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny):  # noqa: F811
-    """Two networks of one kind, a third of other classes and one that wants other pictures; and a picture."""
+    """Two networks of one kind, a third of other classes and one that wants another cut; and a picture."""
     folder = tmp_path_factory.mktemp("passes")
     one, three = (xr.create_model(PLAIN, num_classes=classes) for classes in (2, 3))
     one.preprocessing = three.preprocessing = CONFIG
@@ -33,8 +33,9 @@ def folder(tmp_path_factory, tiny):  # noqa: F811
     save_timm(one, folder / "one.safetensors")
     kernel = one.conv1.conv.kernel[...]
     one.conv1.conv.kernel[...], one.fc.kernel[...] = kernel[::-1], one.fc.kernel[...] + 0.1
+    one.preprocessing = replace(CONFIG, mean=(0.4, 0.5, 0.6), std=(0.3, 0.2, 0.1))
     save_timm(one, folder / "two.safetensors")
-    one.preprocessing = replace(CONFIG, mean=(0.4,) * 3)
+    one.preprocessing = replace(CONFIG, crop_pct=1.0)
     save_timm(one, folder / "other.safetensors")
     noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(cv2.GaussianBlur(noise, (0, 0), 4)).save(folder / "a.png")
@@ -50,14 +51,16 @@ def salient(mean):
 
 
 def test_an_ensemble_is_its_networks_one_by_one(folder, monkeypatch, capsys):
+    """Each is shown the pictures with its own mean and deviation, as the runs of a cross-validation want them."""
     monkeypatch.chdir(folder)
     layers, both = ("layer3", "layer4"), "one.safetensors,two.safetensors"
     assert explain("--method", "grad_cam", "--layers", ",".join(layers), "--out", "out", weights=both) == 0
     printed = capsys.readouterr().out
     models = [xr.load_model(PLAIN, f"{name}.safetensors") for name in ("one", "two")]
-    images = preprocess(load_images(["a.png"]), models[0].preprocessing)
-    first = xr.Explainer(models[0], "grad_cam", layers)(images)
-    each = [first, xr.Explainer(models[1], "grad_cam", layers)(images, first.targets)]
+    images = [preprocess(load_images(["a.png"]), model.preprocessing) for model in models]
+    assert np.abs(images[0] - images[1]).max() > 0.1
+    first = xr.Explainer(models[0], "grad_cam", layers)(images[0])
+    each = [first, xr.Explainer(models[1], "grad_cam", layers)(images[1], first.targets)]
     target = int(first.targets[0])
     with np.load("out/maps/a.npz") as found:
         for layer in (*layers, "aggregate"):
@@ -171,10 +174,10 @@ WRONG = {
     "--weights one.safetensors,one.safetensors": "--weights: a file is named twice in one.safetensors,one.safetensors",
     "--passes 3 --weights one.safetensors,two.safetensors": "--passes: 3, but --weights names 2 networks, a pass each",
     "--weights one.safetensors,gone.safetensors": "--weights: gone.safetensors: no such weights",
-    "--weights one.safetensors,three.safetensors": "--weights: three.safetensors has not the layers, classes and "
-    "pictures of one.safetensors",
-    "--weights one.safetensors,other.safetensors": "--weights: other.safetensors has not the layers, classes and "
-    "pictures of one.safetensors",
+    "--weights one.safetensors,three.safetensors": "--weights: three.safetensors has not the layers and classes "
+    "of one.safetensors, or wants pictures of another size or cut",
+    "--weights one.safetensors,other.safetensors": "--weights: other.safetensors has not the layers and classes "
+    "of one.safetensors, or wants pictures of another size or cut",
     "--dropout 0.1 --model net.onnx": "--dropout: an ONNX file has no dropout to switch on; give --noise",
 }
 

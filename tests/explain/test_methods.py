@@ -170,6 +170,11 @@ def test_wrong_options(method, options, message, network):
         xr.attribute(network, small.images(), method, **options)
 
 
+def test_a_seed_that_is_no_function_is_named(network):
+    with pytest.raises(TypeError, match=r"seed must be a function .*; got 'sglrp'"):
+        xr.attribute(network, small.images(), "lrp", seed="sglrp")
+
+
 def test_wrong_layers_and_chunks(network):
     with pytest.raises(ValueError, match="unknown layer 'lst'; did you mean 'last'"):
         xr.attribute(network, small.images(), "grad_cam", layers=["lst"])

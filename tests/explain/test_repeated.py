@@ -292,3 +292,15 @@ def test_one_more_pass_lies_between_the_others_as_often_as_is_said():
 def test_what_cannot_be_is_named(explain, make, line):
     with pytest.raises(ValueError, match=re.escape(line)):
         make(explain)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ((abs, xr.Noise(0.1)), "explain must be an Explainer; got <built-in function abs>"),
+        ((None, "dropout"), "by must be xr.Dropout, xr.Noise or xr.Ensemble, with what they take; got 'dropout'"),
+    ],
+)
+def test_what_is_no_explainer_or_disturbance_is_named(explain, given, line):
+    with pytest.raises(TypeError, match=re.escape(line)):
+        Repeated(given[0] or explain, given[1])

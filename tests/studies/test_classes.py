@@ -84,7 +84,7 @@ def test_every_correlation(evaluate, drawn, weights, by_hand, tmp_path, capsys):
         assert warned == (np.nanmean(values) > 0.4)
     assert 0 < sum(np.nanmean(values) > 0.4 for values in whole.values()) < len(whole)
     contents = json.loads((folder / "contents.json").read_text())
-    assert "\nWarning: the maps of the two classes are nearly the same" in contents["text"]
+    assert "\n\nWarning: the maps of the two classes are nearly the same" in contents["text"]
     (picture,) = contents["pictures"]
     with Image.open(folder / picture["file"]) as sheet:
         assert np.ptp(np.asarray(sheet)) == 255

@@ -13,6 +13,7 @@ import xrcam_jax as xr
 from xrcam_jax.cli import main
 from xrcam_jax.explain.spread import Spread
 from xrcam_jax.studies import gallery
+from xrcam_jax.studies.compare import pictured
 
 METHODS, LAYERS, BATCH = ("grad_cam", "cam"), ("layer3", "layer4"), 2
 #: CAM has no maps below the last layer, and so no aggregate.
@@ -225,3 +226,15 @@ def test_one_layer_is_its_own_aggregate(evaluate, run, tmp_path):
 def test_no_frames_to_be_shown(evaluate, run, capsys, shown):
     assert evaluate("gallery", *OPTIONS, "--limit", 2, "--shown", shown, runs=[run]) == 2
     assert capsys.readouterr().err == f"xrcam evaluate: error: --shown: {shown} is less than 1\n"
+
+
+@pytest.mark.parametrize(
+    ("methods", "shown"),
+    [
+        (["xrelevance_cam", "grad_cam"], "xrelevance_cam"),
+        (["grad_cam", "xrelevance_cam"], "xrelevance_cam"),
+        (["grad_cam", "layer_cam"], "layer_cam"),
+    ],
+)
+def test_sheets_with_room_for_one_method_show_xrelevance_cam(methods, shown):
+    assert pictured(methods) == shown

@@ -79,6 +79,7 @@ def disturbance(options: argparse.Namespace, model: Any, others: Sequence[Any]) 
       CommandError: weights are of another network than the first ones.
     """
     import xrcam_jax as xr
+    from xrcam_jax.explain.disturbances import with_intensities_of
     from xrcam_jax.explain.functional import as_function
 
     if options.dropout is not None:
@@ -87,6 +88,10 @@ def disturbance(options: argparse.Namespace, model: Any, others: Sequence[Any]) 
         return xr.Noise(options.noise)
     for file, other in zip(options.others, others, strict=True):
         # Networks that are made alike share their function.
-        if as_function(other)[0] is not as_function(model)[0]:
-            raise CommandError(f"--weights: {file} has not the layers, classes and pictures of {options.weights}")
+        alike = with_intensities_of(other, getattr(model, "preprocessing", None))
+        if as_function(alike)[0] is not as_function(model)[0]:
+            raise CommandError(
+                f"--weights: {file} has not the layers and classes of {options.weights}, or wants pictures of another "
+                "size or cut"
+            )
     return xr.Ensemble(others)

@@ -7,7 +7,7 @@ References:
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -18,7 +18,8 @@ from jaxtyping import PyTree
 
 from xrcam_jax.cam.channel_cams import noisy
 from xrcam_jax.explain.explainer import Explainer
-from xrcam_jax.explain.functional import as_function, with_dropout
+from xrcam_jax.explain.functional import as_function, as_module, with_dropout
+from xrcam_jax.pictures.preprocessing import Preprocessing
 
 #: How many passes there are, unless it is said.
 PASSES = 10
@@ -120,7 +121,9 @@ class Ensemble(Disturbance):
     """Has passes differ by the network: that of the Explainer comes first, and others follow (lakshminarayanan2017).
 
     Attributes:
-      others: models like the Explainer's that differ in their parameters, or such parameters. All lie in memory.
+      others: models like the Explainer's that differ in their parameters, or such parameters. All lie in memory. NNX
+        modules may also differ in the mean and deviation of their ``preprocessing``, as those of a cross-validation do:
+        the pictures are given as the first network wants them, and each is shown them as it wants them.
 
     Raises:
       ValueError: there are no others.
@@ -137,17 +140,27 @@ class Ensemble(Disturbance):
             raise ValueError("ensemble: give at least one network beside the Explainer's")
 
     def passes(self, explain: Explainer, count: int | None) -> PyTree:
-        networks = [explain.parameters, *(self._parameters(explain, i) for i in range(len(self.others)))]
+        first = _preprocessing(as_module(explain._function, explain.parameters))
+        networks = [explain.parameters, *(self._parameters(explain, first, i) for i in range(len(self.others)))]
         if count not in (None, len(networks)):
             raise ValueError(f"passes: an ensemble of {len(networks)} networks has as many passes; got {count}")
-        return jax.tree.map(lambda *each: jnp.stack(each), *networks)
+        stacked = {"parameters": jax.tree.map(lambda *each: jnp.stack(each), *networks)}
+        wanted = [first, *(_preprocessing(other) or first for other in self.others)]
+        if first is None or all(one == first for one in wanted):
+            return stacked
+        mean, std = (jnp.array([getattr(one, part) for one in wanted], jnp.float32) for part in ("mean", "std"))
+        # Pictures x as the first network wants them are intensities std[0] x + mean[0].
+        return stacked | {"slope": std[0] / std, "offset": (mean[0] - mean) / std}
 
     def disturbed(self, parameters: PyTree, images: PyTree, one: PyTree) -> tuple[PyTree, PyTree]:
-        return one, images
+        if "slope" in one:
+            images = (one["slope"] * images + one["offset"]).astype(images.dtype)
+        return one["parameters"], images
 
-    def _parameters(self, explain: Explainer, index: int) -> PyTree:
+    def _parameters(self, explain: Explainer, first: Preprocessing | None, index: int) -> PyTree:
         """Returns the parameters of one of the others."""
         given, wanted = self.others[index], _shapes(explain.parameters)
+        given = with_intensities_of(given, first) if callable(given) else given
         function, parameters = as_function(given) if callable(given) else (explain._function, given)
         if not wanted:
             raise ValueError("ensemble: the Explainer's model is a function without parameters; nothing can differ")
@@ -160,6 +173,36 @@ class Ensemble(Disturbance):
         if isinstance(given, nnx.Module) and function is not explain._function:
             raise ValueError(f"ensemble: network {index + 2} computes something else than the first")
         return parameters
+
+
+def with_intensities_of(model: Callable, first: Preprocessing | None) -> Callable:
+    """Returns a model that says of the mean and deviation of its pictures what another's ``preprocessing`` says.
+
+    Args:
+      model: with a ``preprocessing``, or any other model, which is returned as it is.
+      first: the preprocessing of the other model; None if it has none.
+
+    Example:
+      >>> from flax import nnx
+      >>> from xrcam_jax.explain.disturbances import with_intensities_of
+      >>> from xrcam_jax.pictures.preprocessing import Preprocessing
+      >>> model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+      >>> model.preprocessing = Preprocessing(mean=(0.4,), std=(0.2,), input_size=(96, 96))
+      >>> alike = with_intensities_of(model, Preprocessing(mean=(0.5,), std=(0.1,)))
+      >>> alike.preprocessing.mean, alike.preprocessing.std, alike.preprocessing.input_size
+      ((0.5,), (0.1,), (96, 96))
+    """
+    own = _preprocessing(model)
+    if own is None or first is None or len(own.mean) != len(first.mean):
+        return model
+    alike: Any = copy(model)
+    alike.preprocessing = replace(own, mean=first.mean, std=first.std)
+    return alike
+
+
+def _preprocessing(model: Any) -> Preprocessing | None:
+    found = getattr(model, "preprocessing", None)
+    return found if isinstance(found, Preprocessing) else None
 
 
 def _shapes(parameters: PyTree) -> dict[str, tuple[int, ...]]:

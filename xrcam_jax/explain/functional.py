@@ -54,6 +54,24 @@ def as_function(model: Callable) -> tuple[Callable[[PyTree, PyTree], Any], PyTre
     return (_Plain if isinstance(model, Hashable) else _Unhashable)(model), ()
 
 
+def as_module(function: Callable, parameters: PyTree) -> nnx.Module | None:
+    """Returns the NNX module of a function that :func:`as_function` made, in inference mode; None of other models.
+
+    Args:
+      function: of :func:`as_function`.
+      parameters: of the model, likewise.
+
+    Example:
+      >>> from flax import nnx
+      >>> from xrcam_jax.explain.functional import as_function, as_module
+      >>> as_module(*as_function(nnx.Linear(3, 2, rngs=nnx.Rngs(0)))).out_features
+      2
+      >>> as_module(*as_function(abs)) is None
+      True
+    """
+    return function.model(parameters) if isinstance(function, _Nnx) else None
+
+
 def with_dropout(function: Callable, parameters: PyTree, rate: float | None, *, shared: bool) -> Callable:
     """Returns an NNX module's function with its dropout switched on; all else runs as at inference.
 

@@ -326,7 +326,7 @@ def configure(name: str, options: Mapping[str, Any], composite: Composite | None
 
     Raises:
       ValueError: there is no such method or option, or the value of an option is wrong.
-      TypeError: a composite is none, or has a rule that is not hashable.
+      TypeError: a composite is none, or has a rule that is not hashable; or a seed is no function.
 
     Example:
       >>> from xrcam_jax.explain.methods import configure
@@ -347,6 +347,11 @@ def configure(name: str, options: Mapping[str, Any], composite: Composite | None
             raise unknown(f"option of {name}", option, known)
     if "composite" in options:
         _check_composite(options["composite"])
+    if not callable(options.get("seed", seeds.unit)):
+        raise TypeError(
+            "seed must be a function of the logits and the targets, such as those of xrcam_jax.seeds; "
+            f"got {options['seed']!r}"
+        )
     return kind.configured(options)
 
 

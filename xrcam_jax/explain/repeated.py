@@ -83,6 +83,7 @@ class Repeated:
       how: the layers of a pass are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
 
     Raises:
+      TypeError: ``explain`` is no Explainer, or ``by`` none of these.
       ValueError: too few passes, another number than there are networks, a level outside of [0, 1], or a model that
         cannot be disturbed in this way.
 
@@ -109,6 +110,10 @@ class Repeated:
         quantiles: Sequence[float] = (),
         how: Aggregation = "mean",
     ):
+        if not isinstance(explain, Explainer):
+            raise TypeError(f"explain must be an Explainer; got {explain!r}")
+        if not isinstance(by, Disturbance):
+            raise TypeError(f"by must be xr.Dropout, xr.Noise or xr.Ensemble, with what they take; got {by!r}")
         for level in quantiles:
             if not 0 <= level <= 1:
                 raise ValueError(f"quantiles must be in [0, 1]; got {level}")

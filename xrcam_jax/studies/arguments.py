@@ -68,7 +68,10 @@ def check_arguments(options: argparse.Namespace) -> None:
     if options.limit is not None:
         check_at_least_one("--limit", options.limit)
     if options.folds and options.part != "test":
-        raise CommandError(f"--part: with --folds each frame is one of the test part of its fold, not {options.part!r}")
+        raise CommandError(
+            "--part: with --folds all frames are judged, each as one of the test part of its fold, so leave it out; "
+            f"got {options.part!r}"
+        )
     if options.methods is not None:
         check_names("--methods", options.methods, xr.METHODS)
         check_names("--layers", options.layers, STAGES)

@@ -59,7 +59,7 @@ READ = (
     "but nothing that tells the two classes apart, and must not be read as evidence for either. Where this is so of "
     "all methods, the network itself may not tell the classes apart; where it is so of some, these methods do not "
     "depend on the class at that layer. A low correlation says only that the maps differ, not that the network is "
-    "right."
+    "right. A method without a correlation (–) has an empty map of one class in every frame: nothing speaks for it."
 )
 SHOWN = 2
 
@@ -201,7 +201,7 @@ def warning(means: Mapping[tuple[str, str], Sequence[Estimate]], names: Sequence
     if not alike:
         return ""
     return (
-        "\nWarning: the maps of the two classes are nearly the same: they do not tell the classes apart. Their mean "
+        "\n\nWarning: the maps of the two classes are nearly the same: they do not tell the classes apart. Their mean "
         f"correlation is above {warn:g} for {'; '.join(alike)}."
     )
 

@@ -78,6 +78,15 @@ def some_frames(study: Study, count: int = SHOWN) -> list[int]:
     return places
 
 
+def pictured(methods: Sequence[str]) -> str:
+    """Returns the method of the sheets that have room for one: XRelevance-CAM, or else the last.
+
+    Args:
+      methods: of the study, in any order.
+    """
+    return "xrelevance_cam" if "xrelevance_cam" in methods else methods[-1]
+
+
 def explained(
     study: Study,
     network: Network | CrossValidated,

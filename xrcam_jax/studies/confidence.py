@@ -37,7 +37,7 @@ from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, denormalised, each_batch, rgb
-from xrcam_jax.studies.compare import explained, some_frames
+from xrcam_jax.studies.compare import explained, pictured, some_frames
 from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.layers import all_maps, columns, described, last_column
 from xrcam_jax.studies.networks import Network
@@ -151,7 +151,7 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
 
 def _sheet(study: Study, network: Network | CrossValidated) -> tuple[str, str]:
     """Saves a sheet of what hiding a map does to a few frames (Figure 5.18); returns its file and caption."""
-    method = "xrelevance_cam" if "xrelevance_cam" in study.methods else study.methods[-1]
+    method = pictured(study.methods)
     explain = explained(study, network, study.methods, study.layers)
     rows, names = [], []
     for place in some_frames(study, SHOWN):

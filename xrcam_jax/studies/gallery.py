@@ -33,7 +33,7 @@ from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, judged, read_batch, rgb
-from xrcam_jax.studies.compare import explained, some_frames
+from xrcam_jax.studies.compare import explained, pictured, some_frames
 from xrcam_jax.studies.folds import CrossValidated, number_of_networks
 from xrcam_jax.studies.layers import all_maps, columns, last_column
 from xrcam_jax.studies.networks import Network
@@ -247,7 +247,7 @@ def _sheets(study: Study, network: Network | CrossValidated, shown: int) -> list
     """Saves all sheets; returns their files with their captions."""
     frames = _frames(study, network, shown)
     methods, layers, names = list(study.methods), list(study.layers), [frame.name for frame in frames]
-    saved = []
+    best, saved = pictured(methods), []
 
     def save(file: str, caption: str, rows: list[list[np.ndarray]], heads: list[str], labels: list[str]) -> None:
         sheet = plot.contact_sheet(rows, columns=["frame", *heads], row_labels=labels, cell=150)
@@ -262,7 +262,6 @@ def _sheets(study: Study, network: Network | CrossValidated, shown: int) -> list
         save(f"masks_{layer}.png", f"What is above mean + deviation at {layer}", rows, methods, names)
     marked = [frame for frame in frames if frame.truth.any()]
     if marked:
-        best = methods[-1]
         last = last_column(study.layers, best, marked[0].maps)
         rows = [[frame.outlined, *frame.segmentations(f"{best}/{last}")] for frame in marked]
         heads = ["outlined", "cut out by it", "mask of the map", "cut out by it"]
@@ -270,7 +269,7 @@ def _sheets(study: Study, network: Network | CrossValidated, shown: int) -> list
         save("segmentations.jpg", caption, rows, heads, [frame.name for frame in marked])
     aggregates = columns(study.layers)[len(layers) :]
     if aggregates:
-        best, heads, last = methods[-1], [layers[-1], *aggregates], aggregates[-1]
+        heads, last = [layers[-1], *aggregates], aggregates[-1]
         rows = [[frame.outlined, *(frame.overlay(f"{best}/{column}") for column in heads)] for frame in frames]
         save("aggregation.jpg", f"{best}, aggregated from the highest layer down", rows, heads, names)
         rows = [[frame.outlined, *(frame.overlay(f"{m}/{last}") for m in methods)] for frame in frames]
