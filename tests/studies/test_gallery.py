@@ -114,11 +114,15 @@ def test_the_variation_of_passes(drawn, run, tmp_path, results, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "line"),
-    [("--passes", 1, "--passes: 1 is not in 2 to 100000"), ("--rate", 1, "--rate: 1.0 is not between 0 and 1")],
+    ("options", "line"),
+    [
+        (("--passes", 1), "--passes: 1 is not in 2 to 100000"),
+        (("--passes", 3, "--rate", 1), "--rate: 1.0 is not between 0 and 1"),
+        (("--rate", 0.5), "--rate: is of dropout in --passes, which are not asked for"),
+    ],
 )
-def test_wrong_passes(evaluate, run, capsys, option, value, line):
-    assert evaluate("gallery", option, value, runs=[run]) == 2
+def test_wrong_passes(evaluate, run, capsys, options, line):
+    assert evaluate("gallery", *options, runs=[run]) == 2
     assert capsys.readouterr().err == f"xrcam evaluate: error: {line}\n"
 
 

@@ -43,6 +43,8 @@ from xrcam_jax.studies.tables import write_contents
 
 NAME = "gallery"
 VIEWER = "viewer.json"
+#: Of dropout, where there are passes.
+RATE = 0.1
 #: What stands where a method has no map.
 BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)
 
@@ -55,16 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument(
         "--passes", type=int, metavar="N", help="with dropout, of which the viewer has the variation"
     )
-    arguments.add_argument("--rate", type=float, default=0.1, metavar="P", help="of dropout in the passes (0.1)")
+    arguments.add_argument("--rate", type=float, metavar="P", help="of dropout in the passes (0.1)")
     options = arguments.parse_args(argv)
     check_at_least_one("--shown", options.shown)
     if options.passes is not None:
         check_passes(options.passes)
-    if not 0 < options.rate < 1:
-        raise CommandError(f"--rate: {options.rate} is not between 0 and 1")
+    elif options.rate is not None:
+        raise CommandError("--rate: is of dropout in --passes, which are not asked for")
+    rate = RATE if options.rate is None else options.rate
+    if not 0 < rate < 1:
+        raise CommandError(f"--rate: {rate} is not between 0 and 1")
     if number_of_networks(options) > 1:
         raise CommandError("--weights: one network at a time, each with an --out of its own")
-    repeated = {} if options.passes is None else {"passes": options.passes, "rate": options.rate}
+    repeated = {} if options.passes is None else {"passes": options.passes, "rate": rate}
     with open_study(NAME, options, **repeated) as study:
         network = study.networks[0]
         found = each_batch(study, network, partial(figures, study))
