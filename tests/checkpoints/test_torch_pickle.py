@@ -47,6 +47,13 @@ def test_all_kinds_of_tensors_have_their_values(name):
         np.testing.assert_array_equal(found[key], expected)
 
 
+def test_values_that_are_stored_as_something_else_are_as_pytorch_reads_them():
+    """PyTorch stores the values before ``conj()`` and a note, and so it does with what is the negative of something."""
+    with opened(FILES / "lazy.pth") as content:
+        found = {key: tensor.array().tolist() for key, tensor in content.items()}
+    assert found == {"conjugate": [1 - 2j], "negative": [-2], "buffer": PAIR.tolist()}
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_lies_beside_the_tensors_is_passed_over(name):
     found, notes = read_torch(FILES / f"beside_{name}.pth")
@@ -226,6 +233,12 @@ def test_nothing_is_read_from_beyond_a_storage_of_the_older_format(tmp_path, len
     (tmp_path / "w.pth").write_bytes(head + program + tail)
     with pytest.raises(ValueError, match=r"w.pth: a has \d values in the file, too few for \(200,\)"):
         read_torch(tmp_path / "w.pth")
+
+
+def test_keys_of_dictionaries_may_be_tuples(tmp_path):
+    pickled = b"\x80\x02}(U\x01a" + pickled_tensor((4,), (1,)) + pickle.dumps((1, (2, "b")), 2)[2:-1] + b"K\x01u."
+    found, _ = read_torch(archive(tmp_path / "w.pth", pickled, **{"data/0": bytes(16)}))
+    assert found["a"].tolist() == [0, 0, 0, 0]
 
 
 def test_dictionaries_that_hold_one_another_many_times_are_refused(tmp_path):

@@ -49,6 +49,8 @@ _DATA = {
     "datetime": ("datetime", "date", "timedelta"),
     "numpy": ("dtype", "ndarray"),
     "numpy.dtypes": tuple(sorted({type(np.dtype(code)).__name__ for code in "?bhilqpBHILQPefdgFDSU"})),
+    "numpy.core.numeric": ("_frombuffer",),
+    "numpy._core.numeric": ("_frombuffer",),
     "numpy.core.multiarray": ("scalar", "_reconstruct"),
     "numpy._core.multiarray": ("scalar", "_reconstruct"),
     "pathlib": ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"),
@@ -68,10 +70,21 @@ _DATA = {
         "float",
         "str",
     ),
-    "torch": ("device", "per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "per_channel_symmetric"),
+    "torch": (
+        "Tensor",
+        "device",
+        "per_tensor_affine",
+        "per_channel_affine",
+        "per_tensor_symmetric",
+        "per_channel_symmetric",
+    ),
     "torch.nn.parameter": ("Parameter", "Buffer"),
     "torch._tensor": ("Tensor",),
 }
+
+
+#: How many tuples and other things there may be in a key of a dictionary.
+_MOST_PARTS = 1000
 
 
 class AsksForCode(Exception):
@@ -208,8 +221,13 @@ class _Dictionary(dict):
     __slots__ = ()
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if isinstance(key, tuple) and not all(isinstance(part, str | int | float | None) for part in key):
-            raise pickle.UnpicklingError("a key is a tuple of more than texts and numbers")
+        waiting, parts = [key], 0
+        while waiting:
+            part = waiting.pop()
+            waiting += part if isinstance(part, tuple) else ()
+            parts += 1
+            if parts > _MOST_PARTS:
+                raise pickle.UnpicklingError(f"a key has more than {_MOST_PARTS} parts")
         super().__setitem__(key, value)
 
     def __setstate__(self, _: Any) -> None: ...
@@ -222,11 +240,15 @@ def _dictionary(items: Any = ()) -> _Dictionary:
     return found
 
 
-# The one in Python: that in C asks for gigabytes of memory where a file gives one of its objects a high number.
-class _Unpickler(pickle._Unpickler):
+# The one in Python: that in C asks for gigabytes of memory where a file gives one of its objects a high number. Of its
+# inside, which is used here, types know nothing.
+_PythonUnpickler: Any = pickle._Unpickler
+
+
+class _Unpickler(_PythonUnpickler):
     """Reads a pickle in which names stand for what is allowed, and persistent names for storages."""
 
-    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar = dict(_PythonUnpickler.dispatch)
 
     def __init__(self, file: io.BytesIO, storage: Callable[..., Storage] | None = None):
         super().__init__(file, encoding="utf-8")
@@ -300,23 +322,25 @@ def _allowed(module: str, name: str) -> Any:
     raise AsksForCode(f"{module}.{name}")
 
 
-def _tensor(storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> Tensor:
-    if not (isinstance(storage, Storage) and _are_counts(offset, *shape, *strides)):
-        raise pickle.UnpicklingError("a tensor has no storage, or its shape is not of numbers")
-    return Tensor(tuple(shape), _torch_name(storage.dtype), "", storage, offset, tuple(strides))
-
-
-def _tensor_of_type(
+def _tensor(
     storage: Storage,
     offset: int,
     shape: tuple[int, ...],
     strides: tuple[int, ...],
-    _grad: Any,
-    _hooks: Any,
-    dtype: _Named,
-    *_: Any,
+    _grad: Any = False,
+    _hooks: Any = None,
+    bits: Any = None,
 ) -> Tensor:
-    return replace(_tensor(storage, offset, shape, strides), dtype=dtype.name)
+    if not (isinstance(storage, Storage) and _are_counts(offset, *shape, *strides)):
+        raise pickle.UnpicklingError("a tensor has no storage, or its shape is not of numbers")
+    conj, neg = (isinstance(bits, dict) and bits.get(name) is True for name in ("conj", "neg"))
+    name = _torch_name(storage.dtype)
+    return Tensor(tuple(shape), name, "", storage, offset, tuple(strides), conjugate=conj, negative=neg)
+
+
+def _tensor_of_type(*arguments: Any) -> Tensor:
+    *before, dtype = arguments[:7]
+    return replace(_tensor(*before, *arguments[7:8]), dtype=dtype.name)
 
 
 def _torch_name(dtype: np.dtype) -> str:

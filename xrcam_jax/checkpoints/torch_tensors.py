@@ -46,6 +46,8 @@ class Tensor:
       storage: where its values are.
       offset: the place of its first element there.
       strides: by how many elements the places of neighbours differ, for each axis.
+      conjugate: whether its values are the conjugates of those that are stored, as ``tensor.conj()`` saves them.
+      negative: whether they are the negatives, as ``tensor.conj().imag`` saves them.
     """
 
     shape: tuple[int, ...]
@@ -54,6 +56,8 @@ class Tensor:
     storage: Storage | None = None
     offset: int = 0
     strides: tuple[int, ...] = ()
+    conjugate: bool = False
+    negative: bool = False
 
     def __setstate__(self, _: Any) -> None:
         # Attributes that somebody has set on a tensor are not its values.
@@ -80,6 +84,8 @@ class Tensor:
         values = flat[: there * dtype.itemsize].view(dtype)[min(self.offset, there) :]
         # Before it is laid out: tensors that repeat a value may be far larger than what is in the file.
         values = values.astype(np.float32 if self.dtype in NARROW else dtype.newbyteorder("="), copy=False)
+        values = values.conj() if self.conjugate else values
+        values = -values if self.negative else values
         steps = [stride * values.itemsize for stride in self.strides]
         return np.lib.stride_tricks.as_strided(values, self.shape, steps, writeable=False)
 
