@@ -256,3 +256,14 @@ def test_two_tensors_of_one_name_are_refused(tmp_path, keys):
     pickled = b"\x80\x02}(" + first + inner + b"u."
     with pytest.raises(ValueError, match=r"w.pth: two tensors are called (7|a\.b)"):
         read_torch(archive(tmp_path / "w.pth", pickled, **{"data/0": bytes(16)}))
+
+
+@pytest.mark.parametrize("bomb", ["data.pkl", "data/0"])
+def test_what_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path, bomb):
+    pickled, zeros = b"\x80\x02}U\x01a" + pickled_tensor((4,), (1,)) + b"s.", bytes(1 << 22)
+    entries = {"data.pkl": pickled, "data/0": bytes(16), bomb: zeros if bomb == "data/0" else pickled + zeros}
+    with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as file:
+        for name, entry in entries.items():
+            file.writestr(f"w/{name}", entry)
+    with pytest.raises(DamagedError, match=rf"w.pth: .*{bomb} in it is \d+ bytes that unpack to 4194"):
+        read_torch(tmp_path / "w.pth")

@@ -85,6 +85,8 @@ _DATA = {
 
 #: How many tuples and other things there may be in a key of a dictionary.
 _MOST_PARTS = 1000
+#: How many times as large a file of an archive may get, if it is not small then.
+_LARGEST_RATIO, _SMALL = 100, 1 << 20
 
 
 class AsksForCode(Exception):
@@ -164,7 +166,7 @@ def _content_of_archive(archive: zipfile.ZipFile) -> Any:
 
     def storage(kind: str, key: str, _location: Any, length: int) -> Storage:
         def read() -> bytes:
-            return archive.read(f"{folder}data/{key}")
+            return _unpacked(archive, f"{folder}data/{key}")
 
         if key not in storages:
             dtype = _ordered(kind, said == b"big")
@@ -174,7 +176,15 @@ def _content_of_archive(archive: zipfile.ZipFile) -> Any:
             storages[key] = Storage(dtype, length, read)
         return storages[key]
 
-    return _Unpickler(io.BytesIO(archive.read(pickled)), storage).load()
+    return _Unpickler(io.BytesIO(_unpacked(archive, pickled)), storage).load()
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Returns what is in a file of an archive, unless it would fill the memory: PyTorch itself packs nothing."""
+    entry = archive.getinfo(name)
+    if entry.file_size > _LARGEST_RATIO * entry.compress_size + _SMALL:
+        raise EOFError(f"{name} in it is {entry.compress_size} bytes that unpack to {entry.file_size}")
+    return archive.read(name)
 
 
 def _content_of_pickles(file: io.BytesIO) -> Any:
