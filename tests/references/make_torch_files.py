@@ -44,6 +44,12 @@ BESIDE = {
     "sizes": [torch.Size([1, 2]), torch.float16, {1, 2}, 3 + 4j, b"bytes", torch.device("cpu")],
     "optimizer": {"state": {0: {"exp_avg": torch.zeros(1)}}, "step": collections.defaultdict(list)},
 }
+#: What is stored as something else than it is, and a class of its own.
+LAZY = {
+    "conjugate": torch.tensor([1 + 2j]).conj(),
+    "negative": torch.tensor([1 + 2j]).conj().imag,
+    "buffer": torch.nn.Buffer(PAIR),
+}
 # PyTorch warns that it will give up quantised tensors, which are in files none the less.
 warnings.simplefilter("ignore")
 ODD = {
@@ -64,6 +70,7 @@ def main() -> None:
             FOLDER / f"beside_{name}.pth",
             **options,
         )
+    torch.save(LAZY, FOLDER / "lazy.pth")
     # The older format would hold the source of PyTorch's module too.
     torch.save({"model": torch.nn.Linear(2, 2)}, FOLDER / "module.pth")
     for name, tensor in ODD.items():

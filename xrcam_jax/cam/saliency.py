@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from xrcam_jax.errors import unknown
@@ -236,8 +237,10 @@ def fused(
         largest = jnp.max(layers, axis=tuple(range(-dimensions, 0)), keepdims=True)
         together = jnp.max(jnp.tanh(2 * layers / jnp.where(largest > 0, largest, 1)), axis=0)
     elif how == "weighted":
-        w = jnp.asarray(weights, layers.dtype)
-        together = jnp.tensordot(w / w.sum(), layers, axes=1, precision=_EXACT)
+        assert weights is not None
+        # In float64, where the sum of weights can neither vanish nor overflow once the largest is 1.
+        w = np.asarray(weights, np.float64) / max(weights)
+        together = jnp.tensordot(jnp.asarray(w / w.sum(), layers.dtype), layers, axes=1, precision=_EXACT)
     else:
         together = jnp.exp(jnp.mean(jnp.log(layers), axis=0))
     return min_max(together, dimensions)

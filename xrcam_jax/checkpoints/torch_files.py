@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from xrcam_jax.checkpoints.recognise import check_content
-from xrcam_jax.checkpoints.torch_pickle import AsksForCode, Tensor, opened
+from xrcam_jax.checkpoints.torch_pickle import AsksForCode, opened
+from xrcam_jax.checkpoints.torch_tensors import Tensor
 from xrcam_jax.checkpoints.unwrap import flattened, unwrapped
 from xrcam_jax.errors import DamagedError
 
@@ -55,10 +56,10 @@ class _Refused(Exception):
 def _network(path: Path, content: object) -> tuple[dict[str, np.ndarray], list[str]]:
     if not isinstance(content, collections.abc.Mapping):
         raise _Refused(f"not a dictionary of tensors, but {type(content).__name__}")
-    tensors = flattened(content, Tensor)
-    if not tensors:
-        raise _Refused("not a dictionary of tensors, there are none in it")
     try:
+        tensors = flattened(content, Tensor)
+        if not tensors:
+            raise _Refused("not a dictionary of tensors, there are none in it")
         found, notes = unwrapped(tensors)
     except ValueError as error:
         raise _Refused(str(error)) from error

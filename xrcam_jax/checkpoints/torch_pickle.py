@@ -5,18 +5,19 @@ describes a tensor, or :class:`_Nothing` where a file only holds data that nobod
 reading.
 """
 
-import collections
 import io
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import ml_dtypes
 import numpy as np
+
+from xrcam_jax.checkpoints.torch_tensors import PLAIN, Storage, Tensor, numpy_type
 
 #: What the older format begins with.
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -38,10 +39,8 @@ _STORAGES = {
     "QInt32Storage": "int32",
     "UntypedStorage": "uint8",
 }
-_NARROW = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
-_PLAIN = {*_STORAGES.values(), "uint16", "uint32", "uint64", *_NARROW}
 _DTYPES = {"double": "float64", "float": "float32", "half": "float16"} | {
-    name: name for name in (*_PLAIN, "qint8", "quint8", "qint32", "complex32")
+    name: name for name in (*PLAIN, "qint8", "quint8", "qint32", "complex32")
 }
 #: Classes and functions that only hold data, under all the names that they have had.
 _DATA = {
@@ -50,6 +49,8 @@ _DATA = {
     "datetime": ("datetime", "date", "timedelta"),
     "numpy": ("dtype", "ndarray"),
     "numpy.dtypes": tuple(sorted({type(np.dtype(code)).__name__ for code in "?bhilqpBHILQPefdgFDSU"})),
+    "numpy.core.numeric": ("_frombuffer",),
+    "numpy._core.numeric": ("_frombuffer",),
     "numpy.core.multiarray": ("scalar", "_reconstruct"),
     "numpy._core.multiarray": ("scalar", "_reconstruct"),
     "pathlib": ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"),
@@ -69,10 +70,23 @@ _DATA = {
         "float",
         "str",
     ),
-    "torch": ("device", "per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "per_channel_symmetric"),
+    "torch": (
+        "Tensor",
+        "device",
+        "per_tensor_affine",
+        "per_channel_affine",
+        "per_tensor_symmetric",
+        "per_channel_symmetric",
+    ),
     "torch.nn.parameter": ("Parameter", "Buffer"),
     "torch._tensor": ("Tensor",),
 }
+
+
+#: How many tuples and other things there may be in a key of a dictionary.
+_MOST_PARTS = 1000
+#: How many times as large a file of an archive may get, if it is not small then.
+_LARGEST_RATIO, _SMALL = 100, 1 << 20
 
 
 class AsksForCode(Exception):
@@ -116,73 +130,6 @@ class _Call:
         raise pickle.UnpicklingError("it changes a function")
 
 
-@dataclass(frozen=True)
-class _Storage:
-    """Describes the bytes that tensors share.
-
-    Attributes:
-      dtype: of their elements, in the byte order of the file.
-      length: how many elements there are.
-      read: returns the bytes.
-    """
-
-    dtype: np.dtype
-    length: int
-    read: Callable[[], bytes]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Describes a tensor of a file.
-
-    Attributes:
-      shape: of its axes.
-      dtype: the name of the type, as PyTorch has it.
-      odd: why it has no plain values, in words that follow its name; empty if it has.
-      storage: where its values are.
-      offset: the place of its first element there.
-      strides: by how many elements the places of neighbours differ, for each axis.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    odd: str = ""
-    storage: _Storage | None = None
-    offset: int = 0
-    strides: tuple[int, ...] = ()
-
-    def __setstate__(self, _: Any) -> None:
-        # Attributes that somebody has set on a tensor are not its values.
-        ...
-
-    def array(self) -> np.ndarray:
-        """Returns the values, read from the file; of types that NumPy has not, as float32, which holds them exactly.
-
-        Raises:
-          ValueError: there are none, or they reach beyond what is in the file.
-        """
-        if self.storage is None or self.odd:
-            raise ValueError(self.odd)
-        if self.dtype not in _PLAIN:
-            raise ValueError(f"is of torch.{self.dtype}, which cannot be read")
-        flat = np.frombuffer(self.storage.read(), np.uint8)
-        dtype = _numpy(self.dtype).newbyteorder(self.storage.dtype.byteorder)
-        there = self.storage.length * self.storage.dtype.itemsize // dtype.itemsize
-        last = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
-        numbers = (self.offset, *self.shape, *self.strides)
-        if min(numbers) < 0 or (0 not in self.shape and last >= there):
-            raise ValueError(f"has {there} values in the file, too few for {self.shape}")
-        values = flat[: there * dtype.itemsize].view(dtype)[min(self.offset, there) :]
-        # Before it is laid out: tensors that repeat a value may be far larger than what is in the file.
-        values = values.astype(np.float32 if self.dtype in _NARROW else dtype.newbyteorder("="), copy=False)
-        steps = [stride * values.itemsize for stride in self.strides]
-        return np.lib.stride_tricks.as_strided(values, self.shape, steps, writeable=False)
-
-
-def _numpy(name: str) -> np.dtype:
-    return np.dtype(getattr(ml_dtypes, name) if name in _NARROW else name)
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """Opens a file of PyTorch, whose tensors can be read as long as it is open.
@@ -215,21 +162,29 @@ def _content_of_archive(archive: zipfile.ZipFile) -> Any:
     folder = pickled.removesuffix("data.pkl")
     # Archives of before 2.1 do not say it, and all of them were read as little.
     said = archive.read(f"{folder}byteorder") if f"{folder}byteorder" in archive.namelist() else b"little"
-    storages: dict[str, _Storage] = {}
+    storages: dict[str, Storage] = {}
 
-    def storage(kind: str, key: str, _location: Any, length: int) -> _Storage:
+    def storage(kind: str, key: str, _location: Any, length: int) -> Storage:
         def read() -> bytes:
-            return archive.read(f"{folder}data/{key}")
+            return _unpacked(archive, f"{folder}data/{key}")
 
         if key not in storages:
             dtype = _ordered(kind, said == b"big")
             size = archive.getinfo(f"{folder}data/{key}").file_size
             if not 0 <= length * dtype.itemsize <= size:
                 raise EOFError(f"{length} values of {kind} are said to be in {size} bytes")
-            storages[key] = _Storage(dtype, length, read)
+            storages[key] = Storage(dtype, length, read)
         return storages[key]
 
-    return _Unpickler(io.BytesIO(archive.read(pickled)), storage).load()
+    return _Unpickler(io.BytesIO(_unpacked(archive, pickled)), storage).load()
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Returns what is in a file of an archive, unless it would fill the memory: PyTorch itself packs nothing."""
+    entry = archive.getinfo(name)
+    if entry.file_size > _LARGEST_RATIO * entry.compress_size + _SMALL:
+        raise EOFError(f"{name} in it is {entry.compress_size} bytes that unpack to {entry.file_size}")
+    return archive.read(name)
 
 
 def _content_of_pickles(file: io.BytesIO) -> Any:
@@ -241,13 +196,15 @@ def _content_of_pickles(file: io.BytesIO) -> Any:
     roots: dict[str, tuple[np.dtype, int]] = {}
     contents: dict[str, bytes] = {}
 
-    def storage(kind: str, key: str, _location: Any, length: int, view: Any = None) -> _Storage:
+    def storage(kind: str, key: str, _location: Any, length: int, view: Any = None) -> Storage:
         dtype, _ = roots.setdefault(key, (_ordered(kind, big), length))
         if view is None:
-            return _Storage(dtype, length, lambda: contents[key])
+            return Storage(dtype, length, lambda: contents[key])
         _key, start, length = view
+        if not _are_counts(start, length):
+            raise pickle.UnpicklingError("it refers to no part of a storage")
         begin, end = start * dtype.itemsize, (start + length) * dtype.itemsize
-        return _Storage(dtype, length, lambda: contents[key][begin:end])
+        return Storage(dtype, length, lambda: contents[key][begin:end])
 
     content = _Unpickler(file, storage).load()
     for key in _Unpickler(file).load():
@@ -261,14 +218,49 @@ def _content_of_pickles(file: io.BytesIO) -> Any:
 
 
 def _ordered(kind: str, big: bool) -> np.dtype:
-    return _numpy(kind).newbyteorder(">" if big else "<")
+    return numpy_type(kind).newbyteorder(">" if big else "<")
 
 
-# The one in Python: that in C asks for gigabytes of memory where a file gives one of its objects a high number.
-class _Unpickler(pickle._Unpickler):
+class _Dictionary(dict):
+    """Is a dictionary whose keys are soon hashed, and whose methods no pickle can replace.
+
+    Tuples in tuples are hashed for ever where they hold one another twice, and beyond the end of the C stack where
+    there are many of them.
+    """
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        waiting, parts = [key], 0
+        while waiting:
+            part = waiting.pop()
+            waiting += part if isinstance(part, tuple) else ()
+            parts += 1
+            if parts > _MOST_PARTS:
+                raise pickle.UnpicklingError(f"a key has more than {_MOST_PARTS} parts")
+        super().__setitem__(key, value)
+
+    def __setstate__(self, _: Any) -> None: ...
+
+
+def _dictionary(items: Any = ()) -> _Dictionary:
+    found = _Dictionary()
+    for key, value in items.items() if isinstance(items, dict) else items:
+        found[key] = value
+    return found
+
+
+# The one in Python: that in C asks for gigabytes of memory where a file gives one of its objects a high number. Of its
+# inside, which is used here, types know nothing.
+_PythonUnpickler: Any = pickle._Unpickler
+
+
+class _Unpickler(_PythonUnpickler):
     """Reads a pickle in which names stand for what is allowed, and persistent names for storages."""
 
-    def __init__(self, file: io.BytesIO, storage: Callable[..., _Storage] | None = None):
+    dispatch: ClassVar = dict(_PythonUnpickler.dispatch)
+
+    def __init__(self, file: io.BytesIO, storage: Callable[..., Storage] | None = None):
         super().__init__(file, encoding="utf-8")
         self._storage = storage
 
@@ -276,14 +268,42 @@ class _Unpickler(pickle._Unpickler):
         """Returns what a name stands for."""
         return _allowed("builtins" if module == "__builtin__" else module, name)
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> Storage:
         """Returns the storage that a pickle refers to."""
         kind, *described = pid if isinstance(pid, tuple) and pid else (None,)
         if kind == "module":
             raise AsksForCode("the source of a module")
-        if kind != "storage" or self._storage is None or not isinstance(described[0], _Named):
+        if kind != "storage" or self._storage is None:
             raise pickle.UnpicklingError("it refers to what is no storage")
-        return self._storage(described[0].name, *described[1:])
+        named, key, location, length, *view = described
+        if not (isinstance(named, _Named) and isinstance(key, str) and _are_counts(length)):
+            raise pickle.UnpicklingError("it refers to what is no storage")
+        return self._storage(named.name, key, location, length, *view)
+
+    def load_bytearray8(self) -> None:
+        """Reads an array of bytes, without first setting aside as much memory as the file says that it has."""
+        (length,) = struct.unpack("<Q", self.read(8))
+        self.append(self.read(length))
+
+    def load_dict(self) -> None:
+        """Makes a dictionary of what lies on the stack."""
+        items = self.pop_mark()
+        self.append(_dictionary(zip(items[::2], items[1::2], strict=True)))
+
+    def load_frozenset(self) -> None:
+        """Forgets the items of a set, which would be hashed."""
+        self.pop_mark()
+        self.append(_Nothing())
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+    dispatch[pickle.DICT[0]] = load_dict
+    dispatch[pickle.FROZENSET[0]] = load_frozenset
+    dispatch[pickle.EMPTY_DICT[0]] = lambda self: self.append(_Dictionary())
+    dispatch[pickle.EMPTY_SET[0]] = lambda self: self.append(_Nothing())
+
+
+def _are_counts(*numbers: Any) -> bool:
+    return all(type(number) is int and number >= 0 for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -312,21 +332,25 @@ def _allowed(module: str, name: str) -> Any:
     raise AsksForCode(f"{module}.{name}")
 
 
-def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> Tensor:
-    return Tensor(tuple(shape), _torch_name(storage.dtype), "", storage, offset, tuple(strides))
-
-
-def _tensor_of_type(
-    storage: _Storage,
+def _tensor(
+    storage: Storage,
     offset: int,
     shape: tuple[int, ...],
     strides: tuple[int, ...],
-    _grad: Any,
-    _hooks: Any,
-    dtype: _Named,
-    *_: Any,
+    _grad: Any = False,
+    _hooks: Any = None,
+    bits: Any = None,
 ) -> Tensor:
-    return Tensor(tuple(shape), dtype.name, "", storage, offset, tuple(strides))
+    if not (isinstance(storage, Storage) and _are_counts(offset, *shape, *strides)):
+        raise pickle.UnpicklingError("a tensor has no storage, or its shape is not of numbers")
+    conj, neg = (isinstance(bits, dict) and bits.get(name) is True for name in ("conj", "neg"))
+    name = _torch_name(storage.dtype)
+    return Tensor(tuple(shape), name, "", storage, offset, tuple(strides), conjugate=conj, negative=neg)
+
+
+def _tensor_of_type(*arguments: Any) -> Tensor:
+    *before, dtype = arguments[:7]
+    return replace(_tensor(*before, *arguments[7:8]), dtype=dtype.name)
 
 
 def _torch_name(dtype: np.dtype) -> str:
@@ -341,18 +365,14 @@ def _sparse(layout: Any, *_: Any) -> Tensor:
     return Tensor((), "float32", f"is sparse ({layout}); to_dense() it before it is saved")
 
 
-def _quantised(storage: _Storage, *_: Any) -> Tensor:
+def _quantised(storage: Storage, *_: Any) -> Tensor:
     name = {"int8": "qint8", "uint8": "quint8", "int32": "qint32"}.get(_torch_name(storage.dtype), "quantised")
     return Tensor((), name, f"is quantised (torch.{name}); dequantize() it before it is saved")
 
 
-def _dictionary(*arguments: Any) -> dict:
-    return dict(arguments[0]) if arguments and isinstance(arguments[0], dict) else {}
-
-
 _CALLS: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("collections", "defaultdict"): _Call(lambda *_: {}),
+    ("collections", "OrderedDict"): _Call(_dictionary),
+    ("collections", "defaultdict"): _Call(lambda *_: _Dictionary()),
     ("collections", "Counter"): _Call(_dictionary),
     ("torch", "Size"): _Call(tuple),
     ("torch.serialization", "_get_layout"): _Call(lambda layout: layout),

@@ -29,33 +29,47 @@ ANCHORS = (
 INSERTED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 #: How deep dictionaries may lie in one another; a dictionary may even hold itself.
 DEEPEST = 12
+#: How many entries all of them may have together; a few dictionaries that hold each other many times have billions.
+LARGEST = 200_000
 
 _AVERAGED = re.compile(r"(?:^|[._])(?:ema|swa|avg|averaged?)(?=[._\d]|$)", re.IGNORECASE)
 _MANY = 4
 
 
-def flattened(content: Mapping[Any, Any], kind: type[Leaf], prefix: str = "", depth: int = 0) -> dict[str, Leaf]:
+def flattened(content: Mapping[Any, Any], kind: type[Leaf]) -> dict[str, Leaf]:
     """Collects the leaves of one kind from dictionaries inside of one another.
 
     Args:
       content: the outermost dictionary.
       kind: the type of the leaves; all others are passed over.
-      prefix: what comes before each name.
-      depth: how many dictionaries the content lies in.
 
     Returns:
       The leaves by name, with dots between the keys on the way.
+
+    Raises:
+      ValueError: two leaves get the same name, or dictionaries that hold one another unfold without end.
 
     Example:
       >>> flattened({"state_dict": {"fc.bias": 1.5}, "epoch": 3}, float)
       {'state_dict.fc.bias': 1.5}
     """
-    found = {}
-    for key, value in content.items():
-        if isinstance(value, kind):
-            found[f"{prefix}{key}"] = value
-        elif isinstance(value, Mapping) and depth < DEEPEST:
-            found |= flattened(value, kind, f"{prefix}{key}.", depth + 1)
+    found: dict[str, Leaf] = {}
+    left = [LARGEST]
+
+    def collect(content: Mapping[Any, Any], prefix: str, depth: int) -> None:
+        left[0] -= len(content)
+        if left[0] < 0:
+            raise ValueError(f"dictionaries in it hold one another, and unfold to more than {LARGEST} entries")
+        for key, value in content.items():
+            name = f"{prefix}{key}"
+            if isinstance(value, kind):
+                if name in found:
+                    raise ValueError(f"two tensors are called {name}")
+                found[name] = value
+            elif isinstance(value, Mapping) and depth < DEEPEST:
+                collect(value, f"{name}.", depth + 1)
+
+    collect(content, "", 0)
     return found
 
 

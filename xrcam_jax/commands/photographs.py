@@ -32,13 +32,15 @@ def explain_photographs(out: Path) -> int:
       The exit status.
 
     Raises:
-      CommandError: the packages with the weights and the photographs are not installed.
+      CommandError: the packages with the weights and the photographs are not installed, or are not whole.
     """
     import xrcam_jax as xr
     from xrcam_jax.checkpoints.packaged import IMAGENET
     from xrcam_jax.pictures.decode import read_rgb
 
-    pictures, weights = _photographs(out / "pictures"), _weights()
+    # Before anything is written.
+    weights, sources = _weights(), _sources()
+    pictures = _photographs(out / "pictures", sources)
     parser = argparse.ArgumentParser()
     explain.add_arguments(parser)
     network = ["--model", MODEL, "--weights", str(weights), "--labels", str(IMAGENET)]
@@ -63,19 +65,30 @@ def _overlay(out: Path, method: str, picture: Path) -> Path:
     return out / "overlays" / method / "aggregate" / f"{picture.stem}.png"
 
 
-def _photographs(folder: Path) -> list[Path]:
+def _photographs(folder: Path, sources: dict[str, Path]) -> list[Path]:
     """Puts the photographs into a folder, under names that say what they show."""
     from xrcam_jax.pictures.decode import read_rgb
     from xrcam_jax.pictures.plot import save_picture
 
-    source = _installed(_PICTURES) / "data"
-    for name, file in PHOTOGRAPHS.items():
-        save_picture(folder / f"{name}.png", read_rgb(source / file))
-    return [folder / f"{name}.png" for name in PHOTOGRAPHS]
+    for name, source in sources.items():
+        save_picture(folder / f"{name}.png", read_rgb(source))
+    return [folder / f"{name}.png" for name in sources]
+
+
+def _sources() -> dict[str, Path]:
+    """Returns where the photographs are, by what they show."""
+    folder = _installed(_PICTURES) / "data"
+    for file in PHOTOGRAPHS.values():
+        if not (folder / file).is_file():
+            raise CommandError(f"--photographs: {_PICTURES} lacks {folder / file}: {_EXTRAS}")
+    return {name: folder / file for name, file in PHOTOGRAPHS.items()}
 
 
 def _weights() -> Path:
-    (weights,) = (_installed(_WEIGHTS) / "models").glob("*.pth")
+    folder = _installed(_WEIGHTS) / "models"
+    weights = next(folder.glob("*.pth"), None)
+    if weights is None:
+        raise CommandError(f"--photographs: {_WEIGHTS} lacks weights in {folder}: {_EXTRAS}")
     return weights
 
 

@@ -18,7 +18,7 @@ from jaxtyping import PyTree
 
 from xrcam_jax.cam.channel_cams import noisy
 from xrcam_jax.explain.explainer import Explainer
-from xrcam_jax.explain.functional import as_function, as_module, with_dropout
+from xrcam_jax.explain.functional import alike_at_inference, as_function, as_module, with_dropout
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
 #: How many passes there are, unless it is said.
@@ -169,8 +169,8 @@ class Ensemble(Disturbance):
             if found.get(name) != wanted.get(name):
                 difference = f"{name} is {found.get(name, 'missing')} and not {wanted.get(name, 'there')}"
                 raise ValueError(f"ensemble: network {index + 2} is not like the first: {difference}")
-        # Modules of NNX that are made alike share their function; what adapters make is never the same.
-        if isinstance(given, nnx.Module) and function is not explain._function:
+        # What adapters make is never the same.
+        if isinstance(given, nnx.Module) and not alike_at_inference(function, explain._function, parameters):
             raise ValueError(f"ensemble: network {index + 2} computes something else than the first")
         return parameters
 

@@ -76,8 +76,8 @@ class Explanation:
                 raise unknown("layer", layer, by_layer)
         size = next(iter(self.maps[method].values())).shape[self.targets.ndim :]
         chosen = [by_layer[layer] for layer in layers or by_layer]
-        given = None if weights is None else tuple(weights)
-        return _aggregate(chosen, size, relu=self.relu, how=how, weights=given)
+        given = None if weights is None else tuple(float(w) for w in weights)
+        return _aggregate(chosen, size, relu=self.relu, how=str(how), weights=given)
 
 
 _aggregate = jax.jit(aggregate, static_argnums=1, static_argnames=("relu", "how", "weights"))

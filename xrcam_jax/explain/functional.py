@@ -126,6 +126,31 @@ class _Nnx:
         return model
 
 
+def alike_at_inference(first: Callable, second: Callable, parameters: PyTree) -> bool:
+    """Tells whether the functions of two models compute the same at inference.
+
+    Args:
+      first: of :func:`as_function`.
+      second: likewise.
+      parameters: of either of them.
+
+    Returns:
+      True if they are one function, or those of NNX modules that are the same in inference mode but for parameters.
+
+    Example:
+      >>> from flax import nnx
+      >>> from xrcam_jax.explain.functional import alike_at_inference, as_function
+      >>> trained, used = nnx.Dropout(0.5), nnx.Dropout(0.5)
+      >>> used.eval()
+      >>> (first, parameters), (second, _) = as_function(trained), as_function(used)
+      >>> first is second, alike_at_inference(first, second, parameters)
+      (False, True)
+    """
+    if first is second or not (isinstance(first, _Nnx) and isinstance(second, _Nnx)):
+        return first is second
+    return nnx.graphdef(first.model(parameters)) == nnx.graphdef(second.model(parameters))
+
+
 @lru_cache(maxsize=256)
 def _nnx(definition: Any) -> _Nnx:
     """Returns the same function for equal definitions."""

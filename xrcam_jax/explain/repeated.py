@@ -7,6 +7,7 @@ References:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -29,6 +30,8 @@ from xrcam_jax.runtime.devices import shards
 #: since vmap over passes would gather the batch from the devices that it is laid across.
 TOGETHER = 16
 AGGREGATE = "aggregate"
+#: The largest number of passes; more would never end.
+MOST = 100_000
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,9 @@ class Repeated:
         for level in quantiles:
             if not 0 <= level <= 1:
                 raise ValueError(f"quantiles must be in [0, 1]; got {level}")
-        if passes is not None and passes < 2:
-            raise ValueError(f"passes must be at least 2; got {passes}")
+        whole = isinstance(passes, Integral) and not isinstance(passes, bool)
+        if passes is not None and not (whole and 2 <= passes <= MOST):
+            raise ValueError(f"passes must be a whole number of at least 2 and at most {MOST}; got {passes!r}")
         self.explainer, self.by, self.quantiles, self.how = explain, by, tuple(quantiles), how
         self._disturbed, self._each = by.explainer(explain), by.passes(explain, passes)
         self.passes = len(jax.tree.leaves(self._each)[0])

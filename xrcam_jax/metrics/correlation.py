@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from xrcam_jax.attribution.shapes import at_least_float32
+
 Maps = Float[Array | np.ndarray, "*b h w"]
 
 
@@ -62,7 +64,7 @@ def mean_ranks(maps: Maps) -> Float[Array, "*b h w"]:
       maps: of any range.
 
     Returns:
-      Ranks, from 1 for the least.
+      Ranks, from 1 for the least; NaN in maps that have NaN.
 
     Example:
       >>> import jax.numpy as jnp
@@ -70,7 +72,8 @@ def mean_ranks(maps: Maps) -> Float[Array, "*b h w"]:
       >>> mean_ranks(jnp.array([[5.0, 0.0], [0.0, 7.0]])).tolist()
       [[3.0, 1.5], [1.5, 4.0]]
     """
-    flat = jnp.reshape(maps, (*maps.shape[:-2], -1))
+    # Numbers of places are beyond half precision.
+    flat = at_least_float32(jnp.asarray(maps)).reshape(*maps.shape[:-2], -1)
     axis, count = flat.ndim - 1, flat.shape[-1]
     numbers = jnp.broadcast_to(jnp.arange(count), flat.shape)
     ordered, places = jax.lax.sort((flat, numbers), num_keys=1)
@@ -79,13 +82,15 @@ def mean_ranks(maps: Maps) -> Float[Array, "*b h w"]:
     end = jnp.ones_like(ordered[..., :1], bool)
     first = jax.lax.cummax(jnp.where(jnp.concatenate([end, changes], axis), numbers, 0), axis)
     last = jax.lax.cummin(jnp.where(jnp.concatenate([changes, end], axis), numbers, count), axis, reverse=True)
-    shared = 1 + (first + last).astype(maps.dtype) / 2
+    shared = 1 + (first + last).astype(flat.dtype) / 2
+    shared = jnp.where(jnp.isnan(flat).any(axis, keepdims=True), jnp.nan, shared)
     return jnp.put_along_axis(shared, places, shared, axis, inplace=False).reshape(maps.shape)
 
 
 def _standard(maps: Maps) -> Float[Array, "*b h w"]:
     """Returns maps less their mean, of length 1; NaN where a map is constant."""
     space = (-2, -1)
+    maps = at_least_float32(jnp.asarray(maps))
     constant = jnp.max(maps, axis=space, keepdims=True) == jnp.min(maps, axis=space, keepdims=True)
     centred = maps - jnp.mean(maps, axis=space, keepdims=True)
     # The squares of small values would vanish.

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from xrcam_jax.attribution.shapes import at_least_float32
+
 Maps = Float[Array | np.ndarray, "*#b h w"]
 Truth = Bool[Array | np.ndarray, "*#b h w"]
 
@@ -35,7 +37,7 @@ def mass_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     References:
       arras2022
     """
-    positive, truth = jnp.broadcast_arrays(jnp.maximum(maps, 0), truth)
+    positive, truth = jnp.broadcast_arrays(jnp.maximum(at_least_float32(jnp.asarray(maps)), 0), truth)
     # Divided by its maximum, a map can neither overflow in the sum nor vanish in it.
     largest = positive.max((-2, -1), keepdims=True)
     scaled = positive / jnp.where(largest > 0, largest, 1)
@@ -55,7 +57,7 @@ def rank_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
       truth: G, the pixels that are known to matter. The arguments broadcast.
 
     Returns:
-      The share in [0, 1]; 0 where the truth is empty.
+      The share in [0, 1]; 0 where the truth is empty, NaN where a map has NaN.
 
     Example:
       >>> import jax.numpy as jnp
@@ -67,7 +69,8 @@ def rank_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     References:
       arras2022
     """
-    maps, truth = jnp.broadcast_arrays(maps, truth)
+    # Numbers of pixels are beyond half precision.
+    maps, truth = jnp.broadcast_arrays(at_least_float32(jnp.asarray(maps)), truth)
     flat, inside = maps.reshape(*maps.shape[:-2], -1), truth.reshape(*maps.shape[:-2], -1)
 
     def count(pixels: Array) -> Array:
@@ -78,7 +81,8 @@ def rank_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     above, ties = flat > last, flat == last
     left = count(inside) - count(above)
     sure, by_chance = count(above & inside), left * count(ties & inside) / count(ties)
-    return (sure + by_chance) / jnp.maximum(count(inside), 1)
+    share = (sure + by_chance) / jnp.maximum(count(inside), 1)
+    return jnp.where(jnp.isnan(flat).any(-1), jnp.nan, share)
 
 
 @jax.jit
@@ -94,7 +98,7 @@ def outshines(maps: Maps, truth: Truth, others: Truth) -> Float[Array, "*b"]:
 
     Returns:
       1 where the truth is brighter, 0 where the others are, and 1/2 where the two are the same. An empty set is darker
-      than any other.
+      than any other. NaN where a map has NaN.
 
     Example:
       >>> import jax.numpy as jnp
@@ -105,4 +109,5 @@ def outshines(maps: Maps, truth: Truth, others: Truth) -> Float[Array, "*b"]:
     """
     maps, truth, others = jnp.broadcast_arrays(maps, truth, others)
     within, among = (jnp.where(pixels, maps, -jnp.inf).max((-2, -1)) for pixels in (truth, others))
-    return jnp.where(within > among, 1.0, jnp.where(within < among, 0.0, 0.5))
+    result = jnp.where(within > among, 1.0, jnp.where(within < among, 0.0, 0.5))
+    return jnp.where(jnp.isnan(maps).any((-2, -1)), jnp.nan, result)
