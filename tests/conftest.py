@@ -4,6 +4,7 @@ import gc
 import os
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 # Most of the suite's time is compilation. A third of that is LLVM's optimisation of code that runs once, and a quarter
 # of the rest goes to XLA's new emitters. Their flag may go with another version: an unknown one ends the process.
@@ -37,6 +38,20 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Compilation is what takes the time, and it varies: a deadline would only make tests fail at random.
 settings.register_profile("suite", deadline=None, max_examples=10, derandomize=True)
 settings.load_profile("suite")
+
+
+#: Linux gives a process 65,530 mappings of memory. A compiled program takes several, and LLVM crashes when none is left.
+MOST_MAPPINGS = 30_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_mappings():
+    """Gives up compiled programs, between files of tests, before there are too many of them."""
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
