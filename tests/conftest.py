@@ -40,7 +40,7 @@ settings.register_profile("suite", deadline=None, max_examples=10, derandomize=T
 settings.load_profile("suite")
 
 
-#: Linux gives a process 65,530 mappings of memory. A compiled program takes several, and LLVM crashes when none is left.
+#: Linux gives a process 65,530 mappings of memory. A compiled program takes several; LLVM crashes when none is left.
 MOST_MAPPINGS = 30_000
 
 
