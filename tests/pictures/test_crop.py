@@ -43,13 +43,13 @@ def test_an_entry_comes_back(name, number, sides):
 
 
 def test_the_columns_of_files_are_those_that_they_always_had():
-    """Files of earlier versions are read, and notes of earlier runs spare them being done again."""
+    """Files of earlier versions are read; what has come since stands at the end."""
     crop = ["left", "top", "size", "width", "height"]
     assert columns(Frame) == ["file", "label", "patient", "video", "number", *crop]
     assert columns(Extracted) == [
         *("label", "patient", "video", "name", "fingerprint", "numbers", "duplicates"),
         *crop,
-        *("total", "squares", "content", "digests"),
+        *("total", "squares", "content", "digests", "length"),
     ]
 
 

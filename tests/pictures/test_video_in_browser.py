@@ -32,9 +32,11 @@ const event = (name) => new Promise((go, stop) => {
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;
   for (const time of times) {
-    const moved = event("seeked");
+    const moved = event("seeked"), shown = new Promise((go) => video.requestVideoFrameCallback(go));
     video.currentTime = time;
     await moved;
+    // A busy machine shows the frame a while after it has been found; one that is shown already is not shown again.
+    await Promise.race([shown, new Promise((go) => setTimeout(go, 1000))]);
     pen.drawImage(video, 0, 0);
     colours.push([...pen.getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data].slice(0, 3));
   }
