@@ -1,6 +1,7 @@
 """Checkpoints are read from files and from the hub, and faulty ones are named."""
 
 import json
+import os
 import sys
 from types import SimpleNamespace
 
@@ -139,3 +140,10 @@ def test_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"timm/resnet18.a1_in1k: .* needs .*pip install 'xrcam-jax\[hub\]'"):
         load_model("resnet18", "timm/resnet18.a1_in1k")
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors", "w.txt"])
+def test_a_pipe_is_named_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{name}: not a file"):
+        load_model("resnet18", tmp_path / name)

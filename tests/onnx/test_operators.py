@@ -152,6 +152,29 @@ def test_padding_by_less_than_nothing_cuts(tmp_path):
         np.testing.assert_array_equal(found, np.concatenate([left, x[:, :, 1:, :2]], 3))
 
 
+@pytest.mark.parametrize(
+    ("made", "arrays", "place"),
+    [
+        (node("Gather", "x i", axis=1), {"i": np.array([0, 3])}, 3),
+        (node("Gather", "x i", axis=1), {"i": np.array(2**63 - 1)}, 2**63 - 1),
+        (node("GatherElements", "x i", axis=1), {"i": np.full((1, 1, 1, 1), -4)}, -4),
+        (node("GatherND", "x i"), {"i": np.array([[0, 5]])}, 5),
+        (node("ScatterND", "x i u"), {"i": np.array([[1]]), "u": np.zeros((1, 3, 2, 2), np.float32)}, 1),
+        (
+            node("ScatterElements", "x i u", axis=1),
+            {"i": np.full((1, 1, 1, 1), 9), "u": np.zeros((1, 1, 1, 1), np.float32)},
+            9,
+        ),
+    ],
+    ids=["gather", "gather one", "elements", "nd", "scatter nd", "scatter elements"],
+)
+def test_a_place_that_is_not_there_is_refused(made, arrays, place, tmp_path):
+    """JAX takes the last one, or writes nothing, without a word."""
+    x = np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)
+    with pytest.raises(ValueError, match=rf"there is no place {place} among \d"):
+        ours(made, arrays, x, tmp_path)
+
+
 def test_kernels_are_standardised_by_their_own_mean_and_deviation(tmp_path):
     """As timm's ScaledStdConv2d and StdConv2d are exported: a batch norm in training mode, of the kernel alone."""
     norm = node("BatchNormalization", "flat gain none none one", "standard", training_mode=1, epsilon=1e-6)

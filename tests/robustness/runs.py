@@ -34,9 +34,11 @@ def import_all(cache: Path) -> None:
     for name in (*PACKAGES, *(f"xrcam_jax.{module}" for module in MODULES)):
         import_module(name)
     from tests.tiny_networks import PLAIN_SPEC
+    from xrcam_jax.models.parameter_counts import PARAMETERS
     from xrcam_jax.models.specs import SPECS
 
-    SPECS[TINY] = PLAIN_SPEC
+    # Its number of parameters is only listed.
+    SPECS[TINY], PARAMETERS[TINY] = PLAIN_SPEC, 0
 
 
 @dataclass(frozen=True)

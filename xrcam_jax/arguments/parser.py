@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from types import ModuleType
 from typing import Any, NoReturn
 
 from xrcam_jax.errors import CommandError
@@ -25,6 +26,33 @@ class Parser(argparse.ArgumentParser):
             if "\0" in argument:
                 self.error(f"{argument!r}: an argument cannot have zero bytes in it")
         return super().parse_known_args(args, namespace)
+
+
+def run_inside(command: ModuleType, words: Sequence[str]) -> int:
+    """Runs a command as a part of another one.
+
+    Args:
+      command: one of :mod:`xrcam_jax.commands`.
+      words: its arguments.
+
+    Returns:
+      Its exit status.
+
+    Raises:
+      CommandError: an argument is wrong.
+
+    Example:
+      >>> from types import ModuleType
+      >>> from xrcam_jax.arguments.parser import run_inside
+      >>> count = ModuleType("count")
+      >>> count.add_arguments = lambda parser: parser.add_argument("word")
+      >>> count.run = lambda options: len(options.word)
+      >>> run_inside(count, ["hello"])
+      5
+    """
+    parser = Parser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(words))
 
 
 def names(text: str) -> list[str]:

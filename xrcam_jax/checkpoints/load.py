@@ -28,6 +28,7 @@ from xrcam_jax.models.specs import find_spec
 from xrcam_jax.models.variant import Variant
 from xrcam_jax.models.vit_specs import VitSpec
 from xrcam_jax.pictures.preprocessing import Preprocessing
+from xrcam_jax.runtime.reading import check_file
 from xrcam_jax.runtime.texts import decoded_json, read_json
 
 _HUB_PREFIXES = ("hf-hub:", "timm/")
@@ -193,7 +194,7 @@ def read_checkpoint(weights: str | os.PathLike[str]) -> Checkpoint:
       The content.
 
     Raises:
-      ValueError: a file is damaged.
+      ValueError: a file is damaged, or a pipe or a device and no file.
       FileNotFoundError: there is nothing at ``weights``.
       ImportError: the package that reads such weights is not installed.
 
@@ -209,6 +210,7 @@ def read_checkpoint(weights: str | os.PathLike[str]) -> Checkpoint:
         raise FileNotFoundError(f"{path}: no such weights")
     if path.is_dir():
         return _read_orbax(path)
+    check_file(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in SUFFIXES:

@@ -35,7 +35,7 @@ def read_torch(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     check_content(path, "PyTorch")
     try:
         with opened(path) as content:
-            return _network(path, content)
+            return _network(content)
     except AsksForCode as error:
         raise ValueError(_asks_for_code(path, str(error))) from error
     except zipfile.BadZipFile as error:
@@ -53,7 +53,7 @@ class _Refused(Exception):
     """Says why the content of a whole file is no network."""
 
 
-def _network(path: Path, content: object) -> tuple[dict[str, np.ndarray], list[str]]:
+def _network(content: object) -> tuple[dict[str, np.ndarray], list[str]]:
     if not isinstance(content, collections.abc.Mapping):
         raise _Refused(f"not a dictionary of tensors, but {type(content).__name__}")
     try:

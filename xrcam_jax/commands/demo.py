@@ -1,15 +1,13 @@
 """``xrcam demo``: goes the whole way once, with nothing to download."""
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from xrcam_jax.arguments.checks import prepare_folder
-from xrcam_jax.arguments.parser import Parser
+from xrcam_jax.arguments.parser import run_inside
 from xrcam_jax.commands import explain, prepare, synth, train
 from xrcam_jax.commands.photographs import explain_photographs
 
@@ -86,7 +84,7 @@ def _train(out: Path) -> Path:
         ["train", prepared, "--model", MODEL, "--epochs", "10", "--patience", "4", "--out", str(trained)],
     ):
         print(f"\n$ xrcam {' '.join(command)}", flush=True)
-        status = _run(commands[command[0]], command[1:])
+        status = run_inside(commands[command[0]], command[1:])
         if status:
             raise SystemExit(status)
     return trained / "best.safetensors"
@@ -105,13 +103,7 @@ def _explain(frames, chosen, weights: Path, out: Path) -> int:
     # What is drawn here are the squares that prepare would cut out.
     arguments = f"--model {MODEL} --method {','.join(METHODS)} --batch-size {len(chosen)} --field-of-view none".split()
     files = ["--weights", str(weights), "--labels", str(labels), "--out", str(out), str(pictures)]
-    return _run(explain, [*arguments, *files])
-
-
-def _run(command: ModuleType, arguments: Sequence[str]) -> int:
-    parser = Parser()
-    command.add_arguments(parser)
-    return command.run(parser.parse_args(arguments))
+    return run_inside(explain, [*arguments, *files])
 
 
 def _rgb(grey: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
 """Explains photographs that everyone understands by a network that has learnt from ImageNet."""
 
-import argparse
 import csv
 from importlib.util import find_spec
 from pathlib import Path
 
+from xrcam_jax.arguments.parser import run_inside
 from xrcam_jax.commands import explain
 from xrcam_jax.errors import CommandError
 
@@ -41,11 +41,11 @@ def explain_photographs(out: Path) -> int:
     # Before anything is written.
     weights, sources = _weights(), _sources()
     pictures = _photographs(out / "pictures", sources)
-    parser = argparse.ArgumentParser()
-    explain.add_arguments(parser)
     network = ["--model", MODEL, "--weights", str(weights), "--labels", str(IMAGENET)]
     shown = ["--method", ",".join(METHODS), "--batch-size", str(len(pictures)), "--out", str(out)]
-    status = explain.run(parser.parse_args([*map(str, pictures), *network, *shown]))
+    status = run_inside(explain, [*map(str, pictures), *network, *shown])
+    if status:
+        return status
     with (out / "summary.csv").open(newline="", encoding="utf-8") as file:
         found = [f"{row['label']} {float(row['score']):.0%}" for row in csv.DictReader(file)]
     rows = [
@@ -58,7 +58,7 @@ def explain_photographs(out: Path) -> int:
         f"\nWhere the network looks for what it says, over all layers: {sheet}\n"
         f"With your own: xrcam explain PICTURES --model {MODEL} --weights {weights} --labels imagenet"
     )
-    return status
+    return 0
 
 
 def _overlay(out: Path, method: str, picture: Path) -> Path:

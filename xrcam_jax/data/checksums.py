@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from xrcam_jax.data.manifest import MANIFEST, Frame, Prepared
-from xrcam_jax.pictures.signatures import content_of
+from xrcam_jax.runtime.reading import read_whole
 
 
 def checksum_of_frames(folder: str | os.PathLike[str], frames: Sequence[Frame]) -> str:
@@ -38,7 +38,7 @@ def checksum_of_frames(folder: str | os.PathLike[str], frames: Sequence[Frame]) 
     for frame in frames:
         path = Path(folder) / frame.file
         try:
-            digest.update(content_of(path))
+            digest.update(read_whole(path))
         except ValueError as error:
             raise ValueError(f"{error}; {MANIFEST} lists it") from None
     return digest.hexdigest()[:16]

@@ -33,8 +33,8 @@ from xrcam_jax.data.recordings import Recording, files_of, grey_frames, samples
 from xrcam_jax.data.split import kept_or_drawn
 from xrcam_jax.pictures.crop import Crop, columns, flattened, gathered
 from xrcam_jax.pictures.field_of_view import find_view
-from xrcam_jax.pictures.signatures import content_of
 from xrcam_jax.runtime.files import sync, write_whole
+from xrcam_jax.runtime.reading import read_whole
 from xrcam_jax.runtime.texts import read_json
 
 FRAMES, PROGRESS = "frames", ".progress"
@@ -319,7 +319,7 @@ def _changed(out: Path, entry: Extracted) -> int:
 
 def _digest_of(path: Path) -> str | None:
     try:
-        return _short(content_of(path))
+        return _short(read_whole(path))
     except ValueError:
         return None
 

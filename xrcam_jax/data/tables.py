@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from xrcam_jax.runtime.reading import check_file
 from xrcam_jax.runtime.texts import read_text
 
 
@@ -94,6 +95,8 @@ def content_of(path: Path) -> str:
       ...
       ValueError: nowhere.csv: there is no such file; 'xrcam prepare' makes it
     """
+    if path.exists():
+        check_file(path)
     try:
         return read_text(path)
     except FileNotFoundError:

@@ -95,8 +95,17 @@ def _pad(
     return Value(library(x.array).pad(x.array[cut], added, mode=_MODES[mode], **fills), x.order)
 
 
+def _check_places(places: Any, n: int) -> None:
+    """Refuses places that an axis does not have, for which JAX would take the last one; of pictures none is known."""
+    if library(places) is np:
+        missing = places[(places < -n) | (places >= n)]
+        if missing.size:
+            raise ValueError(f"there is no place {missing.flat[0]} among {n}")
+
+
 def _gather(node: Node, x: Value, places: Value) -> Value:
     axis = checked_axis(node.get("axis", 0), x.ndim)
+    _check_places(places.array, x.shape[axis])
     if library(places.array) is np and places.ndim == 0:
         place = int(places.array)
         index = [slice(None)] * x.ndim
@@ -110,6 +119,7 @@ def _gather(node: Node, x: Value, places: Value) -> Value:
 
 def _gather_elements(node: Node, x: Any, places: Any) -> Any:
     axis = checked_axis(node.get("axis", 0), x.ndim)
+    _check_places(places, x.shape[axis])
     number = library(x, places)
     places = number.where(places < 0, places + x.shape[axis], places)
     if x.shape == places.shape:
@@ -119,16 +129,19 @@ def _gather_elements(node: Node, x: Any, places: Any) -> Any:
     return x[tuple(grid)]
 
 
-def _index(places: Any, batches: int, batch: tuple[int, ...]) -> tuple[Any, ...]:
-    """Returns what NumPy picks by, for the last axis of ``places``."""
-    inner = places.ndim - 1 - batches
+def _index(places: Any, batches: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Returns what NumPy picks by from an array of a shape, for the last axis of ``places``."""
+    inner, batch = places.ndim - 1 - batches, shape[:batches]
     ahead = [np.arange(n).reshape([-1 if i == j else 1 for j in range(batches + inner)]) for i, n in enumerate(batch)]
-    return (*ahead, *(places[..., i] for i in range(places.shape[-1])))
+    along = [places[..., i] for i in range(places.shape[-1])]
+    for each, n in zip(along, shape[batches:], strict=False):
+        _check_places(each, n)
+    return (*ahead, *along)
 
 
 def _gather_nd(node: Node, x: Any, places: Any) -> Any:
     batches = node.get("batch_dims", 0)
-    return x[_index(places, batches, x.shape[:batches])]
+    return x[_index(places, batches, x.shape)]
 
 
 def _scatter(node: Node, x: Any, index: tuple[Any, ...], updates: Any) -> Any:
@@ -140,13 +153,14 @@ def _scatter(node: Node, x: Any, index: tuple[Any, ...], updates: Any) -> Any:
 def _scatter_nd(node: Node, x: Any, places: Any, updates: Any) -> Any:
     if library(x, places, updates) is np and node.get("reduction", "none") == "none":
         x = x.copy()
-        x[_index(places, 0, ())] = updates
+        x[_index(places, 0, x.shape)] = updates
         return x
-    return _scatter(node, x, _index(places, 0, ()), updates)
+    return _scatter(node, x, _index(places, 0, x.shape), updates)
 
 
 def _scatter_elements(node: Node, x: Any, places: Any, updates: Any) -> Any:
     axis = checked_axis(node.get("axis", 0), x.ndim)
+    _check_places(places, x.shape[axis])
     grid: list[Any] = list(np.indices(places.shape, sparse=True))
     grid[axis] = places
     return _scatter(node, x, tuple(grid), updates)

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from xrcam_jax.pictures.pages import RGB, Grey, Page, Pages, PathLike, Refusal
-from xrcam_jax.pictures.signatures import check_file, content_of, format_of
+from xrcam_jax.pictures.signatures import format_of
+from xrcam_jax.runtime.reading import check_file, read_whole
 
 
 def read_rgb(path: PathLike, *, single: bool = False) -> RGB:
@@ -67,7 +68,7 @@ def read_grey(path: PathLike) -> Grey:
       ...     read_grey(f"{folder}/grey.png").tolist()
       [[7, 7]]
     """
-    content = np.frombuffer(content_of(Path(path)), np.uint8)
+    content = np.frombuffer(read_whole(Path(path)), np.uint8)
     picture = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     if picture is None:
         raise ValueError(f"{path}: expected a PNG picture, found {content.size} bytes that are none")

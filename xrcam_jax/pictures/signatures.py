@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 from xrcam_jax.pictures.pages import Refusal
+from xrcam_jax.runtime.reading import check_file
 
 #: What is read, as messages name it.
 FORMATS = ("BMP", "DICOM", "GIF", "JPEG", "NIfTI", "PNG", "PPM", "TIFF", "WEBP")
@@ -86,54 +87,6 @@ def format_of(path: Path) -> str:
     if other:
         raise Refusal(f"{other}, which is not read; save it as PNG, TIFF or JPEG")
     raise Refusal(f"neither a picture ({', '.join(FORMATS)}) nor a video")
-
-
-def check_file(path: Path) -> None:
-    """Refuses what is no file; to open a pipe would be to wait for somebody who writes into it.
-
-    Args:
-      path: of the file.
-
-    Raises:
-      ValueError: naming what is missing, or is a folder, a pipe, a socket or a device.
-
-    Example:
-      >>> from pathlib import Path
-      >>> from xrcam_jax.pictures.signatures import check_file
-      >>> check_file(Path("missing"))
-      Traceback (most recent call last):
-      ...
-      ValueError: missing: no such file
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-
-
-def content_of(path: Path) -> bytes:
-    """Reads a file whole, and never waits for a pipe.
-
-    Args:
-      path: of the file.
-
-    Returns:
-      Its bytes.
-
-    Raises:
-      ValueError: naming what cannot be read, or is no file.
-
-    Example:
-      >>> from pathlib import Path
-      >>> from xrcam_jax.pictures.signatures import content_of
-      >>> content_of(Path("missing"))
-      Traceback (most recent call last):
-      ...
-      ValueError: missing: no such file
-    """
-    check_file(path)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
 
 
 def is_dicom(path: Path) -> bool:

@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from xrcam_jax.pictures.signatures import check_file
+from xrcam_jax.runtime.reading import check_file
 
 # FFmpeg tells containers apart by content. The list is closed, as it also knows playlists and scripts that name other
 # files, and formats of a single picture.
