@@ -40,13 +40,14 @@ settings.register_profile("suite", deadline=None, max_examples=10, derandomize=T
 settings.load_profile("suite")
 
 
-#: Linux gives a process 65,530 mappings of memory. A compiled program takes several; LLVM crashes when none is left.
+#: Linux gives a process 65,530 mappings of memory, and a compiled program takes three or more of them. A process that
+#: had compiled most of the suite has crashed in LLVM, perhaps because none was left.
 MOST_MAPPINGS = 30_000
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_mappings():
-    """Gives up compiled programs, between files of tests, before there are too many of them."""
+    """Gives up compiled programs, between files of tests, before there are very many of them."""
     yield
     mappings = Path("/proc/self/maps")
     if mappings.exists() and mappings.read_bytes().count(b"\n") > MOST_MAPPINGS:

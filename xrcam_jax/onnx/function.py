@@ -114,7 +114,7 @@ class GraphFunction:
             with jax.ensure_compile_time_eval() if known else nullcontext():
                 found = OPERATORS[node.op](node, *inputs)
                 return jax.tree.map(_as_numpy, found, is_leaf=lambda x: isinstance(x, Value)) if known else found
-        except (ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, NotImplementedError) as error:
             shapes = ", ".join(str(value.shape) for value in inputs if value is not None)
             said = " ".join(str(error).split())[:_LONGEST]
             raise ValueError(f"{self.file}: {node} cannot be computed of {shapes}: {said}") from error
