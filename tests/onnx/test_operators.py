@@ -158,10 +158,11 @@ def test_padding_by_less_than_nothing_cuts(tmp_path):
         (node("Reshape", "x s", allowzero=1), {"s": np.array([0, -1])}),
         (node("Conv", "x w", strides=[0, 1]), {"w": np.ones((2, 3, 1, 1), np.float32)}),
         (node("MaxPool", "x", kernel_shape=[2, 2], strides=[0, 2]), {}),
+        (node("AveragePool", "x", kernel_shape=[2, 2], pads=[2**45, 1, 1, 1]), {}),
     ],
-    ids=["reshape", "conv", "pool"],
+    ids=["reshape", "conv", "pool", "padding"],
 )
-def test_what_divides_by_zero_is_refused_by_node(made, arrays, tmp_path):
+def test_absurd_numbers_are_refused_by_node(made, arrays, tmp_path):
     with pytest.raises(ValueError, match=rf"{made.op_type}.* cannot be computed of"):
         ours(made, arrays, np.zeros((1, 3, 4, 4), np.float32), tmp_path, opset=14)
 

@@ -17,6 +17,8 @@ from xrcam_jax.onnx.values import Value, channels_last, library, plain, static
 
 #: How many characters of an error of JAX's or NumPy's are repeated.
 _LONGEST = 300
+#: What absurd numbers end in, such as strides of 0 and arrays of terabytes.
+_ABSURD = (ArithmeticError, MemoryError)
 
 
 # JAX prints what it traces if it has no name, and a graph may hold large arrays: no repr.
@@ -114,7 +116,7 @@ class GraphFunction:
             with jax.ensure_compile_time_eval() if known else nullcontext():
                 found = OPERATORS[node.op](node, *inputs)
                 return jax.tree.map(_as_numpy, found, is_leaf=lambda x: isinstance(x, Value)) if known else found
-        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, NotImplementedError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, *_ABSURD) as error:
             shapes = ", ".join(str(value.shape) for value in inputs if value is not None)
             said = " ".join(str(error).split())[:_LONGEST]
             raise ValueError(f"{self.file}: {node} cannot be computed of {shapes}: {said}") from error
