@@ -204,6 +204,16 @@ def test_formulation_is_chosen_by_platform_at_lowering(case, platform, native):
         assert (sign in lowered.as_text()) == native
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(("size", "padded"), [(2, False), (3, True)])
+def test_filters_that_exceed_the_picture_meet_a_padded_one(size, padded, groups):
+    """XLA's CPU backend has nothing but a plain loop for a filter that reaches further than its picture."""
+    x, kernel = jnp.ones((2, size, size, 64)), jnp.ones((3, 3, 64 // groups, 64))
+    text = jax.jit(partial(grouped_conv, **PLAIN, groups=groups)).lower(x, kernel).as_text()
+    (convolution,) = (line for line in text.splitlines() if "stablehlo.convolution" in line)
+    assert ("pad = [[1, 1], [1, 1]]" in convolution) == padded
+
+
 @pytest.mark.parametrize(("platform", "native"), [("cpu", False), ("cuda", True), ("tpu", True)])
 def test_elsewhere_the_input_gradient_has_the_form_that_xla_knows(platform, native):
     """XLA knows a convolution with reversed filters whose inputs and outputs change places by name."""

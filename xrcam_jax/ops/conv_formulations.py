@@ -144,7 +144,22 @@ def _dense(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
     size = geometry.outputs(x.shape[1:3], kernel.shape[:2])
     if plain and x.dtype == jnp.float32 and winograd_pays(kernel.shape, size):
         return _fewer_products(geometry, x, kernel)
-    return native(geometry, x, kernel)
+    return _native_on_cpu(geometry, x, kernel)
+
+
+def _native_on_cpu(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
+    """Correlates by XLA's own convolution, and pads first where a filter reaches further than the picture does.
+
+    XLA's CPU backend has only a plain loop for such filters, up to 26 times slower. The barrier keeps XLA from making
+    the padding a part of the convolution again.
+    """
+    reaches = [axis.dilation * (taps - 1) + 1 for axis, taps in zip(geometry.axes, kernel.shape, strict=False)]
+    spread = [axis.spread * (pixels - 1) + 1 for axis, pixels in zip(geometry.axes, x.shape[1:], strict=False)]
+    if all(reach <= length for reach, length in zip(reaches, spread, strict=True)):
+        return native(geometry, x, kernel)
+    padded = lax.optimization_barrier(_padded(geometry.axes, x))
+    axes = tuple(axis._replace(before=0, after=0, spread=1) for axis in geometry.axes)
+    return native(geometry._replace(axes=axes), padded, kernel)
 
 
 # A call that may not be inlined is compiled once for all layers of a shape.
@@ -171,11 +186,16 @@ def _by_phase(correlate: Callable[..., Array], geometry: Geometry, x: Image, ker
     return z[:, :height, :width]
 
 
+def _padded(axes: tuple[Axis, Axis], x: Image) -> Float[Array, "b ph pw c"]:
+    """Returns the picture with its zeros, around it and between its pixels."""
+    edges = [(axis.before, axis.after, axis.spread - 1) for axis in axes]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
 def _tapped(axes: tuple[Axis, Axis], taps: Pair, x: Image) -> list[Float[Array, "b oh ow c"]]:
     """Returns for each filter tap, row by row, the pixels that it multiplies."""
     height, width = axes
-    edges = [(axis.before, axis.after, axis.spread - 1) for axis in axes]
-    padded = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    padded = _padded(axes, x)
     oh, ow = Geometry(axes, groups=1).outputs(x.shape[1:3], taps)
     return [
         padded[:, m * height.dilation :: height.stride, n * width.dilation :: width.stride][:, :oh, :ow]
@@ -227,7 +247,7 @@ def _dense_blocks(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
         pixels = lax.dynamic_slice_in_dim(x, block * channels, channels, axis=3)
         own = lax.dynamic_slice_in_dim(kernel, block * features, features, axis=3)
         dense = jnp.where(own_group, own.reshape(kh, kw, 1, inputs, joined, -1), 0)
-        part = native(geometry._replace(groups=1), pixels, dense.reshape(kh, kw, channels, features))
+        part = _native_on_cpu(geometry._replace(groups=1), pixels, dense.reshape(kh, kw, channels, features))
         return block + 1, lax.dynamic_update_slice_in_dim(z, part, block * features, axis=3)
 
     size = geometry.outputs(x.shape[1:3], (kh, kw))
