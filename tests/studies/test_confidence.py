@@ -56,11 +56,12 @@ def test_every_figure(drawn, evaluate, weights, probabilities, tmp_path):
     assert set(labels) == {0, 1}
     maps = maps_of(images.astype(np.float32), labels)
     intact = score(images, labels)
-    expected = {}
+    expected = {"score": intact}
     for suffix, shown in (("", maps), ("_mask", np.stack([one > one.mean() + one.std() for one in maps]))):
         # The mean intensity is 0 in a normalised picture.
         hidden, kept = score(images * (1 - shown[..., None]), labels), score(images * shown[..., None], labels)
         expected[f"drop{suffix}"] = (intact - hidden) / intact
+        expected[f"absolute_drop{suffix}"] = intact - hidden
         expected[f"average_drop{suffix}"] = np.maximum(0, intact - kept) / intact
         expected[f"increase{suffix}"] = kept > intact
     half = images.copy()
@@ -74,6 +75,8 @@ def test_every_figure(drawn, evaluate, weights, probabilities, tmp_path):
     assert set(found[0]) - set(expected) == {"file", "patient", "class", "network", "predicted", "method", "column"}
     for name, values in expected.items():
         np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-3, atol=1e-4, err_msg=name)
+        if name == "score":
+            continue
         (row,) = rows(tmp_path / "confidence" / f"{name}.csv")
         assert float(row["layer4"]) == pytest.approx(100 * np.mean(values), rel=1e-3, abs=0.01)
     (picture,) = json.loads((tmp_path / "confidence" / "contents.json").read_text())["pictures"]
@@ -101,6 +104,30 @@ def test_without_curves(evaluate, weights, tmp_path):
     assert not list((tmp_path / "confidence").glob("deletion*"))
     assert "insertion" not in rows(tmp_path / "confidence" / "images.csv")[0]
     assert (tmp_path / "confidence" / "increase_mask.csv").exists()
+
+
+def test_scores_near_zero_have_no_relative_drop(evaluate, weights, tmp_path):
+    """The floor lies between the scores of the frames, so that some count and some do not."""
+    run = weights("unsure", seed=3, scale=0.1)
+    assert evaluate("confidence", *OPTIONS, "--steps", 0, "--out", tmp_path / "all", "--floor", 0, runs=[run]) == 0
+    found = rows(tmp_path / "all" / "confidence" / "images.csv")
+    scores = sorted(float(row["score"]) for row in found)
+    floor = (scores[1] + scores[2]) / 2
+    assert evaluate("confidence", *OPTIONS, "--steps", 0, "--floor", floor, runs=[run]) == 0
+    counted = [row for row in found if float(row["score"]) >= floor]
+    assert len(counted) == 2
+    for name, some in (("drop", counted), ("drop_mask", counted), ("absolute_drop", found), ("increase", found)):
+        (row,) = rows(tmp_path / "confidence" / f"{name}.csv")
+        assert float(row["layer4"]) == pytest.approx(100 * np.mean([float(each[name]) for each in some]), rel=1e-5)
+    text = json.loads((tmp_path / "confidence" / "contents.json").read_text())["text"]
+    assert f"score is {floor:g} or more; below it and left out of them: tiny 2." in text
+
+
+@pytest.mark.parametrize("floor", ["-0.1", "nan", "inf"])
+def test_a_floor_that_is_no_score(evaluate, weights, capsys, floor):
+    assert evaluate("confidence", "--floor", floor, runs=[weights("unsure", seed=3, scale=0.1)]) == 2
+    expected = f"--floor: expected a score of 0 or more, got {float(floor)}"
+    assert capsys.readouterr().err == f"xrcam evaluate: error: {expected}\n"
 
 
 def test_steps_below_zero(evaluate, weights, capsys):

@@ -5,7 +5,9 @@
 For every method, layer and aggregate, the study measures how the score of the labelled class changes: the confidence
 drop with the salient pixels replaced by the mean intensity, softly (eq. 5.3) and by the mask; the average drop and the
 increase in confidence with all other pixels replaced, likewise; and the areas under the curves of deletion and
-insertion, which take the pixels in order of saliency. A sheet shows a few frames with the map, its mask, and what
+insertion, which take the pixels in order of saliency. A confidence drop is a share of the score, which says nothing
+where the score is near zero: frames whose score is below --floor are left out of it, and the drop as a difference of
+scores, of all frames, is beside it. A sheet shows a few frames with the map, its mask, and what
 hiding them leaves of the frame (Figure 5.18).
 
 Each map costs a forward pass for each figure, and 2 x (--steps + 1) more for the curves: with seven methods, seven
@@ -48,7 +50,9 @@ from xrcam_jax.studies.tables import Table, scaled, write_contents
 NAME = "confidence"
 TABLES: dict[str, tuple[str, Literal["max", "min"]]] = {
     "drop": ("Confidence drop, salient pixels replaced softly (eq. 5.3)", "max"),
+    "absolute_drop": ("The same as a difference of scores, of all frames", "max"),
     "drop_mask": ("Confidence drop, salient pixels replaced by the mask", "max"),
+    "absolute_drop_mask": ("The same as a difference of scores, of all frames", "max"),
     "average_drop": ("Average drop, all but the salient pixels replaced softly", "min"),
     "average_drop_mask": ("Average drop, all but the salient pixels replaced by the mask", "min"),
     "increase": ("Increase in confidence, all but the salient pixels replaced softly", "max"),
@@ -56,8 +60,8 @@ TABLES: dict[str, tuple[str, Literal["max", "min"]]] = {
     "deletion": ("Area under the score as salient pixels are deleted first", "min"),
     "insertion": ("Area under the score as salient pixels are inserted first", "max"),
 }
-
-
+#: Figures that are shares of the score, and without a limit where it is near zero.
+SHARES = ("drop", "drop_mask")
 #: What the figures say, for clinicians.
 READ = (
     "A large drop says that the network needs what the map shows for its score. It does not say that this is a tumour, "
@@ -73,10 +77,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     aggregation.add_arguments(arguments)
     arguments.add_argument("--score", choices=("probability", "logit"), default="probability", help="(probability)")
     arguments.add_argument("--steps", type=int, default=10, metavar="N", help="of the curves; 0 for none (10)")
+    arguments.add_argument(
+        "--floor", type=float, default=0.05, metavar="S", help="least score of a frame whose drop counts (0.05)"
+    )
     options = arguments.parse_args(argv)
     if options.steps < 0:
         raise CommandError(f"--steps: {options.steps} is less than 0")
-    chosen = {"score": options.score, "steps": options.steps, "aggregate": options.aggregate}
+    if not 0 <= options.floor < float("inf"):
+        raise CommandError(f"--floor: expected a score of 0 or more, got {options.floor}")
+    chosen = {name: getattr(options, name) for name in ("score", "steps", "floor", "aggregate")}
     with open_study(NAME, options, **chosen) as study:
         found = {network.label: each_batch(study, network, partial(figures, study)) for network in study.networks}
         first_alone(lambda: write(study, found))
@@ -105,10 +114,11 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
 def measured(case: Case, maps: Float[Array, "m b h w"], *, score: Score, steps: int) -> dict[str, Float[Array, "m b"]]:
     """Returns all figures of m maps of each picture, by their names; the curves' with ``steps`` above 0."""
     intact = faithfulness.intact_scores(case, score=score)
-    found = {}
+    found = {"score": jnp.broadcast_to(intact, maps.shape[:2])}
     for suffix, shown in (("", maps), ("_mask", salient(maps).astype(maps.dtype))):
         hidden, kept = (faithfulness.scores_when(change, case, shown, score=score) for change in (Hidden(), Kept()))
         found[f"drop{suffix}"] = faithfulness.confidence_drop(intact, hidden)
+        found[f"absolute_drop{suffix}"] = intact - hidden
         found[f"average_drop{suffix}"] = faithfulness.average_drop(intact, kept)
         found[f"increase{suffix}"] = faithfulness.increase(intact, kept)
     orders: tuple[Literal["deletion", "insertion"], ...] = ("deletion", "insertion") if steps else ()
@@ -122,13 +132,14 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
     """Writes the figures of each picture, and the tables."""
     write_figures(study, found)
     everything = np.ones(len(study.frames), bool)
+    scored = {label: _scores(arrays) >= study.settings["floor"] for label, arrays in found.items()}
     names = columns(study.layers)
 
     def cell(figure: str, method: str, label: str, column: str) -> Estimate:
         name = f"{figure}/{method}/{column}"
         if name not in found[label]:
             return Estimate(float("nan"))
-        return scaled(mean_figure(study, found[label], name, everything))
+        return scaled(mean_figure(study, found[label], name, scored[label] if figure in SHARES else everything))
 
     rows = list(product(study.methods, found))
     tables = []
@@ -136,17 +147,24 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         if any(name.startswith(f"{figure}/") for arrays in found.values() for name in arrays):
             cells = {row: [cell(figure, *row, column) for column in names] for row in rows}
             tables.append(Table(figure, title, cells, names, ("method", "network"), best))
+    left_out = ", ".join(f"{label} {int((~each).sum())}" for label, each in scored.items())
     right = ", ".join(f"{label} {100 * accuracy(study, arrays).value:.1f} %" for label, arrays in found.items())
     write_contents(
         study.folder,
         title="Confidence with the salient pixels hidden or alone",
         text=f"{len(study.frames)} frames of {study.settings['data']['patients']} patients, the labelled class's "
         f"{study.settings['score']}. Right: {right}. A pixel that is taken away gets the mean intensity of the "
-        f"training data. {described(study.settings['aggregate'])} {READ}",
+        f"training data. Confidence drops are of frames whose score is {study.settings['floor']:g} or more; below it and "
+        f"left out of them: {left_out}. {described(study.settings['aggregate'])} {READ}",
         order=3,
         tables=tables,
         pictures=[_sheet(study, network) for network in study.networks],
     )
+
+
+def _scores(arrays: Arrays) -> Float[np.ndarray, " n"]:
+    """Returns the score of each frame as it is, which is the same whatever map it stands beside."""
+    return next(values for name, values in arrays.items() if name.startswith("score/"))
 
 
 def _sheet(study: Study, network: Network | CrossValidated) -> tuple[str, str]:
