@@ -158,8 +158,8 @@ def _native_on_cpu(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
     if all(reach <= length for reach, length in zip(reaches, spread, strict=True)):
         return native(geometry, x, kernel)
     padded = lax.optimization_barrier(_padded(geometry.axes, x))
-    axes = tuple(axis._replace(before=0, after=0, spread=1) for axis in geometry.axes)
-    return native(geometry._replace(axes=axes), padded, kernel)
+    height, width = (axis._replace(before=0, after=0, spread=1) for axis in geometry.axes)
+    return native(geometry._replace(axes=(height, width)), padded, kernel)
 
 
 # A call that may not be inlined is compiled once for all layers of a shape.
