@@ -13,15 +13,30 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.drawn import ALL_LAYERS, LAYERS, Drawn, Evidence, PerDraw, interval
+from experiments.drawn import ALL_LAYERS, LAYERS, Evidence, PerDraw, interval
+from experiments.statistics import (
+    BY_GRADIENT,
+    METHODS,
+    OURS,
+    agreement,
+    agreement_with_iou,
+    alike,
+    axiom_error,
+    below_baseline,
+    change_with_layer1,
+    drop,
+    gain,
+    lead,
+    least,
+    mean_aggregates_best,
+    no_method_dominates,
+    pp_and_grad_cam_in_layer1,
+    rank_with_dropout,
+    sk_helps,
+    spread_is_in_layer1,
+    with_dropout,
+)
 from xrcam_jax.metrics.uncertainty import Estimate
-
-OURS, BASELINE = "xrelevance_cam", "relevance_cam"
-BY_GRADIENT = ("grad_cam", "grad_cam_pp", "x_grad_cam", "hires_cam", "layer_cam")
-OTHERS = (*BY_GRADIENT, BASELINE)
-METHODS = (*OTHERS, OURS)
-WITHOUT_LAYER1 = "layer4+3+2"
-DROPPED = (*LAYERS, ALL_LAYERS)
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
 
@@ -79,96 +94,6 @@ def verdict(figure: Estimate, threshold: float) -> Verdict:
     return "does not hold" if figure.high < threshold else "cannot be told"
 
 
-def lead(table: Drawn, *columns: str, of: str = OURS, over: tuple[str, ...] = OTHERS) -> PerDraw:
-    """Returns by how much a method is above the best of others, in the mean over columns."""
-    return table.of(of, *columns) - table.among(over, *columns).max(1)
-
-
-def gain(table: Drawn, *columns: str, over: str = BASELINE) -> PerDraw:
-    """Returns by how much XRelevance-CAM is above another method, in the mean over columns."""
-    return table.of(OURS, *columns) - table.of(over, *columns)
-
-
-def least(*values: PerDraw) -> PerDraw:
-    """Returns the least of several statistics in each draw: it is positive where all are."""
-    return np.min(values, axis=0)
-
-
-def agreement(a: np.ndarray, b: np.ndarray) -> PerDraw:
-    """Returns Spearman's rank correlation along the last axis, in each draw."""
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(values, axis=1) for values in (a, b)]
-    centred = [values - values.mean(1, keepdims=True) for values in ranks]
-    scale = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))
-    return np.divide((centred[0] * centred[1]).sum(1), scale, out=np.zeros(len(scale)), where=scale > 0)
-
-
-def _sk_helps(e: Evidence) -> PerDraw:
-    with_sk, without = e.iou("sk"), e.iou("plain")
-    return (with_sk.among(OTHERS, *LAYERS) - without.among(OTHERS, *LAYERS)).min(1)
-
-
-def _spread_is_in_layer1(e: Evidence) -> PerDraw:
-    first, last = (e.iou("main").among(METHODS, layer) for layer in ("layer1", "layer4"))
-    return np.ptp(first, axis=1) - np.ptp(last, axis=1)
-
-
-def _change_with_layer1(e: Evidence, role: str, method: str) -> PerDraw:
-    return e.iou(role).of(method, ALL_LAYERS) - e.iou(role).of(method, WITHOUT_LAYER1)
-
-
-def _mean_aggregates_best(e: Evidence) -> PerDraw:
-    ways = [e.iou("main", aggregation=way).of(OURS, ALL_LAYERS) for way in ("maximum", "weighted", "product")]
-    return e.iou("main").of(OURS, ALL_LAYERS) - np.max(ways, axis=0)
-
-
-def _with_dropout(e: Evidence) -> Drawn:
-    return e.iou("sk_dropout", "dropout")
-
-
-def _rank_with_dropout(e: Evidence) -> PerDraw:
-    noisy, quiet = (_with_dropout(e).among(METHODS, f"{ALL_LAYERS}{suffix}") for suffix in (" with dropout", ""))
-    return agreement(noisy, quiet)
-
-
-def _drop(e: Evidence) -> Drawn:
-    table = e.table("main", "confidence", "drop", "scored")
-    return Drawn(table.methods, table.columns, 100 * table.values)
-
-
-def _no_method_dominates(e: Evidence) -> PerDraw:
-    leaders = np.stack([_drop(e).among(METHODS, column).argmax(1) for column in DROPPED], axis=1)
-    most = np.max([(leaders == i).mean(1) for i in range(len(METHODS))], axis=0)
-    return 1 - most
-
-
-def _pp_and_grad_cam_in_layer1(e: Evidence) -> PerDraw:
-    drop, iou = _drop(e), e.iou("main")
-    return least(
-        drop.of("grad_cam_pp", "layer1") - drop.of("grad_cam", "layer1"),
-        iou.of("grad_cam", "layer1") - iou.of("grad_cam_pp", "layer1"),
-    )
-
-
-def _error(e: Evidence, axiom: str) -> Drawn:
-    return e.table("main", "axioms", axiom)
-
-
-def _below_baseline(e: Evidence, axiom: str) -> PerDraw:
-    return least(*(-gain(_error(e, axiom), layer) for layer in LAYERS))
-
-
-def _agreement_with_iou(e: Evidence, axiom: str) -> PerDraw:
-    iou = np.concatenate([e.iou("main").among(METHODS, layer) for layer in LAYERS], axis=1)
-    error = np.concatenate([_error(e, axiom).among(METHODS, layer) for layer in LAYERS], axis=1)
-    return agreement(iou, -error)
-
-
-def _alike(e: Evidence, part: str) -> PerDraw:
-    return e.table("other", "sanity", "ssim").of(OURS, f"layer3 {part}")
-
-
 #: What a claim needs, as :attr:`Claim.needs` has it.
 SEGMENTATION = (("main", "segmentation", "mean"),)
 OTHER = (("other", "segmentation", "mean"),)
@@ -191,7 +116,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.1.2, Table 5.1",
         "Selective Kernel helps: every method overlaps better with the outlines.",
         "least gain of the six methods, mean IoU of the layers",
-        _sk_helps,
+        sk_helps,
         (("sk", "segmentation", "mean"), ("plain", "segmentation", "mean")),
     ),
     Claim(
@@ -232,7 +157,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.1.3, Table 5.2",
         "Methods are alike in deep layers, and differ in shallow ones.",
         "range of IoU over the methods: layer 1 less layer 4",
-        _spread_is_in_layer1,
+        spread_is_in_layer1,
         SEGMENTATION,
     ),
     Claim(
@@ -281,7 +206,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.1.4, Table 5.3",
         "Grad-CAM, Grad-CAM++, XGrad-CAM and HiRes-CAM lose when layer 1 joins the aggregate.",
         "least loss in IoU of the four",
-        lambda e: least(*(-_change_with_layer1(e, "main", method) for method in BY_GRADIENT[:4])),
+        lambda e: least(*(-change_with_layer1(e, "main", method) for method in BY_GRADIENT[:4])),
         SEGMENTATION,
     ),
     Claim(
@@ -289,7 +214,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.1.4, Table 5.3",
         "XRelevance-CAM gains when layer 1 joins the aggregate.",
         "gain in IoU",
-        lambda e: _change_with_layer1(e, "main", OURS),
+        lambda e: change_with_layer1(e, "main", OURS),
         SEGMENTATION,
     ),
     Claim(
@@ -297,7 +222,7 @@ CLAIMS: tuple[Claim, ...] = (
         "4.4.1",
         "The mean aggregates the layers better than other ways do.",
         "IoU of XRelevance-CAM by the mean less the best of maximum, weighted mean and product",
-        _mean_aggregates_best,
+        mean_aggregates_best,
         tuple(("main", "segmentation", way) for way in ("mean", "maximum", "weighted", "product")),
     ),
     Claim(
@@ -313,7 +238,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.2, Table 5.4",
         "That network gains nothing from layer 1.",
         "loss in IoU of XRelevance-CAM when layer 1 joins the aggregate",
-        lambda e: -_change_with_layer1(e, "other", OURS),
+        lambda e: -change_with_layer1(e, "other", OURS),
         OTHER,
     ),
     Claim(
@@ -321,7 +246,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.3, Figures 5.16 and 5.17",
         "XRelevance-CAM at layer 3 depends on the weights of layer 3 and all above.",
         "0.8 less the SSIM with the trained network's map, these weights drawn anew",
-        lambda e: 0.8 - _alike(e, "layer3 down from fc"),
+        lambda e: 0.8 - alike(e, "layer3 down from fc"),
         SANITY,
         unit="",
     ),
@@ -330,7 +255,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.3, Figure 5.16",
         "XRelevance-CAM at layer 3 depends on the weights of layer 4 and the classifier.",
         "0.8 less the SSIM with the trained network's map, these weights drawn anew",
-        lambda e: 0.8 - _alike(e, "layer4 down from fc"),
+        lambda e: 0.8 - alike(e, "layer4 down from fc"),
         SANITY,
         unit="",
     ),
@@ -339,7 +264,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.3.3, Figure 5.17",
         "Of single stages, the map depends least on layer 4.",
         "SSIM with layer 4 alone drawn anew, less the largest of the other stages",
-        lambda e: _alike(e, "layer4 alone") - np.max([_alike(e, f"{part} alone") for part in LAYERS[:3]], axis=0),
+        lambda e: alike(e, "layer4 alone") - np.max([alike(e, f"{part} alone") for part in LAYERS[:3]], axis=0),
         SANITY,
         unit="",
     ),
@@ -348,7 +273,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.4, Table 5.5",
         "With dropout switched on, XRelevance-CAM is best in layers 1, 2 and 3.",
         "least lead in IoU over the best other method of the three layers",
-        lambda e: least(*(lead(_with_dropout(e), f"{layer} with dropout") for layer in LAYERS[:3])),
+        lambda e: least(*(lead(with_dropout(e), f"{layer} with dropout") for layer in LAYERS[:3])),
         DROPOUT,
     ),
     Claim(
@@ -356,7 +281,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.4 and 6.1, Tables 5.5 and 5.6",
         "Dropout does not change the ranks of the methods.",
         "rank correlation of the aggregated IoUs with dropout and without",
-        _rank_with_dropout,
+        rank_with_dropout,
         DROPOUT,
         threshold=0.8,
         unit="",
@@ -366,7 +291,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.5, Table 5.7",
         "Grad-CAM++ has the largest confidence drop when all layers are aggregated.",
         "its drop less that of the best other method",
-        lambda e: lead(_drop(e), ALL_LAYERS, of="grad_cam_pp", over=tuple(m for m in METHODS if m != "grad_cam_pp")),
+        lambda e: lead(drop(e), ALL_LAYERS, of="grad_cam_pp", over=tuple(m for m in METHODS if m != "grad_cam_pp")),
         CONFIDENCE,
     ),
     Claim(
@@ -374,7 +299,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.5, Tables 5.2 and 5.7",
         "In layer 1, Grad-CAM++ has the larger drop and the smaller IoU than Grad-CAM.",
         "the lesser of both differences",
-        _pp_and_grad_cam_in_layer1,
+        pp_and_grad_cam_in_layer1,
         (*CONFIDENCE, *SEGMENTATION),
     ),
     Claim(
@@ -382,7 +307,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.5, Table 5.7",
         "No method has the largest confidence drop everywhere.",
         "share of the columns of Table 5.7 that the most frequent leader does not lead",
-        _no_method_dominates,
+        no_method_dominates,
         CONFIDENCE,
         unit="",
     ),
@@ -391,7 +316,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.5, Table 5.7",
         "XRelevance-CAM does not stand out in confidence drop.",
         "the best other method's drop, all layers aggregated, less its own",
-        lambda e: -lead(_drop(e), ALL_LAYERS),
+        lambda e: -lead(drop(e), ALL_LAYERS),
         CONFIDENCE,
     ),
     Claim(
@@ -399,7 +324,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.5, Tables 5.2 and 5.7",
         "Methods rank otherwise by confidence drop than by IoU.",
         "0.5 less the rank correlation of both, all layers aggregated",
-        lambda e: 0.5 - agreement(e.iou("main").among(METHODS, ALL_LAYERS), _drop(e).among(METHODS, ALL_LAYERS)),
+        lambda e: 0.5 - agreement(e.iou("main").among(METHODS, ALL_LAYERS), drop(e).among(METHODS, ALL_LAYERS)),
         (*CONFIDENCE, *SEGMENTATION),
         unit="",
     ),
@@ -408,7 +333,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.6, Table 5.9",
         "XRelevance-CAM conserves the score.",
         "0.05 less the largest error of the conservation axiom over the layers",
-        lambda e: least(*(0.05 - _error(e, "conservation").of(OURS, layer) for layer in LAYERS)),
+        lambda e: least(*(0.05 - axiom_error(e, "conservation").of(OURS, layer) for layer in LAYERS)),
         AXIOMS,
         unit="",
     ),
@@ -417,7 +342,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.6, Table 5.9",
         "XRelevance-CAM conserves better than Relevance-CAM in every layer.",
         "least reduction of the error over the layers",
-        lambda e: _below_baseline(e, "conservation"),
+        lambda e: below_baseline(e, "conservation"),
         AXIOMS,
         unit="",
     ),
@@ -427,8 +352,8 @@ CLAIMS: tuple[Claim, ...] = (
         "XGrad-CAM conserves in the deepest layer, and not in the shallowest.",
         "the lesser of: 0.05 less its error in layer 4, its error in layer 1 less 0.5",
         lambda e: least(
-            0.05 - _error(e, "conservation").of("x_grad_cam", "layer4"),
-            _error(e, "conservation").of("x_grad_cam", "layer1") - 0.5,
+            0.05 - axiom_error(e, "conservation").of("x_grad_cam", "layer4"),
+            axiom_error(e, "conservation").of("x_grad_cam", "layer1") - 0.5,
         ),
         AXIOMS,
         unit="",
@@ -438,7 +363,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.6, Table 5.9",
         "Grad-CAM++ and LayerCAM violate conservation by more than the score itself.",
         "the lesser of both mean errors over the layers, less 1",
-        lambda e: _error(e, "conservation").among(("grad_cam_pp", "layer_cam"), *LAYERS).min(1) - 1,
+        lambda e: axiom_error(e, "conservation").among(("grad_cam_pp", "layer_cam"), *LAYERS).min(1) - 1,
         AXIOMS,
         unit="",
     ),
@@ -447,7 +372,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.6, Table 5.8",
         "XRelevance-CAM violates the sensitivity axiom less than Relevance-CAM in every layer.",
         "least reduction of the error over the layers",
-        lambda e: _below_baseline(e, "sensitivity"),
+        lambda e: below_baseline(e, "sensitivity"),
         AXIOMS,
         unit="",
     ),
@@ -456,7 +381,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.6, Tables 5.2 and 5.9",
         "Methods that conserve better overlap better.",
         "rank correlation of IoU with the negative error, over methods and layers",
-        lambda e: _agreement_with_iou(e, "conservation"),
+        lambda e: agreement_with_iou(e, "conservation"),
         (*AXIOMS, *SEGMENTATION),
         unit="",
     ),
@@ -465,7 +390,7 @@ CLAIMS: tuple[Claim, ...] = (
         "5.6, Tables 5.2 and 5.8",
         "The sensitivity axiom goes less with overlap than conservation does.",
         "rank correlation with conservation less that with sensitivity",
-        lambda e: _agreement_with_iou(e, "conservation") - _agreement_with_iou(e, "sensitivity"),
+        lambda e: agreement_with_iou(e, "conservation") - agreement_with_iou(e, "sensitivity"),
         (*AXIOMS, *SEGMENTATION),
         unit="",
     ),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments import thesis
-from experiments.claims import CLAIMS, OURS, Claim, Judged
+from experiments.claims import CLAIMS, Claim, Judged
 from experiments.drawn import Drawn, Evidence
+from experiments.statistics import OURS
 from experiments.sums import FLOOR
 from xrcam_jax.metrics.uncertainty import Estimate
 
@@ -130,52 +131,55 @@ def section(evidence: Evidence, pictures: Sequence[str]) -> list[str]:
 def pairs(evidence: Evidence) -> list[Pair]:
     """Returns all tables of chapter 5 that a reproduction has, in the thesis's order."""
     models = evidence.about["networks"]
-
-    def overlap(title: str, theirs: thesis.Figures, role: str) -> list[Pair]:
-        return (
-            _iou(f"{title}: IoU (%), {models[evidence.role(role)]}", theirs, evidence.iou(role))
-            if has(role, "segmentation")
-            else []
-        )
-
-    def has(role: str, experiment: str) -> bool:
-        return evidence.has(role, experiment)
-
-    found = [
-        *overlap("Table 5.1, without Selective Kernel", thesis.WITHOUT_SK, "plain"),
-        *overlap("Tables 5.1 and 5.2, with Selective Kernel", thesis.WITH_SK, "main"),
-        *overlap("Table 5.3, aggregated", thesis.AGGREGATED_SK, "main"),
-        *overlap("Table 5.4, aggregated", thesis.AGGREGATED_OTHER, "other"),
-    ]
-    if has("sk_dropout", "dropout"):
+    found = []
+    for title, theirs, role in (
+        ("Table 5.1, without Selective Kernel", thesis.WITHOUT_SK, "plain"),
+        ("Tables 5.1 and 5.2, with Selective Kernel", thesis.WITH_SK, "main"),
+        ("Table 5.3, aggregated", thesis.AGGREGATED_SK, "main"),
+        ("Table 5.4, aggregated", thesis.AGGREGATED_OTHER, "other"),
+    ):
+        if evidence.has(role, "segmentation"):
+            found.append(_overlap(f"{title}: IoU (%), {models[evidence.role(role)]}", theirs, evidence.iou(role)))
+    if evidence.has("sk_dropout", "dropout"):
         table = evidence.iou("sk_dropout", "dropout")
         title = f"IoU (%), {models['sk_dropout']} trained with dropout"
-        found += [
-            *_iou(f"Table 5.5, dropout on, ten passes pooled: {title}", thesis.STOCHASTIC, table.with_dropout()),
-            *_iou(f"Table 5.6, dropout off: {title}", thesis.DETERMINISTIC, table),
-        ]
-    if has("main", "confidence"):
-        drop = evidence.table("main", "confidence", "drop", "scored")
-        absolute = evidence.table("main", "confidence", "absolute_drop")
-        counted = evidence.table("main", "confidence", "scored").of(OURS, "layer1")[0]
-        left_out = f"{100 * (1 - counted):.1f} % of the frames have less and are left out."
-        remark = f"Shares of scores of {FLOOR:g} or more; {left_out}"
-        found += [
-            _pair("Table 5.7: confidence drop (%), softly", thesis.CONFIDENCE_DROP, drop, 100, remark),
-            _pair("The same as a difference of probabilities, all frames", thesis.CONFIDENCE_DROP, absolute, 100),
-        ]
-    if has("main", "axioms"):
-        for name, title, theirs in (
-            ("sensitivity", "Table 5.8: error of the sensitivity axiom", thesis.SENSITIVITY),
-            ("conservation", "Table 5.9: error of the conservation axiom", thesis.CONSERVATION),
-        ):
-            found.append(_pair(title, theirs, evidence.table("main", "axioms", name)))
-    return found
+        found.append(
+            _overlap(f"Table 5.5, dropout on, ten passes pooled: {title}", thesis.STOCHASTIC, table.with_dropout())
+        )
+        found.append(_overlap(f"Table 5.6, dropout off: {title}", thesis.DETERMINISTIC, table))
+    return [*found, *_drops(evidence), *_axioms(evidence)]
 
 
-def _iou(title: str, theirs: thesis.Figures, table: Drawn) -> list[Pair]:
+def _drops(evidence: Evidence) -> list[Pair]:
+    """Returns Table 5.7 of frames whose score is not near zero, and of all as a difference."""
+    if not evidence.has("main", "confidence"):
+        return []
+    counted = evidence.table("main", "confidence", "scored").of(OURS, "layer1")[0]
+    left_out = f"{100 * (1 - counted):.1f} % of the frames have less and are left out."
+    relative = evidence.table("main", "confidence", "drop", "scored")
+    absolute = evidence.table("main", "confidence", "absolute_drop")
+    theirs, remark = thesis.CONFIDENCE_DROP, f"Shares of scores of {FLOOR:g} or more; {left_out}"
+    return [
+        _pair("Table 5.7: confidence drop (%), softly", theirs, relative, 100, remark),
+        _pair("The same as a difference of probabilities, all frames", theirs, absolute, 100),
+    ]
+
+
+def _axioms(evidence: Evidence) -> list[Pair]:
+    if not evidence.has("main", "axioms"):
+        return []
+    return [
+        _pair(f"Table {number}: error of the {name} axiom", theirs, evidence.table("main", "axioms", name))
+        for number, name, theirs in (
+            ("5.8", "sensitivity", thesis.SENSITIVITY),
+            ("5.9", "conservation", thesis.CONSERVATION),
+        )
+    ]
+
+
+def _overlap(title: str, theirs: thesis.Figures, table: Drawn) -> Pair:
     baseline = _row(table, DISC, theirs.columns) if DISC in table.methods else None
-    return [Pair(title, theirs, {method: _row(table, method, theirs.columns) for method in theirs.rows}, baseline)]
+    return Pair(title, theirs, {method: _row(table, method, theirs.columns) for method in theirs.rows}, baseline)
 
 
 def _pair(title: str, theirs: thesis.Figures, table: Drawn, factor: float = 1, remark: str = "") -> Pair:

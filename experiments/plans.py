@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.claims import METHODS
+from experiments.statistics import METHODS
 
 #: Patients and frames of the drawn recordings: 108 patients are held out, 54 of them with outlines on 324 frames.
 SYNTH = ("--small", "--patients", "360", "--frames", "8640")

@@ -3,8 +3,8 @@
 import csv
 import json
 
-from experiments.claims import ALL_LAYERS, LAYERS, METHODS, OTHERS, OURS, WITHOUT_LAYER1
-from experiments.drawn import Evidence
+from experiments.drawn import ALL_LAYERS, LAYERS, Evidence
+from experiments.statistics import METHODS, OTHERS, OURS, WITHOUT_LAYER1
 
 PATIENTS, SEEDS = ("P1", "P2", "P3"), (0, 1)
 COLUMNS = (*LAYERS, "layer4+3", WITHOUT_LAYER1, ALL_LAYERS)

@@ -2,7 +2,9 @@
 
 import pytest
 
-from experiments.claims import ALL_LAYERS, CLAIMS, WITHOUT_LAYER1, agreement, verdict
+from experiments.claims import CLAIMS, verdict
+from experiments.drawn import ALL_LAYERS
+from experiments.statistics import WITHOUT_LAYER1, agreement
 from tests.experiments.made_evidence import figures, make_evidence
 from xrcam_jax.metrics.uncertainty import Estimate
 
