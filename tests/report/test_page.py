@@ -168,12 +168,11 @@ def cells(text):
 
 
 def test_figures_have_their_intervals_and_the_best_are_bold(results):
-    # 40.12 and 40.121 are the same as far as they are shown.
     assert cells(made(results)) == [
-        "<strong>40.12</strong> <small>38.00 to 42.50</small>",
+        # The next one lies in its interval, so it may not be the best.
+        "<span>40.12</span> <small>38.00 to 42.50</small>",
         "<strong>51.00</strong>",
-        # This figure is not the same, but it is as far as it is shown.
-        "<strong>40.12</strong> <small>−1.50 to 44.00</small>",
+        "<span>40.12</span> <small>−1.50 to 44.00</small>",
         "<span>–</span>",
         "<span>–</span>",
         "<span>−3.25</span> <small>−4.00 to −2.00</small>",
@@ -187,11 +186,12 @@ def test_the_lowest_is_bold_where_less_is_better_and_none_where_nothing_is(resul
     text = made(results)
     bold = [cell for cell in cells(text) if "strong" in cell]
     assert bold == [
-        "<strong>40.1</strong> <small>38.0 to 42.5</small>",
-        "<strong>40.1</strong> <small>−1.5 to 44.0</small>",
         "<strong>−3.2</strong> <small>−4.0 to −2.0</small>",
     ]
     assert "the lowest of its column" in text
+    # A baseline is never in bold; here it is the only figure of its column.
+    change(contents, tables=[{**table, "best": "min", "baselines": ["my_cam"]}])
+    assert not any("strong" in cell for cell in cells(made(results)))
     change(contents, tables=[{**table, "best": None}])
     text = made(results)
     assert not any("strong" in cell for cell in cells(text))

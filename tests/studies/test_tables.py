@@ -73,6 +73,7 @@ def test_csv_holds_every_digit(rows):
 @given(st.lists(FIGURES, min_size=1, max_size=5), st.sampled_from(["max", "min"]))
 def test_the_best_is_bold(figures, best):
     """So are those that print the same; infinite ones never are, and dashes neither."""
+    figures = [Estimate(figure.value) for figure in figures]
     found = cells(table(*([figure] for figure in figures), best=best))
     finite = [figure.value for figure in figures if math.isfinite(figure.value)]
     most = (max if best == "max" else min)(finite, default=None)
@@ -88,6 +89,32 @@ def test_the_best_is_bold(figures, best):
             assert float(number) == pytest.approx(most, rel=0.06, abs=0.0051)
         if bold:
             assert float(number) == pytest.approx(figure.value, rel=0.06, abs=0.0051)
+
+
+@given(st.lists(FIGURES, min_size=2, max_size=5), st.sampled_from(["max", "min"]))
+def test_what_may_not_be_the_best_is_not_bold(figures, best):
+    """If anything is in bold, the interval of the best has no other figure in it."""
+    found = cells(table(*([figure] for figure in figures), best=best))
+    if any("**" in row["a"] for row in found):
+        finite = [figure for figure in figures if math.isfinite(figure.value)]
+        pick = max if best == "max" else min
+        leader = pick(finite, key=lambda figure: figure.value)
+        others = [figure for figure in finite if figure is not leader]
+        assert not any(leader.low <= other.value <= leader.high for other in others)
+
+
+def test_a_winner_whose_interval_holds_the_next_one():
+    first = Estimate(50.0, 45.0, 55.0)
+    sure, unsure = table([first], [Estimate(44.0)]), table([first], [Estimate(46.0)])
+    assert [row["a"] for row in cells(sure)] == ["**50.00** [45.00, 55.00]", "44.00"]
+    assert [row["a"] for row in cells(unsure)] == ["50.00 [45.00, 55.00]", "46.00"]
+
+
+def test_a_baseline_is_never_bold_and_has_to_be_beaten():
+    below = table([Estimate(3.0)], [Estimate(2.0)], [Estimate(1.0)], baselines=("m1",))
+    assert [row["a"] for row in cells(below)] == ["**3.00**", "2.00", "1.00"]
+    above = table([Estimate(3.0)], [Estimate(4.0)], [Estimate(1.0)], baselines=("m1",))
+    assert [row["a"] for row in cells(above)] == ["3.00", "4.00", "1.00"]
 
 
 def test_ties_are_all_bold():

@@ -159,8 +159,8 @@ class AlphaBeta(ChoosesZero):
     R_in = α [x+ · op(·, w+)ᵀ s+ + x- · op(·, w-)ᵀ s+] - β [x+ · op(·, w-)ᵀ s- + x- · op(·, w+)ᵀ s-]
     s± = R / stab(z±),  z+ = op(x+, w+) + op(x-, w-),  z- = op(x+, w-) + op(x-, w+)
 
-    It conserves, since α - β has to be 1. With β = 0 nothing cancels: through many layers, what comes out hardly depends
-    on what was put in, but for its sum (sixt2020; docs/weakness.md has what that does to maps).
+    It conserves, since α - β has to be 1. With β = 0 nothing cancels: through many layers, what comes out hardly
+    depends on what was put in, but for its sum (sixt2020; docs/weakness.md has what that does to maps).
 
     Attributes:
       alpha: the weight α of the parts that speak for the output.

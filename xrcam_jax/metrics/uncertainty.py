@@ -10,7 +10,7 @@ References:
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
@@ -32,6 +32,29 @@ class Estimate(NamedTuple):
     value: float
     low: float = math.nan
     high: float = math.nan
+
+
+def leading(figures: Sequence[Estimate], best: Literal["max", "min"]) -> float:
+    """Returns the best of some figures, NaN where another one lies in its interval: then it may not be the best.
+
+    Args:
+      figures: some of them may be undefined or infinite, and are left out.
+      best: whether more or less is better.
+
+    Returns:
+      The value of the best figure. Of figures without intervals the best is always one.
+
+    Example:
+      >>> from xrcam_jax.metrics.uncertainty import Estimate, leading
+      >>> [leading([Estimate(3.0, low, 4.0), Estimate(2.0)], "max") for low in (2.5, 1.5)]
+      [3.0, nan]
+    """
+    finite = [figure for figure in figures if math.isfinite(figure.value)]
+    if not finite:
+        return math.nan
+    first, *others = sorted(finite, key=lambda figure: figure.value, reverse=best == "max")
+    unsure = any(first.low <= other.value <= first.high for other in others)
+    return math.nan if unsure else first.value
 
 
 def sampling_units(patients: Sequence[str]) -> Int[np.ndarray, " n"]:

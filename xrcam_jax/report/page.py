@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from xrcam_jax.explain.methods import METHODS
+from xrcam_jax.metrics.uncertainty import Estimate, leading
 from xrcam_jax.pictures.plot import VARIATION, colour
 from xrcam_jax.report.read import EncodedPicture, Experiment, Figure, ResultTable
 from xrcam_jax.runtime.names import printable
@@ -176,11 +177,13 @@ def _table(table: ResultTable) -> str:
             f'<th scope="row">{escape(METHODS[label].title if label in METHODS else label)}</th>'
             for label in row.labels
         ]
-        figures = [_figure(figure, table.decimals, best[at]) for at, figure in enumerate(row.figures)]
+        known = [None] * len(best) if set(row.labels[:1]) & set(table.baselines) else best
+        figures = [_figure(figure, table.decimals, most) for figure, most in zip(row.figures, known, strict=True)]
         lines.append(f"<tr>{''.join(labels + figures)}</tr>")
     notes = []
     if any(mark is not None for mark in best):
-        notes.append(f"Bold: the {'highest' if table.best == 'max' else 'lowest'} of its column, which is the best.")
+        best_is = "highest" if table.best == "max" else "lowest"
+        notes.append(f"Bold: the {best_is} of its column, which is the best, unless another one lies in its interval.")
     if any(figure.low is not None for row in table.rows for figure in row.figures):
         notes.append(f"Small figures: {escape(table.interval)}.")
     return "\n".join(
@@ -201,15 +204,15 @@ def _table(table: ResultTable) -> str:
 
 def _best(table: ResultTable) -> list[str | None]:
     """Returns the best figure of each column, as it is shown; None where there is none."""
-    best: list[str | None] = []
-    for at in range(len(table.columns)):
-        values = [row.figures[at].value for row in table.rows]
-        finite = [value for value in values if value is not None and math.isfinite(value)]
-        if table.best is None or not finite:
-            best.append(None)
-        else:
-            best.append(_shown(max(finite) if table.best == "max" else min(finite), table.decimals))
-    return best
+    if table.best is None:
+        return [None] * len(table.columns)
+    columns = zip(*(map(_estimate, row.figures) for row in table.rows), strict=True)
+    values = [leading(column, table.best) for column in columns] or [math.nan] * len(table.columns)
+    return [None if math.isnan(value) else _shown(value, table.decimals) for value in values]
+
+
+def _estimate(figure: Figure) -> Estimate:
+    return Estimate(*(math.nan if value is None else value for value in (figure.value, figure.low, figure.high)))
 
 
 def _figure(figure: Figure, decimals: int, best: str | None) -> str:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from xrcam_jax.pictures.decode import format_and_size
 from xrcam_jax.report.checked import expect, is_index, is_number, read_bytes, read_object, read_text
@@ -57,16 +57,18 @@ class ResultTable:
       columns: what the figures are called.
       rows: from top to bottom.
       interval: what the two ends beside each figure are.
+      baselines: first labels of rows that are no candidates for the best.
     """
 
     title: str
     unit: str
-    best: str | None
+    best: Literal["max", "min"] | None
     decimals: int
     labels: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     interval: str
+    baselines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,9 @@ def _read_table(contents: Path, entry: dict[str, Any]) -> ResultTable:
     expect(is_index(decimals, 16), f"{where}: decimals", "a number from 0 to 15", decimals)
     interval = entry.get("interval", "95 % confidence interval")
     expect(isinstance(interval, str), f"{where}: interval", "text", interval)
+    baselines = entry.get("baselines", [])
+    fits = isinstance(baselines, list) and all(isinstance(name, str) for name in baselines)
+    expect(fits, f"{where}: baselines", "a list of names", baselines)
     header, names, rows = _read_csv(_beside(contents, entry["file"]), labels)
     return ResultTable(
         title=entry["title"],
@@ -216,6 +221,7 @@ def _read_table(contents: Path, entry: dict[str, Any]) -> ResultTable:
         columns=names,
         rows=rows,
         interval=interval,
+        baselines=tuple(baselines),
     )
 
 

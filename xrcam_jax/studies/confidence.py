@@ -154,8 +154,8 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         title="Confidence with the salient pixels hidden or alone",
         text=f"{len(study.frames)} frames of {study.settings['data']['patients']} patients, the labelled class's "
         f"{study.settings['score']}. Right: {right}. A pixel that is taken away gets the mean intensity of the "
-        f"training data. Confidence drops are of frames whose score is {study.settings['floor']:g} or more; below it and "
-        f"left out of them: {left_out}. {described(study.settings['aggregate'])} {READ}",
+        f"training data. Confidence drops are of frames whose score is {study.settings['floor']:g} or more; below it "
+        f"and left out of them: {left_out}. {described(study.settings['aggregate'])} {READ}",
         order=3,
         tables=tables,
         pictures=[_sheet(study, network) for network in study.networks],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from xrcam_jax.metrics.uncertainty import Estimate
+from xrcam_jax.metrics.uncertainty import Estimate, leading
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.names import cell, markdown_cell
 
@@ -30,6 +30,7 @@ class Table:
       unit: what all figures are in.
       decimals: digits after the point in the Markdown; the CSV has all digits.
       interval: what the interval of each figure is.
+      baselines: first labels of rows that are no candidates for the best, but have to be beaten.
     """
 
     file: str
@@ -41,6 +42,7 @@ class Table:
     unit: str = "%"
     decimals: int = 2
     interval: str = "95 % confidence interval"
+    baselines: tuple[str, ...] = ()
 
     def csv(self) -> str:
         """Returns the table as CSV: the figures and the ends of their intervals, empty where there is none."""
@@ -56,8 +58,11 @@ class Table:
         return text.getvalue()
 
     def markdown(self) -> str:
-        """Returns the table as Markdown: the best in bold, intervals in brackets, a dash where there is no figure."""
-        best = [self._best([figures[i].value for figures in self.rows.values()]) for i in range(len(self.columns))]
+        """Returns the table as Markdown: intervals in brackets, a dash where there is no figure.
+
+        The best of a column is in bold, unless another one lies in its interval.
+        """
+        best = [self._best([figures[i] for figures in self.rows.values()]) for i in range(len(self.columns))]
         lines = [
             f"**{self.title}** ({self.unit})" if self.unit else f"**{self.title}**",
             "",
@@ -65,15 +70,13 @@ class Table:
             "|" + "---|" * len(self.labels) + "---:|" * len(self.columns),
         ]
         for labels, figures in self.rows.items():
-            cells = [self._cell(figure, most) for figure, most in zip(figures, best, strict=True)]
+            known = [math.nan] * len(best) if labels[0] in self.baselines else best
+            cells = [self._cell(figure, most) for figure, most in zip(figures, known, strict=True)]
             lines.append("| " + " | ".join([*map(markdown_cell, labels), *cells]) + " |")
         return "\n".join(lines) + "\n"
 
-    def _best(self, values: Sequence[float]) -> float:
-        finite = [value for value in values if math.isfinite(value)]
-        if not finite or self.best is None:
-            return math.nan
-        return max(finite) if self.best == "max" else min(finite)
+    def _best(self, figures: Sequence[Estimate]) -> float:
+        return math.nan if self.best is None else leading(figures, self.best)
 
     def _cell(self, figure: Estimate, best: float) -> str:
         if math.isnan(figure.value):
@@ -137,6 +140,7 @@ def write_contents(
                 "labels": len(table.labels),
                 "decimals": table.decimals,
                 "interval": table.interval,
+                "baselines": list(table.baselines),
             }
             for table in tables
         ],
