@@ -339,7 +339,35 @@ def test_how_pictures_are_prepared(tmp_path):
         xr.from_onnx(written(small(), folder))
 
 
-@pytest.mark.parametrize("dtype", ["int8", "float16", "float64"])
+@pytest.mark.parametrize(("mean", "expected"), [(0.5, (0.5,) * 3), (1, (1.0,) * 3), ([0.1, 0.2, 0.4],) * 2])
+def test_mean_and_deviation_are_one_number_or_one_for_each_channel(mean, expected, tmp_path):
+    model = xr.from_onnx(written(small(), tmp_path), mean=mean, std=mean)
+    assert model.preprocessing.mean == model.preprocessing.std == tuple(expected)
+    assert model.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mean": "0.5,0.5,0.5"}, "mean must be a number, or one for each channel, got '0.5,0.5,0.5'"),
+        ({"std": [[0.5]]}, r"std must be a number, or one for each channel, got \[\[0.5\]\]"),
+        ({"mean": (0.5, 0.4)}, "mean: 2 values for 3 channels"),
+        ({"output": 3}, "output must be the name of a value in the graph, or several, got 3"),
+        ({"output": []}, r"output must be the name of a value in the graph, or several, got \[\]"),
+        ({"output": ["pooled", 3]}, r"output must be the name .*, got \['pooled', 3\]"),
+        ({"input_shape": 224}, r"input_shape must be whole numbers such as \(1, 3, 224, 224\), got 224"),
+        ({"input_shape": "1,3,6,6"}, "input_shape must be whole numbers .*, got '1,3,6,6'"),
+        ({"input_shape": (1, 3, 6.5, 6)}, r"input_shape must be whole numbers .*, got \(1, 3, 6.5, 6\)"),
+        ({"input_shape": {"x": 6}}, "input_shape must be whole numbers .*, got 6"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_named(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as caught:
+        xr.from_onnx(written(small(x_shape=["b", 3, 6, 6]), tmp_path), **arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float64", "single-ish"])
 def test_it_computes_in_single_precision_or_in_double_where_that_is_switched_on(dtype, tmp_path):
     with pytest.raises(ValueError, match=f"dtype must be float32, or float64 with jax_enable_x64 .*, got {dtype}"):
         xr.from_onnx(tmp_path / "net.onnx", dtype=dtype)
