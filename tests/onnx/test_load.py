@@ -155,6 +155,33 @@ def test_several_inputs_are_a_dictionary(tmp_path):
         found(x)
 
 
+def test_token_ids_are_explained_at_their_embedding_beside_a_picture(tmp_path):
+    """Of a linear network each place of the picture and each token has its part of the logit."""
+    nodes = [
+        node("Gather", "table ids", "e", name="/embed/Gather"),
+        node("ReduceMean", "e", "words", axes=[1], keepdims=0),
+        node("Conv", "x k", "c", name="/conv/Conv"),
+        node("GlobalAveragePool", "c", "g"),
+        node("Flatten", "g", "f"),
+        node("Add", "f words", "both"),
+        node("MatMul", "both head"),
+    ]
+    table, k, head = drawn(9, 4), drawn(4, 3, 1, 1), drawn(4, 3)
+    model = proto(nodes, {"table": table, "k": k, "head": head}, x_shape=["b", 3, 4, 4])
+    model.graph.input.append(onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, ["b", 5]))
+    x, ids = drawn(2, 4, 4, 3), np.array([[1, 2, 3, 4, 5], [0, 8, 8, 1, 2]])
+    found = xr.from_onnx(written(model, tmp_path))
+    layers, given = ["input.x", "embed/Gather"], {"x": x, "ids": ids}
+    e = xr.attribute(found, given, "gradient_x_input", [0, 2], layers, explain=("x", "ids"))
+    of_class = head.T[[0, 2]]
+    expected = x * (of_class @ k[:, :, 0, 0])[:, None, None] / 16, table[ids] * of_class[:, None] / 5
+    for layer, wanted in zip(layers, expected, strict=True):
+        np.testing.assert_allclose(e.attributions["gradient_x_input"][layer], wanted, rtol=1e-4, atol=1e-6)
+    assert {layer: maps.shape for layer, maps in e.maps["gradient_x_input"].items()} == {
+        "input.x": (2, 4, 4), "embed/Gather": (2, 5),
+    }  # fmt: skip
+
+
 def external(folder, location="weights.bin", length=None):
     model = small()
     kernel = next(each for each in model.graph.initializer if each.name == "w")

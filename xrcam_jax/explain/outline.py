@@ -153,7 +153,7 @@ def _chosen(function: Function, known: Shapes) -> dict[str, Shape]:
     """Chooses layers of a model that has no marks, and says which."""
     # What a target function computes is no layer of the model.
     model = replace(function, target=None) if isinstance(function, Asked) else function
-    axes = len(known[1][0][0])
+    axes = _axes(jax.tree.leaves(of_shapes(*known)[0])[0])
     chosen = {name: turn.layer.shape for name, turn in last_of_each_size(_layers(model, known), axes).items()}
     if not chosen:
         raise ValueError(
