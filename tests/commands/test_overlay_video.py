@@ -287,11 +287,12 @@ def test_a_video_that_ends_early(tmp_path, pretend, capsys):
     )
 
 
-def test_nothing_that_can_be_read(tmp_path, pretend, capsys):
+@pytest.mark.parametrize(("out", "left"), [("out.mp4", ["clip.mp4"]), ("folder", ["clip.mp4", "folder"])])
+def test_nothing_that_can_be_read(out, left, tmp_path, pretend, capsys):
     (tmp_path / "clip.mp4").write_text("no video")
-    assert explain(tmp_path / "out.mp4", tmp_path / "clip.mp4") == 1
+    assert explain(tmp_path / out, tmp_path / "clip.mp4") == 1
     assert capsys.readouterr().out.splitlines()[1] == "0 explained, 1 could not be read. There is nothing to show"
-    assert names(tmp_path) == ["clip.mp4"]
+    assert names(tmp_path) == left
 
 
 @pytest.mark.parametrize("suffix", [".webm", ".gif", ".m4v", ".WMV"])

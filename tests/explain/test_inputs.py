@@ -167,3 +167,38 @@ def test_a_baseline_of_token_ids_is_an_id(baseline):
 def test_an_explained_input_has_a_row_for_each_picture():
     with pytest.raises(ValueError, match=r"inputs must have a row for each picture, as input\.a has 2; input\.b has 1"):
         explainer(lambda inputs: inputs[0], ("gradient",))({"a": jnp.ones((2, 4, 4, 3)), "b": jnp.ones((1, 4, 3))})
+
+
+def unmarked(ids):
+    """The same network, of code that nobody can edit: its layers are the scopes that its modules run under."""
+    embedded = jax.named_scope("embed")(lambda ids: jnp.asarray(TABLE)[ids])(ids)
+    return jax.named_scope("double")(lambda x: x * 2)(embedded).mean(1) @ KERNEL.repeat(2, 0)[:3]
+
+
+def test_an_embedding_that_nobody_has_marked_is_a_layer_by_its_name():
+    assert xr.layers(unmarked, IDS)["embed"].shape == (2, 4, 3)
+    slope = 2 * KERNEL.repeat(2, 0)[:3].T[[0, 2]][:, None] / 4
+    e = explainer(unmarked, (*SUMMING, "hires_cam"), "embed")(IDS, [0, 2])
+    for name in ("lrp", "gradient_x_input"):
+        near(e.attributions[name]["embed"], TABLE[IDS] * slope)
+    for name in ("integrated_gradients", "deep_lift"):
+        near(e.attributions[name]["embed"], (TABLE[IDS] - TABLE[0]) * slope)
+    near(e.raw["hires_cam"]["embed"], (TABLE[IDS] * slope).sum(-1))
+
+
+def test_the_last_layer_of_tokens_is_chosen_where_there_are_no_marks():
+    with pytest.warns(UserWarning, match=r"the last one of each size is taken: 'double' \(2, 4, 3\)"):
+        e = xr.Explainer(unmarked, "hires_cam")(IDS, [0, 2])
+    near(e.raw["hires_cam"]["double"], (TABLE[IDS] * 2 * KERNEL.repeat(2, 0)[:3].T[[0, 2]][:, None] / 4).sum(-1))
+
+
+def test_an_embedding_beside_a_picture_is_a_layer_where_explain_names_its_ids():
+    def answers(inputs):
+        return jax.named_scope("picture")(lambda x: x.mean((1, 2)))(inputs["image"]) @ KERNEL + unmarked(inputs["ids"])
+
+    given = {"image": INPUTS["image"], "ids": IDS}
+    with pytest.raises(ValueError, match=r"unknown layer 'embed'; known: input\.image, input, picture"):
+        xr.Explainer(answers, "gradient", ["embed"])(given)
+    e = explainer(answers, ("lrp",), ["input.image", "embed"], explain=("image", "ids"))(given, [0, 2])
+    total = sum(np.asarray(a).reshape(2, -1).sum(1) for a in e.attributions["lrp"].values())
+    near(total, np.asarray(e.value))

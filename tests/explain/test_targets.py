@@ -1,5 +1,7 @@
 """Target functions: closed forms on linear networks for each kind of question, and all that a call promises of them."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -333,6 +335,8 @@ DENSE = {"mask": jnp.ones((2, 5, 6, 4)), "embedding": jnp.ones((2, 3))}
         (xr.targets.region(np.ones((1, 5, 1)), channel=1, key="mask"), r"mask \(1, 5, 1\) must be \(b or 1, 5, 6\)"),
         (xr.targets.region(np.ones((5, 6)), channel=1, key="mask"), r"mask \(5, 6\) must be \(b or 1, 5, 6\)"),
         (xr.targets.similarity(np.ones(4), key="embedding"), r"embedding \(1, 4\) is not of the model's \(2, 3\)"),
+        (xr.targets.region(np.ones((3, 5, 6)), channel=1, key="mask"), r"mask \(3, 5, 6\) must be \(b or 1, 5, 6\)"),
+        (xr.targets.similarity(np.ones((3, 3)), key="embedding"), r"embedding \(3, 3\) is not of the model's \(2, 3\)"),
         (xr.targets.output(0, key="mark"), "unknown key 'mark'; did you mean 'mask'"),
         (xr.targets.output(0), r"key \(\) leads to no array, but to dict"),
         (lambda out: float(out["embedding"][0, 0]), "target fails for the model's output .*ConcretizationTypeError"),
@@ -349,3 +353,11 @@ def test_what_the_output_does_not_have_is_refused_and_not_taken_for_what_is_near
     with pytest.raises(ValueError, match=message) as raised:
         xr.attribute(model, jnp.ones((2, 5, 6, 3)), "gradient", target=target)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("nothing", [None, (), {}])
+def test_a_model_that_returns_nothing_is_refused(nothing):
+    with pytest.raises(
+        ValueError, match=rf"the model must return logits \(b, n\), .*; got {re.escape(repr(nothing))}$"
+    ):
+        xr.attribute(lambda images: nothing, jnp.ones((2, 5, 6, 3)), "gradient")

@@ -155,6 +155,33 @@ def test_several_inputs_are_a_dictionary(tmp_path):
         found(x)
 
 
+def test_token_ids_are_explained_at_their_embedding_beside_a_picture(tmp_path):
+    """Of a linear network each place of the picture and each token has its part of the logit."""
+    nodes = [
+        node("Gather", "table ids", "e", name="/embed/Gather"),
+        node("ReduceMean", "e", "words", axes=[1], keepdims=0),
+        node("Conv", "x k", "c", name="/conv/Conv"),
+        node("GlobalAveragePool", "c", "g"),
+        node("Flatten", "g", "f"),
+        node("Add", "f words", "both"),
+        node("MatMul", "both head"),
+    ]
+    table, k, head = drawn(9, 4), drawn(4, 3, 1, 1), drawn(4, 3)
+    model = proto(nodes, {"table": table, "k": k, "head": head}, x_shape=["b", 3, 4, 4])
+    model.graph.input.append(onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, ["b", 5]))
+    x, ids = drawn(2, 4, 4, 3), np.array([[1, 2, 3, 4, 5], [0, 8, 8, 1, 2]])
+    found = xr.from_onnx(written(model, tmp_path))
+    layers, given = ["input.x", "embed/Gather"], {"x": x, "ids": ids}
+    e = xr.attribute(found, given, "gradient_x_input", [0, 2], layers, explain=("x", "ids"))
+    of_class = head.T[[0, 2]]
+    expected = x * (of_class @ k[:, :, 0, 0])[:, None, None] / 16, table[ids] * of_class[:, None] / 5
+    for layer, wanted in zip(layers, expected, strict=True):
+        np.testing.assert_allclose(e.attributions["gradient_x_input"][layer], wanted, rtol=1e-4, atol=1e-6)
+    assert {layer: maps.shape for layer, maps in e.maps["gradient_x_input"].items()} == {
+        "input.x": (2, 4, 4), "embed/Gather": (2, 5),
+    }  # fmt: skip
+
+
 def external(folder, location="weights.bin", length=None):
     model = small()
     kernel = next(each for each in model.graph.initializer if each.name == "w")
@@ -339,7 +366,35 @@ def test_how_pictures_are_prepared(tmp_path):
         xr.from_onnx(written(small(), folder))
 
 
-@pytest.mark.parametrize("dtype", ["int8", "float16", "float64"])
+@pytest.mark.parametrize(("mean", "expected"), [(0.5, (0.5,) * 3), (1, (1.0,) * 3), ([0.1, 0.2, 0.4],) * 2])
+def test_mean_and_deviation_are_one_number_or_one_for_each_channel(mean, expected, tmp_path):
+    model = xr.from_onnx(written(small(), tmp_path), mean=mean, std=mean)
+    assert model.preprocessing.mean == model.preprocessing.std == tuple(expected)
+    assert model.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mean": "0.5,0.5,0.5"}, "mean must be a number, or one for each channel, got '0.5,0.5,0.5'"),
+        ({"std": [[0.5]]}, r"std must be a number, or one for each channel, got \[\[0.5\]\]"),
+        ({"mean": (0.5, 0.4)}, "mean: 2 values for 3 channels"),
+        ({"output": 3}, "output must be the name of a value in the graph, or several, got 3"),
+        ({"output": []}, r"output must be the name of a value in the graph, or several, got \[\]"),
+        ({"output": ["pooled", 3]}, r"output must be the name .*, got \['pooled', 3\]"),
+        ({"input_shape": 224}, r"input_shape must be whole numbers such as \(1, 3, 224, 224\), got 224"),
+        ({"input_shape": "1,3,6,6"}, "input_shape must be whole numbers .*, got '1,3,6,6'"),
+        ({"input_shape": (1, 3, 6.5, 6)}, r"input_shape must be whole numbers .*, got \(1, 3, 6.5, 6\)"),
+        ({"input_shape": {"x": 6}}, "input_shape must be whole numbers .*, got 6"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_named(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as caught:
+        xr.from_onnx(written(small(x_shape=["b", 3, 6, 6]), tmp_path), **arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float64", "single-ish"])
 def test_it_computes_in_single_precision_or_in_double_where_that_is_switched_on(dtype, tmp_path):
     with pytest.raises(ValueError, match=f"dtype must be float32, or float64 with jax_enable_x64 .*, got {dtype}"):
         xr.from_onnx(tmp_path / "net.onnx", dtype=dtype)

@@ -225,9 +225,11 @@ def _sink(job: Job, labels: list[str] | None, report: Callable[[str], None]) -> 
 
 
 def _where(out: Path, pace: Pace) -> str:
-    if not writes_video(out):
-        return f"Look into {out / 'sheets'}"
-    return f"Look at {out}\n{pace.describe(time.perf_counter())}" if pace.frames else "There is nothing to show"
+    if not pace.frames:
+        return "There is nothing to show"
+    if writes_video(out):
+        return f"Look at {out}\n{pace.describe(time.perf_counter())}"
+    return f"Look into {out / 'sheets'}"
 
 
 def explained(job: Job, pictures: Iterable[Picture]) -> Iterator[list[tuple[Picture, Result]]]:

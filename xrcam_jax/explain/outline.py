@@ -86,7 +86,7 @@ def _traced_outline(function: Function, known: Shapes) -> Outline:
     if has_marks_in_loops(program):
         program, _ = with_layers(closed, gradient(), _explained(known), None)
     marks = {name: aval.shape for name, aval in marks_of(program).items()}
-    return Outline(closed.out_avals[0].shape if jax.tree_util.treedef_is_leaf(output) else None, marks)
+    return Outline(closed.out_avals[0].shape if output.num_leaves == 1 == output.num_nodes else None, marks)
 
 
 def count_classes(function: Function, images: Any, parameters: PyTree) -> int:
@@ -111,6 +111,8 @@ def count_classes(function: Function, images: Any, parameters: PyTree) -> int:
         return class_count(outputs[1])
     found = jax.eval_shape(function, *of_shapes(*shapes((images, parameters))))
     leaves = [(jax.tree_util.keystr(path), a.ndim) for path, a in jax.tree.leaves_with_path(found)]
+    if not leaves:
+        raise ValueError(f"the model must return logits (b, n), and (b, 1) for a single one; got {found!r}")
     name, ndim = next(((name, ndim) for name, ndim in leaves if ndim), ("", 1))
     example = f"out{name}" + (f".sum({tuple(range(1, ndim))})" if ndim > 1 else "")
     raise ValueError(
@@ -151,7 +153,7 @@ def _chosen(function: Function, known: Shapes) -> dict[str, Shape]:
     """Chooses layers of a model that has no marks, and says which."""
     # What a target function computes is no layer of the model.
     model = replace(function, target=None) if isinstance(function, Asked) else function
-    axes = len(known[1][0][0])
+    axes = _axes(jax.tree.leaves(of_shapes(*known)[0])[0])
     chosen = {name: turn.layer.shape for name, turn in last_of_each_size(_layers(model, known), axes).items()}
     if not chosen:
         raise ValueError(

@@ -70,7 +70,7 @@ class _Similarity:
 
     def __call__(self, embedding: Float[Array | np.ndarray, "..."], output: PyTree) -> Float[Array, " b"]:
         found = _at(output, self.key)
-        if embedding.ndim != 2 or embedding.shape[1] != found.shape[-1]:
+        if embedding.ndim != 2 or embedding.shape[1] != found.shape[-1] or len(embedding) not in (1, len(found)):
             raise ValueError(f"embedding {embedding.shape} is not of the model's {found.shape}")
         length = jnp.linalg.norm(found, axis=1, keepdims=True)
         # The model's side is divided as a vector, so that its length is a norm to the rules.
@@ -87,7 +87,7 @@ class _Region:
         if self.channel is not None:
             _check_index(self.channel, found.shape[-1], "channel")
             found = found[..., self.channel]
-        if mask.ndim != found.ndim or mask.shape[1:] != found.shape[1:]:
+        if mask.ndim != found.ndim or mask.shape[1:] != found.shape[1:] or len(mask) not in (1, len(found)):
             raise ValueError(f"mask {mask.shape} must be (b or 1, {', '.join(map(str, found.shape[1:]))})")
         return (found * mask.astype(found.dtype)).sum(tuple(range(1, found.ndim)))
 

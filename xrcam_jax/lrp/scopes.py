@@ -1,8 +1,9 @@
 """Where the layers of a traced model are: at its marks, at the ends of its named scopes, and at every other value.
 
-The output of a scope is the last value made inside it that is read outside of it, and depends on what is explained. A
-scope that is entered again is another layer, and so is a primitive that is applied again: the second ``conv`` is
-``conv:2``. What is in a scan is there once, and stands for as many layers as there are turns.
+The output of a scope is the last value made inside it that is read outside of it, and depends on what is explained: an
+embedding depends on its token ids, though these have no relevance. A scope that is entered again is another layer, and
+so is a primitive that is applied again: the second ``conv`` is ``conv:2``. What is in a scan is there once, and stands
+for as many layers as there are turns.
 """
 
 from collections import Counter
@@ -121,9 +122,15 @@ class _Level:
         for position in reversed(scope.positions):
             for index, value in enumerate(self.program.equations[position].outputs):
                 read = value in outputs or not inside.issuperset(self.readers.get(value, ()))
-                if self.facts[value].explained and read:
+                if read and self.can_be_layer(value):
                     return position, index
         return None
+
+    def can_be_layer(self, value: int) -> bool:
+        """Returns whether a value can carry relevance once it is a mark."""
+        # Of the inputs those alone are said to be depended on that are integers.
+        fact = self.facts[value]
+        return fact.explained or (fact.depends and self.program.is_inexact(value))
 
 
 def find_layers(closed: ClosedJaxpr, explained: Sequence[bool]) -> tuple[tuple[Layer, ...], dict[str, str]]:
@@ -147,7 +154,8 @@ def find_layers(closed: ClosedJaxpr, explained: Sequence[bool]) -> tuple[tuple[L
     """
     # All calls that are one operation to some composite stay one, so that names are the same for all composites.
     program = flatten(closed, _keep)
-    inputs = [Fact(explained=e and program.is_inexact(v)) for v, e in zip(program.inputs, explained, strict=True)]
+    inexact = [program.is_inexact(v) for v in program.inputs]
+    inputs = [Fact(depends=e and not i, explained=e and i) for i, e in zip(inexact, explained, strict=True)]
     finder, level = _Finder(), _Level(program, facts.infer(program, inputs, frozenset()), infer_axes(program, {}))
     finder.visit(level, _Scope("", level))
     order = {name: position for position, name in reversed(list(enumerate(finder.order)))}
@@ -204,7 +212,7 @@ class _Finder:
 
     def note(self, level: _Level, position: int, equation: Equation, scope: _Scope) -> None:
         """Notes the value that an equation makes."""
-        index = next((i for i, v in enumerate(equation.outputs) if level.facts[v].explained), None)
+        index = next((i for i, v in enumerate(equation.outputs) if level.can_be_layer(v)), None)
         if equation.mark is not None:
             self.order.append(equation.mark)
             self.add(level, position, 0, equation.mark, "mark", scope.name, ())

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import index
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -161,7 +163,7 @@ def check_inputs(
         if name not in inputs:
             raise ValueError(f"{path}: input_shape names {name!r}, which is none of the inputs {', '.join(inputs)}")
     for name, described in inputs.items():
-        shape = tuple(given[name]) if given and name in given else described.shape
+        shape = _lengths(path, given[name]) if given and name in given else described.shape
         if shape and not isinstance(shape[0], int):
             shape = (1, *shape[1:])
         if shape is None or not all(isinstance(n, int) for n in shape):
@@ -174,3 +176,11 @@ def check_inputs(
             raise ValueError(f"{path}: {described} cannot be of the given input_shape {known}")
         shapes[name] = known
     return shapes
+
+
+def _lengths(path: Path, given: Any) -> tuple[Any, ...]:
+    """Returns a shape that a user gives as integers, None for a batch that is left open; or refuses what is none."""
+    try:
+        return tuple(n if n is None else index(n) for n in given)
+    except TypeError:
+        raise ValueError(f"{path}: input_shape must be whole numbers such as (1, 3, 224, 224), got {given!r}") from None

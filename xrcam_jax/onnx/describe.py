@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xrcam_jax.checkpoints import config as config_file
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.texts import decoded_json, read_json
@@ -18,7 +20,7 @@ _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"
 
 
 def described(
-    path: Path, proto: Any, shape: tuple[int, ...], given: Mapping[str, Sequence[float] | None]
+    path: Path, proto: Any, shape: tuple[int, ...], given: Mapping[str, float | Sequence[float] | None]
 ) -> tuple[Preprocessing, list[str]]:
     """Returns how pictures have to be prepared, and what was supposed.
 
@@ -26,13 +28,13 @@ def described(
       path: of the file.
       proto: the file's ``onnx.ModelProto``.
       shape: of what the network takes, (b, h, w, c).
-      given: ``mean`` and ``std`` that count more than what anything says, or None.
+      given: ``mean`` and ``std`` that count more than what anything says, one number or one for each channel; or None.
 
     Returns:
       The preprocessing, and sentences.
 
     Raises:
-      ValueError: a description makes no sense, or is of pictures that the network does not take.
+      ValueError: a description or what is given makes no sense, or is of pictures that the network does not take.
 
     Example:
       >>> import onnx
@@ -43,7 +45,7 @@ def described(
     channels = shape[3] if len(shape) == 4 and shape[3] in (1, 3) else 3
     default = Preprocessing(input_size=size).for_channels(channels)
     fields, origin = _fields(path, proto)
-    fields = {**fields, **{name: list(values) for name, values in given.items() if values is not None}}
+    fields = {**fields, **{name: _numbers(name, values) for name, values in given.items() if values is not None}}
     try:
         wants = config_file.preprocessing({"input_size": [channels, *size], **fields}, default)
     except ValueError as error:
@@ -57,6 +59,14 @@ def described(
         return wants, []
     numbers = f"mean {_in_words(wants.mean)} and deviation {_in_words(wants.std)}"
     return wants, [f"it does not say how pictures are prepared: {numbers} are supposed, of intensities from 0 to 1"]
+
+
+def _numbers(name: str, given: Any) -> list[float]:
+    """Returns what is given for the channels as a list, or refuses what holds no numbers."""
+    try:
+        return [float(number) for number in np.atleast_1d(given)]
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, or one for each channel, got {given!r}") from None
 
 
 def _in_words(values: tuple[float, ...]) -> str:

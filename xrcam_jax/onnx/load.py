@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,8 @@ def from_onnx(
     output: str | Sequence[str] | None = None,
     logits: bool = False,
     input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> OnnxModel:
     """Makes a model of an ONNX file, without its probabilities or with them, for the Explainer and all else.
@@ -132,8 +132,7 @@ def from_onnx(
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be the name of an ONNX file, got {type(path).__name__}")
-    if jnp.dtype(dtype) not in (jnp.float32, jnp.float64) or jax.dtypes.canonicalize_dtype(dtype) != jnp.dtype(dtype):
-        raise ValueError(f"dtype must be float32, or float64 with jax_enable_x64 switched on, got {jnp.dtype(dtype)}")
+    _check_dtype(dtype)
     path = Path(path).expanduser()
     proto = read_model(path)
     opsets = {"" if each.domain in OWN_DOMAINS else each.domain: each.version for each in proto.opset_import}
@@ -158,6 +157,16 @@ def from_onnx(
     for note in notes:
         _LOG.warning("%s: %s", path, note)
     return OnnxModel(function, parameters, wants, given, outputs, tuple(notes), batch)
+
+
+def _check_dtype(dtype: DTypeLike) -> None:
+    """Refuses what no network is computed in."""
+    try:
+        known = jnp.dtype(dtype)
+    except TypeError:
+        known = dtype  # It is no type at all.
+    if known not in (jnp.float32, jnp.float64) or jax.dtypes.canonicalize_dtype(known) != known:
+        raise ValueError(f"dtype must be float32, or float64 with jax_enable_x64 switched on, got {known}")
 
 
 def declared_inputs(path: str | os.PathLike[str]) -> tuple[Input, ...]:
@@ -188,7 +197,10 @@ def _outputs(
 ) -> tuple[str, ...]:
     """Returns the names of the values that the model returns."""
     producers = graph.producers
-    names = graph.outputs if output is None else (output,) if isinstance(output, str) else tuple(output)
+    names = (output,) if isinstance(output, str) else output
+    names = graph.outputs if output is None else tuple(names) if isinstance(names, Iterable) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path}: output must be the name of a value in the graph, or several, got {output!r}")
     for name in names:
         if name not in producers:
             raise ValueError(f"{path}: {unknown('output', name, list(reversed(producers)))}")
