@@ -101,6 +101,14 @@ def test_ties_are_all_bold():
     assert shown == ["0.501", "**0.499**", "0.504", "0.506"]
 
 
+def test_what_is_there_to_compare_with_is_not_the_best():
+    """A disc that never looks may have the highest figure of all, also one that prints like the best."""
+    figures = {"(centred disc)": (9.0, 2.0), "x": (2.0, 2.0), "y": (1.0, 1.0)}
+    rows = {(name,): [Estimate(value) for value in values] for name, values in figures.items()}
+    lines = Table("iou", "Overlap", rows, ["a", "b"]).markdown().splitlines()[-3:]
+    assert lines == ["| (centred disc) | 9.00 | 2.00 |", "| x | **2.00** | **2.00** |", "| y | 1.00 | 1.00 |"]
+
+
 def test_where_neither_is_best_nothing_is_bold():
     shown = table([Estimate(1.0)], [Estimate(2.0)], best=None, unit="")
     assert [row["a"] for row in cells(shown)] == ["1.00", "2.00"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xrcam_jax.metrics.uncertainty import Estimate
+from xrcam_jax.report.checked import is_baseline
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.names import cell, markdown_cell
 
@@ -56,8 +57,12 @@ class Table:
         return text.getvalue()
 
     def markdown(self) -> str:
-        """Returns the table as Markdown: the best in bold, intervals in brackets, a dash where there is no figure."""
-        best = [self._best([figures[i].value for figures in self.rows.values()]) for i in range(len(self.columns))]
+        """Returns the table as Markdown: the best in bold, intervals in brackets, a dash where there is no figure.
+
+        Rows whose name is in brackets are there to compare with, and are not the best of anything.
+        """
+        compared = [figures for labels, figures in self.rows.items() if not is_baseline(labels)]
+        best = [self._best([figures[i].value for figures in compared]) for i in range(len(self.columns))]
         lines = [
             f"**{self.title}** ({self.unit})" if self.unit else f"**{self.title}**",
             "",
@@ -65,7 +70,8 @@ class Table:
             "|" + "---|" * len(self.labels) + "---:|" * len(self.columns),
         ]
         for labels, figures in self.rows.items():
-            cells = [self._cell(figure, most) for figure, most in zip(figures, best, strict=True)]
+            most = [math.nan] * len(best) if is_baseline(labels) else best
+            cells = [self._cell(figure, one) for figure, one in zip(figures, most, strict=True)]
             lines.append("| " + " | ".join([*map(markdown_cell, labels), *cells]) + " |")
         return "\n".join(lines) + "\n"
 
