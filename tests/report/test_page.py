@@ -179,6 +179,18 @@ def test_figures_have_their_intervals_and_the_best_are_bold(results):
     ]
 
 
+def test_what_is_there_to_compare_with_is_not_bold(results):
+    """Also not where it prints like the best."""
+    header = "method,IoU,IoU low,IoU high,Dice,Dice low,Dice high"
+    rows = "(disc),90,,,51,,", "my_cam,40,,,51,,", "other,30,,,50,,"
+    (results / "segmentation" / "table.csv").write_text("\n".join([header, *rows, ""]))
+    table = {"file": "table.csv", "title": "T", "unit": "%", "best": "max", "labels": 1, "decimals": 0}
+    change(results / "segmentation" / "contents.json", tables=[table])
+    tags = "span", "span", "strong", "strong", "span", "span"
+    expected = [f"<{tag}>{number}</{tag}>" for tag, number in zip(tags, (90, 51, 40, 51, 30, 50), strict=True)]
+    assert cells(made(results)) == expected
+
+
 def test_the_lowest_is_bold_where_less_is_better_and_none_where_nothing_is(results):
     contents = results / "segmentation" / "contents.json"
     table = {"file": "table.csv", "title": "T", "unit": None, "labels": 2, "decimals": 1}
@@ -189,9 +201,6 @@ def test_the_lowest_is_bold_where_less_is_better_and_none_where_nothing_is(resul
         "<strong>−3.2</strong> <small>−4.0 to −2.0</small>",
     ]
     assert "the lowest of its column" in text
-    # A baseline is never in bold; here it is the only figure of its column.
-    change(contents, tables=[{**table, "best": "min", "baselines": ["my_cam"]}])
-    assert not any("strong" in cell for cell in cells(made(results)))
     change(contents, tables=[{**table, "best": None}])
     text = made(results)
     assert not any("strong" in cell for cell in cells(text))

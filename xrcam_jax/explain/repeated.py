@@ -7,11 +7,12 @@ References:
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import INPUT
@@ -72,36 +73,37 @@ register(RepeatedExplanation, ("logits", "targets", "maps", "raw", "value", "pro
 class Repeated:
     """Explains a model's decisions many times over, and says how the maps spread (roddan2023).
 
-    All passes explain the same class. Methods that need one pass forth and back are computed by one program for all
-    passes, and memory does not grow with their number; others run pass by pass. What these draw at random is the
-    same in each pass.
+        All passes explain the same class. Methods that need one pass forth and back are computed by one program for all
+        passes, and memory does not grow with their number; others run pass by pass, and so do networks of an ensemble.
+        What methods draw at random is the same in each pass.
 
-    Args:
-      explain: the model, methods and layers; its ``random_seed`` is that of the passes.
-      by: what makes the passes differ: a :class:`xrcam_jax.Dropout`, :class:`xrcam_jax.Noise` or
-        :class:`xrcam_jax.Ensemble`.
-      passes: how many, at least 2; by default 10, or as many as there are networks.
-      quantiles: levels in [0, 1] of quantiles over the passes. For them the maps of all passes are kept until the
-        batch is done.
-      how: the layers of a pass are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
+        Args:
+          explain: the model, methods and layers; its ``random_seed`` is that of the passes.
+          by: what makes the passes differ: a :class:`xrcam_jax.Dropout`, :class:`xrcam_jax.Noise` or
+            :class:`xrcam_jax.Ensemble`.
+          passes: how many, at least 2; by default 10, or as many as there are networks.
+          quantiles: levels in [0, 1] of quantiles over the passes. For them the maps of all passes are kept until the
+            batch is done.
+          how: the layers of a pass are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
 
-    Raises:
-      TypeError: ``explain`` is no Explainer, or ``by`` none of these.
-      ValueError: too few passes, another number than there are networks, a level outside of [0, 1], or a model that
-        cannot be disturbed in this way.
+        Raises:
+          TypeError: ``explain`` is no Explainer, or ``by`` none of these.
+          ValueError: too few passes, another number than there are networks, a level outside of [0, 1], or a model that
+            cannot be disturbed in this way.
 
-    Example:
-      >>> import jax.numpy as jnp
-      >>> import xrcam_jax as xr
-      >>> model = lambda images: images.sum((1, 2))
-      >>> explain = xr.Explainer(model, "gradient_x_input")
-      >>> e = xr.Repeated(explain, xr.Noise(0.1), passes=3)(jnp.ones((1, 2, 2, 2)).at[0, 0, 0].set(5.0))
-      >>> there = e.maps["gradient_x_input"]["input"]
-      >>> float(there.mean[0, 0, 0]), float(there.variation[0, 0, 0]), e.coverage
-      (1.0, 0.0, 0.5)
+        Example:
+          >>> import jax.numpy as jnp
+    import numpy as np
+          >>> import xrcam_jax as xr
+          >>> model = lambda images: images.sum((1, 2))
+          >>> explain = xr.Explainer(model, "gradient_x_input")
+          >>> e = xr.Repeated(explain, xr.Noise(0.1), passes=3)(jnp.ones((1, 2, 2, 2)).at[0, 0, 0].set(5.0))
+          >>> there = e.maps["gradient_x_input"]["input"]
+          >>> float(there.mean[0, 0, 0]), float(there.variation[0, 0, 0]), e.coverage
+          (1.0, 0.0, 0.5)
 
-    References:
-      roddan2023
+        References:
+          roddan2023
     """
 
     def __init__(
@@ -117,15 +119,18 @@ class Repeated:
             raise TypeError(f"explain must be an Explainer; got {explain!r}")
         if not isinstance(by, Disturbance):
             raise TypeError(f"by must be xr.Dropout, xr.Noise or xr.Ensemble, with what they take; got {by!r}")
+        if not isinstance(quantiles, Sequence | np.ndarray) or isinstance(quantiles, str):
+            raise TypeError(f"quantiles must be several levels, such as [0.05, 0.95]; got {quantiles!r}")
         for level in quantiles:
-            if not 0 <= level <= 1:
-                raise ValueError(f"quantiles must be in [0, 1]; got {level}")
+            if not (isinstance(level, Real) and 0 <= level <= 1):
+                raise ValueError(f"quantiles must be numbers in [0, 1]; got {level!r}")
         whole = isinstance(passes, Integral) and not isinstance(passes, bool)
         if passes is not None and not (whole and 2 <= passes <= MOST):
             raise ValueError(f"passes must be a whole number of at least 2 and at most {MOST}; got {passes!r}")
         self.explainer, self.by, self.quantiles, self.how = explain, by, tuple(quantiles), how
         self._disturbed, self._each = by.explainer(explain), by.passes(explain, passes)
-        self.passes = len(jax.tree.leaves(self._each)[0])
+        self.passes = len(self._each) if by.networks else len(jax.tree.leaves(self._each)[0])
+        self._single_pass = [name for name, kind in explain.kinds.items() if kind.single_pass]
         self._layers: dict[str, tuple[str, ...]] = {}
         options = dict(compiler_options())
         self._together = jax.jit(self._in_one_program, static_argnums=(0, 1, 2), compiler_options=options)
@@ -152,15 +157,21 @@ class Repeated:
           ValueError: as the Explainer does.
         """
         images, chosen, target, batch = self.explainer.checked(images, targets, top_k=top_k, target=target)
-        together = at_a_time(self.passes, images) if self.by.vmapped else 1
-        # A function is part of the program; the arrays of one that holds some are not.
-        is_function = target is not None and jax.tree_util.all_leaves([target])
-        fixed, held = (target, None) if is_function else (None, target)
-        given = self.explainer.parameters, self._each, images, chosen, held
-        logits, chosen, found = self._together(together, top_k, fixed, given)
+        if self.by.networks:
+            plain = self.explainer.explain(
+                self.explainer.parameters, images, chosen, top_k=top_k, target=target, methods=()
+            )
+            logits, chosen = plain.logits, plain.targets
+            found = self._pass_by_pass(self._single_pass, images, chosen, target)
+        else:
+            # A function is part of the program; the arrays of one that holds some are not.
+            is_function = target is not None and jax.tree_util.all_leaves([target])
+            fixed, held = (target, None) if is_function else (None, target)
+            given = self.explainer.parameters, self._each, images, chosen, held
+            logits, chosen, found = self._together(at_a_time(self.passes, images), top_k, fixed, given)
         for name, kind in self.explainer.kinds.items():
             if not kind.single_pass:
-                also = self._pass_by_pass(name, images, chosen, target)
+                also = self._pass_by_pass([name], images, chosen, target)
                 found = {**found, "maps": found["maps"] | also["maps"], "raw": found["raw"] | also["raw"]}
         maps, raw = (self._in_order(found[part]) for part in ("maps", "raw"))
         probabilities = found["probabilities"] if target is None else None
@@ -174,20 +185,21 @@ class Repeated:
         parameters, each, images, targets, held = given
         target = held if fixed is None else fixed
         plain = self.explainer.explain(parameters, images, targets, top_k=top_k, target=target, methods=())
-        methods = [name for name, kind in self.explainer.kinds.items() if kind.single_pass]
 
         def one(x: PyTree) -> dict[str, Any]:
-            return _observed(self._explained(parameters, images, plain.targets, target, x, methods), self.how)
+            return _observed(self._explained(parameters, images, plain.targets, target, x, self._single_pass), self.how)
 
         return plain.logits, plain.targets, over_passes(one, each, together, self.quantiles)
 
-    def _pass_by_pass(self, method: str, images: PyTree, targets: Array, target: Callable | None) -> dict[str, Any]:
-        """Returns how what a method shows spreads that runs the model many times in each pass."""
+    def _pass_by_pass(
+        self, methods: list[str], images: PyTree, targets: Array, target: Callable | None
+    ) -> dict[str, Any]:
+        """Returns how what methods show spreads, of which each pass is programs of its own."""
         found: Moments | None = None
         kept = []
         for number in self.explainer.progress(range(self.passes), self.passes, "passes"):
-            x = jax.tree.map(lambda a, number=number: a[number], self._each)
-            e = self._explained(self.explainer.parameters, images, targets, target, x, [method])
+            x = self._each[number] if self.by.networks else jax.tree.map(lambda a, i=number: a[i], self._each)
+            e = self._explained(self.explainer.parameters, images, targets, target, x, methods)
             values = self._observed(e)
             before = no_passes(values) if found is None else found
             found = self._with_more(before, jax.tree.map(lambda a: a[None], values))
@@ -223,19 +235,20 @@ def _observed(e: Explanation, how: Aggregation) -> dict[str, Any]:
 def with_aggregate(e: Explanation, method: str, how: Aggregation = "mean") -> dict[str, Float[Array, "b *rest"]]:
     """Returns a method's maps by layer, and by ``"aggregate"`` their aggregate, unless they are of the input alone.
 
-    Args:
-      e: an explanation.
-      method: one that was asked for.
-      how: layers are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
+        Args:
+          e: an explanation.
+          method: one that was asked for.
+          how: layers are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
 
-    Example:
-      >>> import jax.numpy as jnp
-      >>> import xrcam_jax as xr
-      >>> from xrcam_jax.explain.repeated import with_aggregate
-      >>> model = lambda images: xr.mark(images, "colours").mean((1, 2))
-      >>> e = xr.Explainer(model, ["grad_cam", "gradient"])(jnp.ones((1, 2, 2, 3)))
-      >>> list(with_aggregate(e, "grad_cam")), list(with_aggregate(e, "gradient"))
-      (['colours', 'aggregate'], ['input'])
+        Example:
+          >>> import jax.numpy as jnp
+    import numpy as np
+          >>> import xrcam_jax as xr
+          >>> from xrcam_jax.explain.repeated import with_aggregate
+          >>> model = lambda images: xr.mark(images, "colours").mean((1, 2))
+          >>> e = xr.Explainer(model, ["grad_cam", "gradient"])(jnp.ones((1, 2, 2, 3)))
+          >>> list(with_aggregate(e, "grad_cam")), list(with_aggregate(e, "gradient"))
+          (['colours', 'aggregate'], ['input'])
     """
     maps = e.maps[method]
     at_input = all(layer.partition(".")[0] == INPUT for layer in maps)
@@ -247,18 +260,19 @@ def with_aggregate(e: Explanation, method: str, how: Aggregation = "mean") -> di
 def at_a_time(passes: int, images: PyTree) -> int:
     """Returns how many passes run together: with all their pictures no more than :data:`TOGETHER`.
 
-    Args:
-      passes: how many there are.
-      images: a batch, or several inputs.
+        Args:
+          passes: how many there are.
+          images: a batch, or several inputs.
 
-    Returns:
-      A divisor of the number of passes; 1 for a batch that lies across devices.
+        Returns:
+          A divisor of the number of passes; 1 for a batch that lies across devices.
 
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from xrcam_jax.explain.repeated import at_a_time
-      >>> [at_a_time(10, jnp.ones((batch, 4, 4, 3))) for batch in (1, 2, 6, 32)]
-      [10, 5, 2, 1]
+        Example:
+          >>> import jax.numpy as jnp
+    import numpy as np
+          >>> from xrcam_jax.explain.repeated import at_a_time
+          >>> [at_a_time(10, jnp.ones((batch, 4, 4, 3))) for batch in (1, 2, 6, 32)]
+          [10, 5, 2, 1]
     """
     first = jax.tree.leaves(images)[0]
     most = 1 if shards(first) > 1 else max(1, TOGETHER // len(first))

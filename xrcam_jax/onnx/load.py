@@ -161,6 +161,7 @@ def from_onnx(
 
 def _check_dtype(dtype: DTypeLike) -> None:
     """Refuses what no network is computed in."""
+    known: Any
     try:
         known = jnp.dtype(dtype)
     except TypeError:

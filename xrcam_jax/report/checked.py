@@ -1,10 +1,25 @@
 """Reading files of results, with complaints that name the file, what was expected and what was found."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from xrcam_jax.runtime.texts import decoded_text
+
+
+def is_baseline(labels: Iterable[str]) -> bool:
+    """Tells whether a row of a table is what stands beside the methods to compare with: its name is in brackets.
+
+    Args:
+      labels: of the row.
+
+    Example:
+      >>> from xrcam_jax.report.checked import is_baseline
+      >>> is_baseline(["(centred disc)", "resnet50"]), is_baseline(["grad_cam", "resnet50"])
+      (True, False)
+    """
+    return any(label.startswith("(") and label.endswith(")") for label in labels)
 
 
 def expect(fits: bool, where: object, expected: str, found: object) -> None:

@@ -57,7 +57,6 @@ class ResultTable:
       columns: what the figures are called.
       rows: from top to bottom.
       interval: what the two ends beside each figure are.
-      baselines: first labels of rows that are no candidates for the best.
     """
 
     title: str
@@ -68,7 +67,6 @@ class ResultTable:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     interval: str
-    baselines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,9 +206,6 @@ def _read_table(contents: Path, entry: dict[str, Any]) -> ResultTable:
     expect(is_index(decimals, 16), f"{where}: decimals", "a number from 0 to 15", decimals)
     interval = entry.get("interval", "95 % confidence interval")
     expect(isinstance(interval, str), f"{where}: interval", "text", interval)
-    baselines = entry.get("baselines", [])
-    fits = isinstance(baselines, list) and all(isinstance(name, str) for name in baselines)
-    expect(fits, f"{where}: baselines", "a list of names", baselines)
     header, names, rows = _read_csv(_beside(contents, entry["file"]), labels)
     return ResultTable(
         title=entry["title"],
@@ -221,7 +216,6 @@ def _read_table(contents: Path, entry: dict[str, Any]) -> ResultTable:
         columns=names,
         rows=rows,
         interval=interval,
-        baselines=tuple(baselines),
     )
 
 

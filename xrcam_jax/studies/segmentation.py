@@ -15,7 +15,6 @@ Seven methods at four layers cost one forward and two backward passes: 0.4 s for
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import product
 from typing import Any, Literal
 
@@ -206,14 +205,14 @@ def _tables(study: Study, found: Mapping[str, Arrays], chosen: Mapping[str, np.n
     def means(figure: str) -> dict[Any, list[Estimate]]:
         return cells(lambda arrays, place, right: mean_figure(study, arrays, f"{figure}/{place}", right), figure)
 
-    table, iou = partial(Table, baselines=(DISC,)), pooled("iou")
+    iou = pooled("iou")
     per_layer = {row: [*each[: len(layers)], mean_of(each[: len(layers)])] for row, each in iou.items()}
     together = {row: each[len(layers) - 1 :] for row, each in iou.items()}
     return [
-        table("per_layer", "Pooled IoU of each layer's maps", per_layer, [*layers, "average"], labels),
-        table("aggregated", "Pooled IoU of aggregated maps", together, names[len(layers) - 1 :], labels),
-        *(table(ratio, title, pooled(ratio), names, labels, best) for ratio, (title, best) in POOLED.items()),
-        *(table(figure, title, means(figure), names, labels) for figure, title in MEANS.items()),
+        Table("per_layer", "Pooled IoU of each layer's maps", per_layer, [*layers, "average"], labels),
+        Table("aggregated", "Pooled IoU of aggregated maps", together, names[len(layers) - 1 :], labels),
+        *(Table(ratio, title, pooled(ratio), names, labels, best) for ratio, (title, best) in POOLED.items()),
+        *(Table(figure, title, means(figure), names, labels) for figure, title in MEANS.items()),
     ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xrcam_jax.metrics.uncertainty import Estimate, leading
+from xrcam_jax.report.checked import is_baseline
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.names import cell, markdown_cell
 
@@ -30,7 +31,6 @@ class Table:
       unit: what all figures are in.
       decimals: digits after the point in the Markdown; the CSV has all digits.
       interval: what the interval of each figure is.
-      baselines: first labels of rows that are no candidates for the best, but have to be beaten.
     """
 
     file: str
@@ -42,7 +42,6 @@ class Table:
     unit: str = "%"
     decimals: int = 2
     interval: str = "95 % confidence interval"
-    baselines: tuple[str, ...] = ()
 
     def csv(self) -> str:
         """Returns the table as CSV: the figures and the ends of their intervals, empty where there is none."""
@@ -60,9 +59,11 @@ class Table:
     def markdown(self) -> str:
         """Returns the table as Markdown: intervals in brackets, a dash where there is no figure.
 
-        The best of a column is in bold, unless another one lies in its interval.
+        The best of a column is in bold, unless another one lies in its interval. Rows whose name is in brackets are
+        there to compare with, and are not the best of anything.
         """
-        best = [self._best([figures[i] for figures in self.rows.values()]) for i in range(len(self.columns))]
+        compared = [figures for labels, figures in self.rows.items() if not is_baseline(labels)]
+        best = [self._best([figures[i] for figures in compared]) for i in range(len(self.columns))]
         lines = [
             f"**{self.title}** ({self.unit})" if self.unit else f"**{self.title}**",
             "",
@@ -70,7 +71,7 @@ class Table:
             "|" + "---|" * len(self.labels) + "---:|" * len(self.columns),
         ]
         for labels, figures in self.rows.items():
-            known = [math.nan] * len(best) if labels[0] in self.baselines else best
+            known = [math.nan] * len(best) if is_baseline(labels) else best
             cells = [self._cell(figure, most) for figure, most in zip(figures, known, strict=True)]
             lines.append("| " + " | ".join([*map(markdown_cell, labels), *cells]) + " |")
         return "\n".join(lines) + "\n"
@@ -140,7 +141,6 @@ def write_contents(
                 "labels": len(table.labels),
                 "decimals": table.decimals,
                 "interval": table.interval,
-                "baselines": list(table.baselines),
             }
             for table in tables
         ],
