@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import PyTree
 
@@ -20,6 +21,7 @@ from xrcam_jax.cam.channel_cams import noisy
 from xrcam_jax.explain.explainer import Explainer
 from xrcam_jax.explain.functional import alike_at_inference, as_function, as_module, with_dropout
 from xrcam_jax.pictures.preprocessing import Preprocessing
+from xrcam_jax.runtime.devices import replicate
 
 #: How many passes there are, unless it is said.
 PASSES = 10
@@ -29,13 +31,17 @@ class Disturbance(ABC):
     """Says what makes passes differ; a subclass for each way.
 
     Attributes:
-      vmapped: whether several passes at a time are faster than one after another.
+      networks: whether each pass is another network. In a loop inside one program the parameters of each pass would be
+        copied out of those of all; so such passes are called one after another.
     """
 
-    vmapped: ClassVar[bool] = True
+    networks: ClassVar[bool] = False
 
     def passes(self, explain: Explainer, count: int | None) -> PyTree:
-        """Returns what differs from pass to pass, with a leading axis of the passes: by default, a key of noise."""
+        """Returns what differs from pass to pass: by default, a key of noise.
+
+        It is a tree with a leading axis of the passes, or, if each is another network, a list of trees.
+        """
         # By folding in, a pass has the same noise however many passes there are.
         key, numbers = jax.random.key(explain.random_seed), jnp.arange(PASSES if count is None else count)
         return jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
@@ -133,7 +139,7 @@ class Ensemble(Disturbance):
     """
 
     others: Sequence[Callable | PyTree]
-    vmapped: ClassVar[bool] = False
+    networks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not len(self.others):
@@ -144,13 +150,16 @@ class Ensemble(Disturbance):
         networks = [explain.parameters, *(self._parameters(explain, first, i) for i in range(len(self.others)))]
         if count not in (None, len(networks)):
             raise ValueError(f"passes: an ensemble of {len(networks)} networks has as many passes; got {count}")
-        stacked = {"parameters": jax.tree.map(lambda *each: jnp.stack(each), *networks)}
+        if explain._mesh is not None:
+            networks = [replicate(explain._mesh, parameters) for parameters in networks]
+        each = [{"parameters": parameters} for parameters in networks]
         wanted = [first, *(_preprocessing(other) or first for other in self.others)]
         if first is None or all(one == first for one in wanted):
-            return stacked
-        mean, std = (jnp.array([getattr(one, part) for one in wanted], jnp.float32) for part in ("mean", "std"))
+            return each
+        mean, std = (np.array([getattr(one, part) for one in wanted], np.float32) for part in ("mean", "std"))
         # Pictures x as the first network wants them are intensities std[0] x + mean[0].
-        return stacked | {"slope": std[0] / std, "offset": (mean[0] - mean) / std}
+        slope, offset = std[0] / std, (mean[0] - mean) / std
+        return [{**one, "slope": slope[i], "offset": offset[i]} for i, one in enumerate(each)]
 
     def disturbed(self, parameters: PyTree, images: PyTree, one: PyTree) -> tuple[PyTree, PyTree]:
         if "slope" in one:
@@ -178,19 +187,20 @@ class Ensemble(Disturbance):
 def with_intensities_of(model: Callable, first: Preprocessing | None) -> Callable:
     """Returns a model that says of the mean and deviation of its pictures what another's ``preprocessing`` says.
 
-    Args:
-      model: with a ``preprocessing``, or any other model, which is returned as it is.
-      first: the preprocessing of the other model; None if it has none.
+        Args:
+          model: with a ``preprocessing``, or any other model, which is returned as it is.
+          first: the preprocessing of the other model; None if it has none.
 
-    Example:
-      >>> from flax import nnx
-      >>> from xrcam_jax.explain.disturbances import with_intensities_of
-      >>> from xrcam_jax.pictures.preprocessing import Preprocessing
-      >>> model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
-      >>> model.preprocessing = Preprocessing(mean=(0.4,), std=(0.2,), input_size=(96, 96))
-      >>> alike = with_intensities_of(model, Preprocessing(mean=(0.5,), std=(0.1,)))
-      >>> alike.preprocessing.mean, alike.preprocessing.std, alike.preprocessing.input_size
-      ((0.5,), (0.1,), (96, 96))
+        Example:
+          >>> from flax import nnx
+          >>> from xrcam_jax.explain.disturbances import with_intensities_of
+          >>> from xrcam_jax.pictures.preprocessing import Preprocessing
+    from xrcam_jax.runtime.devices import replicate
+          >>> model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+          >>> model.preprocessing = Preprocessing(mean=(0.4,), std=(0.2,), input_size=(96, 96))
+          >>> alike = with_intensities_of(model, Preprocessing(mean=(0.5,), std=(0.1,)))
+          >>> alike.preprocessing.mean, alike.preprocessing.std, alike.preprocessing.input_size
+          ((0.5,), (0.1,), (96, 96))
     """
     own = _preprocessing(model)
     if own is None or first is None or len(own.mean) != len(first.mean):

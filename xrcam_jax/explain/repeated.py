@@ -73,8 +73,8 @@ class Repeated:
     """Explains a model's decisions many times over, and says how the maps spread (roddan2023).
 
     All passes explain the same class. Methods that need one pass forth and back are computed by one program for all
-    passes, and memory does not grow with their number; others run pass by pass. What these draw at random is the
-    same in each pass.
+    passes, and memory does not grow with their number; others run pass by pass, and so do the networks of an ensemble.
+    What methods draw at random is the same in each pass.
 
     Args:
       explain: the model, methods and layers; its ``random_seed`` is that of the passes.
@@ -125,7 +125,8 @@ class Repeated:
             raise ValueError(f"passes must be a whole number of at least 2 and at most {MOST}; got {passes!r}")
         self.explainer, self.by, self.quantiles, self.how = explain, by, tuple(quantiles), how
         self._disturbed, self._each = by.explainer(explain), by.passes(explain, passes)
-        self.passes = len(jax.tree.leaves(self._each)[0])
+        self.passes = len(self._each) if by.networks else len(jax.tree.leaves(self._each)[0])
+        self._single_pass = [name for name, kind in explain.kinds.items() if kind.single_pass]
         self._layers: dict[str, tuple[str, ...]] = {}
         options = dict(compiler_options())
         self._together = jax.jit(self._in_one_program, static_argnums=(0, 1, 2), compiler_options=options)
@@ -152,15 +153,21 @@ class Repeated:
           ValueError: as the Explainer does.
         """
         images, chosen, target, batch = self.explainer.checked(images, targets, top_k=top_k, target=target)
-        together = at_a_time(self.passes, images) if self.by.vmapped else 1
-        # A function is part of the program; the arrays of one that holds some are not.
-        is_function = target is not None and jax.tree_util.all_leaves([target])
-        fixed, held = (target, None) if is_function else (None, target)
-        given = self.explainer.parameters, self._each, images, chosen, held
-        logits, chosen, found = self._together(together, top_k, fixed, given)
+        if self.by.networks:
+            plain = self.explainer.explain(
+                self.explainer.parameters, images, chosen, top_k=top_k, target=target, methods=()
+            )
+            logits, chosen = plain.logits, plain.targets
+            found = self._pass_by_pass(self._single_pass, images, chosen, target)
+        else:
+            # A function is part of the program; the arrays of one that holds some are not.
+            is_function = target is not None and jax.tree_util.all_leaves([target])
+            fixed, held = (target, None) if is_function else (None, target)
+            given = self.explainer.parameters, self._each, images, chosen, held
+            logits, chosen, found = self._together(at_a_time(self.passes, images), top_k, fixed, given)
         for name, kind in self.explainer.kinds.items():
             if not kind.single_pass:
-                also = self._pass_by_pass(name, images, chosen, target)
+                also = self._pass_by_pass([name], images, chosen, target)
                 found = {**found, "maps": found["maps"] | also["maps"], "raw": found["raw"] | also["raw"]}
         maps, raw = (self._in_order(found[part]) for part in ("maps", "raw"))
         probabilities = found["probabilities"] if target is None else None
@@ -174,20 +181,21 @@ class Repeated:
         parameters, each, images, targets, held = given
         target = held if fixed is None else fixed
         plain = self.explainer.explain(parameters, images, targets, top_k=top_k, target=target, methods=())
-        methods = [name for name, kind in self.explainer.kinds.items() if kind.single_pass]
 
         def one(x: PyTree) -> dict[str, Any]:
-            return _observed(self._explained(parameters, images, plain.targets, target, x, methods), self.how)
+            return _observed(self._explained(parameters, images, plain.targets, target, x, self._single_pass), self.how)
 
         return plain.logits, plain.targets, over_passes(one, each, together, self.quantiles)
 
-    def _pass_by_pass(self, method: str, images: PyTree, targets: Array, target: Callable | None) -> dict[str, Any]:
-        """Returns how what a method shows spreads that runs the model many times in each pass."""
+    def _pass_by_pass(
+        self, methods: list[str], images: PyTree, targets: Array, target: Callable | None
+    ) -> dict[str, Any]:
+        """Returns how what methods show spreads, of which each pass is programs of its own."""
         found: Moments | None = None
         kept = []
         for number in self.explainer.progress(range(self.passes), self.passes, "passes"):
-            x = jax.tree.map(lambda a, number=number: a[number], self._each)
-            e = self._explained(self.explainer.parameters, images, targets, target, x, [method])
+            x = self._each[number] if self.by.networks else jax.tree.map(lambda a, i=number: a[i], self._each)
+            e = self._explained(self.explainer.parameters, images, targets, target, x, methods)
             values = self._observed(e)
             before = no_passes(values) if found is None else found
             found = self._with_more(before, jax.tree.map(lambda a: a[None], values))
