@@ -13,6 +13,7 @@ import pytest
 
 from tests.train import tiny
 from tests.train.tiny import Endless, Tiny, examples, make_run
+from xrcam_jax.train import loop
 from xrcam_jax.train.checkpoint import Checkpoints
 from xrcam_jax.train.loop import Diverged, Observer, Schedule, fit
 from xrcam_jax.train.predictions import Predictions
@@ -186,6 +187,19 @@ def test_two_processes_learn_what_one_does(tmp_path):
 def test_an_impossible_schedule_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         Schedule(**{"steps_per_epoch": 1, **wrong})
+
+
+def test_the_time_of_a_step_ends_when_its_result_is_there(tmp_path, monkeypatch):
+    """An epoch of one step took no time else, and its rate was a thousand times too high."""
+    happened = []
+    get, lap = jax.device_get, loop._Clock.lap
+    monkeypatch.setattr(jax, "device_get", lambda a: (happened.append("result"), get(a))[1])
+    monkeypatch.setattr(loop._Clock, "lap", lambda clock: (happened.append("time"), lap(clock))[1])
+    state, run = make_run(tmp_path, evaluate=scores(50), steps_per_epoch=1, epochs=1)
+    fit(state, run)
+    run.checkpoints.close()
+    # The first time is that of the compilation.
+    assert happened[:3] == ["time", "result", "time"]
 
 
 def test_rates_are_numbers(tmp_path):

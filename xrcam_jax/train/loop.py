@@ -283,10 +283,10 @@ def _steps(run: Run, state: TrainState, progress: Progress, *, compiled: bool) -
             compiled = clock.lap() > 0
         # Here are the sums of the step before, since waiting for this one's would leave the device idle.
         if pending is not None:
-            progress = _with_step(run, progress, pending, images, clock.lap())
+            progress = _with_step(run, progress, pending, images, clock)
         pending = sums
         if step == end or (every and step % every == 0):
-            progress, pending = _with_step(run, progress, pending, images, clock.lap()), None
+            progress, pending = _with_step(run, progress, pending, images, clock), None
             if step < end:
                 progress = replace(progress, batches=run.batches.get_state())
                 run.checkpoints.save(LAST, state, asdict(progress))
@@ -294,8 +294,10 @@ def _steps(run: Run, state: TrainState, progress: Progress, *, compiled: bool) -
     return state, progress
 
 
-def _with_step(run: Run, progress: Progress, sums: Sums, images: int, seconds: float) -> Progress:
+def _with_step(run: Run, progress: Progress, sums: Sums, images: int, clock: "_Clock") -> Progress:
     seen = jax.device_get(sums)
+    # Asked for when the step is done: before, an epoch of one step would have taken no time.
+    seconds = clock.lap()
     step = progress.step + 1
     if not (math.isfinite(seen.loss) and math.isfinite(seen.gradient)):
         raise Diverged(f"step {step}: loss {seen.loss / seen.weight}, norm of its gradient {seen.gradient}")
