@@ -133,3 +133,23 @@ def test_maps_with_nan_score_nothing():
     maps, truth = np.float32([[[np.nan, 1.0, 2.0]]]), np.array([[[False, True, False]]])
     for score in (mass_accuracy, rank_accuracy, lambda a, b: outshines(a, b, ~b)):
         assert np.isnan(score(maps, truth)).all()
+
+
+@pytest.mark.parametrize("metric", [mass_accuracy, rank_accuracy])
+@pytest.mark.parametrize(
+    ("maps", "truth", "line"),
+    [
+        ((2, 4, 5), (2, 4, 6), r"truth must have the height and width of the maps, \(4, 5\), .* got \(2, 4, 6\)"),
+        ((2, 4, 5), (3, 4, 5), r"one for each map; got \(3, 4, 5\) with maps of \(2, 4, 5\)"),
+        ((2, 4, 5), (5,), r"truth must .* got \(5,\)"),
+        ((5,), (4, 5), r"maps must be of shape \(..., height, width\); got \(5,\)"),
+    ],
+)
+def test_what_does_not_fit_together_is_named(metric, maps, truth, line):
+    with pytest.raises(ValueError, match=line):
+        metric(np.zeros(maps, np.float32), np.zeros(truth, bool))
+
+
+def test_other_pixels_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match="others must have the height and width of the maps"):
+        outshines(np.zeros((2, 2), np.float32), np.zeros((2, 2), bool), np.zeros((3, 3), bool))

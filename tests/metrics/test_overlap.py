@@ -1,11 +1,13 @@
 """Figures of overlap are those of loops over pixels."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from xrcam_jax.metrics.overlap import (
+    Overlap,
     centred_discs,
     dice,
     false_positive_rate,
@@ -27,6 +29,16 @@ def test_salient_is_above_mean_and_deviation(maps):
         bound = one.mean() + np.sqrt(((one - one.mean()) ** 2).mean())
         sure = np.abs(one - bound) > 1e-6
         np.testing.assert_array_equal(np.asarray(found)[sure], (one > bound)[sure])
+
+
+def test_pooled_counts_are_beyond_32_bits():
+    """A whole data set has more pixels than that; the sums of these counts are 1.5, 2 and 3 times 2 to the 32."""
+    counts = Overlap(*(np.full(2**13, count, np.int32) for count in (3 * 2**18, 2**20, 3 * 2**19)))
+    whole = pooled(counts)
+    assert [float(part) for part in whole] == [1.5 * 2.0**32, 2.0**33, 3 * 2.0**32]
+    assert float(iou(whole)) == pytest.approx(1.5 / (2 + 3 - 1.5))
+    uneven = Overlap(*(np.random.default_rng(0).integers(0, 2**24, 4096, np.int32) for _ in range(3)))
+    np.testing.assert_allclose(pooled(uneven), [part.sum(dtype=np.float64) for part in uneven], rtol=2e-7)
 
 
 @given(MASKS)

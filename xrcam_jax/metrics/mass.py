@@ -7,6 +7,7 @@ References:
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from xrcam_jax.attribution.shapes import at_least_float32
@@ -15,7 +16,6 @@ Maps = Float[Array | np.ndarray, "*#b h w"]
 Truth = Bool[Array | np.ndarray, "*#b h w"]
 
 
-@jax.jit
 def mass_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     """Returns the share of the relevance that lies within the truth: sum_{p in G} R_p / sum_p R_p (arras2022).
 
@@ -34,9 +34,18 @@ def mass_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
       >>> mass_accuracy(jnp.array([[[3.0, 0.0, 1.0, -9.0]], [[1.0, 1.0, 1.0, 1.0]]]), truth).tolist()
       [0.75, 0.25]
 
+    Raises:
+      ValueError: the shapes do not broadcast, or have no height and width.
+
     References:
       arras2022
     """
+    _check_shapes(maps, truth=truth)
+    return _mass_accuracy(maps, truth)
+
+
+@jax.jit
+def _mass_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     positive, truth = jnp.broadcast_arrays(jnp.maximum(at_least_float32(jnp.asarray(maps)), 0), truth)
     # Divided by its maximum, a map can neither overflow in the sum nor vanish in it.
     largest = positive.max((-2, -1), keepdims=True)
@@ -44,7 +53,6 @@ def mass_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     return jnp.where(truth, scaled, 0).sum((-2, -1)) / jnp.maximum(scaled.sum((-2, -1)), 1)
 
 
-@jax.jit
 def rank_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     """Returns how many of a map's K highest pixels lie within the truth of K pixels, as a share of K (arras2022).
 
@@ -66,9 +74,18 @@ def rank_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
       >>> rank_accuracy(jnp.array([[[3.0, 4.0, 1.0, 0.0]], [[3.0, 0.0, 0.0, 0.0]], [[1.0, 1.0, 1.0, 1.0]]]), truth)
       Array([1.       , 0.6666667, 0.5      ], dtype=float32)
 
+    Raises:
+      ValueError: the shapes do not broadcast, or have no height and width.
+
     References:
       arras2022
     """
+    _check_shapes(maps, truth=truth)
+    return _rank_accuracy(maps, truth)
+
+
+@jax.jit
+def _rank_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     # Numbers of pixels are beyond half precision.
     maps, truth = jnp.broadcast_arrays(at_least_float32(jnp.asarray(maps)), truth)
     flat, inside = maps.reshape(*maps.shape[:-2], -1), truth.reshape(*maps.shape[:-2], -1)
@@ -85,7 +102,6 @@ def rank_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     return jnp.where(jnp.isnan(flat).any(-1), jnp.nan, share)
 
 
-@jax.jit
 def outshines(maps: Maps, truth: Truth, others: Truth) -> Float[Array, "*b"]:
     """Tells whether a map is brighter at its brightest within the truth than among other pixels.
 
@@ -107,7 +123,26 @@ def outshines(maps: Maps, truth: Truth, others: Truth) -> Float[Array, "*b"]:
       >>> outshines(jnp.array([[[0.5, 0.9, 0.1]], [[0.5, 0.9, 0.5]], [[0.0, 0.9, 0.1]]]), truth, others).tolist()
       [1.0, 0.5, 0.0]
     """
+    _check_shapes(maps, truth=truth, others=others)
+    return _outshines(maps, truth, others)
+
+
+@jax.jit
+def _outshines(maps: Maps, truth: Truth, others: Truth) -> Float[Array, "*b"]:
     maps, truth, others = jnp.broadcast_arrays(maps, truth, others)
     within, among = (jnp.where(pixels, maps, -jnp.inf).max((-2, -1)) for pixels in (truth, others))
     result = jnp.where(within > among, 1.0, jnp.where(within < among, 0.0, 0.5))
     return jnp.where(jnp.isnan(maps).any((-2, -1)), jnp.nan, result)
+
+
+def _check_shapes(maps: ArrayLike, **masks: ArrayLike) -> None:
+    """Refuses maps and masks of pixels that do not fit together, by name."""
+    wanted = np.shape(maps)
+    if len(wanted) < 2:
+        raise ValueError(f"maps must be of shape (..., height, width); got {wanted}")
+    for name, mask in masks.items():
+        found = np.shape(mask)
+        pairs = zip(wanted[::-1], found[::-1], strict=False)
+        if len(found) < 2 or any(one != other and 1 not in (one, other) for one, other in pairs):
+            expected = f"the height and width of the maps, {wanted[-2:]}, and be one for all or one for each map"
+            raise ValueError(f"{name} must have {expected}; got {found} with maps of {wanted}")
