@@ -132,14 +132,17 @@ def test_maps_and_regions_are_the_librarys(page, shape, size):
     np.testing.assert_array_equal(region[clear], np.asarray(salient(jnp.asarray(expected)))[clear])
 
 
-def test_the_whole_way_from_raw_maps_is_the_librarys_but_for_the_bytes(page):
+@pytest.mark.parametrize("how", saliency.AGGREGATIONS)
+def test_the_whole_way_from_raw_maps_is_the_librarys_but_for_the_bytes(page, how):
     raws = [
         np.random.default_rng(seed).normal(size=side).astype(np.float32) for seed, side in enumerate([(7, 9), (5, 4)])
     ]
     maps = [stored(np.rint(255 * np.asarray(saliency.min_max(jnp.maximum(raw, 0)))).astype(np.uint8)) for raw in raws]
-    values = page.run("return Array.from(xrcam.aggregate(...arguments))", maps, list(SIZE))
-    expected = saliency.aggregate([jnp.asarray(raw) for raw in raws], SIZE)
-    np.testing.assert_allclose(np.reshape(values, SIZE), expected, atol=1 / 255)
+    values = page.run("return Array.from(xrcam.aggregate(...arguments))", maps, list(SIZE), how)
+    weights = [saliency.stride(raw, SIZE) for raw in raws] if how == "weighted" else None
+    expected = saliency.aggregate([jnp.asarray(raw) for raw in raws], SIZE, how=how, weights=weights)
+    # The steepest slopes are that of tanh, 2, and that of the root of a product near 0.
+    np.testing.assert_allclose(np.reshape(values, SIZE), expected, atol=0.05 if how == "product" else 2 / 255)
 
 
 def test_an_empty_map_is_empty(page):

@@ -102,6 +102,7 @@ def test_a_broken_frame_is_named(tmp_path, spoil, said):
         ({"classes": []}, "classes: expected a list of different names, found []"),
         ({"methods": ["a", "a"]}, "methods: expected a list of different names"),
         ({"layers": ["layer1", "aggregate"]}, "layers: expected no layer named aggregate"),
+        ({"aggregate": "median"}, "aggregate: expected one of mean, maximum, weighted, product, found 'median'"),
         ({"size": [48]}, "size: expected [height, width] in pixels, found [48]"),
         ({"size": [48, 0]}, "size: expected [height, width] in pixels"),
         ({"frames": []}, "frames: expected a list of frames, found []"),

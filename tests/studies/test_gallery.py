@@ -61,8 +61,8 @@ def explained(drawn, run):
 class Pretended:
     """Explains nothing, and finds the variations that are drawn here, each a plane across the picture."""
 
-    def __init__(self, explain, by, passes):
-        assert (by, passes) == (xr.Dropout(0.5), 3)
+    def __init__(self, explain, by, passes, *, how):
+        assert (by, passes, how) == (xr.Dropout(0.5), 3, "product")
 
     @staticmethod
     def variation(layer):
@@ -96,10 +96,12 @@ def test_the_variation_of_passes(drawn, run, tmp_path, results, monkeypatch):
         "all",
         *OPTIONS,
     ]
-    arguments += ["--limit", 2, "--passes", 3, "--rate", 0.5, "--out", tmp_path]
+    arguments += ["--limit", 2, "--passes", 3, "--rate", 0.5, "--aggregate", "product", "--out", tmp_path]
     assert main(["evaluate", "gallery", *map(str, arguments)]) == 0
-    frames = json.loads((tmp_path / "gallery" / "viewer.json").read_text())["frames"]
+    content = json.loads((tmp_path / "gallery" / "viewer.json").read_text())
+    frames = content["frames"]
     assert len(frames) == 2
+    assert content["aggregate"] == "product"
     for frame in frames:
         assert {method: list(by) for method, by in frame["variation"].items()} == COLUMNS
         for layer, rows in (("layer3", 3), ("layer4", 2), ("aggregate", 3)):
@@ -109,8 +111,12 @@ def test_the_variation_of_passes(drawn, run, tmp_path, results, monkeypatch):
             variation = Image.fromarray(np.minimum(Pretended.variation(layer), 1))
             small = np.asarray(variation.resize((rows, rows), Image.Resampling.BILINEAR))
             np.testing.assert_allclose(found, 255 * small, atol=1)
-    assert "3 passes with dropout of 0.5" in (tmp_path / "gallery" / "contents.json").read_text()
-    assert "variation" not in json.loads((results / "viewer.json").read_text())["frames"][0]
+    said = (tmp_path / "gallery" / "contents.json").read_text()
+    assert "Several layers together are the geometric mean" in said
+    assert "3 passes with dropout of 0.5" in said
+    without = json.loads((results / "viewer.json").read_text())
+    assert "variation" not in without["frames"][0]
+    assert without["aggregate"] == "mean"
 
 
 @pytest.mark.parametrize(

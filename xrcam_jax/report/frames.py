@@ -5,6 +5,7 @@ import binascii
 from pathlib import Path
 from typing import Any
 
+from xrcam_jax.cam.saliency import AGGREGATIONS
 from xrcam_jax.pictures.decode import format_and_size
 from xrcam_jax.report.checked import expect, is_index, is_names, is_number, read_object
 
@@ -18,7 +19,8 @@ def read_frames(path: Path) -> dict[str, Any]:
       path: of the file.
 
     Returns:
-      The file's content: ``classes``, ``size`` (height, width), ``methods``, ``layers`` and ``frames``.
+      The file's content: ``classes``, ``size`` (height, width), ``methods``, ``layers``, ``frames`` and, if it says so,
+        ``aggregate``, how layers are put together.
 
     Raises:
       ValueError: naming the file, the frame and the entry that is missing or wrong.
@@ -47,6 +49,8 @@ def read_frames(path: Path) -> dict[str, Any]:
     for key in ("classes", "methods", "layers"):
         expect(is_names(content.get(key)), f"{path}: {key}", "a list of different names", content.get(key))
     expect(AGGREGATE not in content["layers"], f"{path}: layers", f"no layer named {AGGREGATE}", content["layers"])
+    how = content.get("aggregate", "mean")
+    expect(how in AGGREGATIONS, f"{path}: aggregate", f"one of {', '.join(AGGREGATIONS)}", how)
     size = content.get("size")
     fits = isinstance(size, list) and len(size) == 2 and all(is_index(side, 4097) and side for side in size)
     expect(fits, f"{path}: size", "[height, width] in pixels", size)

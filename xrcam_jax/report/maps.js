@@ -60,7 +60,31 @@ const xrcam = (() => {
 
   const saliency = (map, size) => minMax(upsampled(map, size));
 
-  const aggregate = (maps, size) => minMax(mean(maps.map((map) => upsampled(map, size))));
+  // Returns how many pixels of the picture one place of a stored map stands for along an axis.
+  const stride = (map, [height, width]) => Math.sqrt((height * width) / (map.rows * map.columns));
+
+  // Makes one map of those of several layers; `strides` are the weights of "weighted".
+  function fused(maps, how, strides) {
+    if (how === "mean") return minMax(mean(maps));
+    const largest = maps.map((map) => map.reduce((most, value) => Math.max(most, value), 0) || 1);
+    const shares = strides.map((weight) => weight / strides.reduce((sum, value) => sum + value, 0));
+    const together = new Float64Array(maps[0].length).fill(how === "product" ? 1 : 0);
+    maps.forEach((map, layer) => {
+      for (let index = 0; index < map.length; index += 1) {
+        if (how === "maximum") together[index] = Math.max(together[index], Math.tanh((2 * map[index]) / largest[layer]));
+        else if (how === "weighted") together[index] += shares[layer] * map[index];
+        else together[index] *= map[index] ** (1 / maps.length);
+      }
+    });
+    return minMax(together);
+  }
+
+  const aggregate = (maps, size, how = "mean") =>
+    fused(
+      maps.map((map) => upsampled(map, size)),
+      how,
+      maps.map((map) => stride(map, size)),
+    );
 
   // Marks the pixels above mean + standard deviation (of the population) with ones.
   function salient(values) {
@@ -94,6 +118,6 @@ const xrcam = (() => {
     return places;
   }
 
-  return { bytes, upsample, upsampled, minMax, mean, saliency, aggregate, salient, levels, border };
+  return { bytes, upsample, upsampled, minMax, stride, fused, saliency, aggregate, salient, levels, border };
 })();
 window.xrcam = xrcam;

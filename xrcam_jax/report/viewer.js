@@ -14,7 +14,10 @@
   const state = { content: null, found: [], place: 0, turn: 0, shown: null, picture: null, border: null, tiles: [] };
 
   const methodName = (name) => shared.methodNames[name] ?? name;
-  const layerName = (name) => (name === AGGREGATE ? "Layers together" : name.replace(/^layer(\d+)$/, "Layer $1"));
+  // How layers are put together; pages of before have the mean and do not say so.
+  const how = () => state.content.aggregate ?? "mean";
+  const together = () => (how() === "mean" ? "Layers together" : `Layers together (${how()})`);
+  const layerName = (name) => (name === AGGREGATE ? together() : name.replace(/^layer(\d+)$/, "Layer $1"));
   const current = () => state.found[state.place];
   const MODES = ["overlay", "mask", "variation"];
   const mode = () => MODES.find((name) => at(`mode-${name}`).checked);
@@ -179,7 +182,7 @@
   // Works out the maps that are ticked and makes a canvas for each.
   function layOut(frame) {
     const { size } = state.content;
-    const [methods, chosen, together] = [ticked("methods"), ticked("layers"), at("together").checked];
+    const [methods, chosen, asOne] = [ticked("methods"), ticked("layers"), at("together").checked];
     state.tiles = [];
     const sections = methods.map((method) => {
       const grown = new Map();
@@ -188,9 +191,12 @@
         if (map) grown.set(layer, xrcam.upsampled(map, size));
       }
       const maps = [...grown].map(([layer, values]) => [layer, xrcam.minMax(values)]);
-      if (together && grown.size) maps.push([AGGREGATE, xrcam.minMax(xrcam.mean([...grown.values()]))]);
+      if (asOne && grown.size) {
+        const strides = [...grown.keys()].map((layer) => xrcam.stride(frame.maps[method][layer], size));
+        maps.push([AGGREGATE, xrcam.fused([...grown.values()], how(), strides)]);
+      }
       const tiles = maps.map(([layer, values]) => {
-        // What is measured together is the mean of all layers that the method has, not of some.
+        // What is measured together is all layers that the method has, not some.
         const measured = layer !== AGGREGATE || grown.size === Object.keys(frame.maps[method]).length;
         const [iou, variation] = [frame.iou, frame.variation].map((all) => (measured ? all?.[method]?.[layer] : null));
         return tile(method, layer, values, iou, variation && xrcam.upsampled(variation, size));

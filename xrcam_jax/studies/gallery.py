@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
 import xrcam_jax as xr
+from xrcam_jax.arguments import aggregation
 from xrcam_jax.arguments.checks import check_at_least_one, check_passes
 from xrcam_jax.cam.saliency import min_max
 from xrcam_jax.classes import class_logits, softmax_logits
@@ -35,7 +36,7 @@ from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, judged, read_batch, rgb
 from xrcam_jax.studies.compare import explained, pictured, some_frames
 from xrcam_jax.studies.folds import CrossValidated, number_of_networks
-from xrcam_jax.studies.layers import all_maps, columns, last_column
+from xrcam_jax.studies.layers import all_maps, columns, described, last_column
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.segmentation import by_place, measured
 from xrcam_jax.studies.study import Study, open_study
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the study; returns the exit status."""
     arguments = parser(__doc__, NAME)
     add_arguments(arguments)
+    aggregation.add_arguments(arguments)
     arguments.add_argument("--shown", type=int, default=3, metavar="N", help="frames of each class in the sheets (3)")
     arguments.add_argument(
         "--passes", type=int, metavar="N", help="with dropout, of which the viewer has the variation"
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if number_of_networks(options) > 1:
         raise CommandError("--weights: one network at a time, each with an --out of its own")
     repeated = {} if options.passes is None else {"passes": options.passes, "rate": rate}
-    with open_study(NAME, options, **repeated) as study:
+    with open_study(NAME, options, aggregate=options.aggregate, **repeated) as study:
         network = study.networks[0]
         found = each_batch(study, network, partial(figures, study))
         first_alone(lambda: write(study, found, options.shown))
@@ -85,11 +87,12 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
     """
     explain = xr.Explainer(network.model, study.methods, study.layers)
     passes = study.settings.get("passes")
-    repeat = xr.Repeated(explain, xr.Dropout(study.settings["rate"]), passes) if passes else None
+    how = study.settings["aggregate"]
+    repeat = xr.Repeated(explain, xr.Dropout(study.settings["rate"]), passes, how=how) if passes else None
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
-        found = by_place(measured(all_maps(e), batch.masks))
+        found = by_place(measured(all_maps(e, how), batch.masks))
         return {
             "logits": e.logits,
             **{name: values for name, values in found.items() if name.startswith("iou/")},
@@ -134,7 +137,7 @@ def write(study: Study, found: Arrays, shown: int) -> None:
         title=f"Pictures of {network.label}",
         text=f"{len(study.frames)} frames, the labelled class explained; annotated structures are outlined in yellow. "
         "What the mask of a map cuts out of a frame shows where the network looked; no method was taught to outline."
-        f"{_said_of_passes(study)}",
+        f" {described(study.settings['aggregate'])}{_said_of_passes(study)}",
         order=8,
         pictures=_sheets(study, network, shown),
         viewer=VIEWER,
@@ -165,6 +168,7 @@ def viewer(study: Study, network: Network | CrossValidated, found: Arrays) -> di
         "size": list(network.input_size),
         "methods": list(study.methods),
         "layers": list(study.layers),
+        "aggregate": study.settings["aggregate"],
         "frames": [frames[place] for place in sorted(frames)],
     }
 
@@ -290,7 +294,7 @@ def _frames(study: Study, network: Network | CrossValidated, shown: int) -> list
     frames = []
     for place in some_frames(study, shown):
         batch, e = explain(place)
-        found = all_maps(e)
+        found = all_maps(e, study.settings["aggregate"])
         maps = {name: np.asarray(values[0]) for name, values in found.items()}
         picture = rgb(batch.pictures[0])
         name = f"{study.frames[place].label} {study.frames[place].patient}"
