@@ -157,7 +157,7 @@ def test_bfloat16_maps_resemble_those_in_float32():
         ({"targets": [0, 1, 5]}, "targets must be classes 0 to 4, found 5"),
         ({"targets": [0, -1, 2]}, "found -1"),
         ({"targets": [0.0, 1.0, 2.0]}, "got float64"),
-        ({"top_k": 6}, "top_k must be between 1 and the number of classes, 5; got 6"),
+        ({"top_k": 6}, "top_k must be a whole number between 1 and the number of classes, 5; got 6"),
         ({"targets": [0, 1, 2], "top_k": 2}, "not both"),
         ({"methods": ["grad_cm"]}, "unknown method 'grad_cm'; did you mean 'grad_cam'"),
         ({"layers": ["frist"]}, "unknown layer 'frist'; did you mean 'first'"),

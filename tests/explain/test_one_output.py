@@ -160,7 +160,7 @@ def test_targets_and_shapes_of_others_are_refused():
     explain = xr.Explainer(network(1), "grad_cam", "last")
     with pytest.raises(ValueError, match="targets must be classes 0 to 1, found 2"):
         explain(images(), [0, 2])
-    with pytest.raises(ValueError, match="top_k must be between 1 and the number of classes, 2; got 3"):
+    with pytest.raises(ValueError, match="top_k must be a whole number between 1 and the number of classes, 2; got 3"):
         explain(images(), top_k=3)
     with pytest.raises(ValueError, match=r"logits \(b, n\), and \(b, 1\) for a single one; got \(2,\)"):
         xr.attribute(lambda x: x.mean((1, 2, 3)), images(), "gradient")

@@ -264,7 +264,7 @@ def test_one_more_pass_lies_between_the_others_as_often_as_is_said():
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda e: xr.Dropout(1.0), "dropout: the rate must be between 0 and 1; got 1.0"),
+        (lambda e: xr.Dropout(1.0), "dropout: the rate must be a number between 0 and 1; got 1.0"),
         (lambda e: xr.Noise(-0.1), "noise: the level must be a number from 0; got -0.1"),
         (lambda e: xr.Noise(np.nan), "noise: the level must be a number from 0; got nan"),
         (lambda e: xr.Ensemble([]), "ensemble: give at least one network beside the Explainer's"),
@@ -274,7 +274,7 @@ def test_one_more_pass_lies_between_the_others_as_often_as_is_said():
         ),
         (lambda e: Repeated(e, xr.Noise(0.1), 2.5), "at most 100000; got 2.5"),
         (lambda e: Repeated(e, xr.Noise(0.1), 10**9), "at most 100000; got 1000000000"),
-        (lambda e: Repeated(e, xr.Noise(0.1), quantiles=[1.5]), "quantiles must be in [0, 1]; got 1.5"),
+        (lambda e: Repeated(e, xr.Noise(0.1), quantiles=[1.5]), "quantiles must be numbers in [0, 1]; got 1.5"),
         (lambda e: Repeated(e, xr.Dropout()), "dropout: the model's own rate is 0; give another"),
         (
             lambda e: Repeated(xr.Explainer(lambda x: x.mean((1, 2))), xr.Dropout(0.1)),
@@ -309,6 +309,25 @@ def test_what_cannot_be_is_named(explain, make, line):
 def test_what_is_no_explainer_or_disturbance_is_named(explain, given, line):
     with pytest.raises(TypeError, match=re.escape(line)):
         Repeated(given[0] or explain, given[1])
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda e: xr.Dropout("a"), "dropout: the rate must be a number between 0 and 1; got 'a'"),
+        (lambda e: xr.Noise("a"), "noise: the level must be a number from 0; got 'a'"),
+        (lambda e: Repeated(e, xr.Noise(0.1), quantiles=0.5), "quantiles must be several levels, such as [0.05, 0.95]"),
+        (lambda e: Repeated(e, xr.Noise(0.1), quantiles=["a"]), "quantiles must be numbers in [0, 1]; got 'a'"),
+        (lambda e: e(np.ones((1, 2, 2, 3), np.float32), top_k=1.5), "top_k must be a whole number between 1 and"),
+        (
+            lambda e: e(np.ones((0, 2, 2, 3), np.float32)),
+            "images must be a batch of at least one; got none, of",
+        ),
+    ],
+)
+def test_what_is_of_another_type_is_named(explain, make, line):
+    with pytest.raises((TypeError, ValueError), match=re.escape(line)):
+        make(explain)
 
 
 def test_networks_of_an_ensemble_may_be_in_training_mode():

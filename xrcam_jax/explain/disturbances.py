@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from math import isfinite
+from numbers import Real
 from typing import Any, ClassVar
 
 import jax
@@ -77,8 +78,8 @@ class Dropout(Disturbance):
     shared: bool = True
 
     def __post_init__(self) -> None:
-        if self.rate is not None and not 0 < self.rate < 1:
-            raise ValueError(f"dropout: the rate must be between 0 and 1; got {self.rate}")
+        if self.rate is not None and not (isinstance(self.rate, Real) and 0 < self.rate < 1):
+            raise ValueError(f"dropout: the rate must be a number between 0 and 1; got {self.rate!r}")
 
     def explainer(self, explain: Explainer) -> Explainer:
         noisy = copy(explain)
@@ -106,8 +107,8 @@ class Noise(Disturbance):
     level: float
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.level) and self.level >= 0):
-            raise ValueError(f"noise: the level must be a number from 0; got {self.level}")
+        if not (isinstance(self.level, Real) and isfinite(self.level) and self.level >= 0):
+            raise ValueError(f"noise: the level must be a number from 0; got {self.level!r}")
 
     def disturbed(self, parameters: PyTree, images: PyTree, one: PyTree) -> tuple[PyTree, PyTree]:
         def with_noise(a: Any) -> Any:
