@@ -3,9 +3,11 @@
 import csv
 import json
 import unicodedata
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -523,3 +525,67 @@ def test_a_method_by_which_nothing_speaks_for_a_class_is_named(tmp_path, pretend
     Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save(tmp_path / "even.png")
     assert explain(tmp_path, tmp_path / "even.png", "--method", "xrelevance_cam,grad_cam") == 0
     assert "score 0.665; nothing speaks for class 1 by xrelevance_cam, grad_cam\n" in capsys.readouterr().out
+
+
+def test_pictures_without_numbers_are_left_out_with_a_word(tmp_path, pretend, monkeypatch, capsys):
+    """Their maps were blank, and their class was the first, without a word."""
+
+    class Broken(pretend):
+        def __call__(self, images, targets=None):
+            e = super().__call__(images, targets)
+            maps = {name: {x: m.at[2].set(jnp.nan) for x, m in by.items()} for name, by in e.maps.items()}
+            return replace(e, logits=e.logits.at[0, 1].set(jnp.inf), maps=maps)
+
+    monkeypatch.setattr(xr, "Explainer", Broken)
+    pictures = [draw(tmp_path / f"{name}.png", seed=seed) for seed, name in enumerate("abc")]
+    assert explain(tmp_path, *pictures) == 1
+    assert [row["name"] for row in summary(tmp_path)] == ["b"]
+    out, err = capsys.readouterr()
+    assert f"{pictures[0]}: the network's output has NaN or infinity; a is left out" in err
+    assert f"{pictures[2]}: maps of xrelevance_cam have NaN or infinity; c is left out" in err
+    assert "1 explained, 0 could not be read, 2 not be written" in out
+
+
+def test_a_run_knows_its_classes(tmp_path, pretend, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "settings.json").write_text(json.dumps({"classes": ["glioma", "meningioma", "other"]}))
+    picture = draw(tmp_path / "a.png")
+    assert explain(tmp_path, picture, "--weights", run / "best.safetensors") == 0
+    assert [row["label"] for row in summary(tmp_path)] == ["meningioma"]
+    labels = tmp_path / "labels.txt"
+    labels.write_text("x\ny\nz\n")
+    assert explain(tmp_path, picture, "--weights", run / "best.safetensors", "--labels", labels) == 0
+    assert [row["label"] for row in summary(tmp_path)] == ["y"]
+    assert explain(tmp_path, picture, "--weights", run / "other.safetensors") == 0
+    assert [row["label"] for row in summary(tmp_path)] == [""]
+    (run / "settings.json").write_text(json.dumps({"classes": ["glioma", "meningioma"]}))
+    capsys.readouterr()
+    assert explain(tmp_path, picture, "--weights", run / "best.safetensors") == 2
+    assert "names 2 classes, the network has 3; give their names by --labels" in capsys.readouterr().err
+
+
+def test_a_method_with_options_is_one_of_its_own(tmp_path):
+    """The real thing: folders, arrays and sheets are called as the method was asked for."""
+    weights, config = tmp_path / "w.safetensors", {"pretrained_cfg": {"input_size": [3, 32, 32]}}
+    save_file(oracle.seeded_state("resnet18"), weights, metadata={"config": json.dumps(config)})
+    names = "ablation_cam,ablation_cam+score=probability"
+    options = ["--model", "resnet18", "--weights", weights, "--method", names, "--layers", "layer4"]
+    assert main(["explain", str(draw(tmp_path / "a.png")), *map(str, options), "--out", str(tmp_path / "out")]) == 0
+    assert {path.name for path in (tmp_path / "out" / "overlays").iterdir()} == set(names.split(","))
+    with np.load(tmp_path / "out" / "maps" / "a.npz") as maps:
+        assert {f"{name}/layer4" for name in names.split(",")} <= set(maps)
+
+
+@pytest.mark.parametrize(
+    ("method", "line"),
+    [
+        ("xrelevance_cam+axiom=sensitivty", "unknown value of axiom of xrelevance_cam 'sensitivty'; did you mean"),
+        ("rise+sample=3", "unknown option of rise 'sample'; did you mean 'samples'?"),
+        ("fast+samples=3", "unknown name 'fast'"),
+        ("rise+samples=3,rise+samples=3", "a name is given twice in rise+samples=3,rise+samples=3"),
+    ],
+)
+def test_options_of_methods_are_checked_before_weights_are_read(tmp_path, capsys, method, line):
+    assert explain(tmp_path, draw(tmp_path / "a.png"), "--method", method) == 2
+    assert f"--method: {line}" in capsys.readouterr().err

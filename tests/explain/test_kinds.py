@@ -21,12 +21,12 @@ from xrcam_jax.explain.methods import METHODS, configure
     ],
 )
 def test_a_method_knows_its_options(method, names):
-    assert set(METHODS[method].kind.option_names()) == names
+    assert set(METHODS[method].kind.options_known()) == names
 
 
 def test_options_of_a_method_inside_are_those_of_the_whole():
-    assert "grid" in configure("smooth_grad", {"base": "rise"}).option_names()
-    assert "align_corners" in configure("guided_grad_cam", {"cam": "score_cam"}).option_names()
+    assert "grid" in configure("smooth_grad", {"base": "rise"}).options_known()
+    assert "align_corners" in configure("guided_grad_cam", {"cam": "score_cam"}).options_known()
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].kind.single_pass])

@@ -36,6 +36,36 @@ def check_names(argument: str, names: Collection[str], known: Collection[str]) -
         raise CommandError(f"{argument}: a name is given twice in {','.join(names)}")
 
 
+def check_methods(argument: str, names: Collection[str], known: Collection[str]) -> None:
+    """Refuses methods that are not known or given twice, and options and values of them that they do not have.
+
+    Args:
+      argument: what the message calls the argument.
+      names: what was given; each may have options, such as ``rise+samples=500``.
+      known: the methods that may be given.
+
+    Raises:
+      CommandError: a name, an option or a value is wrong.
+
+    Example:
+      >>> from xrcam_jax.arguments.checks import check_methods
+      >>> check_methods("--method", ["rise+samples=few"], ["rise"])
+      Traceback (most recent call last):
+      xrcam_jax.errors.CommandError: --method: value of samples of rise must be a whole number; got 'few'
+    """
+    from xrcam_jax.explain.methods import configure
+    from xrcam_jax.explain.variants import base
+
+    check_names(argument, list(dict.fromkeys(map(base, names))), known)
+    if len(set(names)) != len(names):
+        raise CommandError(f"{argument}: a name is given twice in {','.join(names)}")
+    for name in names:
+        try:
+            configure(name, {})
+        except (ValueError, TypeError) as error:
+            raise CommandError(f"{argument}: {error}") from error
+
+
 def check_at_least_one(argument: str, value: int) -> None:
     """Refuses numbers below one.
 

@@ -10,7 +10,7 @@ from xrcam_jax.arguments.checks import (
     batch_size,
     check_at_least_one,
     check_inputs,
-    check_names,
+    check_methods,
     check_seed,
     check_video,
     prepare_folder,
@@ -20,6 +20,7 @@ from xrcam_jax.arguments.outputs import alone_at, alone_in
 from xrcam_jax.arguments.parser import names
 from xrcam_jax.checkpoints.packaged import IMAGENET
 from xrcam_jax.commands import layers, onnx_files, repeating
+from xrcam_jax.commands.labels import run_labels
 from xrcam_jax.errors import CommandError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="FILE",
-        help="class names: .txt, one a line, or .json; or imagenet",
+        help="class names: .txt, one a line, or .json; or imagenet (what the run says that wrote best.safetensors)",
     )
 
 
@@ -101,7 +102,8 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         default=["xrelevance_cam"],
         metavar="M[,M]",
         help="see xrcam methods; also fast (all that one pass forth and back gives), activation, propagation, "
-        "perturbation, or all: with some of these a picture takes thousands of passes",
+        "perturbation, or all: with some of these a picture takes thousands of passes. Options stand behind a "
+        "method, such as xrelevance_cam+axiom=sensitivity",
     )
     parser.add_argument(
         "--layers",
@@ -156,6 +158,8 @@ def _check(options: argparse.Namespace) -> list[str] | None:
             "--weights: give a timm .safetensors or .pth file, an Orbax directory or a hub name such as "
             "timm/resnet50.a1_in1k (to try without, run xrcam demo)"
         )
+    if labels is None and options.weights is not None:
+        labels = run_labels(options.weights)
     _check_methods(options)
     _check_out(options)
     return labels
@@ -164,13 +168,14 @@ def _check(options: argparse.Namespace) -> list[str] | None:
 def _check_methods(options: argparse.Namespace) -> None:
     """Refuses unknown names; puts methods in the place of groups."""
     import xrcam_jax as xr
+    from xrcam_jax.explain.variants import base
 
     if options.layers is not None:
         options.layers = layers.expanded(options.layers, options.model, *onnx_files.described(options))
     named, options.method = options.method, _expanded(options.method)
     options.of_groups = [name for name in options.method if name not in named]
-    check_names("--method", options.method, tuple(xr.METHODS))
-    if "lime" in options.method and not (find_spec("skimage") and find_spec("sklearn")):
+    check_methods("--method", options.method, tuple(xr.METHODS))
+    if "lime" in map(base, options.method) and not (find_spec("skimage") and find_spec("sklearn")):
         raise CommandError(
             "--method: lime needs scikit-image and scikit-learn: pip install 'xrcam-jax[perturbation]', or leave it out"
         )

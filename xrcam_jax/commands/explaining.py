@@ -20,6 +20,7 @@ import xrcam_jax as xr
 from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.classes import class_count
 from xrcam_jax.commands import onnx_files, repeating, risk
+from xrcam_jax.commands.labels import SETTINGS
 from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.commands.results import Result, Results
@@ -81,7 +82,7 @@ def explain_all(options: argparse.Namespace, labels: list[str] | None) -> int:
     )
     total = len(range(process, count(options.inputs, every=options.every), together))
     bar = tqdm(total=total, unit=" frames", disable=None if is_first() else True)
-    found = explained(job, pictures)
+    found = _finite(explained(job, pictures), unwritten.add)
     with bar, _sink(job, labels, unwritten.add) as sink, closing(map_ahead(sink.write, found, 1)) as done:
         for number in done:
             pace.frames += number
@@ -162,6 +163,11 @@ def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] 
     num_classes = class_count(outputs)
     if options.target is not None and not 0 <= options.target < num_classes:
         raise CommandError(f"--target: {options.target} is not a class; there are 0 to {num_classes - 1}")
+    if labels is not None and options.labels is None and len(labels) != num_classes:
+        raise CommandError(
+            f"--weights: {SETTINGS} beside {options.weights} names {len(labels)} classes, the network has "
+            f"{num_classes}; give their names by --labels"
+        )
     if labels is not None and len(labels) != num_classes:
         raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
 
@@ -241,6 +247,26 @@ def explained(job: Job, pictures: Iterable[Picture]) -> Iterator[list[tuple[Pict
             sure = None if spread is None else risk.of_one(spread, i)
             found.append((picture, Result(logits[i], int(targets[i]), _in_order(order, i, maps), sure)))
         yield found
+
+
+def _finite(
+    batches: Iterable[list[tuple[Picture, Result]]], report: Callable[[str], None]
+) -> Iterator[list[tuple[Picture, Result]]]:
+    """Leaves pictures out, with a word, of which the network or a method says something else than numbers."""
+    for batch in batches:
+        kept = []
+        for picture, result in batch:
+            wrong = [
+                method for method, maps in result.maps.items() if not all(np.isfinite(m).all() for m in maps.values())
+            ]
+            if not np.isfinite(result.logits).all():
+                report(f"{picture.source}: the network's output has NaN or infinity; {picture.name} is left out")
+            elif wrong:
+                report(f"{picture.source}: maps of {', '.join(wrong)} have NaN or infinity; {picture.name} is left out")
+            else:
+                kept.append((picture, result))
+        if kept:
+            yield kept
 
 
 def _in_order(order: dict[str, list[str]], index: int, maps: dict) -> dict:

@@ -4,16 +4,20 @@ import argparse
 
 NAME = "methods"
 SUMMARY = "List the explanation methods, with their sources"
-EXAMPLE = "example:\n  xrcam methods"
+EXAMPLE = """example:
+  xrcam methods
+  xrcam methods --options    # +samples=500 and others, for --method"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds nothing: the command has no options."""
+    """Adds the command's options."""
+    parser.add_argument("--options", action="store_true", help="list the options of each method too, with their values")
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints the list; returns the exit status."""
     import xrcam_jax as xr
+    from xrcam_jax.explain.variants import SIGN, described
 
     family = None
     for name, method in xr.METHODS.items():
@@ -21,4 +25,8 @@ def run(options: argparse.Namespace) -> int:
             family = method.family
             print(f"{family}-driven")
         print(f"  {name:22} {method.title}: {method.summary} [{method.source}]")
+        if options.options:
+            inside = [] if method.kind.inside is None else [f"{method.kind.inside}=METHOD"]
+            for option in inside + described(method.kind.options_known()):
+                print(f"  {'':22}   {SIGN}{option}")
     return 0

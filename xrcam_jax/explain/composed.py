@@ -47,8 +47,8 @@ class Composed(Kind):
     def changes_input(self) -> bool:
         return self.inner.changes_input
 
-    def option_names(self) -> tuple[str, ...]:
-        return self.inner.option_names()
+    def options_known(self) -> dict[str, Any]:
+        return self.inner.options_known()
 
     def configured(self, options: Mapping[str, Any]) -> Kind:
         return replace(self, inner=self.inner.configured(options))
@@ -118,8 +118,8 @@ class Smooth(Composed):
     def channels(self) -> Channels:
         return self.inner.channels
 
-    def option_names(self) -> tuple[str, ...]:
-        return "samples", "noise", *self.inner.option_names()
+    def options_known(self) -> dict[str, Any]:
+        return {"samples": int, "noise": float, **self.inner.options_known()}
 
     def configured(self, options: Mapping[str, Any]) -> Kind:
         own, of_inner = split(options, ("samples", "noise"))

@@ -1,6 +1,7 @@
 """The Explainer, which makes saliency maps of several methods at several layers for a batch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -52,7 +53,8 @@ class Explainer:
         images (b, h, w, c), signals (b, w, c) or volumes (b, d, h, w, c) to logits (b, n). One that returns a single
         logit (b, 1) has two classes, see :mod:`xrcam_jax.classes`. One that returns anything else is explained with a
         ``target``.
-      methods: names in ``xrcam_jax.METHODS``.
+      methods: names in ``xrcam_jax.METHODS``, which may have options, such as ``rise+samples=500``; so one method can
+        be there in several variants.
       layers: names and globs of layers, as :func:`xrcam_jax.layers` lists them, and ``"input"``; they must
         have as many axes as the images. By default all places of :func:`xrcam_jax.mark` for maps of activations, or the
         last layer of each size if there are none, which a warning then says; and the input for methods that work there.
@@ -179,8 +181,10 @@ class Explainer:
             raise ValueError("give targets or top_k, not both")
         if is_value(view.function) and (targets is not None or top_k is not None):
             raise ValueError("give a target function, or classes by targets or top_k, not both")
-        if top_k is not None and not 1 <= top_k <= classes:
-            raise ValueError(f"top_k must be between 1 and the number of classes, {classes}; got {top_k}")
+        if top_k is not None and not (isinstance(top_k, Integral) and 1 <= top_k <= classes):
+            raise ValueError(
+                f"top_k must be a whole number between 1 and the number of classes, {classes}; got {top_k!r}"
+            )
         if targets is not None:
             targets = _checked_targets(targets, batch, classes)
         if self._mesh is None:
@@ -272,6 +276,8 @@ class Explainer:
                 ) from error
         if is_ids(images) and images.ndim == 2 and images.size:
             return images
+        if images.ndim >= 3 and not len(images):
+            raise ValueError(f"images must be a batch of at least one; got none, of shape {images.shape}")
         if images.ndim < 3 or not jnp.issubdtype(images.dtype, jnp.floating) or 0 in images.shape:
             raise ValueError(f"{_WANTED}; got {images.dtype} of shape {images.shape}")
         if self.check_finite:
@@ -340,7 +346,7 @@ def attribute(
     Args:
       model: see :class:`Explainer`.
       images: preprocessed; or a dictionary or tuple of arrays, with which the model is called.
-      method: a name in ``xrcam_jax.METHODS``.
+      method: a name in ``xrcam_jax.METHODS``, which may have options, such as ``rise+samples=500``.
       targets: the class of each image to explain, or t classes; the predicted one by default.
       layers: see :class:`Explainer`.
       top_k: explain the k likeliest classes of each image instead.

@@ -75,8 +75,8 @@ class Kind(ABC):
         return False
 
     @abstractmethod
-    def option_names(self) -> tuple[str, ...]:
-        """Returns the names of the method's options, but for the choice of another method inside it."""
+    def options_known(self) -> dict[str, Any]:
+        """Returns the types of the method's options by name, but for the choice of another method inside it."""
 
     @abstractmethod
     def configured(self, options: Mapping[str, Any]) -> "Kind":
@@ -111,15 +111,16 @@ def split(options: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str,
     return of_names, {name: value for name, value in options.items() if name not in names}
 
 
-def keywords(function: Callable) -> tuple[str, ...]:
-    """Returns the names of a function's keyword-only arguments.
+def keywords(function: Callable) -> dict[str, Any]:
+    """Returns the types of a function's keyword-only arguments by name.
 
     Args:
       function: any callable that has a signature.
 
     Example:
       >>> from xrcam_jax.explain.kinds import keywords
-      >>> keywords(lambda case, layer, *, samples=4, noise=0.1: None)
-      ('samples', 'noise')
+      >>> def smooth(case, layer, *, samples: int = 4, noise: float = 0.1): ...
+      >>> keywords(smooth)
+      {'samples': <class 'int'>, 'noise': <class 'float'>}
     """
-    return tuple(p.name for p in signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY)
+    return {p.name: p.annotation for p in signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}

@@ -26,6 +26,7 @@ from xrcam_jax.explain.composed import GUIDED_BACKPROP, Guided, Smooth
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.explain.multi_pass import MultiPass
 from xrcam_jax.explain.passes import Cam, Propagation, Signal
+from xrcam_jax.explain.variants import SIGN, base, value_of, written_options
 from xrcam_jax.explain.xrelevance import XRelevanceCam
 from xrcam_jax.lrp import composites, seeds
 from xrcam_jax.lrp.composites import Composite
@@ -320,7 +321,8 @@ def configure(name: str, options: Mapping[str, Any], composite: Composite | None
     """Returns what a method consists of, with options.
 
     Args:
-      name: of a method in :data:`METHODS`.
+      name: of a method in :data:`METHODS`; it may have options itself, such as ``rise+samples=500``, see
+        :mod:`xrcam_jax.explain.variants`.
       options: of the method. ``base`` and ``cam`` name another method inside it, whose options it has too.
       composite: the rules of all relevance, unless the options name others.
 
@@ -332,19 +334,30 @@ def configure(name: str, options: Mapping[str, Any], composite: Composite | None
       >>> from xrcam_jax.explain.methods import configure
       >>> configure("grad_cam_pp", {"variant": "inside"}).options
       (('variant', 'inside'),)
+      >>> configure("grad_cam_pp+variant=inside", {}) == configure("grad_cam_pp", {"variant": "inside"})
+      True
     """
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
-    kind, options = METHODS[name].kind, dict(options)
+    method, written = base(name), written_options(name)
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    kind, options = METHODS[method].kind, dict(options)
+    for option in written:
+        if option in options:
+            raise ValueError(f"{name}: the option {option} is given twice")
+    if kind.inside in written:
+        options[kind.inside] = written.pop(kind.inside)
     if kind.inside in options:
         chosen = options.pop(kind.inside)
         kind = kind.around(chosen, configure(chosen, {}))
     if composite is not None and kind.is_relevance:
         options = {"composite": composite, **options}
-    known = kind.option_names()
-    for option in options:
+    known = kind.options_known()
+    for option in (*options, *written):
         if option not in known:
-            raise unknown(f"option of {name}", option, known)
+            raise unknown(f"option of {method}", option, known if kind.inside is None else (kind.inside, *known))
+    options |= {
+        option: value_of(f"value of {option} of {method}", text, known[option]) for option, text in written.items()
+    }
     if "composite" in options:
         _check_composite(options["composite"])
     if not callable(options.get("seed", seeds.unit)):
@@ -353,6 +366,21 @@ def configure(name: str, options: Mapping[str, Any], composite: Composite | None
             f"got {options['seed']!r}"
         )
     return kind.configured(options)
+
+
+def title(name: str) -> str:
+    """Returns what tables and figures call a method, with its options if its name has some.
+
+    Args:
+      name: of a method, or any other text, which stays as it is.
+
+    Example:
+      >>> from xrcam_jax.explain.methods import title
+      >>> title("xrelevance_cam"), title("rise+samples=500"), title("(noise)")
+      ('XRelevance-CAM', 'RISE, samples=500', '(noise)')
+    """
+    method, *options = name.split(SIGN)
+    return ", ".join([METHODS[method].title, *options]) if method in METHODS else name
 
 
 def _check_composite(composite: Any) -> None:

@@ -92,7 +92,7 @@ class MultiPass(Kind):
     needs_attention: bool = False
     changes_input: bool = True
 
-    def option_names(self) -> tuple[str, ...]:
+    def options_known(self) -> dict[str, Any]:
         return keywords(self.function)
 
     def configured(self, options: Mapping[str, Any]) -> Kind:

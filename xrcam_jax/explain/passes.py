@@ -60,8 +60,8 @@ class SinglePass(Kind):
     def find(self, value: Array, signal: Array) -> Found:
         """Returns what the method makes of a layer's values and of the signal that arrives there."""
 
-    def option_names(self) -> tuple[str, ...]:
-        return "composite", "seed"
+    def options_known(self) -> dict[str, Any]:
+        return {"composite": Composite, "seed": Callable}
 
     def configured(self, options: Mapping[str, Any]) -> Kind:
         return replace(self, signal=replace(self.signal, **options))
@@ -90,11 +90,11 @@ class Cam(SinglePass):
     behind_pooling: bool = False
     options: tuple[tuple[str, Any], ...] = ()
 
-    def option_names(self) -> tuple[str, ...]:
-        return *super().option_names(), *keywords(self.weights)
+    def options_known(self) -> dict[str, Any]:
+        return {**super().options_known(), **keywords(self.weights)}
 
     def configured(self, options: Mapping[str, Any]) -> Kind:
-        of_signal, of_weights = split(options, super().option_names())
+        of_signal, of_weights = split(options, super().options_known())
         return replace(self, signal=replace(self.signal, **of_signal), options=tuple(sorted(of_weights.items())))
 
     def find(self, value: Array, signal: Array) -> Found:

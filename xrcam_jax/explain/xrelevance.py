@@ -7,7 +7,7 @@ References:
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from xrcam_jax.cam.axiom_cams import conserving_weights, sensitive_weights
 from xrcam_jax.explain import multi_pass
@@ -23,8 +23,8 @@ AXIOMS: dict[str, Callable] = {"conservation": conserving_weights, "sensitivity"
 class XRelevanceCam(Cam):
     """Is XRelevance-CAM, whose option ``axiom`` asks for φ (``"conservation"``) or Ψ (``"sensitivity"``)."""
 
-    def option_names(self) -> tuple[str, ...]:
-        return *super().option_names(), "axiom"
+    def options_known(self) -> dict[str, Any]:
+        return {**super().options_known(), "axiom": Literal["conservation", "sensitivity"] | None}
 
     def configured(self, options: Mapping[str, Any]) -> Kind:
         chosen, others = split(options, ("axiom",))

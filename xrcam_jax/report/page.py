@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xrcam_jax.explain.methods import METHODS
+from xrcam_jax.explain.methods import title
 from xrcam_jax.metrics.uncertainty import Estimate, leading
 from xrcam_jax.pictures.plot import VARIATION, colour
 from xrcam_jax.report.read import EncodedPicture, Experiment, Figure, ResultTable
@@ -33,19 +33,19 @@ NOTHING = "–"
 def page(experiments: Sequence[Experiment]) -> bytes:
     """Writes the page.
 
-    Args:
-      experiments: in the order in which they are shown.
+        Args:
+          experiments: in the order in which they are shown.
 
-    Returns:
-      The page in HTML, in UTF-8.
+        Returns:
+          The page in HTML, in UTF-8.
 
-    Example:
-      >>> from xrcam_jax.report.page import page
-      >>> from xrcam_jax.report.read import Experiment
-      >>> settings = {"data": {"synthetic": True}}
-      >>> html = page([Experiment("speed", "How fast?", "Fast.", 1, (), (), settings, None)]).decode()
-      >>> html.splitlines()[0], '<h2 id="title-1">How fast?</h2>' in html
-      ('<!doctype html>', True)
+        Example:
+          >>> from xrcam_jax.report.page import page
+          >>>     from xrcam_jax.report.read import Experiment
+          >>> settings = {"data": {"synthetic": True}}
+          >>> html = page([Experiment("speed", "How fast?", "Fast.", 1, (), (), settings, None)]).decode()
+          >>> html.splitlines()[0], '<h2 id="title-1">How fast?</h2>' in html
+          ('<!doctype html>', True)
     """
     looked_at = [(number, one) for number, one in enumerate(experiments, 1) if one.frames is not None]
     style, script = _parts("page.css", "viewer.css"), _parts("maps.js", "viewer.js") if looked_at else ""
@@ -173,10 +173,7 @@ def _table(table: ResultTable) -> str:
     heads += [f'<th scope="col" class="figure">{escape(name)}</th>' for name in table.columns]
     lines = []
     for row in table.rows:
-        labels = [
-            f'<th scope="row">{escape(METHODS[label].title if label in METHODS else label)}</th>'
-            for label in row.labels
-        ]
+        labels = [f'<th scope="row">{escape(title(label))}</th>' for label in row.labels]
         known = [None] * len(best) if set(row.labels[:1]) & set(table.baselines) else best
         figures = [_figure(figure, table.decimals, most) for figure, most in zip(row.figures, known, strict=True)]
         lines.append(f"<tr>{''.join(labels + figures)}</tr>")
@@ -244,7 +241,7 @@ def _picture(picture: EncodedPicture) -> str:
 def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
     colours = {name: colour(np.linspace(0, 1, 256, dtype=np.float32)[None], name)[0] for name in ("turbo", VARIATION)}
     shared = {
-        "methodNames": {name: method.title for name, method in METHODS.items()},
+        "methodNames": {name: title(name) for _, one in experiments for name in (one.frames or {}).get("methods", ())},
         "firstMethods": FIRST_METHODS,
         # The colours are those of the package's other pictures: 256 times red, green, blue.
         "colours": base64.b64encode(np.ascontiguousarray(colours["turbo"]).tobytes()).decode(),

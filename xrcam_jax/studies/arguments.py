@@ -6,14 +6,17 @@ from pathlib import Path
 
 import xrcam_jax as xr
 from xrcam_jax.arguments import processes
-from xrcam_jax.arguments.checks import check_at_least_one, check_names, check_seed
+from xrcam_jax.arguments.checks import check_at_least_one, check_methods, check_names, check_seed
 from xrcam_jax.arguments.parser import Parser, names
 from xrcam_jax.data.manifest import PARTS
 from xrcam_jax.errors import CommandError
+from xrcam_jax.explain.methods import configure
 from xrcam_jax.models.resnet import STAGES
 
 #: The thesis's seven methods, in the order of its tables.
 SEVEN = ("grad_cam", "grad_cam_pp", "x_grad_cam", "hires_cam", "layer_cam", "relevance_cam", "xrelevance_cam")
+#: How a method with options is written.
+OPTIONS_HELP = "options of a method stand behind it, such as xrelevance_cam+axiom=sensitivity"
 
 
 def parser(doc: str | None, name: str) -> argparse.ArgumentParser:
@@ -47,7 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser, *, methods: Sequence[str] = S
     parser.add_argument("--part", choices=(*PARTS, "all"), default=part, help=f"of the data ({part})")
     parser.add_argument("--limit", type=int, metavar="N", help="look at N frames only, spread over the part")
     if methods:
-        parser.add_argument("--methods", type=names, default=tuple(methods), metavar="M[,M]", help=",".join(methods))
+        parser.add_argument(
+            "--methods",
+            type=names,
+            default=tuple(methods),
+            metavar="M[,M]",
+            help=f"{','.join(methods)}; {OPTIONS_HELP}",
+        )
         parser.add_argument("--layers", type=names, default=STAGES, metavar="L[,L]", help=",".join(STAGES))
     else:
         parser.set_defaults(methods=None, layers=())
@@ -73,9 +82,9 @@ def check_arguments(options: argparse.Namespace) -> None:
             f"got {options.part!r}"
         )
     if options.methods is not None:
-        check_names("--methods", options.methods, xr.METHODS)
+        check_methods("--methods", options.methods, xr.METHODS)
         check_names("--layers", options.layers, STAGES)
-        without_layers = [method for method in options.methods if xr.METHODS[method].kind.where == "input"]
+        without_layers = [method for method in options.methods if configure(method, {}).where == "input"]
         if without_layers:
             raise CommandError(f"--methods: no maps of layers are to be had from {', '.join(without_layers)}")
     processes.check(options)

@@ -21,12 +21,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.checks import check_methods
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.cam.channel_cams import ablated_scores
 from xrcam_jax.classes import class_count, class_logits
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.functional import as_function
-from xrcam_jax.explain.methods import RELEVANCE
+from xrcam_jax.explain.methods import RELEVANCE, configure
 from xrcam_jax.explain.passes import Cam
 from xrcam_jax.metrics import axioms
 from xrcam_jax.metrics.uncertainty import Estimate
@@ -48,9 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(arguments)
     arguments.add_argument("--conservation", action="store_true", help="leave the sensitivity axiom out")
     options = arguments.parse_args(argv)
+    check_methods("--methods", options.methods, xr.METHODS)
     for method in options.methods:
-        kind = xr.METHODS[method].kind if method in xr.METHODS else None
-        if kind is not None and (not isinstance(kind, Cam) or kind.behind_pooling):
+        kind = configure(method, {})
+        if not isinstance(kind, Cam) or kind.behind_pooling:
             raise CommandError(
                 f"--methods: {method} has no weights of channels at every layer; take of {', '.join(SEVEN)}"
             )
@@ -89,7 +91,7 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
 
 def cam_of(method: str) -> Cam:
     """Returns what a method consists of that has weights of channels, as all here have."""
-    kind = xr.METHODS[method].kind
+    kind = configure(method, {})
     assert isinstance(kind, Cam)
     return kind
 

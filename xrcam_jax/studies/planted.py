@@ -25,17 +25,18 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
 import xrcam_jax as xr
-from xrcam_jax.arguments.checks import check_at_least_one, check_names, check_seed, prepare_folder
+from xrcam_jax.arguments.checks import check_at_least_one, check_methods, check_names, check_seed, prepare_folder
 from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.arguments.parser import names
 from xrcam_jax.cam.saliency import aggregate, saliency
 from xrcam_jax.data.datasets import PLANTED, Planted
 from xrcam_jax.data.detector import LAYERS
+from xrcam_jax.explain.variants import base
 from xrcam_jax.metrics import mass, overlap
 from xrcam_jax.metrics.uncertainty import Estimate, mean
 from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.files import write_rows
-from xrcam_jax.studies.arguments import parser
+from xrcam_jax.studies.arguments import OPTIONS_HELP, parser
 from xrcam_jax.studies.settings import check_settings
 from xrcam_jax.studies.tables import CONTENTS, Table, scaled, write_contents
 
@@ -87,13 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser(__doc__, NAME)
     arguments.add_argument("--sets", type=names, default=list(PLANTED), metavar="S[,S]", help=",".join(PLANTED))
-    arguments.add_argument("--methods", type=names, default=list(METHODS), metavar="M[,M]", help="all by default")
+    arguments.add_argument(
+        "--methods", type=names, default=list(METHODS), metavar="M[,M]", help=f"all by default; {OPTIONS_HELP}"
+    )
     arguments.add_argument("--pictures", type=int, default=16, metavar="N", help="of each set (16)")
     arguments.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is random (0)")
     arguments.add_argument("--out", type=Path, default=Path("xrcam_results"), metavar="DIR", help="(xrcam_results)")
     options = arguments.parse_args(argv)
     check_names("--sets", options.sets, PLANTED)
-    check_names("--methods", options.methods, METHODS)
+    check_methods("--methods", options.methods, METHODS)
     check_at_least_one("--pictures", options.pictures)
     check_seed("--seed", options.seed)
     return options
@@ -260,8 +263,8 @@ def _sheets(folder: Path, methods: Sequence[str], shown: Mapping[str, Shown]) ->
     """Saves a sheet for each family of methods, with the first picture of each set; returns files and captions."""
     columns = _whole(list(next(iter(shown.values()))[1]))
     saved = []
-    for family in dict.fromkeys(xr.METHODS[method].family for method in methods):
-        some = [method for method in methods if xr.METHODS[method].family == family]
+    for family in dict.fromkeys(xr.METHODS[base(method)].family for method in methods):
+        some = [method for method in methods if xr.METHODS[base(method)].family == family]
         rows = []
         for drawn, maps in shown.values():
             outlined = plot.outlined(drawn.images[0], drawn.truth[0])
