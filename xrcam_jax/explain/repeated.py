@@ -73,37 +73,37 @@ register(RepeatedExplanation, ("logits", "targets", "maps", "raw", "value", "pro
 class Repeated:
     """Explains a model's decisions many times over, and says how the maps spread (roddan2023).
 
-        All passes explain the same class. Methods that need one pass forth and back are computed by one program for all
-        passes, and memory does not grow with their number; others run pass by pass, and so do networks of an ensemble.
-        What methods draw at random is the same in each pass.
+    All passes explain the same class. Methods that need one pass forth and back are computed by one program for all
+    passes, and memory does not grow with their number; others run pass by pass, and so do networks of an ensemble.
+    What methods draw at random is the same in each pass.
 
-        Args:
-          explain: the model, methods and layers; its ``random_seed`` is that of the passes.
-          by: what makes the passes differ: a :class:`xrcam_jax.Dropout`, :class:`xrcam_jax.Noise` or
-            :class:`xrcam_jax.Ensemble`.
-          passes: how many, at least 2; by default 10, or as many as there are networks.
-          quantiles: levels in [0, 1] of quantiles over the passes. For them the maps of all passes are kept until the
-            batch is done.
-          how: the layers of a pass are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
+    Args:
+      explain: the model, methods and layers; its ``random_seed`` is that of the passes.
+      by: what makes the passes differ: a :class:`xrcam_jax.Dropout`, :class:`xrcam_jax.Noise` or
+        :class:`xrcam_jax.Ensemble`.
+      passes: how many, at least 2; by default 10, or as many as there are networks.
+      quantiles: levels in [0, 1] of quantiles over the passes. For them the maps of all passes are kept until the
+        batch is done.
+      how: the layers of a pass are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
 
-        Raises:
-          TypeError: ``explain`` is no Explainer, or ``by`` none of these.
-          ValueError: too few passes, another number than there are networks, a level outside of [0, 1], or a model that
-            cannot be disturbed in this way.
+    Raises:
+      TypeError: ``explain`` is no Explainer, or ``by`` none of these.
+      ValueError: too few passes, another number than there are networks, a level outside of [0, 1], or a model that
+        cannot be disturbed in this way.
 
-        Example:
-          >>> import jax.numpy as jnp
+    Example:
+      >>> import jax.numpy as jnp
     import numpy as np
-          >>> import xrcam_jax as xr
-          >>> model = lambda images: images.sum((1, 2))
-          >>> explain = xr.Explainer(model, "gradient_x_input")
-          >>> e = xr.Repeated(explain, xr.Noise(0.1), passes=3)(jnp.ones((1, 2, 2, 2)).at[0, 0, 0].set(5.0))
-          >>> there = e.maps["gradient_x_input"]["input"]
-          >>> float(there.mean[0, 0, 0]), float(there.variation[0, 0, 0]), e.coverage
-          (1.0, 0.0, 0.5)
+      >>> import xrcam_jax as xr
+      >>> model = lambda images: images.sum((1, 2))
+      >>> explain = xr.Explainer(model, "gradient_x_input")
+      >>> e = xr.Repeated(explain, xr.Noise(0.1), passes=3)(jnp.ones((1, 2, 2, 2)).at[0, 0, 0].set(5.0))
+      >>> there = e.maps["gradient_x_input"]["input"]
+      >>> float(there.mean[0, 0, 0]), float(there.variation[0, 0, 0]), e.coverage
+      (1.0, 0.0, 0.5)
 
-        References:
-          roddan2023
+    References:
+      roddan2023
     """
 
     def __init__(
