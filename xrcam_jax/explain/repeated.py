@@ -93,7 +93,6 @@ class Repeated:
 
     Example:
       >>> import jax.numpy as jnp
-    import numpy as np
       >>> import xrcam_jax as xr
       >>> model = lambda images: images.sum((1, 2))
       >>> explain = xr.Explainer(model, "gradient_x_input")
@@ -235,20 +234,19 @@ def _observed(e: Explanation, how: Aggregation) -> dict[str, Any]:
 def with_aggregate(e: Explanation, method: str, how: Aggregation = "mean") -> dict[str, Float[Array, "b *rest"]]:
     """Returns a method's maps by layer, and by ``"aggregate"`` their aggregate, unless they are of the input alone.
 
-        Args:
-          e: an explanation.
-          method: one that was asked for.
-          how: layers are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
+    Args:
+      e: an explanation.
+      method: one that was asked for.
+      how: layers are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
 
-        Example:
-          >>> import jax.numpy as jnp
-    import numpy as np
-          >>> import xrcam_jax as xr
-          >>> from xrcam_jax.explain.repeated import with_aggregate
-          >>> model = lambda images: xr.mark(images, "colours").mean((1, 2))
-          >>> e = xr.Explainer(model, ["grad_cam", "gradient"])(jnp.ones((1, 2, 2, 3)))
-          >>> list(with_aggregate(e, "grad_cam")), list(with_aggregate(e, "gradient"))
-          (['colours', 'aggregate'], ['input'])
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.explain.repeated import with_aggregate
+      >>> model = lambda images: xr.mark(images, "colours").mean((1, 2))
+      >>> e = xr.Explainer(model, ["grad_cam", "gradient"])(jnp.ones((1, 2, 2, 3)))
+      >>> list(with_aggregate(e, "grad_cam")), list(with_aggregate(e, "gradient"))
+      (['colours', 'aggregate'], ['input'])
     """
     maps = e.maps[method]
     at_input = all(layer.partition(".")[0] == INPUT for layer in maps)
@@ -260,19 +258,18 @@ def with_aggregate(e: Explanation, method: str, how: Aggregation = "mean") -> di
 def at_a_time(passes: int, images: PyTree) -> int:
     """Returns how many passes run together: with all their pictures no more than :data:`TOGETHER`.
 
-        Args:
-          passes: how many there are.
-          images: a batch, or several inputs.
+    Args:
+      passes: how many there are.
+      images: a batch, or several inputs.
 
-        Returns:
-          A divisor of the number of passes; 1 for a batch that lies across devices.
+    Returns:
+      A divisor of the number of passes; 1 for a batch that lies across devices.
 
-        Example:
-          >>> import jax.numpy as jnp
-    import numpy as np
-          >>> from xrcam_jax.explain.repeated import at_a_time
-          >>> [at_a_time(10, jnp.ones((batch, 4, 4, 3))) for batch in (1, 2, 6, 32)]
-          [10, 5, 2, 1]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.explain.repeated import at_a_time
+      >>> [at_a_time(10, jnp.ones((batch, 4, 4, 3))) for batch in (1, 2, 6, 32)]
+      [10, 5, 2, 1]
     """
     first = jax.tree.leaves(images)[0]
     most = 1 if shards(first) > 1 else max(1, TOGETHER // len(first))
