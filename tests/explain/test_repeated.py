@@ -251,6 +251,16 @@ def test_several_targets_and_devices(images):
         np.testing.assert_allclose(spread.mean, flat(found)[name].mean, atol=1e-4, err_msg=name)
 
 
+def test_an_ensemble_across_devices():
+    images = np.random.default_rng(0).random((3, 4, 4, 3), np.float32)
+    found, laid = (
+        Repeated(xr.Explainer(Thinned(), "gradient", devices=devices), xr.Ensemble([Thinned(1)]))(images)
+        for devices in (None, jax.devices()[:2])
+    )
+    for name, spread in flat(laid).items():
+        np.testing.assert_allclose(spread.mean, flat(found)[name].mean, atol=1e-4, err_msg=name)
+
+
 def test_one_more_pass_lies_between_the_others_as_often_as_is_said():
     found = xr.RepeatedExplanation(
         jnp.zeros((1, 2)), jnp.zeros(1, int), {}, {}, Spread(*[jnp.zeros(1)] * 4, {}), None, 3
