@@ -188,20 +188,19 @@ class Ensemble(Disturbance):
 def with_intensities_of(model: Callable, first: Preprocessing | None) -> Callable:
     """Returns a model that says of the mean and deviation of its pictures what another's ``preprocessing`` says.
 
-        Args:
-          model: with a ``preprocessing``, or any other model, which is returned as it is.
-          first: the preprocessing of the other model; None if it has none.
+    Args:
+      model: with a ``preprocessing``, or any other model, which is returned as it is.
+      first: the preprocessing of the other model; None if it has none.
 
-        Example:
-          >>> from flax import nnx
-          >>> from xrcam_jax.explain.disturbances import with_intensities_of
-          >>> from xrcam_jax.pictures.preprocessing import Preprocessing
-    from xrcam_jax.runtime.devices import replicate
-          >>> model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
-          >>> model.preprocessing = Preprocessing(mean=(0.4,), std=(0.2,), input_size=(96, 96))
-          >>> alike = with_intensities_of(model, Preprocessing(mean=(0.5,), std=(0.1,)))
-          >>> alike.preprocessing.mean, alike.preprocessing.std, alike.preprocessing.input_size
-          ((0.5,), (0.1,), (96, 96))
+    Example:
+      >>> from flax import nnx
+      >>> from xrcam_jax.explain.disturbances import with_intensities_of
+      >>> from xrcam_jax.pictures.preprocessing import Preprocessing
+      >>> model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+      >>> model.preprocessing = Preprocessing(mean=(0.4,), std=(0.2,), input_size=(96, 96))
+      >>> alike = with_intensities_of(model, Preprocessing(mean=(0.5,), std=(0.1,)))
+      >>> alike.preprocessing.mean, alike.preprocessing.std, alike.preprocessing.input_size
+      ((0.5,), (0.1,), (96, 96))
     """
     own = _preprocessing(model)
     if own is None or first is None or len(own.mean) != len(first.mean):

@@ -73,37 +73,36 @@ register(RepeatedExplanation, ("logits", "targets", "maps", "raw", "value", "pro
 class Repeated:
     """Explains a model's decisions many times over, and says how the maps spread (roddan2023).
 
-        All passes explain the same class. Methods that need one pass forth and back are computed by one program for all
-        passes, and memory does not grow with their number; others run pass by pass, and so do networks of an ensemble.
-        What methods draw at random is the same in each pass.
+    All passes explain the same class. Methods that need one pass forth and back are computed by one program for all
+    passes, and memory does not grow with their number; others run pass by pass, and so do networks of an ensemble.
+    What methods draw at random is the same in each pass.
 
-        Args:
-          explain: the model, methods and layers; its ``random_seed`` is that of the passes.
-          by: what makes the passes differ: a :class:`xrcam_jax.Dropout`, :class:`xrcam_jax.Noise` or
-            :class:`xrcam_jax.Ensemble`.
-          passes: how many, at least 2; by default 10, or as many as there are networks.
-          quantiles: levels in [0, 1] of quantiles over the passes. For them the maps of all passes are kept until the
-            batch is done.
-          how: the layers of a pass are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
+    Args:
+      explain: the model, methods and layers; its ``random_seed`` is that of the passes.
+      by: what makes the passes differ: a :class:`xrcam_jax.Dropout`, :class:`xrcam_jax.Noise` or
+        :class:`xrcam_jax.Ensemble`.
+      passes: how many, at least 2; by default 10, or as many as there are networks.
+      quantiles: levels in [0, 1] of quantiles over the passes. For them the maps of all passes are kept until the
+        batch is done.
+      how: the layers of a pass are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
 
-        Raises:
-          TypeError: ``explain`` is no Explainer, or ``by`` none of these.
-          ValueError: too few passes, another number than there are networks, a level outside of [0, 1], or a model that
-            cannot be disturbed in this way.
+    Raises:
+      TypeError: ``explain`` is no Explainer, or ``by`` none of these.
+      ValueError: too few passes, another number than there are networks, a level outside of [0, 1], or a model that
+        cannot be disturbed in this way.
 
-        Example:
-          >>> import jax.numpy as jnp
-    import numpy as np
-          >>> import xrcam_jax as xr
-          >>> model = lambda images: images.sum((1, 2))
-          >>> explain = xr.Explainer(model, "gradient_x_input")
-          >>> e = xr.Repeated(explain, xr.Noise(0.1), passes=3)(jnp.ones((1, 2, 2, 2)).at[0, 0, 0].set(5.0))
-          >>> there = e.maps["gradient_x_input"]["input"]
-          >>> float(there.mean[0, 0, 0]), float(there.variation[0, 0, 0]), e.coverage
-          (1.0, 0.0, 0.5)
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> model = lambda images: images.sum((1, 2))
+      >>> explain = xr.Explainer(model, "gradient_x_input")
+      >>> e = xr.Repeated(explain, xr.Noise(0.1), passes=3)(jnp.ones((1, 2, 2, 2)).at[0, 0, 0].set(5.0))
+      >>> there = e.maps["gradient_x_input"]["input"]
+      >>> float(there.mean[0, 0, 0]), float(there.variation[0, 0, 0]), e.coverage
+      (1.0, 0.0, 0.5)
 
-        References:
-          roddan2023
+    References:
+      roddan2023
     """
 
     def __init__(
@@ -235,20 +234,19 @@ def _observed(e: Explanation, how: Aggregation) -> dict[str, Any]:
 def with_aggregate(e: Explanation, method: str, how: Aggregation = "mean") -> dict[str, Float[Array, "b *rest"]]:
     """Returns a method's maps by layer, and by ``"aggregate"`` their aggregate, unless they are of the input alone.
 
-        Args:
-          e: an explanation.
-          method: one that was asked for.
-          how: layers are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
+    Args:
+      e: an explanation.
+      method: one that was asked for.
+      how: layers are aggregated, see :meth:`xrcam_jax.Explanation.aggregate`.
 
-        Example:
-          >>> import jax.numpy as jnp
-    import numpy as np
-          >>> import xrcam_jax as xr
-          >>> from xrcam_jax.explain.repeated import with_aggregate
-          >>> model = lambda images: xr.mark(images, "colours").mean((1, 2))
-          >>> e = xr.Explainer(model, ["grad_cam", "gradient"])(jnp.ones((1, 2, 2, 3)))
-          >>> list(with_aggregate(e, "grad_cam")), list(with_aggregate(e, "gradient"))
-          (['colours', 'aggregate'], ['input'])
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.explain.repeated import with_aggregate
+      >>> model = lambda images: xr.mark(images, "colours").mean((1, 2))
+      >>> e = xr.Explainer(model, ["grad_cam", "gradient"])(jnp.ones((1, 2, 2, 3)))
+      >>> list(with_aggregate(e, "grad_cam")), list(with_aggregate(e, "gradient"))
+      (['colours', 'aggregate'], ['input'])
     """
     maps = e.maps[method]
     at_input = all(layer.partition(".")[0] == INPUT for layer in maps)
@@ -260,19 +258,18 @@ def with_aggregate(e: Explanation, method: str, how: Aggregation = "mean") -> di
 def at_a_time(passes: int, images: PyTree) -> int:
     """Returns how many passes run together: with all their pictures no more than :data:`TOGETHER`.
 
-        Args:
-          passes: how many there are.
-          images: a batch, or several inputs.
+    Args:
+      passes: how many there are.
+      images: a batch, or several inputs.
 
-        Returns:
-          A divisor of the number of passes; 1 for a batch that lies across devices.
+    Returns:
+      A divisor of the number of passes; 1 for a batch that lies across devices.
 
-        Example:
-          >>> import jax.numpy as jnp
-    import numpy as np
-          >>> from xrcam_jax.explain.repeated import at_a_time
-          >>> [at_a_time(10, jnp.ones((batch, 4, 4, 3))) for batch in (1, 2, 6, 32)]
-          [10, 5, 2, 1]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.explain.repeated import at_a_time
+      >>> [at_a_time(10, jnp.ones((batch, 4, 4, 3))) for batch in (1, 2, 6, 32)]
+      [10, 5, 2, 1]
     """
     first = jax.tree.leaves(images)[0]
     most = 1 if shards(first) > 1 else max(1, TOGETHER // len(first))
