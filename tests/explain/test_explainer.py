@@ -113,6 +113,11 @@ def test_methods_and_layers_come_in_the_order_in_which_they_were_asked_for(small
         assert tuple(found["gradient"]) == ("second", "input", "first")
 
 
+def test_options_in_the_place_of_methods_are_not_lost():
+    with pytest.raises(TypeError, match="methods: expected names, got a mapping of grad_cam; see options="):
+        xr.Explainer(lambda images: images.sum((1, 2)), {"grad_cam": {"seed": xr.seeds.one_hot}})
+
+
 def test_a_linen_model_and_a_function_go_in_too():
     f, (variables,), x = networks.functions()["linen"]
     bound = networks.Linen().bind(variables)

@@ -77,7 +77,8 @@ class Explainer:
 
     Raises:
       ValueError: a method or option is unknown, or ``chunk_size`` is less than 1.
-      TypeError: the model cannot be called, or is a Linen module without variables.
+      TypeError: the model cannot be called, or is a Linen module without variables; ``methods`` is a mapping, whose
+        options would be lost.
 
     Example:
       >>> import jax.numpy as jnp
@@ -108,6 +109,8 @@ class Explainer:
         tokens: Tokens | None = None,
         devices: Sequence[jax.Device] | None = None,
     ):
+        if isinstance(methods, Mapping):
+            raise TypeError(f"methods: expected names, got a mapping of {', '.join(map(str, methods))}; see options=")
         self.methods = (methods,) if isinstance(methods, str) else tuple(methods)
         self.layers = (layers,) if isinstance(layers, str) else layers and tuple(layers)
         options = options or {}
