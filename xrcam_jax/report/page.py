@@ -34,20 +34,19 @@ NOTHING = "–"
 def page(experiments: Sequence[Experiment]) -> bytes:
     """Writes the page.
 
-        Args:
-          experiments: in the order in which they are shown.
+    Args:
+      experiments: in the order in which they are shown.
 
-        Returns:
-          The page in HTML, in UTF-8.
+    Returns:
+      The page in HTML, in UTF-8.
 
-        Example:
-          >>> from xrcam_jax.report.page import page
-          >>> from xrcam_jax.report.checked import is_baseline
-    from xrcam_jax.report.read import Experiment
-          >>> settings = {"data": {"synthetic": True}}
-          >>> html = page([Experiment("speed", "How fast?", "Fast.", 1, (), (), settings, None)]).decode()
-          >>> html.splitlines()[0], '<h2 id="title-1">How fast?</h2>' in html
-          ('<!doctype html>', True)
+    Example:
+      >>> from xrcam_jax.report.page import page
+      >>> from xrcam_jax.report.read import Experiment
+      >>> settings = {"data": {"synthetic": True}}
+      >>> html = page([Experiment("speed", "How fast?", "Fast.", 1, (), (), settings, None)]).decode()
+      >>> html.splitlines()[0], '<h2 id="title-1">How fast?</h2>' in html
+      ('<!doctype html>', True)
     """
     looked_at = [(number, one) for number, one in enumerate(experiments, 1) if one.frames is not None]
     style, script = _parts("page.css", "viewer.css"), _parts("maps.js", "viewer.js") if looked_at else ""
