@@ -14,6 +14,9 @@ def is_baseline(labels: Iterable[str]) -> bool:
     Args:
       labels: of the row.
 
+    Returns:
+      True if one of them is in brackets.
+
     Example:
       >>> from xrcam_jax.report.checked import is_baseline
       >>> is_baseline(["(centred disc)", "resnet50"]), is_baseline(["grad_cam", "resnet50"])
