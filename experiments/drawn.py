@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.sums import Sums, read_sums
+from experiments.sums import Sums, read_sums, rows_of
 from xrcam_jax.metrics.uncertainty import Estimate
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -88,16 +88,16 @@ class Evidence:
 
     def has(self, role: str, experiment: str, aggregation: str = "mean") -> bool:
         """Tells whether there is a table."""
-        file = self.folder / aggregation / f"{experiment}.csv"
-        return file.exists() and f"\n{self.role(role)}," in file.read_text(encoding="utf-8")
+        file = self.folder / aggregation / f"{experiment}.csv.gz"
+        return file.exists() and any(row["network"] == self.role(role) for row in rows_of(file))
 
     def trainings(self, role: str) -> int:
         """Returns how often a network was trained."""
-        return len(read_sums(self.folder / "accuracy.csv", role).by_figure["right"])
+        return len(read_sums(self.folder / "accuracy.csv.gz", role).by_figure["right"])
 
     def accuracy(self, role: str) -> Estimate:
         """Returns how many frames of held-out patients a network judges rightly, in per cent."""
-        sums = read_sums(self.folder / "accuracy.csv", role)
+        sums = read_sums(self.folder / "accuracy.csv.gz", role)
         return interval(100 * sums.ratio("right", "frames", self._weights(sums, role))[:, 0, 0])
 
     def table(self, role: str, experiment: str, part: str, whole: str = "frames", aggregation: str = "mean") -> Drawn:
@@ -105,7 +105,7 @@ class Evidence:
         role = self.role(role)
         key = (role, experiment, part, whole, aggregation)
         if key not in self._tables:
-            sums = read_sums(self.folder / aggregation / f"{experiment}.csv", role)
+            sums = read_sums(self.folder / aggregation / f"{experiment}.csv.gz", role)
             values = sums.ratio(part, whole, self._weights(sums, role))
             self._tables[key] = Drawn(sums.methods, sums.columns, values)
         return self._tables[key]
@@ -115,7 +115,7 @@ class Evidence:
         role = self.role(role)
         key = (role, experiment, "iou", aggregation)
         if key not in self._tables:
-            sums = read_sums(self.folder / aggregation / f"{experiment}.csv", role)
+            sums = read_sums(self.folder / aggregation / f"{experiment}.csv.gz", role)
             either = sums.by_figure["found"] + sums.by_figure["truth"] - sums.by_figure["both"]
             whole = Sums(sums.methods, sums.columns, {**sums.by_figure, "either": either})
             values = 100 * whole.ratio("both", "either", self._weights(sums, role))
@@ -125,7 +125,7 @@ class Evidence:
     def false_positive_rate(self, role: str) -> Drawn:
         """Returns the share of what is not outlined that is salient, in per cent."""
         role = self.role(role)
-        sums = read_sums(self.folder / "mean" / "segmentation.csv", role)
+        sums = read_sums(self.folder / "mean" / "segmentation.csv.gz", role)
         by = sums.by_figure
         rates = Sums(
             sums.methods,

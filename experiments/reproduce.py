@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from experiments.plans import PLANS, Plan
-from experiments.sums import accuracies, store
+from experiments.sums import accuracies, store, write_sums
 from xrcam_jax.cli import main as xrcam
 from xrcam_jax.runtime.files import write_whole
 
@@ -59,7 +59,7 @@ def keep(plan: Plan, work: Path, folder: Path) -> None:
     for aggregation in plan.aggregations:
         store(work / plan.name / plan.results(aggregation), folder / aggregation)
     runs = plan.runs(work, *plan.roles)
-    write_whole(folder / "accuracy.csv", accuracies(runs).encode())
+    write_sums(folder / "accuracy.csv.gz", accuracies(runs))
     about = {
         "title": plan.title,
         "text": plan.text,

@@ -5,6 +5,7 @@ be made anew with its interval over patients and trainings, and traced to what w
 """
 
 import csv
+import gzip
 import io
 import math
 from collections.abc import Iterable, Mapping
@@ -109,11 +110,27 @@ def role_and_seed(label: str) -> tuple[str, str]:
     return role, seed
 
 
+def write_sums(file: Path, text: str) -> None:
+    """Writes sums compressed, the same bytes for the same sums.
+
+    Args:
+      file: to be written, ``.csv.gz``.
+      text: CSV.
+    """
+    write_whole(file, gzip.compress(text.encode(), mtime=0))
+
+
+def rows_of(file: Path) -> list[Row]:
+    """Returns the rows of a file of sums."""
+    with gzip.open(file, "rt", newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
 def read_sums(file: Path, role: str) -> Sums:
     """Reads back what :func:`condensed` made, of the network with a role.
 
     Args:
-      file: the CSV.
+      file: as :func:`write_sums` writes it.
       role: of the network.
 
     Returns:
@@ -122,8 +139,7 @@ def read_sums(file: Path, role: str) -> Sums:
     Raises:
       ValueError: the file has nothing of such a network.
     """
-    with file.open(newline="", encoding="utf-8") as lines:
-        everything = list(csv.DictReader(lines))
+    everything = rows_of(file)
     rows = [row for row in everything if row["network"] == role]
     if not rows:
         raise ValueError(f"{file}: nothing of a network {role!r}")
@@ -194,11 +210,11 @@ def store(results: Path, folder: Path) -> None:
 
     Args:
       results: has a folder for each experiment.
-      folder: gets ``EXPERIMENT.csv`` and ``EXPERIMENT.json``.
+      folder: gets ``EXPERIMENT.csv.gz`` and ``EXPERIMENT.json``.
     """
     for experiment in FIGURES:
         images = results / experiment / "images.csv"
         if images.exists():
             name = KEPT_AS.get(experiment, experiment)
-            write_whole(folder / f"{name}.csv", condensed(experiment, images).encode())
+            write_sums(folder / f"{name}.csv.gz", condensed(experiment, images))
             write_whole(folder / f"{name}.json", (results / experiment / "settings.json").read_bytes())

@@ -1,10 +1,12 @@
 """Makes stored sums with figures made up by hand, in which all claims hold; every patient is like every other."""
 
 import csv
+import io
 import json
 
 from experiments.drawn import ALL_LAYERS, LAYERS, Evidence
 from experiments.statistics import METHODS, OTHERS, OURS, WITHOUT_LAYER1
+from experiments.sums import write_sums
 
 PATIENTS, SEEDS = ("P1", "P2", "P3"), (0, 1)
 COLUMNS = (*LAYERS, "layer4+3", WITHOUT_LAYER1, ALL_LAYERS)
@@ -75,10 +77,10 @@ def make_evidence(folder, found=None, draws=20):
                     labels = (role, seed, patient, method, column)
                     rows.setdefault((way, experiment), {}).setdefault(labels, {"frames": 4}).update(sums(figure, value))
     for (way, experiment), by_labels in rows.items():
-        write(folder / way / f"{experiment}.csv", by_labels)
+        write(folder / way / f"{experiment}.csv.gz", by_labels)
     roles = ("sk", "plain", "other", "sk_dropout", "pretrained", "scratch")
     right = {(role, s, p, "", ""): {"frames": 10, "right": 9} for role in roles for s in SEEDS for p in PATIENTS}
-    write(folder / "accuracy.csv", right)
+    write(folder / "accuracy.csv.gz", right)
     about = {"title": "made networks", "text": "Made by hand.", "command": "make", "main": "sk"}
     networks = {role: f"{role}net" for role in roles}
     (folder / "about.json").write_text(json.dumps(about | {"networks": networks}))
@@ -96,9 +98,10 @@ def sums(figure, value):
 
 
 def write(file, by_labels):
+    text = io.StringIO()
+    heads = list(dict.fromkeys(name for row in by_labels.values() for name in row))
+    writer = csv.writer(text)
+    writer.writerow(["network", "seed", "patient", "method", "column", *heads])
+    writer.writerows([*labels, *(row.get(name, 0) for name in heads)] for labels, row in by_labels.items())
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", newline="") as text:
-        heads = list(dict.fromkeys(name for row in by_labels.values() for name in row))
-        writer = csv.writer(text)
-        writer.writerow(["network", "seed", "patient", "method", "column", *heads])
-        writer.writerows([*labels, *(row.get(name, 0) for name in heads)] for labels, row in by_labels.items())
+    write_sums(file, text.getvalue())

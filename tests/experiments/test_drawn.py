@@ -36,7 +36,7 @@ def test_intervals_are_those_of_a_bootstrap_over_patients(tmp_path):
         for patient, b, f in zip(patients, both, found, strict=True)
     }
     evidence = make_evidence(tmp_path, draws=20_000)
-    write(tmp_path / "mean" / "segmentation.csv", rows)
+    write(tmp_path / "mean" / "segmentation.csv.gz", rows)
     ours = evidence.iou("sk").estimate("grad_cam", "layer1")
     theirs = estimate(both, found + 60 - both, np.arange(12), draws=20_000)
     assert ours.value == pytest.approx(100 * theirs.value, rel=1e-6)
@@ -57,7 +57,7 @@ def test_trainings_are_drawn_too(tmp_path):
         for patient in PATIENTS
     }
     evidence = make_evidence(tmp_path, draws=500)
-    write(tmp_path / "mean" / "segmentation.csv", rows)
+    write(tmp_path / "mean" / "segmentation.csv.gz", rows)
     found = evidence.iou("sk").estimate("grad_cam", "layer1")
     assert (found.low, found.high) == (0, 100)
     assert found.value == pytest.approx(100 / 3)
@@ -72,7 +72,7 @@ def test_networks_meet_the_same_patients(evidence):
         for role in ("sk", "plain")
         for i in range(6)
     }
-    write(evidence.folder / "mean" / "segmentation.csv", rows)
+    write(evidence.folder / "mean" / "segmentation.csv.gz", rows)
     sk, plain = (evidence.iou(role).of("grad_cam", "layer1") for role in ("sk", "plain"))
     np.testing.assert_array_equal(sk, plain)
     assert np.ptp(sk) > 0

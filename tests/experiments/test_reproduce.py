@@ -1,5 +1,6 @@
 """The steps of a reproduction are commands that can be read, and what comes out is stored."""
 
+import gzip
 import hashlib
 import json
 from importlib import import_module
@@ -119,7 +120,10 @@ def test_what_is_kept_names_no_place(tmp_path):
     assert about["runs"]["sk_0"]["weights"] == "start.safetensors"
     assert about["runs"]["sk_0"]["sha256"] == hashlib.sha256(b"weights").hexdigest()
     assert str(tmp_path) not in json.dumps(about)
-    assert "other,0,P1,grad_cam,layer3 fc,1,0.5,0.25" in (tmp_path / "stored" / "mean" / "sanity.csv").read_text()
+    assert (
+        "other,0,P1,grad_cam,layer3 fc,1,0.5,0.25"
+        in gzip.decompress((tmp_path / "stored" / "mean" / "sanity.csv.gz").read_bytes()).decode()
+    )
     assert (tmp_path / "pictures" / "sanity_randomised_n-other_0.jpg").read_bytes() == b"picture"
 
 

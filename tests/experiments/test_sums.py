@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.sums import FLOOR, Sums, accuracies, condensed, read_sums, role_and_seed, store
+from experiments.sums import FLOOR, Sums, accuracies, condensed, read_sums, role_and_seed, store, write_sums
 
 
 def write(file, rows):
@@ -79,15 +79,15 @@ def test_reading_back(tmp_path):
         frame("P3", network="net-plain_0", **pixels(3)),
     ]
     write(tmp_path / "images.csv", rows)
-    (tmp_path / "sums.csv").write_text(condensed("segmentation", tmp_path / "images.csv"))
-    found = read_sums(tmp_path / "sums.csv", "sk")
+    write_sums(tmp_path / "sums.csv.gz", condensed("segmentation", tmp_path / "images.csv"))
+    found = read_sums(tmp_path / "sums.csv.gz", "sk")
     assert found.methods == ("grad_cam",)
     assert found.columns == ("layer1",)
     # Seeds are in the order of the file: 1, 0.
     assert found.by_figure["both"][..., 0, 0].tolist() == [[0, 2, 0], [1, 0, 0]]
-    assert read_sums(tmp_path / "sums.csv", "plain").by_figure["both"][..., 0, 0].tolist() == [[0, 0, 3]]
+    assert read_sums(tmp_path / "sums.csv.gz", "plain").by_figure["both"][..., 0, 0].tolist() == [[0, 0, 3]]
     with pytest.raises(ValueError, match="nothing of a network 'other'"):
-        read_sums(tmp_path / "sums.csv", "other")
+        read_sums(tmp_path / "sums.csv.gz", "other")
 
 
 def test_ratios_are_loops():
@@ -110,8 +110,8 @@ def test_accuracies_are_of_the_test_part(tmp_path):
     row = {"part": "test", "file": "f.png", "patient": "P1", "label": "ill", "predicted": "ill"}
     rows = [row, row | {"predicted": "well"}, row | {"patient": "P2"}, row | {"part": "validation"}]
     write(tmp_path / "sk_3" / "predictions.csv", rows)
-    (tmp_path / "accuracy.csv").write_text(accuracies([tmp_path / "sk_3"]))
-    found = read_sums(tmp_path / "accuracy.csv", "sk").by_figure
+    write_sums(tmp_path / "accuracy.csv.gz", accuracies([tmp_path / "sk_3"]))
+    found = read_sums(tmp_path / "accuracy.csv.gz", "sk").by_figure
     assert found["frames"].ravel().tolist() == [2, 1]
     assert found["right"].ravel().tolist() == [1, 1]
 
@@ -127,5 +127,5 @@ def test_transfer_is_kept_as_segmentation(tmp_path):
     write(tmp_path / "results" / "transfer" / "images.csv", [frame("P1", network="net-scratch_0", **pixels(1))])
     (tmp_path / "results" / "transfer" / "settings.json").write_text(json.dumps({"seed": 0}))
     store(tmp_path / "results", tmp_path / "stored")
-    assert sorted(path.name for path in (tmp_path / "stored").iterdir()) == ["segmentation.csv", "segmentation.json"]
-    assert read_sums(tmp_path / "stored" / "segmentation.csv", "scratch").by_figure["both"].ravel().tolist() == [1]
+    assert sorted(path.name for path in (tmp_path / "stored").iterdir()) == ["segmentation.csv.gz", "segmentation.json"]
+    assert read_sums(tmp_path / "stored" / "segmentation.csv.gz", "scratch").by_figure["both"].ravel().tolist() == [1]
