@@ -53,7 +53,6 @@ class Claim:
       measure: returns the statistic in each draw.
       needs: the tables that it needs, as role, experiment and way of aggregation.
       threshold: above which the claim holds.
-      unit: of the statistic.
     """
 
     id: str
@@ -63,7 +62,6 @@ class Claim:
     measure: Callable[[Evidence], PerDraw]
     needs: tuple[tuple[str, str, str], ...]
     threshold: float = 0.0
-    unit: str = "points"
 
     def judged(self, evidence: Evidence) -> "Judged | None":
         """Returns the statistic and the verdict; None where the evidence lacks a table."""
@@ -248,7 +246,6 @@ CLAIMS: tuple[Claim, ...] = (
         "0.8 less the SSIM with the trained network's map, these weights drawn anew",
         lambda e: 0.8 - alike(e, "layer3 down from fc"),
         SANITY,
-        unit="",
     ),
     Claim(
         "depends-on-layer4-and-classifier",
@@ -257,7 +254,6 @@ CLAIMS: tuple[Claim, ...] = (
         "0.8 less the SSIM with the trained network's map, these weights drawn anew",
         lambda e: 0.8 - alike(e, "layer4 down from fc"),
         SANITY,
-        unit="",
     ),
     Claim(
         "least-on-layer4",
@@ -266,7 +262,6 @@ CLAIMS: tuple[Claim, ...] = (
         "SSIM with layer 4 alone drawn anew, less the largest of the other stages",
         lambda e: alike(e, "layer4 alone") - np.max([alike(e, f"{part} alone") for part in LAYERS[:3]], axis=0),
         SANITY,
-        unit="",
     ),
     Claim(
         "best-with-dropout",
@@ -284,7 +279,6 @@ CLAIMS: tuple[Claim, ...] = (
         rank_with_dropout,
         DROPOUT,
         threshold=0.8,
-        unit="",
     ),
     Claim(
         "grad-cam-pp-leads-in-drop",
@@ -309,7 +303,6 @@ CLAIMS: tuple[Claim, ...] = (
         "share of the columns of Table 5.7 that the most frequent leader does not lead",
         no_method_dominates,
         CONFIDENCE,
-        unit="",
     ),
     Claim(
         "does-not-stand-out-in-drop",
@@ -326,7 +319,6 @@ CLAIMS: tuple[Claim, ...] = (
         "0.5 less the rank correlation of both, all layers aggregated",
         lambda e: 0.5 - agreement(e.iou("main").among(METHODS, ALL_LAYERS), drop(e).among(METHODS, ALL_LAYERS)),
         (*CONFIDENCE, *SEGMENTATION),
-        unit="",
     ),
     Claim(
         "conserves",
@@ -335,7 +327,6 @@ CLAIMS: tuple[Claim, ...] = (
         "0.05 less the largest error of the conservation axiom over the layers",
         lambda e: least(*(0.05 - axiom_error(e, "conservation").of(OURS, layer) for layer in LAYERS)),
         AXIOMS,
-        unit="",
     ),
     Claim(
         "conserves-better",
@@ -344,7 +335,6 @@ CLAIMS: tuple[Claim, ...] = (
         "least reduction of the error over the layers",
         lambda e: below_baseline(e, "conservation"),
         AXIOMS,
-        unit="",
     ),
     Claim(
         "xgrad-cam-in-deep-layers",
@@ -356,7 +346,6 @@ CLAIMS: tuple[Claim, ...] = (
             axiom_error(e, "conservation").of("x_grad_cam", "layer1") - 0.5,
         ),
         AXIOMS,
-        unit="",
     ),
     Claim(
         "catastrophic-conservation",
@@ -365,7 +354,6 @@ CLAIMS: tuple[Claim, ...] = (
         "the lesser of both mean errors over the layers, less 1",
         lambda e: axiom_error(e, "conservation").among(("grad_cam_pp", "layer_cam"), *LAYERS).min(1) - 1,
         AXIOMS,
-        unit="",
     ),
     Claim(
         "sensitivity-below-relevance-cam",
@@ -374,7 +362,6 @@ CLAIMS: tuple[Claim, ...] = (
         "least reduction of the error over the layers",
         lambda e: below_baseline(e, "sensitivity"),
         AXIOMS,
-        unit="",
     ),
     Claim(
         "conservation-goes-with-iou",
@@ -383,7 +370,6 @@ CLAIMS: tuple[Claim, ...] = (
         "rank correlation of IoU with the negative error, over methods and layers",
         lambda e: agreement_with_iou(e, "conservation"),
         (*AXIOMS, *SEGMENTATION),
-        unit="",
     ),
     Claim(
         "sensitivity-does-not",
@@ -392,6 +378,5 @@ CLAIMS: tuple[Claim, ...] = (
         "rank correlation with conservation less that with sensitivity",
         lambda e: agreement_with_iou(e, "conservation") - agreement_with_iou(e, "sensitivity"),
         (*AXIOMS, *SEGMENTATION),
-        unit="",
     ),
 )

@@ -9,7 +9,7 @@ import numpy as np
 from experiments import thesis
 from experiments.claims import CLAIMS, Claim, Judged
 from experiments.drawn import Drawn, Evidence
-from experiments.statistics import OURS
+from experiments.statistics import OURS, agreement
 from experiments.sums import FLOOR
 from xrcam_jax.metrics.uncertainty import Estimate
 
@@ -253,12 +253,7 @@ def sanity(evidence: Evidence) -> list[str]:
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     """Returns Spearman's rank correlation of two columns, in [-1, 1]; NaN where one of them is constant."""
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(values) for values in (a, b)]
-    centred = [values - values.mean() for values in ranks]
-    scale = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
-    return float(np.dot(*centred) / scale) if scale else math.nan
+    return float(agreement(np.asarray(a)[None], np.asarray(b)[None])[0])
 
 
 def _bold(text: str, bold: bool) -> str:

@@ -1,8 +1,8 @@
 """Reproduces chapters 4 and 5 on drawn recordings: trains, runs every experiment, and stores the sums of what came out.
 
-    python -m experiments.reproduce work/ narrow      # five trainings of narrow networks; two hours on 2 cores
+    python -m experiments.reproduce work/ narrow      # five trainings of narrow networks; two hours beside other work
     python -m experiments.reproduce work/ transfer    # EfficientNet-Lite0 from ImageNet and from scratch, five times
-    python -m experiments.reproduce work/ large       # resnet50, resnext50_32x4d and skresnext50_32x4d; three hours
+    python -m experiments.reproduce work/ large       # resnet50, resnext50_32x4d and skresnext50_32x4d
     python -m experiments.reproduction_page           # makes docs/reproduction.md of all that is stored
 
 Started again each goes on where it stopped. ``work/NAME/results/report.html`` shows all that was measured; what the

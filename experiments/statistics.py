@@ -28,13 +28,13 @@ def least(*values: PerDraw) -> PerDraw:
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> PerDraw:
-    """Returns Spearman's rank correlation along the last axis, in each draw."""
+    """Returns Spearman's rank correlation along the last axis, in each draw; NaN where one side is constant."""
     from scipy.stats import rankdata
 
     ranks = [rankdata(values, axis=1) for values in (a, b)]
     centred = [values - values.mean(1, keepdims=True) for values in ranks]
     scale = np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))
-    return np.divide((centred[0] * centred[1]).sum(1), scale, out=np.zeros(len(scale)), where=scale > 0)
+    return np.divide((centred[0] * centred[1]).sum(1), scale, out=np.full(len(scale), np.nan), where=scale > 0)
 
 
 def sk_helps(e: Evidence) -> PerDraw:

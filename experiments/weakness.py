@@ -4,8 +4,7 @@
 
 By the network of the package, on drawn frames of patients that it has not seen, it takes maps at layer 3 with the
 published rules and seed, then with others. It draws the classifier, then layer 4 too, anew, and says how alike the maps
-stay; how alike those of both classes are; and how much relevance reaches layer 3 that was put in. The table goes into
-``docs/weakness.md``.
+stay, and how alike those of both classes are. The table goes into ``docs/weakness.md``.
 """
 
 from collections.abc import Iterator, Mapping

@@ -110,8 +110,8 @@ def test_verdicts(figure, expected):
 
 
 def test_agreement_by_hand():
-    """It is 1 - 6 sum d^2 / (n (n^2 - 1)) with d = 0, 1, -1, 0, and 0 where all are alike."""
+    """It is 1 - 6 sum d^2 / (n (n^2 - 1)) with d = 0, 1, -1, 0, and NaN where all are alike."""
     import numpy as np
 
     found = agreement(np.array([[1, 2, 3, 4], [1, 1, 1, 1]]), np.array([[10, 30, 20, 90], [1, 2, 3, 4]]))
-    np.testing.assert_allclose(found, [1 - 6 * 2 / (4 * 15), 0])
+    np.testing.assert_allclose(found, [1 - 6 * 2 / (4 * 15), np.nan])
