@@ -175,14 +175,14 @@ def _large(model: str, role: str) -> dict[str, Training]:
     small = Training(model, 3, options=("--size", "64"))
     return {
         f"small_{role}": small,
-        role: Training(model, 2, options=("--learning-rate", "0.0005"), start=f"small_{role}"),
+        role: Training(model, 1, options=("--learning-rate", "0.0005"), start=f"small_{role}"),
     }
 
 
 LARGE = Plan(
     name="large",
     title="the thesis's networks",
-    text="The thesis's networks, trained once from scratch: three epochs on frames of 64 x 64, two of 96 x 96.",
+    text="The thesis's networks, trained once from scratch: three epochs on frames of 64 x 64, one of 96 x 96.",
     seeds=1,
     trainings={
         **_large("resnet50", "other"),
