@@ -20,7 +20,8 @@ def comparison(
     """Sets pictures in rows and columns, each as large as fits its cell.
 
     Args:
-      rows: pictures of any sizes; all rows have the same number of them. None stands where the picture above goes on.
+      rows: pictures of any sizes; all rows have the same number of them. None stands where the place
+        belongs to the picture above.
       columns: what stands above the columns.
       row_labels: what stands, upwards, beside the rows.
       title: what stands on top.
@@ -57,4 +58,4 @@ def _check(rows: Sequence[Sequence], columns: Sequence[str], row_labels: Sequenc
     if row_labels and len(row_labels) != len(rows):
         raise ValueError(f"row_labels: {len(row_labels)} labels for {len(rows)} rows")
     if any(picture is None for picture in rows[0]):
-        raise ValueError("rows: expected pictures in the first row, above which nothing goes on")
+        raise ValueError("rows: expected pictures in the first row, above which there is none")

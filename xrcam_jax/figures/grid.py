@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,8 +17,8 @@ DPI, CELL = 140, 1.6
 INK, FAINT_INK = "#202020", "#606060"
 TITLE, LABEL = 11, 9
 _MARGIN, _GAP, _LINE, _TITLE_LINE = 0.12, 0.06, 0.17, 0.2
-#: A scale's bar, and the least width of a figure, which leaves room for a title.
-_BAR, _NARROWEST = (1.2, 0.1), 3.4
+#: Height and width of a scale's bar, and the least width of a figure, which leaves room for a title.
+_BAR, _NARROWEST = (0.1, 1.2), 3.4
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Row:
     """Holds what stands side by side.
 
     Attributes:
-      pictures: of any sizes; None where the picture above goes on, in the middle of its rows.
+      pictures: of any sizes; None where the place belongs to the picture above.
       headings: what stands above the pictures.
       label: what stands beside them, upwards.
     """
@@ -73,7 +73,15 @@ def scales(style: Style, *, unsigned: bool = True, signed: bool = False) -> list
     return found
 
 
-def grid(rows: Sequence[Row], *, title: str = "", scales: Sequence[Scale] = (), cell: float = CELL, lead: int = 0) -> Figure:
+def grid(
+    rows: Sequence[Row],
+    *,
+    title: str = "",
+    scales: Sequence[Scale] = (),
+    cell: float = CELL,
+    lead: int = 0,
+    head: RGB | None = None,
+) -> Figure:
     """Sets pictures in rows on white paper, each as large as fits its cell.
 
     Args:
@@ -82,9 +90,13 @@ def grid(rows: Sequence[Row], *, title: str = "", scales: Sequence[Scale] = (), 
       scales: what stands below.
       cell: the longer side of the cells.
       lead: how many pictures stand before the labels of rows.
+      head: a picture that stands above all others; title and scales are then beside it.
 
     Returns:
       A figure with an axes for each picture and each scale.
+
+    Raises:
+      ValueError: there is no picture in any row.
 
     Example:
       >>> import numpy as np
@@ -94,149 +106,139 @@ def grid(rows: Sequence[Row], *, title: str = "", scales: Sequence[Scale] = (), 
       >>> len(figure.axes)
       3
     """
-    page = _Page.of(rows, title, scales, cell, lead)
-    figure = Figure(figsize=(page.width, page.height), dpi=DPI, facecolor="white")
-    y = _MARGIN
-    for line in page.title:
-        _write(figure, line, _MARGIN, y + _TITLE_LINE / 2, size=TITLE, color=INK, ha="left")
-        y += _TITLE_LINE
-    y += _GAP if page.title else 0
-    tops = page.tops(y)
-    for number, (row, top) in enumerate(zip(rows, tops, strict=True)):
-        _row(figure, page, rows, number, top, tops)
-        _label(figure, page, row, top)
-    _draw_scales(figure, page, scales)
+    if all(picture is None for row in rows for picture in row.pictures):
+        raise ValueError("rows: expected one picture or more, found none")
+    page = _Page(rows, cell, lead, _size(head, cell) if head is not None else None)
+    left = _MARGIN if page.head is None else _MARGIN + page.head[1] + 2 * _GAP
+    lines = fitted(title, page.width - _MARGIN - left, TITLE, 3).split("\n") if title else []
+    tiers = _side_by_side(scales, page.width - _MARGIN - left)
+    above = len(lines) * _TITLE_LINE + (_GAP if lines else 0)
+    below = len(tiers) * (_LINE + _GAP) + (_GAP if tiers else 0)
+    start = _MARGIN + above if page.head is None else _MARGIN + max(page.head[0], above + below) + 2 * _GAP
+    tops = page.tops(start)
+    end = tops[-1] + page.heights[-1] + _GAP
+    scales_at = end if page.head is None else _MARGIN + above
+    height = end - _GAP + _MARGIN + (below if page.head is None else 0)
+
+    figure = Figure(figsize=(page.width, height), dpi=DPI, facecolor="white")
+    if head is not None and page.head is not None:
+        _show(figure, head, _MARGIN, _MARGIN, page.head)
+    for number, line in enumerate(lines):
+        _write(figure, line, left, _MARGIN + _TITLE_LINE * (number + 0.5), size=TITLE, color=INK)
+    for number, top in enumerate(tops):
+        _draw_row(figure, page, number, top)
+    _draw_scales(figure, scales, tiers, left, scales_at)
     return figure
 
 
-@dataclass(frozen=True)
 class _Page:
-    """Says what is how large.
+    """Says where things are.
+
+    Args:
+      rows: what is shown.
+      cell: the longer side of the cells.
+      lead: how many pictures stand before the labels.
+      head: height and width of the picture above all others.
 
     Attributes:
+      wide: the width of the columns.
+      heights: of the rows.
+      headings: of each row, fitted.
+      labels: likewise.
       width: of the figure.
-      height: of the figure.
-      cell: height and width of the cells.
-      lead: how many pictures stand before the labels.
-      room: for the labels of rows.
-      title: its lines.
-      headings: of each row the lines of each of its headings, fitted.
-      lines: of scales: which of them stand side by side.
     """
 
-    width: float
-    height: float
-    cell: tuple[float, float]
-    lead: int
-    room: float
-    title: list[str]
-    headings: list[list[str]]
-    lines: list[list[int]]
-
-    @staticmethod
-    def of(rows: Sequence[Row], title: str, scales: Sequence[Scale], cell: float, lead: int) -> "_Page":
-        shapes = [p.shape[:2] for row in rows for p in row.pictures if p is not None]
-        if not shapes:
-            raise ValueError("rows: expected one picture or more, found none")
-        high = max(cell * h / max(h, w) for h, w in shapes)
-        wide = max(cell * w / max(h, w) for h, w in shapes)
-        room = max((_LINE * (1 + fitted(r.label, high, LABEL, 2).count("\n")) for r in rows if r.label), default=0)
-        room += _GAP / 2 if room else 0
+    def __init__(self, rows: Sequence[Row], cell: float, lead: int, head: tuple[float, float] | None):
+        self.rows, self.cell, self.lead, self.head = rows, cell, lead, head
+        sizes = [[_size(picture, cell) for picture in row.pictures if picture is not None] for row in rows]
+        self.wide = max(width for row in sizes for _, width in row)
+        self.heights = [max((height for height, _ in row), default=cell) for row in sizes]
+        self.headings = [[_lines(text, self.wide) for text in row.headings] for row in rows]
+        self.labels = [_lines(row.label, height) for row, height in zip(rows, self.heights, strict=True)]
+        self._room = _LINE * max(map(len, self.labels)) + (_GAP if any(self.labels) else 0)
         across = max(len(row.pictures) for row in rows)
-        total = max(2 * _MARGIN + room + across * (wide + _GAP) - _GAP, _NARROWEST)
-        titles = fitted(title, total - 2 * _MARGIN, TITLE, 3).split("\n") if title else []
-        headings = [[fitted(text, wide, LABEL, 2) for text in row.headings] for row in rows]
-        lines = _side_by_side(scales, total - 2 * _MARGIN)
-        page = _Page(total, 0, (high, wide), lead, room, titles, headings, lines)
-        top = _MARGIN + len(titles) * _TITLE_LINE + (_GAP if titles else 0)
-        end = page.tops(top)[-1] + high
-        height = end + len(lines) * (_LINE + _GAP) + (_GAP if lines else 0) + _MARGIN
-        return _Page(total, height, (high, wide), lead, room, titles, headings, lines)
+        self.width = max(self.left(across) - _GAP + _MARGIN, _NARROWEST)
 
     def tops(self, y: float) -> list[float]:
         """Returns where the pictures of each row begin, if the first row's headings begin at ``y``."""
         found = []
-        for headings in self.headings:
-            y += _LINE * max((text.count("\n") + 1 for text in headings if text), default=0)
+        for headings, height in zip(self.headings, self.heights, strict=True):
+            y += _LINE * max(map(len, headings), default=0)
             found.append(y)
-            y += self.cell[0] + _GAP
+            y += height + _GAP
         return found
 
     def left(self, column: int) -> float:
         """Returns where a column begins."""
-        return _MARGIN + column * (self.cell[1] + _GAP) + (self.room if column >= self.lead else 0)
+        return _MARGIN + column * (self.wide + _GAP) + (self._room if column >= self.lead else 0)
 
 
-def _row(figure: Figure, page: _Page, rows: Sequence[Row], number: int, top: float, tops: Sequence[float]) -> None:
-    """Draws the pictures of a row, and its headings."""
-    high, wide = page.cell
-    for column, picture in enumerate(rows[number].pictures):
-        if picture is None:
-            continue
-        below = takewhile(lambda row: _goes_on(row, column), rows[number + 1 :])  # noqa: B023 - it is used here
-        last = tops[number + sum(1 for _ in below)] + high
-        scale = min(high / picture.shape[0], wide / picture.shape[1])
-        h, w = scale * picture.shape[0], scale * picture.shape[1]
-        y, x = (top + last - h) / 2, page.left(column) + (wide - w) / 2
-        axes = figure.add_axes((x / page.width, 1 - (y + h) / page.height, w / page.width, h / page.height))
-        axes.imshow(picture, aspect="auto", interpolation="antialiased")
-        axes.set_axis_off()
-    for column, text in enumerate(page.headings[number]):
-        lines = text.split("\n") if text else []
+def _size(picture: RGB, cell: float) -> tuple[float, float]:
+    """Returns height and width of a picture in a figure."""
+    height, width = picture.shape[:2]
+    return cell * height / max(height, width), cell * width / max(height, width)
+
+
+def _lines(text: str, room: float) -> list[str]:
+    return fitted(text, room, LABEL, 2).split("\n") if text else []
+
+
+def _draw_row(figure: Figure, page: _Page, number: int, top: float) -> None:
+    """Draws the pictures of a row, and the texts at them."""
+    row, height = page.rows[number], page.heights[number]
+    for column, picture in enumerate(row.pictures):
+        if picture is not None:
+            h, w = _size(picture, page.cell)
+            _show(figure, picture, page.left(column) + (page.wide - w) / 2, top + (height - h) / 2, (h, w))
+    for column, lines in enumerate(page.headings[number]):
         for index, line in enumerate(reversed(lines)):
-            middle = top - _LINE * (index + 0.5)
-            _write(figure, line, page.left(column) + wide / 2, middle, size=LABEL, color=FAINT_INK, ha="center")
+            x, y = page.left(column) + page.wide / 2, top - _LINE * (index + 0.5)
+            _write(figure, line, x, y, ha="center")
+    for index, line in enumerate(reversed(page.labels[number])):
+        x, y = page.left(page.lead) - _GAP - _LINE * (index + 0.5), top + height / 2
+        _write(figure, line, x, y, ha="center", rotation=90)
 
 
-def _goes_on(row: Row, column: int) -> bool:
-    return column < len(row.pictures) and row.pictures[column] is None
-
-
-def _label(figure: Figure, page: _Page, row: Row, top: float) -> None:
-    lines = fitted(row.label, page.cell[0], LABEL, 2).split("\n") if row.label else []
-    for index, line in enumerate(reversed(lines)):
-        x = page.left(page.lead) - _GAP / 2 - _LINE * (index + 0.5)
-        y = top + page.cell[0] / 2
-        _write(figure, line, x, y, size=LABEL, color=FAINT_INK, ha="center", rotation=90)
-
-
-def _draw_scales(figure: Figure, page: _Page, scales: Sequence[Scale]) -> None:
-    y = page.height - _MARGIN - len(page.lines) * (_LINE + _GAP) + _GAP
-    bar, thick = _BAR
-    for line in page.lines:
-        x = _MARGIN
-        for scale in (scales[index] for index in line):
-            _write(figure, scale.low, x, y + _LINE / 2, size=LABEL, color=FAINT_INK, ha="left")
+def _draw_scales(figure: Figure, scales: Sequence[Scale], tiers: list[list[int]], left: float, y: float) -> None:
+    for tier in tiers:
+        x, middle = left, y + _LINE / 2
+        for scale in (scales[index] for index in tier):
+            _write(figure, scale.low, x, middle)
             x += width(known(scale.low), LABEL) + _GAP
-            place = (x / page.width, 1 - (y + (_LINE + thick) / 2) / page.height, bar / page.width, thick / page.height)
-            axes = figure.add_axes(place)
-            axes.imshow(scale.colours[None], aspect="auto", interpolation="nearest")
-            axes.set_axis_off()
-            x += bar + _GAP
-            _write(figure, scale.high, x, y + _LINE / 2, size=LABEL, color=FAINT_INK, ha="left")
+            _show(figure, scale.colours[None], x, middle - _BAR[0] / 2, _BAR)
+            x += _BAR[1] + _GAP
+            _write(figure, scale.high, x, middle)
             x += width(known(scale.high), LABEL) + 4 * _GAP
         y += _LINE + _GAP
 
 
 def _side_by_side(scales: Sequence[Scale], room: float) -> list[list[int]]:
     """Returns which scales stand on each line."""
-    lines, left = list[list[int]](), 0.0
+    tiers, left = list[list[int]](), 0.0
     for index, scale in enumerate(scales):
-        needed = width(known(scale.low), LABEL) + width(known(scale.high), LABEL) + _BAR[0] + 2 * _GAP
-        if lines and needed <= left:
-            lines[-1].append(index)
+        needed = width(known(scale.low), LABEL) + width(known(scale.high), LABEL) + _BAR[1] + 2 * _GAP
+        if tiers and needed <= left:
+            tiers[-1].append(index)
         else:
-            lines.append([index])
+            tiers.append([index])
             left = room
         left -= needed + 4 * _GAP
-    return lines
+    return tiers
 
 
-def _write(figure: Figure, text: str, x: float, y: float, *, size: float, color: str, ha: str, rotation: int = 0) -> None:
-    """Writes a line at a place that is given from the left and from above, in the middle of its height."""
+def _show(figure: Figure, picture: RGB, x: float, y: float, size: tuple[float, float]) -> None:
+    """Shows a picture, whose upper left corner is so far from the left and from above."""
+    (wide, high), (height, width) = figure.get_size_inches(), size
+    axes = figure.add_axes((x / wide, 1 - (y + height) / high, width / wide, height / high))
+    axes.imshow(picture, aspect="auto", interpolation="antialiased")
+    axes.set_axis_off()
+
+
+def _write(
+    figure: Figure, text: str, x: float, y: float, *, size: float = LABEL, color: str = FAINT_INK, **how: Any
+) -> None:
+    """Writes a line at a place that is so far from the left and from above, in the middle of its height."""
     wide, high = figure.get_size_inches()
     # Dollars stand for themselves.
-    figure.text(
-        x / wide, 1 - y / high, known(text), size=size, color=color, ha=ha, va="center", rotation=rotation, family=FONT,
-        parse_math=False,
-    )  # fmt: skip
+    text_at = {"size": size, "color": color, "va": "center", "family": FONT, "parse_math": False, **how}
+    figure.text(x / wide, 1 - y / high, known(text), **text_at)

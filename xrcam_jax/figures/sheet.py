@@ -1,7 +1,9 @@
 """Sheets of maps: pictures, and what methods show of them at each layer."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -19,7 +21,7 @@ from xrcam_jax.titles import layer_title, title
 Maps = Mapping[str, Mapping[str, Float[Array | np.ndarray, "b _ _"]]]
 #: Pixels of the longer side of a picture in a sheet, for screens that show a sheet at twice its size.
 _SIDE = round(2 * CELL * DPI)
-#: How many rows of maps a picture stands beside, in their middle, if there are other maps beside which it can stand.
+#: Up to so many rows of maps a picture stands beside them; above them if there are more.
 _BESIDE = 3
 #: Maps side by side, of methods that have one each.
 _ACROSS = 6
@@ -34,6 +36,7 @@ def sheet(
     style: Style = Style(),  # noqa: B008 - it is frozen
     heading: str = "",
     boxes: Sequence[Box] | None = None,
+    columns: Literal["layers", "methods"] = "layers",
 ) -> Figure:
     """Sets pictures and their maps on one sheet: a row for each picture and method, a column for each layer.
 
@@ -47,6 +50,7 @@ def sheet(
       style: how the maps are drawn.
       heading: what stands on top.
       boxes: the part of each picture that its maps are of, all of it by default.
+      columns: what stands side by side: the layers, or the methods, which then have a row for each layer.
 
     Returns:
       The figure. A notebook shows it, and :func:`xrcam_jax.figures.save.save` writes it to a file.
@@ -76,57 +80,87 @@ def sheet(
             }
             for method, by_layer in maps.items()
         }
-        rows += _rows(shown, names[index] if several else "", laid, first=index == 0)
+        block = _Block.of(laid, columns)
+        rows += block.rows(shown, names[index] if several else "", first=index == 0)
     of_sign = [method in signed for method in maps]
     found = scales(style, unsigned=not all(of_sign), signed=any(of_sign))
-    return grid(rows, title=heading, scales=found, lead=_lead(rows, len(pictures)))
+    if not several and block.beside and len(block.many) > _BESIDE:
+        return grid(block.many, title=heading, scales=found, head=shown)
+    named = several and len(rows) == len(pictures)
+    return grid(rows, title=heading, scales=found, lead=1 if block.beside and not named else 0)
 
 
-def _rows(picture: RGB, name: str, laid: Mapping[str, Mapping[str, RGB]], *, first: bool) -> list[Row]:
-    """Returns the rows of a picture: methods of several layers have one each, and the others stand side by side."""
-    many = [(method, by_layer) for method, by_layer in laid.items() if len(by_layer) > 1]
-    alone = [(_of_one_map(method, by_layer), *by_layer.values()) for method, by_layer in laid.items() if len(by_layer) == 1]
-    beside = bool(many) and (len(many) <= _BESIDE or not alone)
-    head = (name or "picture", picture)
-    rows, across = list[Row](), max((len(by_layer) for _, by_layer in many), default=0)
-    before = None
-    for number, (method, by_layer) in enumerate(many):
-        heads = [] if list(by_layer) == before else list(map(layer_title, by_layer))
-        before, cells = list(by_layer), list[RGB | None](by_layer.values())
-        if beside:
-            heads = heads and [head[0] if number == 0 else "", *heads]
-            cells = [None if number else picture, *cells]
-        rows.append(Row(cells, heads, title(method)))
-    side_by_side = list(_flow(alone if beside else [head, *alone], across + 1 if beside else across))
-    rows = rows + side_by_side if beside else side_by_side + rows
-    if name and len(rows) == 1:
-        # The name has the row for itself, and the headings stand above the first picture.
-        (row,) = rows
-        return [Row(row.pictures, ["picture", *row.headings[1:]] if first else [], name)]
-    return rows
+@dataclass(frozen=True)
+class _Block:
+    """Holds the maps of a picture.
+
+    Attributes:
+      many: rows of methods that have several maps.
+      alone: the maps of the other methods, under their headings.
+    """
+
+    many: list[Row]
+    alone: list[tuple[str, RGB]]
+
+    @staticmethod
+    def of(laid: Mapping[str, Mapping[str, RGB]], columns: str) -> "_Block":
+        groups = dict[tuple[str, ...], list[str]]()
+        for method, by_layer in laid.items():
+            groups.setdefault(tuple(by_layer), []).append(method)
+        many, alone = list[Row](), list[tuple[str, RGB]]()
+        for layers, methods in groups.items():
+            if len(layers) == 1:
+                alone += [(_of_one_map(method, *layers), laid[method][layers[0]]) for method in methods]
+                continue
+            across, down = list(map(layer_title, layers)), list(map(title, methods))
+            cells = [[laid[method][layer] for layer in layers] for method in methods]
+            if columns == "methods":
+                across, down, cells = down, across, [list(column) for column in zip(*cells, strict=True)]
+            many += [
+                Row(row, () if number else across, label)
+                for number, (row, label) in enumerate(zip(cells, down, strict=True))
+            ]
+        return _Block(many, alone)
+
+    @property
+    def beside(self) -> bool:
+        """Says whether the picture stands beside the rows, and not before the maps that stand alone."""
+        return len(self.many) == 1 or (bool(self.many) and not self.alone)
+
+    def rows(self, picture: RGB, name: str, *, first: bool) -> list[Row]:
+        """Returns the rows with the picture among them, which has a name if there are several."""
+        head = (name or "picture", picture)
+        if not self.beside:
+            rows = [*_side_by_side([head, *self.alone], len(self.many[0].pictures) if self.many else 0), *self.many]
+        else:
+            rows = [
+                Row(
+                    [None if number else picture, *row.pictures],
+                    row.headings and ["" if number else head[0], *row.headings],
+                    row.label,
+                )
+                for number, row in enumerate(self.many)
+            ] + _side_by_side(self.alone, len(self.many[0].pictures) + 1)
+        if name and len(rows) == 1:
+            # The name has the row for itself, and the headings stand above the first picture.
+            return [Row(rows[0].pictures, ["picture", *rows[0].headings[1:]] if first else (), name)]
+        return rows
 
 
-def _of_one_map(method: str, by_layer: Mapping[str, RGB]) -> str:
-    (layer,) = by_layer
+def _of_one_map(method: str, layer: str) -> str:
     return title(method) if layer in ("input", "aggregate") else f"{title(method)}, {layer_title(layer)}"
 
 
-def _flow(cells: Sequence[tuple[str, RGB]], across: int) -> Iterator[Row]:
-    """Yields rows of headed pictures, none longer than ``across``, or as long as suits them if that is 0."""
+def _side_by_side(cells: Sequence[tuple[str, RGB]], across: int) -> list[Row]:
+    """Returns rows of headed pictures, none longer than ``across``, or as long as suits them if that is 0."""
     across = across or ceil(len(cells) / max(1, ceil(len(cells) / _ACROSS)))
-    for start in range(0, len(cells), across):
-        heads, pictures = zip(*cells[start : start + across], strict=True)
-        yield Row(pictures, heads)
+    rows = [cells[start : start + across] for start in range(0, len(cells), across)]
+    return [Row([picture for _, picture in row], [text for text, _ in row]) for row in rows]
 
 
-def _lead(rows: Sequence[Row], pictures: int) -> int:
-    """Returns how many pictures stand before the labels: one where it stands beside several rows of methods."""
-    named = pictures > 1 and len(rows) == pictures
-    beside = any(row.label and row.headings[:1] for row in rows) and not named
-    return 1 if beside else 0
-
-
-def _check(pictures: Sequence, maps: Maps, titles: Sequence[str] | None, signed: Collection[str], boxes: Sequence | None) -> None:
+def _check(
+    pictures: Sequence, maps: Maps, titles: Sequence[str] | None, signed: Collection[str], boxes: Sequence | None
+) -> None:
     count = len(pictures)
     if not count:
         raise ValueError("pictures: expected one or more, found none")
