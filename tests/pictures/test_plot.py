@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-
 from xrcam_jax.pictures.plot import COLORMAPS, colour, contact_sheet, overlay, save_picture
+
 from xrcam_jax.pictures.preprocessing import Box
 
 rng = np.random.default_rng(0)
