@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -15,15 +14,8 @@ _LONGEST = 24
 _SMALL = 8
 
 
-class Interval(Protocol):
-    """Is a number with its interval, whose ends are NaN where there is none."""
-
-    @property
-    def value(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
+#: A figure and the ends of its interval, which are NaN where there is none.
+Interval = tuple[float, float, float]
 
 
 def lines(series: Mapping[str, Sequence[Interval]], columns: Sequence[str], ylabel: str) -> Figure:
@@ -39,20 +31,19 @@ def lines(series: Mapping[str, Sequence[Interval]], columns: Sequence[str], ylab
 
     Example:
       >>> from xrcam_jax.figures.curves import lines
-      >>> from xrcam_jax.metrics.uncertainty import Estimate
-      >>> figure = lines({"Grad-CAM": [Estimate(40.0, 30.0, 50.0)]}, ["layer 4"], "pooled IoU (%)")
+      >>> figure = lines({"Grad-CAM": [(40.0, 30.0, 50.0)]}, ["layer 4"], "pooled IoU (%)")
       >>> figure.axes[0].get_ylabel()
       'pooled IoU (%)'
     """
     figure = _figure(9)
     axes = figure.subplots()
-    for number, (name, estimates) in enumerate(series.items()):
+    for number, (name, found) in enumerate(series.items()):
         places = [i + 0.06 * (number - (len(series) - 1) / 2) for i in range(len(columns))]
-        bars = [[_length(e.value - e.low) for e in estimates], [_length(e.high - e.value) for e in estimates]]
+        bars = [[_length(value - low) for value, low, _ in found], [_length(high - value) for value, _, high in found]]
         baseline = name.startswith("(")
         axes.errorbar(
             places,
-            [e.value for e in estimates],
+            [value for value, *_ in found],
             bars,
             label=known(name),
             marker="." if baseline else "o",

@@ -30,26 +30,25 @@ _LOCK = threading.Lock()
 def save(figure: Figure, path: str | os.PathLike[str], *, synced: bool = False) -> None:
     """Writes a figure, whole or not at all.
 
-        Args:
-          figure: of matplotlib.
-          path: of the file; its suffix, ``.png``, ``.jpg``, ``.jpeg``, ``.svg`` or ``.pdf``, says the format.
-          synced: whether to wait until the disk has it, see :func:`xrcam_jax.runtime.files.write_whole`.
+    Args:
+      figure: of matplotlib.
+      path: of the file; its suffix, ``.png``, ``.jpg``, ``.jpeg``, ``.svg`` or ``.pdf``, says the format.
+      synced: whether to wait until the disk has it, see :func:`xrcam_jax.runtime.files.write_whole`.
 
-        Raises:
-          ValueError: where the suffix is another.
-          OSError: naming the file that cannot be written.
+    Raises:
+      ValueError: where the suffix is another.
+      OSError: naming the file that cannot be written.
 
-        Example:
-          >>> import tempfile
-          >>> from pathlib import Path
-    from typing import Any
-          >>> from matplotlib.figure import Figure
-          >>> from xrcam_jax.figures.save import save
-          >>> with tempfile.TemporaryDirectory() as folder:
-          ...     path = Path(folder) / "empty.pdf"
-          ...     save(Figure(), path)
-          ...     path.read_bytes()[:4]
-          b'%PDF'
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from matplotlib.figure import Figure
+      >>> from xrcam_jax.figures.save import save
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = Path(folder) / "empty.pdf"
+      ...     save(Figure(), path)
+      ...     path.read_bytes()[:4]
+      b'%PDF'
     """
     kind = FORMATS.get(Path(path).suffix.lower())
     if kind is None:

@@ -18,7 +18,7 @@ from xrcam_jax.metrics.uncertainty import Estimate, leading
 from xrcam_jax.report.checked import is_baseline
 from xrcam_jax.report.read import EncodedPicture, Experiment, Figure, ResultTable
 from xrcam_jax.runtime.names import printable
-from xrcam_jax.titles import method_title
+from xrcam_jax.titles import method_title as title
 
 # Methods that are ticked to begin with, if they are there.
 FIRST_METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
@@ -174,7 +174,7 @@ def _table(table: ResultTable) -> str:
     heads += [f'<th scope="col" class="figure">{escape(name)}</th>' for name in table.columns]
     lines = []
     for row in table.rows:
-        labels = [f'<th scope="row">{escape(method_title(label))}</th>' for label in row.labels]
+        labels = [f'<th scope="row">{escape(title(label))}</th>' for label in row.labels]
         known = [None] * len(best) if is_baseline(row.labels) else best
         figures = [_figure(figure, table.decimals, most) for figure, most in zip(row.figures, known, strict=True)]
         lines.append(f"<tr>{''.join(labels + figures)}</tr>")
@@ -241,9 +241,7 @@ def _picture(picture: EncodedPicture) -> str:
 
 def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
     shared = {
-        "methodNames": {
-            name: method_title(name) for _, one in experiments for name in (one.frames or {}).get("methods", ())
-        },
+        "methodNames": {name: title(name) for _, one in experiments for name in (one.frames or {}).get("methods", ())},
         "firstMethods": FIRST_METHODS,
         # The colours are those of the package's other pictures: 256 times red, green, blue.
         "colours": base64.b64encode(np.ascontiguousarray(table(Style().colormap)).tobytes()).decode(),
