@@ -19,7 +19,10 @@ def test_signed_maps_are_the_raw_ones_over_their_largest():
     """A linear model, whose contributions are known: weight times input, at each place."""
     weights = jnp.array(np.random.default_rng(0).normal(size=(6, 6, 1)), jnp.float32)
     images = jnp.array(np.random.default_rng(1).normal(size=(2, 6, 6, 1)), jnp.float32)
-    model = lambda images: jnp.stack([(images * weights).sum((1, 2, 3)), images.sum((1, 2, 3))], axis=1)
+
+    def model(images):
+        return jnp.stack([(images * weights).sum((1, 2, 3)), images.sum((1, 2, 3))], axis=1)
+
     e = xr.Explainer(model, ["gradient_x_input"])(images, jnp.zeros(2, int))
     expected = np.asarray(images * weights)[..., 0]
     expected /= np.abs(expected).max(axis=(1, 2), keepdims=True)
@@ -35,7 +38,9 @@ def test_signed_maps_are_the_raw_ones_over_their_largest():
 
 
 def test_the_mean_of_layers_is_signed_too():
-    model = lambda images: xr.mark(images, "colours").sum((1, 2)) * jnp.array([1.0, -1.0])
+    def model(images):
+        return xr.mark(images, "colours").sum((1, 2)) * jnp.array([1.0, -1.0])
+
     images = jnp.array([[[1.0, -2.0], [0.5, 0.0]]])[..., None] * jnp.ones((1, 1, 1, 2))
     e = xr.Explainer(model, ["lrp"], ["colours", "input"])(images, jnp.array([0]))
     found = signed_maps(e, "lrp")
