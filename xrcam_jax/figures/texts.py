@@ -98,7 +98,7 @@ def _letters() -> frozenset[str]:
 
 @lru_cache(maxsize=16)
 def _properties(size: float) -> FontProperties:
-    return FontProperties(FONT, size=size)
+    return FontProperties(family=FONT, size=size)
 
 
 def _shortened(line: str, room: float, size: float) -> str:
