@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from xrcam_jax.explain.explanation import Explanation
     from xrcam_jax.explain.methods import METHODS
     from xrcam_jax.explain.repeated import Repeated, RepeatedExplanation
+    from xrcam_jax.figures.overlay import overlay
+    from xrcam_jax.figures.sheet import sheet
+    from xrcam_jax.figures.style import Style
     from xrcam_jax.lrp import composites, rules, seeds
     from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
     from xrcam_jax.lrp.layers import layers
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from xrcam_jax.marks import mark, mark_tokens
     from xrcam_jax.models import create_model, list_models
     from xrcam_jax.onnx.load import from_onnx
-    from xrcam_jax.pictures import plot
     from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
     from xrcam_jax.pictures.read import load_images
     from xrcam_jax.pictures.volumes import load_volume, save_volume
@@ -41,6 +43,7 @@ __all__ = [
     "Preprocessing",
     "Repeated",
     "RepeatedExplanation",
+    "Style",
     "Taps",
     "Tokens",
     "__version__",
@@ -59,11 +62,12 @@ __all__ = [
     "lrp",
     "mark",
     "mark_tokens",
-    "plot",
+    "overlay",
     "preprocess",
     "rules",
     "save_volume",
     "seeds",
+    "sheet",
     "taps",
     "targets",
     "two_sided",
@@ -83,6 +87,7 @@ _LATER = {
     "Preprocessing": "pictures.preprocessing",
     "Repeated": "explain.repeated",
     "RepeatedExplanation": "explain.repeated",
+    "Style": "figures.style",
     "Taps": "lrp.transform",
     "Tokens": "attribution.tokens",
     "adapters": "explain.adapters",
@@ -99,11 +104,12 @@ _LATER = {
     "load_volume": "pictures.volumes",
     "mark": "marks",
     "mark_tokens": "marks",
-    "plot": "pictures.plot",
+    "overlay": "figures.overlay",
     "preprocess": "pictures.preprocessing",
     "rules": "lrp.rules",
     "save_volume": "pictures.volumes",
     "seeds": "lrp.seeds",
+    "sheet": "figures.sheet",
     "taps": "lrp.transform",
     "targets": "explain.targets",
     "two_sided": "lrp.sides",
