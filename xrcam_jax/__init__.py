@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from xrcam_jax.checkpoints.load import load_model
     from xrcam_jax.data import datasets
     from xrcam_jax.explain import adapters, targets
+    from xrcam_jax.explain.attribute import attribute
     from xrcam_jax.explain.disturbances import Dropout, Ensemble, Noise
-    from xrcam_jax.explain.explainer import Explainer, attribute
+    from xrcam_jax.explain.explainer import Explainer
     from xrcam_jax.explain.explanation import Explanation
     from xrcam_jax.explain.methods import METHODS
     from xrcam_jax.explain.repeated import Repeated, RepeatedExplanation
@@ -86,7 +87,7 @@ _LATER = {
     "Taps": "lrp.transform",
     "Tokens": "attribution.tokens",
     "adapters": "explain.adapters",
-    "attribute": "explain.explainer",
+    "attribute": "explain.attribute",
     "composites": "lrp.composites",
     "conservation": "lrp.conservation",
     "create_model": "models",
