@@ -26,10 +26,12 @@ from xrcam_jax.explain.composed import GUIDED_BACKPROP, Guided, Smooth
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.explain.multi_pass import MultiPass
 from xrcam_jax.explain.passes import Cam, Propagation, Signal
-from xrcam_jax.explain.variants import SIGN, base, value_of, written_options
+from xrcam_jax.explain.variants import base, value_of, written_options
 from xrcam_jax.explain.xrelevance import XRelevanceCam
 from xrcam_jax.lrp import composites, seeds
 from xrcam_jax.lrp.composites import Composite
+from xrcam_jax.titles import TITLES
+from xrcam_jax.titles import title as title
 
 Family = Literal["activation", "propagation", "perturbation"]
 
@@ -76,196 +78,196 @@ _GRADIENT = Propagation(GRADIENT, channels="largest")
 
 METHODS: dict[str, Method] = {
     "xrelevance_cam": Method(
-        "XRelevance-CAM",
+        TITLES["xrelevance_cam"],
         "relevance of a channel over its total activation; conserves relevance",
         "activation",
         "You et al., XRelevanceCAM, IJCARS 2024",
         XRelevanceCam(RELEVANCE, weights.xrelevance_cam),
     ),
     "relevance_cam": Method(
-        "Relevance-CAM",
+        TITLES["relevance_cam"],
         "mean relevance of a channel",
         "activation",
         "Lee et al., Relevance-CAM, CVPR 2021",
         Cam(RELEVANCE, weights.relevance_cam),
     ),
     "cam": Method(
-        "CAM",
+        TITLES["cam"],
         "classifier weight of a channel; last layer only",
         "activation",
         "Zhou et al., CAM, CVPR 2016",
         Cam(GRADIENT, weights.cam, behind_pooling=True),
     ),
     "grad_cam": Method(
-        "Grad-CAM",
+        TITLES["grad_cam"],
         "mean gradient of a channel",
         "activation",
         "Selvaraju et al., Grad-CAM, ICCV 2017",
         _GRAD_CAM,
     ),
     "grad_cam_pp": Method(
-        "Grad-CAM++",
+        TITLES["grad_cam_pp"],
         "weighted sum of a channel's positive gradients",
         "activation",
         "Chattopadhay et al., Grad-CAM++, WACV 2018",
         Cam(GRADIENT, weights.grad_cam_pp),
     ),
     "x_grad_cam": Method(
-        "XGrad-CAM",
+        TITLES["x_grad_cam"],
         "gradient of a channel, averaged by its activation",
         "activation",
         "Fu et al., XGrad-CAM, BMVC 2020",
         Cam(GRADIENT, weights.x_grad_cam),
     ),
     "hires_cam": Method(
-        "HiResCAM",
+        TITLES["hires_cam"],
         "gradient times activation, place by place",
         "activation",
         "Draelos and Carin, HiResCAM, 2020",
         Cam(GRADIENT, weights.hires_cam),
     ),
     "layer_cam": Method(
-        "LayerCAM",
+        TITLES["layer_cam"],
         "positive gradient times activation, place by place",
         "activation",
         "Jiang et al., LayerCAM, IEEE TIP 2021",
         Cam(GRADIENT, weights.layer_cam),
     ),
     "elementwise_grad_cam": Method(
-        "Elementwise Grad-CAM",
+        TITLES["elementwise_grad_cam"],
         "positive part of gradient times activation, place by place",
         "activation",
         "Gildenblat et al., pytorch-grad-cam, 2021",
         Cam(GRADIENT, weights.elementwise_grad_cam),
     ),
     "eigen_cam": Method(
-        "Eigen-CAM",
+        TITLES["eigen_cam"],
         "first principal component of the activations, whatever the class",
         "activation",
         "Muhammad and Yeasin, Eigen-CAM, IJCNN 2020",
         Cam(GRADIENT, weights.eigen_cam, _centred),
     ),
     "eigen_grad_cam": Method(
-        "Eigen-Grad-CAM",
+        TITLES["eigen_grad_cam"],
         "first principal component of gradient times activation",
         "activation",
         "Gildenblat et al., pytorch-grad-cam, 2021",
         Cam(GRADIENT, weights.eigen_grad_cam, _centred_product),
     ),
     "guided_grad_cam": Method(
-        "Guided Grad-CAM",
+        TITLES["guided_grad_cam"],
         "guided backprop times Grad-CAM, or the CAM named by cam=",
         "activation",
         "Selvaraju et al., Grad-CAM, ICCV 2017",
         Guided(_GRAD_CAM),
     ),
     "smooth_grad_cam_pp": Method(
-        "Smooth Grad-CAM++",
+        TITLES["smooth_grad_cam_pp"],
         "Grad-CAM++ with gradients averaged over noisy images",
         "activation",
         "Omeiza et al., Smooth Grad-CAM++, 2019",
         MultiPass(path_cams.smooth_grad_cam_pp),
     ),
     "integrated_grad_cam": Method(
-        "Integrated Grad-CAM",
+        TITLES["integrated_grad_cam"],
         "Grad-CAM averaged on the way from a baseline",
         "activation",
         "Sattarzadeh et al., Integrated Grad-CAM, ICASSP 2021",
         MultiPass(path_cams.integrated_grad_cam),
     ),
     "lift_cam": Method(
-        "LIFT-CAM",
+        TITLES["lift_cam"],
         "DeepLIFT's contribution of a channel",
         "activation",
         "Jung and Oh, LIFT-CAM, ICCV 2021",
         MultiPass(path_cams.lift_cam, changes_input=False),
     ),
     "ablation_cam": Method(
-        "Ablation-CAM",
+        TITLES["ablation_cam"],
         "drop of the score when a channel is set to zero",
         "activation",
         "Desai and Ramaswamy, Ablation-CAM, WACV 2020",
         MultiPass(channel_cams.ablation_cam, gives=multi_pass.weights, changes_input=False),
     ),
     "score_cam": Method(
-        "Score-CAM",
+        TITLES["score_cam"],
         "score of the image seen through a channel",
         "activation",
         "Wang et al., Score-CAM, CVPRW 2020",
         MultiPass(channel_cams.score_cam, gives=multi_pass.weights),
     ),
     "smoothed_score_cam": Method(
-        "Smoothed Score-CAM",
+        TITLES["smoothed_score_cam"],
         "Score-CAM averaged over noise",
         "activation",
         "Naidu and Michael, SS-CAM, 2020",
         MultiPass(channel_cams.smoothed_score_cam, gives=multi_pass.weights),
     ),
     "gradient": Method(
-        "Gradient",
+        TITLES["gradient"],
         "derivative of the logit",
         "propagation",
         "Simonyan et al., Deep inside convolutional networks, 2014",
         _GRADIENT,
     ),
     "gradient_x_input": Method(
-        "Gradient × input",
+        TITLES["gradient_x_input"],
         "derivative of the logit times the input",
         "propagation",
         "Shrikumar et al., Not just a black box, 2016",
         Propagation(GRADIENT, times_value=True),
     ),
     "guided_backprop": Method(
-        "Guided backpropagation",
+        TITLES["guided_backprop"],
         "gradient that passes ReLUs only where it is positive",
         "propagation",
         "Springenberg et al., Striving for simplicity, 2015",
         GUIDED_BACKPROP,
     ),
     "deconvnet": Method(
-        "DeconvNet",
+        TITLES["deconvnet"],
         "gradient with a ReLU on the way back",
         "propagation",
         "Zeiler and Fergus, ECCV 2014",
         Propagation(Signal(composites.deconvnet(), seeds.unit), channels="largest"),
     ),
     "smooth_grad": Method(
-        "SmoothGrad",
+        TITLES["smooth_grad"],
         "mean over noisy images of the gradient, or of the method named by base=",
         "propagation",
         "Smilkov et al., SmoothGrad, 2017",
         Smooth(_GRADIENT),
     ),
     "integrated_gradients": Method(
-        "Integrated gradients",
+        TITLES["integrated_gradients"],
         "gradients integrated from a baseline; sums to the difference of the logits",
         "propagation",
         "Sundararajan et al., ICML 2017",
         MultiPass(gradients.integrated_gradients, gives=multi_pass.contributions, where="both", changes_input=False),
     ),
     "deep_lift": Method(
-        "DeepLIFT",
+        TITLES["deep_lift"],
         "rescaled differences from a baseline; sums to the difference of the logits",
         "propagation",
         "Shrikumar et al., DeepLIFT, ICML 2017",
         MultiPass(gradients.deep_lift, gives=multi_pass.contributions, where="both", changes_input=False),
     ),
     "lrp": Method(
-        "LRP",
+        TITLES["lrp"],
         "layer-wise relevance, by the rules of any composite",
         "propagation",
         "Bach et al., PLOS ONE 2015",
         _lrp(seeds.one_hot),
     ),
     "clrp": Method(
-        "CLRP",
+        TITLES["clrp"],
         "relevance of the class against all others",
         "propagation",
         "Gu et al., ACCV 2018",
         _lrp(seeds.clrp),
     ),
     "sglrp": Method(
-        "SGLRP",
+        TITLES["sglrp"],
         "relevance of the class against the others, each by its probability",
         "propagation",
         "Iwana et al., ICCVW 2019",
@@ -273,42 +275,42 @@ METHODS: dict[str, Method] = {
         _lrp(seeds.sglrp_unit),
     ),
     "chefer": Method(
-        "Chefer",
+        TITLES["chefer"],
         "attention weights times their positive gradients, rolled out over the layers; transformers only",
         "propagation",
         "Chefer et al., Generic attention-model explainability, ICCV 2021",
         MultiPass(chefer, where="input", needs_attention=True, changes_input=False),
     ),
     "legrad": Method(
-        "LeGrad",
+        TITLES["legrad"],
         "positive gradients at attention weights, of what each layer's tokens say; transformers only",
         "propagation",
         "Bousselham et al., LeGrad, ICCV 2025",
         MultiPass(legrad, where="input", needs_attention=True),
     ),
     "occlusion": Method(
-        "Occlusion",
+        TITLES["occlusion"],
         "drop of the score when a window is hidden",
         "perturbation",
         "Zeiler and Fergus, ECCV 2014",
         MultiPass(perturbations.occlusion, where="input"),
     ),
     "rise": Method(
-        "RISE",
+        TITLES["rise"],
         "mean of random masks, weighted by the score of what they leave",
         "perturbation",
         "Petsiuk et al., RISE, BMVC 2018",
         MultiPass(perturbations.rise, where="input"),
     ),
     "lime": Method(
-        "LIME",
+        TITLES["lime"],
         "linear model of the score on visible superpixels",
         "perturbation",
         "Ribeiro et al., LIME, KDD 2016",
         MultiPass(lime, where="input"),
     ),
     "prediction_difference": Method(
-        "Prediction difference analysis",
+        TITLES["prediction_difference"],
         "weight of evidence of a patch against patches that would fit there",
         "perturbation",
         "Zintgraf et al., ICLR 2017",
@@ -366,21 +368,6 @@ def configure(name: str, options: Mapping[str, Any], composite: Composite | None
             f"got {options['seed']!r}"
         )
     return kind.configured(options)
-
-
-def title(name: str) -> str:
-    """Returns what tables and figures call a method, with its options if its name has some.
-
-    Args:
-      name: of a method, or any other text, which stays as it is.
-
-    Example:
-      >>> from xrcam_jax.explain.methods import title
-      >>> title("xrelevance_cam"), title("rise+samples=500"), title("(noise)")
-      ('XRelevance-CAM', 'RISE, samples=500', '(noise)')
-    """
-    method, *options = name.split(SIGN)
-    return ", ".join([METHODS[method].title, *options]) if method in METHODS else name
 
 
 def _check_composite(composite: Any) -> None:

@@ -11,9 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from xrcam_jax.errors import unknown
 from xrcam_jax.lrp import composites, seeds
 from xrcam_jax.lrp.composites import Composite
+from xrcam_jax.titles import SIGN
 
-#: What stands before each option. It is no part of names and numbers, and every file system and shell takes it.
-SIGN = "+"
 SEEDS: dict[str, Callable] = {
     each.__name__: each
     for each in (
