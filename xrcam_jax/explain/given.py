@@ -190,7 +190,7 @@ def class_number(what: str, given: Any, labels: Sequence[str] | None) -> Any:
 
     Args:
       what: is given, for messages.
-      given: a name, or anything else.
+      given: a name, in which capitals do not matter, or anything else.
       labels: the names of the classes.
 
     Raises:
@@ -205,11 +205,13 @@ def class_number(what: str, given: Any, labels: Sequence[str] | None) -> Any:
         return given
     if not labels:
         raise ValueError(f"{what} {given!r}: the classes have no names; give them by xr.Explainer(..., labels=[...])")
-    if given not in labels:
+    alike = [i for i, name in enumerate(labels) if name.casefold() == given.casefold()]
+    found = [i for i in alike if labels[i] == given] or alike
+    if not found:
         raise unknown(f"class in {what}", given, labels)
-    if labels.count(given) > 1:
-        raise ValueError(f"{what} {given!r} is the name of several classes; give a number")
-    return labels.index(given)
+    if len(found) > 1:
+        raise ValueError(f"{what} {given!r} is the name of {len(found)} classes; give a number")
+    return found[0]
 
 
 def class_numbers(targets: Any, labels: Sequence[str] | None) -> Any:

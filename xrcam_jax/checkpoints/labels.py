@@ -1,0 +1,34 @@
+"""The names of the classes, as the run of ``xrcam train`` has them that the weights are of."""
+
+import os
+from pathlib import Path
+
+from xrcam_jax.runtime.texts import read_json
+
+
+def run_labels(weights: str | os.PathLike[str]) -> tuple[str, ...] | None:
+    """Returns the names of the classes that a run was trained on; None if the weights are not those of a run.
+
+    Args:
+      weights: of which a run has written ``best.safetensors`` beside its ``settings.json``.
+
+    Example:
+      >>> import json
+      >>> from pathlib import Path
+      >>> from tempfile import TemporaryDirectory
+      >>> from xrcam_jax.checkpoints.labels import run_labels
+      >>> with TemporaryDirectory() as folder:
+      ...     _ = (Path(folder) / "settings.json").write_text(json.dumps({"classes": ["ill", "well"]}))
+      ...     print(run_labels(f"{folder}/best.safetensors"), run_labels(f"{folder}/other.safetensors"))
+      ('ill', 'well') None
+    """
+    path = Path(weights)
+    if path.name != "best.safetensors":
+        return None
+    try:
+        settings = read_json(path.with_name("settings.json"))
+    except (OSError, ValueError):
+        return None
+    classes = settings.get("classes") if isinstance(settings, dict) else None
+    named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
+    return tuple(classes) if named else None
