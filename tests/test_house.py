@@ -14,11 +14,11 @@ import xrcam_jax as xr
 PACKAGE = Path(xr.__file__).parent
 #: Each room may import from those before it, never from those beside or behind it.
 LAYERS = (
-    ("errors", "marks", "classes"),
+    ("errors", "marks", "classes", "titles"),
     ("runtime",),
     ("ops", "lrp", "pictures"),
     ("models", "attribution", "data", "train"),
-    ("checkpoints", "cam", "metrics"),
+    ("checkpoints", "cam", "metrics", "figures"),
     ("explain",),
     ("onnx", "report"),
     ("__init__",),
@@ -93,17 +93,17 @@ def test_type_checkers_see_the_names_that_are_loaded_later():
     tree = ast.parse(Path(xr.__file__).read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
-    # The function lrp has the name of its folder, and a property of the face loads it.
-    assert set(seen) == {*xr._LATER, "lrp"}
+    # The functions lrp and cam have the names of folders, and properties of the face load them.
+    assert set(seen) == {*xr._LATER, "lrp", "cam"}
     for name, place in xr._LATER.items():
         assert f"xrcam_jax.{place}" in (seen[name], f"{seen[name]}.{name}")
 
 
 def test_the_import_brings_no_other_library():
     late = {"jax", "flax", "cv2", "PIL", "av", "optax"}
-    code = f"import sys, xrcam_jax; assert not {late} & set(sys.modules); print(xrcam_jax.lrp)"
+    code = f"import sys, xrcam_jax; assert not {late} & set(sys.modules); print(xrcam_jax.lrp, xrcam_jax.cam)"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert shown.startswith("<function lrp")
+    assert re.fullmatch(r"<function lrp .*> <function cam .*>\n", shown)
 
 
 ROOT = PACKAGE.parent

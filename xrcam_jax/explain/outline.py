@@ -149,7 +149,7 @@ def _named(function: Function, wanted: Sequence[str], marks: Mapping[str, Shape]
 
 
 def _selected(function: Function, name: str, known: Shapes) -> dict[str, Turn]:
-    """Returns the layers that a name or glob stands for; says so if they lie behind token ids that are not explained."""
+    """Returns the layers of a name or glob, or says that they lie behind token ids that are not explained."""
     try:
         return _layers(function, known).select(name, also=(INPUT,))
     except ValueError as error:
