@@ -20,6 +20,7 @@ from xrcam_jax.explain.showing import NAMED, PICTURES, Drawable
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.names import file_stem, same_name
+from xrcam_jax.titles import layer_title, title
 
 #: Pixels of the longer side of a picture in a notebook, and how many pictures there are.
 _THUMBNAIL, _ROWS = 128, 4
@@ -49,14 +50,14 @@ def page_part(summary: str, drawn: Drawable) -> str:
     if len(columns) > NAMED:
         # The last layer of each method is the one that most look at.
         columns = [(method, list(by_layer)[-1]) for method, by_layer in drawn.maps.items()][:NAMED]
-    heads = ["", *(f"{method}<br>{layer}" for method, layer in (map(html.escape, each) for each in columns))]
+    heads = ["", *(f"{html.escape(title(method))}<br>{html.escape(layer_title(layer))}" for method, layer in columns)]
     rows = []
-    for index, (picture, title) in enumerate(zip(drawn.pictures[:_ROWS], drawn.titles, strict=False)):
+    for index, (picture, what) in enumerate(zip(drawn.pictures[:_ROWS], drawn.titles, strict=False)):
         small = _thumbnail(picture)
         laid = [overlay(small, drawn.maps[method][layer][index]) for method, layer in columns]
-        named = [title, *(f"{title}: {method} at {layer}" for method, layer in columns)]
+        named = [what, *(f"{what}: {title(method)}, {layer_title(layer)}" for method, layer in columns)]
         cells = [f"<td>{_image(each, name)}</td>" for each, name in zip([small, *laid], named, strict=True)]
-        rows.append(f'<tr>{"".join(cells)}<td style="text-align:left">{html.escape(title)}</td></tr>')
+        rows.append(f'<tr>{"".join(cells)}<td style="text-align:left">{html.escape(what)}</td></tr>')
     header = "".join(f'<th style="text-align:center">{head}</th>' for head in [*heads, ""])
     table = f"<table><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f"<div>{table}{preformatted(summary)}</div>"
@@ -125,7 +126,7 @@ def figure(drawn: Drawable, style: Any, *, signed: bool, of: int) -> Any:
     from xrcam_jax.figures.style import Style
 
     # Who sees eight of a hundred pictures is told so.
-    titles = [f"{i + 1} of {of}: {title}" for i, title in enumerate(drawn.titles)] if of > PICTURES else drawn.titles
+    titles = [f"{i + 1} of {of}: {what}" for i, what in enumerate(drawn.titles)] if of > PICTURES else drawn.titles
     fixed = {"style": style or Style(), "signed": tuple(drawn.maps) if signed else ()}
     return sheet(drawn.pictures, drawn.maps, titles=titles, **fixed)
 
@@ -218,7 +219,7 @@ def save(
             np.savez_compressed(content, **each)
             write_whole(aside / "maps" / f"{stem}.npz", content.getvalue(), synced=False)
         save_figure(figure(drawn, style, signed=False, of=len(stems)), aside / "sheet.png")
-        explained = [{"name": name, "explained": title} for name, title in zip(stems, drawn.titles, strict=True)]
+        explained = [{"name": name, "explained": what} for name, what in zip(stems, drawn.titles, strict=True)]
         write_whole(aside / CONTENTS, json.dumps({"pictures": explained}, indent=1, ensure_ascii=False).encode())
         if folder.exists():
             shutil.rmtree(folder)

@@ -226,8 +226,8 @@ class Repeated:
         Raises:
           ValueError: as the Explainer does.
         """
-        given = self.explainer.as_arrays(images)
-        images, chosen, target, batch = self.explainer.checked(given, targets, top_k=top_k, target=target)
+        shown = self.explainer.as_arrays(images)
+        images, chosen, target, batch = self.explainer.checked(shown, targets, top_k=top_k, target=target)
         if self.by.networks:
             plain = self.explainer.explain(
                 self.explainer.parameters, images, chosen, top_k=top_k, target=target, methods=()
@@ -259,7 +259,7 @@ class Repeated:
             labels=explain.labels if target is None else None,
             preprocessing=explain.preprocessing,
         )
-        return with_images(e if len(logits) == batch else in_order(e, first_rows(e, batch)), given)
+        return with_images(e if len(logits) == batch else in_order(e, first_rows(e, batch)), shown)
 
     def _in_one_program(
         self, together: int, top_k: int | None, fixed: Callable | None, given: PyTree

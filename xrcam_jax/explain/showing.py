@@ -73,7 +73,7 @@ def targets_in_words(logits: Any, targets: Any, labels: Sequence[str] | None) ->
       ['targets: meningioma (0.50), glioma (0.50)']
     """
     try:
-        named = ["; ".join(each) for each in captions(np.asarray(logits), np.asarray(targets), labels)]
+        named = [" and ".join(each) for each in captions(np.asarray(logits), np.asarray(targets), labels)]
         wrong = not_finite(np.asarray(logits))
     # Whatever it holds, and wherever that lies, an explanation can be printed.
     except Exception:
