@@ -43,9 +43,8 @@ def test_pictures_of_unknown_preparation_are_scaled_each_by_itself():
 
 def test_an_overlay_lies_where_the_network_has_seen_the_picture(e):
     config = xr.Preprocessing(input_size=(16, 16), crop_pct=0.5)
-    one = dataclasses.replace(
-        e[:1], preprocessing=config, maps={"grad_cam": {"last": np.ones((1, 16, 16), np.float32)}}
-    )
+    full = {"grad_cam": {"last": np.ones((1, 16, 16), np.float32)}}
+    one = dataclasses.replace(e[:1], preprocessing=config, maps=full)
     photograph = random_pictures(64, 96, 3)
     changed = (one.overlay(photograph) != photograph).any(-1)
     rows, columns = np.nonzero(changed)
@@ -97,11 +96,8 @@ def test_a_folder_holds_maps_overlays_and_a_sheet(e, tmp_path):
     e.save(tmp_path / "new" / "out", names=["a/1", "b"])
     found = sorted(str(path.relative_to(tmp_path / "new" / "out")) for path in (tmp_path / "new" / "out").rglob("*.*"))
     stem = next(Path(name).stem for name in found if name.startswith("maps/a_1"))
-    overlays = [
-        f"overlays/{at}/{name}.png"
-        for at in ("grad_cam/first", "grad_cam/last", "gradient/input")
-        for name in (stem, "b")
-    ]
+    places = ("grad_cam/first", "grad_cam/last", "gradient/input")
+    overlays = [f"overlays/{at}/{name}.png" for at in places for name in (stem, "b")]
     assert found == sorted(["explanation.json", "sheet.png", f"maps/{stem}.npz", "maps/b.npz", *overlays])
     arrays = np.load(tmp_path / "new" / "out" / "maps" / "b.npz")
     np.testing.assert_array_equal(arrays["grad_cam/last"], e["grad_cam", "last"][1])

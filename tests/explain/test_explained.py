@@ -1,6 +1,6 @@
 """Explanations are indexed by method, layer and picture, and say what they hold."""
 
-import copy
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -58,9 +58,7 @@ def test_it_says_what_it_holds(e):
     expected = [f"{LABELS[t]} ({shares[i, t]:.2f})" for i, t in enumerate([0, 1, 2, 1])]
     assert lines[3] == f"  targets: {', '.join(expected)}"
     assert len(lines) == 4
-    assert "class 1" in repr(
-        copy.replace(e, labels=None) if hasattr(copy, "replace") else xr.Explanation(e.logits, e.targets, {}, {})
-    )
+    assert "targets: class 0 (" in repr(dataclasses.replace(e, labels=None))
 
 
 def test_logits_that_are_no_numbers_are_told():
@@ -108,10 +106,8 @@ def test_repeated_ones_too(explain):
     images = small.images(3)
     r = xr.Repeated(xr.Explainer(small.Network(small.weights()), "grad_cam", labels=LABELS), xr.Noise(0.1), 2)(images)
     assert r.images is images
-    assert repr(r).splitlines()[:2] == [
-        "RepeatedExplanation of 3 pictures, 2 passes",
-        "  grad_cam: first, last, aggregate",
-    ]
+    lines = repr(r).splitlines()
+    assert lines[:2] == ["RepeatedExplanation of 3 pictures, 2 passes", "  grad_cam: first, last, aggregate"]
     assert r["grad_cam", "last"] is r.maps["grad_cam"]["last"]
     np.testing.assert_array_equal(r[1:]["grad_cam", "last"].high, r.maps["grad_cam"]["last"].high[1:])
     mean = r.mean()

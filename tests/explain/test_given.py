@@ -1,5 +1,7 @@
 """What callers give: arrays of any library, classes by number and name, and pictures that lie another way."""
 
+import re
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -71,9 +73,8 @@ def test_unknown_names_are_refused(explain):
         (lambda: explain(images, 1.0), "targets must be integers of shape"),
         (lambda: explain([images[0], images[1, :8]]), "images must be of one size; images[1] is (8, 16, 3)"),
     ):
-        with pytest.raises(ValueError, match="") as caught:
+        with pytest.raises(ValueError, match=re.escape(line)):
             call()
-        assert line in str(caught.value)
     two = xr.Explainer(small.Network(small.weights()), "grad_cam", "last", labels=["ill", "well"])
     with pytest.raises(ValueError, match="labels must be names of the 3 classes of the model; got 2"):
         two(images)
@@ -81,15 +82,13 @@ def test_unknown_names_are_refused(explain):
         xr.Explainer(lambda images: images.mean((1, 2)), labels="imagenet")
 
 
-@pytest.mark.parametrize(
-    "turned", ["channels first", "one picture", "one picture, channels first", "one grey", "bytes"]
-)
+@pytest.mark.parametrize("turned", ["channels first", "one picture", "one, channels first", "one grey", "bytes"])
 def test_what_lies_another_way_is_refused_with_the_line_that_cures_it(explain, turned):
     images = small.images(2)
     given = {
         "channels first": images.transpose(0, 3, 1, 2),
         "one picture": images[0],
-        "one picture, channels first": images[0].transpose(2, 0, 1),
+        "one, channels first": images[0].transpose(2, 0, 1),
         "one grey": images[0, ..., 0],
         "bytes": images.astype(np.uint8),
     }[turned]

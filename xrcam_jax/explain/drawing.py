@@ -128,7 +128,7 @@ def figure(drawn: Drawable, style: Any, *, signed: bool, of: int) -> Any:
     # Who sees eight of a hundred pictures is told so.
     titles = [f"{i + 1} of {of}: {what}" for i, what in enumerate(drawn.titles)] if of > PICTURES else drawn.titles
     fixed = {"style": style or Style(), "signed": tuple(drawn.maps) if signed else ()}
-    return sheet(drawn.pictures, drawn.maps, titles=titles, **fixed)
+    return sheet(list(drawn.pictures), drawn.maps, titles=titles, **fixed)
 
 
 def laid_over(

@@ -28,7 +28,16 @@ class OtherArray(Protocol):
 #: Images, of JAX, NumPy or PyTorch or in a list; or what a model of several inputs is called with.
 Inputs = Float[ArrayLike, "b *space c"] | Int[ArrayLike, "b n"] | OtherArray | dict | tuple | list
 #: A class for all images or one for each, or t classes for each, by number or name.
-Targets = int | str | Int[ArrayLike, "b *t"] | OtherArray | Sequence[int | str] | Sequence[Sequence[int | str]]
+Targets = (
+    int
+    | np.integer
+    | str
+    | Int[ArrayLike, ""]
+    | Int[ArrayLike, "b *t"]
+    | OtherArray
+    | Sequence[int | str]
+    | Sequence[Sequence[int | str]]
+)
 #: What is explained: a class by its number or name, or what a function says of the model's output.
 Target = Callable | int | str
 
