@@ -18,7 +18,8 @@ from PIL import Image
 from xrcam_jax.cli import main as xrcam
 from xrcam_jax.data.datasets import PLANTED
 from xrcam_jax.data.detector import LAYERS
-from xrcam_jax.pictures.plot import at_most, save_picture
+from xrcam_jax.figures.overlay import at_most
+from xrcam_jax.pictures.write import save_picture
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.studies.planted import AGGREGATE, FIGURES, FOUND
 

@@ -15,8 +15,8 @@ from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.data.cohort import SMALL, write_cohort
 from xrcam_jax.models.specs import SPECS, SelectiveKernelSpec, Spec
-from xrcam_jax.pictures.plot import save_picture
 from xrcam_jax.pictures.preprocessing import Preprocessing
+from xrcam_jax.pictures.write import save_picture
 
 ROOT = PACKAGE.parent
 PAGES = [

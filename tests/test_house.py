@@ -17,6 +17,7 @@ LAYERS = (
     ("errors", "marks", "classes", "titles"),
     ("runtime",),
     ("ops", "lrp", "pictures"),
+    ("figures",),
     ("models", "attribution", "data", "train"),
     ("checkpoints", "cam", "metrics", "figures"),
     ("explain",),
@@ -147,7 +148,7 @@ def test_every_entry_says_who_wrote_what_and_when():
 
 #: Rooms whose functions others build on; those of commands and studies are for the command line.
 LIBRARY = ("lrp", "cam", "attribution", "explain", "metrics", "models", "ops", "checkpoints", "data", "train", "report")
-LIBRARY += ("onnx", "pictures", "runtime")
+LIBRARY += ("onnx", "pictures", "figures", "runtime")
 
 
 def public_functions(path):

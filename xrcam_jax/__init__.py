@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from xrcam_jax.explain.explanation import Explanation
     from xrcam_jax.explain.methods import METHODS
     from xrcam_jax.explain.repeated import Repeated, RepeatedExplanation
+    from xrcam_jax.figures.overlay import overlay
+    from xrcam_jax.figures.sheet import sheet
     from xrcam_jax.figures.style import Style
     from xrcam_jax.lrp import composites, rules, seeds
     from xrcam_jax.lrp.conservation import Balance, Conservation, conservation
@@ -62,7 +64,6 @@ if TYPE_CHECKING:
     from xrcam_jax.marks import mark, mark_tokens
     from xrcam_jax.models import create_model, list_models
     from xrcam_jax.onnx.load import from_onnx
-    from xrcam_jax.pictures import plot
     from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
     from xrcam_jax.pictures.read import load_images
     from xrcam_jax.pictures.volumes import load_volume, save_volume
@@ -121,7 +122,7 @@ __all__ = [
     "mark",
     "mark_tokens",
     "occlusion",
-    "plot",
+    "overlay",
     "prediction_difference",
     "preprocess",
     "relevance_cam",
@@ -131,6 +132,7 @@ __all__ = [
     "score_cam",
     "seeds",
     "sglrp",
+    "sheet",
     "smooth_grad",
     "smooth_grad_cam_pp",
     "smoothed_score_cam",
@@ -172,11 +174,12 @@ _LATER = {
     "load_volume": "pictures.volumes",
     "mark": "marks",
     "mark_tokens": "marks",
-    "plot": "pictures.plot",
+    "overlay": "figures.overlay",
     "preprocess": "pictures.preprocessing",
     "rules": "lrp.rules",
     "save_volume": "pictures.volumes",
     "seeds": "lrp.seeds",
+    "sheet": "figures.sheet",
     "taps": "lrp.transform",
     "targets": "explain.targets",
     "two_sided": "lrp.sides",

@@ -46,15 +46,15 @@ TITLES = {
 _LAYERS = {"aggregate": "all layers"}
 
 
-def title(name: str) -> str:
+def method_title(name: str) -> str:
     """Returns what tables and figures call a method, with its options if its name has some.
 
     Args:
       name: of a method, or any other text, which stays as it is.
 
     Example:
-      >>> from xrcam_jax.titles import title
-      >>> title("xrelevance_cam"), title("rise+samples=500"), title("(noise)")
+      >>> from xrcam_jax.titles import method_title
+      >>> method_title("xrelevance_cam"), method_title("rise+samples=500"), method_title("(noise)")
       ('XRelevance-CAM', 'RISE, samples=500', '(noise)')
     """
     method, *options = name.split(SIGN)
@@ -72,4 +72,4 @@ def layer_title(name: str) -> str:
       >>> layer_title("layer3"), layer_title("aggregate"), layer_title("features/denseblock2")
       ('layer 3', 'all layers', 'features/denseblock2')
     """
-    return _LAYERS.get(name) or re.sub(r"^([a-z]+)(\d+)$", r"\1 \2", name)
+    return _LAYERS.get(name) or re.sub(r"^([a-z]+)(\d[\d+]*)$", r"\1 \2", name)

@@ -19,7 +19,7 @@ from xrcam_jax.checkpoints.orbax import read_state, write_state
 from xrcam_jax.checkpoints.save import save_orbax, save_timm
 from xrcam_jax.checkpoints.verify import content_digest, digest
 from xrcam_jax.errors import DamagedError
-from xrcam_jax.pictures.plot import save_picture
+from xrcam_jax.pictures.write import save_picture
 from xrcam_jax.runtime.signals import Stopped, stopping
 
 

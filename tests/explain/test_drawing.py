@@ -6,6 +6,7 @@ from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -43,7 +44,7 @@ def test_pictures_of_unknown_preparation_are_scaled_each_by_itself():
 
 def test_an_overlay_lies_where_the_network_has_seen_the_picture(e):
     config = xr.Preprocessing(input_size=(16, 16), crop_pct=0.5)
-    full = {"grad_cam": {"last": np.ones((1, 16, 16), np.float32)}}
+    full = {"grad_cam": {"last": jnp.ones((1, 16, 16))}}
     one = dataclasses.replace(e[:1], preprocessing=config, maps=full)
     photograph = random_pictures(64, 96, 3)
     changed = (one.overlay(photograph) != photograph).any(-1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from xrcam_jax.pictures.plot import outlined, overlay
 
 from tests.browser import chromium
 from tests.report import results as made
@@ -15,7 +16,6 @@ from tests.report.results import LAYERS, METHODS, SIZE, annotation, levels, pict
 from xrcam_jax.cam import saliency
 from xrcam_jax.commands import report
 from xrcam_jax.metrics.overlap import salient
-from xrcam_jax.pictures.plot import outlined, overlay
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By

@@ -1,8 +1,10 @@
 """``xrcam demo``: goes the whole way once, with nothing to download."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +12,12 @@ from xrcam_jax.arguments.checks import prepare_folder
 from xrcam_jax.arguments.parser import run_inside
 from xrcam_jax.commands import explain, prepare, synth, train
 from xrcam_jax.commands.photographs import explain_photographs
+from xrcam_jax.titles import layer_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from xrcam_jax.data.cohort import Frames
 
 NAME = "demo"
 SUMMARY = "Draw frames of new patients, classify and explain them with the network that comes along"
@@ -45,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     import xrcam_jax as xr
     from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
     from xrcam_jax.data.cohort import SMALL, draw_frames
+    from xrcam_jax.figures.save import save
     from xrcam_jax.models.resnet import STAGES
     from xrcam_jax.studies.structures import find_structures
 
@@ -54,13 +63,12 @@ def run(options: argparse.Namespace) -> int:
     print(f"Explaining {len(frames.labels)} frames; compiling comes first ...", flush=True)
     model = xr.load_model(MODEL, weights)
     found, batches = find_structures(model, frames, METHODS)
-    shown = np.flatnonzero(frames.labels == 1)[:: max(1, len(frames.labels) // 2 // SHOWN)][:SHOWN]
+    chosen = _one_of_each_patient(frames.names)
     maps = {layer: np.concatenate([np.asarray(e.maps["xrelevance_cam"][layer]) for e in batches]) for layer in STAGES}
     maps["aggregate"] = np.concatenate([np.asarray(e.aggregate("xrelevance_cam")) for e in batches])
     sheet = options.out / "structures.jpg"
-    xr.plot.save_picture(sheet, _sheet(frames.pictures[shown], frames.structures[shown], maps, shown))
+    save(_sheet(frames, maps, chosen[:: max(1, len(chosen) // SHOWN)]), sheet)
 
-    chosen = [*shown, *np.flatnonzero(frames.labels == 0)[: len(shown)]]
     status = _explain(frames, chosen, weights, options.out)
     print(
         f"\nRight on {found.accuracy:.0%} of {len(frames.labels)} frames. Overlap of saliency and drawn structures,\n"
@@ -93,7 +101,7 @@ def _train(out: Path) -> Path:
 def _explain(frames, chosen, weights: Path, out: Path) -> int:
     from xrcam_jax.checkpoints.packaged import MODEL
     from xrcam_jax.data.synthetic import LABELS
-    from xrcam_jax.pictures.plot import save_picture
+    from xrcam_jax.pictures.write import save_picture
     from xrcam_jax.runtime.files import write_whole
 
     pictures, labels = out / "pictures", out / "labels.txt"
@@ -110,12 +118,32 @@ def _rgb(grey: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _sheet(pictures: np.ndarray, structures: np.ndarray, maps: dict[str, np.ndarray], shown: np.ndarray) -> np.ndarray:
-    """Returns a sheet with a row for each frame: what was drawn, outlined, then the map of each layer."""
-    from xrcam_jax.pictures.plot import contact_sheet, outlined, overlay
+def _one_of_each_patient(names: Sequence[str]) -> list[int]:
+    """Returns the place of a frame from the middle of each patient's, by names such as GBM_P01_scan1_000012."""
+    of_patients: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        of_patients.setdefault("_".join(name.split("_")[:2]), []).append(place)
+    return [places[len(places) // 2] for places in of_patients.values()]
 
-    rows = [
-        [_rgb(picture), outlined(_rgb(picture), mask), *(overlay(_rgb(picture), m[i]) for m in maps.values())]
-        for picture, mask, i in zip(pictures, structures, shown, strict=True)
-    ]
-    return contact_sheet(rows, columns=["frame", "drawn structures", *maps], title="XRelevance-CAM for Meningioma")
+
+def _sheet(frames: "Frames", maps: dict[str, np.ndarray], shown: Sequence[int]) -> "Figure":
+    """Returns a sheet with a row for each frame: what was drawn, outlined, then the map of each layer."""
+    from xrcam_jax.data.synthetic import LABELS
+    from xrcam_jax.figures.comparison import comparison
+    from xrcam_jax.figures.grid import scales
+    from xrcam_jax.figures.overlay import outlined, overlay
+    from xrcam_jax.figures.style import Style
+
+    rows = []
+    for i in shown:
+        picture = _rgb(frames.pictures[i])
+        rows.append(
+            [picture, outlined(picture, frames.structures[i]), *(overlay(picture, m[i]) for m in maps.values())]
+        )
+    return comparison(
+        rows,
+        columns=["frame", "drawn structures", *map(layer_title, maps)],
+        row_labels=[LABELS[frames.labels[i]] for i in shown],
+        title="XRelevance-CAM of frames of four patients, each for its own class",
+        scales=scales(Style()),
+    )

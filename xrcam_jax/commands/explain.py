@@ -19,7 +19,7 @@ from xrcam_jax.arguments.checks import (
 from xrcam_jax.arguments.outputs import alone_at, alone_in
 from xrcam_jax.arguments.parser import names
 from xrcam_jax.checkpoints.packaged import IMAGENET
-from xrcam_jax.commands import layers, onnx_files, repeating
+from xrcam_jax.commands import drawing, layers, onnx_files, repeating
 from xrcam_jax.commands.labels import run_labels
 from xrcam_jax.errors import CommandError
 
@@ -113,6 +113,7 @@ def _add_methods(parser: argparse.ArgumentParser) -> None:
         "there; of an ONNX file the last of each size. Or others, see xrcam layers, and globs such as 'layer3/*'",
     )
     aggregation.add_arguments(parser)
+    drawing.add_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and random masks (0)")
     parser.add_argument(
         "--chunk-size",
@@ -146,6 +147,7 @@ def _check(options: argparse.Namespace) -> list[str] | None:
         check_at_least_one("--img-size", options.img_size)
     if options.chunk_size is not None:
         check_at_least_one("--chunk-size", options.chunk_size)
+    drawing.drawing(options)
     processes.check(options)
     check_inputs(options.inputs)
     if options.labels == Path("imagenet") and not options.labels.exists():

@@ -20,6 +20,7 @@ import xrcam_jax as xr
 from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.classes import class_count
 from xrcam_jax.commands import onnx_files, repeating, risk
+from xrcam_jax.commands.drawing import drawing
 from xrcam_jax.commands.labels import SETTINGS
 from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.pace import Pace
@@ -30,6 +31,7 @@ from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.outline import layers_of
 from xrcam_jax.explain.repeated import AGGREGATE, RepeatedExplanation, with_aggregate
+from xrcam_jax.explain.signed import is_signed, signed_maps
 from xrcam_jax.models import Classifier
 from xrcam_jax.onnx.load import OnnxModel
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
@@ -90,7 +92,7 @@ def explain_all(options: argparse.Namespace, labels: list[str] | None) -> int:
     pace.frames, failures, left_out = summed_over_processes(pace.frames, unread.count, unwritten.count)
     if is_first():
         written = f", {left_out} not be written" if left_out else ""
-        print(f"{pace.frames} explained, {failures} could not be read{written}. {_where(options.out, pace)}")
+        print(f"{pace.frames} explained, {failures} could not be read{written}. {_where(options, pace)}")
     return 1 if failures or left_out or not pace.frames else 0
 
 
@@ -225,27 +227,28 @@ def _bar(items: Iterable, total: int, name: str) -> Iterable:
 def _sink(job: Job, labels: list[str] | None, report: Callable[[str], None]) -> Results | OverlayVideo:
     options = job.options
     if writes_video(options.out):
-        return OverlayVideo(options.out, job.config, labels, options.every)
+        return OverlayVideo(options.out, job.config, labels, options.every, drawing(options).style)
     also = risk.columns(options.method) if repeating.are_asked(options) else ()
-    return Results(options.out, job.config, labels, report, also)
+    return Results(options.out, job.config, labels, report, also, drawing(options))
 
 
-def _where(out: Path, pace: Pace) -> str:
+def _where(options: argparse.Namespace, pace: Pace) -> str:
     if not pace.frames:
         return "There is nothing to show"
-    if writes_video(out):
-        return f"Look at {out}\n{pace.describe(time.perf_counter())}"
-    return f"Look into {out / 'sheets'}"
+    if writes_video(options.out):
+        return f"Look at {options.out}\n{pace.describe(time.perf_counter())}"
+    return drawing(options).where(options.out, pace.frames)
 
 
 def explained(job: Job, pictures: Iterable[Picture]) -> Iterator[list[tuple[Picture, Result]]]:
     """Explains batch by batch, one batch ahead: the device works on while the last one is written."""
     for batch, order, arrays in _one_ahead(_dispatched(job, pictures)):
-        logits, targets, maps, spread = jax.device_get(arrays)
+        logits, targets, maps, spread, signed = jax.device_get(arrays)
         found = []
         for i, picture in enumerate(batch):
             sure = None if spread is None else risk.of_one(spread, i)
-            found.append((picture, Result(logits[i], int(targets[i]), _in_order(order, i, maps), sure)))
+            of_sign = _in_order({method: order[method] for method in signed}, i, signed)
+            found.append((picture, Result(logits[i], int(targets[i]), _in_order(order, i, maps), sure, of_sign)))
         yield found
 
 
@@ -294,10 +297,12 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
             e = job.explain(images, targets)
         found = {method: maps(e, method) for method in options.method}
         order = {method: _as_asked(options.layers or [], each) for method, each in found.items()}
-        spread = None
+        spread, signed = None, dict[str, Any]()
         if isinstance(e, RepeatedExplanation):
             found, spread = risk.parts(e, found)
-        arrays = e.logits, e.targets, found, spread
+        elif options.aggregate == "mean":
+            signed = {method: signed_maps(e, method) for method in options.method if is_signed(method)}
+        arrays = e.logits, e.targets, found, spread, signed
         if not job.pace.first:
             jax.block_until_ready(arrays)
             job.pace.explained_first(len(batch))

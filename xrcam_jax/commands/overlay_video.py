@@ -16,11 +16,14 @@ from jaxtyping import UInt8
 
 from xrcam_jax.commands import risk
 from xrcam_jax.commands.results import Result
-from xrcam_jax.pictures import plot
+from xrcam_jax.figures.overlay import overlay
+from xrcam_jax.figures.strip import PAPER, strip
+from xrcam_jax.figures.style import Style
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.pictures.read import Picture, frame_rate
 from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE, VideoFile
 from xrcam_jax.runtime.names import printable
+from xrcam_jax.titles import method_title
 
 # In pixels. Smaller panels have no room for words; wider frames suit neither screen nor encoder.
 _SMALLEST, _WIDEST = 256, 3840
@@ -37,9 +40,18 @@ class OverlayVideo:
       config: how pictures are prepared for the network.
       labels: names of the classes, or None.
       every: of a video, one in this many frames comes.
+      style: how maps are drawn.
     """
 
-    def __init__(self, path: Path, config: Preprocessing, labels: list[str] | None, every: int):
+    def __init__(
+        self,
+        path: Path,
+        config: Preprocessing,
+        labels: list[str] | None,
+        every: int,
+        style: Style = Style(),
+    ):
+        self._style = style
         self.path, self.config, self.labels, self.every = path, config, labels, every
         self._file: VideoFile | None = None
         self._clock = Clock(every)
@@ -78,9 +90,9 @@ class OverlayVideo:
     def _overlays(self, picture: Picture, result: Result) -> list[RGB]:
         box = picture.seen(self.config)
         panels = []
-        for method, maps in result.maps.items():
+        for method, maps in result.drawn.items():
             for layer, saliency in maps.items():
-                panels.append(plot.overlay(picture.pixels, saliency, box=box))
+                panels.append(overlay(picture.pixels, saliency, self._style, signed=method in result.signed, box=box))
                 if result.risk is not None:
                     variation = result.risk.variation[method][layer]
                     panels.append(risk.overlay(picture.pixels, saliency, variation, box))
@@ -89,7 +101,7 @@ class OverlayVideo:
 
 def _names(method: str, repeated: bool) -> list[str]:
     """Returns what stands above the panels of a method."""
-    return [f"{method}, mean", "variation (dark: passes agree)"] if repeated else [method]
+    return [f"{method_title(method)}, mean", "variation (clear: passes agree)"] if repeated else [method_title(method)]
 
 
 class Clock:
@@ -125,7 +137,7 @@ def compose(panels: Sequence[RGB], names: Sequence[str], caption: str, size: tup
     The sides of the frame are even and depend on ``size`` and the number of panels alone.
     """
     fitted = [_fitted(panel, *size) for panel in panels]
-    sheet = plot.contact_sheet([fitted], columns=names, title=caption, cell=max(size))
+    sheet = strip(fitted, names, caption)
     # Encoders store colours at half the resolution, so that both sides have to be even.
     return np.pad(sheet, ((0, sheet.shape[0] % 2), (0, sheet.shape[1] % 2), (0, 0)), mode="edge")
 
@@ -142,7 +154,7 @@ def _fitted(picture: RGB, height: int, width: int) -> RGB:
         return picture
     scale = min(height / picture.shape[0], width / picture.shape[1])
     h, w = (max(1, round(scale * side)) for side in picture.shape[:2])
-    panel = np.full((height, width, 3), plot.PAPER, np.uint8)
+    panel = np.full((height, width, 3), PAPER, np.uint8)
     top, left = (height - h) // 2, (width - w) // 2
     panel[top : top + h, left : left + w] = cv2.resize(
         picture, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

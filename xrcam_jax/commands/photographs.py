@@ -7,9 +7,11 @@ from pathlib import Path
 from xrcam_jax.arguments.parser import run_inside
 from xrcam_jax.commands import explain
 from xrcam_jax.errors import CommandError
+from xrcam_jax.titles import method_title
 
 MODEL = "tf_efficientnet_lite0"
 METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
+_SIDE = 448
 #: Photographs that scikit-image comes with, by what they show.
 PHOTOGRAPHS = {
     "cat": "chelsea.png",
@@ -34,8 +36,12 @@ def explain_photographs(out: Path) -> int:
     Raises:
       CommandError: the packages with the weights and the photographs are not installed, or are not whole.
     """
-    import xrcam_jax as xr
     from xrcam_jax.checkpoints.packaged import IMAGENET
+    from xrcam_jax.figures.comparison import comparison
+    from xrcam_jax.figures.grid import scales
+    from xrcam_jax.figures.overlay import at_most
+    from xrcam_jax.figures.save import save
+    from xrcam_jax.figures.style import Style
     from xrcam_jax.pictures.decode import read_rgb
 
     # Before anything is written.
@@ -48,12 +54,12 @@ def explain_photographs(out: Path) -> int:
         return status
     with (out / "summary.csv").open(newline="", encoding="utf-8") as file:
         found = [f"{row['label']} {float(row['score']):.0%}" for row in csv.DictReader(file)]
-    rows = [
-        [read_rgb(picture), *(read_rgb(_overlay(out, method, picture)) for method in METHODS)] for picture in pictures
-    ]
-    heads = ["photograph", *(xr.METHODS[method].title for method in METHODS)]
+    # Sheets are looked at on a screen, for which photographs have pixels to spare.
+    files = [[picture, *(_overlay(out, method, picture) for method in METHODS)] for picture in pictures]
+    rows = [[at_most(read_rgb(file), _SIDE) for file in row] for row in files]
+    heads = ["photograph", *map(method_title, METHODS)]
     sheet = out / "photographs.jpg"
-    xr.plot.save_picture(sheet, xr.plot.contact_sheet(rows, columns=heads, row_labels=found))
+    save(comparison(rows, columns=heads, row_labels=found, scales=scales(Style())), sheet)
     print(
         f"\nWhere the network looks for what it says, over all layers: {sheet}\n"
         f"With your own: xrcam explain PICTURES --model {MODEL} --weights {weights} --labels imagenet"
@@ -68,7 +74,7 @@ def _overlay(out: Path, method: str, picture: Path) -> Path:
 def _photographs(folder: Path, sources: dict[str, Path]) -> list[Path]:
     """Puts the photographs into a folder, under names that say what they show."""
     from xrcam_jax.pictures.decode import read_rgb
-    from xrcam_jax.pictures.plot import save_picture
+    from xrcam_jax.pictures.write import save_picture
 
     for name, source in sources.items():
         save_picture(folder / f"{name}.png", read_rgb(source))

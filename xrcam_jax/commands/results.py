@@ -4,11 +4,11 @@
 
     summary.csv                       a row per picture, with the box that the network saw of it; of a network of one
                                       output, "score" is its sigmoid
-    sheets/NAME.png                   the picture, its layers and their aggregate, a row per method
+    sheets/NAME.png                   of the first pictures: each with its layers and their aggregate, a row per method;
+                                      methods that work at the input stand side by side
     comparison/NAME.png               with several methods: one a column, layers and aggregate as rows
     comparison/NAME_masks.png         the same, what is above each map's mean plus standard deviation
-    comparison/NAME_input.png         the methods that work at the input, and NAME_input_masks.png
-    overlays/METHOD/LAYER/NAME.png    each of them at the picture's own size, up to ``LARGEST_SIDE`` pixels a side
+    overlays/METHOD/LAYER/NAME.png    each map on its picture, of its own size up to ``LARGEST_SIDE`` pixels a side
     maps/NAME.npz                     the maps at the network's resolution, and the logits
     risk/NAME.png                     of several passes, whose mean the maps then are: how they vary, a row per method
     risk/METHOD/LAYER/NAME.png        the variation at the picture's own size
@@ -20,25 +20,29 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
 from xrcam_jax.classes import class_logits, softmax_logits
-from xrcam_jax.commands.risk import FOLDER, LARGEST_SIDE, Risk, at_most, write_risk
+from xrcam_jax.commands.drawing import Drawing
+from xrcam_jax.commands.risk import FOLDER, LARGEST_SIDE, Risk, write_risk
+from xrcam_jax.commands.risk import sheet as risk_sheet
 from xrcam_jax.commands.volumes import Slice, slice_of, write_volumes
-from xrcam_jax.metrics.overlap import salient
-from xrcam_jax.pictures import plot
-from xrcam_jax.pictures.pages import RGB
+from xrcam_jax.figures.overlay import overlay, reduced
+from xrcam_jax.figures.sheet import save, sheet
+from xrcam_jax.figures.style import Style
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing
 from xrcam_jax.pictures.read import Picture
+from xrcam_jax.pictures.write import save_picture
 from xrcam_jax.runtime.devices import gather_bytes, is_first
 from xrcam_jax.runtime.files import OF_ONE_FILE, naming, write_whole
 from xrcam_jax.runtime.names import cell, printable
@@ -57,12 +61,19 @@ class Result(NamedTuple):
       target: number of the class that was explained.
       maps: by method, then by layer or ``aggregate``, in [0, 1]; of several passes, their mean.
       risk: how the maps of several passes vary.
+      signed: likewise, in [-1, 1], those of methods that tell evidence for the class from evidence against it.
     """
 
     logits: Float[np.ndarray, " n"]
     target: int
     maps: dict[str, dict[str, Float[np.ndarray, "h w"]]]
     risk: Risk | None = None
+    signed: Mapping[str, dict[str, Float[np.ndarray, "h w"]]] = MappingProxyType({})
+
+    @property
+    def drawn(self) -> dict[str, dict[str, Float[np.ndarray, "h w"]]]:
+        """The maps as figures show them."""
+        return {method: self.signed.get(method, maps) for method, maps in self.maps.items()}
 
     @property
     def predicted(self) -> int:
@@ -110,6 +121,7 @@ class Results:
       report: called with a line that names each file that cannot be written for what it is called; the other pictures
         go on.
       also: names of the columns that the summary has more, see :func:`xrcam_jax.commands.risk.columns`.
+      drawing: how maps are drawn, and of how many pictures there are sheets.
     """
 
     def __init__(
@@ -119,7 +131,9 @@ class Results:
         labels: list[str] | None,
         report: Callable[[str], None] = print,
         also: Sequence[str] = (),
+        drawing: Drawing = Drawing(),
     ):
+        self.drawing = drawing
         self.folder, self.config, self.labels, self._report = folder, config, labels, report
         self._together, self._header = jax.process_count(), _row((*COLUMNS, *BOX, *also))
         self._rows: list[tuple[int, str]] = []
@@ -189,46 +203,36 @@ class Results:
         write_volumes(self.folder, [Slice(*each) for _, each in slices], self._report)
 
     def _write(self, picture: Picture, result: Result) -> None:
-        box = picture.seen(self.config)
-        shown, placed = at_most(picture.pixels, box, LARGEST_SIDE)
-        overlays = {
-            method: {layer: plot.overlay(shown, saliency, box=placed) for layer, saliency in maps.items()}
-            for method, maps in result.maps.items()
-        }
-        for method, by_layer in overlays.items():
-            for layer, laid in by_layer.items():
-                plot.save_picture(self.folder / "overlays" / method / layer / f"{picture.name}.png", laid)
-        layers = _rows(overlays)
-        title = f"{picture.name}: {result.describe(self.labels)}"
-        sheet = plot.contact_sheet(
-            [[shown, *(laid.get(layer, _BLANK) for layer in layers)] for laid in overlays.values()],
-            columns=["picture", *layers],
-            row_labels=list(overlays),
-            title=title,
-        )
-        plot.save_picture(self.folder / "sheets" / f"{picture.name}.png", sheet)
-        if len(overlays) > 1:
-            masks = {method: {k: _mask(m) for k, m in maps.items()} for method, maps in result.maps.items()}
-            self._compare(picture.name, shown, overlays, title)
-            self._compare(picture.name, shown, masks, f"{title}; above mean + deviation", "_masks")
+        box, style = picture.seen(self.config), self.drawing.style
+        shown, placed = reduced(picture.pixels, box, LARGEST_SIDE)
+        for method, maps in result.drawn.items():
+            for layer, each in maps.items():
+                laid = overlay(shown, each, style, signed=method in result.signed, box=placed)
+                save_picture(self.folder / "overlays" / method / layer / f"{picture.name}.png", laid)
         if result.risk is not None:
-            write_risk(self.folder / FOLDER, picture.name, picture.pixels, box, result.maps, result.risk, title)
+            write_risk(self.folder / FOLDER, picture.name, picture.pixels, box, result.maps, result.risk)
+        if picture.number < self.drawing.sheets:
+            self._write_sheets(picture, result, box)
         write_whole(self.folder / "maps" / f"{picture.name}.npz", _npz(result, box), synced=False)
 
-    def _compare(self, name: str, shown: RGB, pictures: dict[str, dict], title: str, suffix: str = "") -> None:
-        """Saves methods as columns and layers as rows; methods that have only the input get a sheet of their own."""
-        at_input = {method: by for method, by in pictures.items() if list(by) == ["input"]}
-        of_layers = {method: by for method, by in pictures.items() if method not in at_input}
-        for compared, end in ((of_layers, suffix), (at_input, f"_input{suffix}")):
-            layers = _rows(compared)
-            if not compared:
-                continue
-            rows = [
-                [shown if layer == layers[0] else _BLANK, *(by.get(layer, _BLANK) for by in compared.values())]
-                for layer in layers
-            ]
-            sheet = plot.contact_sheet(rows, columns=["picture", *compared], row_labels=layers, title=title, cell=160)
-            plot.save_picture(self.folder / "comparison" / f"{name}{end}.png", sheet)
+    def _write_sheets(self, picture: Picture, result: Result, box: Box) -> None:
+        maps = {method: {layer: each[None] for layer, each in by.items()} for method, by in result.drawn.items()}
+        title, suffix = f"{picture.name}: {result.describe(self.labels)}", self.drawing.format
+
+        def write(path: Path, title: str, style: Style, columns: Literal["layers", "methods"]) -> None:
+            signed, shown = tuple(result.signed), [picture.pixels]
+            figure = sheet(shown, maps, titles=[title], signed=signed, style=style, boxes=[box], columns=columns)
+            save(figure, self.folder / path)
+
+        style, compared = self.drawing.style, Path("comparison")
+        write(Path("sheets", f"{picture.name}.{suffix}"), title, style, "layers")
+        if len(maps) > 1:
+            write(compared / f"{picture.name}.{suffix}", title, style, "methods")
+            masks = replace(style, look="mask", share=None)
+            write(compared / f"{picture.name}_masks.{suffix}", f"{title}; above mean + deviation", masks, "methods")
+        if result.risk is not None:
+            spread = risk_sheet(picture.pixels, box, result.maps, result.risk, title, style)
+            save(spread, self.folder / FOLDER / f"{picture.name}.{suffix}")
 
     def _record(self, picture: Picture, result: Result) -> None:
         predicted, target = result.predicted, result.target
@@ -257,21 +261,6 @@ def _row(values: Iterable[Any]) -> str:
 
 def _class(index: int, labels: list[str] | None) -> str:
     return f"class {index} ({labels[index]})" if labels else f"class {index}"
-
-
-_BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)
-
-
-def _rows(pictures: dict[str, dict]) -> list[str]:
-    """Returns the layers in the order in which they were asked for, then the input, then the aggregate."""
-    last = ("input", "aggregate")
-    layers = dict.fromkeys(layer for by_layer in pictures.values() for layer in by_layer)
-    return sorted(layers, key=lambda layer: last.index(layer) + 1 if layer in last else 0)
-
-
-def _mask(saliency: Float[np.ndarray, "h w"]) -> np.ndarray:
-    """Returns in black and white what is salient by the thesis's eq. 5.1."""
-    return np.repeat(np.uint8(255) * np.asarray(salient(jnp.asarray(saliency)))[..., None], 3, axis=2)
 
 
 def _npz(result: Result, box: Box) -> bytes:

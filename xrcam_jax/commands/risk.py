@@ -15,12 +15,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from xrcam_jax.figures.comparison import comparison
+from xrcam_jax.figures.grid import Scale, scales
+from xrcam_jax.figures.overlay import outlined, reduced
+from xrcam_jax.figures.overlay import overlay as lay
+from xrcam_jax.figures.style import VARIATION, Style, table
 from xrcam_jax.metrics.overlap import salient
-from xrcam_jax.pictures import plot
 from xrcam_jax.pictures.pages import RGB
 from xrcam_jax.pictures.preprocessing import Box
+from xrcam_jax.pictures.write import save_picture
+from xrcam_jax.titles import method_title
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     import xrcam_jax as xr
     from xrcam_jax.explain.spread import Spread
 
@@ -29,6 +37,7 @@ FOLDER = "risk"
 # huge picture.
 LARGEST_SIDE = 4096
 _CELL = 224
+_VARIATION = Style(colormap=VARIATION)
 
 Maps = dict[str, dict[str, Float[np.ndarray, "h w"]]]
 
@@ -97,60 +106,45 @@ def overlay(picture: RGB, mean: np.ndarray, variation: np.ndarray, box: Box) -> 
       variation: of the passes; 1 and more have the last colour.
       box: the part of the picture that the maps are of.
     """
-    laid = plot.overlay(picture, np.clip(variation, 0, 1), colormap=plot.VARIATION, box=box)
+    laid = lay(picture, np.clip(variation, 0, 1), _VARIATION, box=box)
     size = (box.right - box.left, box.bottom - box.top)
     region = cv2.resize(np.asarray(salient(jnp.asarray(mean))).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     height, width = picture.shape[:2]
     whole = Box(-box.top, -box.left, height - box.top, width - box.left)
-    return plot.outlined(laid, whole.cut(region).astype(bool))
+    return outlined(laid, whole.cut(region).astype(bool))
 
 
-def write_risk(folder: Path, name: str, picture: RGB, box: Box, means: Maps, risk: Risk, title: str) -> None:
-    """Writes the sheet of a picture, and the overlay of each variation, see :mod:`xrcam_jax.commands.results`.
+def write_risk(folder: Path, name: str, picture: RGB, box: Box, means: Maps, risk: Risk) -> None:
+    """Writes the overlay of each variation, see :mod:`xrcam_jax.commands.results`.
 
     Raises:
       OSError: a file cannot be written.
     """
-    shown, placed = at_most(picture, box, LARGEST_SIDE)
+    shown, placed = reduced(picture, box, LARGEST_SIDE)
     for method, maps in means.items():
         for layer, mean in maps.items():
             laid = overlay(shown, mean, risk.variation[method][layer], placed)
-            plot.save_picture(folder / method / layer / f"{name}.png", laid)
-    plot.save_picture(folder / f"{name}.png", sheet(picture, box, means, risk, title))
+            save_picture(folder / method / layer / f"{name}.png", laid)
 
 
-def sheet(picture: RGB, box: Box, means: Maps, risk: Risk, title: str) -> RGB:
+def sheet(picture: RGB, box: Box, means: Maps, risk: Risk, title: str, style: Style) -> "Figure":
     """Returns a row per method: the picture, and mean, variation, low and high of the last of its maps."""
     # Small, so that the outline is still to be seen.
-    shown, placed = at_most(picture, box, _CELL)
+    shown, placed = reduced(picture, box, _CELL)
 
-    def row(method: str) -> list[RGB]:
+    def row(method: str, first: bool) -> list[RGB | None]:
         layer = list(means[method])[-1]
-        maps = [each[method][layer] for each in (means, risk.low, risk.high)]
-        mean, low, high = (_with_scale(plot.overlay(shown, each, box=placed), "turbo") for each in maps)
-        variation = overlay(shown, maps[0], risk.variation[method][layer], placed)
-        return [shown, mean, _with_scale(variation, plot.VARIATION), low, high]
+        mean, low, high = (lay(shown, each[method][layer], style, box=placed) for each in (means, risk.low, risk.high))
+        variation = overlay(shown, means[method][layer], risk.variation[method][layer], placed)
+        return [shown if first else None, mean, variation, low, high]
 
-    return plot.contact_sheet(
-        [row(method) for method in means],
-        columns=["picture", "mean, 0 to 1", "variation, 0 to 1", "all passes show", "some pass shows"],
-        row_labels=list(means),
+    return comparison(
+        [row(method, number == 0) for number, method in enumerate(means)],
+        columns=["picture", "mean", "variation", "all passes show", "some pass shows"],
+        row_labels=list(map(method_title, means)),
         title=f"{title}; outlined: where the mean stands out",
-        cell=_CELL,
+        scales=[*scales(style), Scale("variation 0", table(_VARIATION.colormap), "1 and more")],
     )
-
-
-def at_most(picture: RGB, box: Box, side: int) -> tuple[RGB, Box]:
-    """Returns a picture that is no larger, and its box."""
-    shown = plot.at_most(picture, side)
-    return shown, box.scaled(shown.shape[0] / picture.shape[0], shown.shape[1] / picture.shape[1])
-
-
-def _with_scale(picture: RGB, colormap: str) -> RGB:
-    """Returns a picture with the colours from 0 to 1 below it."""
-    width = picture.shape[1]
-    bar = np.repeat(plot.colour(np.linspace(0, 1, width)[None], colormap), max(1, width // 24), axis=0)
-    return np.concatenate([picture, np.full((2, width, 3), plot.PAPER, np.uint8), bar])
 
 
 def parts(e: "xr.RepeatedExplanation", spreads: dict[str, dict[str, "Spread"]]) -> tuple[dict, tuple]:

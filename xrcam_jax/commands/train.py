@@ -40,7 +40,7 @@ FORMERLY = {"one_logit": False, "fold": None}
 # Settings that may be larger when a run is started again.
 EXTENDABLE = ("epochs",)
 SCORES = ("accuracy", "balanced_accuracy", "loss")
-NEEDED = {"grain": "grain", "dm_pix": "dm-pix", "matplotlib": "matplotlib", "tensorboardX": "tensorboardX"}
+NEEDED = {"grain": "grain", "dm_pix": "dm-pix", "tensorboardX": "tensorboardX"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

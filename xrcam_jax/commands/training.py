@@ -21,16 +21,17 @@ from xrcam_jax.data.augment import Augmentation, augment, normalise, sheet
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_epoch, training_batches
 from xrcam_jax.errors import CommandError, weights_error
+from xrcam_jax.figures.curves import training_curves
+from xrcam_jax.figures.save import save
 from xrcam_jax.models import Classifier
 from xrcam_jax.models.specs import find_spec
-from xrcam_jax.pictures.plot import save_picture
 from xrcam_jax.pictures.preprocessing import AREA, Preprocessing
 from xrcam_jax.runtime.devices import data_mesh, first_alone, is_first
 from xrcam_jax.runtime.files import write_rows, write_whole
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
 from xrcam_jax.train.loop import Observer, Progress, Run, Schedule, finished, fit, predict
 from xrcam_jax.train.predictions import Predictions
-from xrcam_jax.train.report import Board, markdown, plot_curves
+from xrcam_jax.train.report import Board, markdown
 from xrcam_jax.train.step import (
     Static,
     TrainState,
@@ -136,7 +137,7 @@ def _show_augmentation(task: TrainingTask) -> None:
     frames, size = task.prepared.part("train"), task.size
     some = frames[:: max(1, len(frames) // 6)][:6]
     images = jnp.stack([read_picture(task.prepared.folder, frame, size) for frame in some])[..., None]
-    save_picture(path, sheet(jax.random.key(task.options.seed), images, Augmentation()))
+    save(sheet(jax.random.key(task.options.seed), images, Augmentation()), path)
 
 
 def _network(task: TrainingTask, *, resumes: bool) -> Network:
@@ -286,4 +287,4 @@ class Screen(Observer):
 
     def _write(self, progress: Progress) -> None:
         write_rows(self._out / "metrics.csv", progress.history)
-        plot_curves(self._out / "curves.png", progress.history, progress.best_epoch)
+        save(training_curves(progress.history, progress.best_epoch), self._out / "curves.png", synced=True)

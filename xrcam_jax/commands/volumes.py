@@ -8,18 +8,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from xrcam_jax.pictures import plot
+from xrcam_jax.figures.comparison import comparison
+from xrcam_jax.figures.grid import DPI
+from xrcam_jax.figures.overlay import at_most
+from xrcam_jax.figures.save import save
 from xrcam_jax.pictures.decode import opened, read_rgb
-from xrcam_jax.pictures.pages import RGB, Refusal
+from xrcam_jax.pictures.pages import Refusal
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.pictures.read import Picture
 from xrcam_jax.pictures.signatures import format_of
 from xrcam_jax.pictures.unique_names import UniqueNames
+from xrcam_jax.titles import method_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FOLDER = "volumes"
 #: Slices on a sheet, and the longer side of each in pixels.
@@ -102,7 +109,7 @@ def _write(folder: Path, name: str, source: Path, slices: Sequence[Slice]) -> No
         path = folder / FOLDER / key / f"{name}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_volume(path, volume, header)
-    plot.save_picture(folder / FOLDER / f"{name}.png", _sheet(folder, name, source, slices, keys))
+    save(_sheet(folder, name, source, slices, keys), folder / FOLDER / f"{name}.png")
 
 
 def _maps(folder: Path, each: Slice) -> "np.lib.npyio.NpzFile":
@@ -135,7 +142,7 @@ def _weights(start: float, stop: float, length: int, samples: int) -> Float[np.n
     return np.where(((share >= 0) & (share <= 1))[:, None], weights, 0)
 
 
-def _sheet(folder: Path, name: str, source: Path, slices: Sequence[Slice], keys: Sequence[str]) -> RGB:
+def _sheet(folder: Path, name: str, source: Path, slices: Sequence[Slice], keys: Sequence[str]) -> "Figure":
     """Returns slices from all of a volume side by side, and below each the overlays of the methods."""
     ordered = sorted(slices, key=lambda each: each.page)
     chosen = [ordered[i] for i in np.unique(np.linspace(0, len(ordered) - 1, _ACROSS).round().astype(int))]
@@ -143,15 +150,15 @@ def _sheet(folder: Path, name: str, source: Path, slices: Sequence[Slice], keys:
     # The aggregate over layers, where there is one.
     layer = {method: "aggregate" if f"{method}/aggregate" in keys else "input" for method in methods}
     with opened(source) as pages:
-        pictures = [plot.at_most(pages.read(each.page - 1).pixels, _CELL) for each in chosen]
+        pictures = [at_most(pages.read(each.page - 1).pixels, _CELL) for each in chosen]
     overlays = [
         [read_rgb(folder / "overlays" / method / layer[method] / f"{each.name}.png") for each in chosen]
         for method in methods
     ]
-    return plot.contact_sheet(
+    return comparison(
         [pictures, *overlays],
         columns=[f"slice {each.page}" for each in chosen],
-        row_labels=["scan", *methods],
+        row_labels=["scan", *map(method_title, methods)],
         title=name,
-        cell=_CELL,
+        cell=_CELL / DPI,
     )

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32, PRNGKeyArray, UInt8
+from matplotlib.figure import Figure
 
 from xrcam_jax.data.manifest import Statistics
-from xrcam_jax.pictures import plot
+from xrcam_jax.figures.comparison import comparison
 
 Grey = UInt8[Array | np.ndarray, "b h w 1"] | Float[Array | np.ndarray, "b h w 1"]
 
@@ -129,9 +130,7 @@ def rotate(image: Float[Array | np.ndarray, "h w"], angle: Float[Array, ""]) -> 
     return jax.scipy.ndimage.map_coordinates(image, [rows, columns], order=1, mode="reflect")
 
 
-def sheet(
-    key: PRNGKeyArray, images: Grey, settings: Augmentation, *, draws: int = 4, cell: int = 160
-) -> UInt8[np.ndarray, "sheet_h sheet_w 3"]:
+def sheet(key: PRNGKeyArray, images: Grey, settings: Augmentation, *, draws: int = 4, cell: float = 1.2) -> Figure:
     """Draws a sheet that shows what :func:`augment` does: in each row a frame before and several times after.
 
     Args:
@@ -139,7 +138,7 @@ def sheet(
       images: at least one, uint8 or floats in [0, 1].
       settings: what may be done.
       draws: columns of frames after, from 1.
-      cell: the longer side of a frame on the sheet, in pixels.
+      cell: the longer side of a frame on the sheet, in inches.
 
     Returns:
       The sheet.
@@ -152,15 +151,16 @@ def sheet(
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.data.augment import Augmentation, sheet
       >>> settings = Augmentation(max_rotation=0.0)
-      >>> sheet(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), settings, draws=1, cell=80).shape
-      (160, 200, 3)
+      >>> figure = sheet(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), settings, draws=1)
+      >>> [text.get_text() for text in figure.texts][1:]
+      ['before', 'after']
     """
     if draws < 1:
         raise ValueError(f"draws: expected 1 or more, got {draws}")
     after = [augment(column, images, settings) for column in jax.random.split(key, draws)]
     pictures = np.rint(255 * np.stack([_unit(images), *after], axis=1)).astype(np.uint8)
     rows = [list(np.repeat(row, 3, axis=-1)) for row in pictures]
-    return plot.contact_sheet(rows, columns=["before", *["after"] * draws], title=_described(settings), cell=cell)
+    return comparison(rows, columns=["before", *["after"] * draws], title=_described(settings), cell=cell)
 
 
 def _augment_one(key: PRNGKeyArray, image: Float32[Array, "h w 1"], settings: Augmentation) -> Float32[Array, "h w 1"]:

@@ -128,7 +128,7 @@ def extract_all(
       >>> import numpy as np
       >>> from xrcam_jax.data.frames import extract_all
       >>> from xrcam_jax.data.recordings import Recording
-      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> from xrcam_jax.pictures.write import save_picture
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     for number in range(4):
       ...         save_picture(f"{folder}/{number}.png", np.full((20, 30, 3), 100 + number // 2, np.uint8))

@@ -94,7 +94,7 @@ def training_batches(
       >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame, Prepared, Statistics
       >>> from xrcam_jax.data.pipeline import training_batches
-      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> from xrcam_jax.pictures.write import save_picture
       >>> frame = Frame("a.png", "sick", "p1", "sick/p1/clip.avi", 0, Crop(0, 0, 8, 8, 8))
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     save_picture(f"{folder}/a.png", np.zeros((8, 8, 3), np.uint8))
@@ -214,7 +214,7 @@ def evaluation_batches(
       >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame, Prepared, Statistics
       >>> from xrcam_jax.data.pipeline import evaluation_batches
-      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> from xrcam_jax.pictures.write import save_picture
       >>> frame = Frame("a.png", "sick", "p1", "sick/p1/clip.avi", 0, Crop(0, 0, 8, 8, 8))
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     save_picture(f"{folder}/a.png", np.zeros((8, 8, 3), np.uint8))
@@ -288,7 +288,7 @@ def read_picture(folder: Path, frame: Frame, size: int) -> UInt8[np.ndarray, "{s
       >>> from xrcam_jax.pictures.crop import Crop
       >>> from xrcam_jax.data.manifest import Frame
       >>> from xrcam_jax.data.pipeline import read_picture
-      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> from xrcam_jax.pictures.write import save_picture
       >>> frame = Frame("a.png", "sick", "p1", "sick/p1/clip.avi", 0, Crop(0, 0, 2, 8, 8))
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     save_picture(f"{folder}/a.png", np.uint8([[[0] * 3, [8] * 3], [[16] * 3, [24] * 3]]))

@@ -127,7 +127,7 @@ def grey_frames(recording: Recording, *, every: int = 1) -> Iterator[tuple[int, 
       >>> from pathlib import Path
       >>> import numpy as np
       >>> from xrcam_jax.data.recordings import Recording, grey_frames
-      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> from xrcam_jax.pictures.write import save_picture
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     for number in range(3):
       ...         save_picture(f"{folder}/{number}.png", np.full((2, 2, 3), number, np.uint8))
@@ -162,7 +162,7 @@ def samples(recording: Recording) -> tuple[list[Grey], int]:
       >>> from pathlib import Path
       >>> import numpy as np
       >>> from xrcam_jax.data.recordings import Recording, samples
-      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> from xrcam_jax.pictures.write import save_picture
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     for number in range(26):
       ...         save_picture(f"{folder}/{number}.png", np.full((2, 2, 3), number, np.uint8))

@@ -118,6 +118,10 @@ class Smooth(Composed):
     def channels(self) -> Channels:
         return self.inner.channels
 
+    @property
+    def signed(self) -> bool:
+        return self.inner.signed
+
     def options_known(self) -> dict[str, Any]:
         return {"samples": int, "noise": float, **self.inner.options_known()}
 

@@ -55,6 +55,11 @@ class Kind(ABC):
         return "sum"
 
     @property
+    def signed(self) -> bool:
+        """Says whether negative values speak against the class, so that figures show them."""
+        return False
+
+    @property
     def behind_pooling(self) -> bool:
         """Says whether the method is defined only where nothing but global pooling and a linear layer follows."""
         return False

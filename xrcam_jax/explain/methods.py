@@ -31,7 +31,6 @@ from xrcam_jax.explain.xrelevance import XRelevanceCam
 from xrcam_jax.lrp import composites, seeds
 from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.titles import TITLES
-from xrcam_jax.titles import title as title
 
 Family = Literal["activation", "propagation", "perturbation"]
 
@@ -75,6 +74,12 @@ def _centred(a: Array, g: Array) -> Array:
 
 _GRAD_CAM = Cam(GRADIENT, weights.grad_cam)
 _GRADIENT = Propagation(GRADIENT, channels="largest")
+_CONTRIBUTIONS: dict[str, Any] = {
+    "gives": multi_pass.contributions,
+    "where": "both",
+    "changes_input": False,
+    "signed": True,
+}
 
 METHODS: dict[str, Method] = {
     "xrelevance_cam": Method(
@@ -243,14 +248,14 @@ METHODS: dict[str, Method] = {
         "gradients integrated from a baseline; sums to the difference of the logits",
         "propagation",
         "Sundararajan et al., ICML 2017",
-        MultiPass(gradients.integrated_gradients, gives=multi_pass.contributions, where="both", changes_input=False),
+        MultiPass(gradients.integrated_gradients, **_CONTRIBUTIONS),
     ),
     "deep_lift": Method(
         TITLES["deep_lift"],
         "rescaled differences from a baseline; sums to the difference of the logits",
         "propagation",
         "Shrikumar et al., DeepLIFT, ICML 2017",
-        MultiPass(gradients.deep_lift, gives=multi_pass.contributions, where="both", changes_input=False),
+        MultiPass(gradients.deep_lift, **_CONTRIBUTIONS),
     ),
     "lrp": Method(
         TITLES["lrp"],
@@ -293,7 +298,7 @@ METHODS: dict[str, Method] = {
         "drop of the score when a window is hidden",
         "perturbation",
         "Zeiler and Fergus, ECCV 2014",
-        MultiPass(perturbations.occlusion, where="input"),
+        MultiPass(perturbations.occlusion, where="input", signed=True),
     ),
     "rise": Method(
         TITLES["rise"],
@@ -307,14 +312,14 @@ METHODS: dict[str, Method] = {
         "linear model of the score on visible superpixels",
         "perturbation",
         "Ribeiro et al., LIME, KDD 2016",
-        MultiPass(lime, where="input"),
+        MultiPass(lime, where="input", signed=True),
     ),
     "prediction_difference": Method(
         TITLES["prediction_difference"],
         "weight of evidence of a patch against patches that would fit there",
         "perturbation",
         "Zintgraf et al., ICLR 2017",
-        MultiPass(prediction_difference, where="input"),
+        MultiPass(prediction_difference, where="input", signed=True),
     ),
 }
 

@@ -84,6 +84,7 @@ class MultiPass(Kind):
       where: the layers that the method can be asked for.
       needs_attention: whether it is for models with attention only.
       changes_input: whether it runs the model on pictures that it has changed.
+      signed: whether negative values speak against the class.
     """
 
     function: Callable[..., Any]
@@ -91,6 +92,7 @@ class MultiPass(Kind):
     where: Where = "marks"
     needs_attention: bool = False
     changes_input: bool = True
+    signed: bool = False
 
     def options_known(self) -> dict[str, Any]:
         return keywords(self.function)

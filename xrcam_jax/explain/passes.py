@@ -118,6 +118,10 @@ class Propagation(SinglePass):
     def where(self) -> Where:
         return "both"
 
+    @property
+    def signed(self) -> bool:
+        return self.channels == "sum"
+
     def find(self, value: Array, signal: Array) -> Found:
         return Found(values=signal * value if self.times_value else signal)
 

@@ -128,7 +128,7 @@ def captions(logits: np.ndarray, targets: np.ndarray, labels: Sequence[str] | No
         ]
     with np.errstate(invalid="ignore"):
         shifted = np.exp(softmax_logits(logits) - logits.max(1, keepdims=True))
-    shares = np.take_along_axis(shifted / shifted.sum(1, keepdims=True), targets, axis=1)
+        shares = np.take_along_axis(shifted / shifted.sum(1, keepdims=True), targets, axis=1)
     return [
         [f"{labels[t] if labels else f'class {t}'} ({share:.2f})" for t, share in zip(*row, strict=True)]
         for row in zip(targets, shares, strict=True)

@@ -157,7 +157,8 @@ class _Page:
         self.labels = [_lines(row.label, height) for row, height in zip(rows, self.heights, strict=True)]
         self._room = _LINE * max(map(len, self.labels)) + (_GAP if any(self.labels) else 0)
         across = max(len(row.pictures) for row in rows)
-        self.width = max(self.left(across) - _GAP + _MARGIN, _NARROWEST)
+        beside = head[1] + 2 * _GAP if head is not None else 0
+        self.width = max(self.left(across) - _GAP + _MARGIN, _NARROWEST + beside)
 
     def tops(self, y: float) -> list[float]:
         """Returns where the pictures of each row begin, if the first row's headings begin at ``y``."""

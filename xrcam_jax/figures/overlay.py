@@ -18,7 +18,7 @@ _FAINT = 0.25
 def overlay(
     picture: Pixels,
     saliency: Float[Array | np.ndarray, "_ _"],
-    style: Style = Style(),  # noqa: B008 - it is frozen
+    style: Style = Style(),
     *,
     signed: bool = False,
     box: Box | None = None,
@@ -77,18 +77,19 @@ def _contours(pixels: RGB, values: np.ndarray, style: Style, signed: bool) -> RG
     width = max(1, round(max(pixels.shape[:2]) / 160))
     for sign in (1, -1) if signed else (1,):
         for level in LEVELS:
-            colour = style.colours(np.float32([sign * level]), signed=signed)[0].tolist()
+            colour = style.colours(np.array([sign * level]), signed=signed)[0].tolist()
             reached = (sign * values >= level).astype(np.uint8)
             lines, _ = cv2.findContours(reached, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(drawn, lines, -1, colour, width, cv2.LINE_AA)
     return cv2.addWeighted(drawn, style.alpha, pixels, 1 - style.alpha, 0)
 
 
-def _masked(pixels: RGB, values: np.ndarray, share: float) -> RGB:
+def _masked(pixels: RGB, values: np.ndarray, share: float | None) -> RGB:
     """Returns the picture where the map is among its largest values, and a faint one elsewhere."""
-    least = np.quantile(values, 1 - share)
-    # A map that is zero there has nothing to show, however few pixels have more.
-    kept = (values >= least) & (values > 0)
+    values = np.maximum(values, 0)
+    # What is zero is not shown, however few pixels have more.
+    kept = values > values.mean() + values.std() if share is None else values >= np.quantile(values, 1 - share)
+    kept &= values > 0
     return np.where(kept[..., None], pixels, np.rint(_FAINT * pixels).astype(np.uint8))
 
 

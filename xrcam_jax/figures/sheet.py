@@ -15,7 +15,7 @@ from xrcam_jax.figures.save import save as save
 from xrcam_jax.figures.style import Style
 from xrcam_jax.pictures.pages import RGB
 from xrcam_jax.pictures.preprocessing import Box
-from xrcam_jax.titles import layer_title, title
+from xrcam_jax.titles import layer_title, method_title
 
 #: By method and layer, the maps of all pictures.
 Maps = Mapping[str, Mapping[str, Float[Array | np.ndarray, "b _ _"]]]
@@ -33,7 +33,7 @@ def sheet(
     *,
     titles: Sequence[str] | None = None,
     signed: Collection[str] = (),
-    style: Style = Style(),  # noqa: B008 - it is frozen
+    style: Style = Style(),
     heading: str = "",
     boxes: Sequence[Box] | None = None,
     columns: Literal["layers", "methods"] = "layers",
@@ -69,7 +69,7 @@ def sheet(
     _check(pictures, maps, titles, signed, boxes)
     several, names = len(pictures) > 1, list(titles or [""] * len(pictures))
     if not heading:
-        heading = names[0] if not several else title(next(iter(maps))) if len(maps) == 1 else ""
+        heading = names[0] if not several else method_title(next(iter(maps))) if len(maps) == 1 else ""
     rows = list[Row]()
     for index, picture in enumerate(pictures):
         shown, box = reduced(as_uint8(picture), boxes[index] if boxes else None, _SIDE)
@@ -112,7 +112,7 @@ class _Block:
             if len(layers) == 1:
                 alone += [(_of_one_map(method, *layers), laid[method][layers[0]]) for method in methods]
                 continue
-            across, down = list(map(layer_title, layers)), list(map(title, methods))
+            across, down = list(map(layer_title, layers)), list(map(method_title, methods))
             cells = [[laid[method][layer] for layer in layers] for method in methods]
             if columns == "methods":
                 across, down, cells = down, across, [list(column) for column in zip(*cells, strict=True)]
@@ -148,7 +148,7 @@ class _Block:
 
 
 def _of_one_map(method: str, layer: str) -> str:
-    return title(method) if layer in ("input", "aggregate") else f"{title(method)}, {layer_title(layer)}"
+    return method_title(method) if layer in ("input", "aggregate") else f"{method_title(method)}, {layer_title(layer)}"
 
 
 def _side_by_side(cells: Sequence[tuple[str, RGB]], across: int) -> list[Row]:

@@ -13,6 +13,8 @@ from xrcam_jax.errors import unknown
 #: picture where the map is largest, and a faint one elsewhere.
 Look = Literal["overlay", "heat", "contour", "mask"]
 LOOKS: tuple[Look, ...] = get_args(Look)
+#: The colours of how much maps vary; unlike those of the maps, lest one be taken for the other.
+VARIATION = "viridis"
 #: Of a signed map there is a colour in the middle, for zero, so that their number is odd.
 _COLOURS, _SIGNED_COLOURS = 256, 255
 
@@ -29,7 +31,8 @@ class Style:
       look: "overlay", whose opacity follows the map, so that the picture stays as it is where the map is zero; "heat",
         of the same opacity everywhere; "contour", lines at a quarter, half and three quarters of the largest value; or
         "mask", which leaves the picture where the map is largest.
-      share: of "mask", which share of the pixels is left, in (0, 1].
+      share: of "mask", which share of the pixels is left, in (0, 1]; by default those above the mean plus the standard
+        deviation of their map (the thesis's eq. 5.1).
 
     Raises:
       ValueError: naming what is wrong.
@@ -41,26 +44,27 @@ class Style:
       >>> Style(look="glow")
       Traceback (most recent call last):
       ...
-      ValueError: unknown look 'glow'; known: overlay, heat, contour, mask
+      ValueError: look: unknown name 'glow'; known: overlay, heat, contour, mask
     """
 
     colormap: str = "plasma"
     signed_colormap: str = "RdBu_r"
     alpha: float = 0.8
     look: Look = "overlay"
-    share: float = 0.2
+    share: float | None = None
 
     def __post_init__(self) -> None:
         from matplotlib import colormaps
 
         for name in (self.colormap, self.signed_colormap):
             if name not in colormaps:
-                raise unknown("colormap", name, [each for each in colormaps if not each.endswith("_r")], shown=12)
+                known = [each for each in colormaps if not each.endswith("_r")]
+                raise ValueError(f"colormap: {unknown('name', name, known, shown=12)}")
         if self.look not in LOOKS:
-            raise unknown("look", self.look, LOOKS)
+            raise ValueError(f"look: {unknown('name', self.look, LOOKS)}")
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha: expected a number in [0, 1], found {self.alpha}")
-        if not 0 < self.share <= 1:
+        if self.share is not None and not 0 < self.share <= 1:
             raise ValueError(f"share: expected a number in (0, 1], found {self.share}")
 
     def colours(self, values: Float[np.ndarray, "*shape"], *, signed: bool = False) -> UInt8[np.ndarray, "*shape 3"]:

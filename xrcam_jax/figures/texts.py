@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from matplotlib.font_manager import FontProperties, get_font
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import TextToPath
 
 from xrcam_jax.runtime.names import printable
@@ -80,16 +80,25 @@ def known(text: str) -> str:
     return "".join(letter if letter in _letters() else _UNKNOWN for letter in printable(text))
 
 
+def font_file() -> str:
+    """Returns where the font is.
+
+    Example:
+      >>> from xrcam_jax.figures.texts import font_file
+      >>> font_file().endswith("DejaVuSans.ttf")
+      True
+    """
+    return findfont(FONT)
+
+
 @lru_cache(maxsize=1)
 def _letters() -> frozenset[str]:
-    from matplotlib.font_manager import findfont
-
-    return frozenset(map(chr, get_font(findfont(FONT)).get_charmap()))
+    return frozenset(map(chr, get_font(font_file()).get_charmap()))
 
 
 @lru_cache(maxsize=16)
 def _properties(size: float) -> FontProperties:
-    return FontProperties(FONT, size=size)
+    return FontProperties(family=FONT, size=size)
 
 
 def _shortened(line: str, room: float, size: float) -> str:

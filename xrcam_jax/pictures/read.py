@@ -87,7 +87,7 @@ def load_images(paths: PathLike | Iterable[PathLike], *, field_of_view: FieldOfV
     Example:
       >>> import tempfile
       >>> import numpy as np
-      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> from xrcam_jax.pictures.write import save_picture
       >>> from xrcam_jax.pictures.read import load_images
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     save_picture(f"{folder}/a.png", np.zeros((2, 3, 3), np.uint8))
@@ -136,7 +136,7 @@ def stream(
     Example:
       >>> import tempfile
       >>> import numpy as np
-      >>> from xrcam_jax.pictures.plot import save_picture
+      >>> from xrcam_jax.pictures.write import save_picture
       >>> from xrcam_jax.pictures.read import stream
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     for name in ("a.png", "a.jpg", "b.png"):

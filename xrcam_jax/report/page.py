@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from xrcam_jax.explain.methods import title
+from xrcam_jax.figures.style import VARIATION, Style, table
 from xrcam_jax.metrics.uncertainty import Estimate, leading
-from xrcam_jax.pictures.plot import VARIATION, colour
 from xrcam_jax.report.checked import is_baseline
 from xrcam_jax.report.read import EncodedPicture, Experiment, Figure, ResultTable
 from xrcam_jax.runtime.names import printable
+from xrcam_jax.titles import method_title as title
 
 # Methods that are ticked to begin with, if they are there.
 FIRST_METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
@@ -240,13 +240,12 @@ def _picture(picture: EncodedPicture) -> str:
 
 
 def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
-    colours = {name: colour(np.linspace(0, 1, 256, dtype=np.float32)[None], name)[0] for name in ("turbo", VARIATION)}
     shared = {
         "methodNames": {name: title(name) for _, one in experiments for name in (one.frames or {}).get("methods", ())},
         "firstMethods": FIRST_METHODS,
         # The colours are those of the package's other pictures: 256 times red, green, blue.
-        "colours": base64.b64encode(np.ascontiguousarray(colours["turbo"]).tobytes()).decode(),
-        "variationColours": base64.b64encode(np.ascontiguousarray(colours[VARIATION]).tobytes()).decode(),
+        "colours": base64.b64encode(np.ascontiguousarray(table(Style().colormap)).tobytes()).decode(),
+        "variationColours": base64.b64encode(np.ascontiguousarray(table(VARIATION)).tobytes()).decode(),
         "experiments": [
             {"element": f"frames-{number}", "title": one.title, "data": _kind(one)} for number, one in experiments
         ],

@@ -32,19 +32,24 @@ from jaxtyping import Array, Float
 import xrcam_jax as xr
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.figures.comparison import comparison
+from xrcam_jax.figures.grid import scales
+from xrcam_jax.figures.overlay import outlined, overlay
+from xrcam_jax.figures.save import save
+from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics.correlation import pearson, spearman
 from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, rgb
-from xrcam_jax.studies.compare import explained, some_frames
+from xrcam_jax.studies.compare import explained, frame_title, some_frames
 from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.layers import all_maps, columns
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import mean_figure, write_figures
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, scaled, write_contents
+from xrcam_jax.titles import method_title
 
 NAME = "classes"
 TITLES = {
@@ -214,15 +219,14 @@ def _sheet(study: Study, network: Network | CrossValidated) -> tuple[str, str]:
     for place in some_frames(study, SHOWN):
         batch, e = explain(place)
         picture = rgb(batch.pictures[0])
-        outlined = plot.outlined(picture, batch.masks[0])
+        frame = outlined(picture, batch.masks[0])
         for target in (0, 1):
             maps = maps_of(e, target)
             shown = [np.asarray(maps[f"{m}/{last}"][0]) for m in study.methods if f"{m}/{last}" in maps]
-            rows.append([outlined, *(plot.overlay(picture, each) for each in shown)])
-            names.append(classes[int(e.targets[0, target])])
+            rows.append([frame, *(overlay(picture, each) for each in shown)])
+            names.append(f"{classes[int(e.targets[0, target])]}, {frame_title(study.frames[place])}")
     heads = [m for m in study.methods if f"{m}/{last}" in maps_of(e, 0)]
     file = f"classes_{network.label}.jpg"
-    plot.save_picture(
-        study.folder / file, plot.contact_sheet(rows, columns=["frame", *heads], row_labels=names, cell=150)
-    )
+    figure = comparison(rows, columns=["frame", *map(method_title, heads)], row_labels=names, scales=scales(Style()))
+    save(figure, study.folder / file)
     return file, f"{network.label}: maps at {last} of the two classes of each frame, the likelier one first"

@@ -7,9 +7,14 @@ from itertools import product
 import numpy as np
 
 import xrcam_jax as xr
+from xrcam_jax.data.manifest import Frame
 from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.figures.comparison import comparison
+from xrcam_jax.figures.grid import scales
+from xrcam_jax.figures.overlay import outlined, overlay
+from xrcam_jax.figures.save import save
+from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.batches import Arrays, Batch, laid, read_batch, rgb
 from xrcam_jax.studies.folds import CrossValidated
@@ -18,6 +23,7 @@ from xrcam_jax.studies.per_picture import accuracy, counted, pooled_iou, write_f
 from xrcam_jax.studies.segmentation import overlaps
 from xrcam_jax.studies.study import Study
 from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
+from xrcam_jax.titles import layer_title, method_title
 
 SHOWN = 4
 
@@ -78,6 +84,11 @@ def some_frames(study: Study, count: int = SHOWN) -> list[int]:
     return places
 
 
+def frame_title(frame: Frame) -> str:
+    """Returns what sheets call a frame: its class, its patient and its number in the recording."""
+    return f"{frame.label} {frame.patient}, frame {frame.number}"
+
+
 def pictured(methods: Sequence[str]) -> str:
     """Returns the method of the sheets that have room for one: XRelevance-CAM, or else the last.
 
@@ -127,12 +138,13 @@ def _sheet(study: Study, network: Network | CrossValidated, shown: Sequence[tupl
     for place in some_frames(study):
         batch, e = explain(place)
         picture = rgb(batch.pictures[0])
-        maps = [plot.overlay(picture, np.asarray(e.maps[method][layer][0])) for method, layer in shown]
-        rows.append([plot.outlined(picture, batch.masks[0]), *maps])
-        names.append(study.frames[place].label)
-    columns = [layer if len(methods) == 1 else f"{method} {layer}" for method, layer in shown]
+        maps = [overlay(picture, np.asarray(e.maps[method][layer][0])) for method, layer in shown]
+        rows.append([outlined(picture, batch.masks[0]), *maps])
+        names.append(frame_title(study.frames[place]))
+    heads = [layer_title(layer) for _, layer in shown]
+    if len(methods) > 1:
+        heads = [f"{method_title(method)}, {head}" for (method, _), head in zip(shown, heads, strict=True)]
     file = f"maps_{network.label}.jpg"
-    plot.save_picture(
-        study.folder / file, plot.contact_sheet(rows, columns=["frame", *columns], row_labels=names, cell=180)
-    )
-    return file, f"{network.label}: {', '.join(methods)}; outlines in yellow"
+    figure = comparison(rows, columns=["frame", *heads], row_labels=names, scales=scales(Style()))
+    save(figure, study.folder / file)
+    return file, f"{network.label}: {', '.join(map(method_title, methods))}; outlines in yellow"

@@ -30,22 +30,27 @@ from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.targets import Score
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.functional import as_function
+from xrcam_jax.figures.comparison import comparison
+from xrcam_jax.figures.grid import scales
+from xrcam_jax.figures.overlay import overlay
+from xrcam_jax.figures.save import save
+from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics import faithfulness
 from xrcam_jax.metrics.faithfulness import Hidden, Kept
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.pictures import plot
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, denormalised, each_batch, rgb
-from xrcam_jax.studies.compare import explained, pictured, some_frames
+from xrcam_jax.studies.compare import explained, frame_title, pictured, some_frames
 from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.layers import all_maps, columns, described, last_column
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, mean_figure, write_figures
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, scaled, write_contents
+from xrcam_jax.titles import layer_title, method_title
 
 NAME = "confidence"
 TABLES: dict[str, tuple[str, Literal["max", "min"]]] = {
@@ -181,13 +186,13 @@ def _sheet(study: Study, network: Network | CrossValidated) -> tuple[str, str]:
         mask = np.asarray(salient(saliency))
         left = [with_hidden(batch.images, each, config)[0] for each in (saliency, mask)]
         picture = rgb(batch.pictures[0])
-        rows.append([picture, plot.overlay(picture, saliency[0]), rgb(mask[0]), *map(rgb, left)])
-        names.append(study.frames[place].label)
+        rows.append([picture, overlay(picture, saliency[0]), rgb(mask[0]), *map(rgb, left)])
+        names.append(frame_title(study.frames[place]))
     file, heads = f"hidden_{network.label}.jpg", ["frame", "map", "mask of the map", "map hidden", "mask hidden"]
-    plot.save_picture(study.folder / file, plot.contact_sheet(rows, columns=heads, row_labels=names, cell=180))
+    save(comparison(rows, columns=heads, row_labels=names, scales=scales(Style())), study.folder / file)
     return file, (
-        f"{network.label}: {method} at {column}, its mask (eq. 5.1), and the frame with either hidden, "
-        "I (1 - M) + μ M (eq. 5.3)"
+        f"{network.label}: {method_title(method)} at {layer_title(column)}, its mask (eq. 5.1), and "
+        "the frame with either hidden, I (1 - M) + μ M (eq. 5.3)"
     )
 
 

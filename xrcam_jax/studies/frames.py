@@ -16,8 +16,9 @@ from xrcam_jax.arguments.checks import prepare_folder
 from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.data.counts import COUNTS, Counts, read_counts
 from xrcam_jax.data.manifest import Prepared, read_prepared
+from xrcam_jax.figures.curves import bars
+from xrcam_jax.figures.save import save
 from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.studies import plots
 from xrcam_jax.studies.arguments import parser
 from xrcam_jax.studies.data import origin_settings
 from xrcam_jax.studies.settings import check_settings, checksum
@@ -75,8 +76,10 @@ def write(folder: Path, prepared: Prepared, counts: Sequence[Counts]) -> None:
     table = Table(
         "frames", "Frames of each patient", rows, COLUMNS, ("class", "patient"), best=None, unit="frames", decimals=0
     )
-    bars = {label: {name: (each[0], each[2]) for name, each in patients.items()} for label, patients in found.items()}
-    plots.bars(folder / "frames.png", bars, ("before", "after"), "frames")
+    heights = {
+        label: {name: (each[0], each[2]) for name, each in patients.items()} for label, patients in found.items()
+    }
+    save(bars(heights, ("before", "after"), "frames"), folder / "frames.png")
     write_contents(
         folder,
         title="Frames before and after preparation",

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
+from matplotlib.figure import Figure
 
 import xrcam_jax as xr
 from xrcam_jax.arguments import aggregation
@@ -28,26 +29,29 @@ from xrcam_jax.arguments.checks import check_at_least_one, check_passes
 from xrcam_jax.cam.saliency import min_max
 from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.errors import CommandError
+from xrcam_jax.figures.comparison import comparison
+from xrcam_jax.figures.grid import scales
+from xrcam_jax.figures.overlay import outlined, overlay
+from xrcam_jax.figures.sheet import save, sheet
+from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics.overlap import salient
-from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, judged, read_batch, rgb
-from xrcam_jax.studies.compare import explained, pictured, some_frames
+from xrcam_jax.studies.compare import explained, frame_title, pictured, some_frames
 from xrcam_jax.studies.folds import CrossValidated, number_of_networks
 from xrcam_jax.studies.layers import all_maps, columns, described, last_column
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.segmentation import by_place, measured
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import write_contents
+from xrcam_jax.titles import layer_title, method_title
 
 NAME = "gallery"
 VIEWER = "viewer.json"
 #: Of dropout, where there are passes.
 RATE = 0.1
-#: What stands where a method has no map.
-BLANK = np.full((1, 1, 3), plot.PAPER, np.uint8)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -225,7 +229,7 @@ class _Shown:
     """Holds a frame of the sheets.
 
     Attributes:
-      name: its class and patient.
+      name: its class, patient and number.
       picture: the frame.
       outlined: the same with its structures outlined.
       truth: where they are.
@@ -240,11 +244,15 @@ class _Shown:
 
     def overlay(self, place: str) -> np.ndarray:
         """Returns the frame under a map."""
-        return plot.overlay(self.picture, self.maps[place]) if place in self.maps else BLANK
+        return overlay(self.picture, self.maps[place])
+
+    def by_layer(self, method: str, layers: Sequence[str]) -> dict[str, np.ndarray]:
+        """Returns the maps of a method at those of the layers where it has some, each as a batch."""
+        return {layer: self.maps[place][None] for layer in layers if (place := f"{method}/{layer}") in self.maps}
 
     def mask(self, place: str) -> np.ndarray:
         """Returns in black and white what is above a map's mean plus standard deviation."""
-        return rgb(np.asarray(salient(self.maps[place]))) if place in self.maps else BLANK
+        return rgb(np.asarray(salient(self.maps[place])))
 
     def segmentations(self, place: str) -> list[np.ndarray]:
         """Returns the outlined mask and that of a map, each with what it cuts out of the frame (eq. 5.2)."""
@@ -255,36 +263,44 @@ class _Shown:
 def _sheets(study: Study, network: Network | CrossValidated, shown: int) -> list[tuple[str, str]]:
     """Saves all sheets; returns their files with their captions."""
     frames = _frames(study, network, shown)
-    methods, layers, names = list(study.methods), list(study.layers), [frame.name for frame in frames]
-    best, saved = pictured(methods), []
+    layers, names = list(study.layers), [frame.name for frame in frames]
+    best, saved = pictured(study.methods), []
 
-    def save(file: str, caption: str, rows: list[list[np.ndarray]], heads: list[str], labels: list[str]) -> None:
-        sheet = plot.contact_sheet(rows, columns=["frame", *heads], row_labels=labels, cell=150)
-        plot.save_picture(study.folder / file, sheet)
+    def keep(file: str, caption: str, figure: Figure) -> None:
+        save(figure, study.folder / file)
         saved.append((file, caption))
 
+    def across(columns: Mapping[str, str], show: Callable[[_Shown, str], np.ndarray]) -> Figure:
+        """Sets frames and what they have at each of some places side by side, under the headings of the places."""
+        rows = [[frame.outlined, *(show(frame, place) for place in columns)] for frame in frames]
+        found = scales(Style()) if show is _Shown.overlay else ()
+        return comparison(rows, columns=["frame", *columns.values()], row_labels=names, scales=found)
+
+    def at(column: str) -> dict[str, str]:
+        """Returns the titles of all methods that have maps there."""
+        return {f"{m}/{column}": method_title(m) for m in study.methods if f"{m}/{column}" in frames[0].maps}
+
     for i, frame in enumerate(frames):
-        rows = [[frame.outlined, *(frame.overlay(f"{m}/{layer}") for m in methods)] for layer in layers]
-        save(f"layers_{i + 1}.jpg", f"{frame.name}: methods at each layer", rows, methods, layers)
+        figure = sheet([frame.outlined], {m: frame.by_layer(m, layers) for m in study.methods}, columns="methods")
+        keep(f"layers_{i + 1}.jpg", f"{frame.name}: methods at each layer", figure)
     for layer in layers:
-        rows = [[frame.outlined, *(frame.mask(f"{m}/{layer}") for m in methods)] for frame in frames]
-        save(f"masks_{layer}.png", f"What is above mean + deviation at {layer}", rows, methods, names)
+        caption = f"What is above mean + deviation at {layer_title(layer)}"
+        keep(f"masks_{layer}.png", caption, across(at(layer), _Shown.mask))
     marked = [frame for frame in frames if frame.truth.any()]
     if marked:
         last = last_column(study.layers, best, marked[0].maps)
         rows = [[frame.outlined, *frame.segmentations(f"{best}/{last}")] for frame in marked]
-        heads = ["outlined", "cut out by it", "mask of the map", "cut out by it"]
-        caption = f"What was outlined, and what is above mean + deviation of {best} at {last}; what either cuts out"
-        save("segmentations.jpg", caption, rows, heads, [frame.name for frame in marked])
+        heads = ["frame", "outlined", "cut out by it", "mask of the map", "cut out by it"]
+        found = f"{method_title(best)} at {layer_title(last)}"
+        caption = f"What was outlined, and what is above mean + deviation of {found}; what either cuts out"
+        keep("segmentations.jpg", caption, comparison(rows, columns=heads, row_labels=[frame.name for frame in marked]))
     aggregates = columns(study.layers)[len(layers) :]
     if aggregates:
-        heads, last = [layers[-1], *aggregates], aggregates[-1]
-        rows = [[frame.outlined, *(frame.overlay(f"{best}/{column}") for column in heads)] for frame in frames]
-        save("aggregation.jpg", f"{best}, aggregated from the highest layer down", rows, heads, names)
-        rows = [[frame.outlined, *(frame.overlay(f"{m}/{last}") for m in methods)] for frame in frames]
-        save("aggregated.jpg", "Aggregated maps of all layers", rows, methods, names)
-        rows = [[frame.outlined, *(frame.mask(f"{m}/{last}") for m in methods)] for frame in frames]
-        save("masks_aggregated.png", "Aggregated masks of all layers", rows, methods, names)
+        ways = {f"{best}/{column}": layer_title(column) for column in (layers[-1], *aggregates)}
+        caption = f"{method_title(best)}, aggregated from the highest layer down"
+        keep("aggregation.jpg", caption, across(ways, _Shown.overlay))
+        keep("aggregated.jpg", "Aggregated maps of all layers", across(at(aggregates[-1]), _Shown.overlay))
+        keep("masks_aggregated.png", "Aggregated masks of all layers", across(at(aggregates[-1]), _Shown.mask))
     return saved
 
 
@@ -297,6 +313,6 @@ def _frames(study: Study, network: Network | CrossValidated, shown: int) -> list
         found = all_maps(e, study.settings["aggregate"])
         maps = {name: np.asarray(values[0]) for name, values in found.items()}
         picture = rgb(batch.pictures[0])
-        name = f"{study.frames[place].label} {study.frames[place].patient}"
-        frames.append(_Shown(name, picture, plot.outlined(picture, batch.masks[0]), batch.masks[0], maps))
+        name = frame_title(study.frames[place])
+        frames.append(_Shown(name, picture, outlined(picture, batch.masks[0]), batch.masks[0], maps))
     return frames

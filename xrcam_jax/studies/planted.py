@@ -32,13 +32,18 @@ from xrcam_jax.cam.saliency import aggregate, saliency
 from xrcam_jax.data.datasets import PLANTED, Planted
 from xrcam_jax.data.detector import LAYERS
 from xrcam_jax.explain.variants import base
+from xrcam_jax.figures.comparison import comparison
+from xrcam_jax.figures.grid import scales
+from xrcam_jax.figures.overlay import outlined, overlay
+from xrcam_jax.figures.save import save
+from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics import mass, overlap
 from xrcam_jax.metrics.uncertainty import Estimate, mean
-from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.studies.arguments import OPTIONS_HELP, parser
 from xrcam_jax.studies.settings import check_settings
 from xrcam_jax.studies.tables import CONTENTS, Table, scaled, write_contents
+from xrcam_jax.titles import method_title
 
 NAME = "planted"
 METHODS = tuple(name for name, method in xr.METHODS.items() if not method.kind.needs_attention)
@@ -267,10 +272,10 @@ def _sheets(folder: Path, methods: Sequence[str], shown: Mapping[str, Shown]) ->
         some = [method for method in methods if xr.METHODS[base(method)].family == family]
         rows = []
         for drawn, maps in shown.values():
-            outlined = plot.outlined(drawn.images[0], drawn.truth[0])
-            outlined = plot.outlined(outlined, drawn.decoy[0], ink=(226, 60, 60))
-            rows.append([outlined, *(plot.overlay(drawn.images[0], maps[m, columns[m]]) for m in some)])
-        sheet = plot.contact_sheet(rows, columns=["picture", *some], row_labels=list(shown), cell=144)
-        plot.save_picture(folder / f"{family}.jpg", sheet)
+            marked = outlined(drawn.images[0], drawn.truth[0])
+            marked = outlined(marked, drawn.decoy[0], ink=(226, 60, 60))
+            rows.append([marked, *(overlay(drawn.images[0], maps[m, columns[m]]) for m in some)])
+        heads = ["picture", *map(method_title, some)]
+        save(comparison(rows, columns=heads, row_labels=list(shown), scales=scales(Style())), folder / f"{family}.jpg")
         saved.append((f"{family}.jpg", "Read by the network: outlined in yellow; ignored: in red"))
     return saved

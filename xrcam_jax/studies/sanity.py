@@ -25,17 +25,23 @@ import xrcam_jax as xr
 from xrcam_jax.cam.saliency import upsample
 from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.explain.functional import as_function
+from xrcam_jax.figures.comparison import comparison
+from xrcam_jax.figures.grid import scales
+from xrcam_jax.figures.overlay import overlay
+from xrcam_jax.figures.save import save
+from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics.sanity import SIMILARITIES, randomised, similarity
 from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, read_batch
+from xrcam_jax.studies.compare import frame_title
 from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import mean_figure, write_figures
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, write_contents
+from xrcam_jax.titles import layer_title, method_title
 
 NAME = "sanity"
 PARTS = ("fc", "layer4", "layer3", "layer2", "layer1")
@@ -163,10 +169,10 @@ def _sheet(study: Study, network: Network | CrossValidated, arrays: Arrays) -> t
         batch = read_batch(study, network.judge(study.frames[place].patient), [place])
         picture = np.repeat(batch.pictures[0][..., None], 3, axis=2)
         maps = [arrays[f"map/{method}/{layer} {name}"][place] / 255 for name in names]
-        rows.append([picture, *(plot.overlay(picture, m) for m in maps)])
-    sheet = plot.contact_sheet(
-        rows, columns=["frame", *names], row_labels=[study.frames[i].label for i in first], cell=150
-    )
+        rows.append([picture, *(overlay(picture, m) for m in maps)])
+    labels = [frame_title(study.frames[place]) for place in first]
+    figure = comparison(rows, columns=["frame", *names], row_labels=labels, scales=scales(Style()))
     file = f"randomised_{network.label}.jpg"
-    plot.save_picture(study.folder / file, sheet)
-    return file, f"{network.label}: {method} at {layer}, weights drawn anew from the top down, and in one part alone"
+    save(figure, study.folder / file)
+    found = f"{network.label}: {method_title(method)} at {layer_title(layer)}"
+    return file, f"{found}, weights drawn anew from the top down, and in one part alone"

@@ -26,20 +26,26 @@ from xrcam_jax.arguments.checks import check_at_least_one
 from xrcam_jax.cam.saliency import upsample
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.functional import as_function
+from xrcam_jax.figures.comparison import comparison
+from xrcam_jax.figures.grid import Scale
+from xrcam_jax.figures.overlay import outlined, overlay
+from xrcam_jax.figures.save import save
+from xrcam_jax.figures.style import VARIATION, Style, table
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.models.selective_kernel import DILATIONS, passed, path_shares, selective_units
-from xrcam_jax.pictures import plot
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, laid, read_batch, rgb
-from xrcam_jax.studies.compare import some_frames
+from xrcam_jax.studies.compare import frame_title, some_frames
 from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import mean_figure, write_figures
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, scaled, write_contents
+from xrcam_jax.titles import layer_title
 
 NAME = "scales"
+_STYLE = Style(colormap=VARIATION, look="heat", alpha=0.5)
 PATHS = ("3x3", "dilated")
 TITLES = {
     "attention": "Mean attention of each path over the channels",
@@ -184,20 +190,21 @@ def _sheet(
         found = measure_by(judge)(laid(study, batch).images)[1]
         maps = {stage: np.asarray(each[0]) for stage, each in found.items()}
         picture = rgb(batch.pictures[0])
-        frames.append((study.frames[place].label, picture, plot.outlined(picture, batch.masks[0]), maps))
+        frames.append((frame_title(study.frames[place]), picture, outlined(picture, batch.masks[0]), maps))
     # Shares lie close together, so that each stage has a scale of its own, the same for all its frames.
     ends = {stage: _ends([maps[stage] for *_, maps in frames]) for stage in frames[0][3]}
     rows = [
-        [outlined, *(plot.overlay(picture, _between(maps[stage], *ends[stage])) for stage in maps)]
-        for _, picture, outlined, maps in frames
+        [marked, *(overlay(picture, _between(maps[stage], *ends[stage]), _STYLE) for stage in maps)]
+        for _, picture, marked, maps in frames
     ]
-    heads = [f"{stage}: {100 * low:.0f}-{100 * high:.0f} %" for stage, (low, high) in ends.items()]
+    heads = [f"{layer_title(stage)}: {100 * low:.0f}-{100 * high:.0f} %" for stage, (low, high) in ends.items()]
     file = f"scales_{network.label}.jpg"
-    sheet = plot.contact_sheet(rows, columns=["frame", *heads], row_labels=[label for label, *_ in frames], cell=180)
-    plot.save_picture(study.folder / file, sheet)
+    labels = [label for label, *_ in frames]
+    scale = Scale("least", table(_STYLE.colormap), "most of the stage")
+    save(comparison(rows, columns=["frame", *heads], row_labels=labels, scales=[scale]), study.folder / file)
     return file, (
-        f"{network.label}: where the output of each stage came from the dilated path, as its share, from the least "
-        "(blue) to the most (red) of the frames shown"
+        f"{network.label}: where the output of each stage came from the dilated path, as its share, from the least to "
+        "the most of the frames shown"
     )
 
 

@@ -27,11 +27,12 @@ from jaxtyping import Array, Bool, Float, Int, Num
 import xrcam_jax as xr
 from xrcam_jax.arguments import aggregation
 from xrcam_jax.cam.saliency import Aggregation
+from xrcam_jax.figures.curves import lines
+from xrcam_jax.figures.save import save
 from xrcam_jax.metrics import localisation, overlap
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_rows
-from xrcam_jax.studies import plots
 from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns, described
@@ -47,6 +48,7 @@ from xrcam_jax.studies.per_picture import (
 )
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
+from xrcam_jax.titles import layer_title, method_title
 
 NAME = "segmentation"
 DISC = "(centred disc)"
@@ -218,14 +220,14 @@ def _tables(study: Study, found: Mapping[str, Arrays], chosen: Mapping[str, np.n
 
 def _plots(study: Study, per_layer: Table, together: Table) -> list[tuple[str, str]]:
     """Draws all methods at each layer and in aggregate, for each network; returns the files with their captions."""
-    heads = [*study.layers, together.columns[-1]]
+    heads = list(map(layer_title, [*study.layers, together.columns[-1]]))
     pictures = []
     for label in (network.label for network in study.networks):
         series = {
-            method: [*per_layer.rows[method, label][: len(study.layers)], together.rows[method, label][-1]]
-            for method in (*study.methods, DISC)
+            method_title(name): [*per_layer.rows[name, label][: len(study.layers)], together.rows[name, label][-1]]
+            for name in (*study.methods, DISC)
         }
-        plots.lines(study.folder / f"iou_{label}.png", series, heads, "pooled IoU (%)")
+        save(lines(series, heads, "pooled IoU (%)"), study.folder / f"iou_{label}.png")
         pictures.append((f"iou_{label}.png", f"{label}: pooled IoU and its 95 % interval over {_unit(study)}"))
     return pictures
 

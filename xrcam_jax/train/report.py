@@ -1,6 +1,5 @@
-"""What a training is judged by: a section of text, curves as a picture and a TensorBoard log."""
+"""What a training is judged by: a section of text and a TensorBoard log."""
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xrcam_jax.runtime.files import naming, write_whole
+from xrcam_jax.runtime.files import naming
 from xrcam_jax.runtime.names import markdown_cell
 from xrcam_jax.train.predictions import Figures, Patient, Predictions, by_patient, confusion_matrix, figures
 
@@ -51,39 +50,6 @@ def markdown(title: str, predictions: Predictions, classes: Sequence[str], patie
         _table_of_patients(people, classes),
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def plot_curves(path: str | os.PathLike[str], history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-    """Draws loss and accuracy by epoch, for training and validation, as a PNG picture.
-
-    Args:
-      path: the file to write or to replace.
-      history: for each epoch its figures by name, as :class:`xrcam_jax.train.loop.Progress` has them.
-      best_epoch: number of the epoch that is marked, if any.
-
-    Raises:
-      ImportError: matplotlib is not installed.
-
-    Example:
-      >>> row = {"epoch": 1, "train_loss": 1, "validation_loss": 2, "train_accuracy": 0.5, "validation_accuracy": 0.4}
-      >>> plot_curves("curves.png", [row], best_epoch=1)  # doctest: +SKIP
-    """
-    from matplotlib.figure import Figure
-
-    epochs = [row["epoch"] for row in history]
-    # Not by pyplot, which would look for a display and keep the figure.
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for part in ("train", "validation"):
-            axes.plot(epochs, [row[f"{part}_{name}"] for row in history], marker=".", label=part)
-        if best_epoch is not None:
-            axes.axvline(best_epoch, color="grey", linestyle=":", label="best")
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    write_whole(path, content.getvalue())
 
 
 class Board:

@@ -1,0 +1,45 @@
+"""Signed maps keep what speaks against a class, with zero where it was."""
+
+import jax.numpy as jnp
+import numpy as np
+
+import xrcam_jax as xr
+from xrcam_jax.explain.signed import is_signed, signed_maps
+
+
+def test_which_methods_tell_for_from_against():
+    found = {name for name in xr.METHODS if is_signed(name)}
+    contributions = {"gradient_x_input", "lrp", "clrp", "sglrp", "integrated_gradients", "deep_lift"}
+    assert found == contributions | {"occlusion", "lime", "prediction_difference"}
+    assert is_signed("smooth_grad+base=lrp")
+    assert not is_signed("smooth_grad")
+
+
+def test_signed_maps_are_the_raw_ones_over_their_largest():
+    """A linear model, whose contributions are known: weight times input, at each place."""
+    weights = jnp.array(np.random.default_rng(0).normal(size=(6, 6, 1)), jnp.float32)
+    images = jnp.array(np.random.default_rng(1).normal(size=(2, 6, 6, 1)), jnp.float32)
+    model = lambda images: jnp.stack([(images * weights).sum((1, 2, 3)), images.sum((1, 2, 3))], axis=1)
+    e = xr.Explainer(model, ["gradient_x_input"])(images, jnp.zeros(2, int))
+    expected = np.asarray(images * weights)[..., 0]
+    expected /= np.abs(expected).max(axis=(1, 2), keepdims=True)
+    found = signed_maps(e, "gradient_x_input")
+    assert list(found) == ["input"]
+    np.testing.assert_allclose(found["input"], expected, atol=1e-6)
+    # The map in [0, 1] has the same values where they are positive.
+    np.testing.assert_allclose(
+        np.asarray(e.maps["gradient_x_input"]["input"])[expected > 0],
+        (np.maximum(expected, 0) / expected.max(axis=(1, 2), keepdims=True))[expected > 0],
+        atol=1e-6,
+    )
+
+
+def test_the_mean_of_layers_is_signed_too():
+    model = lambda images: xr.mark(images, "colours").sum((1, 2)) * jnp.array([1.0, -1.0])
+    images = jnp.array([[[1.0, -2.0], [0.5, 0.0]]])[..., None] * jnp.ones((1, 1, 1, 2))
+    e = xr.Explainer(model, ["lrp"], ["colours", "input"])(images, jnp.array([0]))
+    found = signed_maps(e, "lrp")
+    assert set(found) == {"colours", "input", "aggregate"}
+    assert float(jnp.abs(found["aggregate"]).max()) == 1
+    mean = (found["colours"] + found["input"]) / 2
+    np.testing.assert_allclose(found["aggregate"], mean / jnp.abs(mean).max(), atol=1e-6)
