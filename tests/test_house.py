@@ -19,7 +19,7 @@ LAYERS = (
     ("ops", "lrp", "pictures"),
     ("figures",),
     ("models", "attribution", "data", "train"),
-    ("checkpoints", "cam", "metrics", "figures"),
+    ("checkpoints", "cam", "metrics"),
     ("explain",),
     ("onnx", "report"),
     ("__init__",),

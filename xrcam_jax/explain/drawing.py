@@ -20,10 +20,10 @@ from xrcam_jax.explain.showing import NAMED, PICTURES, Drawable
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.names import file_stem, same_name
-from xrcam_jax.titles import layer_title, title
+from xrcam_jax.titles import layer_title, method_title
 
 #: Pixels of the longer side of a picture in a notebook, and how many pictures there are.
-_THUMBNAIL, _ROWS = 128, 4
+_THUMBNAIL, ROWS = 128, 4
 #: By this file a folder is known as one that an explanation has been saved to.
 CONTENTS = "explanation.json"
 
@@ -50,12 +50,13 @@ def page_part(summary: str, drawn: Drawable) -> str:
     if len(columns) > NAMED:
         # The last layer of each method is the one that most look at.
         columns = [(method, list(by_layer)[-1]) for method, by_layer in drawn.maps.items()][:NAMED]
-    heads = ["", *(f"{html.escape(title(method))}<br>{html.escape(layer_title(layer))}" for method, layer in columns)]
+    names = [(html.escape(method_title(method)), html.escape(layer_title(layer))) for method, layer in columns]
+    heads = ["", *("<br>".join(each) for each in names)]
     rows = []
-    for index, (picture, what) in enumerate(zip(drawn.pictures[:_ROWS], drawn.titles, strict=False)):
+    for index, (picture, what) in enumerate(zip(drawn.pictures[:ROWS], drawn.titles, strict=False)):
         small = _thumbnail(picture)
-        laid = [overlay(small, drawn.maps[method][layer][index]) for method, layer in columns]
-        named = [what, *(f"{what}: {title(method)}, {layer_title(layer)}" for method, layer in columns)]
+        laid = [overlay(small, drawn.maps[m][layer][index], signed=m in drawn.signed) for m, layer in columns]
+        named = [what, *(f"{what}: {method_title(method)}, {layer_title(layer)}" for method, layer in columns)]
         cells = [f"<td>{_image(each, name)}</td>" for each, name in zip([small, *laid], named, strict=True)]
         rows.append(f'<tr>{"".join(cells)}<td style="text-align:left">{html.escape(what)}</td></tr>')
     header = "".join(f'<th style="text-align:center">{head}</th>' for head in [*heads, ""])
@@ -105,13 +106,12 @@ def png(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
     return content.getvalue()
 
 
-def figure(drawn: Drawable, style: Any, *, signed: bool, of: int) -> Any:
+def figure(drawn: Drawable, style: Any, *, of: int) -> Any:
     """Returns a figure of pictures and their maps.
 
     Args:
       drawn: what is shown.
       style: a :class:`xrcam_jax.figures.style.Style`; the usual one if None.
-      signed: whether the maps have evidence for and against.
       of: how many pictures there are, of which these are the first.
 
     Example:
@@ -119,7 +119,7 @@ def figure(drawn: Drawable, style: Any, *, signed: bool, of: int) -> Any:
       >>> from xrcam_jax.explain.drawing import figure
       >>> from xrcam_jax.explain.showing import Drawable
       >>> drawn = Drawable(np.zeros((1, 4, 4, 3), np.uint8), {"grad_cam": {"last": np.ones((1, 4, 4))}}, ["cat"])
-      >>> type(figure(drawn, None, signed=False, of=1)).__name__
+      >>> type(figure(drawn, None, of=1)).__name__
       'Figure'
     """
     from xrcam_jax.figures.sheet import sheet
@@ -127,8 +127,7 @@ def figure(drawn: Drawable, style: Any, *, signed: bool, of: int) -> Any:
 
     # Who sees eight of a hundred pictures is told so.
     titles = [f"{i + 1} of {of}: {what}" for i, what in enumerate(drawn.titles)] if of > PICTURES else drawn.titles
-    fixed = {"style": style or Style(), "signed": tuple(drawn.maps) if signed else ()}
-    return sheet(list(drawn.pictures), drawn.maps, titles=titles, **fixed)
+    return sheet(list(drawn.pictures), drawn.maps, titles=titles, signed=drawn.signed, style=style or Style())
 
 
 def laid_over(
@@ -136,14 +135,17 @@ def laid_over(
     saliency: Float[np.ndarray, "_ _"],
     style: Any,
     preprocessing: Preprocessing | None = None,
+    *,
+    signed: bool = False,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Lays a map over its picture, where the network has seen it.
 
     Args:
       picture: in RGB.
-      saliency: in [0, 1].
+      saliency: in [0, 1], or in [-1, 1] if ``signed``.
       style: a :class:`xrcam_jax.figures.style.Style`; the usual one if None.
       preprocessing: which part of the picture the network was shown; all of it if None.
+      signed: whether the map has evidence for and against.
 
     Example:
       >>> import numpy as np
@@ -160,7 +162,7 @@ def laid_over(
     box: Box | None = None
     if preprocessing is not None:
         box = crop_box(*picture.shape[:2], preprocessing)
-    return overlay(picture, saliency, style or Style(), box=box)
+    return overlay(picture, saliency, style or Style(), signed=signed, box=box)
 
 
 def save(
@@ -213,12 +215,13 @@ def save(
             for layer, maps in by_layer.items():
                 place = aside.joinpath("overlays", file_stem(method), *map(file_stem, layer.split("/")))
                 for stem, picture, one in zip(stems, drawn.pictures, maps, strict=True):
-                    write_whole(place / f"{stem}.png", png(laid_over(picture, one, style)), synced=False)
+                    laid = laid_over(picture, one, style, signed=method in drawn.signed)
+                    write_whole(place / f"{stem}.png", png(laid), synced=False)
         for stem, each in zip(stems, arrays, strict=True):
             content = io.BytesIO()
             np.savez_compressed(content, **each)
             write_whole(aside / "maps" / f"{stem}.npz", content.getvalue(), synced=False)
-        save_figure(figure(drawn, style, signed=False, of=len(stems)), aside / "sheet.png")
+        save_figure(figure(drawn, style, of=len(stems)), aside / "sheet.png")
         explained = [{"name": name, "explained": what} for name, what in zip(stems, drawn.titles, strict=True)]
         write_whole(aside / CONTENTS, json.dumps({"pictures": explained}, indent=1, ensure_ascii=False).encode())
         if folder.exists():

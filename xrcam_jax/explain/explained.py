@@ -71,26 +71,18 @@ class Explained(Generic[M]):
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: thumbnails of the first pictures, or words where none can be drawn."""
         try:
-            return drawing.page_part(repr(self), self._drawable("notebook", self._shown()))
+            return drawing.page_part(repr(self), self[: drawing.ROWS]._drawn("notebook"))
         except (ValueError, ImportError):
             return drawing.preformatted(repr(self))
 
-    def _shown(self) -> dict[str, dict[str, Any]]:
-        """Returns the maps that are shown, by method and layer."""
-        return self.maps
+    def _drawn(self, what: str) -> showing.Drawable:
+        """Returns the pictures with all their maps, ready to be drawn."""
+        raise NotImplementedError
 
-    def _drawable(self, what: str, maps: dict[str, dict[str, Any]], signed: bool = False) -> showing.Drawable:
-        """Returns the first pictures with some of their maps, ready to be drawn."""
-        few = what != "save"
-        images = showing.the_pictures(self.images, what)
-        logits, targets = np.asarray(self.logits), np.asarray(self.targets)
-        titles = showing.captions(logits, targets, self.labels)
-        if few:
-            images, titles = images[: showing.PICTURES], titles[: showing.PICTURES]
-            maps = {k: {layer: m[: showing.PICTURES] for layer, m in by.items()} for k, by in maps.items()}
-        if signed:
-            maps = {k: {layer: showing.scaled(m, targets.ndim) for layer, m in by.items()} for k, by in maps.items()}
-        return showing.drawable(images, maps, titles, self.preprocessing, what)
+    def _drawable(self, what: str, maps: dict[str, dict[str, Any]], signed: tuple[str, ...] = ()) -> showing.Drawable:
+        """Returns the pictures with some maps, ready to be drawn."""
+        titles = showing.captions(np.asarray(self.logits), np.asarray(self.targets), self.labels)
+        return showing.drawable(self.images, maps, titles, self.preprocessing, what, signed)
 
     def _lines(self) -> list[str]:
         """Returns what it holds, a line each."""

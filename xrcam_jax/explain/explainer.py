@@ -311,7 +311,7 @@ class Explainer:
                 found |= kind.run(Case(*given, self.tokens), here)
         return shown_by_size(found, views[first].sizes, relu=self.relu, channels=kind.channels)
 
-    def _checked(self, images: Inputs) -> PyTree:
+    def _checked(self, images: Any) -> PyTree:
         if is_tree(images):
             return checked_inputs(images, finite=self.check_finite)
         if is_ids(images) and images.ndim == 2 and images.size:

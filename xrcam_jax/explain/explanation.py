@@ -100,7 +100,7 @@ class Explanation(Explained[Array]):
         methods: Sequence[str] | str | None = None,
         layers: Sequence[str] | str | None = None,
         *,
-        signed: bool = False,
+        signed: bool | None = None,
         style: Any = None,
     ) -> Any:
         """Returns a matplotlib ``Figure`` of the pictures with their maps, of many pictures the first eight.
@@ -108,27 +108,36 @@ class Explanation(Explained[Array]):
         Args:
           methods: those that are shown; all by default.
           layers: likewise; a method that has none of them is shown at all of its own.
-          signed: whether evidence for and against is shown, as ``raw`` has it, rather than the maps in [0, 1].
-          style: a :class:`xrcam_jax.figures.style.Style`: colours, opacity, contours.
+          signed: whether evidence for and against is shown, as ``raw`` has it, rather than the maps in [0, 1]; by
+            default of those methods that tell one from the other, such as LRP.
+          style: an :class:`xrcam_jax.Style`: colours, opacity, contours.
 
         Raises:
           ValueError: a method or layer was not asked for, or there are no pictures that can be shown.
           ImportError: matplotlib is not installed.
         """
-        chosen = showing.chosen_maps(self.raw if signed else self.maps, methods, layers)
-        return drawing.figure(self._drawable("plot", chosen, signed), style, signed=signed, of=len(self))
+        first = self[: showing.PICTURES] if len(self) > showing.PICTURES else self
+        chosen = first._with_signs(showing.chosen_maps(first.maps, methods, layers), signed)
+        return drawing.figure(first._drawable("plot", *chosen), style, of=len(self))
 
     def overlay(
-        self, image: Any = None, method: str | None = None, layer: str | None = None, *, style: Any = None
+        self,
+        image: Any = None,
+        method: str | None = None,
+        layer: str | None = None,
+        *,
+        signed: bool | None = None,
+        style: Any = None,
     ) -> UInt8[np.ndarray, "h w 3"]:
         """Returns a map laid over its picture, for an explanation of one picture: ``e[0].overlay()``.
 
         Args:
-          image: the picture in its own size, RGB of bytes; by default what the network was fed. Of one whose
-            ``preprocessing`` is known, the map lies where the network has seen it.
+          image: the picture in its own size, RGB of bytes; by default what the network was fed. Where ``preprocessing``
+            is known, the map lies where the network has seen it.
           method: whose map; the first by default.
           layer: where; the last of the method's by default.
-          style: a :class:`xrcam_jax.figures.style.Style`: colours, opacity, contours.
+          signed: as of :meth:`plot`.
+          style: an :class:`xrcam_jax.Style`: colours, opacity, contours.
 
         Raises:
           ValueError: there are several pictures, a method or layer was not asked for, or there is nothing to show.
@@ -137,12 +146,13 @@ class Explanation(Explained[Array]):
         if len(self) != 1:
             raise ValueError(f"overlay: there are {len(self)} pictures; choose one, as e[0].overlay()")
         method = next(iter(self.maps)) if method is None else method
-        chosen = showing.chosen_maps(self.maps, method, layer)
+        chosen, names = self._with_signs(showing.chosen_maps(self.maps, method, layer), signed)
         if image is None:
-            drawn = self._drawable("overlay", chosen)
-            return drawing.laid_over(drawn.pictures[0], _last(drawn.maps)[0], style)
+            drawn = self._drawable("overlay", chosen, names)
+            return drawing.laid_over(drawn.pictures[0], _last(drawn.maps)[0], style, signed=bool(names))
         found = np.asarray(_last(chosen), np.float32)
-        return drawing.laid_over(np.asarray(image), found.reshape(-1, *found.shape[-2:])[0], style, self.preprocessing)
+        one = found.reshape(-1, *found.shape[-2:])[0]
+        return drawing.laid_over(np.asarray(image), one, style, self.preprocessing, signed=bool(names))
 
     def save(self, folder: str | os.PathLike[str], *, names: Sequence[str] | None = None, style: Any = None) -> None:
         """Writes a folder: a sheet, overlays as PNG and maps as .npz (:func:`xrcam_jax.explain.drawing.save`).
@@ -150,28 +160,45 @@ class Explanation(Explained[Array]):
         Args:
           folder: is made, whole or not at all. One that an explanation was saved to before is replaced.
           names: of the pictures' files; their numbers by default.
-          style: a :class:`xrcam_jax.figures.style.Style`: colours, opacity, contours.
+          style: an :class:`xrcam_jax.Style`: colours, opacity, contours.
 
         Raises:
           ValueError: there are no pictures that can be shown, or names that do not fit.
           FileExistsError: the folder holds something else.
           ImportError: matplotlib is not installed.
         """
-        drawn, targets = self._drawable("save", self.maps), np.asarray(self.targets)
+        drawn, targets = self._drawn("save"), np.asarray(self.targets)
         each = [f"{place:04}" for place in range(len(self))] if names is None else list(names)
+        if len(each) != len(self):
+            raise ValueError(f"names: expected {len(self)}, one for each picture; got {each}")
         if targets.ndim == 2:
             each = [f"{name}_class{t}" for name, some in zip(each, targets, strict=True) for t in some]
-        per_picture = len(drawn.pictures) // len(self)
-        logits, targets = np.repeat(np.asarray(self.logits), per_picture, axis=0), targets.reshape(-1)
-        arrays = [
-            {
-                "logits": logits[place],
-                "target": targets[place],
-                **{f"{method}/{layer}": maps[place] for method, by in drawn.maps.items() for layer, maps in by.items()},
-            }
-            for place in range(len(drawn.pictures))
-        ]
-        drawing.save(Path(folder), drawn, arrays, each, style)
+        count = len(drawn.pictures)
+        flat: dict[str, np.ndarray] = {"target": targets.reshape(-1)}
+        flat["logits"] = np.repeat(np.asarray(self.logits), count // len(self), axis=0)
+        for method, by_layer in self.maps.items():
+            flat |= {f"{method}/{layer}": _one_by_one(m, targets.ndim) for layer, m in by_layer.items()}
+        drawing.save(Path(folder), drawn, [{k: a[i] for k, a in flat.items()} for i in range(count)], each, style)
+
+    def _with_signs(
+        self, maps: dict[str, dict[str, Any]], signed: bool | None = None
+    ) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
+        """Returns maps, those of some methods with evidence for and against in [-1, 1], and the names of these."""
+        wanted = [name for name in maps if (showing.is_signed(name) if signed is None else signed)]
+        # What several passes show together is known without its signs.
+        names = tuple(name for name in wanted if set(maps[name]) <= set(self.raw.get(name, {})))
+        found = dict(maps)
+        for name in names:
+            found[name] = {layer: showing.scaled(self.raw[name][layer], self.targets.ndim) for layer in maps[name]}
+        return found, names
+
+    def _drawn(self, what: str) -> showing.Drawable:
+        return self._drawable(what, *self._with_signs(self.maps))
+
+
+def _one_by_one(maps: Any, axes: int) -> np.ndarray:
+    """Returns maps with one axis for pictures and targets together."""
+    return np.asarray(maps).reshape(-1, *np.shape(maps)[axes:])
 
 
 def _last(maps: dict[str, dict[str, Any]]) -> Any:

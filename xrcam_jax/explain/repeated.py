@@ -26,7 +26,7 @@ from xrcam_jax.explain.explainer import Explainer
 from xrcam_jax.explain.explanation import Explanation, register
 from xrcam_jax.explain.given import Inputs, Target, Targets
 from xrcam_jax.explain.inputs import first_rows
-from xrcam_jax.explain.showing import chosen_maps, scaled
+from xrcam_jax.explain.showing import PICTURES, Drawable, chosen_maps, scaled
 from xrcam_jax.explain.spread import Moments, Spread, no_passes, over_passes, spread, with_more
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.compiling import compiler_options
@@ -113,22 +113,23 @@ class RepeatedExplanation(Explained[Spread]):
         Args:
           methods: those that are shown; all by default.
           layers: likewise; a method that has none of them is shown at all of its own.
-          style: a :class:`xrcam_jax.figures.style.Style`: colours, opacity, contours.
+          style: an :class:`xrcam_jax.Style`: colours, opacity, contours.
 
         Raises:
           ValueError: a method or layer was not asked for, or there are no pictures that can be shown.
           ImportError: matplotlib is not installed.
         """
         chosen: dict[str, dict[str, Any]] = {}
-        for method, by_layer in chosen_maps(self.maps, methods, layers).items():
+        first = self[:PICTURES] if len(self) > PICTURES else self
+        for method, by_layer in chosen_maps(first.maps, methods, layers).items():
             chosen[method] = {}
             for layer, each in by_layer.items():
                 varies = scaled(each.variation, self.targets.ndim)
                 chosen[method] |= {layer: each.mean, f"{layer}, variation": varies}
-        return drawing.figure(self._drawable("plot", chosen), style, signed=False, of=len(self))
+        return drawing.figure(first._drawable("plot", chosen), style, of=len(self))
 
-    def _shown(self) -> dict[str, dict[str, Any]]:
-        return self.mean().maps
+    def _drawn(self, what: str) -> Drawable:
+        return self.mean()._drawn(what)
 
     def _headline(self) -> str:
         return f"{super()._headline()}, {self.passes} passes"

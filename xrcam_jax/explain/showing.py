@@ -10,6 +10,7 @@ from jaxtyping import Float, PyTree, UInt8
 
 from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.errors import unknown
+from xrcam_jax.explain.methods import configure
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
 #: How many layers and targets are named, and how many pictures a figure shows.
@@ -22,13 +23,15 @@ class Drawable:
 
     Attributes:
       pictures: as they can be looked at.
-      maps: by method and layer, in [0, 1], or signed in [-1, 1].
+      maps: by method and layer, in [0, 1], or in [-1, 1].
       titles: of each picture, what is explained.
+      signed: the methods whose maps are in [-1, 1].
     """
 
     pictures: UInt8[np.ndarray, "n h w 3"]
     maps: dict[str, dict[str, Float[np.ndarray, "n _ _"]]]
     titles: list[str]
+    signed: tuple[str, ...] = ()
 
 
 def maps_in_words(maps: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -234,6 +237,7 @@ def drawable(
     titles: Sequence[Sequence[str]],
     preprocessing: Preprocessing | None,
     what: str,
+    signed: tuple[str, ...] = (),
 ) -> Drawable:
     """Returns pictures and their maps on the host, ready to be drawn.
 
@@ -243,6 +247,7 @@ def drawable(
       titles: of each picture, what is explained: t texts.
       preprocessing: how the images were prepared.
       what: is to be drawn, for messages.
+      signed: the methods whose maps have evidence for and against.
 
     Raises:
       ValueError: there is nothing that can be drawn.
@@ -265,7 +270,25 @@ def drawable(
     if not shown:
         raise ValueError(f"{what}: there is no map of a picture among {', '.join(maps) or 'the methods'}")
     each = [title for some in titles for title in some]
-    return Drawable(np.repeat(as_pictures(pictures, preprocessing), targets, axis=0), shown, each)
+    signed = tuple(name for name in signed if name in shown)
+    return Drawable(np.repeat(as_pictures(pictures, preprocessing), targets, axis=0), shown, each, signed)
+
+
+def is_signed(method: str) -> bool:
+    """Returns whether a method tells evidence for the class from evidence against it.
+
+    Args:
+      method: its name, which may have options; any other name is of none.
+
+    Example:
+      >>> from xrcam_jax.explain.showing import is_signed
+      >>> is_signed("lrp"), is_signed("grad_cam"), is_signed("mine")
+      (True, False, False)
+    """
+    try:
+        return configure(method, {}).signed
+    except ValueError:
+        return False
 
 
 def scaled(raw: Any, axes: int) -> Float[np.ndarray, "..."]:
