@@ -30,5 +30,6 @@ def run_labels(weights: str | os.PathLike[str]) -> tuple[str, ...] | None:
     except (OSError, ValueError):
         return None
     classes = settings.get("classes") if isinstance(settings, dict) else None
-    named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
-    return tuple(classes) if named else None
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        return None
+    return tuple(classes)

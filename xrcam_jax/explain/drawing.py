@@ -161,7 +161,7 @@ def laid_over(
 
     box: Box | None = None
     if preprocessing is not None:
-        box = crop_box(*picture.shape[:2], preprocessing)
+        box = crop_box(picture.shape[0], picture.shape[1], preprocessing)
     return overlay(picture, saliency, style or Style(), signed=signed, box=box)
 
 

@@ -261,7 +261,8 @@ class Explainer:
         single = targets.ndim < 2 if targets is not None else top_k is None
         if targets is not None:
             targets = jnp.asarray(targets)
-            targets = jnp.broadcast_to(targets, len(images))[:, None] if single else targets
+            targets = jnp.full(first.images.shape[:1], targets) if targets.ndim == 0 else targets
+            targets = targets[:, None] if single else targets
         fixed = {"requests": requests(kinds, layers), "top_k": top_k or 1, "relu": self.relu}
         logits, chosen, shown = _shown_by_single_pass(images, parameters, targets, function=function, **fixed)
         for name, kind in kinds.items():

@@ -43,8 +43,9 @@ def as_function(model: Callable) -> tuple[Callable[[PyTree, PyTree], Any], PyTre
     if isinstance(model, nnx.Module):
         if getattr(model, "labels", None) is not None:
             # What classes are called changes nothing of what is computed, and so no program.
-            model = copy(model)
-            model.labels = None
+            unnamed: Any = copy(model)
+            unnamed.labels = None
+            model = unnamed
         definition, state = nnx.split(model)
         return _nnx(definition), nnx.to_pure_dict(state)
     if isinstance(model, nn.Module):

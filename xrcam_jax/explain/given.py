@@ -332,4 +332,6 @@ def asked_of(
       ((1, None), ([0], None))
     """
     target = own if target is None and targets is None and top_k is None else target
-    return (target if targets is None else targets, None) if is_class(target) else (targets, target)
+    if target is None or not is_class(target):
+        return targets, target  # type: ignore[return-value]
+    return target if targets is None else targets, None

@@ -161,7 +161,7 @@ def as_pictures(images: Float[Any, "b h w c"], preprocessing: Preprocessing | No
     """
     values = np.asarray(images, np.float32)
     if preprocessing is not None and len(preprocessing.mean) == values.shape[-1]:
-        values = values * np.float32(preprocessing.std) + np.float32(preprocessing.mean)
+        values = values * np.asarray(preprocessing.std, np.float32) + np.asarray(preprocessing.mean, np.float32)
     elif values.min() < 0 or values.max() > 1:
         places = tuple(range(1, values.ndim))
         low, high = values.min(places, keepdims=True), values.max(places, keepdims=True)
