@@ -198,3 +198,11 @@ def lengths(path):
             first = node.body[0]
             docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) is not None else 0
             yield f"{path.name}: {node.name}", node.end_lineno - node.lineno + 1 - docstring
+
+
+@pytest.mark.parametrize("room", LIBRARY)
+def test_library_rooms_log_and_do_not_print(room):
+    # Commands speak to who runs them; what a library has to say, its caller decides about.
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        assert not [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"], path

@@ -6,11 +6,12 @@ from pathlib import Path
 from xrcam_jax.runtime.texts import read_json
 
 
-def run_labels(weights: str | os.PathLike[str]) -> tuple[str, ...] | None:
-    """Returns the names of the classes that a run was trained on; None if the weights are not those of a run.
+def run_labels(weights: str | os.PathLike[str], count: int) -> tuple[str, ...] | None:
+    """Returns the names of the classes that a run was trained on; None where there are no such names.
 
     Args:
       weights: of which a run has written ``best.safetensors`` beside its ``settings.json``.
+      count: how many classes there are.
 
     Example:
       >>> import json
@@ -19,7 +20,7 @@ def run_labels(weights: str | os.PathLike[str]) -> tuple[str, ...] | None:
       >>> from xrcam_jax.checkpoints.labels import run_labels
       >>> with TemporaryDirectory() as folder:
       ...     _ = (Path(folder) / "settings.json").write_text(json.dumps({"classes": ["ill", "well"]}))
-      ...     print(run_labels(f"{folder}/best.safetensors"), run_labels(f"{folder}/other.safetensors"))
+      ...     print(run_labels(f"{folder}/best.safetensors", 2), run_labels(f"{folder}/other.safetensors", 2))
       ('ill', 'well') None
     """
     path = Path(weights)
@@ -30,6 +31,6 @@ def run_labels(weights: str | os.PathLike[str]) -> tuple[str, ...] | None:
     except (OSError, ValueError):
         return None
     classes = settings.get("classes") if isinstance(settings, dict) else None
-    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+    if not isinstance(classes, list) or len(classes) != count or not all(isinstance(name, str) for name in classes):
         return None
     return tuple(classes)

@@ -123,8 +123,7 @@ def load_model(
         kind = DamagedError if isinstance(error, DamagedError) else ValueError
         raise kind(f"{weights}: {error}") from error
     model.preprocessing = wants
-    named = run_labels(weights) or ()
-    model.labels = named if len(named) == class_count(model.num_outputs) else None
+    model.labels = run_labels(weights, class_count(model.num_outputs))
     notes = [*checkpoint.notes, *_supposed(name, checkpoint.config, wants)]
     if not use_test_size:
         notes += _untested(checkpoint.config)

@@ -147,6 +147,9 @@ def laid_over(
       preprocessing: which part of the picture the network was shown; all of it if None.
       signed: whether the map has evidence for and against.
 
+    Returns:
+      The picture with the map, of its size.
+
     Example:
       >>> import numpy as np
       >>> from xrcam_jax.explain.drawing import laid_over

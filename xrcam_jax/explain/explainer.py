@@ -138,10 +138,7 @@ class Explainer:
         self.chunk_size, self.progress, self.random_seed = chunk_size, progress, random_seed
         self.target, self.tokens = target, tokens
         self.explained = (explain,) if isinstance(explain, str) else explain and tuple(map(str, explain))
-        self.labels = checked_labels(getattr(model, "labels", None) if labels is None else labels)
-        own = getattr(model, "preprocessing", None) if preprocessing is None else preprocessing
-        self.preprocessing = own if isinstance(own, Preprocessing) else None
-        self.model_name = str(getattr(model, "name", None) or type(model).__name__)
+        self.labels, self.preprocessing, self._model_name = _told(model, labels, preprocessing)
         self._function, self.parameters = as_function(model)
         self._mesh = None if devices is None else data_mesh(devices)
         if self._mesh is not None:
@@ -298,7 +295,7 @@ class Explainer:
         where = ", ".join(self.layers) if self.layers else "its default layers"
         named = f"\n  labels: {', '.join(self.labels[:6])}" if self.labels else ""
         named += f" and {len(self.labels) - 6} more" if self.labels and len(self.labels) > 6 else ""
-        return f"Explainer of {self.model_name}\n  {', '.join(self.methods)}: {where}{named}"
+        return f"Explainer of {self._model_name}\n  {', '.join(self.methods)}: {where}{named}"
 
     def _shown_by_many_passes(
         self, kind: Kind, layers: tuple[str, ...], views: dict[str, View], targets: Int[Array, "b t"]
@@ -324,6 +321,16 @@ class Explainer:
         if self.check_finite:
             check_finite("images", images)
         return partitioned_by_compiler(images) if isinstance(images, jax.Array) else images
+
+
+def _told(
+    model: Callable, labels: Sequence[str] | None, preprocessing: Preprocessing | None
+) -> tuple[tuple[str, ...] | None, Preprocessing | None, str]:
+    """Returns the names of a model's classes, how its pictures are prepared, and its name: as is said, or as it says."""
+    own = getattr(model, "preprocessing", None)
+    named = checked_labels(getattr(model, "labels", None) if labels is None else labels)
+    name = str(getattr(model, "name", None) or type(model).__name__)
+    return named, preprocessing or (own if isinstance(own, Preprocessing) else None), name
 
 
 @compiled(static=("function", "requests", "top_k", "relu"), keep_trace=True)

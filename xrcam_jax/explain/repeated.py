@@ -238,8 +238,8 @@ class Repeated:
         else:
             # A function is part of the program; the arrays of one that holds some are not.
             is_function = target is not None and jax.tree_util.all_leaves([target])
-            fixed, held = (target, None) if is_function else (None, target)
-            given = self.explainer.parameters, self._each, images, chosen, held
+            fixed, arrays = (target, None) if is_function else (None, target)
+            given = self.explainer.parameters, self._each, images, chosen, arrays
             logits, chosen, found = self._together(at_a_time(self.passes, images), top_k, fixed, given)
         for name, kind in self.explainer.kinds.items():
             if not kind.single_pass:
@@ -248,18 +248,9 @@ class Repeated:
         maps, raw = (self._in_order(found[part]) for part in ("maps", "raw"))
         probabilities = found["probabilities"] if target is None else None
         explain = self.explainer
-        e = RepeatedExplanation(
-            logits,
-            chosen,
-            maps,
-            raw,
-            found["value"],
-            probabilities,
-            self.passes,
-            explain.relu,
-            labels=explain.labels if target is None else None,
-            preprocessing=explain.preprocessing,
-        )
+        told = {"labels": explain.labels if target is None else None, "preprocessing": explain.preprocessing}
+        held = logits, chosen, maps, raw, found["value"], probabilities
+        e = RepeatedExplanation(*held, self.passes, explain.relu, **told)
         return with_images(e if len(logits) == batch else in_order(e, first_rows(e, batch)), shown)
 
     def _in_one_program(
