@@ -94,17 +94,17 @@ def test_type_checkers_see_the_names_that_are_loaded_later():
     tree = ast.parse(Path(xr.__file__).read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
-    # The function lrp has the name of its folder, and a property of the face loads it.
-    assert set(seen) == {*xr._LATER, "lrp"}
+    # The functions lrp and cam have the names of folders, and properties of the face load them.
+    assert set(seen) == {*xr._LATER, "lrp", "cam"}
     for name, place in xr._LATER.items():
         assert f"xrcam_jax.{place}" in (seen[name], f"{seen[name]}.{name}")
 
 
 def test_the_import_brings_no_other_library():
     late = {"jax", "flax", "cv2", "PIL", "av", "optax"}
-    code = f"import sys, xrcam_jax; assert not {late} & set(sys.modules); print(xrcam_jax.lrp)"
+    code = f"import sys, xrcam_jax; assert not {late} & set(sys.modules); print(xrcam_jax.lrp, xrcam_jax.cam)"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert shown.startswith("<function lrp")
+    assert re.fullmatch(r"<function lrp .*> <function cam .*>\n", shown)
 
 
 ROOT = PACKAGE.parent
@@ -198,3 +198,11 @@ def lengths(path):
             first = node.body[0]
             docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) is not None else 0
             yield f"{path.name}: {node.name}", node.end_lineno - node.lineno + 1 - docstring
+
+
+@pytest.mark.parametrize("room", LIBRARY)
+def test_library_rooms_log_and_do_not_print(room):
+    # Commands speak to who runs them; what a library has to say, its caller decides about.
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        assert not [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"], path

@@ -11,8 +11,45 @@ if TYPE_CHECKING:
     from xrcam_jax.checkpoints.load import load_model
     from xrcam_jax.data import datasets
     from xrcam_jax.explain import adapters, targets
+    from xrcam_jax.explain.attribute import attribute
+    from xrcam_jax.explain.calls.cams import (
+        cam,
+        eigen_cam,
+        eigen_grad_cam,
+        elementwise_grad_cam,
+        grad_cam,
+        grad_cam_pp,
+        hires_cam,
+        layer_cam,
+        relevance_cam,
+        x_grad_cam,
+        xrelevance_cam,
+    )
+    from xrcam_jax.explain.calls.more_cams import (
+        ablation_cam,
+        guided_grad_cam,
+        integrated_grad_cam,
+        lift_cam,
+        score_cam,
+        smooth_grad_cam_pp,
+        smoothed_score_cam,
+    )
+    from xrcam_jax.explain.calls.perturbation import lime, occlusion, prediction_difference, rise
+    from xrcam_jax.explain.calls.propagation import (
+        chefer,
+        clrp,
+        deconvnet,
+        deep_lift,
+        gradient,
+        gradient_x_input,
+        guided_backprop,
+        integrated_gradients,
+        legrad,
+        sglrp,
+        smooth_grad,
+    )
     from xrcam_jax.explain.disturbances import Dropout, Ensemble, Noise
-    from xrcam_jax.explain.explainer import Explainer, attribute
+    from xrcam_jax.explain.explainer import Explainer
     from xrcam_jax.explain.explanation import Explanation
     from xrcam_jax.explain.methods import METHODS
     from xrcam_jax.explain.repeated import Repeated, RepeatedExplanation
@@ -47,14 +84,36 @@ __all__ = [
     "Taps",
     "Tokens",
     "__version__",
+    "ablation_cam",
     "adapters",
     "attribute",
+    "cam",
+    "chefer",
+    "clrp",
     "composites",
     "conservation",
     "create_model",
     "datasets",
+    "deconvnet",
+    "deep_lift",
+    "eigen_cam",
+    "eigen_grad_cam",
+    "elementwise_grad_cam",
     "from_onnx",
+    "grad_cam",
+    "grad_cam_pp",
+    "gradient",
+    "gradient_x_input",
+    "guided_backprop",
+    "guided_grad_cam",
+    "hires_cam",
+    "integrated_grad_cam",
+    "integrated_gradients",
+    "layer_cam",
     "layers",
+    "legrad",
+    "lift_cam",
+    "lime",
     "list_models",
     "load_images",
     "load_model",
@@ -62,15 +121,26 @@ __all__ = [
     "lrp",
     "mark",
     "mark_tokens",
+    "occlusion",
     "overlay",
+    "prediction_difference",
     "preprocess",
+    "relevance_cam",
+    "rise",
     "rules",
     "save_volume",
+    "score_cam",
     "seeds",
+    "sglrp",
     "sheet",
+    "smooth_grad",
+    "smooth_grad_cam_pp",
+    "smoothed_score_cam",
     "taps",
     "targets",
     "two_sided",
+    "x_grad_cam",
+    "xrelevance_cam",
 ]
 
 # Modules of the public names that are imported when a name is first asked for: JAX, Flax and OpenCV among them take
@@ -91,7 +161,7 @@ _LATER = {
     "Taps": "lrp.transform",
     "Tokens": "attribution.tokens",
     "adapters": "explain.adapters",
-    "attribute": "explain.explainer",
+    "attribute": "explain.attribute",
     "composites": "lrp.composites",
     "conservation": "lrp.conservation",
     "create_model": "models",
@@ -114,6 +184,45 @@ _LATER = {
     "targets": "explain.targets",
     "two_sided": "lrp.sides",
 }
+# Each method as a function. The method lrp has none here: that is the name of the transformation.
+_CALLS = {
+    "explain.calls.cams": (
+        "eigen_cam",
+        "eigen_grad_cam",
+        "elementwise_grad_cam",
+        "grad_cam",
+        "grad_cam_pp",
+        "hires_cam",
+        "layer_cam",
+        "relevance_cam",
+        "x_grad_cam",
+        "xrelevance_cam",
+    ),
+    "explain.calls.more_cams": (
+        "ablation_cam",
+        "guided_grad_cam",
+        "integrated_grad_cam",
+        "lift_cam",
+        "score_cam",
+        "smooth_grad_cam_pp",
+        "smoothed_score_cam",
+    ),
+    "explain.calls.propagation": (
+        "chefer",
+        "clrp",
+        "deconvnet",
+        "deep_lift",
+        "gradient",
+        "gradient_x_input",
+        "guided_backprop",
+        "integrated_gradients",
+        "legrad",
+        "sglrp",
+        "smooth_grad",
+    ),
+    "explain.calls.perturbation": ("lime", "occlusion", "prediction_difference", "rise"),
+}
+_LATER |= {name: module for module, names in _CALLS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
@@ -132,7 +241,7 @@ def __dir__() -> list[str]:
 
 
 class _Face(ModuleType):
-    """Shows the function ``lrp``, in whose place importing the folder of that name would put the folder."""
+    """Shows the functions ``lrp`` and ``cam``, in whose place importing the folders of these names would put them."""
 
     @property
     def lrp(self) -> Callable:
@@ -140,6 +249,14 @@ class _Face(ModuleType):
 
     @lrp.setter
     def lrp(self, folder: ModuleType) -> None:
+        pass
+
+    @property
+    def cam(self) -> Callable:
+        return import_module("xrcam_jax.explain.calls.cams").cam
+
+    @cam.setter
+    def cam(self, folder: ModuleType) -> None:
         pass
 
 

@@ -197,8 +197,10 @@ def test_an_embedding_beside_a_picture_is_a_layer_where_explain_names_its_ids():
         return jax.named_scope("picture")(lambda x: x.mean((1, 2)))(inputs["image"]) @ KERNEL + unmarked(inputs["ids"])
 
     given = {"image": INPUTS["image"], "ids": IDS}
-    with pytest.raises(ValueError, match=r"unknown layer 'embed'; known: input\.image, input, picture"):
+    with pytest.raises(ValueError, match=r"layer 'embed' lies behind token ids .* explain=\('image', 'ids'\)"):
         xr.Explainer(answers, "gradient", ["embed"])(given)
+    with pytest.raises(ValueError, match=r"unknown layer 'embd'; known: input\.image, input, picture"):
+        xr.Explainer(answers, "gradient", ["embd"])(given)
     e = explainer(answers, ("lrp",), ["input.image", "embed"], explain=("image", "ids"))(given, [0, 2])
     total = sum(np.asarray(a).reshape(2, -1).sum(1) for a in e.attributions["lrp"].values())
     near(total, np.asarray(e.value))

@@ -16,12 +16,14 @@ from xrcam_jax.checkpoints import config as config_file
 from xrcam_jax.checkpoints import efficientnet_keys, positions
 from xrcam_jax.checkpoints.convert import from_timm, timm_tensors
 from xrcam_jax.checkpoints.fields import check_fields
+from xrcam_jax.checkpoints.labels import run_labels
 from xrcam_jax.checkpoints.orbax import files_digest, read_state
 from xrcam_jax.checkpoints.recognise import check_content
 from xrcam_jax.checkpoints.save import STATES, state_name
 from xrcam_jax.checkpoints.torch_files import SUFFIXES, read_torch
 from xrcam_jax.checkpoints.unwrap import unwrapped
 from xrcam_jax.checkpoints.verify import check_seal
+from xrcam_jax.classes import class_count
 from xrcam_jax.errors import DamagedError
 from xrcam_jax.models import Classifier
 from xrcam_jax.models.specs import find_spec
@@ -83,7 +85,8 @@ def load_model(
 
     Returns:
       The network. Its pooling, activation, output stride, channels and ``preprocessing`` are what the checkpoint says
-      in its metadata or in a ``config.json`` beside it; else the default of ``name``.
+      in its metadata or in a ``config.json`` beside it; else the default of ``name``. Its ``labels`` are the names of
+      the classes, of the best weights of a run of ``xrcam train``.
 
     Raises:
       ValueError: no network is called so; a file is damaged, which is a ``DamagedError``; its description has a field
@@ -120,6 +123,7 @@ def load_model(
         kind = DamagedError if isinstance(error, DamagedError) else ValueError
         raise kind(f"{weights}: {error}") from error
     model.preprocessing = wants
+    model.labels = run_labels(weights, class_count(model.num_outputs))
     notes = [*checkpoint.notes, *_supposed(name, checkpoint.config, wants)]
     if not use_test_size:
         notes += _untested(checkpoint.config)

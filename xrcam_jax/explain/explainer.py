@@ -7,20 +7,34 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from xrcam_jax.attribution.asked import Asked, is_ids, is_value
-from xrcam_jax.attribution.case import Case, Function, Progress, no_progress
+from xrcam_jax.attribution.case import INPUT, Case, Function, Progress, no_progress
 from xrcam_jax.attribution.tokens import Tokens
 from xrcam_jax.errors import unknown
+from xrcam_jax.explain.explained import in_order, with_images
 from xrcam_jax.explain.explanation import Explanation, Shown, collect
 from xrcam_jax.explain.functional import as_function
+from xrcam_jax.explain.given import (
+    Inputs,
+    Target,
+    Targets,
+    as_array,
+    asked_of,
+    checked_labels,
+    checked_targets,
+    class_numbers,
+    cure,
+    refusal,
+    warn_of_channels_first,
+)
 from xrcam_jax.explain.inputs import (
     View,
     check_finite,
     checked_inputs,
     first_rows,
+    input_name,
     is_tree,
     laid,
     shown_by_size,
@@ -31,13 +45,9 @@ from xrcam_jax.explain.methods import configure
 from xrcam_jax.explain.outline import count_classes, layers_of, on_grid
 from xrcam_jax.explain.passes import Request, requests, single_pass
 from xrcam_jax.lrp.composites import Composite
+from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.compiling import compiled
 from xrcam_jax.runtime.devices import data_mesh, partitioned_by_compiler, replicate
-
-#: Images, or what a model of several inputs is called with.
-Inputs = Float[ArrayLike, "b *space c"] | Int[ArrayLike, "b n"] | dict | tuple
-#: A class for each image, or t classes.
-Targets = Int[ArrayLike, "b *t"] | Sequence[int] | Sequence[Sequence[int]]
 
 _WANTED = "images must be a floating-point batch (b, h, w, c), or (b, w, c) of signals and (b, d, h, w, c) of volumes"
 
@@ -68,6 +78,8 @@ class Explainer:
       progress: (iterable, its length, a name) -> the iterable; shows a bar for long loops.
       random_seed: of noise and random masks.
       target: what is explained if a call does not say it, see :meth:`__call__`.
+      labels: names of the classes, in their order; by default the model's own ``labels``, where it has some.
+      preprocessing: how the images are prepared, so that they can be shown as they were; by default the model's own.
       explain: the names of the inputs that are explained, of a model of several: ``"image"`` of a dictionary, ``"0"``
         of a tuple. By default all pictures among them. Each is a layer, ``"input.image"``, and ``"input"`` means all.
       tokens: where the tokens of a transformer's layers (b, n, k) lie in the images, so that these count as layers
@@ -104,7 +116,9 @@ class Explainer:
         chunk_size: int | None = None,
         progress: Progress = no_progress,
         random_seed: int = 0,
-        target: Callable | None = None,
+        target: Target | None = None,
+        labels: Sequence[str] | None = None,
+        preprocessing: Preprocessing | None = None,
         explain: Sequence[str] | None = None,
         tokens: Tokens | None = None,
         devices: Sequence[jax.Device] | None = None,
@@ -124,6 +138,7 @@ class Explainer:
         self.chunk_size, self.progress, self.random_seed = chunk_size, progress, random_seed
         self.target, self.tokens = target, tokens
         self.explained = (explain,) if isinstance(explain, str) else explain and tuple(map(str, explain))
+        self.labels, self.preprocessing, self._model_name = _told(model, labels, preprocessing)
         self._function, self.parameters = as_function(model)
         self._mesh = None if devices is None else data_mesh(devices)
         if self._mesh is not None:
@@ -135,18 +150,20 @@ class Explainer:
         targets: Targets | None = None,
         *,
         top_k: int | None = None,
-        target: Callable | None = None,
+        target: Target | None = None,
     ) -> Explanation:
         """Explains a batch.
 
         Args:
-          images: preprocessed; or a dictionary or tuple of arrays, with which the model is called, each with a row for
-            each picture.
-          targets: the class of each image to explain, or t classes; the predicted one by default.
+          images: preprocessed, an array of JAX, NumPy or PyTorch, or a list of pictures; or a dictionary or tuple of
+            arrays, with which the model is called, each with a row for each picture.
+          targets: the class to explain, one for all images, one for each, or t for each, by number, or by name where
+            the classes have ``labels``; the predicted one by default.
           top_k: explain the k likeliest classes of each image instead.
           target: explain what this function says of the model's output instead, one number for each picture (b,). It
             is compiled once for each function, so a lambda made anew is compiled anew. Arrays that change from call to
-            call are held by a ``jax.tree_util.Partial``: those with b rows have one for each picture.
+            call are held by a ``jax.tree_util.Partial``: those with b rows have one for each picture. A class, by
+            number or name, is meant as in ``targets``.
 
         Raises:
           ValueError: images that are not a finite floating-point batch, targets out of range or of another
@@ -156,14 +173,23 @@ class Explainer:
           NotImplementedError: a layer inside a branch or a loop of unknown length, or an operation without a rule.
         """
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((images, targets, target))):
-            chosen = None if targets is None else jnp.asarray(targets)
+            chosen = class_numbers(targets, self.labels)
             return self.explain(self.parameters, images, chosen, top_k=top_k, target=target)
-        images, chosen, target, batch = self.checked(images, targets, top_k=top_k, target=target)
+        given = self.as_arrays(images)
+        images, chosen, target, batch = self.checked(given, targets, top_k=top_k, target=target)
         e = self.explain(self.parameters, images, chosen, top_k=top_k, target=target)
-        return e if len(e.logits) == batch else first_rows(e, batch)
+        return with_images(e if len(e.logits) == batch else in_order(e, first_rows(e, batch)), given)
+
+    def as_arrays(self, images: Inputs) -> PyTree:
+        """Returns images as an array, or several inputs as some, without looking at them."""
+        if is_tree(images):
+            return jax.tree.map_with_path(
+                lambda path, a: as_array(input_name(path), a), images, is_leaf=lambda a: isinstance(a, list)
+            )
+        return as_array("images", images)
 
     def checked(
-        self, images: Inputs, targets: Targets | None, *, top_k: int | None, target: Callable | None
+        self, images: Inputs, targets: Targets | None, *, top_k: int | None, target: Target | None
     ) -> tuple[PyTree, Any, Callable | None, int]:
         """Returns what a call explains, checked and laid across the devices; and how many pictures there are.
 
@@ -176,32 +202,34 @@ class Explainer:
         Raises:
           ValueError: as the call does.
         """
-        images = self._checked(images)
-        target = self._asked(target, targets, top_k)
-        view = next(iter(views_of(self._function, self.parameters, images, self.explained, target).values()))
-        classes, batch = self._classes(view), len(view.images)
+        images = self._checked(self.as_arrays(images))
         if targets is not None and top_k is not None:
             raise ValueError("give targets or top_k, not both")
-        if is_value(view.function) and (targets is not None or top_k is not None):
+        if target is not None and (targets is not None or top_k is not None):
             raise ValueError("give a target function, or classes by targets or top_k, not both")
+        targets, function = asked_of(self.target, target, targets, top_k)
+        name, view = next(iter(views_of(self._function, self.parameters, images, self.explained, function).items()))
+        classes, batch = self._classes("images" if name == INPUT else name, view), len(view.images)
+        if self.labels and not is_value(view.function) and len(self.labels) != classes:
+            raise ValueError(f"labels must be names of the {classes} classes of the model; got {len(self.labels)}")
         if top_k is not None and not (isinstance(top_k, Integral) and 1 <= top_k <= classes):
             raise ValueError(
                 f"top_k must be a whole number between 1 and the number of classes, {classes}; got {top_k!r}"
             )
         if targets is not None:
-            targets = _checked_targets(targets, batch, classes)
+            targets = checked_targets(class_numbers(targets, self.labels), batch, classes)
         if self._mesh is None:
-            return images, targets, target, batch
-        return *laid(self._mesh, (images, targets, target), batch), batch
+            return images, targets, function, batch
+        return *laid(self._mesh, (images, targets, function), batch), batch
 
     def explain(
         self,
         parameters: Any,
         images: Inputs,
-        targets: Int[Array | np.ndarray, "b *t"] | None = None,
+        targets: Int[Array | np.ndarray, "*b_t"] | None = None,
         *,
         top_k: int | None = None,
-        target: Callable | None = None,
+        target: Target | None = None,
         methods: Sequence[str] | None = None,
     ) -> Explanation:
         """Explains a batch as the call does, but is pure, for use inside jit, vmap or shard_map, and checks no values.
@@ -209,7 +237,7 @@ class Explainer:
         Args:
           parameters: of the model.
           images: preprocessed; or a dictionary or tuple of arrays.
-          targets: the class of each image to explain, or t classes; the predicted one by default.
+          targets: the class of each image to explain, t classes for each, or one for all; the predicted one by default.
           top_k: explain the k likeliest classes of each image instead.
           target: explain what this function says of the model's output instead, see :meth:`__call__`.
           methods: those of the Explainer's methods that are wanted; all by default.
@@ -217,8 +245,9 @@ class Explainer:
         Raises:
           ValueError: a layer that the model does not have, or none where a method can be computed.
         """
-        target = self._asked(target, targets, top_k)
-        views = views_of(self._function, parameters, images, self.explained, target)
+        chosen, asked = asked_of(self.target, target, targets, top_k)
+        targets = class_numbers(chosen, self.labels)
+        views = views_of(self._function, parameters, images, self.explained, asked)
         kinds = {name: self.kinds[name] for name in (self.methods if methods is None else methods)}
         wanted = self.layers
         if self.tokens is not None:
@@ -226,9 +255,11 @@ class Explainer:
             views, wanted = on_grid(views, self.tokens, wanted, needed=needed)
         function, images, parameters = first = next(iter(views.values()))
         layers = {name: layers_of(name, kind, wanted, *first) for name, kind in kinds.items()}
-        single = targets.ndim == 1 if targets is not None else top_k is None
+        single = targets.ndim < 2 if targets is not None else top_k is None
         if targets is not None:
-            targets = jnp.asarray(targets)[:, None] if single else jnp.asarray(targets)
+            targets = jnp.asarray(targets)
+            targets = jnp.full(first.images.shape[:1], targets) if targets.ndim == 0 else targets
+            targets = targets[:, None] if single else targets
         fixed = {"requests": requests(kinds, layers), "top_k": top_k or 1, "relu": self.relu}
         logits, chosen, shown = _shown_by_single_pass(images, parameters, targets, function=function, **fixed)
         for name, kind in kinds.items():
@@ -238,22 +269,33 @@ class Explainer:
             chosen, shown = _only_target((chosen, shown))
         # Methods and layers come as they were asked for: compiled functions return dictionaries sorted by name.
         in_order = {name: {layer: shown[name][layer] for layer in layers[name]} for name in kinds}
-        return collect(logits, chosen, in_order, relu=self.relu)
+        # The value of a target function is of no class.
+        labels = None if is_value(function) else self.labels
+        return collect(logits, chosen, in_order, self.relu, labels, self.preprocessing)
 
-    def _classes(self, view: View) -> int:
+    def _classes(self, name: str, view: View) -> int:
         """Returns how many classes there are, see :func:`xrcam_jax.explain.outline.count_classes`."""
         try:
-            return count_classes(*view)
-        except (TypeError, ValueError) as error:
+            classes = count_classes(*view)
+        except Exception as error:
+            shape = tuple(view.images.shape)
+            line = next(iter(str(error).splitlines()), "")
+            if better := cure(name, *view):
+                raise ValueError(
+                    f"the model does not take {name} of shape {shape}, but {better}; it says: {line}"
+                ) from error
             # A single image without the axis of the batch looks like a batch of signals, and few models take both.
-            shape = view.images.shape
-            if len(shape) == 4 or isinstance(view.function, Asked):
+            if len(shape) == 4 or isinstance(view.function, Asked) or not isinstance(error, (TypeError, ValueError)):
                 raise
             raise ValueError(f"{_WANTED}, such as the model takes; of shape {shape} it says: {error}") from error
+        warn_of_channels_first(*view)
+        return classes
 
-    def _asked(self, target: Callable | None, targets: Any, top_k: int | None) -> Callable | None:
-        """Returns the target of a call: the Explainer's own, unless the call says what is explained."""
-        return self.target if target is None and targets is None and top_k is None else target
+    def __repr__(self) -> str:
+        where = ", ".join(self.layers) if self.layers else "its default layers"
+        named = f"\n  labels: {', '.join(self.labels[:6])}" if self.labels else ""
+        named += f" and {len(self.labels) - 6} more" if self.labels and len(self.labels) > 6 else ""
+        return f"Explainer of {self._model_name}\n  {', '.join(self.methods)}: {where}{named}"
 
     def _shown_by_many_passes(
         self, kind: Kind, layers: tuple[str, ...], views: dict[str, View], targets: Int[Array, "b t"]
@@ -267,25 +309,28 @@ class Explainer:
                 found |= kind.run(Case(*given, self.tokens), here)
         return shown_by_size(found, views[first].sizes, relu=self.relu, channels=kind.channels)
 
-    def _checked(self, images: Inputs) -> PyTree:
+    def _checked(self, images: Any) -> PyTree:
         if is_tree(images):
             return checked_inputs(images, finite=self.check_finite)
-        if not isinstance(images, (jax.Array, np.ndarray)):
-            try:
-                images = np.asarray(images)
-            except ValueError as error:
-                raise ValueError(
-                    f"images must be one array; several inputs are a tuple or a dictionary: {error}"
-                ) from error
         if is_ids(images) and images.ndim == 2 and images.size:
             return images
         if images.ndim >= 3 and not len(images):
             raise ValueError(f"images must be a batch of at least one; got none, of shape {images.shape}")
         if images.ndim < 3 or not jnp.issubdtype(images.dtype, jnp.floating) or 0 in images.shape:
-            raise ValueError(f"{_WANTED}; got {images.dtype} of shape {images.shape}")
+            raise ValueError(f"{_WANTED}; got {images.dtype} of shape {images.shape}{refusal(images)}")
         if self.check_finite:
             check_finite("images", images)
         return partitioned_by_compiler(images) if isinstance(images, jax.Array) else images
+
+
+def _told(
+    model: Callable, labels: Sequence[str] | None, preprocessing: Preprocessing | None
+) -> tuple[tuple[str, ...] | None, Preprocessing | None, str]:
+    """Returns the names of a model's classes, how its pictures are prepared, and its name: as is said, or as it says."""
+    own = getattr(model, "preprocessing", None)
+    named = checked_labels(getattr(model, "labels", None) if labels is None else labels)
+    name = str(getattr(model, "name", None) or type(model).__name__)
+    return named, preprocessing or (own if isinstance(own, Preprocessing) else None), name
 
 
 @compiled(static=("function", "requests", "top_k", "relu"), keep_trace=True)
@@ -310,85 +355,3 @@ def _shown_by_single_pass(
 def _only_target(shown: PyTree) -> PyTree:
     """Returns arrays of a single target without the axis of the targets."""
     return jax.tree.map(lambda a: a[:, 0], shown)
-
-
-def _checked_targets(targets: Targets, batch: int, classes: int) -> Int[np.ndarray, "b *t"]:
-    """Returns targets as an array, or raises a ValueError if they are not classes of a batch of that size."""
-    array = np.asarray(targets)
-    if array.ndim not in (1, 2) or len(array) != batch or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(
-            f"targets must be integers of shape ({batch},) or ({batch}, t), got {array.dtype} of shape {array.shape}"
-        )
-    wrong = array[(array < 0) | (array >= classes)]
-    if wrong.size:
-        raise ValueError(f"targets must be classes 0 to {classes - 1}, found {int(wrong[0])}")
-    return array
-
-
-def attribute(
-    model: Callable,
-    images: Inputs,
-    method: str,
-    targets: Targets | None = None,
-    layers: Sequence[str] | None = None,
-    *,
-    top_k: int | None = None,
-    target: Callable | None = None,
-    explain: Sequence[str] | None = None,
-    relu: bool = True,
-    chunk_size: int | None = None,
-    progress: Progress = no_progress,
-    random_seed: int = 0,
-    tokens: Tokens | None = None,
-    **options: Any,
-) -> Explanation:
-    """Explains a batch by one method: ``Explainer(model, method, layers, ...)(images, targets)``.
-
-    What was compiled for a model serves all models of the same structure, and later calls too.
-
-    Args:
-      model: see :class:`Explainer`.
-      images: preprocessed; or a dictionary or tuple of arrays, with which the model is called.
-      method: a name in ``xrcam_jax.METHODS``, which may have options, such as ``rise+samples=500``.
-      targets: the class of each image to explain, or t classes; the predicted one by default.
-      layers: see :class:`Explainer`.
-      top_k: explain the k likeliest classes of each image instead.
-      target: explain what this function says of the model's output instead: one number for each picture, (b,).
-      explain: see :class:`Explainer`.
-      relu: see :class:`Explainer`.
-      chunk_size: see :class:`Explainer`.
-      progress: see :class:`Explainer`.
-      random_seed: see :class:`Explainer`.
-      tokens: see :class:`Explainer`.
-      **options: the method's own, e.g. ``samples=50``, or of LRP ``composite=xr.composites.epsilon_plus()`` and
-        ``seed=xr.seeds.clrp_zero_sum``.
-
-    Returns:
-      The explanation: maps (b, *space) in [0, 1], or (b, t, *space) of t classes, by method and layer. Space is (h, w)
-        for images.
-
-    Raises:
-      ValueError: as the Explainer does, naming what is wrong.
-      TypeError: the model cannot be called, or is a Linen module without variables.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> import xrcam_jax as xr
-      >>> model = lambda images: (images**2).sum((1, 2))
-      >>> e = xr.attribute(model, jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1), "gradient_x_input")
-      >>> e.attributions["gradient_x_input"]["input"].ravel().tolist()
-      [2.0, 18.0]
-    """
-    explainer = Explainer(
-        model,
-        method,
-        layers,
-        options={method: options},
-        relu=relu,
-        chunk_size=chunk_size,
-        progress=progress,
-        random_seed=random_seed,
-        explain=explain,
-        tokens=tokens,
-    )
-    return explainer(images, targets, top_k=top_k, target=target)

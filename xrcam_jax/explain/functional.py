@@ -1,6 +1,7 @@
 """A model of any kind as a pure function of its parameters and its input."""
 
 from collections.abc import Callable, Hashable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -40,6 +41,11 @@ def as_function(model: Callable) -> tuple[Callable[[PyTree, PyTree], Any], PyTre
       (['bias', 'kernel'], (4, 2))
     """
     if isinstance(model, nnx.Module):
+        if getattr(model, "labels", None) is not None:
+            # What classes are called changes nothing of what is computed, and so no program.
+            unnamed: Any = copy(model)
+            unnamed.labels = None
+            model = unnamed
         definition, state = nnx.split(model)
         return _nnx(definition), nnx.to_pure_dict(state)
     if isinstance(model, nn.Module):

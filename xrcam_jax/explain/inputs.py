@@ -14,6 +14,7 @@ from xrcam_jax.attribution.asked import INPUT, Asked, Beside, described, explain
 from xrcam_jax.attribution.case import Function
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.explanation import Shown, with_maps
+from xrcam_jax.explain.given import as_array
 from xrcam_jax.explain.kinds import Channels, Found
 from xrcam_jax.runtime.devices import lay, partitioned_by_compiler, replicate
 
@@ -70,11 +71,11 @@ def checked_inputs(inputs: PyTree, *, finite: bool) -> PyTree:
     """
 
     def checked(path: tuple[Any, ...], a: Any) -> Array | np.ndarray:
-        a = a if isinstance(a, (jax.Array, np.ndarray)) else np.asarray(a)
+        a = as_array(input_name(path), a)
         if not a.size or a.dtype.kind in "OSU":
-            raise ValueError(f"{_name(path)} must hold numbers, got {described(a)}")
+            raise ValueError(f"{input_name(path)} must hold numbers, got {described(a)}")
         if finite and a.ndim and jnp.issubdtype(a.dtype, jnp.floating):
-            check_finite(_name(path), a)
+            check_finite(input_name(path), a)
         return partitioned_by_compiler(a) if isinstance(a, jax.Array) else a
 
     return jax.tree.map_with_path(checked, inputs, is_leaf=lambda a: isinstance(a, list))
@@ -186,7 +187,7 @@ def views_of(
             raise ValueError(f"explain chooses among several inputs, got {described(inputs)} alone")
         if target is None:
             return {INPUT: View(function, inputs, parameters)}
-    named = {_name(path): jnp.asarray(a) for path, a in jax.tree.leaves_with_path(inputs)}
+    named = {input_name(path): jnp.asarray(a) for path, a in jax.tree.leaves_with_path(inputs)}
     chosen = _chosen(named, explain) if is_tree(inputs) else (INPUT,)
     batch = _batch(named, chosen)
     static, held = _split(target)
@@ -200,7 +201,18 @@ def views_of(
     return {name: view(name) for name in chosen}
 
 
-def _name(path: tuple[Any, ...]) -> str:
+def input_name(path: tuple[Any, ...]) -> str:
+    """Returns the name of one of several inputs, by which it is a layer.
+
+    Args:
+      path: to it, as JAX has it.
+
+    Example:
+      >>> import jax
+      >>> from xrcam_jax.explain.inputs import input_name
+      >>> [input_name(path) for path, _ in jax.tree.leaves_with_path({"image": 1.0})]
+      ['input.image']
+    """
     return ".".join((INPUT, *(jax.tree_util.keystr((key,), simple=True) for key in path)))
 
 

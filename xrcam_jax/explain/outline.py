@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from xrcam_jax.attribution.asked import Asked, described, explained_flags, explained_inputs, is_ids
+from xrcam_jax.attribution.asked import Asked, Beside, described, explained_flags, explained_inputs, is_ids
 from xrcam_jax.attribution.case import INPUT, Function
 from xrcam_jax.attribution.on_grid import OnGrid
 from xrcam_jax.attribution.rollout import patch_grid
@@ -21,7 +21,7 @@ from xrcam_jax.explain.inputs import View
 from xrcam_jax.explain.kinds import Kind
 from xrcam_jax.lrp.assignments import Composite
 from xrcam_jax.lrp.composites import deep_lift, gradient, relevance_cam
-from xrcam_jax.lrp.layers import Layers, has_marks_in_loops, last_of_each_size
+from xrcam_jax.lrp.layers import Layers, Turn, has_marks_in_loops, last_of_each_size
 from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.planned import program_for, with_layers
 from xrcam_jax.lrp.program import marks_of, trace
@@ -143,9 +143,30 @@ def _named(function: Function, wanted: Sequence[str], marks: Mapping[str, Shape]
             images, parameters = of_shapes(*known)
             found |= dict.fromkeys(explained_inputs(images, parameters, function), ())
         else:
-            turns = _layers(function, known).select(name, also=(INPUT,))
+            turns = _selected(function, name, known)
             found |= {each: turn.layer.shape for each, turn in turns.items()}
     return found
+
+
+def _selected(function: Function, name: str, known: Shapes) -> dict[str, Turn]:
+    """Returns the layers of a name or glob, or says that they lie behind token ids that are not explained."""
+    try:
+        return _layers(function, known).select(name, also=(INPUT,))
+    except ValueError as error:
+        images, beside = of_shapes(*known)
+        ids = {at: a for at, a in beside.others.items() if is_ids(a)} if isinstance(beside, Beside) else {}
+        if not ids:
+            raise
+        explained = Beside({**beside.explained, **ids}, {}, beside.asked, beside.parameters)
+        try:
+            _layers(function, shapes((images, explained))).select(name)
+        except (ValueError, NotImplementedError):
+            raise error from None
+        every = [at.removeprefix(f"{INPUT}.") for at in (*explained_inputs(images, beside, function), *ids)]
+        raise ValueError(
+            f"layer {name!r} lies behind token ids that are not explained; name them too, as in "
+            f"explain=({', '.join(map(repr, every))})"
+        ) from error
 
 
 @lru_cache(maxsize=32)

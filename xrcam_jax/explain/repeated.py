@@ -19,11 +19,16 @@ from xrcam_jax.attribution.case import INPUT
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.classes import softmax_logits
+from xrcam_jax.explain import drawing
 from xrcam_jax.explain.disturbances import Disturbance
-from xrcam_jax.explain.explainer import Explainer, Inputs, Targets
+from xrcam_jax.explain.explained import Explained, in_order, with_images
+from xrcam_jax.explain.explainer import Explainer
 from xrcam_jax.explain.explanation import Explanation, register
+from xrcam_jax.explain.given import Inputs, Target, Targets
 from xrcam_jax.explain.inputs import first_rows
+from xrcam_jax.explain.showing import PICTURES, Drawable, chosen_maps, scaled
 from xrcam_jax.explain.spread import Moments, Spread, no_passes, over_passes, spread, with_more
+from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.compiling import compiler_options
 from xrcam_jax.runtime.devices import shards
 
@@ -35,9 +40,12 @@ AGGREGATE = "aggregate"
 MOST = 100_000
 
 
-@dataclass(frozen=True)
-class RepeatedExplanation:
+@dataclass(frozen=True, repr=False)
+class RepeatedExplanation(Explained[Spread]):
     """Holds what a :class:`Repeated` finds out about a batch; all arrays stay on the device.
+
+    Methods, layers and pictures are chosen as of an :class:`xrcam_jax.Explanation`, which :meth:`mean` gives, to be
+    plotted, laid over pictures and saved.
 
     Attributes:
       logits: what the undisturbed model returns, (b, n).
@@ -48,6 +56,10 @@ class RepeatedExplanation:
       value: of the number that is explained, the logit of the target, (b,) or (b, t).
       probabilities: of each class, (b, classes); of a target function there are none.
       passes: how many there were.
+      relu: whether evidence against the target was cut off.
+      images: what was explained, as it was given.
+      labels: names of the classes; None where they have none.
+      preprocessing: how the images were prepared; None where that is unknown.
     """
 
     logits: Float[Array, "b n"]
@@ -57,6 +69,10 @@ class RepeatedExplanation:
     value: Spread
     probabilities: Spread | None
     passes: int
+    relu: bool = True
+    images: PyTree = None
+    labels: tuple[str, ...] | None = None
+    preprocessing: Preprocessing | None = None
 
     @property
     def coverage(self) -> float:
@@ -66,8 +82,64 @@ class RepeatedExplanation:
         """
         return (self.passes - 1) / (self.passes + 1)
 
+    def mean(self) -> Explanation:
+        """Returns the means over the passes as an explanation, with the logits of the undisturbed model."""
+        maps, raw = (
+            {method: {layer: each.mean for layer, each in by_layer.items()} for method, by_layer in part.items()}
+            for part in (self.maps, self.raw)
+        )
+        return Explanation(
+            self.logits,
+            self.targets,
+            maps,
+            raw,
+            self.relu,
+            images=self.images,
+            labels=self.labels,
+            preprocessing=self.preprocessing,
+        )
 
-register(RepeatedExplanation, ("logits", "targets", "maps", "raw", "value", "probabilities"), "passes")
+    def plot(
+        self,
+        methods: Sequence[str] | str | None = None,
+        layers: Sequence[str] | str | None = None,
+        *,
+        style: Any = None,
+    ) -> Any:
+        """Returns a matplotlib ``Figure`` of the pictures, the mean maps and, beside each, how it varies.
+
+        The variation, deviation over mean, is shown from 0 to its largest value in each map.
+
+        Args:
+          methods: those that are shown; all by default.
+          layers: likewise; a method that has none of them is shown at all of its own.
+          style: an :class:`xrcam_jax.Style`: colours, opacity, contours.
+
+        Raises:
+          ValueError: a method or layer was not asked for, or there are no pictures that can be shown.
+          ImportError: matplotlib is not installed.
+        """
+        chosen: dict[str, dict[str, Any]] = {}
+        first = self[:PICTURES] if len(self) > PICTURES else self
+        for method, by_layer in chosen_maps(first.maps, methods, layers).items():
+            chosen[method] = {}
+            for layer, each in by_layer.items():
+                varies = scaled(each.variation, self.targets.ndim)
+                chosen[method] |= {layer: each.mean, f"{layer}, variation": varies}
+        return drawing.figure(first._drawable("plot", chosen), style, of=len(self))
+
+    def _drawn(self, what: str) -> Drawable:
+        return self.mean()._drawn(what)
+
+    def _headline(self) -> str:
+        return f"{super()._headline()}, {self.passes} passes"
+
+
+register(
+    RepeatedExplanation,
+    ("logits", "targets", "maps", "raw", "value", "probabilities", "images"),
+    ("passes", "relu", "labels", "preprocessing"),
+)
 
 
 class Repeated:
@@ -141,7 +213,7 @@ class Repeated:
         targets: Targets | None = None,
         *,
         top_k: int | None = None,
-        target: Callable | None = None,
+        target: Target | None = None,
     ) -> RepeatedExplanation:
         """Explains a batch.
 
@@ -155,7 +227,8 @@ class Repeated:
         Raises:
           ValueError: as the Explainer does.
         """
-        images, chosen, target, batch = self.explainer.checked(images, targets, top_k=top_k, target=target)
+        shown = self.explainer.as_arrays(images)
+        images, chosen, target, batch = self.explainer.checked(shown, targets, top_k=top_k, target=target)
         if self.by.networks:
             plain = self.explainer.explain(
                 self.explainer.parameters, images, chosen, top_k=top_k, target=target, methods=()
@@ -165,8 +238,8 @@ class Repeated:
         else:
             # A function is part of the program; the arrays of one that holds some are not.
             is_function = target is not None and jax.tree_util.all_leaves([target])
-            fixed, held = (target, None) if is_function else (None, target)
-            given = self.explainer.parameters, self._each, images, chosen, held
+            fixed, arrays = (target, None) if is_function else (None, target)
+            given = self.explainer.parameters, self._each, images, chosen, arrays
             logits, chosen, found = self._together(at_a_time(self.passes, images), top_k, fixed, given)
         for name, kind in self.explainer.kinds.items():
             if not kind.single_pass:
@@ -174,8 +247,11 @@ class Repeated:
                 found = {**found, "maps": found["maps"] | also["maps"], "raw": found["raw"] | also["raw"]}
         maps, raw = (self._in_order(found[part]) for part in ("maps", "raw"))
         probabilities = found["probabilities"] if target is None else None
-        e = RepeatedExplanation(logits, chosen, maps, raw, found["value"], probabilities, self.passes)
-        return e if len(logits) == batch else first_rows(e, batch)
+        explain = self.explainer
+        told = {"labels": explain.labels if target is None else None, "preprocessing": explain.preprocessing}
+        held = logits, chosen, maps, raw, found["value"], probabilities
+        e = RepeatedExplanation(*held, self.passes, explain.relu, **told)
+        return with_images(e if len(logits) == batch else in_order(e, first_rows(e, batch)), shown)
 
     def _in_one_program(
         self, together: int, top_k: int | None, fixed: Callable | None, given: PyTree

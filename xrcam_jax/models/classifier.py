@@ -26,6 +26,7 @@ class Classifier(nnx.Module):
         classifier, and what is called logits are features.
       variant: in what it differs from others of its name.
       preprocessing: how pictures have to be prepared for it.
+      labels: names of the classes, in their order; None where they are not known.
       dtype: what it computes in.
       param_dtype: what parameters and statistics are kept in.
       dropout: the dropout after each block; in VGG, which has no blocks, after both hidden layers of its head.
@@ -43,6 +44,7 @@ class Classifier(nnx.Module):
         self.num_classes = num_classes
         self.variant = variant
         self.preprocessing = find_spec(name).preprocessing.for_channels(variant.in_channels)
+        self.labels: tuple[str, ...] | None = None
         self.dtype = jnp.dtype(dtype)
         self.param_dtype = _parameter_dtype(self.dtype)
 
