@@ -41,8 +41,7 @@ def _write(
 ) -> None:
     write_figures(study, found)
     marked = {label: counted(study, arrays) for label, arrays in found.items()}
-    right = {(label,): [scaled(accuracy(study, arrays))] for label, arrays in found.items()}
-    tables = [Table("accuracy", "Frames classified correctly", right, ["accuracy"], ("network",))]
+    tables = [accuracy_table({label: accuracy(study, arrays) for label, arrays in found.items()})]
     if study.annotated.any():
         rows = {}
         for method, label in product(study.methods, found):

@@ -1,0 +1,100 @@
+"""What stands first on a page: each network, how often it is right, and what was found of its maps."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xrcam_jax.metrics.uncertainty import Estimate, mean, sampling_units
+from xrcam_jax.report.findings import Findings, figures_of_networks, findings
+from xrcam_jax.report.read import Experiment
+
+TEST = "test"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often a network is right.
+
+    Attributes:
+      figure: in percent.
+      frames: how many were classified; None where that is not recorded.
+      patients: of how many patients they are; None likewise.
+      part: of the data, as the settings name it, or empty.
+      classes: of each class, how many frames are right and how many there are; empty where only a table says it.
+    """
+
+    figure: Estimate
+    frames: int | None
+    patients: int | None
+    part: str
+    classes: tuple[tuple[str, int, int], ...] = ()
+
+    @property
+    def unseen(self) -> bool:
+        """Whether the network was not trained on these frames."""
+        return self.part.startswith(TEST)
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a reader came for, of one network.
+
+    Attributes:
+      network: its name.
+      accuracy: None where no experiment tells.
+      found: of its maps.
+    """
+
+    network: str
+    accuracy: Accuracy | None
+    found: Findings
+
+
+def glances(experiments: Sequence[Experiment]) -> tuple[Glance, ...]:
+    """Returns what there is to say first of each network.
+
+    Args:
+      experiments: all of a page.
+
+    Returns:
+      One for each network that their settings name, in that order.
+
+    Example:
+      >>> from xrcam_jax.report.glance import glances
+      >>> from xrcam_jax.report.read import Experiment
+      >>> settings = {"data": {"part": "test"}, "networks": {"net": "0123"}}
+      >>> frames = {"classes": ["a", "b"], "frames": [{"label": 0, "predicted": i % 2, "patient": "p"} for i in (0, 1)]}
+      >>> (glance,) = glances([Experiment("gallery", "Pictures", "", 1, (), (), settings, frames)])
+      >>> glance.network, glance.accuracy.figure.value, glance.accuracy.classes
+      ('net', 50.0, (('a', 1, 2), ('b', 0, 0)))
+    """
+    networks = dict.fromkeys(network for one in experiments for network in one.networks)
+    return tuple(Glance(each, _accuracy(experiments, each), findings(experiments, each)) for each in networks)
+
+
+def _accuracy(experiments: Sequence[Experiment], network: str) -> Accuracy | None:
+    """Returns what the most frames say, of those that no training has seen if there are any."""
+    found = [each for one in experiments if network in one.networks for each in _accuracies(one, network)]
+    return max(found, key=lambda one: (one.unseen, one.frames or 0), default=None)
+
+
+def _accuracies(experiment: Experiment, network: str) -> Iterator[Accuracy]:
+    part = experiment.settings["data"].get("part")
+    part = part if isinstance(part, str) else ""
+    # Frames to look through do not say which of several networks classified them.
+    if experiment.frames is not None and len(experiment.networks) == 1:
+        yield _of_frames(experiment.frames, part)
+    figure = figures_of_networks(experiment, "accuracy").get(network)
+    if figure is not None:
+        yield Accuracy(figure, *experiment.frames_and_patients, part)
+
+
+def _of_frames(content: dict[str, Any], part: str) -> Accuracy:
+    labels, predicted = (np.array([frame[key] for frame in content["frames"]]) for key in ("label", "predicted"))
+    patients = [frame["patient"] for frame in content["frames"]]
+    right = labels == predicted
+    counts = [(name, int(right[labels == i].sum()), int((labels == i).sum())) for i, name in enumerate(content["classes"])]
+    figure = Estimate(*(100 * value for value in mean(right, sampling_units(patients))))
+    return Accuracy(figure, len(labels), len(set(patients)), part, tuple(counts))
