@@ -36,6 +36,11 @@ class Accuracy:
         """Whether the network was not trained on these frames."""
         return self.part.startswith(TEST)
 
+    @property
+    def unanimous(self) -> bool:
+        """Whether all decisions are right, or all wrong: drawn again and again, they are so each time."""
+        return self.figure.low == self.figure.high
+
 
 @dataclass(frozen=True)
 class Glance:
@@ -43,11 +48,15 @@ class Glance:
 
     Attributes:
       network: its name.
+      classes: what it tells apart; none where no frames tell.
+      size: height and width of what it is shown; None likewise.
       accuracy: None where no experiment tells.
       found: of its maps.
     """
 
     network: str
+    classes: tuple[str, ...]
+    size: tuple[int, int] | None
     accuracy: Accuracy | None
     found: Findings
 
@@ -65,13 +74,20 @@ def glances(experiments: Sequence[Experiment]) -> tuple[Glance, ...]:
       >>> from xrcam_jax.report.glance import glances
       >>> from xrcam_jax.report.read import Experiment
       >>> settings = {"data": {"part": "test"}, "networks": {"net": "0123"}}
-      >>> frames = {"classes": ["a", "b"], "frames": [{"label": 0, "predicted": i % 2, "patient": "p"} for i in (0, 1)]}
+      >>> looked_at = [{"label": 0, "predicted": i % 2, "patient": "p"} for i in (0, 1)]
+      >>> frames = {"classes": ["a", "b"], "size": [96, 96], "frames": looked_at}
       >>> (glance,) = glances([Experiment("gallery", "Pictures", "", 1, (), (), settings, frames)])
       >>> glance.network, glance.accuracy.figure.value, glance.accuracy.classes
       ('net', 50.0, (('a', 1, 2), ('b', 0, 0)))
     """
     networks = dict.fromkeys(network for one in experiments for network in one.networks)
-    return tuple(Glance(each, _accuracy(experiments, each), findings(experiments, each)) for each in networks)
+    return tuple(_glance(experiments, network) for network in networks)
+
+
+def _glance(experiments: Sequence[Experiment], network: str) -> Glance:
+    content = next((one.frames for one in experiments if one.frames is not None and network in one.networks), None)
+    classes, size = ((), None) if content is None else (tuple(content["classes"]), tuple(content["size"]))
+    return Glance(network, classes, size, _accuracy(experiments, network), findings(experiments, network))
 
 
 def _accuracy(experiments: Sequence[Experiment], network: str) -> Accuracy | None:

@@ -17,7 +17,7 @@ from xrcam_jax.report.findings import ends, layers, share
 from xrcam_jax.report.frames import AGGREGATE
 from xrcam_jax.report.glance import Accuracy, Glance, glances
 from xrcam_jax.report.read import Experiment
-from xrcam_jax.report.some_frames import ShownFrame, palettes, some_frames
+from xrcam_jax.report.some_frames import ShownFrame, palettes, scale, some_frames
 from xrcam_jax.report.tables import NOTHING, ShownTable, shown_table
 from xrcam_jax.runtime.names import printable
 
@@ -83,6 +83,7 @@ def page(experiments: Sequence[Experiment]) -> bytes:
         viewer=bool(looked_at),
         data=_viewer_data(looked_at) if looked_at else (),
         open_tables=OPEN_TABLES,
+        scale=scale(),
     )
     # A lone half of a surrogate pair, which JSON allows, has no bytes of its own.
     return content.encode("utf-8", "replace")
@@ -144,13 +145,14 @@ def _shown(experiment: Experiment, found: Sequence[Glance]) -> Shown | None:
     return Shown(title(method), said, measured, frames) if frames else None
 
 
-def _of_what(accuracy: Accuracy) -> str:
+def _of_what(accuracy: Accuracy) -> list[str]:
     """Says of which frames a network was right, and how many of each class where that is known."""
     counts = [(accuracy.frames, "frame"), (accuracy.patients, "patient")]
     of = " of ".join(_counted(number, noun) for number, noun in counts if number is not None)
-    part = f"part: {accuracy.part}" if accuracy.part else ""
-    classes = ", ".join(f"{name} {right} of {count}" for name, right, count in accuracy.classes)
-    return "; ".join(text for text in (f"of {of}" if of else "", part, classes) if text)
+    frames = [f"of {of}"] if of else []
+    part = [f"part: {accuracy.part}"] if accuracy.part else []
+    classes = [f"{name}: {right} of {count}" for name, right, count in accuracy.classes]
+    return [text for text in (", ".join(frames + part), ", ".join(classes)) if text]
 
 
 def _paragraphs(text: str) -> list[str]:

@@ -99,6 +99,23 @@ def palettes() -> dict[str, str]:
     return {key: base64.b64encode(np.ascontiguousarray(colour(levels, name)[0])).decode() for key, name in names.items()}
 
 
+def scale() -> str:
+    """Returns the colours of maps from the least to the most, as a picture of one row.
+
+    Returns:
+      A data address.
+
+    Example:
+      >>> from xrcam_jax.report.some_frames import scale
+      >>> scale()[:22]
+      'data:image/png;base64,'
+    """
+    encoded = io.BytesIO()
+    levels = np.linspace(0, 1, 256, dtype=np.float32)[None]
+    Image.fromarray(colour(levels, COLORMAP)).save(encoded, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+
+
 def _chosen(content: dict[str, Any], method: str, layer: str) -> Iterator[tuple[int, str]]:
     """Yields places of frames, the most telling first, and why each is there; some may come twice."""
     frames = [frame if _stored(content, frame, method, layer) else None for frame in content["frames"]]
