@@ -217,7 +217,7 @@ def _of_confidence(overlap: Contender | None, drops: Figures, too_few: bool) -> 
     one = every.get(overlap.method, largest) if overlap is not None else largest
     unsure = too_few or not apart(one.figure, Estimate(0.0))
     parts = [
-        f"With what {title(one.method)} shows of {layers(one.column)} hidden, the confidence drop is "
+        f"With what {title(one.method)}’s maps of {layers(one.column)} show hidden, the confidence drop is "
         f"{percent(one.figure)} of the score{', which cannot be told from none' if unsure else ''}."
     ]
     if one.method == largest.method:

@@ -18,6 +18,7 @@ class Accuracy:
     """How often a network is right.
 
     Attributes:
+      experiment: its title.
       figure: in percent.
       frames: how many were classified; None where that is not recorded.
       patients: of how many patients they are; None likewise.
@@ -25,6 +26,7 @@ class Accuracy:
       classes: of each class, how many frames are right and how many there are; empty where only a table says it.
     """
 
+    experiment: str
     figure: Estimate
     frames: int | None
     patients: int | None
@@ -50,14 +52,15 @@ class Glance:
       network: its name.
       classes: what it tells apart; none where no frames tell.
       size: height and width of what it is shown; None likewise.
-      accuracy: None where no experiment tells.
+      accuracy: of the most frames, those that no training has seen before others; none where no experiment tells.
+        Others follow whose figure is another one.
       found: of its maps.
     """
 
     network: str
     classes: tuple[str, ...]
     size: tuple[int, int] | None
-    accuracy: Accuracy | None
+    accuracy: tuple[Accuracy, ...]
     found: Findings
 
 
@@ -77,7 +80,7 @@ def glances(experiments: Sequence[Experiment]) -> tuple[Glance, ...]:
       >>> looked_at = [{"label": 0, "predicted": i % 2, "patient": "p"} for i in (0, 1)]
       >>> frames = {"classes": ["a", "b"], "size": [96, 96], "frames": looked_at}
       >>> (glance,) = glances([Experiment("gallery", "Pictures", "", 1, (), (), settings, frames)])
-      >>> glance.network, glance.accuracy.figure.value, glance.accuracy.classes
+      >>> glance.network, glance.accuracy[0].figure.value, glance.accuracy[0].classes
       ('net', 50.0, (('a', 1, 2), ('b', 0, 0)))
     """
     networks = dict.fromkeys(network for one in experiments for network in one.networks)
@@ -90,10 +93,14 @@ def _glance(experiments: Sequence[Experiment], network: str) -> Glance:
     return Glance(network, classes, size, _accuracy(experiments, network), findings(experiments, network))
 
 
-def _accuracy(experiments: Sequence[Experiment], network: str) -> Accuracy | None:
-    """Returns what the most frames say, of those that no training has seen if there are any."""
+def _accuracy(experiments: Sequence[Experiment], network: str) -> tuple[Accuracy, ...]:
     found = [each for one in experiments if network in one.networks for each in _accuracies(one, network)]
-    return max(found, key=lambda one: (one.unseen, one.frames or 0), default=None)
+    found.sort(key=lambda one: (one.unseen, one.frames or 0), reverse=True)
+    # A figure that several experiments give alike is said once.
+    by_figure: dict[float, Accuracy] = {}
+    for one in found:
+        by_figure.setdefault(one.figure.value, one)
+    return tuple(by_figure.values())
 
 
 def _accuracies(experiment: Experiment, network: str) -> Iterator[Accuracy]:
@@ -101,16 +108,16 @@ def _accuracies(experiment: Experiment, network: str) -> Iterator[Accuracy]:
     part = part if isinstance(part, str) else ""
     # Frames to look through do not say which of several networks classified them.
     if experiment.frames is not None and len(experiment.networks) == 1:
-        yield _of_frames(experiment.frames, part)
+        yield _of_frames(experiment.title, experiment.frames, part)
     figure = figures_of_networks(experiment, "accuracy").get(network)
     if figure is not None:
-        yield Accuracy(figure, *experiment.frames_and_patients, part)
+        yield Accuracy(experiment.title, figure, *experiment.frames_and_patients, part)
 
 
-def _of_frames(content: dict[str, Any], part: str) -> Accuracy:
+def _of_frames(experiment: str, content: dict[str, Any], part: str) -> Accuracy:
     labels, predicted = (np.array([frame[key] for frame in content["frames"]]) for key in ("label", "predicted"))
     patients = [frame["patient"] for frame in content["frames"]]
     right = labels == predicted
     counts = [(name, int(right[labels == i].sum()), int((labels == i).sum())) for i, name in enumerate(content["classes"])]
     figure = Estimate(*(100 * value for value in mean(right, sampling_units(patients))))
-    return Accuracy(figure, len(labels), len(set(patients)), part, tuple(counts))
+    return Accuracy(experiment, figure, len(labels), len(set(patients)), part, tuple(counts))

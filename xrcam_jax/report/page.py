@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -89,6 +90,7 @@ def page(experiments: Sequence[Experiment]) -> bytes:
     return content.encode("utf-8", "replace")
 
 
+@cache
 def _environment() -> Environment:
     """Returns what fills in the templates: every text of others is escaped, and printable."""
     environment = Environment(
