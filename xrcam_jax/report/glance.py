@@ -8,7 +8,7 @@ import numpy as np
 
 from xrcam_jax.metrics.uncertainty import Estimate, mean, sampling_units
 from xrcam_jax.report.findings import Findings, figures_of_networks, findings
-from xrcam_jax.report.read import Experiment
+from xrcam_jax.report.read import FEWEST, Experiment
 
 TEST = "test"
 
@@ -37,6 +37,11 @@ class Accuracy:
     def unseen(self) -> bool:
         """Whether the network was not trained on these frames."""
         return self.part.startswith(TEST)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether an interval over its patients would be too narrow to mean anything."""
+        return self.patients is not None and 1 < self.patients < FEWEST
 
     @property
     def unanimous(self) -> bool:
@@ -75,7 +80,7 @@ def glances(experiments: Sequence[Experiment]) -> tuple[Glance, ...]:
 
     Example:
       >>> from xrcam_jax.report.glance import glances
-      >>> from xrcam_jax.report.read import Experiment
+      >>> from xrcam_jax.report.read import FEWEST, Experiment
       >>> settings = {"data": {"part": "test"}, "networks": {"net": "0123"}}
       >>> looked_at = [{"label": 0, "predicted": i % 2, "patient": "p"} for i in (0, 1)]
       >>> frames = {"classes": ["a", "b"], "size": [96, 96], "frames": looked_at}
