@@ -20,9 +20,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 NETWORK = "skresnet18_narrow"
 #: Tables from which there is something to find, and several of them, so that some are folded twice.
 FIGURES = {
-    "per_layer": "method,network,layer1,layer1 low,layer1 high\nxrelevance_cam,{0},40,38,42\n(centred disc),{0},9,8,10\n",
-    "aggregated": "method,network,layer4+2,layer4+2 low,layer4+2 high\nxrelevance_cam,{0},30,28,32\nmy_cam,{0},9,8,10\n",
-    "dice": "method,network,layer1,layer1 low,layer1 high\nxrelevance_cam,{0},40,38,42\nmy_cam,{0},41,38,42\n",
+    "per_layer": ("layer1", "xrelevance_cam,{0},40,38,42", "(centred disc),{0},9,8,10"),
+    "aggregated": ("layer4+2", "xrelevance_cam,{0},30,28,32", "my_cam,{0},9,8,10"),
+    "dice": ("layer1", "xrelevance_cam,{0},40,38,42", "my_cam,{0},41,38,42"),
 }
 
 
@@ -31,8 +31,9 @@ def path(tmp_path_factory):
     folder = write_results(tmp_path_factory.mktemp("results"))
     one = folder / "segmentation"
     contents, settings = (json.loads((one / f"{name}.json").read_text()) for name in ("contents", "settings"))
-    for name, text in FIGURES.items():
-        (one / f"{name}.csv").write_text(text.format(NETWORK))
+    for name, (column, *rows) in FIGURES.items():
+        lines = [f"method,network,{column},{column} low,{column} high", *(row.format(NETWORK) for row in rows), ""]
+        (one / f"{name}.csv").write_text("\n".join(lines))
     tables = [{"file": f"{name}.csv", "title": name, "unit": "%", "best": "max", "labels": 2} for name in FIGURES]
     write_json(one / "contents.json", {**contents, "tables": [*tables, *contents["tables"]]})
     write_json(one / "settings.json", {**settings, "experiment": "segmentation", "networks": {NETWORK: "0123"}})
@@ -105,7 +106,9 @@ def test_first_comes_what_a_reader_came_for(shown):
     names = [one.text for one in driver.find_elements(By.TAG_NAME, "h2")]
     assert names == ["In short", "Some frames", "Look through the frames", "Experiments"]
     findings = driver.find_elements(By.CSS_SELECTOR, ".findings li")
-    assert findings[0].text.startswith("XRelevance-CAM has the highest overlap with the outlines: a pooled IoU of 30.0 %")
+    assert findings[0].text.startswith(
+        "XRelevance-CAM has the highest overlap with the outlines: a pooled IoU of 30.0 %"
+    )
     cards = driver.find_element(By.CSS_SELECTOR, ".cards").text
     assert f"Network\n{NETWORK}\ntells apart GBM, Meningioma" in cards
     assert "75.0 %" in cards
@@ -149,7 +152,7 @@ def test_one_button_opens_and_closes_everything_but_settings(shown):
 
 
 def seen(driver, selector):
-    """Tells of each element whether it is seen; Selenium takes what is in a closed box for hidden, whatever the style."""
+    """Tells of each element whether it is seen; for Selenium what is folded is hidden, whatever its style."""
     return driver.execute_script(
         "return [...document.querySelectorAll(arguments[0])].map((one) => one.checkVisibility())", selector
     )

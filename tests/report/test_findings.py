@@ -102,8 +102,8 @@ def test_the_layer_of_the_best_method():
     single = {"grad_cam": [(40, 38, 42), (31, 25, 35)], "layer_cam": [(90, 85, 95), (1, 0, 2)]}
     found = findings([segmentation(FAR, single)], NET)
     assert found.sentences[1] == (
-        "Grad-CAM overlaps most with its maps of layer 3: 40.0 % (38.0 to 42.0). It is above all others, of which layer "
-        "4 comes next (31.0 %)."
+        "Grad-CAM overlaps most with its maps of layer 3: 40.0 % (38.0 to 42.0). It is above all others, of which "
+        "layer 4 comes next (31.0 %)."
     )
     assert (found.maps.method, found.maps.column) == ("grad_cam", "layer3")
     single["grad_cam"][0] = (None, None, None)
@@ -120,12 +120,13 @@ def confidence(drops, **settings):
 def test_the_confidence_drop_of_the_method_that_overlaps_most():
     drops = {"grad_cam": (10, -39, 39), "layer_cam": (30, 5, 50)}
     assert said(segmentation(FAR), confidence(drops))[1] == (
-        "With what Grad-CAM’s maps of all layers together show hidden, the confidence drop is 10.0 % (−39.0 to 39.0) of "
-        "the score, which cannot be told from none. The largest is that of LayerCAM (30.0 %), from which it cannot be told."
+        "With what Grad-CAM’s maps of all layers together show hidden, the confidence drop is 10.0 % (−39.0 to 39.0) "
+        "of the score, which cannot be told from none. The largest is that of LayerCAM (30.0 %), from which it cannot "
+        "be told."
     )
     drops = {"grad_cam": (10, 8, 12), "layer_cam": (30, 25, 50)}
-    assert said(segmentation(FAR), confidence(drops))[1].endswith("10.0 % (8.0 to 12.0) of the score. The largest is "
-        "that of LayerCAM (30.0 %), which is more.")  # fmt: skip
+    ending = "10.0 % (8.0 to 12.0) of the score. The largest is that of LayerCAM (30.0 %), which is more."
+    assert said(segmentation(FAR), confidence(drops))[1].endswith(ending)
 
 
 def test_without_outlines_the_largest_drop_is_told_of():

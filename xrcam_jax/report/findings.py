@@ -248,8 +248,8 @@ def _cautions(judged: Sequence[Experiment]) -> Iterator[str]:
         return
     few = [one for one in judged if one.too_few]
     yield (
-        "In brackets: 95 % intervals. “Cannot be told from” means that one figure lies in the interval of the other. The "
-        "best of several is chosen by the same figures, which flatters it."
+        "In brackets: 95 % intervals. “Cannot be told from” means that one figure lies in the interval of the other. "
+        "The best of several is chosen by the same figures, which flatters it."
     )
     if few:
         _, patients = few[0].frames_and_patients

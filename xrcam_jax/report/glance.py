@@ -123,6 +123,8 @@ def _of_frames(experiment: str, content: dict[str, Any], part: str) -> Accuracy:
     labels, predicted = (np.array([frame[key] for frame in content["frames"]]) for key in ("label", "predicted"))
     patients = [frame["patient"] for frame in content["frames"]]
     right = labels == predicted
-    counts = [(name, int(right[labels == i].sum()), int((labels == i).sum())) for i, name in enumerate(content["classes"])]
+    counts = [
+        (name, int(right[labels == i].sum()), int((labels == i).sum())) for i, name in enumerate(content["classes"])
+    ]
     figure = Estimate(*(100 * value for value in mean(right, sampling_units(patients))))
     return Accuracy(experiment, figure, len(labels), len(set(patients)), part, tuple(counts))

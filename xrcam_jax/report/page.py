@@ -18,7 +18,7 @@ from xrcam_jax.report.findings import ends, layers, share
 from xrcam_jax.report.frames import AGGREGATE
 from xrcam_jax.report.glance import Accuracy, Glance, glances
 from xrcam_jax.report.read import Experiment
-from xrcam_jax.report.some_frames import ShownFrame, palettes, scale, some_frames
+from xrcam_jax.report.some_frames import ShownFrame, data_address, palettes, scale, some_frames
 from xrcam_jax.report.tables import NOTHING, ShownTable, shown_table
 from xrcam_jax.runtime.names import printable
 
@@ -72,7 +72,8 @@ def page(experiments: Sequence[Experiment]) -> bytes:
     found = glances(experiments)
     style = _parts("page.css", "viewer.css", "print.css")
     script = _parts("page.js", *(("maps.js", "viewer.js") if looked_at else ()))
-    content = _environment().get_template("page.html").render(
+    template = _environment().get_template("page.html")
+    content = template.render(
         # The browser itself then refuses all that is not of this page, whatever its texts may say.
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
         style=Markup(style),
@@ -102,10 +103,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(
-        paragraphs=_paragraphs, data_of=_data, settings_of=_settings, tables_of=_tables, address=_address,
-        share=share, ends=ends, of_what=_of_what, layers=layers, title_of=title, counted=_counted,
-    )  # fmt: skip
+    here = {"paragraphs": _paragraphs, "data_of": _data, "settings_of": _settings, "tables_of": _tables}
+    figures = {"share": share, "ends": ends, "of_what": _of_what, "counted": _counted}
+    environment.filters |= {**here, **figures, "layers": layers, "title_of": title, "address": data_address}
     return environment
 
 
@@ -205,10 +205,6 @@ def _said(value: Any) -> str:
 
 def _tables(experiment: Experiment) -> list[ShownTable]:
     return [shown_table(table, too_few=experiment.too_few) for table in experiment.tables]
-
-
-def _address(content: bytes, mime: str) -> str:
-    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,11 +15,13 @@ from PIL import Image
 from xrcam_jax.cam.saliency import aggregate
 from xrcam_jax.pictures.plot import VARIATION, colour, outlined, overlay
 from xrcam_jax.report.frames import AGGREGATE
+from xrcam_jax.report.read import MIMES
 
 #: The colours of maps.
 COLORMAP = "turbo"
+#: All 256 levels of a map.
+LEVELS = np.linspace(0, 1, 256, dtype=np.float32)[None]
 MOST = 6
-QUALITY = 90
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,8 @@ def palettes() -> dict[str, str]:
       >>> [len(text) for text in palettes().values()]
       [1024, 1024]
     """
-    levels = np.linspace(0, 1, 256, dtype=np.float32)[None]
     names = {"colours": COLORMAP, "variationColours": VARIATION}
-    return {key: base64.b64encode(np.ascontiguousarray(colour(levels, name)[0])).decode() for key, name in names.items()}
+    return {key: base64.b64encode(colour(LEVELS, name).tobytes()).decode() for key, name in names.items()}
 
 
 def scale() -> str:
@@ -110,10 +111,25 @@ def scale() -> str:
       >>> scale()[:22]
       'data:image/png;base64,'
     """
-    encoded = io.BytesIO()
-    levels = np.linspace(0, 1, 256, dtype=np.float32)[None]
-    Image.fromarray(colour(levels, COLORMAP)).save(encoded, format="PNG")
-    return f"data:image/png;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    return _encoded(colour(LEVELS, COLORMAP), "PNG")
+
+
+def data_address(content: bytes, mime: str) -> str:
+    """Returns a file as an address that holds all of it.
+
+    Args:
+      content: of the file.
+      mime: its type.
+
+    Returns:
+      The address, which needs no network.
+
+    Example:
+      >>> from xrcam_jax.report.some_frames import data_address
+      >>> data_address(b"abc", "image/png")
+      'data:image/png;base64,YWJj'
+    """
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
 def _chosen(content: dict[str, Any], method: str, layer: str) -> Iterator[tuple[int, str]]:
@@ -160,7 +176,8 @@ def _shown(content: dict[str, Any], frame: dict[str, Any], why: str, method: str
     picture = _decoded(frame["picture"])
     raws = [_levels(stored) for stored in _stored(content, frame, method, layer)]
     saliency = aggregate([jnp.asarray(raw) for raw in raws], (height, width), how=content.get("aggregate", "mean"))
-    marked = picture if frame.get("annotation") is None else outlined(picture, _decoded(frame["annotation"])[..., 0] > 127)
+    annotation = frame.get("annotation")
+    marked = picture if annotation is None else outlined(picture, _decoded(annotation)[..., 0] > 127)
     classes = content["classes"]
     return ShownFrame(
         name=frame["name"],
@@ -169,8 +186,8 @@ def _shown(content: dict[str, Any], frame: dict[str, Any], why: str, method: str
         right=frame["label"] == frame["predicted"],
         why=why,
         overlap=_overlap(frame, method, layer),
-        frame=_address(marked),
-        mapped=_address(overlay(picture, np.asarray(saliency), colormap=COLORMAP)),
+        frame=_encoded(marked, "JPEG"),
+        mapped=_encoded(overlay(picture, np.asarray(saliency), colormap=COLORMAP), "JPEG"),
         size=(width, height),
     )
 
@@ -188,7 +205,8 @@ def _decoded(picture: str) -> UInt8[np.ndarray, "h w 3"]:
         return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _address(picture: UInt8[np.ndarray, "h w 3"]) -> str:
+def _encoded(picture: UInt8[np.ndarray, "h w 3"], kind: Literal["JPEG", "PNG"]) -> str:
     encoded = io.BytesIO()
-    Image.fromarray(picture).save(encoded, format="JPEG", quality=QUALITY, subsampling=0)
-    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+    options = {"quality": 90, "subsampling": 0} if kind == "JPEG" else {}
+    Image.fromarray(picture).save(encoded, format=kind, **options)
+    return data_address(encoded.getvalue(), MIMES[kind])

@@ -161,7 +161,8 @@ def _varying(table: ResultTable) -> list[int]:
 
 def _constant(table: ResultTable, kept: Sequence[int], measured: Sequence[int]) -> str:
     """Says once what the columns that are left out would say in every row."""
-    same = [(table.labels[i], table.rows[0].labels[i]) for i in range(len(table.labels)) if i not in kept and table.rows]
+    first = table.rows[0].labels if table.rows else ()
+    same = [(name, value) for i, (name, value) in enumerate(zip(table.labels, first, strict=False)) if i not in kept]
     parts = [f"{name}: {title(value) or NOTHING}" for name, value in same]
     empty = [column_title(name) for i, name in enumerate(table.columns) if i not in measured]
     return "; ".join([*parts, *([f"no figures: {', '.join(empty)}"] if empty else [])])
