@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -134,13 +134,14 @@ def data_address(content: bytes, mime: str) -> str:
 
 def _chosen(content: dict[str, Any], method: str, layer: str) -> Iterator[tuple[int, str]]:
     """Yields places of frames, the most telling first, and why each is there; some may come twice."""
-    frames = [frame if _stored(content, frame, method, layer) else None for frame in content["frames"]]
-    known = [place for place, frame in enumerate(frames) if frame is not None]
+    frames = content["frames"]
+    known = [place for place, frame in enumerate(frames) if _stored(content, frame, method, layer)]
 
-    def ranked(places: Sequence[int], value) -> list[int]:
+    def ranked(places: Sequence[int], value: Callable[[dict[str, Any]], Any]) -> list[int]:
         return sorted(places, key=lambda place: (value(frames[place]), place))
 
-    overlaps = ranked([p for p in known if _overlap(frames[p], method, layer) is not None], _overlap_of(method, layer))
+    measured = [place for place in known if _overlap(frames[place], method, layer) is not None]
+    overlaps = ranked(measured, lambda frame: _overlap(frame, method, layer))
     if overlaps:
         yield overlaps[-1], "Highest overlap"
         yield overlaps[len(overlaps) // 2], "Middle overlap"
@@ -154,10 +155,6 @@ def _chosen(content: dict[str, Any], method: str, layer: str) -> Iterator[tuple[
         if of_class and label not in outlined_classes:
             scores = ranked(of_class, lambda frame: frame["scores"][frame["label"]])
             yield scores[len(scores) // 2], f"Middle score of {name}"
-
-
-def _overlap_of(method: str, layer: str):
-    return lambda frame: _overlap(frame, method, layer)
 
 
 def _overlap(frame: dict[str, Any], method: str, layer: str) -> float | None:

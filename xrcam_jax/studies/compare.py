@@ -17,7 +17,7 @@ from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, counted, pooled_iou, write_figures
 from xrcam_jax.studies.segmentation import overlaps
 from xrcam_jax.studies.study import Study
-from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
+from xrcam_jax.studies.tables import Table, accuracy_table, mean_of, scaled, write_contents
 
 SHOWN = 4
 
