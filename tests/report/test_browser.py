@@ -144,7 +144,7 @@ def test_the_whole_way_from_raw_maps_is_the_librarys_but_for_the_bytes(page, how
     ]
     maps = [stored(np.rint(255 * np.asarray(saliency.min_max(jnp.maximum(raw, 0)))).astype(np.uint8)) for raw in raws]
     values = page.run("return Array.from(xrcam.aggregate(...arguments))", maps, list(SIZE), how)
-    weights = [saliency.stride(raw, SIZE) for raw in raws] if how == "weighted" else None
+    weights = [saliency.stride(jnp.asarray(raw), SIZE) for raw in raws] if how == "weighted" else None
     expected = saliency.aggregate([jnp.asarray(raw) for raw in raws], SIZE, how=how, weights=weights)
     # The steepest slopes are that of tanh, 2, and that of the root of a product near 0.
     np.testing.assert_allclose(np.reshape(values, SIZE), expected, atol=0.05 if how == "product" else 2 / 255)

@@ -49,7 +49,7 @@ from xrcam_jax.studies.layers import all_maps, columns, described, last_column
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, mean_figure, write_figures
 from xrcam_jax.studies.study import Study, open_study
-from xrcam_jax.studies.tables import Table, scaled, write_contents
+from xrcam_jax.studies.tables import Table, accuracy_table, scaled, write_contents
 from xrcam_jax.titles import layer_title, method_title
 
 NAME = "confidence"
@@ -152,13 +152,15 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         if any(name.startswith(f"{figure}/") for arrays in found.values() for name in arrays):
             cells = {row: [cell(figure, *row, column) for column in names] for row in rows}
             tables.append(Table(figure, title, cells, names, ("method", "network"), best))
+    right = {label: accuracy(study, arrays) for label, arrays in found.items()}
+    tables.append(accuracy_table(right))
     left_out = ", ".join(f"{label} {int((~each).sum())}" for label, each in scored.items())
-    right = ", ".join(f"{label} {100 * accuracy(study, arrays).value:.1f} %" for label, arrays in found.items())
+    said = ", ".join(f"{label} {100 * figure.value:.1f} %" for label, figure in right.items())
     write_contents(
         study.folder,
         title="Confidence with the salient pixels hidden or alone",
         text=f"{len(study.frames)} frames of {study.settings['data']['patients']} patients, the labelled class's "
-        f"{study.settings['score']}. Right: {right}. A pixel that is taken away gets the mean intensity of the "
+        f"{study.settings['score']}. Right: {said}. A pixel that is taken away gets the mean intensity of the "
         f"training data. Confidence drops are of frames whose score is {study.settings['floor']:g} or more; below it "
         f"and left out of them: {left_out}. {described(study.settings['aggregate'])} {READ}",
         order=3,

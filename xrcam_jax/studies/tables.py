@@ -99,6 +99,16 @@ def scaled(figure: Estimate, factor: float = 100.0) -> Estimate:
     return Estimate(*(factor * value for value in figure))
 
 
+def accuracy_table(right: Mapping[str, Estimate]) -> Table:
+    """Returns the table of how often networks are right, from which the report takes what it says of them first.
+
+    Args:
+      right: by network, the share of frames that are classified correctly.
+    """
+    rows = {(network,): [scaled(share)] for network, share in right.items()}
+    return Table("accuracy", "Frames classified correctly", rows, ["accuracy"], ("network",))
+
+
 def mean_of(figures: Sequence[Estimate]) -> Estimate:
     """Returns the mean of some figures, without an interval, since the figures are not independent."""
     return Estimate(sum(figure.value for figure in figures) / len(figures))
