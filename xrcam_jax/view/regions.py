@@ -33,7 +33,7 @@ class Channel:
 
 
 def rasterised(points: Sequence[Sequence[float]], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Returns the pixels whose centres lie within a closed line, which may cross itself: what it goes around twice is outside.
+    """Returns the pixels whose centres lie within a closed line; what it goes around twice is outside.
 
     Args:
       points: (x, y) of the line's corners, from (0, 0), the picture's first corner, to (1, 1), its last.
@@ -125,7 +125,7 @@ def claims(
 
 
 def ranked(contributions: Float[np.ndarray, "r c k"], region: Bool[np.ndarray, "h w"]) -> list[Channel]:
-    """Returns the channels of a layer, from the one that speaks most for a region to the one that speaks most against it.
+    """Returns the channels of a layer, from the one that speaks most for a region to the one most against it.
 
     Args:
       contributions: C, at the layer's own size.

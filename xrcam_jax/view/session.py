@@ -3,9 +3,10 @@
 All of it runs in one thread: JAX's calls follow one another, and a video is read by one hand.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import cv2
@@ -15,9 +16,10 @@ from jaxtyping import Bool, Float, UInt8
 
 import xrcam_jax as xr
 from xrcam_jax.cam.saliency import min_max
-from xrcam_jax.classes import class_count, class_logits, softmax_logits
+from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.explain.functional import as_function
-from xrcam_jax.explain.outline import layers_of, outline
+from xrcam_jax.explain.methods import METHODS, configure
+from xrcam_jax.explain.outline import count_classes, layers_of
 from xrcam_jax.metrics.mass import mass_accuracy
 from xrcam_jax.pictures.by_number import PicturesByNumber
 from xrcam_jax.pictures.pages import RGB
@@ -108,13 +110,18 @@ class Answer:
       area: the region's share of what the network sees.
       mass: by layer, the share of its map that lies within the region.
       channels: of one layer, see :func:`xrcam_jax.view.regions.ranked`; none of a method without channels.
-      activations: of these channels, in 256 levels each, (k, r, c).
+      activation: of that layer.
     """
 
     area: float
     mass: Mapping[str, float]
     channels: Sequence[Channel]
-    activations: UInt8[np.ndarray, "k r c"] | None
+    activation: Float[np.ndarray, "r c k"] | None
+
+    def levels(self, channel: Channel) -> UInt8[np.ndarray, "r c"]:
+        """Returns the activation of a channel, scaled by itself to 256 levels."""
+        assert self.activation is not None
+        return _in_levels(np.asarray(min_max(self.activation[..., channel.number])))
 
 
 class Session:
@@ -123,13 +130,17 @@ class Session:
     Args:
       model: a network with its ``preprocessing``, such as :func:`xrcam_jax.load_model` gives.
       pictures: what there is to look at.
-      methods: those that may be asked for; those that the network cannot have are left out.
-      layers: names of those at which maps are made; by default its marks and the input.
+      methods: those that may be asked for.
+      layers: names of those at which maps are made; by default its marks, or the last layer of each size if there are
+        none, and the input.
       labels: names of the classes; their numbers by default.
+      others: methods that may be asked for too, unless the network cannot have them.
+      described: says in the page which network and pictures these are.
       most_bytes: of what is kept.
 
     Raises:
-      ValueError: none of the methods can be had at these layers.
+      ValueError: a method cannot be had at these layers.
+      NotImplementedError: a layer is inside a branch or a loop of unknown length.
     """
 
     def __init__(
@@ -140,37 +151,22 @@ class Session:
         layers: Sequence[str] | None = None,
         labels: Sequence[str] | None = None,
         *,
+        others: Sequence[str] = (),
+        described: str = "",
         most_bytes: int = MOST_BYTES,
     ):
-        self.pictures, self.config = pictures, model.preprocessing
+        self.pictures, self.config, self.described = pictures, model.preprocessing, described
         self._model, (self._function, self._parameters) = model, as_function(model)
-        self._picture = jax.ShapeDtypeStruct((1, *self.config.input_size, self.config.channels), np.float32)
-        self.layers = tuple(layers or (*self._outline.marks, "input"))
-        self.methods = self._possible(methods)
-        (_, outputs) = self._outline.outputs or (0, 0)
-        self.labels = tuple(labels or map(str, range(class_count(outputs))))
+        picture = jax.ShapeDtypeStruct((1, *self.config.input_size, self.config.channels), np.float32)
+        network = self._function, picture, self._parameters
+        self.layers = tuple(layers or (*_usual(*network), "input"))
+        self.methods = _possible(methods, others, self.layers, network)
+        self.labels = tuple(labels or map(str, range(count_classes(*network))))
         self.progress = ("", 0, 0)
         self._seen, self._explained = Kept[Seen](most_bytes), Kept[Explained](most_bytes)
         self._explainers: dict[str, xr.Explainer] = {}
         self._classify = jax.jit(self._function)
         self._is_wanted: Callable[[], bool] = lambda: True
-
-    @cached_property
-    def _outline(self):
-        return outline(self._function, self._picture, self._parameters)
-
-    def _possible(self, methods: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """Returns the layers of each method that the network can have."""
-        found, reason = dict[str, tuple[str, ...]](), ""
-        for name in methods:
-            kind = xr.Explainer(self._model, (name,)).kinds[name]
-            try:
-                found[name] = layers_of(name, kind, self.layers, self._function, self._picture, self._parameters)
-            except (ValueError, NotImplementedError) as error:
-                reason = str(error)
-        if not found:
-            raise ValueError(reason)
-        return found
 
     def seen(self, number: int) -> Seen:
         """Returns a picture and what the network says of it.
@@ -220,8 +216,7 @@ class Session:
         if layer not in found.contributions:
             return Answer(float(region.mean()), mass, [], None)
         channels = ranked(found.contributions[layer], region)
-        values = np.moveaxis(found.activations[layer][..., [channel.number for channel in channels]], -1, 0)
-        return Answer(float(region.mean()), mass, channels, _in_levels(np.asarray(min_max(values))))
+        return Answer(float(region.mean()), mass, channels, found.activations[layer])
 
     def _look(self, number: int) -> Seen:
         picture = self.pictures.read(number)
@@ -267,6 +262,24 @@ class Session:
                 raise Superseded
             self.progress = (name, done, total)
             yield item
+
+
+def _usual(*network: Any) -> tuple[str, ...]:
+    """Returns the layers at which class activation maps are made if nothing else is said."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the model has no marked layers")
+        return layers_of("grad_cam", METHODS["grad_cam"].kind, None, *network)
+
+
+def _possible(
+    methods: Sequence[str], others: Sequence[str], layers: tuple[str, ...], network: tuple
+) -> dict[str, tuple[str, ...]]:
+    """Returns the layers of each method, and of those of the others that the network can have."""
+    found = {name: layers_of(name, configure(name, {}), layers, *network) for name in methods}
+    for name in others:
+        with suppress(ValueError, NotImplementedError):
+            found[name] = layers_of(name, configure(name, {}), layers, *network)
+    return found
 
 
 def _in_levels(maps: Float[np.ndarray, "*maps"]) -> UInt8[np.ndarray, "*maps"]:
