@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--field-of-view",
         type=_field_of_view,
         metavar="auto|none|X,Y,SIZE",
-        help="square that the network is shown of each picture, see xrcam explain (what the weights say of the training)",
+        help="square that the network is shown of each picture, see xrcam explain (what the weights say)",
     )
     parser.add_argument("--port", type=int, default=0, metavar="N", help="of the page's address (any that is free)")
     parser.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
@@ -114,7 +114,6 @@ def _check(options: argparse.Namespace) -> list[str] | None:
 
 def _session(options: argparse.Namespace, labels: list[str] | None) -> "Session":
     """Reads the weights, and looks which pictures there are."""
-    import xrcam_jax as xr
     from xrcam_jax.classes import class_count
     from xrcam_jax.pictures.by_number import PicturesByNumber
     from xrcam_jax.view.session import Session
@@ -133,11 +132,18 @@ def _session(options: argparse.Namespace, labels: list[str] | None) -> "Session"
             options.method,
             options.layers,
             labels,
-            others=[name for name in xr.METHODS if name not in options.method],
+            others=_others(options.method),
             described=f"{Path(options.model).name} · {name}",
         )
     except (ValueError, NotImplementedError) as error:
         raise CommandError(f"--method, --layers: {error}") from error
+
+
+def _others(named: list[str]) -> list[str]:
+    """Returns the methods that the page offers besides; what needs attention has to be asked for by its own name."""
+    import xrcam_jax as xr
+
+    return [name for name, at in xr.METHODS.items() if name not in named and not at.kind.needs_attention]
 
 
 def _load(options: argparse.Namespace) -> Any:

@@ -78,15 +78,17 @@
       at("trouble").textContent = said(error);
     } finally {
       clearInterval(waiting);
-      if (turn === state.turn) at("busy").textContent = "";
+      if (turn === state.turn) at("busy").textContent = state.waiting = "";
     }
   }
 
   // Says how far a long computation is.
   function watch(turn) {
+    state.waiting = true;
     return setInterval(async () => {
       const { name, done, total } = await json("api/progress").catch(() => ({}));
-      if (turn !== state.turn) return;
+      // Both may have changed while this was asked.
+      if (turn !== state.turn || !state.waiting) return;
       const steps = total ? `: ${name}, ${done} of ${total}` : "; a method takes longer when it is chosen first";
       at("busy").textContent = `Computing ${methodTitle()}${steps} …`;
     }, 700);
