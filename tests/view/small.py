@@ -34,7 +34,9 @@ class Network:
         layer = jnp.asarray(images)
         for number, kernel in enumerate(self.kernels, 1):
             dimensions = ("NHWC", "HWIO", "NHWC")
-            layer = jax.lax.conv_general_dilated(layer, jnp.asarray(kernel), (2, 2), "SAME", dimension_numbers=dimensions)
+            layer = jax.lax.conv_general_dilated(
+                layer, jnp.asarray(kernel), (2, 2), "SAME", dimension_numbers=dimensions
+            )
             layer = xr.mark(jax.nn.relu(layer), f"layer{number}")
         return layer.mean((1, 2)) @ jnp.asarray(self.head)
 

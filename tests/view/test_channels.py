@@ -1,5 +1,6 @@
 """What channels contribute sums to the map that the Explainer makes, and is weight times activation."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,7 +12,12 @@ from xrcam_jax.view.channels import ACTIVATION, explainer
 
 IMAGES = preprocess([pixels(0)], NETWORK.preprocessing)
 LAYERS = ("layer1", "layer2")
-CAMS = ("xrelevance_cam", "grad_cam", "layer_cam", "eigen_cam", "ablation_cam", "xrelevance_cam+axiom=sensitivity")
+CAMS = ("xrelevance_cam", "layer_cam", "ablation_cam")
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return xr.Explainer(NETWORK, CAMS, LAYERS)(IMAGES, np.int32([1]))
 
 
 def explained(method, layers=LAYERS):
@@ -19,8 +25,8 @@ def explained(method, layers=LAYERS):
 
 
 @pytest.mark.parametrize("method", CAMS)
-def test_contributions_sum_to_the_map(method):
-    found, expected = explained(method), xr.Explainer(NETWORK, (method,), LAYERS)(IMAGES, np.int32([1]))
+def test_contributions_sum_to_the_map(method, expected):
+    found = explained(method)
     for layer in LAYERS:
         raw = np.asarray(expected.raw[method][layer])
         scale = abs(raw).max()
@@ -41,9 +47,8 @@ def test_a_contribution_is_weight_times_activation():
 def test_a_method_of_values_has_the_input_too():
     found = explained("gradient_x_input", ("layer2", "input"))
     np.testing.assert_array_equal(found.attributions[ACTIVATION]["input"], IMAGES)
-    expected = xr.Explainer(NETWORK, ("gradient_x_input",), ("input",))(IMAGES, np.int32([1]))
-    values = expected.attributions["gradient_x_input"]["input"]
-    np.testing.assert_allclose(found.attributions["gradient_x_input"]["input"], values, atol=1e-6)
+    expected = jax.grad(lambda x: NETWORK(x)[0, 1])(jnp.asarray(IMAGES)) * IMAGES
+    np.testing.assert_allclose(found.attributions["gradient_x_input"]["input"], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_perturbation_has_no_channels():

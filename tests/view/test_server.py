@@ -24,7 +24,9 @@ def client(shared):
     return Client(shared)
 
 
-@pytest.mark.parametrize("path", [*FILES, "/nowhere", "/?token=", "/?token=another", f"/?token={TOKEN[:-1]}", "/?token=ä"])
+@pytest.mark.parametrize(
+    "path", [*FILES, "/nowhere", "/?token=", "/?token=another", f"/?token={TOKEN[:-1]}", "/?token=ä"]
+)
 def test_nothing_is_given_without_the_token(shared, path):
     answer = Client(shared, token=None).get(path)
     assert answer.status_code == 403
@@ -49,7 +51,14 @@ def test_a_wrong_cookie_is_no_token(shared):
     assert client.get("/").status_code == 403
 
 
-HOSTS = ("evil.example", f"evil.example:{PORT}", "127.0.0.1", f"127.0.0.1:{PORT + 1}", f"127.0.0.1.evil.example:{PORT}", "")
+HOSTS = (
+    "evil.example",
+    f"evil.example:{PORT}",
+    "127.0.0.1",
+    f"127.0.0.1:{PORT + 1}",
+    f"127.0.0.1.evil.example:{PORT}",
+    "",
+)
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -63,7 +72,14 @@ def test_this_machine_has_two_names(client, host):
     assert client.get("/", headers={"host": host, "origin": f"http://{host}"}).status_code == 200
 
 
-ORIGINS = ("https://evil.example", "null", f"http://127.0.0.1:{PORT + 1}", f"https://127.0.0.1:{PORT}", "http://localhost", "")
+ORIGINS = (
+    "https://evil.example",
+    "null",
+    f"http://127.0.0.1:{PORT + 1}",
+    f"https://127.0.0.1:{PORT}",
+    "http://localhost",
+    "",
+)
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
@@ -71,7 +87,9 @@ def test_pages_of_other_origins_are_refused(client, origin):
     assert client.get("/api/session", headers={"origin": origin}).status_code == 403
 
 
-@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)])
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)]
+)
 def test_the_browser_says_who_asks(client, site, status):
     assert client.get("/api/session", headers={"sec-fetch-site": site}).status_code == status
 
@@ -100,7 +118,12 @@ def test_sockets_of_the_web_are_refused():
     async def send(message):
         sent.append(message["type"])
 
-    scope = {"type": "websocket", "headers": [(b"host", f"127.0.0.1:{PORT}".encode())], "path": "/", "query_string": b""}
+    scope = {
+        "type": "websocket",
+        "headers": [(b"host", f"127.0.0.1:{PORT}".encode())],
+        "path": "/",
+        "query_string": b"",
+    }
     scope["extensions"] = {"websocket.http.response": {}}
     asyncio.run(Guard(lambda *_: pytest.fail("let in"), TOKEN, PORT)(scope, receive, send))
     assert "websocket.accept" not in sent

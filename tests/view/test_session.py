@@ -25,10 +25,13 @@ def images(number):
     return preprocess([pixels(number)], NETWORK.preprocessing)
 
 
+@pytest.fixture(scope="module")
+def expected():
+    return xr.Explainer(NETWORK, METHODS, ("layer1", "layer2", "input"))(images(1), np.int32([2]))
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_maps_are_the_explainers(shared, method):
-    layers = ("layer1", "layer2", "input")
-    expected = xr.Explainer(NETWORK, (method,), layers)(images(1), np.int32([2]))
+def test_maps_are_the_explainers(shared, method, expected):
     found = shared.explained(1, method, 2)
     assert list(found.maps) == list(expected.maps[method])
     for layer, values in found.maps.items():

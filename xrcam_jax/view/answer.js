@@ -19,7 +19,7 @@ xrcam.answer = (answer, { layer, hasChannels, layerName, points }) => {
 
   function withBar(text, share) {
     const bar = element("span", { className: "bar" });
-    bar.style.setProperty("--share", percent(Math.abs(share)).replace(" ", ""));
+    bar.style.setProperty("--share", `${100 * Math.abs(share)}%`);
     return element("td", { className: "figure" }, text, bar);
   }
 

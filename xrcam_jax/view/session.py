@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
@@ -98,8 +99,7 @@ class Explained:
     @property
     def levels(self) -> dict[str, UInt8[np.ndarray, "_ _"]]:
         """Returns what maps are made of, at the layers' own sizes and in 256 levels, as the report's viewer has it."""
-        cut = {layer: np.maximum(raw, 0) for layer, raw in self.raw.items()}
-        return {layer: _in_levels(np.asarray(min_max(raw))) for layer, raw in cut.items()}
+        return {layer: _in_levels(np.maximum(raw, 0)) for layer, raw in self.raw.items()}
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Answer:
     def levels(self, channel: Channel) -> UInt8[np.ndarray, "r c"]:
         """Returns the activation of a channel, scaled by itself to 256 levels."""
         assert self.activation is not None
-        return _in_levels(np.asarray(min_max(self.activation[..., channel.number])))
+        return _in_levels(self.activation[..., channel.number])
 
 
 class Session:
@@ -282,8 +282,9 @@ def _possible(
     return found
 
 
-def _in_levels(maps: Float[np.ndarray, "*maps"]) -> UInt8[np.ndarray, "*maps"]:
-    return np.rint(255 * maps).astype(np.uint8)
+def _in_levels(values: Float[np.ndarray, "r c"]) -> UInt8[np.ndarray, "r c"]:
+    """Returns a map scaled to 256 levels."""
+    return np.rint(255 * np.asarray(min_max(jnp.asarray(values)))).astype(np.uint8)
 
 
 def _at_most(picture: RGB, side: int) -> RGB:

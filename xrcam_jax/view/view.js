@@ -126,7 +126,7 @@
     at("scores").replaceChildren(
       ...scores.map(({ class: index, score }) => {
         const bar = element("span", { className: "bar" });
-        bar.style.setProperty("--share", percent(score));
+        bar.style.setProperty("--share", `${100 * score}%`);
         const name = `${className(index)}${index === predicted ? " (decision)" : ""}`;
         const label = element("span", { className: "score" }, element("span", {}, name), " ", percent(score));
         const button = element("button", { type: "button", title: "Explain this class" }, label, bar);
@@ -171,7 +171,8 @@
 
   function tile(layer) {
     const canvas = element("canvas", { className: "map" });
-    const button = element("button", { type: "button", className: "tile" }, canvas, layerName(layer));
+    const name = element("span", {}, layerName(layer));
+    const button = element("button", { type: "button", className: "tile" }, canvas, name, element("small"));
     button.dataset.layer = layer;
     button.addEventListener("click", () => {
       state.layer = layer;
@@ -220,6 +221,7 @@
     at("legend-mask").hidden = shownAs !== "mask";
     at("legend-region").hidden = !region.points().length;
     const explained = `${methodTitle()} for ${className(state.shown.target)}, ${layerName(state.layer)}`;
+    at("board").style.setProperty("--aspect", width / height);
     draw(at("main"), state.layer, width, height);
     at("main").setAttribute("aria-label", `${explained}, on ${state.shown.name}`);
     at("main-caption").textContent = explained;
@@ -244,6 +246,7 @@
     at("answer-hint").hidden = points.length > 0;
     if (!points.length || !state.shown) {
       at("answered").hidden = at("answer-trouble").hidden = true;
+      for (const button of at("maps").children) button.lastChild.textContent = "";
       return;
     }
     const { target, channels, maps } = state.shown;
@@ -253,6 +256,10 @@
       const answer = await json(`api/frames/${state.place}/region`, { method: "POST", body });
       if (turn !== state.asked) return;
       xrcam.answer(answer, { layer: layerName(layer), hasChannels: layer in channels, layerName, points });
+      for (const button of at("maps").children) {
+        const mass = answer.mass[button.dataset.layer];
+        button.lastChild.textContent = mass === undefined ? "" : `${percent(mass)} inside`;
+      }
       at("answer-trouble").hidden = true;
       at("answered").hidden = false;
     } catch (error) {
