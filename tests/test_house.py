@@ -23,7 +23,7 @@ LAYERS = (
     ("onnx", "report"),
     ("__init__",),
     ("arguments",),
-    ("studies",),
+    ("studies", "view"),
     ("benchmark",),
     ("commands",),
     ("cli",),

@@ -1,5 +1,6 @@
 """The server lets in who has the token and comes from nowhere else; it gives the page what the session has."""
 
+import asyncio
 import base64
 import io
 
@@ -108,8 +109,6 @@ def test_every_answer_keeps_other_origins_out(shared, path, token):
 
 
 def test_sockets_of_the_web_are_refused():
-    import asyncio
-
     sent = []
 
     async def receive():

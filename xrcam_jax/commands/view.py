@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     labels = _check(options)
 
     from xrcam_jax.runtime.signals import Stopped
-    from xrcam_jax.view.server import listening, serve
+    from xrcam_jax.view.server import Server, listening
 
     try:
         at = listening(options.port)
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     with at:
         session = _session(options, labels)
         try:
-            serve(session, at, lambda address: _ready(address, not options.no_browser))
+            Server(session, at, lambda address: _ready(address, not options.no_browser)).serve_page()
         except Stopped as stopped:
             print("stopped", flush=True)
             return stopped.status

@@ -88,7 +88,7 @@ def listening(port: int) -> socket.socket:
     return found
 
 
-def serve(session: Session, at: socket.socket, ready: Callable[[str], object]) -> None:
+class Server(uvicorn.Server):
     """Serves the page until a signal ends it.
 
     Args:
@@ -96,31 +96,30 @@ def serve(session: Session, at: socket.socket, ready: Callable[[str], object]) -
       at: a socket from :func:`listening`.
       ready: called with the page's address once it can be opened.
     """
-    token, port = secrets.token_urlsafe(), at.getsockname()[1]
-    # No log of requests: their addresses have the token in them.
-    config = uvicorn.Config(
-        application(session, token, port),
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        ws="none",
-        timeout_graceful_shutdown=_PATIENCE,
-    )
-    server = _Server(config, lambda: ready(f"http://{LOOPBACK}:{port}/?token={token}"))
-    server.run(sockets=[at])
 
+    def __init__(self, session: Session, at: socket.socket, ready: Callable[[str], object]):
+        token, port = secrets.token_urlsafe(), at.getsockname()[1]
+        self._at, self._address, self._ready = at, f"http://{LOOPBACK}:{port}/?token={token}", ready
+        super().__init__(
+            uvicorn.Config(
+                application(session, token, port),
+                # No log of requests: their addresses have the token in them.
+                access_log=False,
+                log_level="error",
+                server_header=False,
+                ws="none",
+                timeout_graceful_shutdown=_PATIENCE,
+            )
+        )
 
-class _Server(uvicorn.Server):
-    """Says when it answers."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]):
-        super().__init__(config)
-        self._ready = ready
+    def serve_page(self) -> None:
+        """Serves until a signal comes, which is then raised, or ``should_exit`` is set."""
+        self.run(sockets=[self._at])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            self._ready()
+            self._ready(self._address)
 
 
 async def _file(request: Request) -> Response:
