@@ -64,14 +64,16 @@ def session(folder, **options):
 
 
 class Client:
-    """Asks the application as a browser would, whose cookies it keeps."""
+    """Asks the application as a browser would, whose cookies it keeps; paths are those in the folder of the page."""
 
     def __init__(self, session, token=TOKEN):
         self.app, self.cookies = application(session, TOKEN, PORT), httpx.Cookies()
         if token:
-            self.ask("GET", f"/?token={token}")
+            self.ask("GET", f"/?token={token}", within=False)
 
-    def ask(self, how, path, **request):
+    def ask(self, how, path, *, within=True, **request):
+        path = self.app.place[:-1] + path if within else path
+
         async def answered():
             transport = httpx.ASGITransport(app=self.app)
             address = f"http://127.0.0.1:{PORT}"

@@ -37,19 +37,25 @@ def test_nothing_is_given_without_the_token(shared, path):
 
 def test_the_token_is_kept_in_a_cookie_of_the_page_alone_and_leaves_the_address(shared):
     client = Client(shared, token=None)
-    answer = client.get(f"/?token={TOKEN}")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    cookie = answer.headers["set-cookie"].lower()
-    assert f"xrcam_view_{PORT}=" in cookie
-    assert "httponly" in cookie
-    assert "samesite=strict" in cookie
+    answer = client.get(f"/?token={TOKEN}", within=False)
+    place = answer.headers["location"]
+    assert answer.status_code == 303
+    assert len(place) > 12
+    assert Client(shared, token=None).app.place != place
+    assert f"xrcam_view={TOKEN}; HttpOnly; Path={place}; SameSite=strict" == answer.headers["set-cookie"]
     assert [client.get(path).status_code for path in FILES] == [200] * len(FILES)
 
 
 def test_a_wrong_cookie_is_no_token(shared):
     client = Client(shared, token=None)
-    client.cookies.set(f"xrcam_view_{PORT}", "another")
+    client.cookies.set("xrcam_view", "another")
     assert client.get("/").status_code == 403
+
+
+def test_the_cookie_is_for_the_page_alone(client):
+    for path in FILES:
+        headers = {"cookie": f"xrcam_view={TOKEN}"}
+        assert client.get(path, within=False, headers=headers).status_code == 403
 
 
 HOSTS = (
@@ -65,7 +71,7 @@ HOSTS = (
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("path", ["/", f"/?token={TOKEN}", "/api/session"])
 def test_names_of_other_hosts_are_refused(client, host, path):
-    assert client.get(path, headers={"host": host}).status_code == 403
+    assert client.get(path, within="token" not in path, headers={"host": host}).status_code == 403
 
 
 @pytest.mark.parametrize("host", [f"127.0.0.1:{PORT}", f"localhost:{PORT}"])

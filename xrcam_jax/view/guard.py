@@ -7,12 +7,14 @@ was bound to 127.0.0.1 after the browser had looked (DNS rebinding) would send i
 """
 
 import hmac
+import secrets
 
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = "127.0.0.1"
+_COOKIE = "xrcam_view"
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -28,19 +30,22 @@ _HEADERS = {
 class Guard:
     """Lets through what has the token, and is no other origin's.
 
-    The token comes in the address once. It is then kept in a cookie that scripts cannot read and that no other site's
-    page sends, and the browser is sent to the address without it.
+    The token comes in the address once. It is then kept in a cookie that scripts cannot read, and the browser is sent
+    to an address without it. Browsers send cookies to all servers of a host, whatever their ports. Hence that address
+    is in a folder whose name nobody knows, and the cookie is for this folder: other servers here never see it.
 
     Args:
       app: what is guarded.
       token: without which nothing is answered.
       port: on which the server listens.
+
+    Attributes:
+      place: the folder, with a slash at either end.
     """
 
     def __init__(self, app: ASGIApp, token: str, port: int):
         self._app, self._token = app, token
-        # Browsers keep cookies by host, not by port: two viewers must not take each other's.
-        self._cookie = f"xrcam_view_{port}"
+        self.place = f"/{secrets.token_urlsafe(12)}/"
         ports = (f":{port}", "") if port == 80 else (f":{port}",)
         self._hosts = {host + end for host in (LOOPBACK, "localhost") for end in ports}
 
@@ -56,7 +61,11 @@ class Guard:
             await send(message)
 
         answer = self._answer(HTTPConnection(scope)) if scope["type"] == "http" else _refused("no such protocol")
-        await (answer or self._app)(scope, receive, send_with_headers)
+        if answer is None:
+            within = {**scope, "path": scope["path"].removeprefix(self.place[:-1])}
+            await self._app(within, receive, send_with_headers)
+        else:
+            await answer(scope, receive, send_with_headers)
 
     def _answer(self, request: HTTPConnection) -> Response | None:
         """Returns what is answered at the door; None lets the request through."""
@@ -64,17 +73,17 @@ class Guard:
         if headers.get("host") not in self._hosts:
             return _refused("this is no address of this server")
         origin = headers.get("origin")
-        if origin is not None and origin.removeprefix("http://") not in self._hosts:
+        if origin is not None and origin not in {f"http://{host}" for host in self._hosts}:
             return _refused("pages of other origins are not let in")
         # The browser's own word on who asks; an address that is typed or opened by a program is nobody's.
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return _refused("pages of other origins are not let in")
         given = request.query_params.get("token")
         if given is not None and self._is_token(given):
-            answer = RedirectResponse("/", 303)
-            answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
+            answer = RedirectResponse(self.place, 303)
+            answer.set_cookie(_COOKIE, self._token, path=self.place, httponly=True, samesite="strict")
             return answer
-        if self._is_token(request.cookies.get(self._cookie, "")):
+        if request.url.path.startswith(self.place) and self._is_token(request.cookies.get(_COOKIE, "")):
             return None
         return _refused(
             "open the whole address that xrcam view has printed: it has a token, without which nothing is shown"

@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from xrcam_jax.explain.methods import METHODS, title
 from xrcam_jax.explain.variants import base
@@ -47,7 +46,7 @@ _PATIENCE = 1
 Result = TypeVar("Result")
 
 
-def application(session: Session, token: str, port: int) -> ASGIApp:
+def application(session: Session, token: str, port: int) -> Guard:
     """Returns the server's application.
 
     Args:
