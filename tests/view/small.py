@@ -15,7 +15,9 @@ from xrcam_jax.view.server import application
 from xrcam_jax.view.session import Session
 
 HEIGHT, WIDTH = 24, 32
-METHODS = ("grad_cam", "xrelevance_cam", "gradient_x_input", "occlusion")
+# The usual window of occlusion would hide these small pictures at once.
+OCCLUSION = "occlusion+window=8+stride=4"
+METHODS = ("grad_cam", "xrelevance_cam", "gradient_x_input", OCCLUSION)
 LABELS = ("glioma", "meningioma", "none")
 TOKEN, PORT = "a-token-of-the-tests", 4321
 

@@ -139,7 +139,11 @@ def test_the_session_is_described(client):
     assert told["frames"] == ["frame_0", "frame_1", "frame_2", "zz_damaged"]
     assert told["classes"] == list(LABELS)
     assert told["layers"] == ["layer1", "layer2", "input"]
-    assert [(one["title"], one["quick"]) for one in told["methods"]][::3] == [("Grad-CAM", True), ("Occlusion", False)]
+    quick = {one["title"]: one["quick"] for one in told["methods"]}
+    assert (quick["Grad-CAM"], quick["Occlusion, window=8, stride=4"]) == (True, False)
+        ("Grad-CAM", True),
+        ("Occlusion, window=8, stride=4", False),
+    ]
     assert {len(base64.b64decode(palette)) for palette in told["palettes"].values()} == {768}
 
 

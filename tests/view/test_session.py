@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import xrcam_jax as xr
-from tests.view.small import LABELS, METHODS, NETWORK, pixels, session, write_pictures
+from tests.view.small import LABELS, METHODS, NETWORK, OCCLUSION, pixels, session, write_pictures
 from xrcam_jax.pictures.by_number import PicturesByNumber
 from xrcam_jax.pictures.preprocessing import preprocess
 from xrcam_jax.view.regions import ranked, rasterised
@@ -62,7 +62,7 @@ def test_a_region_is_answered_from_the_maps(shared):
 
 
 def test_a_method_without_channels_tells_the_layers_alone(shared):
-    answer = shared.region(0, "occlusion", 1, "input", np.ones((24, 32), bool))
+    answer = shared.region(0, OCCLUSION, 1, "input", np.ones((24, 32), bool))
     assert (answer.mass, answer.channels, answer.activation) == ({"input": 1.0}, [], None)
 
 
@@ -94,11 +94,11 @@ def test_what_is_kept_is_bounded(folder, monkeypatch):
 
 
 def test_what_nobody_waits_for_is_given_up(shared):
-    asked = iter([True, True, True, False])
+    asked = iter([True, False])
     with pytest.raises(Superseded):
-        shared.explained(2, "occlusion", 0, lambda: next(asked))
+        shared.explained(2, OCCLUSION, 0, lambda: next(asked))
     assert shared.progress == ("", 0, 0)
-    assert shared.explained(2, "occlusion", 0).maps["input"].max() == 1
+    assert shared.explained(2, OCCLUSION, 0).maps["input"].max() == 1
 
 
 def test_methods_that_the_network_cannot_have_are_left_out_unless_they_were_asked_for(folder):
