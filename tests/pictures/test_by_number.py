@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.recordings import disc, levels, write_video
+from tests.recordings import disc, levels, textured, write_video
 from xrcam_jax.pictures.by_number import PicturesByNumber
 from xrcam_jax.pictures.read import stream
 
@@ -42,11 +42,10 @@ def test_they_are_those_of_the_stream(folder, field_of_view):
 
 
 def test_a_file_that_cannot_be_read_has_its_number_and_is_named(folder, tmp_path):
-    for name in ("a_8.png", "other.avi"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "a_8.png").write_bytes((folder / "a_8.png").read_bytes())
     (tmp_path / "b.png").write_bytes(b"nothing")
-    cut = (tmp_path / "other.avi").read_bytes()
-    (tmp_path / "other.avi").write_bytes(cut[: len(cut) * 6 // 10])
+    whole = write_video(tmp_path / "other.avi", textured(12)).read_bytes()
+    (tmp_path / "other.avi").write_bytes(whole[: len(whole) * 6 // 10])
     pictures = PicturesByNumber(tmp_path)
     assert pictures.read(0).name == "a_8"
     with pytest.raises(ValueError, match=r"b\.png"):
