@@ -17,7 +17,7 @@ from importlib import import_module
 from signal import Signals
 
 from xrcam_jax.arguments.parser import Parser
-from xrcam_jax.commands import demo, explain, layers, methods, models, prepare, report, synth, train
+from xrcam_jax.commands import demo, explain, layers, methods, models, prepare, report, synth, train, view
 from xrcam_jax.errors import CommandError, DamagedError
 from xrcam_jax.runtime.compiling import keep_compiled
 from xrcam_jax.runtime.host_memory import keep_freed_memory
@@ -110,7 +110,7 @@ def _run(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="xrcam", description="Where does a network look? XRelevance-CAM and its relatives.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (explain, demo, prepare, models, layers, methods, synth, train, report):
+    for module in (explain, view, demo, prepare, models, layers, methods, synth, train, report):
         command = commands.add_parser(
             module.NAME,
             help=module.SUMMARY,

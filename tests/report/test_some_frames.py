@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.report.results import LAYERS, METHODS, SIZE, annotation, frame, levels, picture, png, text, viewer
 from xrcam_jax.cam import saliency
-from xrcam_jax.pictures.plot import outlined, overlay
+from xrcam_jax.figures.overlay import outlined, overlay
 from xrcam_jax.report.some_frames import some_frames
 
 
