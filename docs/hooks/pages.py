@@ -80,7 +80,9 @@ def references(bibliography: str) -> str:
     for key, body in re.findall(r"^@\w+\{(\w+),\n(.*?)^\}", bibliography, flags=re.MULTILINE | re.DOTALL):
         fields = {
             name: " ".join(value.split())
-            for name, value in re.findall(r"^  (\w+) += \{(.*?)\},?$(?=\n  \w+ +=|\n\Z)", body, re.MULTILINE | re.DOTALL)
+            for name, value in re.findall(
+                r"^  (\w+) += \{(.*?)\},?$(?=\n  \w+ +=|\n\Z)", body, re.MULTILINE | re.DOTALL
+            )
         }
         where = next((fields[name] for name in ("journal", "booktitle", "howpublished", "note") if name in fields), "")
         parts = [fields["title"], where, fields["year"]]

@@ -9,6 +9,7 @@ as in their videos, one video after the other, and pictures at the pace of pCLE.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from xrcam_jax.commands.results import Result
 from xrcam_jax.pictures import plot
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.pictures.read import Picture, frame_rate
-from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE, VideoFile
+from xrcam_jax.pictures.video_kinds import PCLE_FRAME_RATE
 from xrcam_jax.runtime.names import printable
 
 # In pixels. Smaller panels have no room for words; wider frames suit neither screen nor encoder.
@@ -33,7 +34,7 @@ class OverlayVideo:
     """Writes the video of one run, which gets its name when it is whole; until then its name says it is unfinished.
 
     Args:
-      path: its suffix is a key of ``xrcam_jax.pictures.write_video.CODECS``.
+      path: its suffix is one of ``xrcam_jax.pictures.video_kinds.WRITTEN``.
       config: how pictures are prepared for the network.
       labels: names of the classes, or None.
       every: of a video, one in this many frames comes.
@@ -41,7 +42,7 @@ class OverlayVideo:
 
     def __init__(self, path: Path, config: Preprocessing, labels: list[str] | None, every: int):
         self.path, self.config, self.labels, self.every = path, config, labels, every
-        self._file: VideoFile | None = None
+        self._file: Any = None
         self._clock = Clock(every)
 
     def __enter__(self) -> "OverlayVideo":
@@ -71,6 +72,8 @@ class OverlayVideo:
             frame = compose(panels, [picture.name, *names], result.describe(self.labels), self._size)
             time = self._clock.time(picture)
             if self._file is None:
+                from xrcam_jax.pictures.write_video import VideoFile
+
                 self._file = VideoFile(self.path, 1 / self._clock.period, *frame.shape[:2])
             self._file.write(frame, time)
         return len(batch)

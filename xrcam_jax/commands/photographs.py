@@ -56,7 +56,7 @@ def explain_photographs(out: Path) -> int:
     xr.plot.save_picture(sheet, xr.plot.contact_sheet(rows, columns=heads, row_labels=found))
     print(
         f"\nWhere the network looks for what it says, over all layers: {sheet}\n"
-        f"With your own: xrcam explain PICTURES --model {MODEL} --weights {weights} --labels imagenet"
+        f"With your own: xrcam explain PICTURES --model {MODEL} --weights imagenet --labels imagenet"
     )
     return 0
 
