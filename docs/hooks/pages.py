@@ -1,10 +1,12 @@
-"""Adds pages to the documentation site that lie elsewhere: the changelog, the guide for contributors, the references.
+"""Adds pages to the documentation site that lie elsewhere: notebooks, the changelog, the guide for contributors, references.
 
 mkdocs.yml names this file as a hook. Links between those files and docs/ work in a clone, and are changed for the site.
 """
 
+import json
 import os
 import re
+import runpy
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,9 +25,18 @@ def on_files(files: Any, config: Any) -> Any:
 
     texts = {page: relinked((ROOT / path).read_text(), path, page) for page, path in ELSEWHERE.items()}
     texts["references.md"] = references((ROOT / "docs" / "references.bib").read_text())
+    texts |= tutorials()
     for page, text in texts.items():
         files.append(File.generated(config, page, content=text))
     return files
+
+
+def tutorials() -> dict[str, str]:
+    """Returns the notebooks as pages, by their names."""
+    # Hooks are loaded by their paths, and cannot import one another later.
+    page = runpy.run_path(str(Path(__file__).with_name("notebooks.py")))["page"]
+    found = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+    return {f"notebooks/{path.stem}.md": page(json.loads(path.read_text()), path.stem) for path in found}
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

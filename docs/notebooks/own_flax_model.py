@@ -1,10 +1,11 @@
 # %% [markdown]
 # # A Flax model of my own
 #
-# A small network is trained on pictures of two classes, and reaches its goal for the wrong reason. Its accuracy does not tell; a map does.
+# A small network is trained on pictures of two classes, and reaches its goal for the wrong reason. Its accuracy does
+# not tell; a map does.
 #
-# The pictures are drawn: in each is an ellipse of upright or level stripes, which is the class, and a logo in the corner, which differs
-# by class too, as when each hospital has its own machine.
+# The pictures are drawn: in each is an ellipse of upright or level stripes, which is the class, and a logo in the
+# corner, which differs by class too, as when each hospital has its own machine.
 
 # %%
 import jax.numpy as jnp
@@ -78,7 +79,8 @@ for row, (method, layer) in zip(axes, (("xrelevance_cam", "features"), ("occlusi
 # %% [markdown]
 # ## The proof
 #
-# Grey over the logo, grey over the structure: which of them does the network need? `drawn.truth` is the logo, `drawn.decoy` the structure.
+# Grey over the logo, grey over the structure: which of them does the network need? `drawn.truth` is the logo,
+# `drawn.decoy` the structure.
 
 # %%
 for name, mask in (("nothing", np.zeros_like(drawn.truth)), ("the logo", drawn.truth), ("the structure", drawn.decoy)):
@@ -86,4 +88,5 @@ for name, mask in (("nothing", np.zeros_like(drawn.truth)), ("the logo", drawn.t
     print(f"{name} hidden: accuracy {float((net(hidden).argmax(1) == labels).mean()):.0%}")
 
 # %% [markdown]
-# What is in the other notebook, *Compare methods and judge them*, is the same question for all methods on networks where the answer is proven.
+# What is in the other notebook, *Compare methods and judge them*, is the same question for all methods on networks
+# where the answer is proven.

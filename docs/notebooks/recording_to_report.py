@@ -1,9 +1,9 @@
 # %% [markdown]
 # # A recording, from frames to a report
 #
-# The commands of the whole way, run from Python in a folder that goes away at the end; in a shell they are `xrcam synth`, `xrcam prepare` and so
-# on. Drawn recordings stand in for yours, and the network that comes along for one that you would train: `xrcam train prepared --model
-# skresnet18_narrow --out run` takes minutes.
+# The commands of the whole way, run from Python in a folder that goes away at the end; in a shell they are `xrcam
+# synth`, `xrcam prepare` and so on. Drawn recordings stand in for yours, and the network that comes along for one
+# that you would train: `xrcam train prepared --model skresnet18_narrow --out run` takes minutes.
 
 # %%
 import csv
