@@ -1,4 +1,4 @@
-"""Adds pages to the documentation site that lie elsewhere: notebooks, the changelog, the guide for contributors, references.
+"""Adds pages to the documentation site that lie elsewhere: notebooks, changelog, guide for contributors, references.
 
 mkdocs.yml names this file as a hook. Links between those files and docs/ work in a clone, and are changed for the site.
 """
