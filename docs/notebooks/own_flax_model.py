@@ -65,11 +65,10 @@ f"loss {losses[0]:.2f} -> {losses[-1]:.2f}, accuracy {accuracy:.0%}"
 # The module itself goes into the Explainer.
 
 # %%
-e = xr.Explainer(net, ("xrelevance_cam", "occlusion"), options={"occlusion": {"size": 8, "stride": 4}})(
-    images[:4], labels[:4]
-)
+shown = {"xrelevance_cam": "features", "gradient_x_input": "input"}
+e = xr.Explainer(net, tuple(shown))(images[:4], labels[:4])
 figure, axes = plt.subplots(2, 4, figsize=(8, 4.2))
-for row, (method, layer) in zip(axes, (("xrelevance_cam", "features"), ("occlusion", "input")), strict=True):
+for row, (method, layer) in zip(axes, shown.items(), strict=True):
     for ax, image, saliency in zip(row, drawn.images, np.asarray(e.maps[method][layer]), strict=False):
         ax.imshow(image)
         ax.imshow(saliency, cmap="inferno", alpha=0.75 * saliency)
