@@ -53,12 +53,27 @@ def run(script: str, name: str) -> dict[str, Any]:
       The notebook: cells with what they printed, returned and drew.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
+    notebook = unrun(script)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = outputs("".join(cell["source"]), names, name)
+    return notebook
+
+
+def unrun(script: str) -> dict[str, Any]:
+    """Returns a script as a notebook without outputs.
+
+    Args:
+      script: in the percent format.
+
+    Example:
+      >>> [cell["source"] for cell in unrun("# %% [markdown]\n# One\n\n# %%\nx = 1\n")["cells"]]
+      [['One'], ['x = 1']]
+    """
     found = []
     for number, (kind, text) in enumerate(cells(script)):
         cell: dict[str, Any] = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}, "source": lines(text)}
-        if kind == "code":
-            cell |= {"execution_count": None, "outputs": outputs(text, names, name)}
-        found.append(cell)
+        found.append(cell | ({"execution_count": None, "outputs": []} if kind == "code" else {}))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     pair = {"formats": "ipynb,py:percent"}
     return {"cells": found, "metadata": {"jupytext": pair, "kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
@@ -96,12 +111,13 @@ def lines(text: str) -> list[str]:
     return text.splitlines(keepends=True)
 
 
-def page(notebook: dict[str, Any], name: str) -> str:
+def page(notebook: dict[str, Any], name: str, *, kept: bool = True) -> str:
     """Returns a notebook as a page of the site.
 
     Args:
       notebook: with its outputs.
       name: of its files.
+      kept: whether there is a notebook beside the script.
 
     Returns:
       Markdown, with the figures inside.
@@ -123,7 +139,7 @@ def page(notebook: dict[str, Any], name: str) -> str:
             else:
                 text = "".join(output.get("text") or data["text/plain"]).rstrip()
                 parts.append(f"```text\n{text}\n```")
-    head = f"As a [notebook]({name}.ipynb) and as a [script]({name}.py)."
+    head = f"As a [notebook]({name}.ipynb) and as a [script]({name}.py)." if kept else f"As a [script]({name}.py)."
     title, _, rest = "\n\n".join(parts).partition("\n\n")
     return "\n\n".join(part for part in (title, head, rest) if part)
 

@@ -32,11 +32,15 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def tutorials() -> dict[str, str]:
-    """Returns the notebooks as pages, by their names."""
+    """Returns the notebooks as pages, by their names; a script that has not been run yet without what comes out."""
     # Hooks are loaded by their paths, and cannot import one another later.
-    page = runpy.run_path(str(Path(__file__).with_name("notebooks.py")))["page"]
-    found = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
-    return {f"notebooks/{path.stem}.md": page(json.loads(path.read_text()), path.stem) for path in found}
+    tools = runpy.run_path(str(Path(__file__).with_name("notebooks.py")))
+    pages = {}
+    for script in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
+        path = script.with_suffix(".ipynb")
+        notebook = json.loads(path.read_text()) if path.exists() else tools["unrun"](script.read_text())
+        pages[f"notebooks/{script.stem}.md"] = tools["page"](notebook, script.stem, kept=path.exists())
+    return pages
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
