@@ -27,7 +27,7 @@ for name, case in drawn.items():
 figure, axes = plt.subplots(len(drawn), 1 + len(METHODS), figsize=(11, 5))
 for row, (name, case) in zip(axes, drawn.items(), strict=True):
     row[0].imshow(case.images[0])
-    row[0].contour(case.truth[0], [0.5], colors="lime", linewidths=1)
+    row[0].contour(case.truth[0].astype(float), [0.5], colors="lime", linewidths=1)
     row[0].set_title(f"{name}: what is read", fontsize=8)
     for ax, method in zip(row[1:], METHODS, strict=True):
         ax.imshow(case.images[0])

@@ -44,8 +44,8 @@ for video in sorted((at / "drawn" / "recordings").rglob("*.avi"))[:3]:
 # %%
 xrcam("prepare", at / "drawn" / "recordings", at / "prepared")
 with (at / "prepared" / "manifest.csv").open() as file:
-    rows = list(csv.DictReader(file))
-print(len(rows), "frames;", {row["part"] for row in rows} if "part" in rows[0] else list(rows[0]))
+    print(len(list(csv.DictReader(file))), "frames")
+print((at / "prepared" / "split.csv").read_text())
 
 # %% [markdown]
 # ## Maps
