@@ -18,8 +18,8 @@ import xrcam_jax as xr
 from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Row, Run, interleaved_medians, peer_runs
 from xrcam_jax.models.resnet import STAGES
-from xrcam_jax.studies.arguments import SEVEN
 from xrcam_jax.studies.batches import Batch
+from xrcam_jax.studies.parameters import SEVEN
 from xrcam_jax.studies.segmentation import figures
 
 DEFAULTS = {"models": ["resnet50"], "batch_size": 8, "size": 224, "repeats": 5}

@@ -1,19 +1,22 @@
 """``xrcam demo``: goes the whole way once, with nothing to download."""
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+import click
 
 from xrcam_jax.arguments.checks import prepare_folder
-from xrcam_jax.arguments.parser import run_inside
+from xrcam_jax.arguments.parser import PATH, Options, flag, run_inside
 from xrcam_jax.commands import explain, prepare, synth, train
 from xrcam_jax.commands.photographs import explain_photographs
+from xrcam_jax.errors import CommandError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NAME = "demo"
-SUMMARY = "Draw frames of new patients, classify and explain them with the network that comes along"
-EXAMPLE = "example:\n  xrcam demo --out xrcam_demo\n  xrcam demo --photographs"
+EXAMPLE = "Example:\n  xrcam demo --out xrcam_demo\n  xrcam demo --photographs"
 
 METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
 # This seed draws patients that no training has seen: those of the training are drawn from seed 0.
@@ -21,33 +24,35 @@ UNSEEN = 20261123
 SHOWN = 4
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("--out", type=Path, default=Path("xrcam_demo"), metavar="DIR", help="(xrcam_demo)")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
+PARAMETERS = (
+    click.Option(["--out"], type=PATH, default=Path("xrcam_demo"), metavar="DIR", help="folder to write into"),
+    flag(
         "--photographs",
-        action="store_true",
         help="explain photographs by EfficientNet-Lite0, which has learnt from ImageNet: a minute (extras imagenet and "
         "evaluate)",
-    )
-    which.add_argument(
-        "--full", action="store_true", help="first draw recordings, prepare them and train the network: 5 to 10 minutes"
-    )
+    ),
+    flag("--full", help="first draw recordings, prepare them and train the network: 5 to 10 minutes"),
+)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Explains frames of unseen patients and says how well the drawn structures were found."""
+    if options.photographs and options.full:
+        raise CommandError("--photographs, --full: give one of them, photographs need no training")
     prepare_folder("--out", options.out)
     if options.photographs:
         return explain_photographs(options.out)
+
+    import numpy as np
 
     import xrcam_jax as xr
     from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
     from xrcam_jax.data.cohort import SMALL, draw_frames
     from xrcam_jax.models.resnet import STAGES
+    from xrcam_jax.runtime.compiling import keep_compiled
     from xrcam_jax.studies.structures import find_structures
 
+    keep_compiled()
     weights = _train(options.out) if options.full else WEIGHTS
     print("Drawing frames of 8 patients that the network has never seen ...", flush=True)
     frames = draw_frames(replace(SMALL, gbm=4, meningioma=4, videos=1, frames=24, seed=UNSEEN))
@@ -106,11 +111,15 @@ def _explain(frames, chosen, weights: Path, out: Path) -> int:
     return run_inside(explain, [*arguments, *files])
 
 
-def _rgb(grey: np.ndarray) -> np.ndarray:
+def _rgb(grey: "np.ndarray") -> "np.ndarray":
+    import numpy as np
+
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _sheet(pictures: np.ndarray, structures: np.ndarray, maps: dict[str, np.ndarray], shown: np.ndarray) -> np.ndarray:
+def _sheet(
+    pictures: "np.ndarray", structures: "np.ndarray", maps: dict[str, "np.ndarray"], shown: "np.ndarray"
+) -> "np.ndarray":
     """Returns a sheet with a row for each frame: what was drawn, outlined, then the map of each layer."""
     from xrcam_jax.pictures.plot import contact_sheet, outlined, overlay
 

@@ -1,6 +1,5 @@
 """Does the work of ``xrcam explain`` once its arguments are in order."""
 
-import argparse
 import sys
 import time
 import warnings
@@ -17,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.classes import class_count
 from xrcam_jax.commands import onnx_files, repeating, risk
@@ -57,14 +57,14 @@ class Job:
       pace: counts what is done.
     """
 
-    options: argparse.Namespace
+    options: Options
     explain: xr.Explainer | xr.Repeated
     config: Preprocessing
     batch_size: int
     pace: Pace
 
 
-def explain_all(options: argparse.Namespace, labels: list[str] | None) -> int:
+def explain_all(options: Options, labels: list[str] | None) -> int:
     """Explains all pictures, a process its share of them, and writes what is found; returns the exit status."""
     pace = Pace()
     job = _job(options, labels, pace)
@@ -106,7 +106,7 @@ class _Lines:
         tqdm.write(printable(f"xrcam explain: {line}"), file=sys.stderr)
 
 
-def _field_of_view(options: argparse.Namespace, config: Preprocessing) -> str:
+def _field_of_view(options: Options, config: Preprocessing) -> str:
     """Says what part of the pictures the network is shown, and who says so."""
     given = options.field_of_view
     if given is None:
@@ -124,7 +124,7 @@ def writes_video(out: Path) -> bool:
     return is_video(out) or out.suffix.lower() == ".gif"
 
 
-def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> Job:
+def _job(options: Options, labels: list[str] | None, pace: Pace) -> Job:
     model = _load(options)
     _check_classes(options, model.num_outputs, labels)
     config, automatic = model.preprocessing, options.batch_size == "auto"
@@ -143,7 +143,7 @@ def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> J
     return Job(options, xr.Repeated(explain, by, options.passes, how=options.aggregate), config, batch_size, pace)
 
 
-def _load(options: argparse.Namespace) -> Classifier | OnnxModel:
+def _load(options: Options) -> Classifier | OnnxModel:
     model: Classifier | OnnxModel
     model = onnx_files.load(options) if onnx_files.is_onnx(options.model) else _loaded(options, options.weights)
     # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
@@ -152,14 +152,14 @@ def _load(options: argparse.Namespace) -> Classifier | OnnxModel:
     return model
 
 
-def _loaded(options: argparse.Namespace, weights: str) -> Classifier:
+def _loaded(options: Options, weights: str) -> Classifier:
     try:
         return xr.load_model(options.model, weights, img_size=options.img_size)
     except (OSError, ValueError, ImportError) as error:
         raise weights_error(error) from error
 
 
-def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] | None) -> None:
+def _check_classes(options: Options, outputs: int, labels: list[str] | None) -> None:
     num_classes = class_count(outputs)
     if options.target is not None and not 0 <= options.target < num_classes:
         raise CommandError(f"--target: {options.target} is not a class; there are 0 to {num_classes - 1}")
@@ -172,7 +172,7 @@ def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] 
         raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
 
 
-def _leave_out(model: Classifier | OnnxModel, options: argparse.Namespace) -> None:
+def _leave_out(model: Classifier | OnnxModel, options: Options) -> None:
     """Leaves out what a group of methods has that cannot be had at these layers, with a word; one has to remain."""
     function, parameters = as_function(model)
     config = model.preprocessing
@@ -193,9 +193,7 @@ def _leave_out(model: Classifier | OnnxModel, options: argparse.Namespace) -> No
     options.method = kept
 
 
-def _explainer(
-    model: Classifier | OnnxModel, options: argparse.Namespace, devices: Sequence[jax.Device]
-) -> xr.Explainer:
+def _explainer(model: Classifier | OnnxModel, options: Options, devices: Sequence[jax.Device]) -> xr.Explainer:
     return xr.Explainer(
         model,
         methods=tuple(options.method),

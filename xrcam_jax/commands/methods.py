@@ -1,20 +1,17 @@
 """``xrcam methods``: lists the explanation methods."""
 
-import argparse
+from xrcam_jax.arguments.parser import Options, flag
 
 NAME = "methods"
-SUMMARY = "List the explanation methods, with their sources"
-EXAMPLE = """example:
+EXAMPLE = """Example:
   xrcam methods
   xrcam methods --options    # +samples=500 and others, for --method"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("--options", action="store_true", help="list the options of each method too, with their values")
+PARAMETERS = (flag("--options", help="list the options of each method too, with their values"),)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Prints the list; returns the exit status."""
     import xrcam_jax as xr
     from xrcam_jax.explain.variants import SIGN, described
