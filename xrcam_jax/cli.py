@@ -69,7 +69,7 @@ def program() -> Group:
         is_eager=True,
         expose_value=False,
         callback=_version,
-        help="say which version it is",
+        help="show the version",
     )
     return Group(
         "xrcam",

@@ -156,7 +156,7 @@ class Command(click.Command):
         """Writes what is given without a name."""
         if self.arguments:
             with formatter.section("Arguments"):
-                formatter.write_dl([(_both(argument), argument.help) for argument in self.arguments])
+                formatter.write_dl([(_both(argument), str(argument.help)) for argument in self.arguments])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes what is given by name."""

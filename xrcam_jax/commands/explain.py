@@ -193,7 +193,8 @@ def _check(options: Options) -> list[str] | None:
 
 def _find_network(options: Options) -> None:
     """Puts the best weights of a run in the place of its folder, and its network where none is named."""
-    options.weights, *options.others = [best_of(path) for path in repeating.files(options.weights)] or [None]
+    files = [best_of(path) for path in repeating.files(options.weights)]
+    options.weights, options.others = (files[0] if files else None), files[1:]
     if options.model is None and options.weights is not None:
         options.model = run_model(options.weights)
     if options.model is None:

@@ -29,7 +29,7 @@ PARAMETERS = (
         ["--noise"],
         type=float,
         metavar="S",
-        help="passes differ by noise, its deviation as a share of a picture's range",
+        help="passes differ by noise, its deviation as a share of the range",
     ),
 )
 

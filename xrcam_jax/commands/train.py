@@ -60,9 +60,7 @@ def _class_weights(text: str) -> str | tuple[float, ...]:
 
 PARAMETERS = (
     Argument("prepared", option="--data", help="folder made by xrcam prepare"),
-    click.Option(
-        ["--model", "--models"], help="network, see xrcam models; by default that of --weights, where they are a run"
-    ),
+    click.Option(["--model", "--models"], help="network, see xrcam models; that of --weights if they are a run"),
     click.Option(["--weights"], metavar="PATH", help="to start from, as for xrcam explain; from scratch without"),
     click.Option(["--out"], type=PATH, default=Path("xrcam_run"), metavar="DIR", help="folder of the run"),
     click.Option(["--fold"], type=int, metavar="I", help="leave this fold out, for testing; from 0, see below"),

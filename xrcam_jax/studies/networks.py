@@ -70,7 +70,7 @@ def names_of_weights(options: Options) -> list[tuple[Path, str | None]]:
     Raises:
       CommandError: there are more names or fewer.
     """
-    if options.model is not None and len(options.model) != len(options.weights):
+    if options.model and len(options.model) != len(options.weights):
         raise CommandError(f"--model: {len(options.model)} names for {len(options.weights)} weights")
     return list(zip(options.weights, options.model or [None] * len(options.weights), strict=True))
 

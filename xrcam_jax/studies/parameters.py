@@ -38,9 +38,7 @@ def shared(methods: Sequence[str] = SEVEN, layers: Sequence[str] = STAGES) -> tu
         click.Option(
             ["--methods", "--method"], type=NAMES, default=methods, metavar="M[,M]", help=f"what to compare; {_OPTIONS}"
         ),
-        click.Option(
-            ["--layers", "--layer"], type=NAMES, default=layers, metavar="L[,L]", help="where to compare them"
-        ),
+        click.Option(["--layers", "--layer"], type=NAMES, default=layers, metavar="L[,L]", help="where they look"),
     )
     return (
         _DATA,
@@ -79,7 +77,7 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
         *shared(),
         AGGREGATE,
         click.Option(
-            ["--score"], type=click.Choice(["probability", "logit"]), default="probability", help="that drops"
+            ["--score"], type=click.Choice(("probability", "logit")), default="probability", help="what drops"
         ),
         click.Option(["--steps"], type=int, default=10, metavar="N", help="of the curves; 0 for none"),
         click.Option(
