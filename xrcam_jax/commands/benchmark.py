@@ -24,6 +24,7 @@ from xrcam_jax.arguments.group import Group
 from xrcam_jax.arguments.parser import NAMES, PATH, Command, Options, run_words
 from xrcam_jax.benchmark.parameters import PARAMETERS
 from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.screen import show_markdown
 
 if TYPE_CHECKING:
     from xrcam_jax.benchmark.runs import Peer
@@ -124,7 +125,7 @@ def _run(name: str, peers: Mapping[str, "Peer"], options: Options) -> int:
         rows.append(row)
         path = path or report.free_path(FOLDER, name, date, machine())
         report.write(path, report.Report(name, date, machine(), settings, peak_memory_mb(), rows))
-    print(report.table(rows))
+    show_markdown(report.table(rows))
     print(f"\npeak memory {peak_memory_mb():.0f} MB; figures in {path}")
     return 0
 

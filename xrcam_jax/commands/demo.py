@@ -50,6 +50,7 @@ def run(options: Options) -> int:
     from xrcam_jax.data.cohort import SMALL, draw_frames
     from xrcam_jax.models.resnet import STAGES
     from xrcam_jax.runtime.compiling import keep_compiled
+    from xrcam_jax.runtime.screen import show_markdown
     from xrcam_jax.studies.structures import find_structures
 
     keep_compiled()
@@ -69,8 +70,11 @@ def run(options: Options) -> int:
     status = _explain(frames, chosen, weights, options.out)
     print(
         f"\nRight on {found.accuracy:.0%} of {len(frames.labels)} frames. Overlap of saliency and drawn structures,\n"
-        f"pooled IoU in percent over {found.frames} meningioma frames:\n\n{found.table()}\n\n"
-        f"XRelevance-CAM beside what was drawn: {sheet}\n"
+        f"pooled IoU in percent over {found.frames} meningioma frames:\n"
+    )
+    show_markdown(found.table())
+    print(
+        f"\nXRelevance-CAM beside what was drawn: {sheet}\n"
         f"The frames are drawn and stand for no patient. With your own:\n"
         f"xrcam explain PICTURES --model {MODEL} --weights {weights}"
     )

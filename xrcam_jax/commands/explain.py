@@ -63,7 +63,6 @@ PARAMETERS = (
     click.Option(["--model", "--models"], help="network, see xrcam models; or an ONNX file; a run's folder says it"),
     click.Option(
         ["--weights"],
-        multiple=True,
         metavar="PATH[,PATH]",
         help="timm .safetensors or .pth, .ckpt, Orbax directory, folder of a run of xrcam train, or hub name such as "
         "timm/resnet50.a1_in1k; several with commas between are an ensemble, whose first network says which class is "

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.parser import Options
 from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.classes import class_count
@@ -69,7 +70,8 @@ def explain_all(options: Options, labels: list[str] | None) -> int:
     pace = Pace()
     job = _job(options, labels, pace)
     if is_first():
-        print(_field_of_view(options, job.config))
+        print(printable("\n".join(about(options, job, labels)), lines=True), flush=True)
+        write_settings(options.out, options.repeat)
     unread, unwritten = _Lines(), _Lines()
     process, together = jax.process_index(), jax.process_count()
     pictures = stream(
@@ -104,6 +106,39 @@ class _Lines:
         """Prints a line that names a file."""
         self.count += 1
         tqdm.write(printable(f"xrcam explain: {line}"), file=sys.stderr)
+
+
+def about(options: Options, job: Job, labels: list[str] | None) -> list[str]:
+    """Says what is done with the pictures, where names of classes come from, and what is explained where."""
+    if labels is None:
+        named = "classes have numbers: no --labels are given, and no run says their names"
+    elif options.labels is None:
+        named = f"names of {len(labels)} classes: {Path(options.weights).with_name(SETTINGS)}"
+    else:
+        named = f"names of {len(labels)} classes: {options.labels}"
+    lines = [_field_of_view(options, job.config), _resized(job.config), named, f"layers: {_layers(options)}"]
+    if not sys.stdout.isatty():
+        lines.append(f"compiling for batches of {job.batch_size} comes first, and may take minutes ...")
+    return lines
+
+
+def _layers(options: Options) -> str:
+    if options.layers is not None:
+        return ", ".join(options.layers)
+    return "those that the network marks" if onnx_files.is_onnx(options.model) else "those of each method by default"
+
+
+def _resized(config: Preprocessing) -> str:
+    """Says what becomes of a picture before the network sees it."""
+    height, width = config.input_size
+    kept = {
+        "center": "its proportions kept, the middle of the longer side",
+        "squash": "each side by itself",
+        "border": "its proportions kept, in a border",
+    }[config.crop_mode]
+    cropped = "" if config.crop_pct == 1 else f", of which the middle {config.crop_pct:.1%} of each side are kept"
+    grey = "; colours are turned into grey" if config.grey or config.channels == 1 else ""
+    return f"network input: {height} x {width} pixels, resized ({config.interpolation}; {kept}){cropped}{grey}"
 
 
 def _field_of_view(options: Options, config: Preprocessing) -> str:

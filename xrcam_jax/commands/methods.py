@@ -1,5 +1,7 @@
 """``xrcam methods``: lists the explanation methods."""
 
+import sys
+
 from xrcam_jax.arguments.parser import Options, flag
 
 NAME = "methods"
@@ -15,7 +17,12 @@ def run(options: Options) -> int:
     """Prints the list; returns the exit status."""
     import xrcam_jax as xr
     from xrcam_jax.explain.variants import SIGN, described
+    from xrcam_jax.runtime.screen import show_rows
 
+    if sys.stdout.isatty() and not options.options:
+        heads = ["family", "method", "title", "what it does", "source"]
+        show_rows(heads, [[m.family, name, m.title, m.summary, m.source] for name, m in xr.METHODS.items()])
+        return 0
     family = None
     for name, method in xr.METHODS.items():
         if method.family != family:

@@ -63,15 +63,17 @@ def check(options: Options) -> None:
         raise CommandError("--dropout: an ONNX file has no dropout to switch on; give --noise")
 
 
-def files(weights: Sequence[str]) -> list[str]:
+def files(weights: str | None) -> list[str]:
     """Returns the files that ``--weights`` names, with commas between them; a file may have a comma in its name.
 
     Raises:
       CommandError: a file is named twice.
     """
-    found = [file for given in weights for file in ([given] if Path(given).exists() else names(given) or [given])]
+    if weights is None:
+        return []
+    found = [weights] if Path(weights).exists() else names(weights) or [weights]
     if len(set(found)) != len(found):
-        raise CommandError(f"--weights: a file is named twice in {','.join(weights)}")
+        raise CommandError(f"--weights: a file is named twice in {weights}")
     return found
 
 
