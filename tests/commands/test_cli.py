@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from types import SimpleNamespace
 
 import click
 import pytest
+from click import shell_completion
 
 import xrcam_jax as xr
 from xrcam_jax import cli
+from xrcam_jax.arguments.completion import VARIABLE
 from xrcam_jax.cli import COMMANDS, main
-from xrcam_jax.commands import methods
+from xrcam_jax.commands import benchmark, evaluate, methods
 from xrcam_jax.runtime import compiling
 
 
@@ -65,10 +68,7 @@ def test_models(capsys):
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == xr.list_models()
-    assert [line for line in lines if line.startswith("resnet18 ")][0].split()[1:] == [
-        "11,689,512",
-        "timm/resnet18.a1_in1k",
-    ]
+    assert ["resnet18", "11,689,512", "timm/resnet18.a1_in1k"] in [line.split() for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -171,3 +171,89 @@ def test_strange_values_are_refused_in_one_line(capsys, tmp_path, monkeypatch, v
             error = capsys.readouterr().err
             assert error.startswith(f"xrcam {name}: error: "), (name, option)
             assert error.count("\n") == 1 or value == "a\nb", (name, option, error)
+
+
+def examples(text):
+    """The lines of a help that begin with the program's name, without what is beside them; backslashes join lines."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line.strip().partition("  #")[0] for line in lines if re.match(r" +xrcam [a-z]", line)]
+
+
+NAMES = [
+    *((name,) for name in COMMANDS),
+    *(("evaluate", name) for name in evaluate.STUDIES),
+    *(("benchmark", name) for name in benchmark.SUITES),
+]
+
+
+@pytest.mark.parametrize("names", NAMES, ids=" ".join)
+def test_the_examples_of_every_help_can_be_read(names, capsys, tmp_path, monkeypatch):
+    """Each is given to the command that would run it."""
+    monkeypatch.chdir(tmp_path)
+    Path("xrcam_out").mkdir()
+    Path("xrcam_out/settings.toml").write_text('[explain]\ninputs = ["a.png"]\n')
+    assert main([*names, "--help"]) == 0
+    found = examples(capsys.readouterr().out)
+    assert [line for line in found if line.startswith(f"xrcam {' '.join(names)}")]
+    for line in found:
+        words = shlex.split(line.partition(" >")[0])[1:]
+        inside = {"evaluate": evaluate.load, "benchmark": lambda name: benchmark.load(name, {})}.get(words[0])
+        command = inside(words[1]) if inside else cli.load(words[0])
+        with command.make_context(line, words[2 if inside else 1 :]) as context:
+            assert command.options(context).repeat
+
+
+def test_light_commands_load_no_large_library():
+    """Each would take seconds before anything is seen; networks are listed with OpenCV, and without JAX."""
+    code = """
+import sys
+from xrcam_jax.cli import main
+for words in [line.split() for line in sys.argv[1].splitlines()]:
+    assert main(words) == 0
+    large = {"jax", "flax", "optax", "av", "matplotlib"} | (set() if words == ["models"] else {"cv2", "numpy"})
+    assert not large & set(sys.modules), (words, large & set(sys.modules))
+"""
+    lines = ["--help", "--version", *(f"{' '.join(names)} --help" for names in NAMES), "models"]
+    shown = subprocess.run([sys.executable, "-c", code, "\n".join(lines)], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+
+
+def test_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"xrcam {xr.__version__}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_names(shell):
+    complete = {"COMP_WORDS": "xrcam expl", "COMP_CWORD": "expl" if shell == "fish" else "1"}
+    assert main(["completion", shell]) == 0
+    environment = {**os.environ, **complete, "_XRCAM_COMPLETE": f"{shell}_complete"}
+    shown = subprocess.run([sys.executable, "-m", "xrcam_jax"], env=environment, capture_output=True, text=True)
+    assert "explain" in shown.stdout
+    assert "evaluate" not in shown.stdout
+
+
+def test_options_are_completed_without_a_file_that_is_not_there(capsys, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", "xrcam train --conf")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    shell = shell_completion.get_completion_class("bash")(cli.program(), {}, "xrcam", VARIABLE)
+    assert "plain,--config" in shell.complete()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["explain", "--methd", "x"], "unknown option '--methd'; did you mean '--method'?"),
+        (["evaluate", "segmentatoin"], "unknown name 'segmentatoin'; did you mean 'segmentation'?"),
+        (["benchmark", "explian"], "unknown suite 'explian'; did you mean 'explain'?"),
+        (["synth"], "OUT: is missing"),
+        (["explain", "a.png", "--every"], "Option '--every' requires an argument"),
+        (["completion", "tcsh"], "SHELL: 'tcsh' is not one of 'bash', 'zsh', 'fish'"),
+    ],
+)
+def test_what_is_wrong_is_one_line_that_says_what_is_near(words, line, capsys):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"xrcam {words[0]}: error: {line}")
+    assert error.endswith("--help)\n")
+    assert error.count("\n") == 1

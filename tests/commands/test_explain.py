@@ -255,7 +255,7 @@ WRONG = {
     "--target -1": "--target: -1 is not a class; there are 0 to 2",
     "--target x": "--target: 'x' is neither a class number nor 'predicted', and the names of the classes are not "
     "known; give them by --labels",
-    "--labels LABELS --target c": "--target: unknown class 'c'; did you mean 'a'? known: a, b",
+    "--labels LABELS --target c": "--target: unknown class 'c'; known: a, b",
     "--num-classes 2": "--num-classes: 2, but the weights are for 3 classes",
     "--batch-size 0": "--batch-size: 0 is less than 1",
     "--every 0": "--every: 0 is less than 1",
