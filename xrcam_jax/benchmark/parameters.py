@@ -18,7 +18,8 @@ _SHARED: Mapping[str, dict[str, Any]] = {
     "repeats": {"type": int, "metavar": "N", "help": "of each run"},
 }
 _ALSO = {"models": "--model", "size": "--img-size"}
-_STAGES = ("layer1", "layer2", "layer3", "layer4")
+#: :data:`xrcam_jax.models.resnet.STAGES`.
+STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 def _shared(**defaults: Any) -> tuple[click.Option, ...]:
@@ -43,7 +44,7 @@ PARAMETERS: Mapping[str, tuple[click.Option, ...]] = {
     "evaluate": _shared(models=("resnet50",), batch_size=8, size=224, repeats=5),
     "channels": (
         *_shared(models=("resnet50",), size=224, repeats=1),
-        click.Option(["--layer", "--layers", "layer"], default="layer4", type=click.Choice(_STAGES), help="which one"),
+        click.Option(["--layer", "--layers", "layer"], default="layer4", type=click.Choice(STAGES), help="which one"),
         click.Option(["--chunk-size"], type=int, metavar="N", help="as many as fit into 1 GiB by default"),
     ),
     "scaling": (
