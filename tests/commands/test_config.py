@@ -91,6 +91,7 @@ WRONG = {
     "[explain]\nevery = {a = 1}": "every: expected a text, a number or a list of them, found {'a': 1}",
     "[explain]\nevery = 2.5": "--every: '2.5' is not a valid integer",
     "[explain]\ndistributed = 1": "distributed: expected true or false, found 1",
+    '[explain]\nout = "a\\u0000"': "out: a text cannot have zero bytes in it",
     "[explain": "Expected ']' at the end of a table declaration",
 }
 

@@ -111,8 +111,8 @@ def _table(path: Path, names: list[str]) -> Mapping[str, Any]:
         table = tomllib.loads(read_text(path))
     except OSError as error:
         raise CommandError(f"--config: cannot read {path} ({error.strerror})") from error
-    except ValueError as error:
-        line = str(error)
+    except (ValueError, RecursionError) as error:
+        line = str(error).replace("\n", " ")
         raise CommandError(f"--config: {line if str(path) in line else f'{path}: {line}'}") from error
     for depth, name in enumerate(names, 1):
         found = table.get(name)
@@ -134,6 +134,8 @@ def _as_given(where: str, param: click.Parameter, value: Any) -> Any:
     if switch:
         return value
     texts = [str(each) for each in elements]
+    if any("\0" in text for text in texts):
+        raise CommandError(f"{where}: a text cannot have zero bytes in it")
     return texts if param.multiple or param.nargs == -1 else ",".join(texts)
 
 
