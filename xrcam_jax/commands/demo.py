@@ -37,9 +37,7 @@ PARAMETERS = (
 
 def run(options: Options) -> int:
     """Explains frames of unseen patients and says how well the drawn structures were found."""
-    if options.photographs and options.full:
-        raise CommandError("--photographs, --full: give one of them, photographs need no training")
-    prepare_folder("--out", options.out)
+    _check(options)
     if options.photographs:
         return explain_photographs(options.out)
 
@@ -79,6 +77,12 @@ def run(options: Options) -> int:
         f"xrcam explain PICTURES --model {MODEL} --weights {weights}"
     )
     return status
+
+
+def _check(options: Options) -> None:
+    if options.photographs and options.full:
+        raise CommandError("--photographs, --full: give one of them, photographs need no training")
+    prepare_folder("--out", options.out)
 
 
 def _train(out: Path) -> Path:
