@@ -88,8 +88,8 @@ def load(name: str, peers: Mapping[str, "Peer"]) -> click.Command:
     """Returns the command of a suite, whose file is read for its help, and loaded when it measures."""
     if name == TABLE:
         folder = click.Option(["--folder"], type=PATH, default=FOLDER, metavar="DIR", help="of reports")
-        about = "Print Markdown of the newest report of each suite."
-        return Command(f"{NAME} {name}", [folder], _table, help=about, epilog="Example:\n  xrcam benchmark table")
+        newest = "Print Markdown of the newest report of each suite."
+        return Command(f"{NAME} {name}", [folder], _table, help=newest, epilog="Example:\n  xrcam benchmark table")
     source = Path(xrcam_jax.benchmark.__path__[0], f"{name}.py").read_text(encoding="utf-8")
     among = f"what to measure beside, if installed: {', '.join(peers)}"
     own = (
