@@ -96,7 +96,6 @@ def load(name: str, peers: Mapping[str, "Peer"]) -> click.Command:
         click.Option(["--peers"], type=NAMES, default=(), metavar="P[,P]", help=among, hidden=not peers),
         click.Option(["--out"], type=PATH, metavar="FILE", help=f"the report ({FOLDER}/DATE_DEVICE_{name}.json)"),
     )
-    about = ast.get_docstring(ast.parse(source))
     example = f"Example:\n  xrcam benchmark {name} --models resnet18"
     return Command(
         f"{NAME} {name}",
