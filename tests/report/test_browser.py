@@ -1,6 +1,5 @@
 """In a real browser the page computes what the library does, obeys keys and fields, and fits its window."""
 
-import argparse
 import io
 import json
 from dataclasses import replace
@@ -13,6 +12,7 @@ from PIL import Image
 from tests.browser import chromium
 from tests.report import results as made
 from tests.report.results import LAYERS, METHODS, SIZE, annotation, levels, picture, text, write_json, write_results
+from xrcam_jax.arguments.parser import run_inside
 from xrcam_jax.cam import saliency
 from xrcam_jax.commands import report
 from xrcam_jax.figures.overlay import outlined, overlay
@@ -45,9 +45,7 @@ def path(tmp_path_factory):
         layers = {layer: stored(levels(number + 100, layer)) for layer in LAYERS}
         frame["variation"] = {"grad_cam_pp": {**layers, "aggregate": stored(levels(number + 200, "layer1"))}}
     write_json(late / "viewer.json", {**made.viewer(), "methods": ["lift_cam", *METHODS], "frames": frames})
-    parser = argparse.ArgumentParser()
-    report.add_arguments(parser)
-    assert report.run(parser.parse_args([str(folder)])) == 0
+    assert run_inside(report, [str(folder)]) == 0
     return folder / "report.html"
 
 

@@ -1,6 +1,5 @@
 """The page as text says what it should, and contains nothing that it must not."""
 
-import argparse
 import base64
 import hashlib
 import json
@@ -10,14 +9,13 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.report.results import HOSTILE, viewer, write_json, write_results
+from xrcam_jax.arguments.parser import run_inside
 from xrcam_jax.commands import report
 from xrcam_jax.errors import CommandError
 
 
 def run(*arguments):
-    parser = argparse.ArgumentParser()
-    report.add_arguments(parser)
-    return report.run(parser.parse_args([str(argument) for argument in arguments]))
+    return run_inside(report, [str(argument) for argument in arguments])
 
 
 def made(folder):

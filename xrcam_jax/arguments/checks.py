@@ -1,6 +1,5 @@
 """Checks arguments before anything is loaded or compiled; what is wrong is said in one line."""
 
-import argparse
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -132,7 +131,7 @@ def batch_size(text: str) -> int | Literal["auto"]:
       text: what was given.
 
     Raises:
-      ArgumentTypeError: it is neither.
+      ValueError: it is neither.
 
     Example:
       >>> from xrcam_jax.arguments.checks import batch_size
@@ -142,7 +141,7 @@ def batch_size(text: str) -> int | Literal["auto"]:
     try:
         return "auto" if text == "auto" else int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'auto'") from None
+        raise ValueError(f"{text!r} is neither a number nor 'auto'") from None
 
 
 def check_inputs(inputs: Collection[Path]) -> None:

@@ -1,6 +1,5 @@
 """``xrcam view``: a page of maps that are computed while one looks through pictures."""
 
-import argparse
 import os
 import sys
 import webbrowser
@@ -8,12 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from xrcam_jax.arguments.checks import check_inputs, check_methods, read_labels
-from xrcam_jax.arguments.parser import names
+from xrcam_jax.arguments.parser import NAMES, PATH, Argument, Options, Text, flag
 from xrcam_jax.checkpoints.packaged import IMAGENET
 from xrcam_jax.commands import layers, onnx_files
-from xrcam_jax.commands.explain import _field_of_view
-from xrcam_jax.commands.labels import run_labels
+from xrcam_jax.commands.explain import field_of_view
+from xrcam_jax.commands.labels import best_of, run_labels, run_model
 from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.runtime.names import printable
 
@@ -21,48 +22,54 @@ if TYPE_CHECKING:
     from xrcam_jax.view.session import Session
 
 NAME = "view"
-SUMMARY = "Look through pictures in a browser: maps are made as one pages, and a region says what speaks for it"
-EXAMPLE = """example:
+EXAMPLE = """Example:
   xrcam view recordings/ --model skresnext50_32x4d --weights skresnext50.safetensors --labels classes.txt
   xrcam view clip.mp4 --model resnet50 --weights timm/resnet50.a1_in1k --method grad_cam --no-browser
 The page is for this machine alone, and for who has its address."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("input", type=Path, metavar="INPUT", help="picture, video, or folder of both")
-    parser.add_argument("--model", required=True, help="network, see xrcam models; or an ONNX file")
-    parser.add_argument(
-        "--weights", help="timm .safetensors or .pth, .ckpt, Orbax directory, or hub name such as timm/resnet50.a1_in1k"
-    )
-    onnx_files.add_arguments(parser)
-    parser.add_argument(
-        "--labels",
-        type=Path,
+PARAMETERS = (
+    Argument("input", help="picture, video, or folder of both"),
+    click.Option(["--model", "--models"], help="network, see xrcam models; or an ONNX file; a run's folder says it"),
+    click.Option(
+        ["--weights"],
+        metavar="PATH",
+        help="timm .safetensors or .pth, .ckpt, Orbax directory, folder of a run of xrcam train, or hub name such as "
+        "timm/resnet50.a1_in1k",
+    ),
+    *onnx_files.PARAMETERS,
+    click.Option(
+        ["--labels"],
+        type=PATH,
         metavar="FILE",
-        help="class names: .txt, one a line, or .json; or imagenet (what the run says that wrote best.safetensors)",
-    )
-    parser.add_argument(
-        "--method",
-        type=names,
-        default=["xrelevance_cam"],
+        help="class names: .txt, one a line, or .json; or imagenet; by default what the run says that wrote "
+        "best.safetensors",
+    ),
+    click.Option(
+        ["--method", "--methods"],
+        type=NAMES,
+        default=("xrelevance_cam",),
         metavar="M[,M]",
         help="what is shown first, see xrcam methods; the page offers the others as well",
-    )
-    parser.add_argument(
-        "--layers", type=names, metavar="L[,L]", help="see xrcam layers, and globs (the network's marks, and the input)"
-    )
-    parser.add_argument(
-        "--field-of-view",
-        type=_field_of_view,
+    ),
+    click.Option(
+        ["--layers", "--layer"],
+        type=NAMES,
+        metavar="L[,L]",
+        help="see xrcam layers, and globs; by default the network's marks, and the input",
+    ),
+    click.Option(
+        ["--field-of-view"],
+        type=Text(field_of_view),
         metavar="auto|none|X,Y,SIZE",
-        help="square that the network is shown of each picture, see xrcam explain (what the weights say)",
-    )
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="of the page's address (any that is free)")
-    parser.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
+        help="square that the network is shown of each picture, see xrcam explain; by default what the weights say",
+    ),
+    click.Option(["--port"], type=int, default=0, metavar="N", help="of the page's address; 0 takes any that is free"),
+    flag("--browser", default=True, help="open the address in a browser"),
+)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Serves the page until it is stopped; returns the exit status."""
     labels = _check(options)
 
@@ -77,14 +84,14 @@ def run(options: argparse.Namespace) -> int:
     with at:
         session = _session(options, labels)
         try:
-            Server(session, at, lambda address: _ready(address, not options.no_browser)).serve_page()
+            Server(session, at, lambda address: _ready(address, options.browser)).serve_page()
         except Stopped as stopped:
             print("stopped", flush=True)
             return stopped.status
     return 0
 
 
-def _check(options: argparse.Namespace) -> list[str] | None:
+def _check(options: Options) -> list[str] | None:
     """Refuses what can be refused before the weights are read; returns the labels."""
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
@@ -95,6 +102,11 @@ def _check(options: argparse.Namespace) -> list[str] | None:
     if options.labels == Path("imagenet") and not options.labels.exists():
         options.labels = IMAGENET
     labels = read_labels("--labels", options.labels) if options.labels else None
+    options.weights = None if options.weights is None else best_of(options.weights)
+    if options.model is None and options.weights is not None:
+        options.model = run_model(options.weights)
+    if options.model is None:
+        raise CommandError("--model: is missing; only the folder of a run of xrcam train says of which network it is")
     onnx_files.check(options)
     if options.weights is None and not onnx_files.is_onnx(options.model):
         raise CommandError(
@@ -112,7 +124,7 @@ def _check(options: argparse.Namespace) -> list[str] | None:
     return labels
 
 
-def _session(options: argparse.Namespace, labels: list[str] | None) -> "Session":
+def _session(options: Options, labels: list[str] | None) -> "Session":
     """Reads the weights, and looks which pictures there are."""
     from xrcam_jax.classes import class_count
     from xrcam_jax.pictures.by_number import PicturesByNumber
@@ -146,7 +158,7 @@ def _others(named: list[str]) -> list[str]:
     return [name for name, at in xr.METHODS.items() if name not in named and not at.kind.needs_attention]
 
 
-def _load(options: argparse.Namespace) -> Any:
+def _load(options: Options) -> Any:
     import xrcam_jax as xr
 
     if onnx_files.is_onnx(options.model):

@@ -15,7 +15,7 @@ columns and ten steps these are 1,274 passes a picture. 48 frames of 96 x 96 tak
 on 2 cores. --steps 0 leaves the curves out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
 from typing import Literal
@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
 import xrcam_jax as xr
-from xrcam_jax.arguments import aggregation
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.targets import Score
 from xrcam_jax.errors import CommandError
@@ -41,7 +41,6 @@ from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, denormalised, each_batch, rgb
 from xrcam_jax.studies.compare import explained, frame_title, pictured, some_frames
 from xrcam_jax.studies.folds import CrossValidated
@@ -75,17 +74,8 @@ READ = (
 SHOWN = 2
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments)
-    aggregation.add_arguments(arguments)
-    arguments.add_argument("--score", choices=("probability", "logit"), default="probability", help="(probability)")
-    arguments.add_argument("--steps", type=int, default=10, metavar="N", help="of the curves; 0 for none (10)")
-    arguments.add_argument(
-        "--floor", type=float, default=0.05, metavar="S", help="least score of a frame whose drop counts (0.05)"
-    )
-    options = arguments.parse_args(argv)
     if options.steps < 0:
         raise CommandError(f"--steps: {options.steps} is less than 0")
     if not 0 <= options.floor < float("inf"):
