@@ -66,7 +66,7 @@ def signed_maps(e: Explanation, method: str) -> dict[str, Float[Array, "b *rest"
 def _scaled(maps: Float[Array, "*maps"], size: Size) -> Float[Array, "*maps"]:
     space = tuple(range(-len(size), 0))
     largest = jnp.max(jnp.abs(maps), axis=space, keepdims=True)
-    most = jnp.quantile(jnp.abs(maps), _SHARE, axis=space, keepdims=True)
+    most = jnp.quantile(jnp.abs(maps), _SHARE, axis=space, keepdims=True, method="lower")
     # A map of which more than that is zero has its largest value for 1.
     scale = jnp.where(most > 0, most, largest)
     return jnp.clip(maps / jnp.where(scale > 0, scale, 1), -1, 1)
