@@ -200,8 +200,8 @@ LARGE = Plan(
 TRANSFER = Plan(
     name="transfer",
     title="EfficientNet-Lite0",
-    text="EfficientNet-Lite0, trained five times on the frames of 58 patients: from ImageNet's weights, three epochs on "
-    "frames of 96 x 96, and from scratch, twelve epochs on frames of 48 x 48, then four of 96 x 96.",
+    text="EfficientNet-Lite0, trained five times on the frames of 58 patients: from ImageNet's weights, three epochs "
+    "on frames of 96 x 96, and from scratch, twelve epochs on frames of 48 x 48, then four of 96 x 96.",
     seeds=5,
     trainings={
         "pretrained": Training("tf_efficientnet_lite0", 3, data="few", start=IMAGENET),

@@ -248,9 +248,9 @@ class Repeated:
         maps, raw = (self._in_order(found[part]) for part in ("maps", "raw"))
         probabilities = found["probabilities"] if target is None else None
         explain = self.explainer
-        told = {"labels": explain.labels if target is None else None, "preprocessing": explain.preprocessing}
         held = logits, chosen, maps, raw, found["value"], probabilities
-        e = RepeatedExplanation(*held, self.passes, explain.relu, **told)
+        labels = explain.labels if target is None else None
+        e = RepeatedExplanation(*held, self.passes, explain.relu, labels=labels, preprocessing=explain.preprocessing)
         return with_images(e if len(logits) == batch else in_order(e, first_rows(e, batch)), shown)
 
     def _in_one_program(

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from xrcam_jax.titles import method_title as title
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.report.checked import is_baseline
 from xrcam_jax.report.read import Experiment
 from xrcam_jax.report.tables import column_title, estimate, shown_number
+from xrcam_jax.titles import method_title as title
 
 #: How many others a sentence names; of more it says how many there are.
 NAMED = 2

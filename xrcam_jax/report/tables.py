@@ -5,10 +5,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xrcam_jax.titles import method_title as title
 from xrcam_jax.metrics.uncertainty import Estimate, leading
 from xrcam_jax.report.checked import is_baseline
 from xrcam_jax.report.read import Figure, ResultTable
+from xrcam_jax.titles import method_title as title
 
 NOTHING = "–"
 

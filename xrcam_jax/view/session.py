@@ -226,7 +226,7 @@ class Session:
             raise ValueError(f"{picture.source}: the network's output has NaN or infinity")
         height, width = picture.pixels.shape[:2]
         box = picture.seen(self.config)
-        fill = np.uint8([round(255 * mean) for mean in self.config.mean])
+        fill = np.array([round(255 * mean) for mean in self.config.mean], np.uint8)
         pixels = _at_most(box.cut(picture.pixels, fill), LONGEST_SIDE)
         return Seen(picture.name, picture.source.name, pixels, (height, width), box, fed, logits)
 
@@ -237,7 +237,7 @@ class Session:
         if method not in self._explainers:
             self._explainers[method] = explainer(self._model, method, self.methods[method], self._watched)
         try:
-            e = jax.device_get(self._explainers[method](seen.fed, np.int32([target])))
+            e = jax.device_get(self._explainers[method](seen.fed, np.array([target], np.int32)))
         finally:
             self.progress = ("", 0, 0)
         order = self.methods[method]
