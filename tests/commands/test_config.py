@@ -27,6 +27,7 @@ GIVEN = {
     "report": "results --out page.html",
     "layers": "--model resnet18 --input-size 32,32",
     "methods": "--options",
+    "view": "clip.mp4 --model resnet18 --weights w.pth --method grad_cam --no-browser --port 8000",
     "evaluate segmentation": "--data p --weights runs/a runs/b --folds --method grad_cam --aggregate maximum --limit 4",
     "evaluate planted": "--sets pattern,rival --pictures 2",
     "evaluate confidence": "--data p --weights a --score logit --steps 0 --floor 0.1",

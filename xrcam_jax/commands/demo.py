@@ -62,8 +62,7 @@ def run(options: Options) -> int:
     print("Drawing frames of 8 patients that the network has never seen ...", flush=True)
     frames = draw_frames(replace(SMALL, gbm=4, meningioma=4, videos=1, frames=24, seed=UNSEEN))
     print(f"Explaining {len(frames.labels)} frames; compiling comes first ...", flush=True)
-    model = xr.load_model(MODEL, weights)
-    found, batches = find_structures(model, frames, METHODS)
+    found, batches = find_structures(xr.load_model(MODEL, weights), frames, METHODS)
     chosen = _one_of_each_patient(frames.names)
     maps = {layer: np.concatenate([np.asarray(e.maps["xrelevance_cam"][layer]) for e in batches]) for layer in STAGES}
     maps["aggregate"] = np.concatenate([np.asarray(e.aggregate("xrelevance_cam")) for e in batches])

@@ -29,7 +29,7 @@ The page is for this machine alone, and for who has its address."""
 
 
 PARAMETERS = (
-    Argument("input", help="picture, video, or folder of both"),
+    Argument("input", option="--input", help="picture, video, or folder of both"),
     click.Option(["--model", "--models"], help="network, see xrcam models; or an ONNX file; a run's folder says it"),
     click.Option(
         ["--weights"],
