@@ -305,3 +305,7 @@ def _png(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
     if not written:
         raise ValueError("the picture cannot be written as PNG")
     return content.tobytes()
+
+
+def _is_quick(method: str) -> bool:
+    return METHODS[base(method)].kind.single_pass
