@@ -15,13 +15,14 @@ from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.data.cohort import SMALL, write_cohort
 from xrcam_jax.models.specs import SPECS, SelectiveKernelSpec, Spec
+from xrcam_jax.pictures.decode import read_rgb
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.pictures.write import save_picture
 
 ROOT = PACKAGE.parent
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(PACKAGE.rglob("*.md")),
 ]
 TOPS = "xrcam_jax|experiments|weights_convert"
@@ -66,7 +67,7 @@ def test_dotted_names_exist(page):
     if page.name == "CHANGELOG.md":
         pytest.skip("it names what is no longer there; the test below reads its table")
     for name in set(re.findall(rf"\b(?:{TOPS}|xr)(?:\.[A-Za-z]\w*)+", page.read_text())):
-        if not name.endswith((".py", ".git")):
+        if not name.endswith((".py", ".md", ".git")):
             find(re.sub(r"^xr\.", "xrcam_jax.", name))
 
 
@@ -124,10 +125,9 @@ def test_the_names_beside_paths_are_in_those_files():
         assert all(hasattr(module, name) for name in re.findall(r"`(\w+)`", names)), names
 
 
-def test_the_readmes_table_has_all_methods():
-    rows = re.findall(
-        r"^\| (activation|propagation|perturbation) \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
+def test_the_table_has_all_methods():
+    page = (ROOT / "docs" / "methods.md").read_text()
+    rows = re.findall(r"^\| (activation|propagation|perturbation) \| (.*) \|$", page, re.MULTILINE)
     listed = [
         (family, name) for family, names in rows for name in re.findall(r"`(\w+)`", names) if name != "perturbation"
     ]
@@ -136,7 +136,7 @@ def test_the_readmes_table_has_all_methods():
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A folder with what the README's code reads; the network that it names is one that compiles in no time."""
+    """A folder with what the code reads; the network that it names is one that compiles in no time."""
     kernel = SelectiveKernelSpec(reduction=8, divisor=8, split_input=True)
     wants = Preprocessing(input_size=(32, 32))
     monkeypatch.setitem(
@@ -145,17 +145,30 @@ def small(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_timm(xr.create_model("skresnext50_32x4d", rngs=nnx.Rngs(0)), "skresnext50.safetensors")
     save_picture("scan.png", np.random.default_rng(0).integers(0, 256, (50, 40, 3)).astype(np.uint8))
+
+
+@pytest.fixture
+def recordings(tmp_path, monkeypatch):
+    """A folder with recordings that were drawn and prepared as the page says."""
+    monkeypatch.chdir(tmp_path)
     write_cohort("synthetic", replace(SMALL, gbm=3, meningioma=3, videos=1, frames=6, side=48), progress=False)
     assert main(["prepare", "synthetic/recordings", "prepared"]) == 0
 
 
+def run(path):
+    """Runs all blocks of a page, one after another, as a reader would try them; returns what they name."""
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / path).read_text(), flags=re.DOTALL):
+        exec(compile(block, path, "exec"), names)
+    return names
+
+
 def test_the_readmes_code_runs(small):
-    """All blocks, one after another, as a reader would try them."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    names = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert names["e"].attributions["integrated_gradients"]["input"].shape == (1, 32, 32, 3)
-    assert names["annotations"].report.outcomes["used"] > 0
+    names = run("README.md")
+    assert names["e"].maps["grad_cam"]["layer4"].shape == (1, 32, 32)
+    assert read_rgb("overlay.png").shape == names["pictures"][0].shape
     assert names["maps"].shape == names["images"].shape[:3]
-    assert names["taps"].relevances["layer2"].shape == names["taps"].activations["layer2"].shape
+
+
+def test_the_code_for_recordings_runs(recordings):
+    assert run("docs/howto/recordings.md")["annotations"].report.outcomes["used"] > 0

@@ -24,7 +24,7 @@ LAYERS = (
     ("onnx", "report"),
     ("__init__",),
     ("arguments",),
-    ("studies",),
+    ("studies", "view"),
     ("benchmark",),
     ("commands",),
     ("cli",),

@@ -9,39 +9,93 @@ Exit status:
 - 141: nobody reads what is printed any more, as under ``| head``.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from signal import Signals
+from typing import Any
 
-from xrcam_jax.arguments.parser import Parser
-from xrcam_jax.commands import demo, explain, layers, methods, models, prepare, report, synth, train
+import click
+
+from xrcam_jax.arguments.completion import VARIABLE
+from xrcam_jax.arguments.group import Group
+from xrcam_jax.arguments.parser import command_of, run_words
 from xrcam_jax.errors import CommandError, DamagedError
-from xrcam_jax.runtime.compiling import keep_compiled
 from xrcam_jax.runtime.host_memory import keep_freed_memory
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.runtime.signals import Stopped, stopping
 
-# Commands that parse their own arguments, which follow the command's name: the module, and a summary.
-FORWARDED = {
-    "convert": ("xrcam_jax.commands.convert", "timm checkpoints to Orbax directories, and back"),
-    "evaluate": ("xrcam_jax.commands.evaluate", "the experiments of the thesis: tables, plots and pictures"),
-    "benchmark": ("xrcam_jax.commands.benchmark", "measure speed, memory and precision on this machine"),
+#: What each command does. A command is a file of :mod:`xrcam_jax.commands`, which is loaded when it is asked for.
+COMMANDS = {
+    "explain": "Show where a network looks: overlays, maps and contact sheets of pictures and videos",
+    "view": "Look through pictures in a browser: maps are made as one pages, and a region says what speaks for it",
+    "demo": "Draw frames of new patients, classify and explain them with the network that comes along",
+    "prepare": "Turn recordings into frames to train on, split by patient",
+    "train": "Train a network on prepared frames, from ImageNet weights or from scratch",
+    "evaluate": "Run the experiments of the thesis: tables, plots and pictures",
+    "report": "Make one HTML page of experiments: their figures, pictures and frames to look through",
+    "models": "List the networks, with their number of parameters as their checkpoints have them",
+    "layers": "List the layers of a network, by the names that --layers of xrcam explain takes",
+    "methods": "List the explanation methods, with their sources",
+    "synth": "Draw stand-in recordings: patients, videos and annotations, none of them real",
+    "convert": "Convert a checkpoint, exactly or not at all, and read back what was written",
+    "benchmark": "Measure speed, memory and precision on this machine",
+    "completion": "Print the lines by which a shell completes commands, options and files",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit status; ``--help`` raises SystemExit, as argparse does."""
+    """Runs one command and returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    status = exit_status(words[0], lambda: _run(words))
+    if argv is None and VARIABLE in os.environ:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(program(), {}, "xrcam", VARIABLE, os.environ[VARIABLE])
+    command = "" if words[0].startswith("-") else words[0]
+    status = exit_status(command, lambda: run_words(program(), "xrcam", words))
     if argv is None and status >= 128:
         # Threads may still be computing, under which the interpreter's own end has crashed.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     return status
+
+
+def program() -> Group:
+    """Returns ``xrcam``, the group of all commands."""
+    version = click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_version,
+        help="show the version",
+    )
+    return Group(
+        "xrcam",
+        COMMANDS,
+        load,
+        what="command",
+        help="Where does a network look? XRelevance-CAM and its relatives.",
+        params=[version],
+        epilog="Example:\n  xrcam demo\n  xrcam explain scan.png --model resnet50 --weights timm/resnet50.a1_in1k\n\n"
+        "xrcam COMMAND --help says more of each.",
+    )
+
+
+def load(name: str) -> click.Command:
+    """Returns a command, whose file is loaded."""
+    module = import_module(f"xrcam_jax.commands.{name}")
+    return module.group() if hasattr(module, "group") else command_of(module, name, COMMANDS[name])
+
+
+def _version(context: click.Context, _: click.Parameter, asked: bool) -> Any:
+    if asked and not context.resilient_parsing:
+        import xrcam_jax
+
+        click.echo(f"xrcam {xrcam_jax.__version__}")
+        context.exit()
 
 
 def exit_status(command: str, run: Callable[[], int]) -> int:
@@ -55,9 +109,6 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
     try:
         with stopping():
             keep_freed_memory()
-            # The benchmark measures compilation, which must not be spared it.
-            if command != "benchmark":
-                keep_compiled()
             return _stopped_in_an_import(run)
     except CommandError as error:
         return _ended(command, f"error: {error}", 2, error.more)
@@ -94,35 +145,10 @@ def _stopped_in_an_import(run: Callable[[], int]) -> int:
 
 
 def _ended(command: str, line: str, status: int, more: str = "") -> int:
-    print(printable(f"xrcam {command}: {line}"), file=sys.stderr)
+    print(printable(f"{f'xrcam {command}'.strip()}: {line}"), file=sys.stderr)
     if more:
         print(printable(more, lines=True), file=sys.stderr)
     return status
-
-
-def _run(argv: Sequence[str]) -> int:
-    if argv[0] in FORWARDED:
-        return import_module(FORWARDED[argv[0]][0]).main(argv[1:])
-    options = _parser().parse_args(argv)
-    return options.run(options)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="xrcam", description="Where does a network look? XRelevance-CAM and its relatives.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (explain, demo, prepare, models, layers, methods, synth, train, report):
-        command = commands.add_parser(
-            module.NAME,
-            help=module.SUMMARY,
-            description=f"{module.SUMMARY}.",
-            epilog=module.EXAMPLE,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
-    for name, (_, summary) in FORWARDED.items():
-        commands.add_parser(name, help=summary, add_help=False)
-    return parser
 
 
 if __name__ == "__main__":

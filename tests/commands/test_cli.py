@@ -1,6 +1,8 @@
 """The command line has help and lists, and refuses commands that it does not know."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,44 +10,37 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
+from click import shell_completion
 
 import xrcam_jax as xr
 from xrcam_jax import cli
-from xrcam_jax.cli import _parser, main
-from xrcam_jax.commands import methods
+from xrcam_jax.arguments.completion import VARIABLE
+from xrcam_jax.cli import COMMANDS, main
+from xrcam_jax.commands import benchmark, evaluate, methods
+from xrcam_jax.runtime import compiling
 
 
 def test_unknown_command(capsys):
     assert main(["explian"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("xrcam explian: error: argument COMMAND: invalid choice: 'explian'")
+    assert error.startswith("xrcam explian: error: unknown command 'explian'; did you mean 'explain'?")
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("command", "module"), [("convert", "xrcam_jax.commands.convert"), ("benchmark", "xrcam_jax.commands.benchmark")]
-)
-def test_forwarded(monkeypatch, command, module):
-    given = []
-    monkeypatch.setitem(sys.modules, module, SimpleNamespace(main=lambda argv: given.extend(argv) or 7))
-    assert main([command, "--one", "two", "--help"]) == 7
-    assert given == ["--one", "two", "--help"]
-
-
-@pytest.mark.parametrize("command", ["explain", "demo", "synth", "prepare", "train", "models", "layers", "methods"])
-def test_help_has_an_example(capsys, command):
-    with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
-    assert stop.value.code == 0
-    assert f"example:\n  xrcam {command}" in capsys.readouterr().out
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example(capsys, name):
+    assert main([name, "--help"]) == 0
+    assert f"\nExample:\n  xrcam {name}" in capsys.readouterr().out
 
 
 def test_help_from_outside():
     shown = subprocess.run([sys.executable, "-m", "xrcam_jax.cli", "--help"], capture_output=True, text=True)
     assert shown.returncode == 0
-    for command in ("explain", "demo", "synth", "prepare", "train", "models", "methods", "convert", "benchmark"):
-        assert command in shown.stdout
+    assert [line.split()[0] for line in shown.stdout.splitlines() if re.match(r"  [a-z]+ +[A-Z]", line)] == list(
+        COMMANDS
+    )
 
 
 def test_methods(capsys, monkeypatch):
@@ -73,7 +68,7 @@ def test_models(capsys):
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == xr.list_models()
-    assert "resnet18                        11,689,512   timm/resnet18.a1_in1k" in lines
+    assert ["resnet18", "11,689,512", "timm/resnet18.a1_in1k"] in [line.split() for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -110,10 +105,10 @@ def test_a_signal_while_an_extension_module_is_imported(monkeypatch, capsys):
     assert capsys.readouterr().err == "xrcam methods: ended by SIGTERM; what was written is whole and stays\n"
 
 
-@pytest.mark.parametrize("name", ["keep_freed_memory", "keep_compiled"])
-def test_a_signal_before_the_command_begins(monkeypatch, capsys, name):
-    monkeypatch.setattr(cli, name, lambda: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(9))
-    assert main(["methods"]) == 143
+@pytest.mark.parametrize(("module", "name"), [(cli, "keep_freed_memory"), (compiling, "keep_compiled")])
+def test_a_signal_before_the_command_begins(monkeypatch, capsys, module, name):
+    monkeypatch.setattr(module, name, lambda: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(9))
+    assert main(["layers", "--model", "resnet18"]) == 143
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -168,16 +163,97 @@ def test_strange_values_are_refused_in_one_line(capsys, tmp_path, monkeypatch, v
         "layers": ["--model", "gone"],
         "report": ["gone"],
     }
-    options = {action.option_strings[0] for name in commands for action in _actions(name) if action.option_strings}
     for name, rest in commands.items():
-        for option in sorted(options & {each for action in _actions(name) for each in action.option_strings}):
-            if option != "-h":
-                assert main([name, *rest, f"{option}={value}"]) in (1, 2), (name, option)
-                error = capsys.readouterr().err
-                assert error.startswith(f"xrcam {name}: error: "), (name, option)
-                assert error.count("\n") == 1 or value == "a\nb", (name, option, error)
+        options = [param.opts[0] for param in cli.load(name).params if isinstance(param, click.Option)]
+        assert options
+        for option in options:
+            assert main([name, *rest, f"{option}={value}"]) in (1, 2), (name, option)
+            error = capsys.readouterr().err
+            assert error.startswith(f"xrcam {name}: error: "), (name, option)
+            assert error.count("\n") == 1 or value == "a\nb", (name, option, error)
 
 
-def _actions(name):
-    (commands,) = (action for action in _parser()._actions if action.choices and "explain" in action.choices)
-    return commands.choices[name]._actions
+def examples(text):
+    """The lines of a help that begin with the program's name, without what is beside them; backslashes join lines."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line.strip().partition("  #")[0] for line in lines if re.match(r" +xrcam [a-z]", line)]
+
+
+NAMES = [
+    *((name,) for name in COMMANDS),
+    *(("evaluate", name) for name in evaluate.STUDIES),
+    *(("benchmark", name) for name in benchmark.SUITES),
+]
+
+
+@pytest.mark.parametrize("names", NAMES, ids=" ".join)
+def test_the_examples_of_every_help_can_be_read(names, capsys, tmp_path, monkeypatch):
+    """Each is given to the command that would run it."""
+    monkeypatch.chdir(tmp_path)
+    Path("xrcam_out").mkdir()
+    Path("xrcam_out/settings.toml").write_text('[explain]\ninputs = ["a.png"]\n')
+    assert main([*names, "--help"]) == 0
+    found = examples(capsys.readouterr().out)
+    assert [line for line in found if line.startswith(f"xrcam {' '.join(names)}")]
+    for line in found:
+        words = shlex.split(line.partition(" >")[0])[1:]
+        inside = {"evaluate": evaluate.load, "benchmark": lambda name: benchmark.load(name, {})}.get(words[0])
+        command = inside(words[1]) if inside else cli.load(words[0])
+        with command.make_context(line, words[2 if inside else 1 :]) as context:
+            assert command.options(context).repeat
+
+
+def test_light_commands_load_no_large_library():
+    """Each would take seconds before anything is seen; networks are listed with OpenCV, and without JAX."""
+    code = """
+import sys
+from xrcam_jax.cli import main
+for words in [line.split() for line in sys.argv[1].splitlines()]:
+    assert main(words) == 0
+    large = {"jax", "flax", "optax", "av", "matplotlib"} | (set() if words == ["models"] else {"cv2", "numpy"})
+    assert not large & set(sys.modules), (words, large & set(sys.modules))
+"""
+    lines = ["--help", "--version", *(f"{' '.join(names)} --help" for names in NAMES), "models"]
+    shown = subprocess.run([sys.executable, "-c", code, "\n".join(lines)], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+
+
+def test_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"xrcam {xr.__version__}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_names(shell):
+    complete = {"COMP_WORDS": "xrcam expl", "COMP_CWORD": "expl" if shell == "fish" else "1"}
+    assert main(["completion", shell]) == 0
+    environment = {**os.environ, **complete, "_XRCAM_COMPLETE": f"{shell}_complete"}
+    shown = subprocess.run([sys.executable, "-m", "xrcam_jax"], env=environment, capture_output=True, text=True)
+    assert "explain" in shown.stdout
+    assert "evaluate" not in shown.stdout
+
+
+def test_options_are_completed_without_a_file_that_is_not_there(capsys, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", "xrcam train --conf")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    shell = shell_completion.get_completion_class("bash")(cli.program(), {}, "xrcam", VARIABLE)
+    assert "plain,--config" in shell.complete()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["explain", "--methd", "x"], "unknown option '--methd'; did you mean '--method'?"),
+        (["evaluate", "segmentatoin"], "unknown name 'segmentatoin'; did you mean 'segmentation'?"),
+        (["benchmark", "explian"], "unknown suite 'explian'; did you mean 'explain'?"),
+        (["synth"], "OUT: is missing"),
+        (["explain", "a.png", "--every"], "Option '--every' requires an argument"),
+        (["completion", "tcsh"], "SHELL: 'tcsh' is not one of 'bash', 'zsh', 'fish'"),
+    ],
+)
+def test_what_is_wrong_is_one_line_that_says_what_is_near(words, line, capsys):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"xrcam {words[0]}: error: {line}")
+    assert error.endswith("--help)\n")
+    assert error.count("\n") == 1

@@ -83,7 +83,7 @@ def test_errors_are_short_and_without_traceback(file, tmp_path, capsys):
 
 def test_bad_usage_is_status_2(capsys):
     assert cli.main(["convert", "resnet18"]) == 2
-    expected = "xrcam convert: error: the following arguments are required: WEIGHTS, OUT (see xrcam convert --help)\n"
+    expected = "xrcam convert: error: WEIGHTS: is missing (see xrcam convert --help)\n"
     assert capsys.readouterr().err == expected
 
 
@@ -95,7 +95,5 @@ def test_a_second_run_that_writes_the_same_is_refused(file, tmp_path, capsys):
 
 
 def test_help_has_an_example(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["--help"])
-    assert caught.value.code == 0
+    assert main(["--help"]) == 0
     assert "xrcam convert skresnext50_32x4d" in capsys.readouterr().out

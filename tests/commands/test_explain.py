@@ -75,12 +75,11 @@ def test_all_that_is_written(tmp_path, pretend, capsys):
         for layer in ("aggregate", "layer2", "layer4")
     ]
     comparison = ["comparison/a.png", "comparison/a_masks.png"]
-    assert names(out) == [*comparison, "maps/a.npz", *overlays, "sheets/a.png", "summary.csv"]
-    with Image.open(out / "comparison" / "a_masks.png") as masks:
-        sheet = np.asarray(masks)
-    # Three rows of two masks beside the picture: in black and white but for what is written around them.
-    assert (sheet == 0).all(-1).mean() > 0.2
-    assert sheet.shape[1] < sheet.shape[0]
+    assert names(out) == [*comparison, "maps/a.npz", *overlays, "settings.toml", "sheets/a.png", "summary.csv"]
+    with Image.open(out / "comparison" / "a.png") as compared, Image.open(out / "sheets" / "a.png") as sheet:
+        # Two columns of methods and three rows of layers, or the other way round, and the picture beside them.
+        assert compared.height > compared.width * 2 / 3
+        assert sheet.height < sheet.width * 2 / 3
     with Image.open(out / overlays[0]) as laid:
         assert laid.size == (60, 40)
     with np.load(out / "maps" / "a.npz") as arrays:
@@ -107,7 +106,7 @@ def test_all_that_is_written(tmp_path, pretend, capsys):
 def test_target_and_labels(tmp_path, pretend, capsys):
     picture, labels = draw(tmp_path / "a.png"), tmp_path / "labels.txt"
     labels.write_text("glioma\nmeningioma\nneither\n")
-    assert explain(tmp_path, picture, "--target", "2", "--labels", labels) == 0
+    assert explain(tmp_path, picture, "--target", "Neither", "--labels", labels) == 0
     assert "a: predicted class 1 (meningioma), score 0.665; explained class 2 (neither), score 0.245\n" in (
         capsys.readouterr().out
     )
@@ -253,7 +252,9 @@ WRONG = {
     "--model resnet81": "--model: unknown name 'resnet81'; did you mean 'resnet18'? known: resnet18, skresnext50_32x4d",
     "--target 3": "--target: 3 is not a class; there are 0 to 2",
     "--target -1": "--target: -1 is not a class; there are 0 to 2",
-    "--target x": "argument --target: 'x' is neither a class number nor 'predicted' (see xrcam explain --help)",
+    "--target x": "--target: 'x' is neither a class number nor 'predicted', and the names of the classes are not "
+    "known; give them by --labels",
+    "--labels LABELS --target c": "--target: unknown class 'c'; known: a, b",
     "--num-classes 2": "--num-classes: 2, but the weights are for 3 classes",
     "--batch-size 0": "--batch-size: 0 is less than 1",
     "--every 0": "--every: 0 is less than 1",
@@ -336,7 +337,7 @@ def test_a_full_disk_is_one_line(tmp_path, pretend, capsys, monkeypatch):
     def full(path, *_, **__):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("xrcam_jax.pictures.plot.write_whole", full)
+    monkeypatch.setattr("xrcam_jax.pictures.write.write_whole", full)
     assert explain(tmp_path, draw(tmp_path / "a.png")) == 1
     path = tmp_path / "out/overlays/xrelevance_cam/layer1/a.png"
     assert capsys.readouterr().err == f"xrcam explain: error: {path}: No space left on device\n"
@@ -549,8 +550,13 @@ def test_pictures_without_numbers_are_left_out_with_a_word(tmp_path, pretend, mo
 def test_a_run_knows_its_classes(tmp_path, pretend, capsys):
     run = tmp_path / "run"
     run.mkdir()
-    (run / "settings.json").write_text(json.dumps({"classes": ["glioma", "meningioma", "other"]}))
+    settings = {"model": "resnet18", "classes": ["glioma", "meningioma", "other"]}
+    (run / "settings.json").write_text(json.dumps(settings))
     picture = draw(tmp_path / "a.png")
+    assert explain(tmp_path, picture, "--weights", run) == 2
+    assert f"--weights: {run} is a run of xrcam train that has not come to its best.safetensors yet" in (
+        capsys.readouterr().err
+    )
     assert explain(tmp_path, picture, "--weights", run / "best.safetensors") == 0
     assert [row["label"] for row in summary(tmp_path)] == ["meningioma"]
     labels = tmp_path / "labels.txt"
@@ -563,6 +569,47 @@ def test_a_run_knows_its_classes(tmp_path, pretend, capsys):
     capsys.readouterr()
     assert explain(tmp_path, picture, "--weights", run / "best.safetensors") == 2
     assert "names 2 classes, the network has 3; give their names by --labels" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_run_is_all_that_need_be_named(tmp_path, pretend, capsys, monkeypatch):
+    """Its weights, its network and its classes are those of the run."""
+    run, loaded = tmp_path / "run", []
+    run.mkdir()
+    (run / "best.safetensors").touch()
+    (run / "settings.json").write_text(json.dumps({"model": "resnet18", "classes": ["glioma", "meningioma", "other"]}))
+    load = xr.load_model
+    monkeypatch.setattr(xr, "load_model", lambda *given, **_: loaded.append(given) or load(*given), raising=False)
+    words = ["explain", draw(tmp_path / "a.png"), "--weights", run, "--target", "OTHER", "--out", tmp_path / "out"]
+    assert main([str(word) for word in words]) == 0
+    assert loaded == [("resnet18", str(run / "best.safetensors"))]
+    assert (summary(tmp_path)[0]["label"], summary(tmp_path)[0]["target"]) == ("meningioma", "2")
+    told = capsys.readouterr().out
+    assert f"names of 3 classes: {run / 'settings.json'}\n" in told
+    assert "compiling for batches of 8 comes first" in told
+    assert main([str(word) for word in words[:2]]) == 2
+    assert "--model: is missing" in capsys.readouterr().err
+
+
+def test_what_is_done_with_the_input_is_told(tmp_path, pretend, capsys):
+    assert explain(tmp_path, draw(tmp_path / "a.png"), "--layers", "layer4") == 0
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        "field of view: none, as the weights say nothing of one",
+        "network input: 32 x 32 pixels, resized (bicubic; its proportions kept, the middle of the longer side), of "
+        "which the middle 87.5% of each side are kept",
+        "classes have numbers: no --labels are given, and no run says their names",
+        "layers: layer4",
+    ]
+
+
+def test_the_file_beside_the_results_repeats_them(tmp_path, pretend, capsys):
+    picture = draw(tmp_path / "a.png")
+    assert explain(tmp_path, picture, "--method", "grad_cam,xrelevance_cam", "--layers", "layer4", "--target", "2") == 0
+    before, again = tmp_path / "out", tmp_path / "again"
+    assert main(["explain", "--config", str(before / "settings.toml"), "--out", str(again)]) == 0
+    assert names(again) == names(before)
+    for name in names(before):
+        if name != "settings.toml":
+            assert (again / name).read_bytes() == (before / name).read_bytes(), name
 
 
 def test_a_method_with_options_is_one_of_its_own(tmp_path):

@@ -172,7 +172,7 @@ def test_wrong_fields_of_view_are_refused_before_weights_are_read(tmp_path, caps
     assert main(["explain", str(tmp_path), *options]) == 2
     expected = f"expected auto, none or x,y,size in pixels, found {wrong!r}"
     assert capsys.readouterr().err == (
-        f"xrcam explain: error: argument --field-of-view: {expected} (see xrcam explain --help)\n"
+        f"xrcam explain: error: --field-of-view: {expected} (see xrcam explain --help)\n"
     )
 
 

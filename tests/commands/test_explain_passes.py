@@ -18,7 +18,8 @@ from xrcam_jax.commands import risk
 from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.results import Result
 from xrcam_jax.commands.risk import Risk
-from xrcam_jax.pictures import plot
+from xrcam_jax.figures.overlay import overlay
+from xrcam_jax.figures.style import VARIATION, Style
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing, preprocess
 from xrcam_jax.pictures.read import load_images, stream
 
@@ -103,6 +104,7 @@ def test_dropout_is_switched_on_in_any_network(folder, monkeypatch):
         assert found["deviation"].min() > 1e-4
 
 
+VARIED = Style(colormap=VARIATION)
 MEAN = np.zeros((8, 8))
 MEAN[2:4, 2:6] = 1
 HALF = np.full((8, 8), 0.5)
@@ -126,9 +128,11 @@ def test_what_is_said_of_passes():
 def test_the_variation_has_fixed_colours_and_the_region_an_outline():
     picture, box = np.full((40, 60, 3), 100, np.uint8), Box(-8, 10, 40, 58)
     drawn = risk.overlay(picture, MEAN, HALF, box)
-    half = plot.colour(np.array([[0.5]]), "magma")[0, 0]
+    half = VARIED.colours(np.array([0.5]))[0]
     expected = np.full((40, 60, 3), 100.0)
-    expected[:, 10:58] = (100 + half.astype(float)) / 2
+    # As opaque as the variation is large, up to the style's opacity.
+    share = 0.5 * VARIED.alpha
+    expected[:, 10:58] = (1 - share) * 100 + share * half.astype(float)
     # Six pixels of the picture to one of the map, of which the first 8 rows lie above the picture.
     inside = np.zeros((40, 60), bool)
     inside[12 - 8 : 24 - 8, 22:46] = True
@@ -139,9 +143,8 @@ def test_the_variation_has_fixed_colours_and_the_region_an_outline():
     np.testing.assert_array_equal(drawn, risk.overlay(picture, MEAN, HALF, box))
     beyond = risk.overlay(picture, MEAN, 3 * HALF, box)
     np.testing.assert_array_equal(beyond[0, 59], picture[0, 59])
-    np.testing.assert_allclose(
-        beyond[0, 10], (100 + plot.colour(np.ones((1, 1)), "magma")[0, 0].astype(float)) / 2, atol=1
-    )
+    last = VARIED.colours(np.ones(1))[0].astype(float)
+    np.testing.assert_allclose(beyond[0, 10], (1 - VARIED.alpha) * 100 + VARIED.alpha * last, atol=1)
 
 
 def test_the_video_shows_the_variation_beside_the_mean(tmp_path):
@@ -154,7 +157,7 @@ def test_the_video_shows_the_variation_beside_the_mean(tmp_path):
     box, result = picture.seen(config), risky()
     drawn = (
         picture.pixels,
-        plot.overlay(picture.pixels, MEAN, box=box),
+        overlay(picture.pixels, MEAN, box=box),
         risk.overlay(picture.pixels, MEAN, HALF, box),
     )
     for index, expected in enumerate(drawn):

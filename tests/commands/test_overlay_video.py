@@ -17,20 +17,21 @@ from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.commands.overlay_video import compose
 from xrcam_jax.commands.pace import Pace
-from xrcam_jax.pictures import plot
+from xrcam_jax.figures import strip
+from xrcam_jax.figures.overlay import overlay
 from xrcam_jax.pictures.preprocessing import crop_box, preprocess
 from xrcam_jax.pictures.write_video import CODECS, VideoFile
 
 HEIGHT, WIDTH = 260, 300
 #: Above the panels: margin, caption, names.
-TOP = plot.MARGIN + plot.LINE + plot.GAP // 2 + plot.LINE
+TOP = strip.MARGIN + strip.LINE + strip.GAP // 2 + strip.LINE
 #: What encoding and decoding may change, on average over a panel.
 LOSS = 5
 
 
 def panel(frame, index, height=HEIGHT, width=WIDTH):
     """Returns the panel of that place in a decoded frame, without its borders, which encoders blur."""
-    left = plot.MARGIN + index * (width + plot.GAP)
+    left = strip.MARGIN + index * (width + strip.GAP)
     return frame[TOP : TOP + height, left : left + width][4:-4, 4:-4].astype(float)
 
 
@@ -115,14 +116,14 @@ def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
 
     frames, rate = decoded(out)
     assert (len(frames), rate) == (9, 10)
-    assert frames[0].shape == (TOP + HEIGHT + plot.MARGIN, 3 * WIDTH + 2 * plot.GAP + 2 * plot.MARGIN, 3)
+    assert frames[0].shape == (TOP + HEIGHT + strip.MARGIN, 3 * WIDTH + 2 * strip.GAP + 2 * strip.MARGIN, 3)
     # On as many devices as the command, and below as large as its batches, which saves a compilation.
     devices = jax.local_devices()[:4]
     loop = xr.Explainer(model, ("xrelevance_cam", "grad_cam"), ("layer4", "layer3"), devices=devices)
     box = crop_box(HEIGHT, WIDTH, model.preprocessing)
     for source, frame in zip(sources, frames, strict=True):
         e = loop(preprocess([source] * 4, model.preprocessing))
-        expected = [source, *(plot.overlay(source, e.aggregate(m)[0], box=box) for m in loop.methods)]
+        expected = [source, *(overlay(source, e.aggregate(m)[0], box=box) for m in loop.methods)]
         assert [differs(panel(frame, place), each) < LOSS for place, each in enumerate(expected)] == [True] * 3
         # What the loss is to be compared with: overlays of other frames, and the two of this one, are far away.
         assert min(differs(panel(frame, 0), other) for other in sources if other is not source) > 4 * LOSS
@@ -139,9 +140,9 @@ def test_panels_are_not_touched_and_sides_are_even():
     """This holds before encoding; and there is ink above the panels."""
     panels = [np.random.default_rng(seed).integers(0, 256, (301, 257, 3), dtype=np.uint8) for seed in range(3)]
     frame = compose(panels, ["a", "b", "c"], "predicted class 1", (301, 257))
-    assert frame.shape == (TOP + 301 + plot.MARGIN + 1, 3 * 257 + 2 * plot.GAP + 2 * plot.MARGIN + 1, 3)
+    assert frame.shape == (TOP + 301 + strip.MARGIN + 1, 3 * 257 + 2 * strip.GAP + 2 * strip.MARGIN + 1, 3)
     for place, each in enumerate(panels):
-        left = plot.MARGIN + place * (257 + plot.GAP)
+        left = strip.MARGIN + place * (257 + strip.GAP)
         np.testing.assert_array_equal(frame[TOP : TOP + 301, left : left + 257], each)
     assert (frame[:TOP] < 100).any()
     other = compose(panels, ["a", "b", "c"], "predicted class 0", (301, 257))

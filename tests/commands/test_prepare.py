@@ -144,7 +144,7 @@ def test_damage_that_leaves_too_few_patients(tmp_path, cohort, capsys):
     [
         (["{cohort}", "{out}", "--every", "0"], "--every: 0 is less than 1"),
         (["{cohort}", "{out}", "--seed", "-1"], "--seed: -1 is less than 0"),
-        (["{cohort}", "{out}", "--split", "80/20"], "argument --split: expected three numbers such as 80/10/10"),
+        (["{cohort}", "{out}", "--split", "80/20"], "--split: expected three numbers such as 80/10/10"),
         (["{cohort}", "{out}", "--split", "0/1/1"], "the share of train is 0"),
         (["{cohort}", "{cohort}/out"], "OUT: {cohort}/out is in {cohort}"),
         (["{cohort}/gone", "{out}"], "RECORDINGS: there is no folder {cohort}/gone"),

@@ -19,7 +19,7 @@ from xrcam_jax.data.manifest import Frame, Statistics, read_prepared, write_mani
 from xrcam_jax.models.specs import SPECS
 from xrcam_jax.pictures.crop import Crop
 
-for package in ("grain", "dm_pix", "matplotlib", "tensorboardX"):
+for package in ("grain", "dm_pix", "tensorboardX"):
     pytest.importorskip(package)
 
 SIDE = 32

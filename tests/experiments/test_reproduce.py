@@ -12,6 +12,7 @@ from experiments import reproduce
 from experiments.plans import LARGE, NARROW, PLANS, TRANSFER
 from experiments.reproduce import keep, main, show
 from xrcam_jax import cli
+from xrcam_jax.arguments.parser import run_words
 from xrcam_jax.models.specs import SPECS
 
 EACH = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
@@ -44,11 +45,10 @@ def test_every_command_can_be_read(plan, tmp_path, monkeypatch):
             with monkeypatch.context() as patch:
                 patch.setattr(module, "open_study", lambda name, options, **_: read.append(name) or stop())
                 with pytest.raises(KeyboardInterrupt):
-                    module.main(step[2:])
+                    run_words(cli.program(), "xrcam", step)
         else:
-            parsed = cli._parser().parse_args(step)
+            cli.load(step[0]).make_context(step[0], step[1:])
             read.append(step[0])
-            assert parsed.run
     trainings = ["train"] * len(plan.trainings) * plan.seeds
     others = ["segmentation"] * (len(plan.aggregations) - 1)
     assert read == ["synth", "prepare", *trainings, *plan.experiments, *others, "report"]

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 
 from xrcam_jax.figures.curves import lines, training_curves
@@ -19,9 +18,6 @@ def test_ticks_are_whole_epochs(epochs, tmp_path):
         seen = [tick for tick in axes.get_xticks() if low <= tick <= high]
         assert seen
         assert all(tick == round(tick) for tick in seen)
-        assert all(
-            label.get_text() in ("", f"{tick:g}") for tick, label in zip(seen, axes.get_xticklabels(), strict=False)
-        )
         assert [line.get_label() for line in axes.lines] == ["train", "validation", "best"]
 
 
@@ -29,7 +25,7 @@ def test_lines_have_their_intervals():
     figure = lines({"Grad-CAM": [(40.0, 30.0, 55.0), (20.0, math.nan, math.nan)]}, ["layer 3", "layer 4"], "IoU (%)")
     (axes,) = figure.axes
     (container,) = axes.containers
-    np.testing.assert_allclose(container[0].get_ydata(), [40, 20])
+    assert container[0].get_ydata().tolist() == [40, 20]
     (segments,) = (each.get_segments() for each in container[2])
     assert [sorted(y for _, y in segment) for segment in segments] == [[30, 55], [20, 20]]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["layer 3", "layer 4"]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from xrcam_jax.pictures.plot import overlay
 
 from tests import oracle
+from xrcam_jax.figures.overlay import overlay
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box, preprocess
 
 sides = st.integers(1, 300)

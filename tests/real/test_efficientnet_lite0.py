@@ -29,7 +29,7 @@ MODULES = {"_blocks.4": "layer2", "_blocks.10": "layer3", "_blocks.15": "blocks/
 
 @pytest.fixture(scope="module")
 def model():
-    return xr.load_model(NAME, WEIGHTS)
+    return xr.load_model(NAME, "imagenet")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_the_demo_explains_photographs(tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["demo", "--photographs", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert f"--model {NAME} --weights {WEIGHTS} --labels imagenet" in said
+    assert f"--model {NAME} --weights imagenet --labels imagenet" in said
     with (out / "summary.csv").open(newline="") as file:
         labels = {row["name"]: row["label"] for row in csv.DictReader(file)}
     assert labels == {"cat": "tiger cat", "coffee": "espresso", "motorcycle": "moped", "rocket": "missile"}

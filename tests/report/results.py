@@ -33,7 +33,7 @@ CONTENTS = {
 }
 
 SETTINGS = {
-    "data": {"origin": "drawn by xrcam synth", "synthetic": True, "part": "test", "frames": 12, "patients": 3},
+    "data": {"origin": "drawn by xrcam synth", "synthetic": True, "part": "test", "frames": 12, "patients": 8},
     "model": {"name": "skresnet18_narrow", "options": [{"rate": 0.1}, {"rate": None}], HOSTILE: True},
     "layers": list(LAYERS),
 }

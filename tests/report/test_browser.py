@@ -1,26 +1,31 @@
 """In a real browser the page computes what the library does, obeys keys and fields, and fits its window."""
 
-import argparse
 import io
 import json
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from xrcam_jax.pictures.plot import outlined, overlay
 
 from tests.browser import chromium
 from tests.report import results as made
 from tests.report.results import LAYERS, METHODS, SIZE, annotation, levels, picture, text, write_json, write_results
+from xrcam_jax.arguments.parser import run_inside
 from xrcam_jax.cam import saliency
 from xrcam_jax.commands import report
+from xrcam_jax.figures.overlay import outlined, overlay
+from xrcam_jax.figures.style import VARIATION, Style
 from xrcam_jax.metrics.overlap import salient
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
+
+#: How the viewer draws maps: the package's colours, of one opacity everywhere.
+HALF = Style(look="heat", alpha=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +45,7 @@ def path(tmp_path_factory):
         layers = {layer: stored(levels(number + 100, layer)) for layer in LAYERS}
         frame["variation"] = {"grad_cam_pp": {**layers, "aggregate": stored(levels(number + 200, "layer1"))}}
     write_json(late / "viewer.json", {**made.viewer(), "methods": ["lift_cam", *METHODS], "frames": frames})
-    parser = argparse.ArgumentParser()
-    report.add_arguments(parser)
-    assert report.run(parser.parse_args([str(folder)])) == 0
+    assert run_inside(report, [str(folder)]) == 0
     return folder / "report.html"
 
 
@@ -139,7 +142,7 @@ def test_the_whole_way_from_raw_maps_is_the_librarys_but_for_the_bytes(page, how
     ]
     maps = [stored(np.rint(255 * np.asarray(saliency.min_max(jnp.maximum(raw, 0)))).astype(np.uint8)) for raw in raws]
     values = page.run("return Array.from(xrcam.aggregate(...arguments))", maps, list(SIZE), how)
-    weights = [saliency.stride(raw, SIZE) for raw in raws] if how == "weighted" else None
+    weights = [saliency.stride(jnp.asarray(raw), SIZE) for raw in raws] if how == "weighted" else None
     expected = saliency.aggregate([jnp.asarray(raw) for raw in raws], SIZE, how=how, weights=weights)
     # The steepest slopes are that of tanh, 2, and that of the root of a product near 0.
     np.testing.assert_allclose(np.reshape(values, SIZE), expected, atol=0.05 if how == "product" else 2 / 255)
@@ -168,7 +171,7 @@ def test_the_frame_its_outline_and_its_maps_are_drawn_as_the_library_draws_them(
     np.testing.assert_array_equal(page.pixels(page["outlined"]), outlined(rgb(3), annotation(3)))
     page["outline"].click()
     for name, layer in {"Layer 1": "layer1", "Layer 4": "layer4", "Layers together": "together"}.items():
-        expected = overlay(rgb(3), np.asarray(maps_of(3, "grad_cam_pp")[layer]))
+        expected = overlay(rgb(3), np.asarray(maps_of(3, "grad_cam_pp")[layer]), HALF)
         # A level that lies between two colours may fall to either.
         np.testing.assert_allclose(page.map(f"Grad-CAM++, {name}").astype(int), expected, atol=8)
 
@@ -202,7 +205,7 @@ def test_the_variation_where_there_is_one(page):
     ):
         variation = saliency.upsample(jnp.asarray(levels(*drawn) / np.float32(255)), SIZE)
         region = np.asarray(salient(maps_of(4, "grad_cam_pp")[layer]))
-        expected = overlay(rgb(4), np.asarray(variation), colormap="magma")
+        expected = overlay(rgb(4), np.asarray(variation), replace(HALF, colormap=VARIATION))
         found = page.map(f"Grad-CAM++, {name}, variation").astype(int)
         # The border of the region is drawn in it; at the threshold a pixel may fall to either side.
         drawn_over = (found == (0, 214, 190)).all(axis=-1)
@@ -222,7 +225,7 @@ def test_opacity_goes_from_the_frame_to_the_bare_colours(page):
     np.testing.assert_array_equal(page.map("XRelevance-CAM, Layer 2"), rgb(0))
     assert page["opacity-shown"].text == "0 %"
     page.slide("opacity", 100)
-    bare = overlay(rgb(0), np.asarray(maps_of(0, "xrelevance_cam")["layer2"]), alpha=1)
+    bare = overlay(rgb(0), np.asarray(maps_of(0, "xrelevance_cam")["layer2"]), replace(HALF, alpha=1))
     np.testing.assert_allclose(page.map("XRelevance-CAM, Layer 2").astype(int), bare, atol=16)
     page.press("-", "-", "+")
     assert page["opacity-shown"].text == "90 %"
@@ -345,7 +348,7 @@ def test_methods_and_layers_are_chosen(page):
     assert page.driver.find_element(By.CSS_SELECTOR, "#maps h3").text == "Grad-CAM++"
     raws = [jnp.asarray(levels(3 + 12, layer) / np.float32(255)) for layer in ("layer1", "layer4")]
     page["outline"].click()
-    expected = overlay(rgb(3), np.asarray(saliency.aggregate(raws, SIZE)))
+    expected = overlay(rgb(3), np.asarray(saliency.aggregate(raws, SIZE)), HALF)
     np.testing.assert_allclose(page.map("Grad-CAM++, Layers together").astype(int), expected, atol=8)
     page["together"].click()
     assert page.captions == [every[0], every[2]]

@@ -103,6 +103,19 @@ def test_changed_command_lines_run_or_are_refused_in_one_line(folder, data):
     assert verdict.kind in ("accepted", "refused"), (words, verdict)
 
 
+@settings(max_examples=EXAMPLES)
+@given(data=st.data())
+def test_changed_config_files_are_read_or_refused_by_name(tmp_path_factory, data):
+    file = tmp_path_factory.getbasetemp() / "changed.toml"
+    pristine = b'[report]\nresults = "gone"\nout = "page.html"\n'
+    file.write_bytes(mutate.mutated_text(pristine, pristine, Drawn(data)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(file.parent)
+        status, err = _ended(["report", "gone", "--config", file.name])
+    verdict = judged_command(status, err, ())
+    assert verdict.kind in ("accepted", "refused"), verdict
+
+
 def _ended(words):
     import contextlib
     import io

@@ -65,7 +65,7 @@ def test_a_folder_that_others_can_write_to(configured, tmp_path, caplog):
 
 def test_the_command_line_keeps_and_the_benchmark_does_not(configured, tmp_path, capsys):
     assert not configured(lambda: main(["benchmark", "--help"]), XDG_CACHE_HOME=tmp_path)
-    assert configured(lambda: main(["methods"])) == str(tmp_path / "xrcam_jax")
+    assert configured(lambda: main(["layers", "--model", "resnet18_narrow"])) == str(tmp_path / "xrcam_jax")
 
 
 def test_a_program_is_kept(tmp_path):

@@ -24,7 +24,7 @@ from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.study import Study
 
-for package in ("grain", "dm_pix", "matplotlib", "tensorboardX"):
+for package in ("grain", "dm_pix", "tensorboardX"):
     pytest.importorskip(package)
 
 FOLDS = {"p1": 0, "p2": 1, "p3": 2, "q1": 1, "q2": 0}

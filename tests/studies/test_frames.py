@@ -8,7 +8,8 @@ from PIL import Image
 
 from xrcam_jax.cli import main
 from xrcam_jax.data.counts import Counts
-from xrcam_jax.studies import plots
+from xrcam_jax.figures.curves import bars
+from xrcam_jax.figures.save import save
 from xrcam_jax.studies.frames import by_patient
 
 
@@ -33,8 +34,8 @@ def test_the_recordings_of_a_patient_count_together():
 
 
 def test_table_bars_and_report(drawn, tmp_path, monkeypatch):
-    figures, save = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *to, **how: figures.append(self) or save(self, *to, **how))
+    figures, savefig = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *to, **how: figures.append(self) or savefig(self, *to, **how))
     assert main(["evaluate", "frames", "--data", str(drawn.folder), "--out", str(tmp_path)]) == 0
     found = {
         (row["class"], row["patient"]): [float(row[name]) for name in ("before", "looked at", "after")]
@@ -71,9 +72,8 @@ def test_table_bars_and_report(drawn, tmp_path, monkeypatch):
 def test_bars_of_any_names(tmp_path):
     """Dollars are no formulas; other scripts, controls and long names do no harm."""
     names = ("$\\frac$", "患者 1", "a\x1bb\u202e", 200 * "n", "")
-    plots.bars(
-        tmp_path / "bars.png", {"$": dict.fromkeys(names, (2, 1)), "b": {"c": (0, 0)}}, ("all", "kept"), "frames"
-    )
+    figure = bars({"$": dict.fromkeys(names, (2, 1)), "b": {"c": (0, 0)}}, ("all", "kept"), "frames")
+    save(figure, tmp_path / "bars.png")
     with Image.open(tmp_path / "bars.png") as picture:
         assert min(picture.size) > 400
 

@@ -1,12 +1,12 @@
 """Networks are read with what their checkpoints say of the frames that they were trained on."""
 
-import argparse
 from dataclasses import replace
 
 import jax
 import pytest
 
 from tests.tiny_networks import PLAIN
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.data.manifest import read_prepared
@@ -22,7 +22,7 @@ def test_a_network_of_other_frames_is_named(drawn, weights, tmp_path, capsys, sa
         model.preprocessing = replace(model.preprocessing, **said)
         path = tmp_path / "other.safetensors"
         save_timm(model, path)
-    options = argparse.Namespace(model=None, weights=[path], data=drawn.folder)
+    options = Options(model=None, weights=[path], data=drawn.folder)
     (network,) = read_networks(options, read_prepared(drawn.folder), data_mesh(jax.local_devices()[:1]))
     assert (network.model.preprocessing.grey, network.model.preprocessing.field_of_view) == (
         said.get("grey", True),

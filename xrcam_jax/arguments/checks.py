@@ -1,6 +1,5 @@
 """Checks arguments before anything is loaded or compiled; what is wrong is said in one line."""
 
-import argparse
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -132,7 +131,7 @@ def batch_size(text: str) -> int | Literal["auto"]:
       text: what was given.
 
     Raises:
-      ArgumentTypeError: it is neither.
+      ValueError: it is neither.
 
     Example:
       >>> from xrcam_jax.arguments.checks import batch_size
@@ -142,7 +141,7 @@ def batch_size(text: str) -> int | Literal["auto"]:
     try:
         return "auto" if text == "auto" else int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'auto'") from None
+        raise ValueError(f"{text!r} is neither a number nor 'auto'") from None
 
 
 def check_inputs(inputs: Collection[Path]) -> None:
@@ -216,11 +215,15 @@ def check_video(argument: str, path: Path, inputs: Collection[Path]) -> None:
       xrcam_jax.errors.CommandError: --out: clip.gif is no video that can be written; expected .avi, .mp4, .mov, .mkv
     """
     from xrcam_jax.pictures.read import list_files
-    from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE, VideoFile, unfinished
+    from xrcam_jax.pictures.video_kinds import PCLE_FRAME_RATE, WRITTEN, lacking
 
     suffix = path.suffix.lower()
-    if suffix not in CODECS:
-        raise CommandError(f"{argument}: {path} is no video that can be written; expected {', '.join(CODECS)}")
+    if suffix not in WRITTEN:
+        raise CommandError(f"{argument}: {path} is no video that can be written; expected {', '.join(WRITTEN)}")
+    try:
+        from xrcam_jax.pictures.write_video import VideoFile, unfinished
+    except ModuleNotFoundError as error:
+        raise CommandError(f"{argument}: {lacking(error, path)}") from None
     if path.is_dir():
         raise CommandError(f"{argument}: {path} is a folder, expected a file")
     for written in (path, unfinished(path)):

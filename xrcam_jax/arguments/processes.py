@@ -1,7 +1,8 @@
 """A command that can be one process of several has these options, and joins the others."""
 
-import argparse
+import click
 
+from xrcam_jax.arguments.parser import Options, flag
 from xrcam_jax.errors import CommandError
 
 # How long a process that has ended waits for the others to end too. Processes that finish do so at the same time; one
@@ -9,41 +10,28 @@ from xrcam_jax.errors import CommandError
 _SHUTDOWN_SECONDS = 60
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options with which a command runs on several machines at once.
-
-    Args:
-      parser: gets the options.
-
-    Example:
-      >>> from argparse import ArgumentParser
-      >>> from xrcam_jax.arguments import processes
-      >>> parser = ArgumentParser()
-      >>> processes.add_arguments(parser)
-      >>> parser.parse_args(["--processes", "2"]).processes
-      2
-    """
-    parser.add_argument(
-        "--distributed", action="store_true", help="one process of several, as the cluster's environment says"
-    )
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where the environment does not say")
-    parser.add_argument("--processes", type=int, metavar="N", help="with --coordinator: how many there are")
-    parser.add_argument("--process", type=int, metavar="I", help="with --coordinator: number of this one, from 0")
+#: The options with which a command runs on several machines at once.
+PARAMETERS = (
+    flag("--distributed", help="one process of several, as the cluster's environment says"),
+    click.Option(["--coordinator"], metavar="HOST:PORT", help="of process 0, where the environment does not say"),
+    click.Option(["--processes"], type=int, metavar="N", help="with --coordinator: how many there are"),
+    click.Option(["--process"], type=int, metavar="I", help="with --coordinator: number of this one, from 0"),
+)
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: Options) -> None:
     """Refuses some of the options without the others that they need.
 
     Args:
-      options: of :func:`add_arguments`.
+      options: with those of :data:`PARAMETERS`.
 
     Raises:
       CommandError: of the options that go together, some are missing.
 
     Example:
-      >>> from argparse import Namespace
+      >>> from xrcam_jax.arguments.parser import Options
       >>> from xrcam_jax.arguments import processes
-      >>> processes.check(Namespace(coordinator=None, processes=2, process=0))
+      >>> processes.check(Options(coordinator=None, processes=2, process=0))
       Traceback (most recent call last):
       xrcam_jax.errors.CommandError: --coordinator, --processes and --process: give all three or none
     """
@@ -52,34 +40,34 @@ def check(options: argparse.Namespace) -> None:
         raise CommandError("--coordinator, --processes and --process: give all three or none")
 
 
-def several(options: argparse.Namespace) -> bool:
+def several(options: Options) -> bool:
     """Returns whether there are to be other processes.
 
     Args:
-      options: of :func:`add_arguments`.
+      options: with those of :data:`PARAMETERS`.
 
     Example:
-      >>> from argparse import Namespace
+      >>> from xrcam_jax.arguments.parser import Options
       >>> from xrcam_jax.arguments import processes
-      >>> processes.several(Namespace(distributed=False, coordinator="localhost:1234"))
+      >>> processes.several(Options(distributed=False, coordinator="localhost:1234"))
       True
     """
     return bool(options.distributed or options.coordinator)
 
 
-def join(options: argparse.Namespace) -> None:
+def join(options: Options) -> None:
     """Finds the other processes, if there are to be any; it has to come before JAX looks for devices.
 
     Args:
-      options: of :func:`add_arguments`.
+      options: with those of :data:`PARAMETERS`.
 
     Raises:
       CommandError: the others cannot be found.
 
     Example:
-      >>> from argparse import Namespace
+      >>> from xrcam_jax.arguments.parser import Options
       >>> from xrcam_jax.arguments import processes
-      >>> processes.join(Namespace(distributed=False, coordinator=None))  # alone: there is nothing to do
+      >>> processes.join(Options(distributed=False, coordinator=None))  # alone: there is nothing to do
     """
     if not several(options):
         return

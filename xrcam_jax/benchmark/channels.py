@@ -5,28 +5,20 @@
 One picture is explained, by ours and theirs in turns. A first call, which compiles, is timed apart.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping
 
 import jax
 import numpy as np
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Row, Run, interleaved_medians, peer_runs, seconds
-from xrcam_jax.models.resnet import STAGES
 
-DEFAULTS = {"models": ["resnet50"], "size": 224, "repeats": 1}
 METHODS = ("score_cam", "ablation_cam")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the layer, and how many channels run at a time."""
-    parser.add_argument("--layer", default="layer4", choices=STAGES, help="(layer4)")
-    parser.add_argument("--chunk-size", type=int, metavar="N", help="as many as fit into 1 GiB by default")
-
-
-def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+def measure(options: Options, peers: Mapping[str, Peer]) -> Iterator[Row]:
     """Yields a row for each run of each method of each model."""
     images = np.random.default_rng(0).standard_normal((1, options.size, options.size, 3)).astype(np.float32)
     for name in options.models:

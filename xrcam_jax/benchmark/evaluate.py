@@ -7,7 +7,6 @@ one of XRelevance-CAM, each alone at the four layers; and the six methods of pyt
 layer by layer.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,21 +14,16 @@ import jax
 import numpy as np
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Row, Run, interleaved_medians, peer_runs
 from xrcam_jax.models.resnet import STAGES
-from xrcam_jax.studies.arguments import SEVEN
 from xrcam_jax.studies.batches import Batch
+from xrcam_jax.studies.parameters import SEVEN
 from xrcam_jax.studies.segmentation import figures
 
-DEFAULTS = {"models": ["resnet50"], "batch_size": 8, "size": 224, "repeats": 5}
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds nothing: this suite has no options of its own."""
-
-
-def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+def measure(options: Options, peers: Mapping[str, Peer]) -> Iterator[Row]:
     """Yields a row for each run of each model."""
     batch = random_batch(options.batch_size, options.size)
     for name in options.models:

@@ -9,13 +9,13 @@ four layers, and EpsilonPlus at the input. Rates are by the work that XLA counts
 large matrices, which takes its turn among the rest. With these peers it takes about eight minutes on 2 cores.
 """
 
-import argparse
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.benchmark.compiled_calls import achieved, compile_call, gradient, matrix_product
 from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians, peer_runs
@@ -23,14 +23,6 @@ from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.passes import Cam
 from xrcam_jax.models.resnet import STAGES
-
-DEFAULTS = {
-    "models": ["resnet50", "skresnext50_32x4d"],
-    "batch_size": 8,
-    "size": 224,
-    "dtype": "float32",
-    "repeats": 7,
-}
 
 #: The CAMs that one forward pass, one gradient and one relevance give.
 SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if isinstance(method.kind, Cam))
@@ -46,11 +38,7 @@ SAME_WORK = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds nothing: this suite has no options of its own."""
-
-
-def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+def measure(options: Options, peers: Mapping[str, Peer]) -> Iterator[Row]:
     """Yields a row for each run of each model."""
     for name in options.models:
         model = xr.create_model(name, dtype=options.dtype)

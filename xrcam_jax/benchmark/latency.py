@@ -7,7 +7,6 @@ persistent compilation cache (cold), and once more with what that left there (wa
 be under 20 s cold and 5 s warm for the networks above at 224 x 224.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -20,6 +19,7 @@ import jax
 import numpy as np
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.benchmark.fresh_process import fresh_process, leave_room_on_the_device
 from xrcam_jax.benchmark.runs import Peer, Row, seconds
 from xrcam_jax.checkpoints.save import save_timm
@@ -27,16 +27,11 @@ from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.runtime.compiling import keep_compiled
 from xrcam_jax.runtime.host_memory import keep_freed_memory
 
-DEFAULTS = {"models": ["resnet50", "skresnext50_32x4d"], "size": 224, "repeats": 7}
 #: The goal for the seconds to the first result.
 GOALS = {"cold": 20, "warm": 5}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds nothing: this suite has no options of its own."""
-
-
-def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+def measure(options: Options, peers: Mapping[str, Peer]) -> Iterator[Row]:
     """Yields two rows for each model, cold and warm."""
     leave_room_on_the_device()
     for name in options.models:

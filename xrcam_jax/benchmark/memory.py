@@ -8,11 +8,9 @@ CPU under Linux, by how much the process grows in a run, plus its arguments. The
 most 1.5 times as much as the gradient.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -21,26 +19,19 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 import xrcam_jax as xr
-from xrcam_jax.arguments.parser import numbers
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.benchmark.compiled_calls import compile_call, gradient
 from xrcam_jax.benchmark.fresh_process import fresh_process, leave_room_on_the_device
 from xrcam_jax.benchmark.runs import Peer, Row, Run
 from xrcam_jax.models.resnet import STAGES
 
-DEFAULTS = {"models": ["resnet50", "skresnext50_32x4d"], "dtype": "float32"}
 RUNS = ("gradient", "xrelevance_cam")
 GOAL = 1.5
 MB = 2**20
 CLEAR = Path("/proc/self/clear_refs")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds batch sizes and picture sizes."""
-    parser.add_argument("--batch-sizes", type=numbers, default=[1, 8], metavar="N[,N]", help="(1,8)")
-    parser.add_argument("--sizes", type=partial(numbers, least=32), default=[224], metavar="N[,N]", help="(224)")
-
-
-def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+def measure(options: Options, peers: Mapping[str, Peer]) -> Iterator[Row]:
     """Yields a row for each model, batch size and picture size."""
     leave_room_on_the_device()
     cases = list(product(options.models, options.sizes, options.batch_sizes))

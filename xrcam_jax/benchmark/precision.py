@@ -9,7 +9,6 @@ unless told not to; on other devices, the operands of products are rounded as a 
 that float64 predicts.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ import jax
 import numpy as np
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.benchmark.runs import Peer, Row
 from xrcam_jax.benchmark.tensor_cores import with_rounded_operands
 from xrcam_jax.checkpoints.convert import from_timm, to_timm
@@ -27,7 +27,6 @@ from xrcam_jax.metrics.sanity import similarity
 from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.studies.structures import network_input
 
-DEFAULTS = {"models": [MODEL], "batch_size": 8, "size": 224}
 METHODS = ("xrelevance_cam", "grad_cam")
 ROUNDED = "TF32 (operands rounded)"
 #: For each precision, what the network computes in and how float32 matrices are multiplied.
@@ -41,11 +40,7 @@ PRECISIONS = {
 Maps = dict[str, dict[str, np.ndarray]]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds nothing: this suite has no options of its own."""
-
-
-def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+def measure(options: Options, peers: Mapping[str, Peer]) -> Iterator[Row]:
     """Yields a row for each model, precision, method and layer."""
     try:
         import scipy.stats  # noqa: F401

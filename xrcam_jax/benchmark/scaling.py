@@ -9,7 +9,6 @@ Maps are compared with those of the first number of devices, and with those of o
 device gets, share after share. A batch of another size is summed in another order, and differs in rounding.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,22 +18,15 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 import xrcam_jax as xr
-from xrcam_jax.arguments.parser import numbers
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.benchmark.compiled_calls import CompiledCall, compile_call
 from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians
 from xrcam_jax.errors import CommandError
 from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.runtime.devices import AXIS, data_mesh
 
-DEFAULTS = {"models": ["resnet50"], "batch_size": 8, "size": 224, "repeats": 5}
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the numbers of devices."""
-    parser.add_argument("--devices", type=numbers, default=[1, 2, 4, 8], metavar="N[,N]", help="(1,2,4,8)")
-
-
-def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+def measure(options: Options, peers: Mapping[str, Peer]) -> Iterator[Row]:
     """Yields a row for each model and number of devices; the first number is what the others are compared with."""
     for count in options.devices:
         if options.batch_size % count:

@@ -5,7 +5,6 @@
 A step of ours includes the augmentation, which PyTorch's step does not.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import optax
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.benchmark.compiled_calls import CompiledCall, achieved, compile_jitted, matrix_product
 from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians, peer_runs
@@ -24,15 +24,10 @@ from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.devices import data_mesh, place
 from xrcam_jax.train.step import initial_state, make_train_step
 
-DEFAULTS = {"models": ["skresnext50_32x4d"], "batch_size": 8, "size": 224, "repeats": 7}
 PEAK = "matrix product"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds nothing: this suite has no options of its own."""
-
-
-def measure(options: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Row]:
+def measure(options: Options, peers: Mapping[str, Peer]) -> Iterator[Row]:
     """Yields a row for each library and model."""
     if options.batch_size % jax.device_count():
         raise CommandError(f"--batch-size: {options.batch_size} is no multiple of {jax.device_count()}, the devices")

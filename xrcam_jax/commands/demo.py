@@ -1,27 +1,27 @@
 """``xrcam demo``: goes the whole way once, with nothing to download."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
+import click
 
 from xrcam_jax.arguments.checks import prepare_folder
-from xrcam_jax.arguments.parser import run_inside
+from xrcam_jax.arguments.parser import PATH, Options, flag, run_inside
 from xrcam_jax.commands import explain, prepare, synth, train
 from xrcam_jax.commands.photographs import explain_photographs
+from xrcam_jax.errors import CommandError
 from xrcam_jax.titles import layer_title
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
     from xrcam_jax.data.cohort import Frames
 
 NAME = "demo"
-SUMMARY = "Draw frames of new patients, classify and explain them with the network that comes along"
-EXAMPLE = "example:\n  xrcam demo --out xrcam_demo\n  xrcam demo --photographs"
+EXAMPLE = "Example:\n  xrcam demo --out xrcam_demo\n  xrcam demo --photographs"
 
 METHODS = ("xrelevance_cam", "relevance_cam", "grad_cam")
 # This seed draws patients that no training has seen: those of the training are drawn from seed 0.
@@ -29,34 +29,35 @@ UNSEEN = 20261123
 SHOWN = 4
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("--out", type=Path, default=Path("xrcam_demo"), metavar="DIR", help="(xrcam_demo)")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
+PARAMETERS = (
+    click.Option(["--out"], type=PATH, default=Path("xrcam_demo"), metavar="DIR", help="folder to write into"),
+    flag(
         "--photographs",
-        action="store_true",
         help="explain photographs by EfficientNet-Lite0, which has learnt from ImageNet: a minute (extras imagenet and "
         "evaluate)",
-    )
-    which.add_argument(
-        "--full", action="store_true", help="first draw recordings, prepare them and train the network: 5 to 10 minutes"
-    )
+    ),
+    flag("--full", help="first draw recordings, prepare them and train the network: 5 to 10 minutes"),
+)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Explains frames of unseen patients and says how well the drawn structures were found."""
-    prepare_folder("--out", options.out)
+    _check(options)
     if options.photographs:
         return explain_photographs(options.out)
+
+    import numpy as np
 
     import xrcam_jax as xr
     from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
     from xrcam_jax.data.cohort import SMALL, draw_frames
     from xrcam_jax.figures.save import save
     from xrcam_jax.models.resnet import STAGES
+    from xrcam_jax.runtime.compiling import keep_compiled
+    from xrcam_jax.runtime.screen import show_markdown
     from xrcam_jax.studies.structures import find_structures
 
+    keep_compiled()
     weights = _train(options.out) if options.full else WEIGHTS
     print("Drawing frames of 8 patients that the network has never seen ...", flush=True)
     frames = draw_frames(replace(SMALL, gbm=4, meningioma=4, videos=1, frames=24, seed=UNSEEN))
@@ -72,12 +73,21 @@ def run(options: argparse.Namespace) -> int:
     status = _explain(frames, chosen, weights, options.out)
     print(
         f"\nRight on {found.accuracy:.0%} of {len(frames.labels)} frames. Overlap of saliency and drawn structures,\n"
-        f"pooled IoU in percent over {found.frames} meningioma frames:\n\n{found.table()}\n\n"
-        f"XRelevance-CAM beside what was drawn: {sheet}\n"
+        f"pooled IoU in percent over {found.frames} meningioma frames:\n"
+    )
+    show_markdown(found.table())
+    print(
+        f"\nXRelevance-CAM beside what was drawn: {sheet}\n"
         f"The frames are drawn and stand for no patient. With your own:\n"
         f"xrcam explain PICTURES --model {MODEL} --weights {weights}"
     )
     return status
+
+
+def _check(options: Options) -> None:
+    if options.photographs and options.full:
+        raise CommandError("--photographs, --full: give one of them, photographs need no training")
+    prepare_folder("--out", options.out)
 
 
 def _train(out: Path) -> Path:
@@ -114,7 +124,9 @@ def _explain(frames, chosen, weights: Path, out: Path) -> int:
     return run_inside(explain, [*arguments, *files])
 
 
-def _rgb(grey: np.ndarray) -> np.ndarray:
+def _rgb(grey: "np.ndarray") -> "np.ndarray":
+    import numpy as np
+
     return np.repeat(grey[..., None], 3, axis=2)
 
 
@@ -126,7 +138,7 @@ def _one_of_each_patient(names: Sequence[str]) -> list[int]:
     return [places[len(places) // 2] for places in of_patients.values()]
 
 
-def _sheet(frames: "Frames", maps: dict[str, np.ndarray], shown: Sequence[int]) -> "Figure":
+def _sheet(frames: "Frames", maps: "dict[str, np.ndarray]", shown: Sequence[int]) -> "Figure":
     """Returns a sheet with a row for each frame: what was drawn, outlined, then the map of each layer."""
     from xrcam_jax.data.synthetic import LABELS
     from xrcam_jax.figures.comparison import comparison

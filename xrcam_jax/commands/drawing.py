@@ -1,10 +1,11 @@
 """How ``xrcam explain`` draws maps, and of how many pictures it makes sheets."""
 
-import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from xrcam_jax.arguments.parser import names
+import click
+
+from xrcam_jax.arguments.parser import NAMES, Options
 from xrcam_jax.errors import CommandError
 from xrcam_jax.figures.style import LOOKS, Style
 
@@ -21,7 +22,7 @@ class Drawing:
       format: of the sheets.
     """
 
-    style: Style = Style()
+    style: Style = field(default_factory=Style)
     sheets: int = 50
     format: str = "png"
 
@@ -33,47 +34,38 @@ class Drawing:
         return f"Look into {out / 'sheets'}{some}"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    standard = Drawing()
-    parser.add_argument(
-        "--style",
-        choices=LOOKS,
-        default=standard.style.look,
+PARAMETERS = (
+    click.Option(
+        ["--style"],
+        type=click.Choice(LOOKS),
+        default=Style.look,
         help="how maps lie on pictures: overlay, as opaque as the map is large; heat, equally opaque everywhere; "
-        f"contour, lines; mask, what is above the mean plus the standard deviation ({standard.style.look})",
-    )
-    parser.add_argument(
-        "--colormap",
-        type=names,
-        default=[standard.style.colormap],
+        "contour, lines; mask, what is above the mean plus the standard deviation",
+    ),
+    click.Option(
+        ["--colormap"],
+        type=NAMES,
+        default=(Style.colormap,),
         metavar="NAME[,NAME]",
-        help=f"of matplotlib ({standard.style.colormap}); and another, whose middle stands for zero, for methods with "
-        f"evidence for and against ({standard.style.signed_colormap})",
-    )
-    parser.add_argument(
-        "--alpha",
-        type=float,
-        default=standard.style.alpha,
-        metavar="A",
-        help=f"how opaque colours are at most, 0 to 1 ({standard.style.alpha})",
-    )
-    parser.add_argument(
-        "--sheets",
-        type=int,
-        default=standard.sheets,
-        metavar="N",
-        help=f"make sheets of the first N pictures ({standard.sheets})",
-    )
-    parser.add_argument(
-        "--format",
-        choices=FORMATS,
-        default=standard.format,
-        help=f"of sheets; svg and pdf suit papers ({standard.format})",
-    )
+        help="of matplotlib; and another, whose middle stands for zero, for methods with evidence for and against "
+        f"({Style.signed_colormap})",
+    ),
+    click.Option(
+        ["--alpha"], type=float, default=Style.alpha, metavar="A", help="how opaque colours are at most, 0 to 1"
+    ),
+    click.Option(
+        ["--sheets"], type=int, default=Drawing.sheets, metavar="N", help="make sheets of the first N pictures"
+    ),
+    click.Option(
+        ["--format"],
+        type=click.Choice(FORMATS),
+        default=Drawing.format,
+        help="of sheets; svg and pdf suit papers",
+    ),
+)
 
 
-def drawing(options: argparse.Namespace) -> Drawing:
+def drawing(options: Options) -> Drawing:
     """Returns what options say.
 
     Raises:

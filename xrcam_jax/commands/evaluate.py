@@ -1,11 +1,19 @@
 """``xrcam evaluate NAME``: runs one of the thesis's experiments; each is a study in ``xrcam_jax/studies/``."""
 
-from collections.abc import Sequence
+import ast
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 
-from xrcam_jax.arguments.checks import check_names
+import click
+
+import xrcam_jax.studies
+from xrcam_jax.arguments.group import Group
+from xrcam_jax.arguments.parser import Command, Options
 from xrcam_jax.errors import CommandError
+from xrcam_jax.studies.parameters import PARAMETERS
 
+NAME = "evaluate"
 STUDIES = {
     "frames": "frames of each patient before and after preparation (Figure 3.3); needs no weights",
     "segmentation": "overlap of saliency and outlines, its precision, recall and false positives (Tables 5.1 to 5.4)",
@@ -20,21 +28,39 @@ STUDIES = {
     "planted": "methods on drawn pictures where it is known what the network reads; no --data, no --weights",
     "gallery": "pictures of maps and masks (Figures 5.1, 5.3 to 5.15), and the viewer of the report",
 }
-USAGE = """usage: xrcam evaluate NAME --data PREPARED --weights PATH [PATH ...] [--folds] [--out DIR] ...
-
-{studies}
+EXAMPLE = """Example:
+  xrcam evaluate segmentation --data prepared --annotations annotations.json --weights run/ --part all
+  xrcam evaluate confidence --data prepared --weights runs/fold* --folds
+  xrcam report xrcam_results
 
 xrcam evaluate NAME --help says more of each. Results of all lie in one folder; xrcam report makes a page of them."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the study that ``argv`` begins with; returns the exit status."""
-    if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE.format(studies="\n".join(f"  {name:14} {what}" for name, what in STUDIES.items())))
-        return 0
-    check_names("NAME", argv[:1], STUDIES)
+def group() -> Group:
+    """Returns the command, a group of studies."""
+    return Group(
+        NAME,
+        STUDIES,
+        load,
+        what="name",
+        help="Run one of the experiments of the thesis: tables, plots and pictures.",
+        epilog=EXAMPLE,
+    )
+
+
+def load(name: str) -> click.Command:
+    """Returns the command of a study, whose file is read for its help, and loaded when the study is run."""
+    source = Path(xrcam_jax.studies.__path__[0], f"{name}.py").read_text(encoding="utf-8")
+    about = ast.get_docstring(ast.parse(source))
+    return Command(f"{NAME} {name}", PARAMETERS[name], partial(_run, name), help=about)
+
+
+def _run(name: str, options: Options) -> int:
+    from xrcam_jax.runtime.compiling import keep_compiled
+
+    keep_compiled()
     try:
-        return import_module(f"xrcam_jax.studies.{argv[0]}").main(argv[1:])
+        return import_module(f"xrcam_jax.studies.{name}").run(options)
     except (ImportError, ValueError) as error:
         # The library's errors about bad input name it: they need no traceback.
         raise CommandError(str(error)) from error

@@ -1,11 +1,13 @@
 """``xrcam explain``: takes pictures and shows where a network looks."""
 
-import argparse
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xrcam_jax.arguments import aggregation, processes
+import click
+
+from xrcam_jax.arguments import processes
+from xrcam_jax.arguments.aggregation import AGGREGATE
 from xrcam_jax.arguments.checks import (
     batch_size,
     check_at_least_one,
@@ -17,119 +19,141 @@ from xrcam_jax.arguments.checks import (
     read_labels,
 )
 from xrcam_jax.arguments.outputs import alone_at, alone_in
-from xrcam_jax.arguments.parser import names
+from xrcam_jax.arguments.parser import NAMES, PATH, Argument, Options, Text
 from xrcam_jax.checkpoints.packaged import IMAGENET
 from xrcam_jax.commands import drawing, layers, onnx_files, repeating
-from xrcam_jax.commands.labels import run_labels
+from xrcam_jax.commands.labels import best_of, run_labels, run_model, target_of
 from xrcam_jax.errors import CommandError
 
 if TYPE_CHECKING:
     from xrcam_jax.pictures.views import FieldOfView
 
 NAME = "explain"
-SUMMARY = "Show where a network looks: overlays, maps and contact sheets of pictures and videos"
-EXAMPLE = """example:
+EXAMPLE = """Example:
   xrcam explain scan.png recordings/ clip.mp4 --model skresnext50_32x4d --weights skresnext50.safetensors \\
       --method xrelevance_cam,grad_cam --labels classes.txt --out explained
   xrcam explain scan.png --model resnet50 --weights timm/resnet50.a1_in1k --method fast    # sheets to compare
   xrcam explain scan.png --model net.onnx --mean 0.5 --std 0.5
-  xrcam explain scan.png --model resnet50 --weights a.safetensors --passes 10 --dropout 0.1    # how sure a map is"""
+  xrcam explain scan.png --weights xrcam_run --target Meningioma    # a run of xrcam train: it says its network
+  xrcam explain scan.png --model resnet50 --weights a.safetensors --passes 10 --dropout 0.1    # how sure a map is
+  xrcam explain --config xrcam_out/settings.toml --out again    # as before"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="picture, video, or folder of both")
-    _add_network(parser)
-    _add_methods(parser)
-    repeating.add_arguments(parser)
-    parser.add_argument(
-        "--field-of-view",
-        type=_field_of_view,
-        metavar="auto|none|X,Y,SIZE",
-        help="square of each picture that the network is shown: found, as xrcam prepare does; none, the whole picture; "
-        "or its first column, first row and side in pixels (what the weights say of the training)",
-    )
-    parser.add_argument(
-        "--every",
-        type=int,
-        default=1,
-        metavar="N",
-        help="of a video or a file of several pictures, take every Nth frame",
-    )
-    parser.add_argument(
-        "--batch-size", type=batch_size, default=8, metavar="N", help="pictures at a time (8), or auto: what fits"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("xrcam_out"),
-        help="folder; or a video, if it ends in .avi, .mp4, .mov or .mkv: each picture beside one overlay per method, "
-        "the aggregate over the layers (xrcam_out)",
-    )
-    processes.add_arguments(parser)
+def field_of_view(text: str) -> "FieldOfView":
+    """Returns what ``--field-of-view`` says: auto, none, or column, row and side."""
+    from xrcam_jax.pictures.views import checked
+
+    try:
+        return checked(text if text in ("auto", "none") else tuple(int(number) for number in text.split(",")))
+    except ValueError:
+        raise ValueError(f"expected auto, none or x,y,size in pixels, found {text!r}") from None
 
 
-def _add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="network, see xrcam models; or an ONNX file")
-    parser.add_argument(
-        "--weights",
-        help="timm .safetensors or .pth, .ckpt, Orbax directory, or hub name such as timm/resnet50.a1_in1k; "
-        "several with commas between are an ensemble, whose first network says which class is explained",
-    )
-    onnx_files.add_arguments(parser)
-    parser.add_argument("--num-classes", type=int, metavar="N", help="refuse weights of another number")
-    parser.add_argument(
-        "--img-size",
+def _target(text: str) -> int | str | None:
+    """Returns the number or the name of a class; None for the one that is predicted."""
+    if text == "predicted":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+PARAMETERS = (
+    Argument("inputs", nargs=-1, metavar="INPUT", help="pictures, videos, or folders of both"),
+    click.Option(["--model", "--models"], help="network, see xrcam models; or an ONNX file; a run's folder says it"),
+    click.Option(
+        ["--weights"],
+        metavar="PATH[,PATH]",
+        help="timm .safetensors or .pth, .ckpt, Orbax directory, folder of a run of xrcam train, or hub name such as "
+        "timm/resnet50.a1_in1k; several with commas between are an ensemble, whose first network says which class is "
+        "explained",
+    ),
+    *onnx_files.PARAMETERS,
+    click.Option(["--num-classes"], type=int, metavar="N", help="refuse weights of another number"),
+    click.Option(
+        ["--img-size", "--size"],
         type=int,
         metavar="N",
         help="side of the pictures in pixels, of a network that knows positions by heart: they are interpolated",
-    )
-    parser.add_argument(
-        "--target", type=_target, metavar="CLASS", help="number of the class to explain; predicted by default"
-    )
-    parser.add_argument(
-        "--labels",
-        type=Path,
+    ),
+    click.Option(
+        ["--target"],
+        type=Text(_target),
+        metavar="CLASS",
+        help="the class to explain, its number or, where labels are known, its name; the predicted one by default",
+    ),
+    click.Option(
+        ["--labels"],
+        type=PATH,
         metavar="FILE",
-        help="class names: .txt, one a line, or .json; or imagenet (what the run says that wrote best.safetensors)",
-    )
-
-
-def _add_methods(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--method",
-        type=names,
-        default=["xrelevance_cam"],
+        help="class names: .txt, one a line, or .json; or imagenet; by default what the run says that wrote "
+        "best.safetensors",
+    ),
+    click.Option(
+        ["--method", "--methods"],
+        type=NAMES,
+        default=("xrelevance_cam",),
         metavar="M[,M]",
         help="see xrcam methods; also fast (all that one pass forth and back gives), activation, propagation, "
         "perturbation, or all: with some of these a picture takes thousands of passes. Options stand behind a "
         "method, such as xrelevance_cam+axiom=sensitivity",
-    )
-    parser.add_argument(
-        "--layers",
-        type=names,
+    ),
+    click.Option(
+        ["--layers", "--layer"],
+        type=NAMES,
         metavar="L[,L]",
         help="of layer1, layer2, layer3, layer4, input; by default the four, and the input for methods that work "
         "there; of an ONNX file the last of each size. Or others, see xrcam layers, and globs such as 'layer3/*'",
-    )
-    aggregation.add_arguments(parser)
-    drawing.add_arguments(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of noise and random masks (0)")
-    parser.add_argument(
-        "--chunk-size",
+    ),
+    AGGREGATE,
+    *drawing.PARAMETERS,
+    click.Option(["--seed"], type=int, default=0, metavar="N", help="of noise and random masks"),
+    click.Option(
+        ["--chunk-size"],
         type=int,
         metavar="N",
         help="changed versions of a batch to run at a time, in methods that make some; as many as fit into 1 GiB",
-    )
+    ),
+    *repeating.PARAMETERS,
+    click.Option(
+        ["--field-of-view"],
+        type=Text(field_of_view),
+        metavar="auto|none|X,Y,SIZE",
+        help="square of each picture that the network is shown: found, as xrcam prepare does; none, the whole picture; "
+        "or its first column, first row and side in pixels; by default what the weights say of the training",
+    ),
+    click.Option(
+        ["--every"],
+        type=int,
+        default=1,
+        metavar="N",
+        help="of a video or a file of several pictures, take every Nth frame",
+    ),
+    click.Option(
+        ["--batch-size"], type=Text(batch_size), default=8, metavar="N", help="pictures at a time, or auto: what fits"
+    ),
+    click.Option(
+        ["--out"],
+        type=PATH,
+        default=Path("xrcam_out"),
+        metavar="DIR",
+        help="folder; or a video, if it ends in .avi, .mp4, .mov or .mkv: each picture beside one overlay per method, "
+        "the aggregate over the layers",
+    ),
+    *processes.PARAMETERS,
+)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Explains what is given; returns the exit status."""
     labels = _check(options)
     processes.join(options)
 
     from xrcam_jax.commands.explaining import explain_all, writes_video
+    from xrcam_jax.runtime.compiling import keep_compiled
 
+    keep_compiled()
     if writes_video(options.out):
         with alone_at("--out", options.out):
             return explain_all(options, labels)
@@ -137,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
         return explain_all(options, labels)
 
 
-def _check(options: argparse.Namespace) -> list[str] | None:
+def _check(options: Options) -> list[str] | None:
     """Refuses what can be refused before the weights are read; returns the labels."""
     if options.batch_size != "auto":
         check_at_least_one("--batch-size", options.batch_size)
@@ -153,6 +177,7 @@ def _check(options: argparse.Namespace) -> list[str] | None:
     if options.labels == Path("imagenet") and not options.labels.exists():
         options.labels = IMAGENET
     labels = read_labels("--labels", options.labels) if options.labels else None
+    _find_network(options)
     onnx_files.check(options)
     repeating.check(options)
     if options.weights is None and not onnx_files.is_onnx(options.model):
@@ -162,12 +187,23 @@ def _check(options: argparse.Namespace) -> list[str] | None:
         )
     if labels is None and options.weights is not None:
         labels = run_labels(options.weights)
+    options.target = target_of(options.target, labels)
     _check_methods(options)
     _check_out(options)
     return labels
 
 
-def _check_methods(options: argparse.Namespace) -> None:
+def _find_network(options: Options) -> None:
+    """Puts the best weights of a run in the place of its folder, and its network where none is named."""
+    files = [best_of(path) for path in repeating.files(options.weights)]
+    options.weights, options.others = (files[0] if files else None), files[1:]
+    if options.model is None and options.weights is not None:
+        options.model = run_model(options.weights)
+    if options.model is None:
+        raise CommandError("--model: is missing; only the folder of a run of xrcam train says of which network it is")
+
+
+def _check_methods(options: Options) -> None:
     """Refuses unknown names; puts methods in the place of groups."""
     import xrcam_jax as xr
     from xrcam_jax.explain.variants import base
@@ -183,7 +219,7 @@ def _check_methods(options: argparse.Namespace) -> None:
         )
 
 
-def _check_out(options: argparse.Namespace) -> None:
+def _check_out(options: Options) -> None:
     """Refuses what cannot be written; makes the folder."""
     from xrcam_jax.commands.explaining import writes_video
 
@@ -213,21 +249,3 @@ def _expanded(names: list[str]) -> list[str]:
     if not any(name in groups for name in names):
         return names
     return list(dict.fromkeys(method for name in names for method in (of_group(name) if name in groups else [name])))
-
-
-def _field_of_view(text: str) -> "FieldOfView":
-    from xrcam_jax.pictures.views import checked
-
-    try:
-        return checked(text if text in ("auto", "none") else tuple(int(number) for number in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected auto, none or x,y,size in pixels, found {text!r}") from None
-
-
-def _target(text: str) -> int | None:
-    if text == "predicted":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a class number nor 'predicted'") from None

@@ -1,6 +1,5 @@
 """Does the work of ``xrcam explain`` once its arguments are in order."""
 
-import argparse
 import sys
 import time
 import warnings
@@ -17,6 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.config import write_settings
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.classes import class_count
 from xrcam_jax.commands import onnx_files, repeating, risk
@@ -59,19 +60,20 @@ class Job:
       pace: counts what is done.
     """
 
-    options: argparse.Namespace
+    options: Options
     explain: xr.Explainer | xr.Repeated
     config: Preprocessing
     batch_size: int
     pace: Pace
 
 
-def explain_all(options: argparse.Namespace, labels: list[str] | None) -> int:
+def explain_all(options: Options, labels: list[str] | None) -> int:
     """Explains all pictures, a process its share of them, and writes what is found; returns the exit status."""
     pace = Pace()
     job = _job(options, labels, pace)
     if is_first():
-        print(_field_of_view(options, job.config))
+        print(printable("\n".join(about(options, job, labels)), lines=True), flush=True)
+        write_settings(options.out, options.repeat)
     unread, unwritten = _Lines(), _Lines()
     process, together = jax.process_index(), jax.process_count()
     pictures = stream(
@@ -108,7 +110,40 @@ class _Lines:
         tqdm.write(printable(f"xrcam explain: {line}"), file=sys.stderr)
 
 
-def _field_of_view(options: argparse.Namespace, config: Preprocessing) -> str:
+def about(options: Options, job: Job, labels: list[str] | None) -> list[str]:
+    """Says what is done with the pictures, where names of classes come from, and what is explained where."""
+    if labels is None:
+        named = "classes have numbers: no --labels are given, and no run says their names"
+    elif options.labels is None:
+        named = f"names of {len(labels)} classes: {Path(options.weights).with_name(SETTINGS)}"
+    else:
+        named = f"names of {len(labels)} classes: {options.labels}"
+    lines = [_field_of_view(options, job.config), _resized(job.config), named, f"layers: {_layers(options)}"]
+    if not sys.stdout.isatty():
+        lines.append(f"compiling for batches of {job.batch_size} comes first, and may take minutes ...")
+    return lines
+
+
+def _layers(options: Options) -> str:
+    if options.layers is not None:
+        return ", ".join(options.layers)
+    return "those that the network marks" if onnx_files.is_onnx(options.model) else "those of each method by default"
+
+
+def _resized(config: Preprocessing) -> str:
+    """Says what becomes of a picture before the network sees it."""
+    height, width = config.input_size
+    kept = {
+        "center": "its proportions kept, the middle of the longer side",
+        "squash": "each side by itself",
+        "border": "its proportions kept, in a border",
+    }[config.crop_mode]
+    cropped = "" if config.crop_pct == 1 else f", of which the middle {config.crop_pct:.1%} of each side are kept"
+    grey = "; colours are turned into grey" if config.grey or config.channels == 1 else ""
+    return f"network input: {height} x {width} pixels, resized ({config.interpolation}; {kept}){cropped}{grey}"
+
+
+def _field_of_view(options: Options, config: Preprocessing) -> str:
     """Says what part of the pictures the network is shown, and who says so."""
     given = options.field_of_view
     if given is None:
@@ -126,7 +161,7 @@ def writes_video(out: Path) -> bool:
     return is_video(out) or out.suffix.lower() == ".gif"
 
 
-def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> Job:
+def _job(options: Options, labels: list[str] | None, pace: Pace) -> Job:
     model = _load(options)
     _check_classes(options, model.num_outputs, labels)
     config, automatic = model.preprocessing, options.batch_size == "auto"
@@ -145,7 +180,7 @@ def _job(options: argparse.Namespace, labels: list[str] | None, pace: Pace) -> J
     return Job(options, xr.Repeated(explain, by, options.passes, how=options.aggregate), config, batch_size, pace)
 
 
-def _load(options: argparse.Namespace) -> Classifier | OnnxModel:
+def _load(options: Options) -> Classifier | OnnxModel:
     model: Classifier | OnnxModel
     model = onnx_files.load(options) if onnx_files.is_onnx(options.model) else _loaded(options, options.weights)
     # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
@@ -154,14 +189,14 @@ def _load(options: argparse.Namespace) -> Classifier | OnnxModel:
     return model
 
 
-def _loaded(options: argparse.Namespace, weights: str) -> Classifier:
+def _loaded(options: Options, weights: str) -> Classifier:
     try:
         return xr.load_model(options.model, weights, img_size=options.img_size)
     except (OSError, ValueError, ImportError) as error:
         raise weights_error(error) from error
 
 
-def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] | None) -> None:
+def _check_classes(options: Options, outputs: int, labels: list[str] | None) -> None:
     num_classes = class_count(outputs)
     if options.target is not None and not 0 <= options.target < num_classes:
         raise CommandError(f"--target: {options.target} is not a class; there are 0 to {num_classes - 1}")
@@ -174,7 +209,7 @@ def _check_classes(options: argparse.Namespace, outputs: int, labels: list[str] 
         raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
 
 
-def _leave_out(model: Classifier | OnnxModel, options: argparse.Namespace) -> None:
+def _leave_out(model: Classifier | OnnxModel, options: Options) -> None:
     """Leaves out what a group of methods has that cannot be had at these layers, with a word; one has to remain."""
     function, parameters = as_function(model)
     config = model.preprocessing
@@ -195,9 +230,7 @@ def _leave_out(model: Classifier | OnnxModel, options: argparse.Namespace) -> No
     options.method = kept
 
 
-def _explainer(
-    model: Classifier | OnnxModel, options: argparse.Namespace, devices: Sequence[jax.Device]
-) -> xr.Explainer:
+def _explainer(model: Classifier | OnnxModel, options: Options, devices: Sequence[jax.Device]) -> xr.Explainer:
     return xr.Explainer(
         model,
         methods=tuple(options.method),
@@ -232,7 +265,7 @@ def _sink(job: Job, labels: list[str] | None, report: Callable[[str], None]) -> 
     return Results(options.out, job.config, labels, report, also, drawing(options))
 
 
-def _where(options: argparse.Namespace, pace: Pace) -> str:
+def _where(options: Options, pace: Pace) -> str:
     if not pace.frames:
         return "There is nothing to show"
     if writes_video(options.out):

@@ -1,10 +1,49 @@
-"""The names of the classes, as the run of ``xrcam train`` has them that the weights are of."""
+"""What a run of ``xrcam train`` says of its weights: the network, and the names of the classes."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from xrcam_jax.errors import CommandError, unknown
 from xrcam_jax.runtime.texts import read_json
 
 SETTINGS, BEST = "settings.json", "best.safetensors"
+
+
+def best_of(weights: str) -> str:
+    """Returns the best weights of a run, given its folder; other weights as they are.
+
+    Args:
+      weights: a file, a folder, or the name of a checkpoint on the hub.
+
+    Raises:
+      CommandError: the run has not ended yet, and so has no best weights.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from tempfile import TemporaryDirectory
+      >>> from xrcam_jax.commands.labels import best_of
+      >>> with TemporaryDirectory() as folder:
+      ...     (Path(folder) / "best.safetensors").touch()
+      ...     print(Path(best_of(folder)).name, best_of("timm/resnet50.a1_in1k"))
+      best.safetensors timm/resnet50.a1_in1k
+    """
+    folder = Path(weights)
+    if (folder / BEST).is_file():
+        return str(folder / BEST)
+    if (folder / SETTINGS).is_file():
+        raise CommandError(f"--weights: {folder} is a run of xrcam train that has not come to its {BEST} yet")
+    return weights
+
+
+def run_model(weights: str) -> str | None:
+    """Returns the name of the network that a run has trained; None if the weights are not those of a run.
+
+    Args:
+      weights: of which a run has written ``best.safetensors`` beside its ``settings.json``.
+    """
+    model = _settings(weights).get("model")
+    return model if isinstance(model, str) else None
 
 
 def run_labels(weights: str) -> list[str] | None:
@@ -23,13 +62,47 @@ def run_labels(weights: str) -> list[str] | None:
       ...     print(run_labels(f"{folder}/best.safetensors"), run_labels(f"{folder}/other.safetensors"))
       ['ill', 'well'] None
     """
-    path = Path(weights)
-    if path.name != BEST:
-        return None
-    try:
-        settings = read_json(path.with_name(SETTINGS))
-    except (OSError, ValueError):
-        return None
-    classes = settings.get("classes") if isinstance(settings, dict) else None
+    classes = _settings(weights).get("classes")
     named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
     return classes if named else None
+
+
+def target_of(target: int | str | None, labels: Sequence[str] | None) -> int | None:
+    """Returns the number of the class that is to be explained; None for the one that is predicted.
+
+    Args:
+      target: its number or its name, in which capitals do not matter.
+      labels: the names of the classes; None if they are not known.
+
+    Raises:
+      CommandError: there is no class of that name, or no names are known.
+
+    Example:
+      >>> from xrcam_jax.commands.labels import target_of
+      >>> target_of("meningioma", ["GBM", "Meningioma"])
+      1
+    """
+    if not isinstance(target, str):
+        return target
+    if labels is None:
+        raise CommandError(
+            f"--target: {target!r} is neither a class number nor 'predicted', and the names of the classes are not "
+            "known; give them by --labels"
+        )
+    found = [i for i, name in enumerate(labels) if name == target] or [
+        i for i, name in enumerate(labels) if name.lower() == target.lower()
+    ]
+    if len(found) != 1:
+        several = f"{target!r} is the name of {len(found)} classes; give a number"
+        raise CommandError(f"--target: {several if found else unknown('class', target, labels)}")
+    return found[0]
+
+
+def _settings(weights: str) -> dict[str, Any]:
+    """Returns what a run was told, given its best weights; nothing if they are not those of a run."""
+    path = Path(weights)
+    try:
+        settings = read_json(path.with_name(SETTINGS)) if path.name == BEST else None
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}

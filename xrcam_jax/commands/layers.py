@@ -1,35 +1,41 @@
 """``xrcam layers``: lists the layers of a network."""
 
-import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from xrcam_jax.arguments.checks import check_names
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.commands import onnx_files
 from xrcam_jax.errors import CommandError
-from xrcam_jax.lrp.layers import Layers
+
+if TYPE_CHECKING:
+    from xrcam_jax.lrp.layers import Layers
 
 NAME = "layers"
-SUMMARY = "List the layers of a network, by the names that --layers of xrcam explain takes"
-EXAMPLE = """example:
+EXAMPLE = """Example:
   xrcam layers --model resnet50
   xrcam layers --model net.onnx"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("--model", required=True, help="network, see xrcam models; or an ONNX file")
-    onnx_files.add_input_size(parser)
+PARAMETERS = (
+    click.Option(["--model", "--models"], required=True, help="network, see xrcam models; or an ONNX file"),
+    onnx_files.INPUT_SIZE,
+)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Prints the list; returns the exit status."""
+    from xrcam_jax.runtime.compiling import keep_compiled
+
     onnx_files.check_model(options.model)
     onnx_files.check_only_for_onnx(options, ("input_size",))
+    keep_compiled()
     print(layers_of(options.model, options.input_size))
     return 0
 
 
-def layers_of(model: str, *described: Any) -> Layers:
+def layers_of(model: str, *described: Any) -> "Layers":
     """Returns the layers of a network, for one picture of the size that it wants.
 
     Args:

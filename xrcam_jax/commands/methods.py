@@ -1,24 +1,28 @@
 """``xrcam methods``: lists the explanation methods."""
 
-import argparse
+import sys
+
+from xrcam_jax.arguments.parser import Options, flag
 
 NAME = "methods"
-SUMMARY = "List the explanation methods, with their sources"
-EXAMPLE = """example:
+EXAMPLE = """Example:
   xrcam methods
   xrcam methods --options    # +samples=500 and others, for --method"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("--options", action="store_true", help="list the options of each method too, with their values")
+PARAMETERS = (flag("--options", help="list the options of each method too, with their values"),)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Prints the list; returns the exit status."""
     import xrcam_jax as xr
     from xrcam_jax.explain.variants import SIGN, described
+    from xrcam_jax.runtime.screen import show_rows
 
+    if sys.stdout.isatty() and not options.options:
+        heads = ["family", "method", "title", "what it does", "source"]
+        show_rows(heads, [[m.family, name, m.title, m.summary, m.source] for name, m in xr.METHODS.items()])
+        return 0
     family = None
     for name, method in xr.METHODS.items():
         if method.family != family:

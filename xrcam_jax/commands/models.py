@@ -1,21 +1,20 @@
 """``xrcam models``: lists the networks."""
 
-import argparse
+from xrcam_jax.arguments.parser import Options
 
 NAME = "models"
-SUMMARY = "List the networks, with their number of parameters as their checkpoints have them"
-EXAMPLE = "example:\n  xrcam models"
+EXAMPLE = "Example:\n  xrcam models"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds nothing: the command has no options."""
+PARAMETERS = ()
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Prints the list; returns the exit status."""
     from xrcam_jax.models.parameter_counts import PARAMETERS
     from xrcam_jax.models.specs import SPECS
+    from xrcam_jax.runtime.screen import show_rows
 
-    for name in sorted(SPECS):
-        print(f"{name:29} {PARAMETERS[name]:>12,}   {SPECS[name].hub or '(in the package)'}")
+    rows = [[name, f"{PARAMETERS[name]:,}", SPECS[name].hub or "(in the package)"] for name in sorted(SPECS)]
+    show_rows(["network", "parameters", "checkpoint"], rows, numbers=["parameters"])
     return 0

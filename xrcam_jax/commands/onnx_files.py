@@ -1,12 +1,14 @@
 """Networks from ONNX files, for the commands that take one in the place of a network's name."""
 
-import argparse
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from xrcam_jax.arguments.checks import check_names
+from xrcam_jax.arguments.parser import Options, Text
 from xrcam_jax.errors import CommandError, DamagedError
 
 if TYPE_CHECKING:
@@ -19,21 +21,37 @@ def is_onnx(model: str) -> bool:
     return Path(model).suffix.lower() == ".onnx"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say what an ONNX file does not."""
-    what = "of intensities from 0 to 1, of an ONNX file that says none"
-    parser.add_argument("--mean", type=_numbers, metavar="M[,M,M]", help=f"mean of each channel, {what} (ImageNet's)")
-    parser.add_argument(
-        "--std", type=_numbers, metavar="S[,S,S]", help=f"deviation of each channel, {what} (ImageNet's)"
-    )
-    add_input_size(parser)
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise ValueError(f"expected numbers with commas between, found {text!r}") from None
 
 
-def add_input_size(parser: argparse.ArgumentParser) -> None:
-    """Adds the option that says how large the pictures are."""
-    parser.add_argument(
-        "--input-size", type=_size, metavar="HEIGHT,WIDTH", help="of the pictures, of an ONNX file that leaves it open"
-    )
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(number) for number in text.split(","))
+    except ValueError:
+        raise ValueError(f"expected HEIGHT,WIDTH in pixels, found {text!r}") from None
+    if min(height, width) < 1:
+        raise ValueError(f"expected numbers above 0, found {text!r}")
+    return height, width
+
+
+_WHAT = "of intensities from 0 to 1, of an ONNX file that says none; those of ImageNet by default"
+#: The option that says how large the pictures are.
+INPUT_SIZE = click.Option(
+    ["--input-size"],
+    type=Text(_size),
+    metavar="HEIGHT,WIDTH",
+    help="of the pictures, of an ONNX file that leaves it open",
+)
+#: The options that say what an ONNX file does not.
+PARAMETERS = (
+    click.Option(["--mean"], type=Text(_numbers), metavar="M[,M,M]", help=f"mean of each channel, {_WHAT}"),
+    click.Option(["--std"], type=Text(_numbers), metavar="S[,S,S]", help=f"deviation of each channel, {_WHAT}"),
+    INPUT_SIZE,
+)
 
 
 def check_model(model: str) -> None:
@@ -53,7 +71,7 @@ def check_model(model: str) -> None:
     check_names("--model", [model], xr.list_models())
 
 
-def check(options: argparse.Namespace) -> None:
+def check(options: Options) -> None:
     """Refuses unknown networks, options of ONNX files for other networks, and the other way round.
 
     Raises:
@@ -71,7 +89,7 @@ def check(options: argparse.Namespace) -> None:
     check_only_for_onnx(options, ("mean", "std", "input_size"))
 
 
-def check_only_for_onnx(options: argparse.Namespace, names: Sequence[str]) -> None:
+def check_only_for_onnx(options: Options, names: Sequence[str]) -> None:
     """Refuses options of ONNX files for other networks.
 
     Raises:
@@ -82,12 +100,12 @@ def check_only_for_onnx(options: argparse.Namespace, names: Sequence[str]) -> No
             raise CommandError(f"--{name.replace('_', '-')}: is for ONNX files, what {options.model} wants is known")
 
 
-def described(options: argparse.Namespace) -> tuple:
+def described(options: Options) -> tuple:
     """Returns what options say of an ONNX file, as :func:`network` takes it."""
     return options.input_size, options.mean, options.std
 
 
-def load(options: argparse.Namespace) -> "OnnxModel":
+def load(options: Options) -> "OnnxModel":
     """Returns the network of ``--model``, with pictures prepared as the options say.
 
     Raises:
@@ -169,20 +187,3 @@ def _with_size(path: str, size: tuple[int, int]) -> tuple[int, ...]:
     channels = rest[({0, 1, 2} - {*places}).pop()]
     rest = [3 if n is channels and not isinstance(n, int) else n for n in rest]
     return (first, *(int(n or 3) for n in rest))
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(number) for number in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers with commas between, found {text!r}") from None
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        height, width = (int(number) for number in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected HEIGHT,WIDTH in pixels, found {text!r}") from None
-    if min(height, width) < 1:
-        raise argparse.ArgumentTypeError(f"expected numbers above 0, found {text!r}")
-    return height, width

@@ -9,6 +9,7 @@ as in their videos, one video after the other, and pictures at the pace of pCLE.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from xrcam_jax.figures.strip import PAPER, strip
 from xrcam_jax.figures.style import Style
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.pictures.read import Picture, frame_rate
-from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE, VideoFile
+from xrcam_jax.pictures.video_kinds import PCLE_FRAME_RATE
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.titles import method_title
 
@@ -36,7 +37,7 @@ class OverlayVideo:
     """Writes the video of one run, which gets its name when it is whole; until then its name says it is unfinished.
 
     Args:
-      path: its suffix is a key of ``xrcam_jax.pictures.write_video.CODECS``.
+      path: its suffix is one of ``xrcam_jax.pictures.video_kinds.WRITTEN``.
       config: how pictures are prepared for the network.
       labels: names of the classes, or None.
       every: of a video, one in this many frames comes.
@@ -53,7 +54,7 @@ class OverlayVideo:
     ):
         self._style = style
         self.path, self.config, self.labels, self.every = path, config, labels, every
-        self._file: VideoFile | None = None
+        self._file: Any = None
         self._clock = Clock(every)
 
     def __enter__(self) -> "OverlayVideo":
@@ -83,6 +84,8 @@ class OverlayVideo:
             frame = compose(panels, [picture.name, *names], result.describe(self.labels), self._size)
             time = self._clock.time(picture)
             if self._file is None:
+                from xrcam_jax.pictures.write_video import VideoFile
+
                 self._file = VideoFile(self.path, 1 / self._clock.period, *frame.shape[:2])
             self._file.write(frame, time)
         return len(batch)

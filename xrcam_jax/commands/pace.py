@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from xrcam_jax.pictures.write_video import PCLE_FRAME_RATE
+from xrcam_jax.pictures.video_kinds import PCLE_FRAME_RATE
 
 
 @dataclass

@@ -62,7 +62,7 @@ def explain_photographs(out: Path) -> int:
     save(comparison(rows, columns=heads, row_labels=found, scales=scales(Style())), sheet)
     print(
         f"\nWhere the network looks for what it says, over all layers: {sheet}\n"
-        f"With your own: xrcam explain PICTURES --model {MODEL} --weights {weights} --labels imagenet"
+        f"With your own: xrcam explain PICTURES --model {MODEL} --weights imagenet --labels imagenet"
     )
     return 0
 

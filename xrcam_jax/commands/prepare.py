@@ -1,13 +1,15 @@
 """``xrcam prepare``: turns recordings into frames with a manifest and a split by patient."""
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from xrcam_jax.arguments.checks import check_at_least_one, prepare_folder
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
+from xrcam_jax.arguments.parser import Argument, Options, Text
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.names import printable
 
@@ -17,11 +19,10 @@ if TYPE_CHECKING:
     from xrcam_jax.data.recordings import Recordings
 
 NAME = "prepare"
-SUMMARY = "Turn recordings into frames to train on, split by patient"
 EXAMPLE = """RECORDINGS has a folder for each class, in it one for each patient, in it videos or folders of pictures:
   recordings/lung/patient_07/clip.avi
 
-example:
+Example:
   xrcam prepare recordings prepared --every 2 --split 80/10/10 --seed 0
   xrcam prepare recordings prepared --folds 5
 
@@ -31,35 +32,45 @@ Delete it to split anew. The same holds for OUT/folds.csv, which --folds adds fo
 is tested on the patients of fold I, chooses its best epoch by those of the next, and learns from all others."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("recordings", type=Path, metavar="RECORDINGS", help="folder of classes, see below")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for frames, manifest, split and statistics")
-    parser.add_argument("--every", type=int, default=2, metavar="N", help="take every Nth frame (2)")
-    parser.add_argument(
-        "--split",
-        type=_fractions,
-        default=(80.0, 10.0, 10.0),
+def _fractions(text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(number) for number in text.replace(",", "/").split("/"))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3:
+        raise ValueError(f"expected three numbers such as 80/10/10, found {text!r}")
+    return numbers
+
+
+PARAMETERS = (
+    Argument("recordings", option="--recordings", help="folder of classes, see below"),
+    Argument("out", option="--out", help="folder for frames, manifest, split and statistics"),
+    click.Option(["--every"], type=int, default=2, metavar="N", help="take every Nth frame"),
+    click.Option(
+        ["--split"],
+        type=Text(_fractions),
+        default="80/10/10",
         metavar="A/B/C",
-        help="shares of the patients for training, validation and test (80/10/10)",
-    )
-    parser.add_argument(
-        "--folds",
+        help="shares of the patients for training, validation and test",
+    ),
+    click.Option(
+        ["--folds"],
         type=int,
         metavar="K",
         help="also put the patients into K folds, each class in each, for train --fold",
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the split and the folds (0)")
+    ),
+    click.Option(["--seed"], type=int, default=0, metavar="N", help="of the split and the folds"),
+)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Prepares the recordings; returns the exit status."""
     recordings = _check(options)
     with alone_in("OUT", options.out):
         return _prepare(options, recordings)
 
 
-def _prepare(options: argparse.Namespace, recordings: "Recordings") -> int:
+def _prepare(options: Options, recordings: "Recordings") -> int:
     from tqdm import tqdm
 
     from xrcam_jax.data.frames import collate, extract_all
@@ -91,13 +102,14 @@ def _prepare(options: argparse.Namespace, recordings: "Recordings") -> int:
     except ValueError as error:
         _say(str(error))
         return 1
+    write_settings(options.out, options.repeat)
     write_origin(options.out, read_origin(options.recordings) or "recordings")
     _summarise(prepared, extracted)
     print(f"{len(extracted)} recordings prepared, {len(failures)} could not be. Look into {options.out}")
     return 1 if failures else 0
 
 
-def _check(options: argparse.Namespace) -> "Recordings":
+def _check(options: Options) -> "Recordings":
     """Refuses what can be refused before a video is opened; returns what there is to do."""
     check_at_least_one("--every", options.every)
     if options.seed < 0:
@@ -120,7 +132,7 @@ def _check(options: argparse.Namespace) -> "Recordings":
     return recordings
 
 
-def _check_patients(options: argparse.Namespace, recordings: "Recordings") -> None:
+def _check_patients(options: Options, recordings: "Recordings") -> None:
     """Refuses a split and folds that are not possible, though some recordings may yet turn out to be damaged."""
     from xrcam_jax.data.folds import FOLDS, draw_folds, read_folds
     from xrcam_jax.data.frames import patients_of
@@ -190,13 +202,3 @@ def _print_part(name: str, frames: Sequence["Frame"], classes: Sequence[str]) ->
 
 def _say(line: str) -> None:
     print(printable(f"xrcam {NAME}: {line}"), file=sys.stderr)
-
-
-def _fractions(text: str) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(number) for number in text.replace(",", "/").split("/"))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != 3:
-        raise argparse.ArgumentTypeError(f"expected three numbers such as 80/10/10, found {text!r}")
-    return numbers

@@ -1,12 +1,13 @@
 """The arguments by which ``xrcam explain`` explains pictures several times, and what makes the passes differ."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from xrcam_jax.arguments.checks import check_passes
-from xrcam_jax.arguments.parser import names
+from xrcam_jax.arguments.parser import Options, names
 from xrcam_jax.commands.onnx_files import is_onnx
 from xrcam_jax.errors import CommandError
 
@@ -14,28 +15,31 @@ if TYPE_CHECKING:
     from xrcam_jax.explain.disturbances import Disturbance
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say what passes differ by."""
-    parser.add_argument(
-        "--passes",
+#: What passes differ by.
+PARAMETERS = (
+    click.Option(
+        ["--passes"],
         type=int,
         metavar="N",
-        help="explain each picture N times and show the mean of the maps and how they vary, see docs/risk.md (10, with "
-        "one of the next two; or one for each of several --weights)",
-    )
-    parser.add_argument("--dropout", type=float, metavar="P", help="passes differ by dropout of this rate")
-    parser.add_argument(
-        "--noise", type=float, metavar="S", help="passes differ by noise, its deviation as a share of a picture's range"
-    )
+        help="explain each picture N times and show the mean of the maps and how they vary, see docs/risk.md; 10 with "
+        "one of the next two, or one for each of several --weights",
+    ),
+    click.Option(["--dropout"], type=float, metavar="P", help="passes differ by dropout of this rate"),
+    click.Option(
+        ["--noise"],
+        type=float,
+        metavar="S",
+        help="passes differ by noise, its deviation as a share of the range",
+    ),
+)
 
 
-def check(options: argparse.Namespace) -> None:
-    """Refuses passes that could not differ, or would differ by several things; names the files of each network.
+def check(options: Options) -> None:
+    """Refuses passes that could not differ, or would differ by several things.
 
     Raises:
       CommandError: naming the option.
     """
-    options.weights, *options.others = _files(options.weights)
     others = options.others
     given = {"--dropout": options.dropout is not None, "--noise": options.noise is not None, "--weights": bool(others)}
     ways = [name for name, is_given in given.items() if is_given]
@@ -59,20 +63,26 @@ def check(options: argparse.Namespace) -> None:
         raise CommandError("--dropout: an ONNX file has no dropout to switch on; give --noise")
 
 
-def _files(weights: str | None) -> list[str | None]:
-    """Returns the files that ``--weights`` names, with commas between them; a file may have a comma in its name."""
-    files: list[str | None] = [weights] if weights is None or Path(weights).exists() else [*names(weights)]
-    if len(set(files)) != len(files):
+def files(weights: str | None) -> list[str]:
+    """Returns the files that ``--weights`` names, with commas between them; a file may have a comma in its name.
+
+    Raises:
+      CommandError: a file is named twice.
+    """
+    if weights is None:
+        return []
+    found = [weights] if Path(weights).exists() else names(weights) or [weights]
+    if len(set(found)) != len(found):
         raise CommandError(f"--weights: a file is named twice in {weights}")
-    return files or [weights]
+    return found
 
 
-def are_asked(options: argparse.Namespace) -> bool:
+def are_asked(options: Options) -> bool:
     """Returns whether pictures are explained several times."""
     return options.dropout is not None or options.noise is not None or bool(options.others)
 
 
-def disturbance(options: argparse.Namespace, model: Any, others: Sequence[Any]) -> "Disturbance":
+def disturbance(options: Options, model: Any, others: Sequence[Any]) -> "Disturbance":
     """Returns what passes differ by.
 
     Raises:

@@ -1,28 +1,27 @@
 """``xrcam report``: makes one page of all experiments."""
 
-import argparse
-from pathlib import Path
+import click
 
 from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.parser import PATH, Argument, Options
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.names import printable
 
 NAME = "report"
-SUMMARY = "Make one HTML page of experiments: their figures, pictures and frames to look through"
-EXAMPLE = """example:
+EXAMPLE = """Example:
   xrcam report results/
 The page needs no network and no other file; any browser opens it."""
 
 PAGE = "report.html"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("results", type=Path, metavar="OUT", help="folder with a folder for each experiment")
-    parser.add_argument("--out", type=Path, metavar="FILE", help=f"the page (OUT/{PAGE})")
+PARAMETERS = (
+    Argument("results", option="--results", help="folder with a folder for each experiment"),
+    click.Option(["--out"], type=PATH, metavar="FILE", help=f"the page; RESULTS/{PAGE} by default"),
+)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Writes the page; returns the exit status."""
     from xrcam_jax.report.page import page
     from xrcam_jax.report.read import read_experiments

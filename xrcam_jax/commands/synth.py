@@ -1,33 +1,34 @@
 """``xrcam synth``: draws stand-in recordings."""
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
+
+import click
 
 from xrcam_jax.arguments.checks import check_at_least_one, prepare_folder
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
+from xrcam_jax.arguments.parser import Argument, Options, flag
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.files import clear_leftovers
 
 NAME = "synth"
-SUMMARY = "Draw stand-in recordings: patients, videos and annotations, none of them real"
-EXAMPLE = "example:\n  xrcam synth synthetic --small\n  xrcam prepare synthetic/recordings prepared"
+EXAMPLE = "Example:\n  xrcam synth synthetic --small\n  xrcam prepare synthetic/recordings prepared"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write into")
-    parser.add_argument("--small", action="store_true", help="20 patients, 960 frames of 96 x 96: a minute's worth")
-    parser.add_argument("--patients", type=int, metavar="N", help="in both classes together (34; with --small 20)")
-    parser.add_argument("--frames", type=int, metavar="N", help="different ones, in all (about 12,000; 960)")
-    parser.add_argument("--side", type=int, metavar="PIXELS", help="of the square in the round view (230; 96)")
-    parser.add_argument(
-        "--suffix", default=".avi", metavar="SUFFIX", help="of the videos: .avi, .mp4, .mov or .mkv (.avi)"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed draws the same (0)")
+PARAMETERS = (
+    Argument("out", option="--out", help="folder to write into"),
+    flag("--small", help="20 patients, 960 frames of 96 x 96: a minute's worth"),
+    click.Option(["--patients"], type=int, metavar="N", help="in both classes together (34; with --small 20)"),
+    click.Option(["--frames"], type=int, metavar="N", help="different ones, in all (about 12,000; 960)"),
+    click.Option(
+        ["--side", "--size"], type=int, metavar="PIXELS", help="of the square in the round view (230; with --small 96)"
+    ),
+    click.Option(["--suffix"], default=".avi", metavar="SUFFIX", help="of the videos: .avi, .mp4, .mov or .mkv"),
+    click.Option(["--seed"], type=int, default=0, metavar="N", help="the same seed draws the same"),
+)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Draws a cohort; returns the exit status."""
     from xrcam_jax.data.cohort import ANNOTATIONS, SMALL, Cohort, write_cohort
 
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
     prepare_folder("OUT", options.out)
     with alone_in("OUT", options.out):
         clear_leftovers(options.out, [".avi", ".mp4", ".mov", ".mkv"])
+        write_settings(options.out, options.repeat)
         folder = write_cohort(options.out, cohort)
     print(
         f"{len(cohort.patients)} patients with {cohort.videos} videos of {cohort.frames} frames each in {folder};\n"

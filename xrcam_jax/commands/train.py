@@ -1,6 +1,5 @@
 """``xrcam train``: trains a network on a prepared folder."""
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping
@@ -9,9 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from xrcam_jax.arguments import processes
 from xrcam_jax.arguments.checks import check_at_least_one, check_names, check_seed, prepare_folder
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
+from xrcam_jax.arguments.parser import PATH, Argument, Options, Text, flag
+from xrcam_jax.commands.labels import best_of, run_model
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.runtime.texts import read_json
@@ -21,8 +25,7 @@ if TYPE_CHECKING:
     from xrcam_jax.data.manifest import Prepared
 
 NAME = "train"
-SUMMARY = "Train a network on prepared frames, from ImageNet weights or from scratch"
-EXAMPLE = """example:
+EXAMPLE = """Example:
   xrcam train prepared/ --model skresnext50_32x4d --weights timm/skresnext50_32x4d.ra_in1k --dropout 0.1 --out run
 Started again with the same arguments it goes on where it was stopped.
 
@@ -43,53 +46,66 @@ SCORES = ("accuracy", "balanced_accuracy", "loss")
 NEEDED = {"grain": "grain", "dm_pix": "dm-pix", "tensorboardX": "tensorboardX"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
-    parser.add_argument("prepared", type=Path, metavar="PREPARED", help="folder made by xrcam prepare")
-    parser.add_argument("--model", required=True, help="network, see xrcam models")
-    parser.add_argument("--weights", help="to start from, as for xrcam explain; from scratch without")
-    parser.add_argument("--out", type=Path, default=Path("xrcam_run"), metavar="DIR", help="of the run (xrcam_run)")
-    parser.add_argument("--fold", type=int, metavar="I", help="leave this fold out, for testing; from 0, see below")
-    parser.add_argument("--size", type=int, metavar="N", help="side of the pictures; that of most frames by default")
-    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="over all devices (32)")
-    parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="split batches in N, to save memory")
-    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16; parameters stay float32")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="of AdaMax (0.001)")
-    parser.add_argument("--dropout", type=float, default=0.0, metavar="P", help="rate after each block (0)")
-    parser.add_argument(
-        "--one-logit",
-        action="store_true",
-        help="of two classes, learn one logit, of the second: its sigmoid, by binary cross-entropy",
-    )
-    parser.add_argument(
-        "--class-weights",
-        type=_class_weights,
+def _class_weights(text: str) -> str | tuple[float, ...]:
+    if text == "balanced":
+        return text
+    try:
+        weights = tuple(float(weight) for weight in text.split(","))
+    except ValueError:
+        weights = ()
+    if not weights or not all(0 < weight < float("inf") for weight in weights):
+        raise ValueError(f"{text!r} is neither 'balanced' nor positive numbers, W,W,...")
+    return weights
+
+
+PARAMETERS = (
+    Argument("prepared", option="--data", help="folder made by xrcam prepare"),
+    click.Option(["--model", "--models"], help="network, see xrcam models; that of --weights if they are a run"),
+    click.Option(["--weights"], metavar="PATH", help="to start from, as for xrcam explain; from scratch without"),
+    click.Option(["--out"], type=PATH, default=Path("xrcam_run"), metavar="DIR", help="folder of the run"),
+    click.Option(["--fold"], type=int, metavar="I", help="leave this fold out, for testing; from 0, see below"),
+    click.Option(
+        ["--size", "--img-size"], type=int, metavar="N", help="side of the pictures; that of most frames by default"
+    ),
+    click.Option(["--batch-size"], type=int, default=32, metavar="N", help="over all devices"),
+    click.Option(["--accumulate"], type=int, default=1, metavar="N", help="split batches in N, to save memory"),
+    flag("--bfloat16", help="compute in bfloat16; parameters stay float32"),
+    click.Option(["--learning-rate"], type=float, default=1e-3, metavar="R", help="of AdaMax"),
+    click.Option(["--dropout"], type=float, default=0.0, metavar="P", help="rate after each block"),
+    flag("--one-logit", help="of two classes, learn one logit, of the second: its sigmoid, by binary cross-entropy"),
+    click.Option(
+        ["--class-weights"],
+        type=Text(_class_weights),
         metavar="W",
         help="of the loss: 'balanced', or a number for each class, W,W,...; all 1 by default",
-    )
-    parser.add_argument("--no-augmentation", action="store_true", help="show the frames as they are")
-    parser.add_argument("--epochs", type=int, default=100, metavar="N", help="at most (100)")
-    parser.add_argument("--patience", type=int, default=10, metavar="N", help="epochs without a better score (10)")
-    parser.add_argument("--score", choices=SCORES, default="accuracy", help="of the validation part (accuracy)")
-    parser.add_argument(
-        "--checkpoint-every", type=int, default=200, metavar="N", help="steps, and at each epoch's end (200)"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order and noise (0)")
-    processes.add_arguments(parser)
+    ),
+    flag("--augmentation", default=True, help="show the frames changed at random; without, as they are"),
+    click.Option(["--epochs"], type=int, default=100, metavar="N", help="at most"),
+    click.Option(["--patience"], type=int, default=10, metavar="N", help="epochs without a better score"),
+    click.Option(["--score"], type=click.Choice(SCORES), default="accuracy", help="of the validation part"),
+    click.Option(["--checkpoint-every"], type=int, default=200, metavar="N", help="steps, and at each epoch's end"),
+    click.Option(["--seed"], type=int, default=0, metavar="N", help="of weights, order and noise"),
+    *processes.PARAMETERS,
+)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Trains, or goes on with a training; returns the exit status."""
     _check(options)
     processes.join(options)
 
     from xrcam_jax.commands.training import train
+    from xrcam_jax.runtime.compiling import keep_compiled
     from xrcam_jax.runtime.devices import is_first
     from xrcam_jax.train.loop import Diverged
+
+    keep_compiled()
 
     task = _task(options)
     with alone_in("--out", options.out, shared=True):
         _check_settings(options.out, task.settings)
+        if is_first():
+            write_settings(options.out, options.repeat)
         try:
             train(task)
             return 0
@@ -100,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
             return 1
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: Options) -> None:
     """Refuses what can be refused before the data and the devices are looked at."""
     for name in ("batch_size", "accumulate", "epochs", "patience"):
         check_at_least_one(f"--{name.replace('_', '-')}", getattr(options, name))
@@ -120,11 +136,16 @@ def _check(options: argparse.Namespace) -> None:
 
     from xrcam_jax.models import list_models
 
+    if options.weights is not None:
+        options.weights = best_of(options.weights)
+        options.model = options.model or run_model(options.weights)
+    if options.model is None:
+        raise CommandError("--model: is missing; only the folder of a run of xrcam train says of which network it is")
     check_names("--model", [options.model], list_models())
     prepare_folder("--out", options.out)
 
 
-def _task(options: argparse.Namespace) -> "TrainingTask":
+def _task(options: Options) -> "TrainingTask":
     """Reads and checks the data, and whether the devices can share it."""
     import jax
 
@@ -177,14 +198,12 @@ def _weights_of_classes(given: str | tuple[float, ...] | None, prepared: "Prepar
     return given  # type: ignore[return-value]
 
 
-def _settings(
-    options: argparse.Namespace, prepared: "Prepared", size: int, weights: tuple[float, ...] | None
-) -> dict[str, Any]:
+def _settings(options: Options, prepared: "Prepared", size: int, weights: tuple[float, ...] | None) -> dict[str, Any]:
     from xrcam_jax.data.checksums import checksum_of_frames, summary_of_parts
 
     return {
         **{name: getattr(options, name) for name in RECORDED},
-        "augmentation": not options.no_augmentation,
+        "augmentation": options.augmentation,
         "size": size,
         "classes": prepared.classes,
         "class_weights": None if weights is None else list(weights),
@@ -213,15 +232,3 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
             raise CommandError(f"--out: {out} holds a run of other settings ({found}); give another folder")
     if is_first():
         write_whole(path, (json.dumps(settings, indent=1) + "\n").encode())
-
-
-def _class_weights(text: str) -> str | tuple[float, ...]:
-    if text == "balanced":
-        return text
-    try:
-        weights = tuple(float(weight) for weight in text.split(","))
-    except ValueError:
-        weights = ()
-    if not weights or not all(0 < weight < float("inf") for weight in weights):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither 'balanced' nor positive numbers, W,W,...")
-    return weights

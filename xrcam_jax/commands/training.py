@@ -1,6 +1,5 @@
 """Does the work of ``xrcam train`` once its arguments are in order: it trains and writes the results."""
 
-import argparse
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -16,6 +15,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.data.augment import Augmentation, augment, normalise, sheet
 from xrcam_jax.data.manifest import Prepared
@@ -54,7 +54,7 @@ class TrainingTask:
       settings: all that determines the outcome, as JSON has it.
     """
 
-    options: argparse.Namespace
+    options: Options
     prepared: Prepared
     size: int
     class_weights: tuple[float, ...] | None
@@ -132,7 +132,7 @@ def train(task: TrainingTask) -> None:
 def _show_augmentation(task: TrainingTask) -> None:
     """Saves ``augmentation.jpg``: a few frames for training, as they are and as the network gets to see them."""
     path = task.out / "augmentation.jpg"
-    if task.options.no_augmentation or path.exists() or not is_first():
+    if not task.options.augmentation or path.exists() or not is_first():
         return
     frames, size = task.prepared.part("train"), task.size
     some = frames[:: max(1, len(frames) // 6)][:6]
@@ -146,7 +146,7 @@ def _network(task: TrainingTask, *, resumes: bool) -> Network:
     static, state = initial_state(model, optimiser, mesh)
 
     def prepare(key: jax.Array, images: jax.Array) -> jax.Array:
-        return normalise(images if options.no_augmentation else augment(key, images, Augmentation()), statistics)
+        return normalise(augment(key, images, Augmentation()) if options.augmentation else images, statistics)
 
     train_step = make_train_step(
         static,

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from xrcam_jax.data.manifest import ORIGIN
 from xrcam_jax.data.synthetic import LABELS, View, draw_look, draw_tissue, frame_shape, record
-from xrcam_jax.pictures.write_video import CODECS, PCLE_FRAME_RATE, VideoFile
+from xrcam_jax.pictures.video_kinds import PCLE_FRAME_RATE, WRITTEN, lacking
 from xrcam_jax.runtime.files import write_whole
 
 RECORDINGS, ANNOTATIONS = "recordings", "annotations.json"
@@ -54,8 +54,8 @@ class Cohort:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name}: {getattr(self, name)} is less than {bound}")
-        if self.suffix not in CODECS:
-            raise ValueError(f"suffix: {self.suffix!r} is none of {', '.join(CODECS)}")
+        if self.suffix not in WRITTEN:
+            raise ValueError(f"suffix: {self.suffix!r} is none of {', '.join(WRITTEN)}")
 
     @property
     def patients(self) -> list[tuple[str, str]]:
@@ -166,6 +166,10 @@ def write_cohort(out: str | os.PathLike[str], cohort: Cohort, *, progress: bool 
 
 
 def _write_video(path: Path, frames: Iterable[View], side: int) -> None:
+    try:
+        from xrcam_jax.pictures.write_video import VideoFile
+    except ModuleNotFoundError as error:
+        raise lacking(error, path) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     # Those of runs that were killed.
     for left in path.parent.glob(f".{path.stem}.[0-9]*{path.suffix}"):

@@ -14,6 +14,9 @@ from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.explain.methods import configure
 from xrcam_jax.explain.repeated import AGGREGATE
 
+#: Which share of a map's pixels is told apart by colour; captum leaves as much.
+_SHARE = 0.98
+
 
 def is_signed(method: str) -> bool:
     """Tells whether what a method gives speaks for the class where it is positive, and against it where it is negative.
@@ -39,8 +42,9 @@ def signed_maps(e: Explanation, method: str) -> dict[str, Float[Array, "b *rest"
       method: one that was asked for.
 
     Returns:
-      By layer, what the explanation has as ``raw``, of the size of the pictures and over its largest absolute value;
-      and where maps of several layers have an aggregate, under ``"aggregate"`` their mean, likewise.
+      By layer, what the explanation has as ``raw``, of the size of the pictures and scaled, so that the largest two
+      pixels in a hundred have 1 or -1: at the input a few pixels would leave nothing to be seen of the others. Where
+      maps of several layers have an aggregate, it is under ``"aggregate"``: their mean, likewise.
 
     Example:
       >>> import jax.numpy as jnp
@@ -60,5 +64,9 @@ def signed_maps(e: Explanation, method: str) -> dict[str, Float[Array, "b *rest"
 
 @partial(jax.jit, static_argnames="size")
 def _scaled(maps: Float[Array, "*maps"], size: Size) -> Float[Array, "*maps"]:
-    largest = jnp.max(jnp.abs(maps), axis=tuple(range(-len(size), 0)), keepdims=True)
-    return maps / jnp.where(largest > 0, largest, 1)
+    space = tuple(range(-len(size), 0))
+    largest = jnp.max(jnp.abs(maps), axis=space, keepdims=True)
+    most = jnp.quantile(jnp.abs(maps), _SHARE, axis=space, keepdims=True)
+    # A map of which more than that is zero has its largest value for 1.
+    scale = jnp.where(most > 0, most, largest)
+    return jnp.clip(maps / jnp.where(scale > 0, scale, 1), -1, 1)

@@ -13,7 +13,7 @@ from xrcam_jax.pictures.pages import RGB
 PAPER = (255, 255, 255)
 _INK, _FAINT_INK = (32, 32, 32), (96, 96, 96)
 #: In pixels.
-_MARGIN, _GAP, _LINE = 16, 8, 22
+MARGIN, GAP, LINE = 16, 8, 22
 
 
 def strip(panels: Sequence[UInt8[np.ndarray, "h w 3"]], names: Sequence[str], caption: str) -> RGB:
@@ -34,29 +34,29 @@ def strip(panels: Sequence[UInt8[np.ndarray, "h w 3"]], names: Sequence[str], ca
       (110, 120, 3)
     """
     height, width = panels[0].shape[:2]
-    top = _MARGIN + 2 * _LINE + _GAP // 2
-    sheet = np.full((top + height + _MARGIN, 2 * _MARGIN + len(panels) * (width + _GAP) - _GAP, 3), PAPER, np.uint8)
-    line = _line(caption, sheet.shape[1] - 2 * _MARGIN, size=15, ink=_INK)
-    sheet[_MARGIN : _MARGIN + _LINE, _MARGIN : _MARGIN + line.shape[1]] = line
+    top = MARGIN + 2 * LINE + GAP // 2
+    sheet = np.full((top + height + MARGIN, 2 * MARGIN + len(panels) * (width + GAP) - GAP, 3), PAPER, np.uint8)
+    line = _line(caption, sheet.shape[1] - 2 * MARGIN, size=15, ink=_INK)
+    sheet[MARGIN : MARGIN + LINE, MARGIN : MARGIN + line.shape[1]] = line
     for number, (panel, name) in enumerate(zip(panels, names, strict=True)):
-        left = _MARGIN + number * (width + _GAP)
+        left = MARGIN + number * (width + GAP)
         sheet[top : top + height, left : left + width] = panel
         line = _line(name, width, size=13, ink=_FAINT_INK)
         start = left + (width - line.shape[1]) // 2
-        sheet[top - _LINE : top, start : start + line.shape[1]] = line
+        sheet[top - LINE : top, start : start + line.shape[1]] = line
     return sheet
 
 
 @lru_cache(maxsize=256)
 def _line(text: str, width: int, *, size: int, ink: tuple[int, int, int]) -> RGB:
-    """Draws one line of text, ``_LINE`` high and as wide as it needs, shortened to fit ``width``."""
+    """Draws one line of text, ``LINE`` high and as wide as it needs, shortened to fit ``width``."""
     font, text = _font(size), known(text)
     if font.getlength(text) > width:
         while text and font.getlength(f"{text}…") > width:
             text = text[:-1]
         text = f"{text}…"
-    line = Image.new("RGB", (max(1, min(width, int(font.getlength(text)) + 1)), _LINE), PAPER)
-    ImageDraw.Draw(line).text((0, _LINE - 7), text, fill=ink, font=font, anchor="ls")
+    line = Image.new("RGB", (max(1, min(width, int(font.getlength(text)) + 1)), LINE), PAPER)
+    ImageDraw.Draw(line).text((0, LINE - 7), text, fill=ink, font=font, anchor="ls")
     return np.asarray(line)
 
 

@@ -7,7 +7,7 @@ References:
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xrcam_jax.models.variant import CONVOLUTIONAL, POOLINGS
+from xrcam_jax.models.differences import CONVOLUTIONAL, POOLINGS
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
 _CROP_87 = Preprocessing(crop_pct=0.875)

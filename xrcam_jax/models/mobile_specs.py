@@ -11,7 +11,7 @@ from itertools import accumulate
 from operator import mul
 from typing import ClassVar, NamedTuple
 
-from xrcam_jax.models.variant import CONVOLUTIONAL, POOLINGS
+from xrcam_jax.models.differences import CONVOLUTIONAL, POOLINGS
 from xrcam_jax.models.widths import multiple
 from xrcam_jax.pictures.preprocessing import Preprocessing
 

@@ -6,9 +6,9 @@ from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 from xrcam_jax.errors import unknown
 from xrcam_jax.models.convnext_specs import CONVNEXTS
 from xrcam_jax.models.densenet_specs import DENSE_SPECS
+from xrcam_jax.models.differences import CONVOLUTIONAL, POOLINGS
 from xrcam_jax.models.mobile_specs import MOBILE_SPECS
 from xrcam_jax.models.swin_specs import SWINS
-from xrcam_jax.models.variant import CONVOLUTIONAL, POOLINGS
 from xrcam_jax.models.vgg_specs import VGG_SPECS
 from xrcam_jax.models.vit_specs import VITS
 from xrcam_jax.pictures.preprocessing import Preprocessing

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xrcam_jax.errors import unknown
+from xrcam_jax.models.differences import POOLINGS
 
 #: timm's names of activations that JAX computes alike. The others have parameters or no equal here.
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -33,11 +34,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "hard_sigmoid": jax.nn.hard_sigmoid,
     "hard_swish": jax.nn.hard_swish,
 }
-#: In what a convolutional network may differ from others of its name.
-CONVOLUTIONAL = frozenset({"act_layer", "output_stride", "in_channels"})
-POOLINGS = ("avg", "max", "avgmax", "catavgmax")
-#: A transformer may also have a class token, which is then all that its last layer hands on.
-TOKEN_POOLINGS = ("token", "avg", "max", "avgmax")
 OUTPUT_STRIDES = (32, 16, 8)
 CHANNELS = (3, 1)
 

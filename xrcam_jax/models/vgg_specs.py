@@ -7,7 +7,7 @@ References:
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xrcam_jax.models.variant import POOLINGS
+from xrcam_jax.models.differences import POOLINGS
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
 _TORCHVISION = Preprocessing(crop_pct=0.875, interpolation="bilinear")

@@ -7,7 +7,7 @@ References:
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xrcam_jax.models.variant import TOKEN_POOLINGS
+from xrcam_jax.models.differences import TOKEN_POOLINGS
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
 

@@ -18,6 +18,9 @@ from xrcam_jax.pictures.pages import RGB, Grey, Page, Pages, PathLike, Refusal
 from xrcam_jax.pictures.signatures import format_of
 from xrcam_jax.runtime.reading import check_file, read_whole
 
+#: The extras that bring libraries which are imported when a file needs them.
+_EXTRAS = {"pydicom": "dicom", "nibabel": "nifti", "tifffile": "tiff", "imagecodecs": "tiff"}
+
 
 def read_rgb(path: PathLike, *, single: bool = False) -> RGB:
     """Reads one picture upright in RGB.
@@ -138,9 +141,6 @@ def opened(path: PathLike) -> Iterator[Pages]:
     try:
         reader = _reader(path)
         inner = reader.__enter__()
-    except ModuleNotFoundError as error:
-        extra = {"pydicom": "dicom", "nibabel": "nifti"}.get(error.name or "", "")
-        raise ValueError(f"{path}: {error.name} is needed to read it: pip install 'xrcam-jax[{extra}]'") from error
     except Exception as error:
         # Decoders raise anything on damaged content, from SyntaxError to struct.error.
         raise named(str(path), error) from error
@@ -197,6 +197,9 @@ def named(place: str, error: Exception) -> ValueError:
       >>> named("a.nii", EOFError("ends early"))
       ValueError('a.nii: damaged or truncated picture (ends early)')
     """
+    if isinstance(error, ModuleNotFoundError):
+        extra = _EXTRAS.get(error.name or "", "")
+        return ValueError(f"{place}: {error.name} is needed to read it: pip install 'xrcam-jax[{extra}]'")
     # Some texts have several lines, or quote what is in the file.
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split())
     return ValueError(

@@ -7,17 +7,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from itertools import count as count_from
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from xrcam_jax.pictures.crop import Crop
 from xrcam_jax.pictures.decode import opened
-from xrcam_jax.pictures.decode_video import frames_of_video, video_header
 from xrcam_jax.pictures.pages import RGB, Facts, Page, PathLike
 from xrcam_jax.pictures.preprocessing import Box, Preprocessing, crop_box, exact_box
 from xrcam_jax.pictures.signatures import is_still_png
 from xrcam_jax.pictures.unique_names import Kind, UniqueNames
+from xrcam_jax.pictures.video_kinds import lacking
 from xrcam_jax.pictures.views import FieldOfView, Views, fitting, natural
 
 VIDEO_SUFFIXES = (
@@ -286,7 +288,7 @@ def pages_of(path: Path) -> int:
       1
     """
     if is_video(path):
-        return video_header(path).frames
+        return _videos(path).video_header(path).frames
     if is_still_png(path):
         return 1
     try:
@@ -336,7 +338,7 @@ def frame_rate(path: Path) -> float | None:
       >>> frame_rate(Path("a.png")) is None
       True
     """
-    return video_header(path).rate if is_video(path) else None
+    return _videos(path).video_header(path).rate if is_video(path) else None
 
 
 class _Item(NamedTuple):
@@ -347,6 +349,14 @@ class _Item(NamedTuple):
     read: Callable[[], Page]
     pages: int | None = None
     time: float | None = None
+
+
+def _videos(path: Path) -> ModuleType:
+    """Returns what reads videos; only now is its library loaded, which is an extra."""
+    try:
+        return import_module("xrcam_jax.pictures.decode_video")
+    except ModuleNotFoundError as error:
+        raise lacking(error, path) from error
 
 
 def _pixels(item: _Item) -> RGB:
@@ -360,7 +370,7 @@ def _frame(read: Callable[[], RGB]) -> Page:
 def _items(path: Path, every: int) -> Iterator[_Item]:
     """Yields the pictures of a file, each of which is to be read before the next is asked for."""
     if is_video(path):
-        for frame, read in frames_of_video(path, every=every):
+        for frame, read in _videos(path).frames_of_video(path, every=every):
             yield _Item("video", f"_{frame:06d}", partial(_frame, read), time=read.time)
         return
     with opened(path) as pages:

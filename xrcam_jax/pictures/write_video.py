@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from xrcam_jax.pictures.decode_video import has_all_frames
+from xrcam_jax.pictures.video_kinds import PCLE_FRAME_RATE
 
 
 class Codec(NamedTuple):
@@ -61,11 +62,8 @@ _MJPEG = Codec(
     bits=3,
 )
 
-#: Codecs by suffix.
+#: Codecs by suffix, as ``xrcam_jax.pictures.video_kinds.WRITTEN`` lists them.
 CODECS = {".avi": _MJPEG, ".mp4": _H264, ".mov": _H264, ".mkv": _H264}
-
-#: Frames per second of probe-based confocal laser endomicroscopy (pCLE).
-PCLE_FRAME_RATE = 12.0
 
 # Bytes that are left free on the disk. A video without room for its index at the end cannot be read.
 _ROOM = 2**24

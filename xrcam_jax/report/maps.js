@@ -1,5 +1,3 @@
-"use strict";
-
 // The steps of xrcam_jax/cam/saliency.py and xrcam_jax/metrics/overlap.py, for one map at a time.
 // A map is an array of numbers, row by row; a stored map is {rows, columns, data: base64 of bytes}.
 // What runs for every pixel is a plain loop: with a function for each pixel it would take five times as long.

@@ -3,20 +3,22 @@
 import base64
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
-from html import escape as escaped
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
-from string import Template
 from typing import Any
 
-import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from xrcam_jax.figures.style import VARIATION, Style, table
-from xrcam_jax.metrics.uncertainty import Estimate, leading
-from xrcam_jax.report.checked import is_baseline
-from xrcam_jax.report.read import EncodedPicture, Experiment, Figure, ResultTable
+from xrcam_jax.report.findings import ends, layers, share
+from xrcam_jax.report.frames import AGGREGATE
+from xrcam_jax.report.glance import Accuracy, Glance, glances
+from xrcam_jax.report.read import Experiment
+from xrcam_jax.report.some_frames import ShownFrame, data_address, palettes, scale, some_frames
+from xrcam_jax.report.tables import NOTHING, ShownTable, shown_table
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.titles import method_title as title
 
@@ -28,7 +30,25 @@ ORIGINS = (
     (None, "unrecorded", "Origin not recorded"),
     (False, "recordings", "Recordings"),
 )
-NOTHING = "–"
+#: So many tables of an experiment are open where it is; those that follow are folded once more.
+OPEN_TABLES = 2
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Frames with the maps of one method, and why it is that method.
+
+    Attributes:
+      method: what it is called.
+      layers: at which, as a sentence names them.
+      measured: whether its overlap was measured, and is the highest.
+      frames: some of them.
+    """
+
+    method: str
+    layers: str
+    measured: bool
+    frames: tuple[ShownFrame, ...]
 
 
 def page(experiments: Sequence[Experiment]) -> bytes:
@@ -45,40 +65,53 @@ def page(experiments: Sequence[Experiment]) -> bytes:
       >>> from xrcam_jax.report.read import Experiment
       >>> settings = {"data": {"synthetic": True}}
       >>> html = page([Experiment("speed", "How fast?", "Fast.", 1, (), (), settings, None)]).decode()
-      >>> html.splitlines()[0], '<h2 id="title-1">How fast?</h2>' in html
+      >>> html.splitlines()[0], '<h3 id="title-1">How fast?</h3>' in html
       ('<!doctype html>', True)
     """
     looked_at = [(number, one) for number, one in enumerate(experiments, 1) if one.frames is not None]
-    style, script = _parts("page.css", "viewer.css"), _parts("maps.js", "viewer.js") if looked_at else ""
-    content = Template(_parts("page.html")).substitute(
+    found = glances(experiments)
+    style = _parts("page.css", "viewer.css", "print.css")
+    script = _parts("page.js", *(("maps.js", "viewer.js") if looked_at else ()))
+    template = _environment().get_template("page.html")
+    content = template.render(
         # The browser itself then refuses all that is not of this page, whatever its texts may say.
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
-        style=style,
+        style=Markup(style),
+        script=Markup(script),
         origins=_origins(experiments),
-        navigation=_navigation(experiments, bool(looked_at)),
-        experiments="".join(_experiment(number, one) for number, one in enumerate(experiments, 1)),
-        viewer=_viewer(looked_at, script) if looked_at else "",
-        without_viewer="" if looked_at else "<p>These results hold no single frames to look through.</p>",
+        glances=found,
+        shown=_shown(looked_at[0][1], found) if looked_at else None,
+        experiments=experiments,
+        viewer=bool(looked_at),
+        data=_viewer_data(looked_at) if looked_at else (),
+        open_tables=OPEN_TABLES,
+        scale=scale(),
     )
     # A lone half of a surrogate pair, which JSON allows, has no bytes of its own.
     return content.encode("utf-8", "replace")
 
 
-def escape(text: str) -> str:
-    """Returns a text as HTML shows it: letter by letter, without controls that would turn its direction around.
+@cache
+def _environment() -> Environment:
+    """Returns what fills in the templates: every text of others is escaped, and printable."""
+    environment = Environment(
+        loader=PackageLoader("xrcam_jax.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    here = {"paragraphs": _paragraphs, "data_of": _data, "settings_of": _settings, "tables_of": _tables}
+    figures = {"share": share, "ends": ends, "of_what": _of_what, "counted": _counted}
+    environment.filters |= {**here, **figures, "layers": layers, "title_of": title, "address": data_address}
+    return environment
 
-    Args:
-      text: any.
 
-    Returns:
-      The text with its marks escaped.
-
-    Example:
-      >>> from xrcam_jax.report.page import escape
-      >>> escape("<b>\u202egpj.exe")
-      '&lt;b&gt;\\\\u202egpj.exe'
-    """
-    return escaped(printable(text, lines=True))
+def _printable(value: Any) -> Any:
+    """Returns a text without controls that would turn its direction around; what is markup already stays."""
+    return printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _parts(*names: str) -> str:
@@ -89,40 +122,43 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _origins(experiments: Sequence[Experiment]) -> str:
+def _origins(experiments: Sequence[Experiment]) -> list[tuple[str, str, str]]:
+    """Returns the class of a line, what it says of data, and of which experiments if not of all."""
     lines = []
     for synthetic, name, statement in ORIGINS:
         concerned = [one.title for one in experiments if one.synthetic is synthetic]
         if concerned:
-            whose = "" if len(concerned) == len(experiments) else f" <span>{escape('; '.join(concerned))}</span>"
-            lines.append(f'<p class="origin {name}"><strong>{escape(statement)}</strong>{whose}</p>')
-    return "\n".join(lines)
+            lines.append((name, statement, "" if len(concerned) == len(experiments) else "; ".join(concerned)))
+    return lines
 
 
-def _navigation(experiments: Sequence[Experiment], viewer: bool) -> str:
-    items = [
-        f'<li><a href="#experiment-{number}">{escape(one.title)}</a></li>' for number, one in enumerate(experiments, 1)
-    ]
-    if viewer:
-        items.append('<li><a href="#viewer">Look through the frames</a></li>')
-    return "\n".join(items)
+def _shown(experiment: Experiment, found: Sequence[Glance]) -> Shown | None:
+    """Returns some frames of an experiment with the maps that overlap most, or those of the first method."""
+    content = experiment.frames or {}
+    best = next((one.found.maps for one in found if one.network in experiment.networks), None)
+    measured = best is not None and best.method in content["methods"]
+    if best is not None and measured:
+        method, layer = best.method, best.column if best.column in content["layers"] else AGGREGATE
+        said = layers(best.column)
+    else:
+        method = next((name for name in FIRST_METHODS if name in content["methods"]), content["methods"][0])
+        layer, said = AGGREGATE, "all layers together"
+    frames = some_frames(content, method, layer)
+    return Shown(title(method), said, measured, frames) if frames else None
 
 
-def _experiment(number: int, experiment: Experiment) -> str:
-    paragraphs = [part.strip() for part in re.split(r"\n\s*\n", experiment.text) if part.strip()]
-    return "\n".join(
-        [
-            f'<section class="experiment" id="experiment-{number}" aria-labelledby="title-{number}">',
-            f'<h2 id="title-{number}">{escape(experiment.title)}</h2>',
-            f'<p class="data">{escape(_data(experiment))}</p>',
-            *(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs),
-            *map(_table, experiment.tables),
-            *map(_picture, experiment.pictures),
-            '<details class="settings"><summary>Settings</summary><dl>',
-            *(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in _flat(experiment)),
-            "</dl></details></section>\n",
-        ]
-    )
+def _of_what(accuracy: Accuracy) -> list[str]:
+    """Says of which frames a network was right, and how many of each class where that is known."""
+    counts = [(accuracy.frames, "frame"), (accuracy.patients, "patient")]
+    of = " of ".join(_counted(number, noun) for number, noun in counts if number is not None)
+    frames = [f"of {of}"] if of else []
+    part = [f"part: {accuracy.part}"] if accuracy.part else []
+    classes = [f"{name}: {right} of {count}" for name, right, count in accuracy.classes]
+    return [text for text in (", ".join(frames + part), ", ".join(classes)) if text]
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
 def _data(experiment: Experiment) -> str:
@@ -143,7 +179,7 @@ def _kind(experiment: Experiment) -> str:
     return next(words for synthetic, _, words in ORIGINS if experiment.synthetic is synthetic).partition(":")[0]
 
 
-def _flat(experiment: Experiment) -> Iterator[tuple[str, str]]:
+def _settings(experiment: Experiment) -> Iterator[tuple[str, str]]:
     """Yields settings as pairs of a name, after the names of what it lies in, and a text."""
 
     def flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -167,100 +203,27 @@ def _said(value: Any) -> str:
     return NOTHING if value in (None, "", {}) else str(value)
 
 
-def _table(table: ResultTable) -> str:
-    unit = f' <span class="unit">in {escape(table.unit)}</span>' if table.unit else ""
-    best = _best(table)
-    heads = [f'<th scope="col">{escape(name)}</th>' for name in table.labels]
-    heads += [f'<th scope="col" class="figure">{escape(name)}</th>' for name in table.columns]
-    lines = []
-    for row in table.rows:
-        labels = [f'<th scope="row">{escape(title(label))}</th>' for label in row.labels]
-        known = [None] * len(best) if is_baseline(row.labels) else best
-        figures = [_figure(figure, table.decimals, most) for figure, most in zip(row.figures, known, strict=True)]
-        lines.append(f"<tr>{''.join(labels + figures)}</tr>")
-    notes = []
-    if any(mark is not None for mark in best):
-        best_is = "highest" if table.best == "max" else "lowest"
-        notes.append(f"Bold: the {best_is} of its column, which is the best, unless another one lies in its interval.")
-    if any(figure.low is not None for row in table.rows for figure in row.figures):
-        notes.append(f"Small figures: {escape(table.interval)}.")
-    return "\n".join(
-        [
-            '<figure class="table">',
-            f"<figcaption>{escape(table.title)}{unit}</figcaption>",
-            # Whoever scrolls with keys must be able to get to the table.
-            f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(table.title)}"><table>',
-            f"<thead><tr>{''.join(heads)}</tr></thead>",
-            "<tbody>",
-            *lines,
-            "</tbody></table></div>",
-            *([f'<p class="note">{" ".join(notes)}</p>'] if notes else []),
-            "</figure>",
-        ]
-    )
+def _tables(experiment: Experiment) -> list[ShownTable]:
+    return [shown_table(table, too_few=experiment.too_few) for table in experiment.tables]
 
 
-def _best(table: ResultTable) -> list[str | None]:
-    """Returns the best figure of each column, as it is shown, but for baselines; None where there is none."""
-    if table.best is None:
-        return [None] * len(table.columns)
-    compared = [[_estimate(figure) for figure in row.figures] for row in table.rows if not is_baseline(row.labels)]
-    values = [leading([row[at] for row in compared], table.best) for at in range(len(table.columns))]
-    return [None if math.isnan(value) else _shown(value, table.decimals) for value in values]
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _estimate(figure: Figure) -> Estimate:
-    return Estimate(*(math.nan if value is None else value for value in (figure.value, figure.low, figure.high)))
-
-
-def _figure(figure: Figure, decimals: int, best: str | None) -> str:
-    text = _shown(figure.value, decimals)
-    value = f"<strong>{text}</strong>" if text == best else f"<span>{text}</span>"
-    interval = ""
-    if figure.low is not None:
-        interval = f" <small>{_shown(figure.low, decimals)} to {_shown(figure.high, decimals)}</small>"
-    return f'<td class="figure">{value}{interval}</td>'
-
-
-def _shown(value: float | None, decimals: int) -> str:
-    if value is None or math.isnan(value):
-        return NOTHING
-    # Tiny values are printed in exponent form, lest they look like zero.
-    small = 0 < abs(value) < 10**-decimals
-    return (f"{value:.1e}" if small else f"{value:.{decimals}f}").replace("-", "−").replace("inf", "∞")
-
-
-def _picture(picture: EncodedPicture) -> str:
-    source = f"data:{picture.mime};base64,{base64.b64encode(picture.content).decode()}"
-    caption = escape(picture.caption)
-    return (
-        f'<figure class="picture"><div class="paper"><img src="{source}" alt="{caption}" width="{picture.width}" '
-        f'height="{picture.height}"></div>{f"<figcaption>{caption}</figcaption>" if caption else ""}</figure>'
-    )
-
-
-def _viewer(experiments: Sequence[tuple[int, Experiment]], script: str) -> str:
+def _viewer_data(experiments: Sequence[tuple[int, Experiment]]) -> list[tuple[str, Markup]]:
+    """Returns what the viewer reads: the names of elements, and JSON for each."""
     shared = {
         "methodNames": {name: title(name) for _, one in experiments for name in (one.frames or {}).get("methods", ())},
         "firstMethods": FIRST_METHODS,
-        # The colours are those of the package's other pictures: 256 times red, green, blue.
-        "colours": base64.b64encode(np.ascontiguousarray(table(Style().colormap)).tobytes()).decode(),
-        "variationColours": base64.b64encode(np.ascontiguousarray(table(VARIATION)).tobytes()).decode(),
+        **palettes(),
         "experiments": [
             {"element": f"frames-{number}", "title": one.title, "data": _kind(one)} for number, one in experiments
         ],
     }
-    return "\n".join(
-        [
-            _parts("viewer.html"),
-            _json("viewer-shared", shared),
-            *(_json(f"frames-{number}", one.frames) for number, one in experiments),
-            f"<script>{script}</script>",
-        ]
-    )
+    return [("viewer-shared", _json(shared)), *((f"frames-{number}", _json(one.frames)) for number, one in experiments)]
 
 
-def _json(name: str, content: Any) -> str:
+def _json(content: Any) -> Markup:
     # A text without "<" can neither end the element nor begin a comment in it.
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return f'<script type="application/json" id="{name}">{text}</script>'
+    return Markup(json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))

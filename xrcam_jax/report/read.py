@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from xrcam_jax.report.frames import read_frames
 
 CONTENTS, SETTINGS = "contents.json", "settings.json"
 BESTS = ("max", "min", None)
+#: With fewer than this, the two signs of each give no paired test a chance of less than 5 %: 2 / 2^5 is more.
+FEWEST = 6
 MIMES = {"PNG": "image/png", "JPEG": "image/jpeg"}
 
 
@@ -49,6 +52,7 @@ class ResultTable:
     """A table of an experiment's results.
 
     Attributes:
+      name: of its file, without the ending.
       title: one line.
       unit: of all figures, or empty.
       best: ``"max"`` or ``"min"``, whichever is better; None where neither is.
@@ -59,6 +63,7 @@ class ResultTable:
       interval: what the two ends beside each figure are.
     """
 
+    name: str
     title: str
     unit: str
     best: Literal["max", "min"] | None
@@ -116,6 +121,25 @@ class Experiment:
     def synthetic(self) -> bool | None:
         """Says whether the data were drawn; None where that is not recorded."""
         return self.settings["data"].get("synthetic")
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of the networks that it is about; none where that is not recorded."""
+        networks = self.settings.get("networks")
+        return tuple(networks) if isinstance(networks, dict) else ()
+
+    @property
+    def frames_and_patients(self) -> tuple[int | None, int | None]:
+        """How many frames it looked at, and of how many patients; None where that is not recorded."""
+        frames, patients = (self.settings["data"].get(name) for name in ("frames", "patients"))
+        return frames if is_index(frames, sys.maxsize) else None, patients if is_index(patients, sys.maxsize) else None
+
+    @property
+    def too_few(self) -> bool:
+        """Says whether its intervals are over too few patients, or frames of one patient, to tell anything apart."""
+        frames, patients = self.frames_and_patients
+        units = frames if patients == 1 else patients
+        return units is not None and units < FEWEST
 
 
 def read_experiments(folder: Path) -> tuple[Experiment, ...]:
@@ -208,6 +232,7 @@ def _read_table(contents: Path, entry: dict[str, Any]) -> ResultTable:
     expect(isinstance(interval, str), f"{where}: interval", "text", interval)
     header, names, rows = _read_csv(_beside(contents, entry["file"]), labels)
     return ResultTable(
+        name=Path(entry["file"]).stem,
         title=entry["title"],
         unit=unit,
         best=entry.get("best"),

@@ -6,10 +6,8 @@ The study writes the accuracy of each network, the pooled IoU of all methods at 
 layer side by side. Each network costs what ``segmentation`` does.
 """
 
-from collections.abc import Sequence
-
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.errors import CommandError
-from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.compare import compare
 from xrcam_jax.studies.folds import number_of_networks
 from xrcam_jax.studies.study import open_study
@@ -17,11 +15,8 @@ from xrcam_jax.studies.study import open_study
 NAME = "architectures"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments)
-    options = arguments.parse_args(argv)
     if number_of_networks(options) < 2:
         raise CommandError("--weights: two networks or more are to be compared")
     with open_study(NAME, options) as study:

@@ -11,7 +11,7 @@ Sensitivity takes a pass from the layer on for each of its channels: for ResNet5
 leaves it out. 16 frames of 96 x 96 take the demo's network a minute and a half on 2 cores.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
 
@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 
 import xrcam_jax as xr
 from xrcam_jax.arguments.checks import check_methods
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.cam.channel_cams import ablated_scores
 from xrcam_jax.classes import class_count, class_logits
@@ -33,9 +34,9 @@ from xrcam_jax.metrics import axioms
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.compiling import compiled
 from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.arguments import SEVEN, add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.networks import Network
+from xrcam_jax.studies.parameters import SEVEN
 from xrcam_jax.studies.per_picture import mean_figure, write_figures
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, mean_of, write_contents
@@ -43,12 +44,8 @@ from xrcam_jax.studies.tables import Table, mean_of, write_contents
 NAME = "axioms"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments)
-    arguments.add_argument("--conservation", action="store_true", help="leave the sensitivity axiom out")
-    options = arguments.parse_args(argv)
     check_methods("--methods", options.methods, xr.METHODS)
     for method in options.methods:
         kind = configure(method, {})

@@ -30,6 +30,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.figures.comparison import comparison
@@ -40,7 +41,6 @@ from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics.correlation import pearson, spearman
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, rgb
 from xrcam_jax.studies.compare import explained, frame_title, some_frames
 from xrcam_jax.studies.folds import CrossValidated
@@ -69,18 +69,8 @@ READ = (
 SHOWN = 2
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments)
-    arguments.add_argument(
-        "--warn",
-        type=float,
-        default=0.8,
-        metavar="R",
-        help="mean correlation above which maps are too much alike (0.8)",
-    )
-    options = arguments.parse_args(argv)
     if not 0 <= options.warn <= 1:
         raise CommandError(f"--warn: {options.warn} is not between 0 and 1")
     with open_study(NAME, options, target="the two likeliest classes") as study:

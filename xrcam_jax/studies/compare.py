@@ -22,7 +22,7 @@ from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, counted, pooled_iou, write_figures
 from xrcam_jax.studies.segmentation import overlaps
 from xrcam_jax.studies.study import Study
-from xrcam_jax.studies.tables import Table, mean_of, scaled, write_contents
+from xrcam_jax.studies.tables import Table, accuracy_table, mean_of, scaled, write_contents
 from xrcam_jax.titles import layer_title, method_title
 
 SHOWN = 4
@@ -47,8 +47,7 @@ def _write(
 ) -> None:
     write_figures(study, found)
     marked = {label: counted(study, arrays) for label, arrays in found.items()}
-    right = {(label,): [scaled(accuracy(study, arrays))] for label, arrays in found.items()}
-    tables = [Table("accuracy", "Frames classified correctly", right, ["accuracy"], ("network",))]
+    tables = [accuracy_table({label: accuracy(study, arrays) for label, arrays in found.items()})]
     if study.annotated.any():
         rows = {}
         for method, label in product(study.methods, found):

@@ -15,7 +15,7 @@ columns and ten steps these are 1,274 passes a picture. 48 frames of 96 x 96 tak
 on 2 cores. --steps 0 leaves the curves out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
 from typing import Literal
@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
 import xrcam_jax as xr
-from xrcam_jax.arguments import aggregation
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.targets import Score
 from xrcam_jax.errors import CommandError
@@ -41,7 +41,6 @@ from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, denormalised, each_batch, rgb
 from xrcam_jax.studies.compare import explained, frame_title, pictured, some_frames
 from xrcam_jax.studies.folds import CrossValidated
@@ -49,7 +48,7 @@ from xrcam_jax.studies.layers import all_maps, columns, described, last_column
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, mean_figure, write_figures
 from xrcam_jax.studies.study import Study, open_study
-from xrcam_jax.studies.tables import Table, scaled, write_contents
+from xrcam_jax.studies.tables import Table, accuracy_table, scaled, write_contents
 from xrcam_jax.titles import layer_title, method_title
 
 NAME = "confidence"
@@ -75,17 +74,8 @@ READ = (
 SHOWN = 2
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments)
-    aggregation.add_arguments(arguments)
-    arguments.add_argument("--score", choices=("probability", "logit"), default="probability", help="(probability)")
-    arguments.add_argument("--steps", type=int, default=10, metavar="N", help="of the curves; 0 for none (10)")
-    arguments.add_argument(
-        "--floor", type=float, default=0.05, metavar="S", help="least score of a frame whose drop counts (0.05)"
-    )
-    options = arguments.parse_args(argv)
     if options.steps < 0:
         raise CommandError(f"--steps: {options.steps} is less than 0")
     if not 0 <= options.floor < float("inf"):
@@ -152,13 +142,15 @@ def write(study: Study, found: Mapping[str, Arrays]) -> None:
         if any(name.startswith(f"{figure}/") for arrays in found.values() for name in arrays):
             cells = {row: [cell(figure, *row, column) for column in names] for row in rows}
             tables.append(Table(figure, title, cells, names, ("method", "network"), best))
+    right = {label: accuracy(study, arrays) for label, arrays in found.items()}
+    tables.append(accuracy_table(right))
     left_out = ", ".join(f"{label} {int((~each).sum())}" for label, each in scored.items())
-    right = ", ".join(f"{label} {100 * accuracy(study, arrays).value:.1f} %" for label, arrays in found.items())
+    said = ", ".join(f"{label} {100 * figure.value:.1f} %" for label, figure in right.items())
     write_contents(
         study.folder,
         title="Confidence with the salient pixels hidden or alone",
         text=f"{len(study.frames)} frames of {study.settings['data']['patients']} patients, the labelled class's "
-        f"{study.settings['score']}. Right: {right}. A pixel that is taken away gets the mean intensity of the "
+        f"{study.settings['score']}. Right: {said}. A pixel that is taken away gets the mean intensity of the "
         f"training data. Confidence drops are of frames whose score is {study.settings['floor']:g} or more; below it "
         f"and left out of them: {left_out}. {described(study.settings['aggregate'])} {READ}",
         order=3,

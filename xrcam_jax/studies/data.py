@@ -1,12 +1,12 @@
 """Reads the data of a study: the prepared frames that are looked at, and what a person outlined in them."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.data.checksums import checksum_of_frames
 from xrcam_jax.data.coco import Annotations, read_annotations
 from xrcam_jax.data.manifest import Frame, Prepared, read_origin, read_prepared
@@ -17,7 +17,7 @@ from xrcam_jax.studies.settings import checksum
 FOLDS = "test, of all folds: each frame is judged by a network that has not seen its patient"
 
 
-def read_data(options: argparse.Namespace, *, annotated: bool) -> tuple[Prepared, Annotations | None]:
+def read_data(options: Options, *, annotated: bool) -> tuple[Prepared, Annotations | None]:
     """Reads the prepared folder and the annotations, if there are any.
 
     Args:
@@ -38,9 +38,7 @@ def read_data(options: argparse.Namespace, *, annotated: bool) -> tuple[Prepared
     return prepared, None
 
 
-def chosen_frames(
-    prepared: Prepared, annotations: Annotations | None, options: argparse.Namespace
-) -> tuple[Frame, ...]:
+def chosen_frames(prepared: Prepared, annotations: Annotations | None, options: Options) -> tuple[Frame, ...]:
     """Returns the frames of the part that is asked for, at most ``--limit`` of them, spread over it.
 
     With ``--folds`` these are all frames, since each is in the test part of one fold.
@@ -75,7 +73,7 @@ def origin_settings(folder: Path) -> dict[str, Any]:
     return {"origin": origin, "synthetic": None if origin is None else origin.startswith("drawn")}
 
 
-def data_settings(options: argparse.Namespace, prepared: Prepared, frames: Sequence[Frame]) -> dict[str, Any]:
+def data_settings(options: Options, prepared: Prepared, frames: Sequence[Frame]) -> dict[str, Any]:
     """Returns which data the outcome depends on, as JSON has it."""
     return {
         **origin_settings(options.data),

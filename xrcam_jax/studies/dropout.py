@@ -10,7 +10,7 @@ and the figures without dropout (5.6). Frames count that the network classifies 
 Ten passes take ten times as long as one: 72 frames of 96 x 96 take the demo's network three minutes on 2 cores.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
 
@@ -20,13 +20,12 @@ import numpy as np
 from jaxtyping import Array
 
 import xrcam_jax as xr
-from xrcam_jax.arguments import aggregation
 from xrcam_jax.arguments.checks import check_at_least_one
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.repeated import at_a_time
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns, described
 from xrcam_jax.studies.networks import Network
@@ -38,14 +37,8 @@ from xrcam_jax.studies.tables import Table, scaled, write_contents
 NAME = "dropout"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments)
-    aggregation.add_arguments(arguments)
-    arguments.add_argument("--rate", type=float, default=0.1, metavar="P", help="of dropout (0.1)")
-    arguments.add_argument("--passes", type=int, default=10, metavar="N", help="with other noise each (10)")
-    options = arguments.parse_args(argv)
     check_at_least_one("--passes", options.passes)
     if not 0 < options.rate < 1:
         raise CommandError(f"--rate: {options.rate} is not between 0 and 1")

@@ -4,7 +4,6 @@ Only runs of ``xrcam train --fold`` will do, which say what they were trained on
 frames and folds that are looked at. So no frame is judged by a network that was trained on its patient.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.data.checksums import checksum_of_frames, summary_of_parts
 from xrcam_jax.data.folds import fold_of_patients, parts_of_fold, read_folds
 from xrcam_jax.data.manifest import Prepared
@@ -50,7 +50,7 @@ class CrossValidated:
         return self.folds[self.fold_of[patient]]
 
 
-def number_of_networks(options: argparse.Namespace) -> int:
+def number_of_networks(options: Options) -> int:
     """Returns how many networks a study is about, of which each has a run for each fold with ``--folds``.
 
     Raises:
@@ -64,7 +64,7 @@ def number_of_networks(options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
 
 
-def read_cross_validated(options: argparse.Namespace, prepared: Prepared, mesh: Mesh) -> tuple[CrossValidated, ...]:
+def read_cross_validated(options: Options, prepared: Prepared, mesh: Mesh) -> tuple[CrossValidated, ...]:
     """Reads the runs of all folds, network after network, and lays their parameters on all devices.
 
     Args:
@@ -111,7 +111,7 @@ def _wanted(prepared: Prepared, fold_of: Mapping[str, int]) -> list[dict[str, An
     return [{"data": summary_of_parts(replace(prepared, parts=each)), "pictures": pictures} for each in parts]
 
 
-def _fold(path: Path, wanted: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> int:
+def _fold(path: Path, wanted: Sequence[Mapping[str, Any]], options: Options) -> int:
     """Returns the fold that a run has left out, once it is known that its data are these."""
     run = path.parent if path.name == BEST else path
     if not (run / SETTINGS).is_file():

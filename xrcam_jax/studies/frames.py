@@ -6,20 +6,20 @@ For every patient and class, the study counts the frames of the recordings, thos
 were kept. It reads no picture and needs no network, and opens the report.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.data.counts import COUNTS, Counts, read_counts
 from xrcam_jax.data.manifest import Prepared, read_prepared
 from xrcam_jax.figures.curves import bars
 from xrcam_jax.figures.save import save
 from xrcam_jax.metrics.uncertainty import Estimate
-from xrcam_jax.studies.arguments import parser
 from xrcam_jax.studies.data import origin_settings
 from xrcam_jax.studies.settings import check_settings, checksum
 from xrcam_jax.studies.tables import Table, write_contents
@@ -29,23 +29,20 @@ COLUMNS = ("before", "looked at", "after")
 ALL = "(all)"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    arguments.add_argument("--data", type=Path, required=True, metavar="PREPARED", help="folder made by xrcam prepare")
-    arguments.add_argument("--out", type=Path, default=Path("xrcam_results"), metavar="DIR", help="(xrcam_results)")
-    options = arguments.parse_args(argv)
     prepared = read_prepared(options.data)
     counts = read_counts(options.data, prepared.frames)
     folder = options.out / NAME
     prepare_folder("--out", folder)
     with alone_in("--out", folder):
         check_settings(folder, _settings(options, prepared))
+        write_settings(folder, options.repeat)
         write(folder, prepared, counts)
     return 0
 
 
-def _settings(options: argparse.Namespace, prepared: Prepared) -> dict[str, Any]:
+def _settings(options: Options, prepared: Prepared) -> dict[str, Any]:
     data = {
         **origin_settings(options.data),
         "frames": len(prepared.frames),

@@ -24,8 +24,8 @@ from jaxtyping import Array, Bool, Float, UInt8
 from matplotlib.figure import Figure
 
 import xrcam_jax as xr
-from xrcam_jax.arguments import aggregation
 from xrcam_jax.arguments.checks import check_at_least_one, check_passes
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.cam.saliency import min_max
 from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.errors import CommandError
@@ -37,7 +37,6 @@ from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_whole
-from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, judged, read_batch, rgb
 from xrcam_jax.studies.compare import explained, frame_title, pictured, some_frames
 from xrcam_jax.studies.folds import CrossValidated, number_of_networks
@@ -54,17 +53,8 @@ VIEWER = "viewer.json"
 RATE = 0.1
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments)
-    aggregation.add_arguments(arguments)
-    arguments.add_argument("--shown", type=int, default=3, metavar="N", help="frames of each class in the sheets (3)")
-    arguments.add_argument(
-        "--passes", type=int, metavar="N", help="with dropout, of which the viewer has the variation"
-    )
-    arguments.add_argument("--rate", type=float, metavar="P", help="of dropout in the passes (0.1)")
-    options = arguments.parse_args(argv)
     check_at_least_one("--shown", options.shown)
     if options.passes is not None:
         check_passes(options.passes)

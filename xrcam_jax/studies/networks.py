@@ -1,6 +1,5 @@
 """Reads the networks of a study from their checkpoints."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.checkpoints.load import read_checkpoint
 from xrcam_jax.checkpoints.verify import content_digest
 from xrcam_jax.classes import class_count
@@ -47,7 +47,7 @@ class Network:
         return self
 
 
-def read_networks(options: argparse.Namespace, prepared: Prepared, mesh: Mesh) -> tuple[Network, ...]:
+def read_networks(options: Options, prepared: Prepared, mesh: Mesh) -> tuple[Network, ...]:
     """Reads all networks that are asked for and lays their parameters on all devices.
 
     Args:
@@ -64,13 +64,13 @@ def read_networks(options: argparse.Namespace, prepared: Prepared, mesh: Mesh) -
     return tuple(networks)
 
 
-def names_of_weights(options: argparse.Namespace) -> list[tuple[Path, str | None]]:
+def names_of_weights(options: Options) -> list[tuple[Path, str | None]]:
     """Returns the weights of a study with the name of each one's network, None where it is not given.
 
     Raises:
       CommandError: there are more names or fewer.
     """
-    if options.model is not None and len(options.model) != len(options.weights):
+    if options.model and len(options.model) != len(options.weights):
         raise CommandError(f"--model: {len(options.model)} names for {len(options.weights)} weights")
     return list(zip(options.weights, options.model or [None] * len(options.weights), strict=True))
 
@@ -85,7 +85,7 @@ def check_labels(labels: Sequence[str]) -> None:
         raise CommandError(f"--weights: the same name twice, {', '.join(labels)}; put them into folders of other names")
 
 
-def read_network(options: argparse.Namespace, given: Path, name: str | None, prepared: Prepared, mesh: Mesh) -> Network:
+def read_network(options: Options, given: Path, name: str | None, prepared: Prepared, mesh: Mesh) -> Network:
     """Reads a checkpoint, or the best one of a run; without a name it has to say itself what it is of.
 
     Raises:
@@ -117,7 +117,7 @@ def read_network(options: argparse.Namespace, given: Path, name: str | None, pre
     )
 
 
-def _label(name: str, path: Path, options: argparse.Namespace) -> str:
+def _label(name: str, path: Path, options: Options) -> str:
     """Returns the model's name, followed by that of the run's folder if there are several networks."""
     folder = folder_of(path)
     return name if len(options.weights) == 1 or folder == name else f"{name}-{folder}"

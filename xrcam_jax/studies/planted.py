@@ -12,7 +12,6 @@ are measured beside them. Methods for transformers are left out.
 Seven sets of 16 pictures take all methods two minutes on 2 cores.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from itertools import product
@@ -26,8 +25,9 @@ from jaxtyping import Array, Bool, Float, Num
 
 import xrcam_jax as xr
 from xrcam_jax.arguments.checks import check_at_least_one, check_methods, check_names, check_seed, prepare_folder
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
-from xrcam_jax.arguments.parser import names
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.cam.saliency import aggregate, saliency
 from xrcam_jax.data.datasets import PLANTED, Planted
 from xrcam_jax.data.detector import LAYERS
@@ -40,7 +40,6 @@ from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics import mass, overlap
 from xrcam_jax.metrics.uncertainty import Estimate, mean
 from xrcam_jax.runtime.files import write_rows
-from xrcam_jax.studies.arguments import OPTIONS_HELP, parser
 from xrcam_jax.studies.settings import check_settings
 from xrcam_jax.studies.tables import CONTENTS, Table, scaled, write_contents
 from xrcam_jax.titles import method_title
@@ -69,13 +68,14 @@ Shown = tuple[Planted, Mapping[Place, Float[np.ndarray, "h w"]]]
 Figures = Mapping[Place, Mapping[str, Num[np.ndarray, " n"]]]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    options = _parsed(argv)
+    _check(options)
     folder = options.out / NAME
     prepare_folder("--out", folder)
     with alone_in("--out", folder):
         check_settings(folder, _settings(options))
+        write_settings(folder, options.repeat)
         # Results of an earlier run are no longer whole once the first of these is written.
         (folder / CONTENTS).unlink(missing_ok=True)
         found: dict[str, Figures] = {}
@@ -90,24 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    arguments = parser(__doc__, NAME)
-    arguments.add_argument("--sets", type=names, default=list(PLANTED), metavar="S[,S]", help=",".join(PLANTED))
-    arguments.add_argument(
-        "--methods", type=names, default=list(METHODS), metavar="M[,M]", help=f"all by default; {OPTIONS_HELP}"
-    )
-    arguments.add_argument("--pictures", type=int, default=16, metavar="N", help="of each set (16)")
-    arguments.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is random (0)")
-    arguments.add_argument("--out", type=Path, default=Path("xrcam_results"), metavar="DIR", help="(xrcam_results)")
-    options = arguments.parse_args(argv)
+def _check(options: Options) -> None:
+    """Refuses what is wrong; all methods are compared if none is named."""
+    options.methods = options.methods or list(METHODS)
     check_names("--sets", options.sets, PLANTED)
     check_methods("--methods", options.methods, METHODS)
     check_at_least_one("--pictures", options.pictures)
     check_seed("--seed", options.seed)
-    return options
 
 
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
+def _settings(options: Options) -> dict[str, Any]:
     return {
         "experiment": NAME,
         "data": {
@@ -184,7 +176,7 @@ def ignored(drawn: Planted) -> Bool[np.ndarray, "n h w"]:
 
 def write(
     folder: Path,
-    options: argparse.Namespace,
+    options: Options,
     found: Mapping[str, Figures],
     shown: Mapping[str, Shown],
 ) -> None:
@@ -242,7 +234,7 @@ def _whole(places: Sequence[Place]) -> dict[str, str]:
     }
 
 
-def _text(options: argparse.Namespace, outshines: Table) -> str:
+def _text(options: Options, outshines: Table) -> str:
     """Says which methods have found what is read, and what that means."""
     lines = [
         f"{options.pictures} drawn pictures of each set. The weights of the networks are set by hand, so that it is "

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.cam.saliency import upsample
 from xrcam_jax.checkpoints.load import load_model
 from xrcam_jax.explain.functional import as_function
@@ -33,7 +34,6 @@ from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics.sanity import SIMILARITIES, randomised, similarity
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, read_batch
 from xrcam_jax.studies.compare import frame_title
 from xrcam_jax.studies.folds import CrossValidated
@@ -54,13 +54,9 @@ TITLES = {
 SHOWN = 2
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments, methods=("xrelevance_cam", "relevance_cam", "grad_cam"))
-    arguments.add_argument("--draw", choices=("normal", "own"), default="normal", help="N(0, 1), or as layers start")
-    arguments.set_defaults(layers=("layer3",))
-    with open_study(NAME, options := arguments.parse_args(argv), draw=options.draw) as study:
+    with open_study(NAME, options, draw=options.draw) as study:
         with jax.enable_x64(True):
             found = {n.label: each_batch(study, n, partial(figures, study)) for n in study.networks}
         first_alone(lambda: write(study, found))

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 import xrcam_jax as xr
 from xrcam_jax.arguments.checks import check_at_least_one
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.cam.saliency import upsample
 from xrcam_jax.errors import CommandError
 from xrcam_jax.explain.functional import as_function
@@ -34,7 +35,6 @@ from xrcam_jax.figures.style import VARIATION, Style, table
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.models.selective_kernel import DILATIONS, passed, path_shares, selective_units
 from xrcam_jax.runtime.devices import first_alone
-from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, laid, read_batch, rgb
 from xrcam_jax.studies.compare import frame_title, some_frames
 from xrcam_jax.studies.folds import CrossValidated
@@ -63,13 +63,11 @@ Images = Float[Array | np.ndarray, "b h w c"]
 Measured = tuple[dict[str, Array], dict[str, Float[Array, "b h w"]]]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments, methods=())
-    arguments.add_argument("--shown", type=int, default=3, metavar="N", help="frames of each class in the sheets (3)")
-    options = arguments.parse_args(argv)
     check_at_least_one("--shown", options.shown)
+    # The study is about no maps.
+    options.methods, options.layers = None, ()
     with open_study(NAME, options, target=None) as study:
         for judge in (_a_judge(study, network) for network in study.networks):
             if not selective_units(judge.model):

@@ -25,7 +25,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
 import xrcam_jax as xr
-from xrcam_jax.arguments import aggregation
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.figures.curves import lines
 from xrcam_jax.figures.save import save
@@ -33,7 +33,6 @@ from xrcam_jax.metrics import localisation, overlap
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_rows
-from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns, described
 from xrcam_jax.studies.networks import Network
@@ -74,12 +73,8 @@ MEANS = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments)
-    aggregation.add_arguments(arguments)
-    options = arguments.parse_args(argv)
     with open_study(NAME, options, annotated=True, aggregate=options.aggregate) as study:
         found = overlaps(study, options.aggregate)
         first_alone(lambda: write(study, found))

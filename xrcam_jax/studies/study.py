@@ -6,7 +6,6 @@ other settings, weights or data it refuses. Batches are laid across all devices 
 folder is the same, share the batches out, and the first one makes of them what there is to make.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +20,14 @@ from jaxtyping import Bool, Int
 
 from xrcam_jax.arguments import processes
 from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.data.coco import Annotations
 from xrcam_jax.data.manifest import Frame, Prepared
 from xrcam_jax.metrics.uncertainty import sampling_units
 from xrcam_jax.models.resnet import STAGES
-from xrcam_jax.runtime.devices import data_mesh
+from xrcam_jax.runtime.devices import data_mesh, is_first
 from xrcam_jax.studies.arguments import check_arguments
 from xrcam_jax.studies.data import chosen_frames, data_settings, read_data
 from xrcam_jax.studies.folds import CrossValidated, read_cross_validated
@@ -88,14 +89,14 @@ class Study:
 
 
 @contextmanager
-def open_study(name: str, options: argparse.Namespace, *, annotated: bool = False, **settings: Any) -> Iterator[Study]:
+def open_study(name: str, options: Options, *, annotated: bool = False, **settings: Any) -> Iterator[Study]:
     """Reads and checks all that a study needs; finds the other processes if there are any.
 
     While the context lasts, no other run writes to the study's folder.
 
     Args:
       name: of the study, and of its folder in ``options.out``.
-      options: of :func:`xrcam_jax.studies.arguments.add_arguments`.
+      options: with those of :func:`xrcam_jax.studies.parameters.shared`.
       annotated: whether it is about annotated frames only.
       **settings: what else determines the outcome.
 
@@ -128,6 +129,8 @@ def open_study(name: str, options: argparse.Namespace, *, annotated: bool = Fals
     prepare_folder("--out", folder)
     with alone_in("--out", folder, shared=True):
         check_settings(folder, recorded)
+        if is_first():
+            write_settings(folder, options.repeat)
         yield Study(
             name=name,
             folder=folder,

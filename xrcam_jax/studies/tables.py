@@ -13,6 +13,7 @@ from xrcam_jax.metrics.uncertainty import Estimate, leading
 from xrcam_jax.report.checked import is_baseline
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.names import cell, markdown_cell
+from xrcam_jax.runtime.screen import show_markdown
 
 CONTENTS = "contents.json"
 
@@ -99,6 +100,16 @@ def scaled(figure: Estimate, factor: float = 100.0) -> Estimate:
     return Estimate(*(factor * value for value in figure))
 
 
+def accuracy_table(right: Mapping[str, Estimate]) -> Table:
+    """Returns the table of how often networks are right, from which the report takes what it says of them first.
+
+    Args:
+      right: by network, the share of frames that are classified correctly.
+    """
+    rows = {(network,): [scaled(share)] for network, share in right.items()}
+    return Table("accuracy", "Frames classified correctly", rows, ["accuracy"], ("network",))
+
+
 def mean_of(figures: Sequence[Estimate]) -> Estimate:
     """Returns the mean of some figures, without an interval, since the figures are not independent."""
     return Estimate(sum(figure.value for figure in figures) / len(figures))
@@ -149,5 +160,5 @@ def write_contents(
     }
     write_whole(folder / CONTENTS, (json.dumps(contents, indent=1) + "\n").encode())
     # The first two are what the thesis prints; the folder has all of them.
-    print("\n".join(table.markdown() for table in tables[:2]))
+    show_markdown("\n".join(table.markdown() for table in tables[:2]))
     print(f"{text}\nSee {folder}")

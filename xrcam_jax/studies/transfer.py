@@ -8,10 +8,8 @@ The study writes the accuracy of each network, the pooled IoU at all layers, and
 side. Each network costs what ``segmentation`` does with one method.
 """
 
-from collections.abc import Sequence
-
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.errors import CommandError
-from xrcam_jax.studies.arguments import add_arguments, parser
 from xrcam_jax.studies.compare import compare
 from xrcam_jax.studies.folds import number_of_networks
 from xrcam_jax.studies.study import open_study
@@ -19,11 +17,8 @@ from xrcam_jax.studies.study import open_study
 NAME = "transfer"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    arguments = parser(__doc__, NAME)
-    add_arguments(arguments, methods=("relevance_cam", "xrelevance_cam"))
-    options = arguments.parse_args(argv)
     if number_of_networks(options) < 2:
         raise CommandError("--weights: at least two are to be compared, such as from scratch and pre-trained")
     with open_study(NAME, options) as study:

@@ -1,0 +1,123 @@
+"""What each study can be told. It stands here and not with the studies, so that ``--help`` need not load JAX."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from xrcam_jax.arguments import processes
+from xrcam_jax.arguments.aggregation import AGGREGATE
+from xrcam_jax.arguments.parser import NAMES, PATH, Many, flag
+
+#: The thesis's seven methods, in the order of its tables.
+SEVEN = ("grad_cam", "grad_cam_pp", "x_grad_cam", "hires_cam", "layer_cam", "relevance_cam", "xrelevance_cam")
+#: :data:`xrcam_jax.models.resnet.STAGES`, :data:`xrcam_jax.data.manifest.PARTS` and the names of
+#: :data:`xrcam_jax.data.datasets.PLANTED`, whose modules load what is large.
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+PARTS = ("train", "validation", "test")
+SETS = ("pattern", "distractors", "cancelled", "saturated", "rival", "shortcut", "mirror")
+
+_OPTIONS = "options of a method stand behind it, such as xrelevance_cam+axiom=sensitivity"
+_DATA = click.Option(["--data"], type=PATH, required=True, metavar="PREPARED", help="folder made by xrcam prepare")
+_SEED = click.Option(["--seed"], type=int, default=0, metavar="N", help="of all that is random")
+_OUT = click.Option(
+    ["--out"], type=PATH, default=Path("xrcam_results"), metavar="DIR", help="of all results; each study has a folder"
+)
+_SHOWN = click.Option(["--shown"], type=int, default=3, metavar="N", help="frames of each class that the sheets show")
+
+
+def shared(methods: Sequence[str] = SEVEN, layers: Sequence[str] = STAGES) -> tuple[click.Parameter, ...]:
+    """Returns the options that studies of networks have.
+
+    Args:
+      methods: that are compared by default; with none, the study is about no maps, and methods and layers cannot be
+        chosen.
+      layers: at which they are compared by default.
+    """
+    maps = (
+        click.Option(
+            ["--methods", "--method"], type=NAMES, default=methods, metavar="M[,M]", help=f"what to compare; {_OPTIONS}"
+        ),
+        click.Option(["--layers", "--layer"], type=NAMES, default=layers, metavar="L[,L]", help="where they look"),
+    )
+    return (
+        _DATA,
+        Many(["--weights"], type=PATH, required=True, metavar="PATH ...", help="of one network or several; runs too"),
+        Many(
+            ["--model", "--models"],
+            metavar="NAME ...",
+            help="of each of the weights, where these do not say it themselves",
+        ),
+        flag(
+            "--folds",
+            help="the weights are runs of xrcam train --fold, one of each fold for one network after another; each "
+            "frame is judged by the run that has not seen its patient, and all frames count together",
+        ),
+        click.Option(["--annotations"], type=PATH, metavar="COCO", help="JSON file with outlines (MakeSense.ai)"),
+        click.Option(["--part"], type=click.Choice((*PARTS, "all")), default="test", help="of the data"),
+        click.Option(["--limit"], type=int, metavar="N", help="look at N frames only, spread over the part"),
+        *(maps if methods else ()),
+        click.Option(["--batch-size"], type=int, default=8, metavar="N", help="pictures at a time"),
+        _SEED,
+        _OUT,
+        *processes.PARAMETERS,
+    )
+
+
+PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
+    "frames": (_DATA, _OUT),
+    "segmentation": (*shared(), AGGREGATE),
+    "dropout": (
+        *shared(),
+        AGGREGATE,
+        click.Option(["--rate", "--dropout"], type=float, default=0.1, metavar="P", help="of dropout"),
+        click.Option(["--passes"], type=int, default=10, metavar="N", help="with other noise each"),
+    ),
+    "confidence": (
+        *shared(),
+        AGGREGATE,
+        click.Option(
+            ["--score"], type=click.Choice(("probability", "logit")), default="probability", help="what drops"
+        ),
+        click.Option(["--steps"], type=int, default=10, metavar="N", help="of the curves; 0 for none"),
+        click.Option(
+            ["--floor"], type=float, default=0.05, metavar="S", help="least score of a frame whose drop counts"
+        ),
+    ),
+    "axioms": (*shared(), flag("--conservation", help="leave the sensitivity axiom out")),
+    "classes": (
+        *shared(),
+        click.Option(
+            ["--warn"],
+            type=float,
+            default=0.8,
+            metavar="R",
+            help="mean correlation above which maps are too much alike",
+        ),
+    ),
+    "sanity": (
+        *shared(("xrelevance_cam", "relevance_cam", "grad_cam"), ("layer3",)),
+        click.Option(
+            ["--draw"], type=click.Choice(["normal", "own"]), default="normal", help="N(0, 1), or as layers start"
+        ),
+    ),
+    "scales": (*shared(()), _SHOWN),
+    "transfer": shared(("relevance_cam", "xrelevance_cam")),
+    "architectures": shared(),
+    "planted": (
+        click.Option(["--sets"], type=NAMES, default=SETS, metavar="S[,S]", help="what is drawn"),
+        click.Option(
+            ["--methods", "--method"], type=NAMES, metavar="M[,M]", help=f"what to compare, all by default; {_OPTIONS}"
+        ),
+        click.Option(["--pictures"], type=int, default=16, metavar="N", help="of each set"),
+        _SEED,
+        _OUT,
+    ),
+    "gallery": (
+        *shared(),
+        AGGREGATE,
+        _SHOWN,
+        click.Option(["--passes"], type=int, metavar="N", help="with dropout, of which the viewer has the variation"),
+        click.Option(["--rate", "--dropout"], type=float, metavar="P", help="of dropout in the passes (0.1)"),
+    ),
+}
