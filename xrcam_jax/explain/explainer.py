@@ -326,7 +326,7 @@ class Explainer:
 def _told(
     model: Callable, labels: Sequence[str] | None, preprocessing: Preprocessing | None
 ) -> tuple[tuple[str, ...] | None, Preprocessing | None, str]:
-    """Returns the names of a model's classes, how its pictures are prepared, and its name: as said, or as it says."""
+    """Returns the names of a model's classes, how its pictures are prepared, and what it is called."""
     own = getattr(model, "preprocessing", None)
     named = checked_labels(getattr(model, "labels", None) if labels is None else labels)
     name = str(getattr(model, "name", None) or type(model).__name__)

@@ -73,8 +73,8 @@ def ask(
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.explain.calls.common import ask
       >>> from xrcam_jax.explain.calls.propagation import gradient
-      >>> ask(gradient, lambda images: images.sum((1, 2)), jnp.ones((1, 2, 2, 1)), None, None, {}).targets.tolist()
-      [0]
+      >>> ask(gradient, lambda images: images.sum((1, 2)), jnp.ones((1, 2, 2, 2)), 1, None, {}).targets.tolist()
+      [1]
     """
     usual = {name: each.default for name, each in signature(method).parameters.items()}
     chosen = {name: value for name, value in options.items() if not _same(value, usual[name])}
