@@ -26,6 +26,9 @@ def is_signed(method: str) -> bool:
     Args:
       method: its name, which may have options.
 
+    Returns:
+      Whether its maps are drawn with both signs.
+
     Example:
       >>> from xrcam_jax.explain.signed import is_signed
       >>> is_signed("lrp"), is_signed("integrated_gradients"), is_signed("grad_cam"), is_signed("gradient")
