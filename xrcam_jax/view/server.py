@@ -21,9 +21,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from xrcam_jax.explain.methods import METHODS, title
+from xrcam_jax.explain.methods import METHODS
 from xrcam_jax.explain.variants import base
 from xrcam_jax.runtime.names import printable
+from xrcam_jax.titles import method_title
 from xrcam_jax.view.guard import LOOPBACK, Guard
 from xrcam_jax.view.regions import Channel, rasterised
 from xrcam_jax.view.session import Answer, Explained, Seen, Session, Superseded
@@ -133,7 +134,12 @@ async def _session(request: Request) -> Response:
         {
             "frames": [printable(entry.name) for entry in session.pictures.entries],
             "methods": [
-                {"name": name, "title": title(name), "quick": METHODS[base(name)].kind.single_pass, "layers": layers}
+                {
+                    "name": name,
+                    "title": method_title(name),
+                    "quick": METHODS[base(name)].kind.single_pass,
+                    "layers": layers,
+                }
                 for name, layers in session.methods.items()
             ],
             "described": printable(session.described),
