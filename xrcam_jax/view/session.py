@@ -237,7 +237,8 @@ class Session:
         if method not in self._explainers:
             self._explainers[method] = explainer(self._model, method, self.methods[method], self._watched)
         try:
-            e = jax.device_get(self._explainers[method](seen.fed, np.array([target], np.int32)))
+            e = self._explainers[method](seen.fed, np.array([target], np.int32))
+            maps, raw, attributions = jax.device_get((e.maps, e.raw, e.attributions))
         finally:
             self.progress = ("", 0, 0)
         order = self.methods[method]
@@ -246,10 +247,10 @@ class Session:
             return {layer: np.asarray(part[name][layer][0]) for layer in order if layer in part.get(name, ())}
 
         found = Explained(
-            by_layer(e.maps, method),
-            by_layer(e.raw, method),
-            by_layer(e.attributions, method),
-            by_layer(e.attributions, ACTIVATION),
+            by_layer(maps, method),
+            by_layer(raw, method),
+            by_layer(attributions, method),
+            by_layer(attributions, ACTIVATION),
         )
         if not all(np.isfinite(raw).all() for raw in found.raw.values()):
             raise ValueError(f"{seen.source}: maps of {method} have NaN or infinity")
