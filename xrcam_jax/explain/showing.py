@@ -84,7 +84,7 @@ def targets_in_words(logits: Any, targets: Any, labels: Sequence[str] | None) ->
     lines = [f"targets: {_listed(named)}"]
     if wrong:
         lines.append(
-            f"the logits of pictures {_listed(list(map(str, wrong)))} are NaN or infinite: no map says anything"
+            f"the logits of pictures {_listed(list(map(str, wrong)))} are NaN or infinite: their maps say nothing"
         )
     return lines
 
