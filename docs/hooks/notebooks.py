@@ -82,6 +82,7 @@ def unrun(script: str) -> dict[str, Any]:
 def outputs(code: str, names: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Runs one cell; returns what it printed, the value of its last expression, and the figures that it drew."""
     import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     tree = ast.parse(code)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
@@ -91,6 +92,8 @@ def outputs(code: str, names: dict[str, Any], name: str) -> list[dict[str, Any]]
         if last is not None:
             value = eval(compile(ast.Expression(last.value), name, "eval"), names)
     figures = [plt.figure(number) for number in plt.get_fignums()]
+    if isinstance(value, Figure) and value not in figures:
+        figures.append(value)
     shown: list[dict[str, Any]] = []
     if said.getvalue():
         shown.append({"name": "stdout", "output_type": "stream", "text": lines(said.getvalue())})

@@ -5,7 +5,6 @@
 # but packages: `pip install -e ".[imagenet,evaluate]"`.
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 import skimage
 
@@ -28,49 +27,32 @@ images.shape, model.preprocessing.input_size
 # An `Explainer` takes the model and the methods. It finds out what the model says and explains the likeliest class.
 
 # %%
-explain = xr.Explainer(model, ("xrelevance_cam", "grad_cam"))
+explain = xr.Explainer(model, ("xrelevance_cam", "grad_cam"), labels=names)
 e = explain(images)
-[names[t] for t in e.targets.tolist()]
+e
 
 # %% [markdown]
-# Maps are in [0, 1] and of the size of what the network was shown. `aggregate` puts those of all layers into one.
+# `e.plot()` draws what the network was shown, and the map of each method at each layer, as a figure of matplotlib. The
+# last layer knows the class and not the place, the first ones the outline and hardly the class.
 
 # %%
-seen = np.asarray(images)
-seen = (seen - seen.min()) / (seen.max() - seen.min())
-
-
-def show(rows, titles):
-    """Draws maps over what the network was shown: a row for each picture, a column for each list of maps."""
-    figure, axes = plt.subplots(len(seen), len(rows), figsize=(2.4 * len(rows), 2.5 * len(seen)), squeeze=False)
-    for column, (maps, title) in enumerate(zip(rows, titles, strict=True)):
-        for ax, picture, saliency in zip(axes[:, column], seen, np.asarray(maps), strict=True):
-            ax.imshow(picture)
-            ax.imshow(saliency, cmap="inferno", alpha=0.75 * saliency)
-            ax.set_axis_off()
-        axes[0, column].set_title(title, fontsize=9)
-    figure.tight_layout()
-
-
-show([e.aggregate("xrelevance_cam"), e.aggregate("grad_cam")], ["XRelevance-CAM", "Grad-CAM"])
+e.plot("xrelevance_cam")
 
 # %% [markdown]
-# Each layer has a map of its own: the last one knows the class and not the place, the first ones the outline and
-# hardly the class.
+# The arrays are in [0, 1] and of the size of what the network was shown.
 
 # %%
-show([e.maps["xrelevance_cam"][layer] for layer in e.maps["xrelevance_cam"]], list(e.maps["xrelevance_cam"]))
+e["grad_cam", "layer4"].shape, e.aggregate("grad_cam").shape
 
 # %% [markdown]
 # ## Another class
 #
-# `top_k=3` explains the three likeliest classes from one forward pass. Here are their maps at the last layer.
+# `top_k=3` explains the three likeliest classes from one forward pass. Here are their maps at the last layer, of the
+# first photograph.
 
 # %%
 e = explain(images, top_k=3)
-for row in e.targets.tolist():
-    print([names[t] for t in row])
-show([e.maps["grad_cam"]["layer4"][:, k] for k in range(3)], ["likeliest", "second", "third"])
+e[0].plot("grad_cam", "layer4")
 
 # %% [markdown]
 # ## Does it matter?
@@ -86,4 +68,4 @@ pixels = np.asarray(images)
 for name, hidden in (("highest", saliency > high), ("lowest", saliency < low)):
     changed = np.where(hidden[..., None], pixels.mean(), pixels).astype(np.float32)
     lost = np.asarray(e.logits - model(changed))[np.arange(2), chosen]
-    print(f"the {name} quarter hidden: the logits fall by", lost.round(1).tolist())
+    print(f"the {name} quarter hidden: the logits fall by {lost[0]:.1f} and {lost[1]:.1f}")
