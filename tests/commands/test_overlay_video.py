@@ -127,13 +127,12 @@ def test_the_source_beside_what_a_plain_loop_finds(tmp_path, capsys):
         assert [differs(panel(frame, place), each) < LOSS for place, each in enumerate(expected)] == [True] * 3
         # What the loss is to be compared with: overlays of other frames, and the two of this one, are far away.
         assert min(differs(panel(frame, 0), other) for other in sources if other is not source) > 4 * LOSS
-        assert differs(panel(frame, 1), expected[2]) > 2 * LOSS
+        assert differs(panel(frame, 1), expected[1]) < 0.7 * differs(panel(frame, 1), expected[2])
     printed = capsys.readouterr().out
-    assert printed.startswith(
-        f"field of view: none, as given\n9 explained, 0 could not be read. Look at {out}\n9 frames in "
-    )
+    assert printed.startswith("field of view: none, as given\n")
+    assert f"\n9 explained, 0 could not be read. Look at {out}\n9 frames in " in printed
     assert "frames/s without the first batch, for which it is compiled" in printed
-    assert names(tmp_path) == ["clip.avi", "out.mp4", "weights.safetensors"]
+    assert names(tmp_path) == ["clip.avi", "out.mp4", "out.settings.toml", "weights.safetensors"]
 
 
 def test_panels_are_not_touched_and_sides_are_even():
@@ -283,16 +282,14 @@ def test_a_video_that_ends_early(tmp_path, pretend, capsys):
     assert panel(frames[-1], 0).mean() == pytest.approx(240, abs=LOSS)
     out, err = capsys.readouterr()
     assert err == (f"xrcam explain: {clip}: damaged or truncated video, ends after {len(frames) - 1} of 20 frames\n")
-    assert out.splitlines()[1].startswith(
-        f"{len(frames)} explained, 1 could not be read. Look at {tmp_path / 'out.mp4'}"
-    )
+    assert f"\n{len(frames)} explained, 1 could not be read. Look at {tmp_path / 'out.mp4'}" in out
 
 
 @pytest.mark.parametrize(("out", "left"), [("out.mp4", ["clip.mp4"]), ("folder", ["clip.mp4", "folder"])])
 def test_nothing_that_can_be_read(out, left, tmp_path, pretend, capsys):
     (tmp_path / "clip.mp4").write_text("no video")
     assert explain(tmp_path / out, tmp_path / "clip.mp4") == 1
-    assert capsys.readouterr().out.splitlines()[1] == "0 explained, 1 could not be read. There is nothing to show"
+    assert capsys.readouterr().out.splitlines()[-1] == "0 explained, 1 could not be read. There is nothing to show"
     assert names(tmp_path) == left
 
 

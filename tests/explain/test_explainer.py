@@ -155,7 +155,7 @@ def test_bfloat16_maps_resemble_those_in_float32():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": np.zeros((8, 8, 3), np.float32)}, r"images must be a floating-point batch \(b, h, w, c\)"),
+        ({"images": np.zeros((8, 8, 3), np.float32)}, r"does not take images of shape \(8, 8, 3\), but images\[None\]"),
         ({"images": np.zeros((1, 8, 8, 3), np.uint8)}, "got uint8"),
         ({"images": np.full((2, 8, 8, 3), np.nan, np.float32)}, r"found NaN or infinity in images \[0, 1\]"),
         ({"targets": [0, 1]}, r"targets must be integers of shape \(3,\)"),

@@ -1,13 +1,19 @@
 """How ``xrcam explain`` draws maps, and of how many pictures it makes sheets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from xrcam_jax.arguments.parser import NAMES, Options
 from xrcam_jax.errors import CommandError
-from xrcam_jax.figures.style import LOOKS, Style
+from xrcam_jax.figures.looks import ALPHA, COLORMAP, LOOKS, SIGNED_COLORMAP
+
+if TYPE_CHECKING:
+    from xrcam_jax.figures.style import Style
+
+SHEETS = 50
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -22,9 +28,9 @@ class Drawing:
       format: of the sheets.
     """
 
-    style: Style = field(default_factory=Style)
-    sheets: int = 50
-    format: str = "png"
+    style: "Style"
+    sheets: int
+    format: str
 
     def where(self, out: Path, pictures: int) -> str:
         """Says where to look, after so many pictures."""
@@ -38,28 +44,24 @@ PARAMETERS = (
     click.Option(
         ["--style"],
         type=click.Choice(LOOKS),
-        default=Style.look,
+        default=LOOKS[0],
         help="how maps lie on pictures: overlay, as opaque as the map is large; heat, equally opaque everywhere; "
         "contour, lines; mask, what is above the mean plus the standard deviation",
     ),
     click.Option(
         ["--colormap"],
         type=NAMES,
-        default=(Style.colormap,),
+        default=(COLORMAP,),
         metavar="NAME[,NAME]",
         help="of matplotlib; and another, whose middle stands for zero, for methods with evidence for and against "
-        f"({Style.signed_colormap})",
+        f"({SIGNED_COLORMAP})",
     ),
-    click.Option(
-        ["--alpha"], type=float, default=Style.alpha, metavar="A", help="how opaque colours are at most, 0 to 1"
-    ),
-    click.Option(
-        ["--sheets"], type=int, default=Drawing.sheets, metavar="N", help="make sheets of the first N pictures"
-    ),
+    click.Option(["--alpha"], type=float, default=ALPHA, metavar="A", help="how opaque colours are at most, 0 to 1"),
+    click.Option(["--sheets"], type=int, default=SHEETS, metavar="N", help="make sheets of the first N pictures"),
     click.Option(
         ["--format"],
         type=click.Choice(FORMATS),
-        default=Drawing.format,
+        default=FORMATS[0],
         help="of sheets; svg and pdf suit papers",
     ),
 )
@@ -71,6 +73,8 @@ def drawing(options: Options) -> Drawing:
     Raises:
       CommandError: one of them is wrong.
     """
+    from xrcam_jax.figures.style import Style
+
     if options.sheets < 0:
         raise CommandError(f"--sheets: {options.sheets} is less than 0")
     if not 1 <= len(options.colormap) <= 2:

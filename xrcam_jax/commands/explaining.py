@@ -73,7 +73,6 @@ def explain_all(options: Options, labels: list[str] | None) -> int:
     job = _job(options, labels, pace)
     if is_first():
         print(printable("\n".join(about(options, job, labels)), lines=True), flush=True)
-        write_settings(options.out, options.repeat)
     unread, unwritten = _Lines(), _Lines()
     process, together = jax.process_index(), jax.process_count()
     pictures = stream(
@@ -93,6 +92,8 @@ def explain_all(options: Options, labels: list[str] | None) -> int:
             bar.update(number)
     pace.frames, failures, left_out = summed_over_processes(pace.frames, unread.count, unwritten.count)
     if is_first():
+        if pace.frames:
+            write_settings(options.out, options.repeat)
         written = f", {left_out} not be written" if left_out else ""
         print(f"{pace.frames} explained, {failures} could not be read{written}. {_where(options, pace)}")
     return 1 if failures or left_out or not pace.frames else 0

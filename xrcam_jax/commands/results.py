@@ -33,7 +33,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from xrcam_jax.classes import class_logits, softmax_logits
-from xrcam_jax.commands.drawing import Drawing
+from xrcam_jax.commands.drawing import FORMATS, SHEETS, Drawing
 from xrcam_jax.commands.risk import FOLDER, LARGEST_SIDE, Risk, write_risk
 from xrcam_jax.commands.risk import sheet as risk_sheet
 from xrcam_jax.commands.volumes import Slice, slice_of, write_volumes
@@ -131,7 +131,7 @@ class Results:
         labels: list[str] | None,
         report: Callable[[str], None] = print,
         also: Sequence[str] = (),
-        drawing: Drawing = Drawing(),
+        drawing: Drawing = Drawing(Style(), SHEETS, FORMATS[0]),
     ):
         self.drawing = drawing
         self.folder, self.config, self.labels, self._report = folder, config, labels, report

@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from xrcam_jax.errors import unknown
+from xrcam_jax.figures.looks import ALPHA, COLORMAP, LOOKS, SIGNED_COLORMAP, Look
 
-#: What is drawn: colours whose opacity follows the map; colours of one opacity everywhere; lines of equal value; or the
-#: picture where the map is largest, and a faint one elsewhere.
-Look = Literal["overlay", "heat", "contour", "mask"]
-LOOKS: tuple[Look, ...] = get_args(Look)
 #: The colours of how much maps vary; unlike those of the maps, lest one be taken for the other.
 VARIATION = "viridis"
 #: Of a signed map there is a colour in the middle, for zero, so that their number is odd.
@@ -47,9 +43,9 @@ class Style:
       ValueError: look: unknown name 'glow'; known: overlay, heat, contour, mask
     """
 
-    colormap: str = "plasma"
-    signed_colormap: str = "RdBu_r"
-    alpha: float = 0.8
+    colormap: str = COLORMAP
+    signed_colormap: str = SIGNED_COLORMAP
+    alpha: float = ALPHA
     look: Look = "overlay"
     share: float | None = None
 
