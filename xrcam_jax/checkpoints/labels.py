@@ -1,17 +1,39 @@
-"""The names of the classes, as the run of ``xrcam train`` has them that the weights are of."""
+"""What the run of ``xrcam train`` says of its best weights: all that it was told, the names of the classes among it."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 from xrcam_jax.runtime.texts import read_json
 
+SETTINGS, BEST = "settings.json", "best.safetensors"
 
-def run_labels(weights: str | os.PathLike[str], count: int) -> tuple[str, ...] | None:
-    """Returns the names of the classes that a run was trained on; None where there are no such names.
+
+def run_settings(weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns what a run was told, given its best weights; nothing if they are not those of a run.
 
     Args:
       weights: of which a run has written ``best.safetensors`` beside its ``settings.json``.
-      count: how many classes there are.
+
+    Example:
+      >>> from xrcam_jax.checkpoints.labels import run_settings
+      >>> run_settings("resnet50.safetensors")
+      {}
+    """
+    path = Path(weights)
+    try:
+        settings = read_json(path.with_name(SETTINGS)) if path.name == BEST else None
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def run_labels(weights: str | os.PathLike[str], count: int | None = None) -> tuple[str, ...] | None:
+    """Returns the names of the classes that a run was trained on; None where there are no such names.
+
+    Args:
+      weights: see :func:`run_settings`.
+      count: how many classes there are, if that is known.
 
     Example:
       >>> import json
@@ -23,14 +45,7 @@ def run_labels(weights: str | os.PathLike[str], count: int) -> tuple[str, ...] |
       ...     print(run_labels(f"{folder}/best.safetensors", 2), run_labels(f"{folder}/other.safetensors", 2))
       ('ill', 'well') None
     """
-    path = Path(weights)
-    if path.name != "best.safetensors":
+    classes = run_settings(weights).get("classes")
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         return None
-    try:
-        settings = read_json(path.with_name("settings.json"))
-    except (OSError, ValueError):
-        return None
-    classes = settings.get("classes") if isinstance(settings, dict) else None
-    if not isinstance(classes, list) or len(classes) != count or not all(isinstance(name, str) for name in classes):
-        return None
-    return tuple(classes)
+    return tuple(classes) if count in (None, len(classes)) else None

@@ -20,9 +20,10 @@ from xrcam_jax.arguments.checks import (
 )
 from xrcam_jax.arguments.outputs import alone_at, alone_in
 from xrcam_jax.arguments.parser import NAMES, PATH, Argument, Options, Text
+from xrcam_jax.checkpoints.labels import run_labels
 from xrcam_jax.checkpoints.packaged import IMAGENET
 from xrcam_jax.commands import drawing, layers, onnx_files, repeating
-from xrcam_jax.commands.labels import best_of, run_labels, run_model, target_of
+from xrcam_jax.commands.labels import best_of, run_model, target_of
 from xrcam_jax.errors import CommandError
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _check(options: Options) -> list[str] | None:
             "timm/resnet50.a1_in1k (to try without, run xrcam demo)"
         )
     if labels is None and options.weights is not None:
-        labels = run_labels(options.weights)
+        labels = list(run_labels(options.weights) or ()) or None
     options.target = target_of(options.target, labels)
     _check_methods(options)
     _check_out(options)

@@ -19,10 +19,10 @@ import xrcam_jax as xr
 from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.parser import Options
 from xrcam_jax.cam.saliency import Aggregation
+from xrcam_jax.checkpoints.labels import SETTINGS
 from xrcam_jax.classes import class_count
 from xrcam_jax.commands import onnx_files, repeating, risk
 from xrcam_jax.commands.drawing import drawing
-from xrcam_jax.commands.labels import SETTINGS
 from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.commands.results import Result, Results

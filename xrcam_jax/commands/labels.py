@@ -1,13 +1,10 @@
-"""What a run of ``xrcam train`` says of its weights: the network, and the names of the classes."""
+"""The folder of a run of ``xrcam train`` in the place of weights, and names in the place of classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from xrcam_jax.checkpoints.labels import BEST, SETTINGS, run_settings
 from xrcam_jax.errors import CommandError, unknown
-from xrcam_jax.runtime.texts import read_json
-
-SETTINGS, BEST = "settings.json", "best.safetensors"
 
 
 def best_of(weights: str) -> str:
@@ -42,29 +39,8 @@ def run_model(weights: str) -> str | None:
     Args:
       weights: of which a run has written ``best.safetensors`` beside its ``settings.json``.
     """
-    model = _settings(weights).get("model")
+    model = run_settings(weights).get("model")
     return model if isinstance(model, str) else None
-
-
-def run_labels(weights: str) -> list[str] | None:
-    """Returns the names of the classes that a run was trained on; None if the weights are not those of a run.
-
-    Args:
-      weights: of which a run has written ``best.safetensors`` beside its ``settings.json``.
-
-    Example:
-      >>> import json
-      >>> from pathlib import Path
-      >>> from tempfile import TemporaryDirectory
-      >>> from xrcam_jax.commands.labels import run_labels
-      >>> with TemporaryDirectory() as folder:
-      ...     _ = (Path(folder) / "settings.json").write_text(json.dumps({"classes": ["ill", "well"]}))
-      ...     print(run_labels(f"{folder}/best.safetensors"), run_labels(f"{folder}/other.safetensors"))
-      ['ill', 'well'] None
-    """
-    classes = _settings(weights).get("classes")
-    named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
-    return classes if named else None
 
 
 def target_of(target: int | str | None, labels: Sequence[str] | None) -> int | None:
@@ -96,13 +72,3 @@ def target_of(target: int | str | None, labels: Sequence[str] | None) -> int | N
         several = f"{target!r} is the name of {len(found)} classes; give a number"
         raise CommandError(f"--target: {several if found else unknown('class', target, labels)}")
     return found[0]
-
-
-def _settings(weights: str) -> dict[str, Any]:
-    """Returns what a run was told, given its best weights; nothing if they are not those of a run."""
-    path = Path(weights)
-    try:
-        settings = read_json(path.with_name(SETTINGS)) if path.name == BEST else None
-    except (OSError, ValueError):
-        return {}
-    return settings if isinstance(settings, dict) else {}

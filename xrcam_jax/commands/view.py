@@ -11,10 +11,11 @@ import click
 
 from xrcam_jax.arguments.checks import check_inputs, check_methods, read_labels
 from xrcam_jax.arguments.parser import NAMES, PATH, Argument, Options, Text, flag
+from xrcam_jax.checkpoints.labels import run_labels
 from xrcam_jax.checkpoints.packaged import IMAGENET
 from xrcam_jax.commands import layers, onnx_files
 from xrcam_jax.commands.explain import field_of_view
-from xrcam_jax.commands.labels import best_of, run_labels, run_model
+from xrcam_jax.commands.labels import best_of, run_model
 from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.runtime.names import printable
 
@@ -114,7 +115,7 @@ def _check(options: Options) -> list[str] | None:
             "timm/resnet50.a1_in1k"
         )
     if labels is None and options.weights is not None:
-        labels = run_labels(options.weights)
+        labels = list(run_labels(options.weights) or ()) or None
 
     import xrcam_jax as xr
 
