@@ -6,17 +6,19 @@ from math import ceil
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 from matplotlib.figure import Figure
 
 from xrcam_jax.figures.grid import CELL, DPI, Row, grid, scales
-from xrcam_jax.figures.overlay import Pixels, as_uint8, overlay, reduced
+from xrcam_jax.figures.overlay import as_uint8, overlay, reduced
 from xrcam_jax.figures.save import save as save
 from xrcam_jax.figures.style import Style
 from xrcam_jax.pictures.pages import RGB
 from xrcam_jax.pictures.preprocessing import Box
 from xrcam_jax.titles import layer_title, method_title
 
+#: A picture; they may differ in size.
+Picture = UInt8[np.ndarray, "_ _ 3"] | Float[np.ndarray, "_ _ 3"]
 #: By method and layer, the maps of all pictures.
 Maps = Mapping[str, Mapping[str, Float[Array | np.ndarray, "b _ _"]]]
 #: Pixels of the longer side of a picture in a sheet, for screens that show a sheet at twice its size.
@@ -28,7 +30,7 @@ _ACROSS = 6
 
 
 def sheet(
-    pictures: Sequence[Pixels],
+    pictures: Sequence[Picture],
     maps: Maps,
     *,
     titles: Sequence[str] | None = None,
