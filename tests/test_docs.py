@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
 from xrcam_jax.data.cohort import SMALL, write_cohort
 from xrcam_jax.models.specs import SPECS, SelectiveKernelSpec, Spec
-from xrcam_jax.pictures.decode import read_rgb
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.pictures.write import save_picture
 
@@ -166,7 +166,8 @@ def run(path):
 def test_the_readmes_code_runs(small):
     names = run("README.md")
     assert names["e"].maps["grad_cam"]["layer4"].shape == (1, 32, 32)
-    assert read_rgb("overlay.png").shape == names["pictures"][0].shape
+    assert Path("maps.pdf").read_bytes().startswith(b"%PDF")
+    assert {"maps", "overlays", "sheet.png"} <= {path.name for path in Path("explained").iterdir()}
     assert names["maps"].shape == names["images"].shape[:3]
 
 

@@ -22,9 +22,9 @@ import xrcam_jax.benchmark
 from xrcam_jax.arguments.checks import check_at_least_one, check_names, prepare_folder
 from xrcam_jax.arguments.group import Group
 from xrcam_jax.arguments.parser import NAMES, PATH, Command, Options, run_words
+from xrcam_jax.arguments.screen import show_markdown
 from xrcam_jax.benchmark.parameters import PARAMETERS
 from xrcam_jax.errors import CommandError
-from xrcam_jax.runtime.screen import show_markdown
 
 if TYPE_CHECKING:
     from xrcam_jax.benchmark.runs import Peer

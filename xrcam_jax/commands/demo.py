@@ -49,12 +49,12 @@ def run(options: Options) -> int:
     import numpy as np
 
     import xrcam_jax as xr
+    from xrcam_jax.arguments.screen import show_markdown
     from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
     from xrcam_jax.data.cohort import SMALL, draw_frames
     from xrcam_jax.figures.save import save
     from xrcam_jax.models.resnet import STAGES
     from xrcam_jax.runtime.compiling import keep_compiled
-    from xrcam_jax.runtime.screen import show_markdown
     from xrcam_jax.studies.structures import find_structures
 
     keep_compiled()

@@ -16,8 +16,8 @@ PARAMETERS = (flag("--options", help="list the options of each method too, with 
 def run(options: Options) -> int:
     """Prints the list; returns the exit status."""
     import xrcam_jax as xr
+    from xrcam_jax.arguments.screen import show_rows
     from xrcam_jax.explain.variants import SIGN, described
-    from xrcam_jax.runtime.screen import show_rows
 
     if sys.stdout.isatty() and not options.options:
         heads = ["family", "method", "title", "what it does", "source"]

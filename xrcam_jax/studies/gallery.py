@@ -278,12 +278,7 @@ def _sheets(study: Study, network: Network | CrossValidated, shown: int) -> list
         keep(f"masks_{layer}.png", caption, across(at(layer), _Shown.mask))
     marked = [frame for frame in frames if frame.truth.any()]
     if marked:
-        last = last_column(study.layers, best, marked[0].maps)
-        rows = [[frame.outlined, *frame.segmentations(f"{best}/{last}")] for frame in marked]
-        heads = ["frame", "outlined", "cut out by it", "mask of the map", "cut out by it"]
-        found = f"{method_title(best)} at {layer_title(last)}"
-        caption = f"What was outlined, and what is above mean + deviation of {found}; what either cuts out"
-        keep("segmentations.jpg", caption, comparison(rows, columns=heads, row_labels=[frame.name for frame in marked]))
+        keep("segmentations.jpg", *_segmentations(marked, best, last_column(study.layers, best, marked[0].maps)))
     aggregates = columns(study.layers)[len(layers) :]
     if aggregates:
         ways = {f"{best}/{column}": layer_title(column) for column in (layers[-1], *aggregates)}
@@ -292,6 +287,15 @@ def _sheets(study: Study, network: Network | CrossValidated, shown: int) -> list
         keep("aggregated.jpg", "Aggregated maps of all layers", across(at(aggregates[-1]), _Shown.overlay))
         keep("masks_aggregated.png", "Aggregated masks of all layers", across(at(aggregates[-1]), _Shown.mask))
     return saved
+
+
+def _segmentations(marked: Sequence[_Shown], method: str, column: str) -> tuple[str, Figure]:
+    """Returns a sheet of what was outlined beside what a method's maps point at, and its caption."""
+    rows = [[frame.outlined, *frame.segmentations(f"{method}/{column}")] for frame in marked]
+    heads = ["frame", "outlined", "cut out by it", "mask of the map", "cut out by it"]
+    source = f"{method_title(method)} at {layer_title(column)}"
+    caption = f"What was outlined, and what is above mean + deviation of {source}; what either cuts out"
+    return caption, comparison(rows, columns=heads, row_labels=[frame.name for frame in marked])
 
 
 def _frames(study: Study, network: Network | CrossValidated, shown: int) -> list[_Shown]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from xrcam_jax.arguments.screen import show_markdown
 from xrcam_jax.metrics.uncertainty import Estimate, leading
 from xrcam_jax.report.checked import is_baseline
 from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.runtime.names import cell, markdown_cell
-from xrcam_jax.runtime.screen import show_markdown
 
 CONTENTS = "contents.json"
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 PROGRAM = """
-from xrcam_jax.runtime.screen import show_markdown, show_rows
+from xrcam_jax.arguments.screen import show_markdown, show_rows
 show_markdown("| method | IoU |\\n|---|---:|\\n| **grad_cam** | 50 [40, 60] |")
 show_rows(["network", "what"], [["resnet18", "[bold]" + "word " * 30]])
 """

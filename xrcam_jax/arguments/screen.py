@@ -11,7 +11,7 @@ def show_markdown(text: str) -> None:
       text: with names of others made harmless.
 
     Example:
-      >>> from xrcam_jax.runtime.screen import show_markdown
+      >>> from xrcam_jax.arguments.screen import show_markdown
       >>> show_markdown("| method | IoU |\n|---|---:|\n| lrp | 0.5 |")
       | method | IoU |
       |---|---:|
@@ -35,7 +35,7 @@ def show_rows(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequ
       numbers: columns that are aligned on the right.
 
     Example:
-      >>> from xrcam_jax.runtime.screen import show_rows
+      >>> from xrcam_jax.arguments.screen import show_rows
       >>> show_rows(["network", "parameters"], [["a", "5"], ["bc", "10"]], numbers=["parameters"])
       a    5
       bc  10
