@@ -61,6 +61,11 @@ class Page:
     def waits(self, condition):
         WebDriverWait(self.driver, 60, 0.05).until(lambda _: condition(), "the page has not come to that")
 
+    def click(self, element):
+        """Clicks on what the buttons at the window's edge might cover."""
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
     def choose(self, name, value):
         Select(self[name]).select_by_value(value)
 
@@ -168,8 +173,8 @@ def test_a_rectangle_can_be_given_by_numbers(page):
 def test_the_page_fits_a_phone(driver, served):
     page = Page(driver, served[1], 390, 844)
     for group in page.driver.find_elements(By.CSS_SELECTOR, ".controls .group > summary"):
-        group.click()
-    page["by-numbers"].find_element(By.TAG_NAME, "summary").click()
-    page["mark"].click()
+        page.click(group)
+    page.click(page["by-numbers"].find_element(By.TAG_NAME, "summary"))
+    page.click(page["mark"])
     page.waits(lambda: page["answered"].is_displayed())
     assert driver.execute_script("return document.documentElement.scrollWidth") == 390

@@ -21,6 +21,8 @@ xrcam.region = (board, polygons, changed) => {
   function start(event) {
     if (!state.tool || event.button > 0 || !event.isPrimary) return;
     event.preventDefault();
+    // A field that was used before would keep the keys for itself.
+    document.activeElement?.blur();
     // Whoever draws beyond the picture's edge has not let go yet.
     board.setPointerCapture(event.pointerId);
     state.drawing = true;
