@@ -47,6 +47,8 @@ class Page:
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         driver.get("about:blank")
         driver.get(address)
+        # What is still moving cannot be drawn on.
+        driver.execute_script("document.documentElement.style.scrollBehavior = 'auto'")
         self.waits(lambda: self["main-caption"].text == "Grad-CAM for " + self.decision(0) + ", Layers together")
 
     def __getitem__(self, name):
