@@ -80,7 +80,7 @@ def test_every_figure(drawn, evaluate, weights, probabilities, tmp_path):
         (row,) = rows(tmp_path / "confidence" / f"{name}.csv")
         assert float(row["layer4"]) == pytest.approx(100 * np.mean(values), rel=1e-3, abs=0.01)
     (picture,) = json.loads((tmp_path / "confidence" / "contents.json").read_text())["pictures"]
-    assert "grad_cam at layer4" in picture["caption"]
+    assert "Grad-CAM at layer 4" in picture["caption"]
     with Image.open(tmp_path / "confidence" / picture["file"]) as sheet:
         assert np.ptp(np.asarray(sheet)) == 255
     # Else much of this would hold of any map.
