@@ -91,7 +91,7 @@ def test_the_sheet(results):
     with Image.open(results / "randomised_tiny.jpg") as sheet:
         width, height = sheet.size
     assert width > 11 * 150
-    assert 2 * 150 < height < 3 * 150
+    assert 2 * 150 < height < width / 2
 
 
 def test_alike_compares_with_the_trained_network():

@@ -86,7 +86,7 @@ def test_what_is_written(run):
     tables = ("per_layer", "aggregated", *RATES, "iou", "dice", "iou_eq_2_22", "box_iou", "pointing")
     assert files == {
         *(f"{name}.{kind}" for name in tables for kind in ("csv", "md")),
-        *("settings.json", "contents.json", "images.csv", "tests.csv", f"iou_{MODEL}.png", "batches"),
+        *("settings.json", "settings.toml", "contents.json", "images.csv", "tests.csv", f"iou_{MODEL}.png", "batches"),
     }
     assert sorted(path.name for path in (run[1] / "batches").iterdir()) == [
         f"{MODEL}_{start:06d}.npz" for start in (0, 2, 4)
