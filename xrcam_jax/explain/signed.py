@@ -54,9 +54,9 @@ def signed_maps(e: Explanation, method: str) -> dict[str, Float[Array, "b *rest"
       >>> import xrcam_jax as xr
       >>> from xrcam_jax.explain.signed import signed_maps
       >>> model = lambda images: (images * jnp.array([[1.0], [-0.5]])).sum((1, 2))
-      >>> e = xr.Explainer(model, ["gradient_x_input"])(jnp.ones((1, 2, 2, 1)), [0])
+      >>> e = xr.Explainer(model, ["gradient_x_input"])(jnp.ones((1, 2, 2, 1)), [1])
       >>> signed_maps(e, "gradient_x_input")["input"].tolist()
-      [[[1.0, 1.0], [-0.5, -0.5]]]
+      [[[1.0, -0.5], [1.0, -0.5]]]
     """
     size = next(iter(e.maps[method].values())).shape[e.targets.ndim :]
     found = {layer: _scaled(upsample(raw, size), size) for layer, raw in e.raw[method].items()}

@@ -46,7 +46,7 @@ def fitted(text: str, room: float, size: float, lines: int = 1) -> str:
     Example:
       >>> from xrcam_jax.figures.texts import fitted
       >>> fitted("Prediction difference analysis", 1.3, 9, lines=2)
-      'Prediction\\ndifference analysis'
+      'Prediction difference\\nanalysis'
       >>> fitted("Prediction difference analysis", 1.3, 9)
       'Prediction differ…'
     """
