@@ -281,7 +281,8 @@ def _sheets(study: Study, network: Network | CrossValidated, shown: int) -> list
         keep("segmentations.jpg", *_segmentations(marked, best, last_column(study.layers, best, marked[0].maps)))
     aggregates = columns(study.layers)[len(layers) :]
     if aggregates:
-        ways = {f"{best}/{column}": layer_title(column) for column in (layers[-1], *aggregates)}
+        places = {f"{best}/{column}": layer_title(column) for column in (layers[-1], *aggregates)}
+        ways = {place: name for place, name in places.items() if place in frames[0].maps}
         caption = f"{method_title(best)}, aggregated from the highest layer down"
         keep("aggregation.jpg", caption, across(ways, _Shown.overlay))
         keep("aggregated.jpg", "Aggregated maps of all layers", across(at(aggregates[-1]), _Shown.overlay))
