@@ -64,7 +64,7 @@ def sheet(
       >>> import numpy as np
       >>> from xrcam_jax.figures.sheet import sheet
       >>> maps = {"grad_cam": {"layer3": np.ones((1, 7, 7)), "layer4": np.ones((1, 4, 4))}}
-      >>> figure = sheet(np.zeros((1, 32, 32, 3), np.uint8), maps)
+      >>> figure = sheet([np.zeros((32, 32, 3), np.uint8)], maps)
       >>> [text.get_text() for text in figure.texts]
       ['picture', 'layer 3', 'layer 4', 'Grad-CAM', 'saliency 0', '1']
     """

@@ -37,10 +37,10 @@ class Style:
       >>> from xrcam_jax.figures.style import Style
       >>> Style(colormap="viridis", look="contour").alpha
       0.8
-      >>> Style(look="glow")
+      >>> Style(alpha=2.0)
       Traceback (most recent call last):
       ...
-      ValueError: look: unknown name 'glow'; known: overlay, heat, contour, mask
+      ValueError: alpha: expected a number in [0, 1], found 2.0
     """
 
     colormap: str = COLORMAP
