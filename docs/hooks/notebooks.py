@@ -12,6 +12,7 @@ import io
 import json
 import re
 import sys
+import tempfile
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -96,7 +97,9 @@ def outputs(code: str, names: dict[str, Any], name: str) -> list[dict[str, Any]]
         figures.append(value)
     shown: list[dict[str, Any]] = []
     if said.getvalue():
-        shown.append({"name": "stdout", "output_type": "stream", "text": lines(said.getvalue())})
+        # Folders that go away at the end have another name each time.
+        text = re.sub(re.escape(tempfile.gettempdir()) + r"/tmp\w+", "folder", said.getvalue())
+        shown.append({"name": "stdout", "output_type": "stream", "text": lines(text)})
     if value is not None and not figures:
         result = {"text/plain": lines(repr(value))}
         shown.append({"data": result, "execution_count": None, "metadata": {}, "output_type": "execute_result"})
