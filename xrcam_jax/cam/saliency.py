@@ -23,6 +23,8 @@ Size = tuple[int, ...]
 #: How the maps of several layers become one, see :func:`fused`.
 Aggregation = Literal["mean", "maximum", "weighted", "product"]
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
+#: What the map of several layers is called beside theirs.
+AGGREGATE = "aggregate"
 
 
 def places(a: Float[Array, "b *space k"]) -> int:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 import xrcam_jax as xr
 from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.parser import Options
-from xrcam_jax.cam.saliency import Aggregation
+from xrcam_jax.cam.saliency import AGGREGATE, Aggregation
 from xrcam_jax.checkpoints.labels import SETTINGS
 from xrcam_jax.classes import class_count
 from xrcam_jax.commands import onnx_files, repeating, risk
@@ -31,7 +31,7 @@ from xrcam_jax.explain.batch_size import largest_batch_size
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.outline import layers_of
-from xrcam_jax.explain.repeated import AGGREGATE, RepeatedExplanation, with_aggregate
+from xrcam_jax.explain.repeated import RepeatedExplanation, with_aggregate
 from xrcam_jax.explain.signed import is_signed, signed_maps
 from xrcam_jax.models import Classifier
 from xrcam_jax.onnx.load import OnnxModel
@@ -335,7 +335,8 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
         if isinstance(e, RepeatedExplanation):
             found, spread = risk.parts(e, found)
         elif options.aggregate == "mean":
-            signed = {method: signed_maps(e, method) for method in options.method if is_signed(method)}
+            shown = [method for method in options.method if is_signed(method)]
+            signed = {method: signed_maps(e.raw[method], images.shape[1:3]) for method in shown}
         arrays = e.logits, e.targets, found, spread, signed
         if not job.pace.first:
             jax.block_until_ready(arrays)

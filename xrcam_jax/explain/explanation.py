@@ -18,6 +18,7 @@ from xrcam_jax.errors import unknown
 from xrcam_jax.explain import drawing, showing
 from xrcam_jax.explain.explained import Explained
 from xrcam_jax.explain.kinds import Channels, Found
+from xrcam_jax.explain.signed import is_signed, signed_map
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.runtime.compiling import compiled
 
@@ -184,12 +185,15 @@ class Explanation(Explained[Array]):
         self, maps: dict[str, dict[str, Any]], signed: bool | None = None
     ) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
         """Returns maps, those of some methods with evidence for and against in [-1, 1], and the names of these."""
-        wanted = [name for name in maps if (showing.is_signed(name) if signed is None else signed)]
+        wanted = [name for name in maps if (is_signed(name) if signed is None else signed)]
         # What several passes show together is known without its signs.
         names = tuple(name for name in wanted if set(maps[name]) <= set(self.raw.get(name, {})))
         found = dict(maps)
         for name in names:
-            found[name] = {layer: showing.scaled(self.raw[name][layer], self.targets.ndim) for layer in maps[name]}
+            found[name] = {
+                layer: signed_map(self.raw[name][layer], each.shape[self.targets.ndim :])
+                for layer, each in maps[name].items()
+            }
         return found, names
 
     def _drawn(self, what: str) -> showing.Drawable:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import INPUT
 from xrcam_jax.attribution.shapes import at_least_float32
-from xrcam_jax.cam.saliency import Aggregation
+from xrcam_jax.cam.saliency import AGGREGATE, Aggregation
 from xrcam_jax.classes import softmax_logits
 from xrcam_jax.explain import drawing
 from xrcam_jax.explain.disturbances import Disturbance
@@ -35,7 +35,6 @@ from xrcam_jax.runtime.devices import shards
 #: The number of pictures times passes that run at a time on one device. On several devices one pass runs at a time,
 #: since vmap over passes would gather the batch from the devices that it is laid across.
 TOGETHER = 16
-AGGREGATE = "aggregate"
 #: The largest number of passes; more would never end.
 MOST = 100_000
 

@@ -10,7 +10,6 @@ from jaxtyping import Float, PyTree, UInt8
 
 from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.errors import unknown
-from xrcam_jax.explain.methods import configure
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
 #: How many layers and targets are named, and how many pictures a figure shows.
@@ -274,25 +273,8 @@ def drawable(
     return Drawable(np.repeat(as_pictures(pictures, preprocessing), targets, axis=0), shown, each, signed)
 
 
-def is_signed(method: str) -> bool:
-    """Returns whether a method tells evidence for the class from evidence against it.
-
-    Args:
-      method: its name, which may have options; any other name is of none.
-
-    Example:
-      >>> from xrcam_jax.explain.showing import is_signed
-      >>> is_signed("lrp"), is_signed("grad_cam"), is_signed("mine")
-      (True, False, False)
-    """
-    try:
-        return configure(method, {}).signed
-    except ValueError:
-        return False
-
-
 def scaled(raw: Any, axes: int) -> Float[np.ndarray, "..."]:
-    """Returns signed values over the largest absolute one of each picture, in [-1, 1].
+    """Returns values over the largest absolute one of each picture, in [-1, 1].
 
     Args:
       raw: the values.

@@ -3,16 +3,15 @@
 Maps in [0, 1] show evidence for the class alone.
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from xrcam_jax.cam.saliency import Size, upsample
-from xrcam_jax.explain.explanation import Explanation
+from xrcam_jax.cam.saliency import AGGREGATE, Size, upsample
 from xrcam_jax.explain.methods import configure
-from xrcam_jax.explain.repeated import AGGREGATE
 
 #: Which share of a map's pixels is told apart by colour; captum leaves as much.
 _SHARE = 0.98
@@ -24,45 +23,63 @@ def is_signed(method: str) -> bool:
     Class activation maps are defined by what is positive, and saliency such as that of the gradient has no sign.
 
     Args:
-      method: its name, which may have options.
+      method: its name, which may have options; any other name is of none.
 
     Returns:
       Whether its maps are drawn with both signs.
 
     Example:
       >>> from xrcam_jax.explain.signed import is_signed
-      >>> is_signed("lrp"), is_signed("integrated_gradients"), is_signed("grad_cam"), is_signed("gradient")
+      >>> is_signed("lrp"), is_signed("integrated_gradients"), is_signed("grad_cam"), is_signed("mine")
       (True, True, False, False)
     """
-    return configure(method, {}).signed
+    try:
+        return configure(method, {}).signed
+    except ValueError:
+        return False
 
 
-def signed_maps(e: Explanation, method: str) -> dict[str, Float[Array, "b *rest"]]:
+def signed_maps(raw: Mapping[str, Float[Array, "..."]], size: Size) -> dict[str, Float[Array, "..."]]:
     """Returns the maps of a method that :func:`is_signed`, in [-1, 1] and with zero where there is no evidence.
 
     Args:
-      e: an explanation.
-      method: one that was asked for.
+      raw: what the method gives, by layer, at the layers' own sizes: ``raw`` of an :class:`xrcam_jax.Explanation`.
+      size: of the pictures.
 
     Returns:
-      By layer, what the explanation has as ``raw``, of the size of the pictures and scaled, so that the largest two
-      pixels in a hundred have 1 or -1: at the input a few pixels would leave nothing to be seen of the others. Where
-      maps of several layers have an aggregate, it is under ``"aggregate"``: their mean, likewise.
+      By layer, the same of the size of the pictures and scaled, so that the largest two pixels in a hundred have 1 or
+      -1: at the input a few pixels would leave nothing to be seen of the others. Where maps of several layers have an
+      aggregate, it is under ``"aggregate"``: their mean, likewise.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> import xrcam_jax as xr
       >>> from xrcam_jax.explain.signed import signed_maps
-      >>> model = lambda images: (images * jnp.array([[1.0], [-0.5]])).sum((1, 2))
-      >>> e = xr.Explainer(model, ["gradient_x_input"])(jnp.ones((1, 2, 2, 1)), [1])
-      >>> signed_maps(e, "gradient_x_input")["input"].tolist()
-      [[[1.0, -0.5], [1.0, -0.5]]]
+      >>> signed_maps({"input": jnp.array([[[2.0, 2.0, -1.0]]])}, (1, 3))["input"].tolist()
+      [[[1.0, 1.0, -0.5]]]
     """
-    size = next(iter(e.maps[method].values())).shape[e.targets.ndim :]
-    found = {layer: _scaled(upsample(raw, size), size) for layer, raw in e.raw[method].items()}
+    found = {layer: signed_map(each, size) for layer, each in raw.items()}
     if any(layer != "input" for layer in found):
         found[AGGREGATE] = _scaled(jnp.mean(jnp.stack(list(found.values())), axis=0), size)
     return found
+
+
+def signed_map(raw: Float[Array, "..."], size: Size) -> Float[Array, "..."]:
+    """Returns what a method gives at a layer as maps in [-1, 1], as :func:`signed_maps` has them.
+
+    Args:
+      raw: at the layer's own size.
+      size: of the pictures.
+
+    Returns:
+      The maps, of the size of the pictures.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.explain.signed import signed_map
+      >>> signed_map(jnp.array([[[2.0, 2.0, -1.0]]]), (1, 3)).tolist()
+      [[[1.0, 1.0, -0.5]]]
+    """
+    return _scaled(upsample(raw, size), size)
 
 
 @partial(jax.jit, static_argnames="size")

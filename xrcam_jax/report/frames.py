@@ -5,11 +5,9 @@ import binascii
 from pathlib import Path
 from typing import Any
 
-from xrcam_jax.cam.saliency import AGGREGATIONS
+from xrcam_jax.cam.saliency import AGGREGATE, AGGREGATIONS
 from xrcam_jax.pictures.decode import format_and_size
 from xrcam_jax.report.checked import expect, is_index, is_names, is_number, read_object
-
-AGGREGATE = "aggregate"
 
 
 def read_frames(path: Path) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from xrcam_jax.cam.saliency import AGGREGATE
 from xrcam_jax.report.findings import ends, layers, share
-from xrcam_jax.report.frames import AGGREGATE
 from xrcam_jax.report.glance import Accuracy, Glance, glances
 from xrcam_jax.report.read import Experiment
 from xrcam_jax.report.some_frames import ShownFrame, data_address, palettes, scale, some_frames

@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from xrcam_jax.cam.saliency import aggregate
+from xrcam_jax.cam.saliency import AGGREGATE, aggregate
 from xrcam_jax.figures.overlay import outlined, overlay
 from xrcam_jax.figures.style import VARIATION, Style, table
-from xrcam_jax.report.frames import AGGREGATE
 from xrcam_jax.report.read import MIMES
 
 MOST = 6

@@ -28,7 +28,7 @@ from xrcam_jax.arguments.checks import check_at_least_one, check_methods, check_
 from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.arguments.parser import Options
-from xrcam_jax.cam.saliency import aggregate, saliency
+from xrcam_jax.cam.saliency import AGGREGATE, aggregate, saliency
 from xrcam_jax.data.datasets import PLANTED, Planted
 from xrcam_jax.data.detector import LAYERS
 from xrcam_jax.explain.variants import base
@@ -48,7 +48,7 @@ NAME = "planted"
 METHODS = tuple(name for name, method in xr.METHODS.items() if not method.kind.needs_attention)
 #: Rows beside those of the methods: what is to be found, and what is found without a look at the picture.
 TRUTH, UNIFORM, NOISE, DISC = "(the truth itself)", "(uniform)", "(noise)", "(centred disc)"
-INPUT, AGGREGATE = "input", "aggregate"
+INPUT = "input"
 FIGURES = {
     "outshines": "Pictures in which what is read is marked more brightly than what is ignored",
     "mass": "Mass accuracy: how much of the map lies on what is read",

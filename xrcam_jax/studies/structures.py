@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 import xrcam_jax as xr
+from xrcam_jax.cam.saliency import AGGREGATE
 from xrcam_jax.classes import class_logits
 from xrcam_jax.data.cohort import Frames
 from xrcam_jax.data.synthetic import LABELS
@@ -24,7 +25,6 @@ from xrcam_jax.metrics.overlap import salient
 from xrcam_jax.models import Classifier
 from xrcam_jax.models.resnet import STAGES
 
-AGGREGATE = "aggregate"
 MENINGIOMA = LABELS.index("Meningioma")
 
 
