@@ -16,14 +16,12 @@ from xrcam_jax.arguments.checks import (
     check_seed,
     check_video,
     prepare_folder,
-    read_labels,
 )
 from xrcam_jax.arguments.outputs import alone_at, alone_in
 from xrcam_jax.arguments.parser import NAMES, PATH, Argument, Options, Text
-from xrcam_jax.checkpoints.labels import run_labels
-from xrcam_jax.checkpoints.packaged import IMAGENET
 from xrcam_jax.commands import drawing, layers, onnx_files, repeating
-from xrcam_jax.commands.labels import best_of, run_model, target_of
+from xrcam_jax.commands.labels import best_of, target_of
+from xrcam_jax.commands.network import LABELS, MODEL, WEIGHTS_HELP, find_network
 from xrcam_jax.errors import CommandError
 
 if TYPE_CHECKING:
@@ -62,12 +60,11 @@ def _target(text: str) -> int | str | None:
 
 PARAMETERS = (
     Argument("inputs", nargs=-1, metavar="INPUT", help="pictures, videos, or folders of both"),
-    click.Option(["--model", "--models"], help="network, see xrcam models; or an ONNX file; a run's folder says it"),
+    MODEL,
     click.Option(
         ["--weights"],
         metavar="PATH[,PATH]",
-        help="timm .safetensors or .pth, .ckpt, Orbax directory, folder of a run of xrcam train, or hub name such as "
-        "timm/resnet50.a1_in1k; several with commas between are an ensemble, whose first network says which class is "
+        help=f"{WEIGHTS_HELP}; several with commas between are an ensemble, whose first network says which class is "
         "explained",
     ),
     *onnx_files.PARAMETERS,
@@ -84,13 +81,7 @@ PARAMETERS = (
         metavar="CLASS",
         help="the class to explain, its number or, where labels are known, its name; the predicted one by default",
     ),
-    click.Option(
-        ["--labels"],
-        type=PATH,
-        metavar="FILE",
-        help="class names: .txt, one a line, or .json; or imagenet; by default what the run says that wrote "
-        "best.safetensors",
-    ),
+    LABELS,
     click.Option(
         ["--method", "--methods"],
         type=NAMES,
@@ -175,33 +166,14 @@ def _check(options: Options) -> list[str] | None:
     drawing.drawing(options)
     processes.check(options)
     check_inputs(options.inputs)
-    if options.labels == Path("imagenet") and not options.labels.exists():
-        options.labels = IMAGENET
-    labels = read_labels("--labels", options.labels) if options.labels else None
-    _find_network(options)
-    onnx_files.check(options)
+    files = [best_of(path) for path in repeating.files(options.weights)]
+    options.weights, options.others = (files[0] if files else None), files[1:]
+    labels = find_network(options)
     repeating.check(options)
-    if options.weights is None and not onnx_files.is_onnx(options.model):
-        raise CommandError(
-            "--weights: give a timm .safetensors or .pth file, an Orbax directory or a hub name such as "
-            "timm/resnet50.a1_in1k (to try without, run xrcam demo)"
-        )
-    if labels is None and options.weights is not None:
-        labels = list(run_labels(options.weights) or ()) or None
     options.target = target_of(options.target, labels)
     _check_methods(options)
     _check_out(options)
     return labels
-
-
-def _find_network(options: Options) -> None:
-    """Puts the best weights of a run in the place of its folder, and its network where none is named."""
-    files = [best_of(path) for path in repeating.files(options.weights)]
-    options.weights, options.others = (files[0] if files else None), files[1:]
-    if options.model is None and options.weights is not None:
-        options.model = run_model(options.weights)
-    if options.model is None:
-        raise CommandError("--model: is missing; only the folder of a run of xrcam train says of which network it is")
 
 
 def _check_methods(options: Options) -> None:

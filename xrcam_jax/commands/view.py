@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xrcam_jax.arguments.checks import check_inputs, check_methods, read_labels
-from xrcam_jax.arguments.parser import NAMES, PATH, Argument, Options, Text, flag
-from xrcam_jax.checkpoints.labels import run_labels
-from xrcam_jax.checkpoints.packaged import IMAGENET
+from xrcam_jax.arguments.checks import check_inputs, check_methods
+from xrcam_jax.arguments.parser import NAMES, Argument, Options, Text, flag
 from xrcam_jax.commands import layers, onnx_files
 from xrcam_jax.commands.explain import field_of_view
-from xrcam_jax.commands.labels import best_of, run_model
+from xrcam_jax.commands.labels import best_of
+from xrcam_jax.commands.network import LABELS, MODEL, WEIGHTS_HELP, find_network
 from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.runtime.names import printable
 
@@ -31,21 +30,10 @@ The page is for this machine alone, and for who has its address."""
 
 PARAMETERS = (
     Argument("input", option="--input", help="picture, video, or folder of both"),
-    click.Option(["--model", "--models"], help="network, see xrcam models; or an ONNX file; a run's folder says it"),
-    click.Option(
-        ["--weights"],
-        metavar="PATH",
-        help="timm .safetensors or .pth, .ckpt, Orbax directory, folder of a run of xrcam train, or hub name such as "
-        "timm/resnet50.a1_in1k",
-    ),
+    MODEL,
+    click.Option(["--weights"], metavar="PATH", help=WEIGHTS_HELP),
     *onnx_files.PARAMETERS,
-    click.Option(
-        ["--labels"],
-        type=PATH,
-        metavar="FILE",
-        help="class names: .txt, one a line, or .json; or imagenet; by default what the run says that wrote "
-        "best.safetensors",
-    ),
+    LABELS,
     click.Option(
         ["--method", "--methods"],
         type=NAMES,
@@ -100,22 +88,8 @@ def _check(options: Options) -> list[str] | None:
     check_inputs([options.input])
     if not 0 <= options.port < 2**16:
         raise CommandError(f"--port: {options.port} is not in 0 to {2**16 - 1}")
-    if options.labels == Path("imagenet") and not options.labels.exists():
-        options.labels = IMAGENET
-    labels = read_labels("--labels", options.labels) if options.labels else None
     options.weights = None if options.weights is None else best_of(options.weights)
-    if options.model is None and options.weights is not None:
-        options.model = run_model(options.weights)
-    if options.model is None:
-        raise CommandError("--model: is missing; only the folder of a run of xrcam train says of which network it is")
-    onnx_files.check(options)
-    if options.weights is None and not onnx_files.is_onnx(options.model):
-        raise CommandError(
-            "--weights: give a timm .safetensors or .pth file, an Orbax directory or a hub name such as "
-            "timm/resnet50.a1_in1k"
-        )
-    if labels is None and options.weights is not None:
-        labels = list(run_labels(options.weights) or ()) or None
+    labels = find_network(options)
 
     import xrcam_jax as xr
 
