@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments.add_argument("folder", type=Path, help="gets the pictures")
     arguments.add_argument("--dark", action="store_true", help="as it looks where a dark scheme is preferred")
     options = arguments.parse_args(argv)
+    options.folder.mkdir(parents=True, exist_ok=True)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if options.dark else "light"}
     with tempfile.TemporaryDirectory() as profile, chromium(profile) as driver:
         for width, height, name in WINDOWS:
