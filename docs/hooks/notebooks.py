@@ -68,7 +68,7 @@ def unrun(script: str) -> dict[str, Any]:
       script: in the percent format.
 
     Example:
-      >>> [cell["source"] for cell in unrun("# %% [markdown]\n# One\n\n# %%\nx = 1\n")["cells"]]
+      >>> [cell["source"] for cell in unrun("# %% [markdown]\\n# One\\n\\n# %%\\nx = 1\\n")["cells"]]
       [['One'], ['x = 1']]
     """
     found = []

@@ -65,9 +65,9 @@ def test_unknown_names_are_refused(explain):
     images = small.images(2)
     unnamed = xr.Explainer(small.Network(small.weights()), "grad_cam", "last")
     for call, line in (
-        (lambda: explain(images, "gliona"), "unknown class in targets 'gliona'; did you mean 'glioma'?"),
-        (lambda: explain(images, ["glioma", "x"]), "unknown class in targets 'x'"),
-        (lambda: unnamed(images, "glioma"), "targets 'glioma': the classes have no names"),
+        (lambda: explain(images, "gliona"), "targets: unknown class 'gliona'; did you mean 'glioma'?"),
+        (lambda: explain(images, ["glioma", "x"]), "targets: unknown class 'x'"),
+        (lambda: unnamed(images, "glioma"), "targets: 'glioma', but the classes have no names"),
         (lambda: explain(images, 1, target=2), "give a target function, or classes by targets or top_k, not both"),
         (lambda: explain(images, 3), "targets must be classes 0 to 2, found 3"),
         (lambda: explain(images, 1.0), "targets must be integers of shape"),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xrcam_jax.checkpoints.labels import BEST, SETTINGS, run_settings
-from xrcam_jax.errors import CommandError, unknown
+from xrcam_jax.errors import CommandError
 
 
 def best_of(weights: str) -> str:
@@ -65,10 +65,9 @@ def target_of(target: int | str | None, labels: Sequence[str] | None) -> int | N
             f"--target: {target!r} is neither a class number nor 'predicted', and the names of the classes are not "
             "known; give them by --labels"
         )
-    found = [i for i, name in enumerate(labels) if name == target] or [
-        i for i, name in enumerate(labels) if name.lower() == target.lower()
-    ]
-    if len(found) != 1:
-        several = f"{target!r} is the name of {len(found)} classes; give a number"
-        raise CommandError(f"--target: {several if found else unknown('class', target, labels)}")
-    return found[0]
+    from xrcam_jax.explain.given import class_named
+
+    try:
+        return class_named(target, labels)
+    except ValueError as error:
+        raise CommandError(f"--target: {error}") from None

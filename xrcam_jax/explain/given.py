@@ -194,6 +194,30 @@ def warn_of_channels_first(function: Function, images: Any, parameters: Any) -> 
         )
 
 
+def class_named(name: str, labels: Sequence[str]) -> int:
+    """Returns the number of a class.
+
+    Args:
+      name: of the class, in which capitals do not matter unless they tell two classes apart.
+      labels: the names of all classes.
+
+    Raises:
+      ValueError: no class has that name, or several have.
+
+    Example:
+      >>> from xrcam_jax.explain.given import class_named
+      >>> class_named("meningioma", ["GBM", "Meningioma"])
+      1
+    """
+    alike = [i for i, label in enumerate(labels) if label.casefold() == name.casefold()]
+    found = [i for i in alike if labels[i] == name] or alike
+    if not found:
+        raise unknown("class", name, labels)
+    if len(found) > 1:
+        raise ValueError(f"{name!r} is the name of {len(found)} classes; give a number")
+    return found[0]
+
+
 def class_number(what: str, given: Any, labels: Sequence[str] | None) -> Any:
     """Returns the number of a class that is named; what is no name stays as it is.
 
@@ -213,14 +237,13 @@ def class_number(what: str, given: Any, labels: Sequence[str] | None) -> Any:
     if not isinstance(given, str):
         return given
     if not labels:
-        raise ValueError(f"{what} {given!r}: the classes have no names; give them by xr.Explainer(..., labels=[...])")
-    alike = [i for i, name in enumerate(labels) if name.casefold() == given.casefold()]
-    found = [i for i in alike if labels[i] == given] or alike
-    if not found:
-        raise unknown(f"class in {what}", given, labels)
-    if len(found) > 1:
-        raise ValueError(f"{what} {given!r} is the name of {len(found)} classes; give a number")
-    return found[0]
+        raise ValueError(
+            f"{what}: {given!r}, but the classes have no names; give them by xr.Explainer(..., labels=[...])"
+        )
+    try:
+        return class_named(given, labels)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
 
 
 def class_numbers(targets: Any, labels: Sequence[str] | None) -> Any:
