@@ -40,6 +40,30 @@ settings.register_profile("suite", deadline=None, max_examples=10, derandomize=T
 settings.load_profile("suite")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="run the long form: the tests marked long as well")
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "long(but=[...]): only in the long form (--long), but for parameters whose names hold one of these"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what 25 minutes have no room for: large networks, and most of what differs in a parameter only."""
+    if not config.getoption("--long"):
+        left_out = [item for item in items if _is_long(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not _is_long(item)]
+
+
+def _is_long(item):
+    mark = item.get_closest_marker("long")
+    parameters = item.name.partition("[")[2]
+    return mark is not None and not any(part in parameters for part in mark.kwargs.get("but", ()))
+
+
 #: Linux gives a process 65,530 mappings of memory, and a compiled program takes three or more of them. A process that
 #: had compiled most of the suite has crashed in LLVM, perhaps because none was left.
 MOST_MAPPINGS = 30_000

@@ -227,6 +227,7 @@ def test_the_process_is_seen_to_grow():
     assert memory.measured(lambda: np.ones(size, np.uint8).sum(), 1000) == pytest.approx(size, rel=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("four_layers")
 def test_precision_ranks_dtypes(measure, monkeypatch):
     monkeypatch.setattr(precision, "METHODS", ("xrelevance_cam",))

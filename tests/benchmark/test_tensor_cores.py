@@ -81,6 +81,7 @@ def test_convolutions_and_their_input_gradients():
     assert np.abs(np.asarray(f(x, kernel)["z"]) - np.asarray(z)).max() > 1e-4
 
 
+@pytest.mark.long
 def test_all_bits_kept_is_the_program_itself():
     model = xr.create_model("skresnet18_narrow", num_classes=2)
     explain = xr.Explainer(model, ("xrelevance_cam", "grad_cam"), ("layer2", "layer4"))

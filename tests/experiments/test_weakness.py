@@ -11,6 +11,8 @@ from experiments import weakness
 from experiments.weakness import SETTINGS, alone, measured
 from tests.tiny_networks import tiny  # noqa: F401
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def found():

@@ -62,6 +62,7 @@ def test_gradients_and_what_bends_them(double, wanted, float64):
     assert error(e.raw["gradient_x_input"]["input"][:, 0], wanted["inputxgrad_argmax"].sum(-1)) < 1e-6
 
 
+@pytest.mark.long
 def test_deep_lift_with_the_gradient_of_max_pooling(double, wanted, float64):
     targets = np.stack([wanted["argmax"], wanted["other"]], axis=1)
     e = explained(double, oracle.images().astype(np.float64), targets, "deep_lift", max_pool="gradient")
@@ -81,6 +82,7 @@ def test_deep_lift_sums_to_the_difference_of_logits_against_another_picture(doub
     np.testing.assert_allclose(e.errors["deep_lift"]["input"], 0, atol=1e-10)
 
 
+@pytest.mark.long
 def test_integrated_gradients(single, wanted):
     """In single precision, since the kinks of the ReLUs leave no more than three digits in any case."""
     e = explained(single, oracle.images(), wanted["argmax"], "integrated_gradients", steps=50)
@@ -91,6 +93,7 @@ def test_integrated_gradients(single, wanted):
     np.testing.assert_allclose(e.errors["integrated_gradients"]["input"], -wanted["ig50gl_argmax_delta"], atol=2e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("window", "stride"), [(16, 8), (15, 10)])
 def test_occlusion_even_where_the_last_window_is_cut_off(window, stride, single, wanted):
     e = explained(single, oracle.images(), wanted["argmax"], "occlusion", window=window, stride=stride)

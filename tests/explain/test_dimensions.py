@@ -55,6 +55,7 @@ SINGLE = ("xrelevance_cam", "eigen_grad_cam", "gradient")
 MULTI = ("score_cam", "integrated_gradients")
 
 
+@pytest.mark.long(but=["signal"])
 @pytest.mark.parametrize(("shape", "methods"), [((6, 9), SINGLE + MULTI), ((9,), SINGLE)], ids=["image", "signal"])
 def test_an_axis_of_length_one_changes_nothing(shape, methods):
     sides, x = (3,) * len(shape), normal(4, 2, *shape, 2)

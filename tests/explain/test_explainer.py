@@ -135,6 +135,7 @@ def test_a_model_in_training_mode_is_explained_at_inference_and_left_alone():
     assert not model.dropout.deterministic
 
 
+@pytest.mark.long
 def test_bfloat16_maps_resemble_those_in_float32():
     state = oracle.seeded_state("resnet18")
     images = oracle.seeded_images(0, 2, 64)

@@ -186,6 +186,7 @@ def test_wrong_layers_and_chunks(network):
         xr.Explainer(network, "grad_cam", options={"score_cam": {}})
 
 
+@pytest.mark.long(but=["5.0"])
 @pytest.mark.parametrize("gap", [5.0, 80.0])
 def test_sglrp_shows_something_however_sure_the_network_is(gap):
     """With the published seed the map is the same, and blank where the softmax is saturated in float32."""

@@ -64,6 +64,7 @@ def tokens(name, side):
     return xr.Tokens(grid=(side, side), prefix=1) if name.startswith("vit") else None
 
 
+@pytest.mark.long(but=["vit_tiny", "mobilenetv3"])
 @pytest.mark.usefixtures("float64", "mixed")
 @pytest.mark.parametrize("name", CHANGES if WHOLE else EVERY_RUN)
 def test_maps_of_shallow_networks_are_those_of_pytorch_grad_cam(name):

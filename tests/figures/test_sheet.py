@@ -158,6 +158,7 @@ def test_saved_whole_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_bytes() == before
 
 
+@pytest.mark.long
 def test_figures_are_let_go(tmp_path):
     """After the first ones, more figures leave no memory behind: matplotlib's pyplot would keep each."""
 

@@ -149,6 +149,7 @@ FROZEN["cp"] = SimpleNamespace(**vars(FROZEN["attn"]) | {"attend": lambda a, v: 
 @pytest.mark.parametrize("mask", get_args(Mask))
 @pytest.mark.parametrize("kind", RULES)
 # A smaller case would say little more, and each takes seconds to compile.
+@pytest.mark.long(but=["added"])
 @settings(max_examples=3, phases=(Phase.explicit, Phase.generate))
 @given(case=cases)
 def test_relevance_is_a_gradient_and_all_of_it_is_accounted_for(kind, mask, case):
@@ -172,6 +173,7 @@ def test_relevance_is_a_gradient_and_all_of_it_is_accounted_for(kind, mask, case
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-10 * whole)
 
 
+@pytest.mark.long(but=["cp"])
 @pytest.mark.parametrize("kind", RULES)
 def test_what_is_added_to_scores_may_come_before_a_mask_or_after_it(kind):
     rng = np.random.default_rng(0)
@@ -214,6 +216,7 @@ def relevance(f, kind, x, p):
     return pullback(out)[0]
 
 
+@pytest.mark.long(but=["cp"])
 @pytest.mark.parametrize("kind", RULES)
 def test_jit_changes_nothing_and_vmap_is_a_loop(kind, block):
     f, x, p = block
@@ -226,6 +229,7 @@ def test_jit_changes_nothing_and_vmap_is_a_loop(kind, block):
     close(np.stack([one(example) for example in x]), wanted)
 
 
+@pytest.mark.long(but=["cp-AxisType.Auto"])
 @pytest.mark.parametrize("axis", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
 @pytest.mark.parametrize("kind", RULES)
 def test_a_sharded_batch_gives_the_same(kind, axis, block):
@@ -238,6 +242,7 @@ def test_a_sharded_batch_gives_the_same(kind, axis, block):
     close(jax.device_get(found), jax.jit(lambda x, p: relevance(f, kind, x, p))(x, p))
 
 
+@pytest.mark.long(but=["cp"])
 @pytest.mark.parametrize("kind", RULES)
 def test_sharded_weights_give_the_same(kind, block):
     """Two groups of examples, and heads and hidden features over four devices each."""

@@ -111,6 +111,7 @@ def peers(name):
 NETWORKS = ("block", "vit", "decoder", "swin")
 
 
+@pytest.mark.long(but=["block", "vit"])
 @pytest.mark.parametrize(("name", "peer"), [pair for name in NETWORKS for pair in peers(name)])
 def test_network(name, peer):
     """LXT's relevances come from our composites, autoLRP's from its rules, which are written out."""
@@ -195,6 +196,7 @@ def test_the_hand_computed_cases_of_the_documentation():
             np.testing.assert_allclose(found, expected, atol=2e-4, err_msg=f"{name}, {peer}")
 
 
+@pytest.mark.long
 def test_the_correlations_of_the_documentation():
     pairs = [("lxt_attn", "lxt_attn"), ("lxt_cp", "lxt_cp"), ("lxt_attn", "autolrp_default")]
     pairs += [("lxt_attn", "autolrp_attnlrp"), ("lxt_cp", "autolrp_cplrp")]

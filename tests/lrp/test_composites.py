@@ -47,6 +47,7 @@ def composite(name, reference, fold):
     return make(*bounds, fold=fold) if name == "epsilon_gamma_box" else make(fold=fold)
 
 
+@pytest.mark.long(but=["bn"])
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("net", "fold"), [("plain", False), ("bn", False), ("bn", True)])
 @pytest.mark.parametrize("name", ["epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1", "epsilon_gamma_box"])

@@ -16,6 +16,7 @@ def seed_of(out):
     return xr.seeds.one_hot(out, jnp.argmax(out, -1))
 
 
+@pytest.mark.long
 def test_stages_of_skresnext50_conserve_in_float32():
     """Nothing is lost for α = 1, β = 0 but what is dropped where z = 0."""
     f, parameters = as_function(from_timm("skresnext50_32x4d", oracle.seeded_state("skresnext50_32x4d")))

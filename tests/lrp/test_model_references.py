@@ -70,6 +70,7 @@ def peers_of(arrays):
     return [key.removeprefix("R/") for key in arrays if key.startswith("R/")]
 
 
+@pytest.mark.long(but=["vgg16", "vit_tiny", "mobilenetv3"])
 @pytest.mark.usefixtures("float64", "mixed")
 @pytest.mark.parametrize("name", CHANGES if WHOLE else [name for name in CHANGES if name != "convnext_atto"])
 def test_relevances_of_shallow_networks_are_those_of_the_peers(name):

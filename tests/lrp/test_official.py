@@ -81,6 +81,7 @@ def relevances(model, composite, x, targets, *, at_input=False):
     return jax.device_get(run(x, parameters))
 
 
+@pytest.mark.long(but=["resnet50"])
 @pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d"])
 def test_official_rules_in_float64(name, float64):
     """With the official rule for batch norm, to what float32 storage leaves; and at the pixels too."""

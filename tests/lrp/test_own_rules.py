@@ -81,6 +81,7 @@ def test_there_is_a_function_of_every_kind():
     assert set(FUNCTIONS) == set(KINDS)
 
 
+@pytest.mark.long(but=["softmax", "convolution", "matmul", "add", "gate"])
 @pytest.mark.parametrize("kind", FUNCTIONS)
 @given(seed=st.integers(0, 10**6))
 def test_a_plain_class_is_a_rule_for_every_kind(kind, seed):

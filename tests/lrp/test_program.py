@@ -38,6 +38,7 @@ def explained_primitives(program, inputs):
     return {e.primitive for e in program.equations if any(known[v].explained for v in e.inputs)}
 
 
+@pytest.mark.long(but=["resnet18", "skresnet18"])
 @pytest.mark.parametrize("name", ["resnet18", "skresnet18", "resnext50_32x4d", "skresnext50_32x4d"])
 def test_primitives_of_the_models(name):
     model = nnx.eval_shape(lambda: xr.create_model(name))

@@ -137,6 +137,7 @@ def of_flax():
 NORMS = BY_HAND | dict(of_flax())
 
 
+@pytest.mark.long(but=["fast", "keras", "rms_as_gemma_does", "in_groups"])
 @pytest.mark.parametrize("name", NORMS)
 def test_a_norm_is_one_operation(name):
     """AttnLRP: what it divides by is a constant, its centring is linear, and β takes its share."""
@@ -289,6 +290,7 @@ def of_block(name, composite, causal):
     return relevance(lambda x: WRITTEN[name](x, causal), COMPOSITES[composite], INPUT, BLOCK["seed"])
 
 
+@pytest.mark.long(but=["nnx", "fused"])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", [name for name in WRITTEN if name != "plain"])
 def test_the_same_block_has_the_same_relevance(name, causal):
@@ -304,6 +306,7 @@ def test_the_block_is_that_of_the_references():
     close(of_block("plain", "attn_lrp", False)[0], BLOCK["z"])
 
 
+@pytest.mark.long(but=["True"])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", WRITTEN)
 def test_both_products_of_attention_have_its_role(name, causal):

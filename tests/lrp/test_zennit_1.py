@@ -152,6 +152,7 @@ def gelu(x, p):
     return x.mean((2, 3)) @ p["fc.weight"].T + p["fc.bias"]
 
 
+@pytest.mark.long(but=["gelu_bn-True", "relu-False"])
 @pytest.mark.parametrize("name", ["epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1", "epsilon_gamma_box"])
 @pytest.mark.parametrize(
     ("net", "fold"),

@@ -56,6 +56,7 @@ def traced(name, side):
 
 
 # The weights of VGG would take longer to draw than all other tests here to run: a narrow one stands for it below.
+@pytest.mark.long(but=["mobilenetv3"])
 @pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenetv3_small_100", "densenet121"])
 def test_float32_equals_timm(name):
     found = logits(from_timm(name, oracle.model_state(name, 1000)), oracle.images())

@@ -100,6 +100,7 @@ def test_bfloat16_is_close_and_keeps_exact_parameters():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.long(but=["resnet18", "resnet50]", "skresnext50"])
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameter_counts(name):
     parameters = nnx.state(nnx.eval_shape(lambda: create_model(name)), nnx.Param)

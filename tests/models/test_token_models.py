@@ -102,6 +102,7 @@ def of_largest(out):
     return xr.seeds.unit(out, jnp.argmax(out, -1))
 
 
+@pytest.mark.long(but=["swin", "convnext]", "vit]", "vit_registers"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_and_layers_are_timms(name, references):
     """Layers lie on their grid, where the derivative of the largest logit is not zero yet."""
@@ -142,6 +143,7 @@ def test_round_trip_is_bit_exact():
     assert digest(back) == oracle.digests()[f"{name}_nc1000.json"]["sha256_seed0"]
 
 
+@pytest.mark.long
 def test_relevance_is_conserved_from_layer_to_layer():
     model, images = drawn("swin")
     taps = jax.jit(lambda x: xr.taps(model, xr.composites.relevance_cam(), x, seed=of_largest))(images)

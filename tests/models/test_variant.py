@@ -89,6 +89,7 @@ def test_activations_are_timms(name, references):
     np.testing.assert_allclose(values, references[f"activation/{name}"], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long(but=["catavgmax"])
 @pytest.mark.parametrize("name", ["catavgmax", "silu"])
 def test_relevance_is_conserved(name, mixed):
     """Of a logit's relevance, what is not dropped where z = 0 arrives at the last layer."""
@@ -120,6 +121,7 @@ def test_cam_asks_for_pooling_by_the_mean_alone(name, fits):
             layers_of("cam", kind, ["layer4"], f, images, parameters)
 
 
+@pytest.mark.long
 def test_methods_explain_grey_networks(mixed):
     model, images = drawn("grey")
     options = {"lime": {"samples": 10}}

@@ -110,6 +110,7 @@ def test_weight_gradient(channels, groups, stride):
     assert_close(gradient(ours)(kernel), gradient(theirs)(kernel), 1e-5)
 
 
+@pytest.mark.long
 @settings(max_examples=8)
 @given(
     groups=st.integers(1, 4),
@@ -156,6 +157,7 @@ def test_second_derivatives(case):
     assert_close(of_the_gradient(ours)(x, kernel), of_the_gradient(theirs)(x, kernel), 1e-12)
 
 
+@pytest.mark.long(but=["x-", "both-winograd"])
 @formulations
 @pytest.mark.parametrize("axes", [(0, None, 0), (None, 0, 0), (0, 0, 0)], ids=["x", "kernel", "both"])
 def test_vmap_is_a_loop(case, axes):
@@ -231,6 +233,7 @@ def test_input_gradient_alone_does_not_compute_the_weight_gradient():
     assert "dot_general" in value_and_derivatives(ours).lower(x, kernel, g).as_text()
 
 
+@pytest.mark.long(but=["shard_map", "auto"])
 @formulations
 @pytest.mark.parametrize(
     ("kind", "mapped"),

@@ -28,6 +28,7 @@ def dot_generals(f, *arrays):
     return [e for e in jax.make_jaxpr(f)(*arrays).eqns if e.primitive.name == "dot_general"]
 
 
+@pytest.mark.long
 @settings(max_examples=20)
 @given(
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),

@@ -44,6 +44,7 @@ def test_logits_are_the_originals(model, expected):
     assert logits.argmax(-1).tolist() == expected["logits_f64"].argmax(-1).tolist()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 def test_in_float64_spread_flat_all_relevance_reaches_the_input(expected):
     model = xr.load_model(NAME, WEIGHTS, dtype=jnp.float64)
@@ -83,6 +84,7 @@ def test_xrelevance_cam_conserves_the_relevance_of_each_layer(model):
         np.testing.assert_allclose(ours, 1 / 1000, rtol=2e-3, err_msg=layer)
 
 
+@pytest.mark.long
 def test_the_demo_explains_photographs(tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["demo", "--photographs", "--out", str(out)]) == 0

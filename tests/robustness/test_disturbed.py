@@ -11,6 +11,7 @@ from tests.robustness.scenarios import contents, differences
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals and audit hooks as Linux has them")
 def test_commands_survive_kills_signals_and_full_disks(tmp_path):
     few = ["--commands", "synth,prepare", "--kills", "8", "--signals", "3", "--disturbances", "1", "--out"]

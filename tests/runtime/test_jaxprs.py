@@ -137,6 +137,7 @@ def test_a_scans_options():
     assert jaxprs.scan(the_scan(backwards)) == jaxprs.Scan(2, 1, length=5, reverse=True, unroll=2)
 
 
+@pytest.mark.long(but=["epsilon"])
 @pytest.mark.parametrize("composite", [xr.composites.epsilon_plus(), xr.composites.gradient()], ids=["epsilon", "grad"])
 @pytest.mark.parametrize("f", SCANS, ids=lambda f: f.__name__)
 def test_relevance_through_a_scan_is_that_of_the_loop(f, composite, float64):

@@ -74,6 +74,7 @@ def test_several_devices_make_the_table_of_one(commands, one, tmp_path):
     assert_same_tables(tmp_path, one)
 
 
+@pytest.mark.long
 def test_two_processes_do_what_one_does(commands, one, tmp_path):
     """Each process does a part, and the first one writes what comes of all."""
     with socket.socket() as probe:
