@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections import Counter
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -45,23 +46,31 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "long(but=[...]): only in the long form (--long), but for parameters whose names hold one of these"
-    )
+    config.addinivalue_line("markers", "long: in the long form (--long) only")
+    config.addinivalue_line("markers", "long(but=[...]): likewise, but for parameters whose names hold one of these")
+    config.addinivalue_line("markers", "long(one_in=n): likewise, but for every n-th set of a test's parameters")
 
 
 def pytest_collection_modifyitems(config, items):
     """Leaves out what 25 minutes have no room for: large networks, and most of what differs in a parameter only."""
-    if not config.getoption("--long"):
-        left_out = [item for item in items if _is_long(item)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not _is_long(item)]
+    if config.getoption("--long"):
+        return
+    sets = Counter()
+    left_out = {item.nodeid for item in items if _is_long(item, sets)}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
+    items[:] = [item for item in items if item.nodeid not in left_out]
 
 
-def _is_long(item):
+def _is_long(item, sets):
+    """Says whether a test is left out of the short form; ``sets`` counts the sets of parameters of each test."""
     mark = item.get_closest_marker("long")
-    parameters = item.name.partition("[")[2]
-    return mark is not None and not any(part in parameters for part in mark.kwargs.get("but", ()))
+    if mark is None:
+        return False
+    name, _, parameters = item.nodeid.partition("[")
+    if "one_in" in mark.kwargs:
+        sets[name] += 1
+        return bool(parameters) and sets[name] % mark.kwargs["one_in"] != 1
+    return not any(part in parameters for part in mark.kwargs.get("but", ()))
 
 
 #: Linux gives a process 65,530 mappings of memory, and a compiled program takes three or more of them. A process that

@@ -131,6 +131,7 @@ def test_evaluate(installed):
     assert "(centred disc)" in (installed.folder / "results" / "segmentation" / "per_layer.csv").read_text()
 
 
+@pytest.mark.long
 def test_benchmark(installed):
     """This suite starts processes of its own, which have to find the package too."""
     options = ("--models", NETWORK, "--batch-sizes", "1", "--sizes", "32", "--out", "memory.json")

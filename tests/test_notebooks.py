@@ -38,6 +38,7 @@ def test_the_notebook_is_that_of_the_script(script):
     assert found == TOOLS["cells"](script.read_text()), f"python docs/hooks/notebooks.py {script.stem} writes it anew"
 
 
+@pytest.mark.long(but=["own_flax_model", "compare_and_judge", "lrp_by_hand"])
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_it_runs(script, tmp_path):
     """As a script of its own, that leaves nothing behind."""

@@ -18,6 +18,8 @@ from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.gradients import deep_lift, deep_lift_from_zero, integrated_gradients
 from xrcam_jax.explain.functional import as_function
 
+pytestmark = pytest.mark.long(one_in=5)
+
 TARGETS = np.array([[0, 2], [1, 0]])
 
 

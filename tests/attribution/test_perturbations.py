@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.perturbations import RandomMasks, Windows, occlusion, rise
 
+pytestmark = pytest.mark.long(one_in=5)
+
 TARGETS = np.array([[2, 0], [1, 1]])
 
 

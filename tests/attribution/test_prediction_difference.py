@@ -9,6 +9,8 @@ from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.perturbations import Windows
 from xrcam_jax.attribution.prediction_difference import Resampled, _fit, prediction_difference
 
+pytestmark = pytest.mark.long(one_in=3)
+
 TARGETS = np.array([[1, 0], [2, 2]])
 SMALL = {"window": 3, "border": 1, "stride": 2, "samples": 3}
 

@@ -14,7 +14,7 @@ from xrcam_jax.cam.channel_cams import ablation_cam, from_corner_to_corner, nois
 from xrcam_jax.cam.saliency import upsample
 from xrcam_jax.explain.functional import as_function
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.long(one_in=3)]
 TARGETS = np.array([[0, 2], [1, 0]])
 
 

@@ -13,6 +13,8 @@ from xrcam_jax.attribution.case import Case
 from xrcam_jax.cam import weights
 from xrcam_jax.cam.path_cams import integrated_grad_cam, lift_cam, smooth_grad_cam_pp
 
+pytestmark = pytest.mark.long(one_in=3)
+
 TARGETS = np.array([[2, 0], [1, 1]])
 METHODS = [integrated_grad_cam, smooth_grad_cam_pp, lift_cam]
 

@@ -469,6 +469,7 @@ def resnet18(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 def test_the_real_network(tmp_path, resnet18, monkeypatch):
     """What is stored is what the explainer says of the pictures, whose network is read from a checkpoint."""
     calls = []

@@ -51,6 +51,7 @@ def salient(mean):
     return mean > mean.mean() + mean.std()
 
 
+@pytest.mark.long
 def test_an_ensemble_is_its_networks_one_by_one(folder, monkeypatch, capsys):
     """Each is shown the pictures with its own mean and deviation, as the runs of a cross-validation want them."""
     monkeypatch.chdir(folder)

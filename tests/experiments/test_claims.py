@@ -8,6 +8,8 @@ from experiments.statistics import WITHOUT_LAYER1, agreement
 from tests.experiments.made_evidence import figures, make_evidence
 from xrcam_jax.metrics.uncertainty import Estimate
 
+pytestmark = pytest.mark.long(one_in=5)
+
 SEGMENTATION = ("sk", "segmentation", "mean", "iou")
 OTHER = ("other", "segmentation", "mean", "iou")
 DROPOUT = ("sk_dropout", "dropout", "mean", "iou")

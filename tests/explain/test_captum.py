@@ -71,6 +71,7 @@ def test_deep_lift_with_the_gradient_of_max_pooling(double, wanted, float64):
     np.testing.assert_allclose(e.errors["deep_lift"]["input"], 0, atol=1e-10)
 
 
+@pytest.mark.long
 def test_deep_lift_sums_to_the_difference_of_logits_against_another_picture(double, wanted, float64):
     images = oracle.images().astype(np.float64)
     e = explained(double, images, wanted["argmax"], "deep_lift", baseline=images[::-1])

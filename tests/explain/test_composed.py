@@ -8,7 +8,7 @@ import pytest
 import xrcam_jax as xr
 from tests.explain import small
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.long(one_in=3)]
 RANGES = (1.0, 20.0, 0.1)
 
 

@@ -18,6 +18,8 @@ from xrcam_jax.attribution.prediction_difference import prediction_difference
 from xrcam_jax.cam import saliency, weights
 from xrcam_jax.cam.channel_cams import from_corner_to_corner
 
+pytestmark = pytest.mark.long(one_in=3)
+
 #: A signal and a volume.
 SHAPES = [(9,), (4, 6, 5)]
 

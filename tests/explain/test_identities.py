@@ -11,7 +11,7 @@ from tests.lrp import networks
 from xrcam_jax.lrp.composites import WEIGHTED_KINDS, Assign, Composite
 from xrcam_jax.lrp.rules import Epsilon, Gradient
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.long(one_in=3)]
 
 
 def setting():

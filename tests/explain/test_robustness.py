@@ -8,6 +8,8 @@ import pytest
 import xrcam_jax as xr
 from tests.explain import small
 
+pytestmark = pytest.mark.long(one_in=5)
+
 METHODS = tuple(name for name, method in xr.METHODS.items() if not method.kind.needs_attention)
 SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if method.kind.single_pass)
 

@@ -13,6 +13,8 @@ from jax.tree_util import Partial
 import xrcam_jax as xr
 from xrcam_jax.attribution.perturbations import RandomMasks
 
+pytestmark = pytest.mark.long(one_in=3)
+
 RNG = np.random.default_rng(0)
 #: What is linear in the pixels has these for relevance: no bias, no stabiliser.
 EXACT = xr.composites.epsilon_plus(eps=0, bias=False)

@@ -13,7 +13,7 @@ from tests.test_house import ROOT
 from xrcam_jax.lrp.assignments import Assign, Composite
 from xrcam_jax.lrp.rules import Epsilon
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.long(one_in=5)]
 
 OURS = {"lxt_attn": xr.composites.attn_lrp(eps=0), "lxt_cp": xr.composites.cp_lrp(eps=0)}
 PEERS = OURS | {f"autolrp_{recipe}": rules for recipe, rules in AUTOLRP.items()}

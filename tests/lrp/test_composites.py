@@ -12,6 +12,8 @@ from xrcam_jax.lrp.assignments import Assign, Composite, Site
 from xrcam_jax.lrp.protocol import KINDS, WEIGHTED_KINDS
 from xrcam_jax.lrp.rules import Epsilon, Flat, Gate, Gradient, Pass, ZPlus
 
+pytestmark = pytest.mark.long(one_in=3)
+
 
 def small_cnn(x, p):
     """conv, conv, max pool, conv, mean, dense; a batch norm after each convolution if ``p`` has some."""

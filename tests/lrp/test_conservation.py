@@ -29,6 +29,7 @@ def test_stages_of_skresnext50_conserve_in_float32():
     assert {site.stage for site, _ in report.operations} == set(report.stages)
 
 
+@pytest.mark.long(but=["relevance_cam", "flat", "gamma"])
 @pytest.mark.parametrize(
     "name", ["relevance_cam", "epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1", "epsilon_gamma_box"]
 )
@@ -70,6 +71,7 @@ def test_the_published_gate_makes_relevance_up_and_the_account_says_where(float6
     assert all(np.isclose(balance.passed_on, 2 * balance.arrived) for balance in gates)
 
 
+@pytest.mark.long
 def test_it_reads_as_a_table():
     f, args, x = networks.functions()["nnx"]
     report = xr.conservation(f, xr.composites.relevance_cam(), x, *args, seed=seed_of)

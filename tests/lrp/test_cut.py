@@ -9,6 +9,8 @@ import xrcam_jax as xr
 from tests.lrp import networks
 from xrcam_jax.lrp.cut import cut, cut_relevance
 
+pytestmark = pytest.mark.long(one_in=3)
+
 
 @pytest.fixture(scope="module")
 def functions():

@@ -14,7 +14,7 @@ from tests.lrp import networks
 from xrcam_jax.lrp.gradient_rules import Deconvnet, Guided, MeanGradient, Rescale, RescaledMaximum
 from xrcam_jax.lrp.rules import Bilinear
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.long(one_in=5)]
 
 SIGNED = arrays(np.float64, 8, elements=st.floats(-3, 3, width=16))
 SEEDS = st.integers(0, 10**6)

@@ -12,7 +12,7 @@ from jax import lax
 
 import xrcam_jax as xr
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.long(one_in=5)]
 
 RULES = xr.composites.attn_lrp(eps=0)
 PLACES = np.array([2, 0, 2, 1])

@@ -20,6 +20,8 @@ from xrcam_jax.lrp.globs import fits, fits_around
 from xrcam_jax.lrp.layers import last_of_each_size
 from xrcam_jax.lrp.rules import Epsilon, Gradient, ZPlus
 
+pytestmark = pytest.mark.long(one_in=5)
+
 SIZE, DEPTH = 5, 3
 COMPOSITES = {"epsilon_plus": xr.composites.epsilon_plus(), "gradient": xr.composites.gradient()}
 

@@ -18,7 +18,7 @@ from xrcam_jax.lrp.composites import Assign, Composite
 from xrcam_jax.lrp.protocol import KINDS
 from xrcam_jax.lrp.rules import Gradient, Pass
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.long(one_in=5)]
 
 
 class Share:

@@ -11,7 +11,7 @@ from jax import lax
 from xrcam_jax.lrp import rules
 from xrcam_jax.lrp.rules import Bilinear
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.long(one_in=5)]
 EPS = 1e-3  # large, so that a rule that forgets it fails
 
 

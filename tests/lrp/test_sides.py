@@ -10,6 +10,8 @@ from xrcam_jax.lrp.composites import Assign, Composite
 from xrcam_jax.lrp.protocol import no_loss
 from xrcam_jax.lrp.sides import divides_by_output, seed_of_sides, two_sided
 
+pytestmark = pytest.mark.long(one_in=3)
+
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.standard_normal((2, 4, 4, 3)), jnp.float32)
 BODY, HEAD, OTHER = (jnp.asarray(RNG.standard_normal(shape), jnp.float32) for shape in ((3, 5), (5, 1), (5, 1)))

@@ -18,6 +18,8 @@ from tests.lrp import networks
 from xrcam_jax.lrp.composites import Assign, Composite
 from xrcam_jax.lrp.rules import Epsilon, Gradient, Pass, ZPlus
 
+pytestmark = pytest.mark.long(one_in=5)
+
 COMPOSITES = {
     "relevance_cam": xr.composites.relevance_cam(),
     "published": xr.composites.relevance_cam(gate="published"),

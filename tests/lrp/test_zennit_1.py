@@ -14,7 +14,7 @@ from xrcam_jax.lrp import rules
 from xrcam_jax.lrp.assignments import Assign, Composite
 from xrcam_jax.lrp.protocol import WEIGHTED_KINDS
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.long(one_in=5)]
 
 LOW, HIGH = (float(reference("zennit_1_rules")[bound][0]) for bound in ("low", "high"))
 NCHW = ("NCHW", "OIHW", "NCHW")

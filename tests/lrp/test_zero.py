@@ -12,7 +12,7 @@ import xrcam_jax as xr
 from xrcam_jax.lrp import rules
 from xrcam_jax.lrp.rules import Bilinear
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = [pytest.mark.usefixtures("float64"), pytest.mark.long(one_in=5)]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 

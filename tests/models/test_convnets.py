@@ -21,6 +21,8 @@ from xrcam_jax.models.mobile_specs import MobileSpec
 from xrcam_jax.models.specs import find_spec
 from xrcam_jax.models.variant import PLAIN, Variant
 
+pytestmark = pytest.mark.long(one_in=3)
+
 # Unoptimised code is compiled three times faster, and is as exact.
 FAST = {"xla_backend_optimization_level": 0}
 #: Networks of ``tests/references/make_convnets.py`` that do not repeat another: stand-in, side of pictures, variant.

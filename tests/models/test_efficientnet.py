@@ -11,6 +11,8 @@ from xrcam_jax.checkpoints.convert import from_timm
 from xrcam_jax.marks import MARK_PRIMITIVE
 from xrcam_jax.models import EfficientNet, ResNet, create_model, efficientnet
 
+pytestmark = pytest.mark.long(one_in=3)
+
 # Unoptimised code is compiled three times faster, and is as exact.
 FAST = {"xla_backend_optimization_level": 0}
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]

@@ -26,6 +26,8 @@ from xrcam_jax.models.variant import Variant
 from xrcam_jax.models.vit_specs import VitSpec
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
+pytestmark = pytest.mark.long(one_in=3)
+
 PICTURES = Preprocessing(input_size=(32, 32))
 VIT = VitSpec(16, 2, None, PICTURES, depth=4, patch=8)
 REGISTERS = VitSpec(

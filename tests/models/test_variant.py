@@ -18,6 +18,8 @@ from xrcam_jax.models.specs import SPECS, SelectiveKernelSpec, Spec
 from xrcam_jax.models.variant import ACTIVATIONS, Variant, stage_strides
 from xrcam_jax.pictures.preprocessing import Preprocessing
 
+pytestmark = pytest.mark.long(one_in=3)
+
 STAGES = (
     MobileStage(1, 3, 1, 1, 8),
     MobileStage(2, 3, 2, 2, 8),

@@ -12,6 +12,8 @@ pytest.importorskip("onnx")
 import xrcam_jax as xr
 from tests import oracle
 
+pytestmark = pytest.mark.long(one_in=3)
+
 STORED = np.load(oracle.DATA / "onnx_networks.npz")
 NAMES = sorted(key.removesuffix("_file") for key in STORED if key.endswith("_file"))
 PICTURES = np.random.default_rng(24).normal(size=(2, 3, 32, 32)).astype(np.float32).transpose(0, 2, 3, 1)

@@ -13,6 +13,8 @@ pytest.importorskip("onnx")
 from tests.onnx.graphs import computed, drawn, node, proto
 from xrcam_jax.onnx.operators import OPERATORS, SUBJECTS, WITHOUT_FUNCTION
 
+pytestmark = pytest.mark.long(one_in=5)
+
 K3 = drawn(4, 3, 3, 3, seed=1)
 INT = np.int64
 #: What is run: the node, arrays, the opset and the shape of x.

@@ -8,6 +8,8 @@ from flax import nnx
 
 from xrcam_jax.ops.batch_norm import normalise_batch
 
+pytestmark = pytest.mark.long(one_in=3)
+
 
 def definition(x, scale, bias, eps):
     mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))

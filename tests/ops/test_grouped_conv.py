@@ -14,6 +14,8 @@ from jax.sharding import PartitionSpec as P
 
 from xrcam_jax.ops.grouped_conv import grouped_conv
 
+pytestmark = pytest.mark.long(one_in=5)
+
 PLAIN = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
 # One case for each formulation on CPU: (channels, groups, options).
 SHIFTED = (16, 4, PLAIN | {"strides": (2, 2)})

@@ -75,6 +75,7 @@ def test_maps_are_those_of_pytorch_grad_cam():
         compare(model, oracle.photographs()[:2].astype(np.float64), wanted, MODULES)
 
 
+@pytest.mark.long
 def test_xrelevance_cam_conserves_the_relevance_of_each_layer(model):
     """The weighted activations of a layer add up to its relevance (the thesis's 4.3.2)."""
     composite = xr.composites.relevance_cam(zero="flat")

@@ -19,6 +19,7 @@ def test_there_are_200_different_images():
     assert all(image.dtype == "float32" and np.isfinite(image).all() for _, image in images)
 
 
+@pytest.mark.long
 def test_what_is_unsound_is_found():
     maps = np.zeros((3, 4, 4))
     maps[0, 1, 2], maps[2, 0, 0] = np.nan, 1.5

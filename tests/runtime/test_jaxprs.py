@@ -14,6 +14,8 @@ from jax.extend.core import jaxpr_as_fun
 import xrcam_jax as xr
 from xrcam_jax.runtime import jaxprs
 
+pytestmark = pytest.mark.long(one_in=5)
+
 WEIGHTS = np.array([[1.0, -2.0, 0.5], [0.25, 1.0, -1.0], [-0.5, 2.0, 1.0]])
 BIAS = np.array([0.5, -0.25, 1.0])
 ROWS = np.arange(15.0).reshape(5, 3) / 4 - 1

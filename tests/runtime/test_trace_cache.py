@@ -137,6 +137,7 @@ def test_another_process_finds_it_again(tmp_path):
     assert run(seed=1) == pytest.approx(run("without tracing", seed=2), rel=1e-5)
 
 
+@pytest.mark.long
 def test_other_models_shapes_rules_and_settings_are_others(known, images):
     seen = set()
 

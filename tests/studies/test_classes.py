@@ -49,6 +49,7 @@ def by_hand(drawn, weights):
     return maps, {(m, x): together(e.raw[m][x] for e in found) for m in METHODS for x in LAYERS}
 
 
+@pytest.mark.long
 def test_every_correlation(evaluate, drawn, weights, by_hand, tmp_path, capsys):
     assert evaluate("classes", *OPTIONS, "--warn", 0.4, runs=[weights("empty", seed=16, scale=0.1)]) == 0
     shown, folder = capsys.readouterr().out, tmp_path / "classes"

@@ -82,6 +82,7 @@ class Pretended:
         )
 
 
+@pytest.mark.long
 def test_the_variation_of_passes(drawn, run, tmp_path, results, monkeypatch):
     """It goes to 255 where the deviation is the mean, at the layer's size, and the finest one's for the aggregate."""
     monkeypatch.setattr(xr, "Repeated", Pretended)

@@ -156,6 +156,7 @@ def test_a_gradient_that_is_no_number_stops_it_though_the_loss_is_one(tmp_path):
     run.checkpoints.close()
 
 
+@pytest.mark.long
 def test_two_processes_learn_what_one_does(tmp_path):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
