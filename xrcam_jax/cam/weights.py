@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from xrcam_jax.cam.components import Kernel, first_component, kernel_projection
+from xrcam_jax.cam.components import first_component
 from xrcam_jax.cam.saliency import over_space, places
 
 GradCamPpVariant = Literal["library", "inside", "normalised"]
@@ -266,40 +266,6 @@ def eigen_grad_cam(a: Float[Array, "b *space k"], g: Float[Array, "b *space k"])
       gildenblat2021, muhammad2020
     """
     return first_component(g * a)
-
-
-def kpca_cam(
-    a: Float[Array, "b *space k"],
-    g: Float[Array, "b *space k"],
-    *,
-    kernel: Kernel = "sigmoid",
-    gamma: float | None = None,
-) -> Float[Array, "b *space one"]:
-    """Returns the projections of the places onto the first component of kernel PCA of A (karmani2024).
-
-    That is the map itself: what the weights multiply is 1. The sign is chosen so that the map rises with the total
-    activation. The kernel has a row and a column for each place, so that deep layers are meant.
-
-    Args:
-      a: A, the activation.
-      g: is not used.
-      kernel: ``"sigmoid"``, ``"rbf"`` or ``"polynomial"``, see :func:`xrcam_jax.cam.components.kernel_projection`.
-      gamma: γ of the kernel, above 0; by default 1 over the number of channels.
-
-    Raises:
-      ValueError: the kernel is none of these, or γ is not above 0.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from xrcam_jax.cam import weights
-      >>> a = jnp.array([0.0, 1.0, 2.0]).reshape(1, 1, 3, 1)
-      >>> [round(float(v), 3) for v in weights.kpca_cam(a, a, kernel="rbf").ravel()]
-      [-0.701, 0.0, 0.701]
-
-    References:
-      karmani2024, gildenblat2021
-    """
-    return kernel_projection(a, kernel=kernel, gamma=gamma)[..., None]
 
 
 def relevance_cam(a: Float[Array, "b *space k"], r: Float[Array, "b *space k"]) -> Float[Array, "b *one k"]:

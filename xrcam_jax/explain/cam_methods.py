@@ -2,17 +2,17 @@
 
 References:
   you2024, lee2021, zhou2016, selvaraju2017, chattopadhay2018, fu2020, draelos2020, jiang2021, gildenblat2021,
-  muhammad2020, karmani2024, zhang2025, cai2025, omeiza2019, sattarzadeh2021, jung2021, desai2020, wang2020, naidu2020
+  muhammad2020, zhang2025, karmani2024, omeiza2019, sattarzadeh2021, jung2021, cai2025, desai2020, wang2020, naidu2020
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from xrcam_jax.cam import channel_cams, path_cams, weights
 from xrcam_jax.cam.components import centred
+from xrcam_jax.cam.kpca_cam import kpca_cam
 from xrcam_jax.cam.shapley_cam import shapley_cam
 from xrcam_jax.explain import multi_pass
 from xrcam_jax.explain.composed import Guided
@@ -58,10 +58,6 @@ def _centred_product(a: Array, g: Array) -> Array:
 
 def _centred(a: Array, g: Array) -> Array:
     return centred(a)
-
-
-def _one(a: Array, g: Array) -> Array:
-    return jnp.ones_like(a[..., :1])
 
 
 _GRAD_CAM = Cam(GRADIENT, weights.grad_cam)
@@ -144,13 +140,6 @@ CAMS: dict[str, Method] = {
         "Gildenblat et al., pytorch-grad-cam, 2021",
         Cam(GRADIENT, weights.eigen_grad_cam, _centred_product),
     ),
-    "kpca_cam": Method(
-        TITLES["kpca_cam"],
-        "first component of kernel PCA of the activations, whatever the class",
-        "activation",
-        "Karmani et al., KPCA-CAM, 2024",
-        Cam(GRADIENT, weights.kpca_cam, _one),
-    ),
     "finer_cam": Method(
         TITLES["finer_cam"],
         "Grad-CAM of the logit against those of similar classes",
@@ -164,6 +153,13 @@ CAMS: dict[str, Method] = {
         "activation",
         "Selvaraju et al., Grad-CAM, ICCV 2017",
         Guided(_GRAD_CAM),
+    ),
+    "kpca_cam": Method(
+        TITLES["kpca_cam"],
+        "first component of kernel PCA of the activations, whatever the class",
+        "activation",
+        "Karmani et al., KPCA-CAM, 2024",
+        MultiPass(kpca_cam, changes_input=False),
     ),
     "smooth_grad_cam_pp": Method(
         TITLES["smooth_grad_cam_pp"],

@@ -1,8 +1,8 @@
 """The methods by name: the thesis's table 2.1 and what has come since, with the class activation maps first.
 
 References:
-  simonyan2014, shrikumar2016, srinivas2019, springenberg2015, zeiler2014, smilkov2017, sundararajan2017,
-  shrikumar2017, bach2015, gu2019, iwana2019, petsiuk2018, ribeiro2016, zintgraf2017, chefer2021, bousselham2025
+  simonyan2014, shrikumar2016, springenberg2015, zeiler2014, smilkov2017, sundararajan2017, shrikumar2017,
+  srinivas2019, bach2015, gu2019, iwana2019, petsiuk2018, ribeiro2016, zintgraf2017, chefer2021, bousselham2025
 """
 
 from collections.abc import Callable, Mapping
@@ -60,13 +60,6 @@ METHODS: dict[str, Method] = {
         "Shrikumar et al., Not just a black box, 2016",
         Propagation(GRADIENT, times_value=True),
     ),
-    "full_grad": Method(
-        TITLES["full_grad"],
-        "gradients times the input and times all biases, each by size",
-        "propagation",
-        "Srinivas and Fleuret, FullGrad, NeurIPS 2019",
-        MultiPass(full_grad, gives=multi_pass.maps_with_error, where="input", changes_input=False),
-    ),
     "guided_backprop": Method(
         TITLES["guided_backprop"],
         "gradient that passes ReLUs only where it is positive",
@@ -101,6 +94,13 @@ METHODS: dict[str, Method] = {
         "propagation",
         "Shrikumar et al., DeepLIFT, ICML 2017",
         MultiPass(gradients.deep_lift, **_CONTRIBUTIONS),
+    ),
+    "full_grad": Method(
+        TITLES["full_grad"],
+        "gradients times the input and times all biases, each by size",
+        "propagation",
+        "Srinivas and Fleuret, FullGrad, NeurIPS 2019",
+        MultiPass(full_grad, gives=multi_pass.maps_with_error, where="input", changes_input=False),
     ),
     "lrp": Method(
         TITLES["lrp"],

@@ -5,7 +5,7 @@ from typing import Literal, Unpack
 
 from xrcam_jax.attribution.baseline import Baseline
 from xrcam_jax.attribution.targets import Score
-from xrcam_jax.cam.components import Kernel
+from xrcam_jax.cam.kpca_cam import Kernel
 from xrcam_jax.cam.shapley_cam import Utility
 from xrcam_jax.explain.calls.common import Call, Inputs, Layers, Targets, ask
 from xrcam_jax.explain.explanation import Explanation
@@ -253,8 +253,6 @@ def kpca_cam(
     *,
     kernel: Kernel = "sigmoid",
     gamma: float | None = None,
-    composite: Composite | None = None,
-    seed: Callable | None = None,
     **call: Unpack[Call],
 ) -> Explanation:
     """Explains a batch by KPCA-CAM: first component of kernel PCA of the activations, whatever the class (karmani2024).
@@ -266,8 +264,6 @@ def kpca_cam(
       layers: names and globs; all marks by default.
       kernel: ``"sigmoid"``, ``"rbf"`` or ``"polynomial"``.
       gamma: γ of the kernel, above 0; by default 1 over the number of channels.
-      composite: the rules of propagation; those of the gradient by default.
-      seed: what is put at the logits (``xr.seeds``); one at the target by default.
       **call: what all methods take, see :class:`xrcam_jax.explain.calls.common.Call`.
 
     Returns:
@@ -276,9 +272,7 @@ def kpca_cam(
     Example:
       >>> xr.kpca_cam(model, images).plot()  # doctest: +SKIP
     """
-    return ask(
-        kpca_cam, model, images, targets, layers, call, kernel=kernel, gamma=gamma, composite=composite, seed=seed
-    )
+    return ask(kpca_cam, model, images, targets, layers, call, kernel=kernel, gamma=gamma)
 
 
 def finer_cam(
