@@ -36,13 +36,14 @@ def test_weights_are_the_mean_gradient_less_half_the_hessian_times_the_activatio
     model, head, a = setting(outputs)
     targets = np.minimum(TARGETS, outputs)
     found = shapley_cam(Case(model, head, a, jnp.asarray(targets)), "here", utility=utility)
+
+    @jax.jit
+    def by_hand(flat, target):
+        u = lambda flat: utility_by_hand(tail(flat.reshape(1, 2, 3, 4), head)[0], target, utility)  # noqa: E731
+        return (jax.grad(u)(flat) - jax.hessian(u)(flat) @ flat / 2).reshape(6, 4).mean(0)
+
     for i, t in np.ndindex(2, 2):
-
-        def u(flat, target=int(targets[i, t])):
-            return utility_by_hand(tail(flat.reshape(1, 2, 3, 4), head)[0], target, utility)
-
-        flat = a[i].ravel()
-        wanted = (jax.grad(u)(flat) - jax.hessian(u)(flat) @ flat / 2).reshape(6, 4).mean(0)
+        wanted = by_hand(a[i].ravel(), int(targets[i, t]))
         np.testing.assert_allclose(found[i, t, 0, 0], wanted, rtol=1e-10, atol=1e-14)
 
 

@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python tests/references/make_more_cams.py [--check] [--out FOLDER]
 
-torch 2.13.0 on CPU, grad-cam 1.5.7, scikit-learn VERSION, in float64. Takes seconds.
+torch 2.13.0 on CPU, grad-cam 1.5.7, scikit-learn 1.9.1, in float64. Takes seconds.
 
 The networks are the small ones of ``make_zennit.py``, ``plain`` and ``bn``, whose weights and pictures stand in
 ``zennit_smallcnn.npz``. Keys, ``NET/METHOD/...``, for pictures b and places h, w of a layer's output:
@@ -21,7 +21,6 @@ import torch
 from make_cam import keeping
 from networks import single, small_images, small_network
 from pytorch_grad_cam.utils import model_targets
-from pytorch_grad_cam.utils.image import scale_cam_image
 from torch import nn
 from writing import Arrays, main
 
@@ -50,15 +49,6 @@ def full_grad(model: nn.Module, x: torch.Tensor, classes: list) -> np.ndarray:
     return single(torch.as_tensor(kept["sum"]))[:, 0]
 
 
-def product(model: nn.Module, x: torch.Tensor, classes: list) -> np.ndarray:
-    """What ``RefineCAM`` of later versions of the library makes: the product of the maps of Grad-CAM++, scaled."""
-    cams = [library.GradCAMPlusPlus(model, [model.get_submodule(layer)]) for layer in ("relu1", *LAYERS)]
-    maps = [cam(x, classes) for cam in cams]
-    for cam in cams:
-        cam.activations_and_grads.release()
-    return scale_cam_image(np.prod(maps, axis=0))
-
-
 def of_network(batch_norm: bool) -> Arrays:
     model, x = small_network(batch_norm), small_images()
     predicted = model(x).argmax(1)
@@ -79,7 +69,8 @@ def of_network(batch_norm: bool) -> Arrays:
         for kernel in ("sigmoid", "rbf", "poly"):
             cam = library.KPCA_CAM(model, module, kernel=kernel)
             arrays[f"kpcacam/{kernel}/{layer}"] = raw(cam, cam, x, [UTILITIES["logit"](0)] * len(x))
-    arrays["refinecam"] = product(model, x, [UTILITIES["logit"](int(c)) for c in predicted])
+    cam = library.RefineCAM(model, [model.get_submodule(layer) for layer in ("relu1", *LAYERS)])
+    arrays["refinecam"] = cam(x, [UTILITIES["logit"](int(c)) for c in predicted])
     return arrays
 
 

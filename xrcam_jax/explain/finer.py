@@ -34,6 +34,9 @@ class FinerCam(Cam):
 
     def configured(self, options: Mapping[str, Any]) -> Kind:
         own, others = split(options, ("alpha", "comparison"))
+        if not isinstance(own.get("comparison", 0), int):
+            # Programs are kept by their options, of which lists are none.
+            own["comparison"] = tuple(own["comparison"])
         chosen = replace(self, **own)
         return super(FinerCam, chosen).configured({**others, "seed": Finer(chosen.alpha, chosen.comparison)})
 
