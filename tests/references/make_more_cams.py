@@ -6,7 +6,7 @@ torch 2.13.0 on CPU, grad-cam 1.5.7, scikit-learn 1.9.1, in float64. Takes secon
 
 The networks are the small ones of ``make_zennit.py``, ``plain`` and ``bn``, whose weights and pictures stand in
 ``zennit_smallcnn.npz``. Keys, ``NET/METHOD/...``, for pictures b and places h, w of a layer's output:
-  ``fullgrad/TARGET`` (b, 32, 32): the sum of all terms, each scaled and enlarged.
+  ``fullgrad/TARGET`` (b, 32, 32): the sum of all terms, each scaled and enlarged; of a million times the logit.
   ``shapleycam/UTILITY/LAYER`` (b, h, w): the map before anything is done to it, of the classes ``other``.
   ``finercam/ALPHA/LAYER``: likewise, of the predicted class and the three nearest; of ``finercam/named/LAYER``, class 2
   against 5 and 7 with α = 0.6.
@@ -41,6 +41,13 @@ def raw(cam, base, *arguments, **options) -> np.ndarray:
     return single(torch.as_tensor(kept["raw"]))
 
 
+class Enlarged(model_targets.ClassifierOutputTarget):
+    """A logit times a million: the library adds 1e-7 to the largest value of a term before it divides by it."""
+
+    def __call__(self, output: torch.Tensor) -> torch.Tensor:
+        return 1e6 * super().__call__(output)
+
+
 def full_grad(model: nn.Module, x: torch.Tensor, classes: list) -> np.ndarray:
     cam, kept = library.FullGrad(model, []), {}
     cam.compute_cam_per_layer = keeping(cam.compute_cam_per_layer, kept, "sum")
@@ -55,7 +62,7 @@ def of_network(batch_norm: bool) -> Arrays:
     targets = {"argmax": predicted, "other": (predicted + 3) % 10}
     arrays = {name: classes.numpy() for name, classes in targets.items()}
     for name, classes in targets.items():
-        arrays[f"fullgrad/{name}"] = full_grad(model, x, [UTILITIES["logit"](int(c)) for c in classes])
+        arrays[f"fullgrad/{name}"] = full_grad(model, x, [Enlarged(int(c)) for c in classes])
     for layer in LAYERS:
         module = [model.get_submodule(layer)]
         for name, utility in UTILITIES.items():
