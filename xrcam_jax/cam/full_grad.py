@@ -138,7 +138,8 @@ def _full_grad(
         terms = _terms(found, inputs, target)
         pairs = zip(terms.biases, found.orders, strict=True)
         with_places = [a.transpose(order) for a, order in pairs if order and len(order) == a.ndim == images.ndim]
-        return FullGrad(sum(_shown(a, size, together) for a in (terms.inputs[0], *with_places)), terms.error)
+        shown = [_shown(a, size, together) for a in (terms.inputs[0], *with_places)]
+        return FullGrad(sum(shown[1:], start=shown[0]), terms.error)
 
     return over_targets(find, targets, axis=1)
 
