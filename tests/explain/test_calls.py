@@ -10,6 +10,7 @@ import xrcam_jax as xr
 from tests.explain import small
 from xrcam_jax.explain.calls import cams, common, more_cams, perturbation, propagation
 from xrcam_jax.explain.composed import Smooth
+from xrcam_jax.explain.finer import FinerCam
 
 MODULES = (cams, more_cams, propagation, perturbation)
 #: Arguments that all methods have.
@@ -27,7 +28,8 @@ def own(name):
 def source(name):
     """What computes the method, in whose signature its options stand with their defaults."""
     kind = xr.METHODS[name].kind
-    found = Smooth if isinstance(kind, Smooth) else getattr(kind, "weights", None) or getattr(kind, "function", None)
+    own = next((each for each in (Smooth, FinerCam) if isinstance(kind, each)), None)
+    found = own or getattr(kind, "weights", None) or getattr(kind, "function", None)
     return signature(found).parameters if found else {}
 
 

@@ -38,7 +38,7 @@ def test_every_method_says_what_it_is():
 
 def test_every_method_has_a_title_of_its_own():
     titles = [method.title for method in xr.METHODS.values()]
-    assert len(set(titles)) == len(titles) == 34
+    assert len(set(titles)) == len(titles) == 38
     assert all(title[0].isupper() and "_" not in title for title in titles)
     assert [xr.METHODS[name].title for name in ("x_grad_cam", "lrp", "lift_cam")] == ["XGrad-CAM", "LRP", "LIFT-CAM"]
 
@@ -158,6 +158,12 @@ def test_the_explainers_composite_is_that_of_all_relevance(network):
         ("integrated_gradients", {"quadrature": "monte_carlo"}, "quadrature must be gauss_legendre or trapezoid"),
         ("integrated_gradients", {"baseline": np.zeros((5, 5))}, "baseline must be a number or an array"),
         ("deep_lift", {"max_pool": "mean"}, "max_pool must be rescale or gradient; got 'mean'"),
+        ("shapley_cam", {"utility": "log_odds"}, "utility must be rest, logit or probability; got 'log_odds'"),
+        ("kpca_cam", {"kernel": "cosine"}, "kernel must be sigmoid, rbf or polynomial; got 'cosine'"),
+        ("kpca_cam", {"gamma": 0.0}, "gamma must be above 0; got 0.0"),
+        ("finer_cam", {"comparison": 0}, "comparison must be at least 1, or name classes; got 0"),
+        ("finer_cam", {"comparison": (1, 3)}, r"comparison must name classes from 0 to 2; got \(1, 3\)"),
+        ("full_grad", {"rescale": "map"}, "rescale must be channel or layer; got 'map'"),
         ("occlusion", {"window": 17}, "window must have a height of 1 to the image's 16; got 17"),
         ("occlusion", {"window": 4, "stride": 5}, "stride must be 1 to the window's height 4; got 5"),
         ("rise", {"keep": 1.0}, "samples and grid must be at least 1 and keep between 0 and 1"),

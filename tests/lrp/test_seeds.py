@@ -1,5 +1,6 @@
 """Seeds against numbers worked out by hand."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -50,7 +51,34 @@ def test_sglrp_in_units_of_the_target_never_ends(gap, target):
         assert (published[0, 0] == 0) == (gap > 17), "of the surest class nothing is left of the published seed"
 
 
-@pytest.mark.parametrize("seed", [seeds.clrp_zero_sum, seeds.sglrp_unit])
+def above_similar(y, target, alpha, similar):
+    """What Finer-CAM explains: how far a logit is above those of similar classes, weighted by their probabilities."""
+    p = jax.nn.softmax(y)
+    return sum(p[d] * (y[target] - alpha * y[d]) for d in similar) / sum(p[d] for d in similar)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("comparison", "similar"),
+    [(1, [(0,), (0,)]), (2, [(0, 3), (0, 3)]), (9, [(0, 2, 3), (0, 2, 3)]), ((2, 1), [(2,), (2,)])],
+)
+def test_finer_is_the_gradient_of_what_it_explains(comparison, similar):
+    # In steps of the first row, whose target 1 is at 4, classes 0, 3 and 2 are 2, 4 and 5 away; and 9, 10, 11.
+    logits, alpha = jnp.asarray(np.asarray(LOGITS, np.float64)), 0.7
+    found = seeds.finer(logits, TARGETS, alpha=alpha, comparison=comparison)
+    for row, y, each in zip(found, logits, similar, strict=True):
+        np.testing.assert_allclose(row, jax.grad(above_similar)(y, 1, alpha, each), rtol=1e-12, atol=1e-12)
+
+
+def test_finer_compares_all_that_are_equally_near_and_never_the_target_with_itself():
+    logits = jnp.array([[1.0, 3.0, 5.0, 9.0]])
+    np.testing.assert_allclose(seeds.finer(logits, jnp.array([1]), comparison=1)[0, 3], 0)
+    assert (np.asarray(seeds.finer(logits, jnp.array([1]), comparison=1)) != 0).tolist() == [[True, True, True, False]]
+    np.testing.assert_array_equal(seeds.finer(logits, jnp.array([1]), comparison=(1,)), [[0, 1, 0, 0]])
+    np.testing.assert_array_equal(seeds.finer(logits, jnp.array([1]), alpha=0.0), [[0, 1, 0, 0]])
+
+
+@pytest.mark.parametrize("seed", [seeds.clrp_zero_sum, seeds.sglrp_unit, seeds.finer])
 def test_contrasts_need_two_classes(seed):
     with pytest.raises(ValueError, match="at least 2"):
         seed(jnp.ones((1, 1)), jnp.array([0]))

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.gradients import Contributions
+from xrcam_jax.cam.full_grad import FullGrad
 from xrcam_jax.explain.kinds import Found, Kind, Where, keywords
 
 
@@ -31,23 +32,45 @@ def maps(found: Float[Array, "b t *layer"], case: Case, layer: str) -> Found:
     return Found(maps=found)
 
 
-def contributions(found: Contributions, case: Case, layer: str) -> Found:
-    """Returns what a function has found that gives contributions of a layer's elements.
+def maps_with_error(found: FullGrad, case: Case, layer: str) -> Found:
+    """Returns what a function has found that gives maps, and by how much what they are made of misses its sum.
 
     Args:
-      found: the contributions, and by how much they miss their sum.
+      found: the maps and the error.
       case: what is explained.
       layer: where.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.attribution.case import Case
-      >>> from xrcam_jax.attribution.gradients import Contributions
+      >>> from xrcam_jax.cam.full_grad import FullGrad
       >>> from xrcam_jax.explain import multi_pass
       >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 2, 2, 3)), jnp.array([[0]]))
-      >>> given = Contributions(jnp.ones((1, 1, 2, 2, 3)), jnp.zeros((1, 1)))
-      >>> multi_pass.contributions(given, case, "input").error.tolist()
+      >>> given = FullGrad(jnp.ones((1, 1, 2, 2)), jnp.zeros((1, 1)))
+      >>> multi_pass.maps_with_error(given, case, "input").error.tolist()
       [[0.0]]
+    """
+    return Found(maps=found.maps, error=found.error)
+
+
+def contributions(found: Contributions, case: Case, layer: str) -> Found:
+    """Returns what a function has found that gives contributions of a layer's elements.
+
+        Args:
+          found: the contributions, and by how much they miss their sum.
+          case: what is explained.
+          layer: where.
+
+        Example:
+          >>> import jax.numpy as jnp
+          >>> from xrcam_jax.attribution.case import Case
+          >>> from xrcam_jax.attribution.gradients import Contributions
+    from xrcam_jax.cam.full_grad import FullGrad
+          >>> from xrcam_jax.explain import multi_pass
+          >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 2, 2, 3)), jnp.array([[0]]))
+          >>> given = Contributions(jnp.ones((1, 1, 2, 2, 3)), jnp.zeros((1, 1)))
+          >>> multi_pass.contributions(given, case, "input").error.tolist()
+          [[0.0]]
     """
     return Found(values=found.values, error=found.error)
 

@@ -23,6 +23,7 @@ SEEDS: dict[str, Callable] = {
         seeds.clrp_zero_sum,
         seeds.sglrp,
         seeds.sglrp_unit,
+        seeds.finer,
     )
 }
 COMPOSITES: dict[str, Callable[[], Composite]] = {

@@ -259,6 +259,24 @@ class Grouper:
                 return None
             chain.insert(0, above)
 
+    def affine(self, position: int) -> Operation | None:
+        """Returns what scales and shifts one value up to ``position``, as batch norm does at inference.
+
+        The bias of a layer with weights that is above, and the rest of a layer that ends there, are no part of it.
+        """
+        if self.kind(position) not in ("scale", "shift"):
+            return None
+        chain = [position]
+        while True:
+            value = self._explained_first(self.program.equations[chain[0]])[0]
+            above = self.producer.get(value)
+            if above is None or len(self.readers[value]) > 1 or self.kind(above) not in ("scale", "shift"):
+                break
+            if self.activation(above) is not None or self.layer(above, fold=False) is not None:
+                break
+            chain.insert(0, above)
+        return self._operation("shift", tuple(chain))
+
     def _norm(self, position: int) -> Region | None:
         equation = self.program.equations[position]
         if equation.primitive not in ("mul", "div", "add", "sub") or self.kind(position) not in ("gate", "add"):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 Logits = Float[Array | np.ndarray, "b n"]
 Targets = Int[Array | np.ndarray, " b"]
@@ -202,6 +202,63 @@ def sglrp_unit(logits: Logits, targets: Targets) -> Float[Array, "b n"]:
     _check_contrast("sglrp_unit", logits)
     at = _at(logits, targets)
     return at - jax.nn.softmax(jnp.where(at == 1, -jnp.inf, logits), axis=-1)
+
+
+def finer(
+    logits: Logits, targets: Targets, *, alpha: float = 1.0, comparison: int | tuple[int, ...] = 3
+) -> Float[Array, "b n"]:
+    """Returns the gradient of by how much the target's logit is above those of similar classes d (zhang2025).
+
+    That is of s = sum_d q_d (L_t - α L_d), with q the softmax of the L_d alone: 1 at the target and
+    -α q_d (1 + L_d - sum_i q_i L_i) at each of them. Of one class d it is the gradient of L_t - α L_d.
+
+    Args:
+      logits: what the model returns, of shape (B, N).
+      targets: the class to explain in each example, 0 to N - 1, of shape (B,).
+      alpha: α, how strongly it is compared; 0 is :func:`unit`.
+      comparison: how many similar classes there are, or which, by number. Similar are those of the nearest logits, up
+        to all other classes; equally near ones are all among them. The target is never compared with itself.
+
+    Returns:
+      The relevance of the logits, of shape (B, N) and their dtype.
+
+    Raises:
+      ValueError: there is only one output; or ``comparison`` is less than 1, no class at all, or no class of these.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax import seeds
+      >>> logits, targets = jnp.array([[2.0, 4.0, -1.0, 0.0]]), jnp.array([1])
+      >>> seeds.finer(logits, targets, comparison=1).tolist()
+      [[-1.0, 1.0, 0.0, 0.0]]
+      >>> seeds.finer(logits, targets, alpha=0.5, comparison=(2,)).tolist()
+      [[0.0, 1.0, -0.5, 0.0]]
+
+    References:
+      zhang2025, gildenblat2021
+    """
+    _check_contrast("finer", logits)
+    at = _at(logits, targets)
+    similar = _similar(logits, targets, comparison) & (at == 0)
+    # Where the target alone was named, nothing is compared.
+    q = jnp.where(similar, jax.nn.softmax(jnp.where(similar, logits, -jnp.inf), axis=-1), 0)
+    mean = jnp.sum(jnp.where(similar, q * logits, 0), axis=-1, keepdims=True)
+    return at - alpha * q * (1 + logits - mean)
+
+
+def _similar(logits: Logits, targets: Targets, comparison: int | tuple[int, ...]) -> Bool[Array, "#b n"]:
+    """Returns which classes are compared with the target."""
+    classes = logits.shape[-1]
+    if isinstance(comparison, tuple):
+        if not comparison or not all(0 <= each < classes for each in comparison):
+            raise ValueError(f"comparison must name classes from 0 to {classes - 1}; got {comparison}")
+        return jnp.isin(jnp.arange(classes), jnp.array(comparison))[None]
+    if comparison < 1:
+        raise ValueError(f"comparison must be at least 1, or name classes; got {comparison}")
+    apart = jnp.where(_at(logits, targets) == 1, jnp.inf, jnp.abs(logits - _target_logit(logits, targets)))
+    # Sorting leaves a batch that is laid across devices where it is, and top_k would not.
+    farthest = jnp.sort(apart, axis=-1)[..., min(comparison, classes - 1) - 1]
+    return apart <= farthest[..., None]
 
 
 def _target_logit(logits: Logits, targets: Targets) -> Float[Array, "b 1"]:

@@ -1,10 +1,12 @@
-"""Class activation maps of more than one pass, a function each, whose arguments are the method's options."""
+"""More class activation maps, and FullGrad, a function each, whose arguments are the method's options."""
 
 from collections.abc import Callable
 from typing import Literal, Unpack
 
 from xrcam_jax.attribution.baseline import Baseline
 from xrcam_jax.attribution.targets import Score
+from xrcam_jax.cam.kpca_cam import Kernel
+from xrcam_jax.cam.shapley_cam import Utility
 from xrcam_jax.explain.calls.common import Call, Inputs, Layers, Targets, ask
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.lrp.composites import Composite
@@ -241,3 +243,121 @@ def smoothed_score_cam(
         weights=weights,
         score=score,
     )
+
+
+def kpca_cam(
+    model: Callable,
+    images: Inputs,
+    targets: Targets | None = None,
+    layers: Layers | None = None,
+    *,
+    kernel: Kernel = "sigmoid",
+    gamma: float | None = None,
+    **call: Unpack[Call],
+) -> Explanation:
+    """Explains a batch by KPCA-CAM: first component of kernel PCA of the activations, whatever the class (karmani2024).
+
+    Args:
+      model: see :func:`xrcam_jax.attribute`.
+      images: preprocessed.
+      targets: the classes to explain; the predicted ones by default.
+      layers: names and globs; all marks by default.
+      kernel: ``"sigmoid"``, ``"rbf"`` or ``"polynomial"``.
+      gamma: γ of the kernel, above 0; by default 1 over the number of channels.
+      **call: what all methods take, see :class:`xrcam_jax.explain.calls.common.Call`.
+
+    Returns:
+      The explanation.
+
+    Example:
+      >>> xr.kpca_cam(model, images).plot()  # doctest: +SKIP
+    """
+    return ask(kpca_cam, model, images, targets, layers, call, kernel=kernel, gamma=gamma)
+
+
+def finer_cam(
+    model: Callable,
+    images: Inputs,
+    targets: Targets | None = None,
+    layers: Layers | None = None,
+    *,
+    alpha: float = 1.0,
+    comparison: int | tuple[int, ...] = 3,
+    composite: Composite | None = None,
+    **call: Unpack[Call],
+) -> Explanation:
+    """Explains a batch by Finer-CAM: Grad-CAM of the logit against those of similar classes (zhang2025).
+
+    Args:
+      model: see :func:`xrcam_jax.attribute`.
+      images: preprocessed.
+      targets: the classes to explain; the predicted ones by default.
+      layers: names and globs; all marks by default.
+      alpha: how strongly classes are compared, see :func:`xrcam_jax.seeds.finer`.
+      comparison: how many similar classes there are, or which, by number.
+      composite: the rules of propagation; those of the gradient by default.
+      **call: what all methods take, see :class:`xrcam_jax.explain.calls.common.Call`.
+
+    Returns:
+      The explanation.
+
+    Example:
+      >>> xr.finer_cam(model, images).plot()  # doctest: +SKIP
+    """
+    return ask(finer_cam, model, images, targets, layers, call, alpha=alpha, comparison=comparison, composite=composite)
+
+
+def shapley_cam(
+    model: Callable,
+    images: Inputs,
+    targets: Targets | None = None,
+    layers: Layers | None = None,
+    *,
+    utility: Utility = "rest",
+    **call: Unpack[Call],
+) -> Explanation:
+    """Explains a batch by ShapleyCAM: mean of the gradient less half the Hessian times the activation (cai2025).
+
+    Args:
+      model: see :func:`xrcam_jax.attribute`.
+      images: preprocessed.
+      targets: the classes to explain; the predicted ones by default.
+      layers: names and globs; all marks by default.
+      utility: what is explained: logit and log-probability (``"rest"``), ``"logit"`` or ``"probability"``.
+      **call: what all methods take, see :class:`xrcam_jax.explain.calls.common.Call`.
+
+    Returns:
+      The explanation.
+
+    Example:
+      >>> xr.shapley_cam(model, images).plot()  # doctest: +SKIP
+    """
+    return ask(shapley_cam, model, images, targets, layers, call, utility=utility)
+
+
+def full_grad(
+    model: Callable,
+    images: Inputs,
+    targets: Targets | None = None,
+    layers: Layers | None = None,
+    *,
+    rescale: Literal["channel", "layer"] = "channel",
+    **call: Unpack[Call],
+) -> Explanation:
+    """Explains a batch by FullGrad: gradients times the input and times all biases, each by size (srinivas2019).
+
+    Args:
+      model: see :func:`xrcam_jax.attribute`.
+      images: preprocessed.
+      targets: the classes to explain; the predicted ones by default.
+      layers: the input by default, where the method works.
+      rescale: what is scaled to [0, 1] together: each ``"channel"``, or all channels of a ``"layer"``.
+      **call: what all methods take, see :class:`xrcam_jax.explain.calls.common.Call`.
+
+    Returns:
+      The explanation.
+
+    Example:
+      >>> xr.full_grad(model, images).plot()  # doctest: +SKIP
+    """
+    return ask(full_grad, model, images, targets, layers, call, rescale=rescale)
