@@ -34,7 +34,8 @@ if TYPE_CHECKING:
         smooth_grad_cam_pp,
         smoothed_score_cam,
     )
-    from xrcam_jax.explain.calls.perturbation import lime, occlusion, prediction_difference, rise
+    from xrcam_jax.explain.calls.paths import blur_integrated_gradients, expected_gradients, xrai
+    from xrcam_jax.explain.calls.perturbation import kernel_shap, lime, occlusion, prediction_difference, rise
     from xrcam_jax.explain.calls.propagation import (
         chefer,
         clrp,
@@ -87,6 +88,7 @@ __all__ = [
     "ablation_cam",
     "adapters",
     "attribute",
+    "blur_integrated_gradients",
     "cam",
     "chefer",
     "clrp",
@@ -99,6 +101,7 @@ __all__ = [
     "eigen_cam",
     "eigen_grad_cam",
     "elementwise_grad_cam",
+    "expected_gradients",
     "from_onnx",
     "grad_cam",
     "grad_cam_pp",
@@ -109,6 +112,7 @@ __all__ = [
     "hires_cam",
     "integrated_grad_cam",
     "integrated_gradients",
+    "kernel_shap",
     "layer_cam",
     "layers",
     "legrad",
@@ -140,6 +144,7 @@ __all__ = [
     "targets",
     "two_sided",
     "x_grad_cam",
+    "xrai",
     "xrelevance_cam",
 ]
 
@@ -220,7 +225,8 @@ _CALLS = {
         "sglrp",
         "smooth_grad",
     ),
-    "explain.calls.perturbation": ("lime", "occlusion", "prediction_difference", "rise"),
+    "explain.calls.paths": ("blur_integrated_gradients", "expected_gradients", "xrai"),
+    "explain.calls.perturbation": ("kernel_shap", "lime", "occlusion", "prediction_difference", "rise"),
 }
 _LATER |= {name: module for module, names in _CALLS.items() for name in names}
 
