@@ -71,7 +71,7 @@ def blur_integrated_gradients(
     step = partial(_blur_gradients, *given, function=case.function, reach=_reach(max_sigma))
     each = bytes_of_gradient(case.function, INPUT, case.images, case.parameters)
     values = jnp.moveaxis(summed(step, steps, case, each, "blur integrated gradients"), 0, 1)
-    begin = replace(case, images=blurred(case.images, jnp.asarray(max_sigma), reach=_reach(max_sigma)))
+    begin = replace(case, images=blurred(case.images, jnp.asarray(max_sigma, float), reach=_reach(max_sigma)))
     return with_error(values, intact_scores(case, "logit") - intact_scores(begin, "logit"))
 
 

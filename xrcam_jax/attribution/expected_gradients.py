@@ -30,7 +30,7 @@ def expected_gradients(
 
     Contributions sum to f(x) less its mean over the pictures that were drawn; the error says by how much they miss
     that. All images get the same draws. They are stratified, which changes no mean and makes it surer: each picture is
-    drawn as often as any other, give or take once, and there is one α in each of as many parts of [0, 1] as samples.
+    drawn as often as any other, give or take once, and its α come from as many equal parts of [0, 1], one from each.
 
     Args:
       case: what is explained.
@@ -87,11 +87,11 @@ def _known(case: Case, reference: Shaped[Array | np.ndarray, "n ..."] | None) ->
 
 def _draws(seed: int, samples: int, count: int) -> tuple[Int[Array, " count"], Float[Array, " samples"]]:
     """Returns the order in which pictures are drawn, again and again, and the place on the way for each sample."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    part = jax.random.permutation(keys[1], samples)
-    return jax.random.permutation(keys[0], count), (
-        part.astype(float) + jax.random.uniform(keys[2], (samples,))
-    ) / samples
+    order, key = jax.random.split(jax.random.key(seed))
+    numbers = np.arange(samples)
+    parts = np.bincount(numbers % count)[numbers % count]
+    alphas = (jnp.asarray(numbers // count, float) + jax.random.uniform(key, (samples,))) / jnp.asarray(parts, float)
+    return jax.random.permutation(order, count), alphas
 
 
 def _replaced(images: Shaped[Array, "b ..."], index: Index, known: Shaped[Array, "n ..."]) -> Shaped[Array, "b ..."]:
