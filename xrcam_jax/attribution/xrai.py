@@ -46,10 +46,10 @@ def xrai(case: Case, *, steps: int = 100, dilation: int = 5, min_pixels: int = 5
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.attribution.xrai import xrai
-      >>> image = jnp.zeros((1, 16, 16, 1)).at[:, :, 8:].set(1.0)
-      >>> case = Case(lambda images, parameters: images[:, :, 8:].sum((1, 2)), (), image, jnp.array([[1]]))
-      >>> maps = xrai(case, steps=2, dilation=0)[0, 0]  # the half is 1 more than black, and as much as white
-      >>> [round(float(v), 3) for v in maps[8, 4::6]]
+      >>> image = jnp.zeros((1, 24, 24, 1)).at[:, :, 12:].set(1.0)
+      >>> case = Case(lambda images, parameters: images[:, :, 12:].sum((1, 2)), (), image, jnp.array([[1]]))
+      >>> maps = xrai(case, steps=2, dilation=1, min_pixels=1)[0, 0]  # the half is 1 more than black, no more than white
+      >>> [round(float(v), 1) for v in maps[12, 6::12]]
       [0.0, 0.5]
 
     References:
