@@ -22,7 +22,7 @@ FEW = {
     "blur_integrated_gradients": {"max_sigma": 4.0, "steps": 4},
     "xrai": {"steps": 2},
     "lime": {"samples": 20},
-    "kernel_shap": {"samples": 20, "segments": 6},
+    "kernel_shap": {"samples": 20},
     "prediction_difference": {"window": 8, "border": 1, "stride": 8, "samples": 2},
 }
 

@@ -48,7 +48,7 @@ def xrai(case: Case, *, steps: int = 100, dilation: int = 5, min_pixels: int = 5
       >>> from xrcam_jax.attribution.xrai import xrai
       >>> image = jnp.zeros((1, 24, 24, 1)).at[:, :, 12:].set(1.0)
       >>> case = Case(lambda images, parameters: images[:, :, 12:].sum((1, 2)), (), image, jnp.array([[1]]))
-      >>> maps = xrai(case, steps=2, dilation=1, min_pixels=1)[0, 0]  # the half is 1 more than black, no more than white
+      >>> maps = xrai(case, steps=2, dilation=1, min_pixels=1)[0, 0]  # the half is 1 more than black alone
       >>> [round(float(v), 1) for v in maps[12, 6::12]]
       [0.0, 0.5]
 
