@@ -38,7 +38,8 @@ if TYPE_CHECKING:
         smooth_grad_cam_pp,
         smoothed_score_cam,
     )
-    from xrcam_jax.explain.calls.perturbation import lime, occlusion, prediction_difference, rise
+    from xrcam_jax.explain.calls.paths import blur_integrated_gradients, expected_gradients, xrai
+    from xrcam_jax.explain.calls.perturbation import kernel_shap, lime, occlusion, prediction_difference, rise
     from xrcam_jax.explain.calls.propagation import (
         chefer,
         clrp,
@@ -91,6 +92,7 @@ __all__ = [
     "ablation_cam",
     "adapters",
     "attribute",
+    "blur_integrated_gradients",
     "cam",
     "chefer",
     "clrp",
@@ -103,6 +105,7 @@ __all__ = [
     "eigen_cam",
     "eigen_grad_cam",
     "elementwise_grad_cam",
+    "expected_gradients",
     "finer_cam",
     "from_onnx",
     "full_grad",
@@ -115,6 +118,7 @@ __all__ = [
     "hires_cam",
     "integrated_grad_cam",
     "integrated_gradients",
+    "kernel_shap",
     "kpca_cam",
     "layer_cam",
     "layers",
@@ -148,6 +152,7 @@ __all__ = [
     "targets",
     "two_sided",
     "x_grad_cam",
+    "xrai",
     "xrelevance_cam",
 ]
 
@@ -232,7 +237,8 @@ _CALLS = {
         "sglrp",
         "smooth_grad",
     ),
-    "explain.calls.perturbation": ("lime", "occlusion", "prediction_difference", "rise"),
+    "explain.calls.paths": ("blur_integrated_gradients", "expected_gradients", "xrai"),
+    "explain.calls.perturbation": ("kernel_shap", "lime", "occlusion", "prediction_difference", "rise"),
 }
 _LATER |= {name: module for module, names in _CALLS.items() for name in names}
 

@@ -34,6 +34,9 @@ TITLES = {
     "deconvnet": "DeconvNet",
     "smooth_grad": "SmoothGrad",
     "integrated_gradients": "Integrated Gradients",
+    "expected_gradients": "Expected Gradients",
+    "blur_integrated_gradients": "Blur Integrated Gradients",
+    "xrai": "XRAI",
     "deep_lift": "DeepLIFT",
     "full_grad": "FullGrad",
     "lrp": "LRP",
@@ -44,6 +47,7 @@ TITLES = {
     "occlusion": "Occlusion",
     "rise": "RISE",
     "lime": "LIME",
+    "kernel_shap": "KernelSHAP",
     "prediction_difference": "Prediction difference analysis",
 }
 

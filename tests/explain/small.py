@@ -18,7 +18,11 @@ FEW = {
     "integrated_gradients": {"steps": 4},
     "occlusion": {"window": 8, "stride": 8},
     "rise": {"samples": 10, "grid": 3},
+    "expected_gradients": {"samples": 4},
+    "blur_integrated_gradients": {"max_sigma": 4.0, "steps": 4},
+    "xrai": {"steps": 2},
     "lime": {"samples": 20},
+    "kernel_shap": {"samples": 20},
     "prediction_difference": {"window": 8, "border": 1, "stride": 8, "samples": 2},
 }
 

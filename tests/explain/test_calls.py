@@ -8,11 +8,11 @@ import pytest
 
 import xrcam_jax as xr
 from tests.explain import small
-from xrcam_jax.explain.calls import cams, common, more_cams, perturbation, propagation
+from xrcam_jax.explain.calls import cams, common, more_cams, paths, perturbation, propagation
 from xrcam_jax.explain.composed import Smooth
 from xrcam_jax.explain.finer import FinerCam
 
-MODULES = (cams, more_cams, propagation, perturbation)
+MODULES = (cams, more_cams, propagation, paths, perturbation)
 #: Arguments that all methods have.
 ALL = ("model", "images", "targets", "layers", "call")
 

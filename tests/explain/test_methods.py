@@ -38,7 +38,7 @@ def test_every_method_says_what_it_is():
 
 def test_every_method_has_a_title_of_its_own():
     titles = [method.title for method in xr.METHODS.values()]
-    assert len(set(titles)) == len(titles) == 38
+    assert len(set(titles)) == len(titles) == 42
     assert all(title[0].isupper() and "_" not in title for title in titles)
     assert [xr.METHODS[name].title for name in ("x_grad_cam", "lrp", "lift_cam")] == ["XGrad-CAM", "LRP", "LIFT-CAM"]
 
@@ -168,6 +168,10 @@ def test_the_explainers_composite_is_that_of_all_relevance(network):
         ("occlusion", {"window": 4, "stride": 5}, "stride must be 1 to the window's height 4; got 5"),
         ("rise", {"keep": 1.0}, "samples and grid must be at least 1 and keep between 0 and 1"),
         ("lime", {"samples": 1}, "samples and segments must be at least 2"),
+        ("kernel_shap", {"segments": 1}, "samples and segments must be at least 2; got 1000 and 1"),
+        ("xrai", {"min_pixels": 0}, "dilation must be at least 0 and min_pixels at least 1; got 5 and 0"),
+        ("blur_integrated_gradients", {"max_sigma": 0.0}, "max_sigma must be positive and steps at least 2; got 0.0"),
+        ("expected_gradients", {"samples": 0}, "samples must be at least 1; got 0"),
         ("prediction_difference", {"window": 16}, r"window \+ 2 border fit the images; got 10, 2 and 16 for images of"),
     ],
 )

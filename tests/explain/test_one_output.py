@@ -20,7 +20,8 @@ BY_SIGN = ("lrp", "clrp")
 #: What these find depends on the target's logit, or on how its probability changes, but for a factor.
 LINEAR = ("cam", "grad_cam", "x_grad_cam", "hires_cam", "eigen_grad_cam", "gradient", "gradient_x_input", "smooth_grad")
 LINEAR += ("integrated_gradients", "deep_lift", "lift_cam", "ablation_cam", "score_cam", "smoothed_score_cam")
-LINEAR += ("finer_cam", "occlusion", "lime", "prediction_difference")
+LINEAR += ("finer_cam", "expected_gradients", "blur_integrated_gradients")
+LINEAR += ("occlusion", "lime", "kernel_shap", "prediction_difference")
 BOTH = np.array([[0, 1], [0, 1]])
 OPTIONS = {
     **small.FEW,

@@ -11,7 +11,8 @@ from xrcam_jax.figures.overlay import overlay
 def test_which_methods_tell_for_from_against():
     found = {name for name in xr.METHODS if is_signed(name)}
     contributions = {"gradient_x_input", "lrp", "clrp", "sglrp", "integrated_gradients", "deep_lift"}
-    assert found == contributions | {"occlusion", "lime", "prediction_difference"}
+    contributions |= {"expected_gradients", "blur_integrated_gradients"}
+    assert found == contributions | {"occlusion", "lime", "kernel_shap", "prediction_difference"}
     assert is_signed("smooth_grad+base=lrp")
     assert not is_signed("smooth_grad")
 

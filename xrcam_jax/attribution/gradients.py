@@ -7,6 +7,7 @@ References:
   sundararajan2017, shrikumar2017
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -39,6 +40,22 @@ class Contributions(NamedTuple):
 
     values: Float[Array, "b t *layer"]
     error: Float[Array, "b t"]
+
+
+def with_error(values: Float[Array, "b t *layer"], difference: Float[Array, "b t"]) -> Contributions:
+    """Returns contributions together with by how much they miss the difference that they are to sum to.
+
+    Args:
+      values: contributions.
+      difference: of the targets' logits.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.gradients import with_error
+      >>> with_error(jnp.array([[[1.0, 2.0]]]), jnp.array([[5.0]])).error.tolist()
+      [[2.0]]
+    """
+    return Contributions(values, difference - jnp.sum(values, axis=tuple(range(2, values.ndim))))
 
 
 def integrated_gradients(
@@ -86,7 +103,7 @@ def integrated_gradients(
     each = bytes_of_gradient(case.function, layer, case.images, case.parameters)
     values = jnp.moveaxis(summed(step, steps, case, each, "integrated gradients"), 0, 1) * (x - x0)[:, None]
     difference = _logit_difference(*given, x, x0, rest, rest0, function=case.function, layer=layer)
-    return Contributions(values, difference - _total(values))
+    return with_error(values, difference)
 
 
 def _quadrature(kind: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -120,10 +137,28 @@ def _path_gradients(
     count = len(indices)
     points = jax.vmap(lambda index: x0 + nodes[index].astype(x.dtype) * (x - x0), out_axes=1)(indices)
     tail = versions_onwards(function, layer, images, parameters, rest, count)
-    logits, pullback = jax.vjp(tail, points.reshape(-1, *x.shape[1:]))
-    gradients = over_targets(lambda t: pullback(seeds.unit(logits, t))[0], jnp.repeat(targets, count, axis=0))
-    each = gradients.reshape(len(gradients), len(x), count, *x.shape[1:])
-    return jnp.tensordot(each, (weights[indices] * real).astype(x.dtype), axes=(2, 0))
+    return jnp.tensordot(gradients_at(tail, points, targets), (weights[indices] * real).astype(x.dtype), axes=(2, 0))
+
+
+def gradients_at(
+    tail: Callable[[Array], Array], points: Float[Array, "b n *layer"], targets: Int[Array, "b t"]
+) -> Float[Array, "t b n *layer"]:
+    """Returns the gradients of the targets' logits at several points of each image.
+
+    Args:
+      tail: (activations of b n versions, those of an image next to each other) -> logits.
+      points: n activations for each image.
+      targets: t classes for each image.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.gradients import gradients_at
+      >>> gradients_at(lambda a: a**2, jnp.array([[[3.0, 1.0], [5.0, 1.0]]]), jnp.array([[0]])).tolist()
+      [[[[6.0, 0.0], [10.0, 0.0]]]]
+    """
+    logits, pullback = jax.vjp(tail, points.reshape(-1, *points.shape[2:]))
+    each = over_targets(lambda t: pullback(seeds.unit(logits, t))[0], jnp.repeat(targets, points.shape[1], axis=0))
+    return each.reshape(len(each), *points.shape)
 
 
 def deep_lift(
@@ -226,7 +261,7 @@ def _contributions(
     x, x0 = jnp.split(both, 2)
     values = jnp.moveaxis(multipliers, 0, 1) * (x - x0)[:, None]
     of_x, of_x0 = (target_scores(half, case.targets, "logit") for half in jnp.split(logits, 2))
-    return Contributions(values, of_x - of_x0 - _total(values))
+    return with_error(values, of_x - of_x0)
 
 
 @compiled(static=("function", "layer", "max_pool"))
@@ -256,7 +291,7 @@ def _revealed(case: Case, layer: str, baseline: Shaped[Array, "b ..."]) -> Contr
     (x, rest), (x0, rest0) = case.at(layer), case.at(layer, baseline)
     given = case.images, case.parameters, case.targets, x, x0, rest, rest0
     values, difference = _revealed_values(*given, function=case.function, layer=layer)
-    return Contributions(values, difference - _total(values))
+    return with_error(values, difference)
 
 
 @compiled(static=("function", "layer"))
@@ -298,7 +333,3 @@ def _logit_difference(
 ) -> Float[Array, "b t"]:
     tail = onwards(function, layer, images, parameters)
     return target_scores(tail(x, rest), targets, "logit") - target_scores(tail(x0, rest0), targets, "logit")
-
-
-def _total(values: Float[Array, "b t *layer"]) -> Float[Array, "b t"]:
-    return jnp.sum(values, axis=tuple(range(2, values.ndim)))

@@ -37,6 +37,14 @@ EXAMPLE = """Example:
   xrcam explain scan.png --model resnet50 --weights a.safetensors --passes 10 --dropout 0.1    # how sure a map is
   xrcam explain --config xrcam_out/settings.toml --out again    # as before"""
 
+_SCIKIT_IMAGE = {"skimage": "scikit-image"}
+#: What methods need that not all have, modules and the libraries that they are in.
+_NEEDS = {
+    "lime": {**_SCIKIT_IMAGE, "sklearn": "scikit-learn"},
+    "kernel_shap": _SCIKIT_IMAGE,
+    "xrai": _SCIKIT_IMAGE,
+}
+
 
 def field_of_view(text: str) -> "FieldOfView":
     """Returns what ``--field-of-view`` says: auto, none, or column, row and side."""
@@ -186,10 +194,12 @@ def _check_methods(options: Options) -> None:
     named, options.method = options.method, _expanded(options.method)
     options.of_groups = [name for name in options.method if name not in named]
     check_methods("--method", options.method, tuple(xr.METHODS))
-    if "lime" in map(base, options.method) and not (find_spec("skimage") and find_spec("sklearn")):
-        raise CommandError(
-            "--method: lime needs scikit-image and scikit-learn: pip install 'xrcam-jax[perturbation]', or leave it out"
-        )
+    for name in filter(_NEEDS.get, map(base, options.method)):
+        if not all(map(find_spec, _NEEDS[name])):
+            libraries = " and ".join(_NEEDS[name].values())
+            raise CommandError(
+                f"--method: {name} needs {libraries}: pip install 'xrcam-jax[perturbation]', or leave it out"
+            )
 
 
 def _check_out(options: Options) -> None:

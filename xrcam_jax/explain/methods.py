@@ -2,7 +2,8 @@
 
 References:
   simonyan2014, shrikumar2016, springenberg2015, zeiler2014, smilkov2017, sundararajan2017, shrikumar2017,
-  srinivas2019, bach2015, gu2019, iwana2019, petsiuk2018, ribeiro2016, zintgraf2017, chefer2021, bousselham2025
+  srinivas2019, bach2015, gu2019, iwana2019, petsiuk2018, ribeiro2016, zintgraf2017, chefer2021, bousselham2025,
+  erion2021, xu2020, kapishnikov2019, lundberg2017
 """
 
 from collections.abc import Callable, Mapping
@@ -11,10 +12,14 @@ from typing import Any
 from jaxtyping import Array
 
 from xrcam_jax.attribution import gradients, perturbations
+from xrcam_jax.attribution.blur_integrated_gradients import blur_integrated_gradients
+from xrcam_jax.attribution.expected_gradients import expected_gradients
+from xrcam_jax.attribution.kernel_shap import kernel_shap
 from xrcam_jax.attribution.legrad import legrad
 from xrcam_jax.attribution.lime import lime
 from xrcam_jax.attribution.prediction_difference import prediction_difference
 from xrcam_jax.attribution.rollout import chefer
+from xrcam_jax.attribution.xrai import xrai
 from xrcam_jax.cam.full_grad import full_grad
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain import multi_pass
@@ -88,6 +93,27 @@ METHODS: dict[str, Method] = {
         "Sundararajan et al., ICML 2017",
         MultiPass(gradients.integrated_gradients, **_CONTRIBUTIONS),
     ),
+    "expected_gradients": Method(
+        TITLES["expected_gradients"],
+        "gradients integrated from pictures that are drawn; sums to the difference from their mean logit",
+        "propagation",
+        "Erion et al., Expected gradients, Nature Machine Intelligence 2021",
+        MultiPass(expected_gradients, **_CONTRIBUTIONS),
+    ),
+    "blur_integrated_gradients": Method(
+        TITLES["blur_integrated_gradients"],
+        "gradients integrated while a blurred image sharpens; sums to the difference of the logits",
+        "propagation",
+        "Xu et al., Attribution in scale and space, CVPR 2020",
+        MultiPass(blur_integrated_gradients, gives=multi_pass.contributions, where="input", signed=True),
+    ),
+    "xrai": Method(
+        TITLES["xrai"],
+        "regions of like pixels, ranked by the density of integrated gradients from black and white",
+        "propagation",
+        "Kapishnikov et al., XRAI, ICCV 2019",
+        MultiPass(xrai, where="input"),
+    ),
     "deep_lift": Method(
         TITLES["deep_lift"],
         "rescaled differences from a baseline; sums to the difference of the logits",
@@ -158,6 +184,13 @@ METHODS: dict[str, Method] = {
         "perturbation",
         "Ribeiro et al., LIME, KDD 2016",
         MultiPass(lime, where="input", signed=True),
+    ),
+    "kernel_shap": Method(
+        TITLES["kernel_shap"],
+        "Shapley values of superpixels; sums to the difference of the scores with all and with none",
+        "perturbation",
+        "Lundberg and Lee, SHAP, NeurIPS 2017",
+        MultiPass(kernel_shap, where="input", signed=True),
     ),
     "prediction_difference": Method(
         TITLES["prediction_difference"],

@@ -150,6 +150,41 @@ def lime(
     )
 
 
+def kernel_shap(
+    model: Callable,
+    images: Inputs,
+    targets: Targets | None = None,
+    layers: Layers | None = None,
+    *,
+    samples: int = 1000,
+    segments: int = 50,
+    score: Score | None = None,
+    **call: Unpack[Call],
+) -> Explanation:
+    """Explains a batch by KernelSHAP: Shapley values of superpixels, which sum to the difference of the scores with all
+    and with none of them (lundberg2017).
+
+    Args:
+      model: see :func:`xrcam_jax.attribute`.
+      images: preprocessed.
+      targets: the classes to explain; the predicted ones by default.
+      layers: the input by default, where the method works.
+      samples: changed versions of each image at most, beside those with all superpixels and with none, at least 2;
+        twice as many as superpixels, or more, tell all of these apart.
+      segments: superpixels (SLIC) asked for, at least 2; a few less or more may be found.
+      score: ``"probability"``, ``"logit"`` or ``"log_odds"``; by default the probability of a class, and the value
+        itself of a target function.
+      **call: what all methods take, see :class:`xrcam_jax.explain.calls.common.Call`.
+
+    Returns:
+      The explanation.
+
+    Example:
+      >>> xr.kernel_shap(model, images).plot()  # doctest: +SKIP
+    """
+    return ask(kernel_shap, model, images, targets, layers, call, samples=samples, segments=segments, score=score)
+
+
 def prediction_difference(
     model: Callable,
     images: Inputs,
