@@ -1,6 +1,7 @@
 """Curves of replaced pixels are those of loops over pixels, and of linear models those that are known."""
 
 from dataclasses import replace
+from itertools import chain
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +29,7 @@ def curve_by_loops(case, one_map, side, per_step, sign, fill):
     found = [probabilities(case, images)]
     for first in range(0, len(orders[0]), per_step):
         for image, order, filled in zip(images, orders, fill, strict=True):
-            for place in sum(order[first : first + per_step], []):
+            for place in chain.from_iterable(order[first : first + per_step]):
                 image[place] = filled[place]
         found.append(probabilities(case, images))
     return np.array(found)

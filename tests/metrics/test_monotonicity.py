@@ -1,6 +1,7 @@
 """Figures of single features are those of loops over features, and of linear models those that are known."""
 
 from dataclasses import replace
+from itertools import chain
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +39,7 @@ def features_by_loops(one_map, side, per_feature):
         found = patches(side)
         if per_feature > 1:
             found.sort(key=lambda patch: -sum(m[p] for p in patch))
-        yield [sum(found[i : i + per_feature], []) for i in range(0, len(found), per_feature)]
+        yield [list(chain.from_iterable(found[i : i + per_feature])) for i in range(0, len(found), per_feature)]
 
 
 @pytest.mark.parametrize(("side", "per_feature"), [((2, 2), 1), ((1, 1), 4)])

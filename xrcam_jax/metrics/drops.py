@@ -304,7 +304,7 @@ def _noise_sums(
     noise: Noise,
     samples: int,
 ) -> Float[Array, "m v b"]:
-    values = at_least_float32(maps)
+    values = at_least_float32(jnp.asarray(maps))
     space = tuple(range(2, values.ndim))
 
     def one(number: Array) -> Array:

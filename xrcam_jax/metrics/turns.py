@@ -199,7 +199,7 @@ def _in_turn(maps: Maps, key: Key[Array, ""], *, sides: tuple[int, ...], per_tur
 def _patch_sums(maps: Maps, sides: tuple[int, ...]) -> Float[Array, "m b s"]:
     window, shape = (1, 1, *sides), maps.shape[2:]
     borders = ((0, 0), (0, 0), *((0, -side % each) for side, each in zip(shape, sides, strict=True)))
-    values = at_least_float32(maps)
+    values = at_least_float32(jnp.asarray(maps))
     sums = jax.lax.reduce_window(values, jnp.zeros((), values.dtype), jax.lax.add, window, window, borders)
     return sums.reshape(*maps.shape[:2], -1)
 
