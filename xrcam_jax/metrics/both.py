@@ -1,4 +1,4 @@
-"""One figure for both faithfulnesses: whether a map lies on what was outlined, and whether the model needs what it shows.
+"""One figure for both faithfulnesses: whether a map lies on what was outlined, and whether the model needs it.
 
 A map that covers an outline may show what the model never looks at, and one that is faithful to the model may lie on a
 logo. The thesis (section 6.2) asks for a single figure that is high for neither. Here it is the harmonic mean of two
