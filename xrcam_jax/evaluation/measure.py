@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from xrcam_jax.attribution.case import Case
-from xrcam_jax.attribution.scores import default_score
-from xrcam_jax.evaluation.metric import Chosen, arguments, options
+from xrcam_jax.evaluation.metric import MAPS, NEEDED, Chosen, arguments, options
 from xrcam_jax.metrics.judged import Explain, Figures, Maps, Masks
 
 
@@ -19,22 +19,27 @@ class Given:
 
     Attributes:
       maps: m maps of each picture, in [0, 1].
-      signed: the same before evidence against the class is cut off, at the picture's size.
+      signed: those that there are before evidence against the class is cut off, unscaled and at the picture's size;
+        aggregates have none.
       case: the model, the pictures and one target for each.
-      explain: makes the m maps anew, of other pictures and parameters.
+      explain: (whether maps are signed, what the model takes off its pictures) -> what makes these maps anew, of other
+        pictures and parameters.
       masks: what was outlined.
     """
 
     maps: Maps
     signed: Maps | None = None
     case: Case | None = None
-    explain: Explain | None = None
+    explain: Callable[[bool, float], Explain] | None = None
     masks: Masks | None = None
 
     def of(self, name: str, *, signed: bool) -> Any:
         """Returns what stands for an argument of this name."""
         if name == "maps":
             return self.signed if signed else self.maps
+        if name in ("explain", "explain_shifted"):
+            assert self.explain is not None
+            return self.explain(signed, 0.0) if name == "explain" else partial(self.explain, signed)
         return self.masks if name == "truth" else getattr(self, name)
 
 
@@ -46,7 +51,8 @@ def measured(wanted: Mapping[str, Chosen], given: Given) -> dict[str, Figures]:
       given: what is judged.
 
     Returns:
-      By name, NaN where a figure is undefined: at least where a metric needs an outline, and nothing is outlined.
+      By name, NaN where a figure is undefined: at least where a metric needs an outline, and nothing is outlined. Of
+        metrics of signed maps they are those of ``given.signed``.
 
     Example:
       >>> import jax.numpy as jnp
@@ -78,17 +84,19 @@ def measured(wanted: Mapping[str, Chosen], given: Given) -> dict[str, Figures]:
 
 
 def _options(function: Callable, each: Chosen, given: Given) -> dict[str, Any]:
-    """Returns the options that are the function's own. Scores are those that methods look at, too."""
+    """Returns the options that are the function's own. The value of a target function has no probability."""
     known = options(function)
-    usual = {"score": default_score(given.case)} if "score" in known and given.case is not None else {}
+    usual = {"score": "logit"} if "score" in known and given.case is not None and given.case.of_value else {}
     return usual | {name: value for name, value in each.options.items() if name in known}
 
 
 def _called(function: Callable, each: Chosen, given: Given, results: list[Any], values: Mapping[str, Any]) -> Any:
     rest = iter(results)
-    known = ("maps", "case", "explain", "masks", "truth")
-    places = arguments(function)
-    return function(*(given.of(n, signed=each.metric.signed) if n in known else next(rest) for n in places), **values)
+    places = (
+        given.of(name, signed=each.metric.signed) if name in (MAPS, *NEEDED) else next(rest)
+        for name in arguments(function)
+    )
+    return function(*places, **values)
 
 
 def _key(value: Any) -> Any:

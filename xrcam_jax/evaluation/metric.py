@@ -8,11 +8,18 @@ from typing import Any, Literal
 from xrcam_jax.errors import unknown
 from xrcam_jax.explain.variants import base, value_of, written_options
 from xrcam_jax.metrics.judged import Figures
+from xrcam_jax.titles import SIGN
 
 Family = Literal["faithfulness", "robustness", "localisation", "complexity", "randomisation", "axiomatic"]
 Need = Literal["model", "outlines", "explain"]
 #: What an argument of a metric's functions stands for, by its name; any other one is what a pass gives.
-NEEDED: Mapping[str, Need] = {"case": "model", "explain": "explain", "masks": "outlines", "truth": "outlines"}
+NEEDED: Mapping[str, Need] = {
+    "case": "model",
+    "explain": "explain",
+    "explain_shifted": "explain",
+    "masks": "outlines",
+    "truth": "outlines",
+}
 MAPS = "maps"
 
 
@@ -26,9 +33,9 @@ class Metric:
       family: the question it answers, as the field sorts them.
       source: the paper that it comes from.
       best: whether more or less is better; None where neither is.
-      figure: gives a figure for each map of each picture. Its arguments without defaults are ``case``, ``explain``,
-        ``maps`` and ``masks`` (or ``truth``), as far as it needs them, and before these, under any other names, what
-        the passes give. All others are options.
+      figure: gives a figure for each map of each picture. Its arguments without defaults are, as far as it needs them,
+        ``case``, ``explain`` (or ``explain_shifted``, see :class:`xrcam_jax.evaluation.measure.Given`), ``maps`` and
+        ``masks`` (or ``truth``); before these, under any other names, what the passes give. All others are options.
       passes: functions of such arguments that run the model. Metrics of one call that have a pass with the same options
         share what it gives.
       defaults: of options, where the functions have others.
@@ -134,10 +141,19 @@ def chosen(name: str, metrics: Mapping[str, Metric], given: Mapping[str, Any]) -
             raise unknown(f"option of {metric}", option, known)
         if option in given and option in written:
             raise ValueError(f"{name}: the option {option} is given twice")
+    _check_all_given(name, metrics[metric], {*metrics[metric].defaults, *given, *written})
     values = {
         option: value_of(f"value of {option} of {metric}", text, known[option]) for option, text in written.items()
     }
     return Chosen(metrics[metric], {**metrics[metric].defaults, **given, **values})
+
+
+def _check_all_given(name: str, metric: Metric, options_given: set[str]) -> None:
+    """Refuses a metric of which an option is missing that has no default."""
+    for function in (*metric.passes, metric.figure):
+        for p in signature(function).parameters.values():
+            if _is_option(p) and p.default is Parameter.empty and p.name not in options_given:
+                raise ValueError(f"{name}: the option {p.name} has no default; give {base(name)}{SIGN}{p.name}=...")
 
 
 def metric_title(name: str, metrics: Mapping[str, Metric]) -> str:

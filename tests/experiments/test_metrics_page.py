@@ -1,26 +1,26 @@
-"""The table of the figure for both faithfulnesses is made of what is stored, and says what is known beforehand."""
+"""The page of metrics has those of the package, and a table that says what is known beforehand."""
 
 import csv
 
 import pytest
 
-from experiments import both
+from experiments import metrics
 
 
 @pytest.fixture(scope="module")
 def stored():
-    with (both.PAGE.with_suffix("") / "both.csv").open(newline="") as file:
+    with (metrics.PAGE.with_suffix("") / "both.csv").open(newline="") as file:
         return {(row["set"], row["method"]): row for row in csv.DictReader(file)}
 
 
-def test_the_page_is_made_of_the_stored_figures():
-    text = both.PAGE.read_text(encoding="utf-8")
-    assert both.page(text, both.PAGE.with_suffix("") / "both.csv") == text
+def test_the_page_is_made_of_the_stored_figures_and_the_metrics_of_the_package():
+    text = metrics.PAGE.read_text(encoding="utf-8")
+    assert metrics.page(text, metrics.PAGE.with_suffix("") / "both.csv") == text
 
 
 def test_what_is_read_and_outlined_has_the_best_figure(stored):
-    for name in both.SETS:
-        truth, outline = (stored[name, row] for row in ("(the truth itself)", both.OUTLINE))
+    for name in metrics.SETS:
+        truth, outline = (stored[name, row] for row in ("(the truth itself)", metrics.OUTLINE))
         joints = {row: float(stored[name, row]["joint_faithfulness"]) for n, row in stored if n == name}
         if name == "shortcut":
             # Nothing is both read and outlined.
@@ -36,8 +36,13 @@ def test_what_is_read_and_outlined_has_the_best_figure(stored):
 
 def test_the_outline_is_that_of_the_structure():
     """Of one picture each: where the network reads the logo, what it ignores is the structure."""
-    for name in both.SETS:
-        drawn = both.planted(name, 1, size=48)
-        found = both.outlined(name, drawn)
+    for name in metrics.SETS:
+        drawn = metrics.planted(name, 1, size=48)
+        found = metrics.outlined(name, drawn)
         assert (found == (drawn.decoy if name == "shortcut" else drawn.truth)).all()
         assert found.any()
+
+
+def test_all_metrics_are_there():
+    found = [line.split("`")[1] for line in metrics.all_metrics().splitlines() if line.startswith("| `")]
+    assert found == list(metrics.METRICS)

@@ -1,10 +1,11 @@
-"""Measures the figure for both faithfulnesses on planted sets, and writes the table of docs/metrics.md.
+"""Writes the tables of docs/metrics.md: all metrics, and the figure for both faithfulnesses on planted sets.
 
-    python -m experiments.both    # a minute on 2 cores
+    python -m experiments.metrics             # from the figures that are kept in docs/metrics/
+    python -m experiments.metrics --measure   # measures them anew, a minute on 2 cores
 
 What the network reads is known (docs/planted.md); the outline is that of the structure, whether the network reads that
-or a logo. So it is known which maps ought to have a high figure, and where none ought to. The figures are kept in
-``docs/metrics/``, and what is between the two marks in ``docs/metrics.md`` is made of them.
+or a logo. So it is known which maps ought to have a high figure, and where none ought to. What is
+between the marks in ``docs/metrics.md`` is made of them, and of the metrics as the package has them.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from jaxtyping import Bool
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.cam.saliency import AGGREGATE
 from xrcam_jax.data.datasets import PLANTED, Planted, planted
+from xrcam_jax.evaluation.listing import needs
 from xrcam_jax.evaluation.measure import Given, measured
 from xrcam_jax.evaluation.metric import chosen
 from xrcam_jax.evaluation.metrics import METRICS
@@ -28,7 +30,9 @@ from xrcam_jax.runtime.files import write_rows, write_whole
 from xrcam_jax.studies.planted import INPUT, Place, baselines, explained
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
-BEGIN, END = "<!-- The table: python -m experiments.both -->\n", "<!-- The end of the table -->\n"
+#: Where the tables begin, by what they are of; and where each ends.
+BEGINS = {what: f"<!-- {what}: python -m experiments.metrics -->\n" for what in ("All metrics", "Both faithfulnesses")}
+END = "<!-- The end of the table -->\n"
 SETS = ("pattern", "distractors", "mirror", "shortcut")
 METHODS = ("xrelevance_cam", "grad_cam", "layer_cam", "eigen_cam", "lrp", "gradient")
 OUTLINE = "(the outline itself)"
@@ -41,11 +45,12 @@ Row = dict[str, str]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures and writes the page's table; returns the exit status."""
+    """Writes the page's tables; returns the exit status."""
     about = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    about.parse_args(argv)
+    about.add_argument("--measure", action="store_true", help="the figure for both faithfulnesses, anew")
     stored = PAGE.with_suffix("") / "both.csv"
-    write_rows(stored, [row for name in SETS for row in rows(name)])
+    if about.parse_args(argv).measure:
+        write_rows(stored, [row for name in SETS for row in rows(name)])
     write_whole(PAGE, page(PAGE.read_text(encoding="utf-8"), stored).encode())
     print(f"See {PAGE}")
     return 0
@@ -95,19 +100,39 @@ def _whole(maps: dict[Place, jnp.ndarray]) -> dict[Place, jnp.ndarray]:
 
 
 def page(text: str, stored: Path) -> str:
-    """Returns the page with the table that is stored.
+    """Returns the page with its tables.
 
     Args:
-      text: of the page, with the two marks.
+      text: of the page, with the marks.
       stored: the file with the figures.
     """
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table(stored)}\n{END}{after}"
+    for begin, table in zip(BEGINS.values(), (all_metrics(), both(stored)), strict=True):
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(END)
+        text = f"{before}{begin}\n{table}\n{END}{after}"
+    return text
 
 
-def table(stored: Path) -> str:
-    """Returns the figures as Markdown: a row for each map, a column for each set.
+def all_metrics() -> str:
+    """Returns the metrics as Markdown: a table for each family."""
+    lines = []
+    for family in dict.fromkeys(metric.family for metric in METRICS.values()):
+        lines += [
+            f"**{family.capitalize()}**\n",
+            "| name | what it says | needs | better | source |",
+            "|---|---|---|---|---|",
+        ]
+        for name, metric in METRICS.items():
+            if metric.family == family:
+                better = {"max": "higher", "min": "lower", None: "–"}[metric.best]
+                said = f"{metric.title}: {metric.summary}".replace("|", "\\|")
+                lines.append(f"| `{name}` | {said} | {needs(metric)} | {better} | {metric.source} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def both(stored: Path) -> str:
+    """Returns the figure for both faithfulnesses as Markdown: a row for each map, a column for each set.
 
     Args:
       stored: the file with the figures.
