@@ -5,7 +5,7 @@ A feature is a patch of pixels, since one pixel each would take 50,176 passes fo
 :func:`monotonicity_arya` are the curve of :func:`xrcam_jax.metrics.flipping.flipped_scores`.
 
 References:
-  alvarezmelis2018, arya2019, nguyen2020
+  alvarez2018, arya2019, nguyen2020
 """
 
 import jax
@@ -82,14 +82,14 @@ def scores_without_each(
       [3.0, 2.0, 1.0]
 
     References:
-      alvarezmelis2018, nguyen2020
+      alvarez2018, nguyen2020
     """
     return replaced_scores(case, found, alone=True, fill=fill, score=score, name="features")
 
 
 @jax.jit
 def drops_like_sums(scores: Float[Array, "_m s d b"], sums: Float[Array, "m b f"]) -> Figures:
-    """Returns Pearson's correlation of sum_{p in i} R_p and f(x) - f(x without i) over features i (alvarezmelis2018).
+    """Returns Pearson's correlation of sum_{p in i} R_p and f(x) - f(x without i) over features i (alvarez2018).
 
     Args:
       scores: f of the picture and without each feature, see :func:`scores_without_each`; the mean of several draws.
@@ -106,7 +106,7 @@ def drops_like_sums(scores: Float[Array, "_m s d b"], sums: Float[Array, "m b f"
       [[1.0], [-0.5]]
 
     References:
-      alvarezmelis2018
+      alvarez2018
     """
     drops = jnp.moveaxis((scores[:, :1] - scores[:, 1:]).mean(2), 1, 2)
     return pearson(*_as_maps(drops, sums))
@@ -180,7 +180,7 @@ def faithfulness_estimate(
     fill: Fill = 0.0,
     score: Score = "probability",
 ) -> Figures:
-    """Returns how the drop of the score without a feature goes with the feature's relevance (alvarezmelis2018).
+    """Returns how the drop of the score without a feature goes with the feature's relevance (alvarez2018).
 
     It is :func:`drops_like_sums` of :func:`scores_without_each`. Features are the same for all maps. Those of Quantus
     are pixels that follow one another in the order of relevance: patches of one pixel and ``per_feature`` of more.
@@ -210,7 +210,7 @@ def faithfulness_estimate(
       [[1.0]]
 
     References:
-      alvarezmelis2018
+      alvarez2018
     """
     found = features(maps, patch=patch, per_feature=per_feature)
     return drops_like_sums(scores_without_each(case, found, fill=fill, score=score), found.sums)

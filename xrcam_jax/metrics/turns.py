@@ -5,7 +5,6 @@ References:
 """
 
 from dataclasses import dataclass
-from math import prod
 from typing import Literal, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from xrcam_jax.attribution.scores import changed_scores
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.attribution.targets import Score
 from xrcam_jax.metrics.judged import Maps
+from xrcam_jax.metrics.patches import patch_numbers
 from xrcam_jax.runtime.compiling import compiled
 
 #: The most relevant first, the least relevant first, at random (the same for all pictures), or as they lie.
@@ -193,24 +193,16 @@ def _in_turn(maps: Maps, key: Key[Array, ""], *, sides: tuple[int, ...], per_tur
     ordered = jnp.take_along_axis(sums, jnp.broadcast_to(sequence, sums.shape), -1)
     padded = jnp.pad(ordered, ((0, 0), (0, 0), (0, -count % per_turn)))
     per_turn_sums = padded.reshape(*sums.shape[:2], -1, per_turn).sum(-1)
-    return Turns(turn[..., _patch_of_pixel(maps.shape[2:], sides)].astype(jnp.int32), per_turn_sums)
+    return Turns(turn[..., patch_numbers(maps.shape[2:], sides)[0]].astype(jnp.int32), per_turn_sums)
 
 
 def _patch_sums(maps: Maps, sides: tuple[int, ...]) -> Float[Array, "m b s"]:
     window, shape = (1, 1, *sides), maps.shape[2:]
     borders = ((0, 0), (0, 0), *((0, -side % each) for side, each in zip(shape, sides, strict=True)))
     values = at_least_float32(jnp.asarray(maps))
+    # In one order on all devices, as adding to numbered places is not: an order of patches hangs on these sums.
     sums = jax.lax.reduce_window(values, jnp.zeros((), values.dtype), jax.lax.add, window, window, borders)
     return sums.reshape(*maps.shape[:2], -1)
-
-
-def _patch_of_pixel(shape: tuple[int, ...], sides: tuple[int, ...]) -> Int[Array, "*space"]:
-    counts = [-(-side // each) for side, each in zip(shape, sides, strict=True)]
-    along = jnp.meshgrid(
-        *(jnp.arange(side) // each for side, each in zip(shape, sides, strict=True)), indexing="ij", sparse=True
-    )
-    factors = [prod(counts[axis + 1 :]) for axis in range(len(counts))]
-    return sum((number * factor for number, factor in zip(along, factors, strict=True)), start=jnp.zeros((), int))
 
 
 @dataclass(frozen=True)
