@@ -1,4 +1,4 @@
-"""A network that is known in closed form, z = x² A + x B, its maps in JAX by differentiation and in NumPy by formula."""
+"""A network in closed form, z = x² A + x B, with its maps in JAX by differentiation and in NumPy by formula."""
 
 import jax
 import jax.numpy as jnp

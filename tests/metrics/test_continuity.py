@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from tests.metrics import quadratic
 from xrcam_jax.metrics import continuity
 
-OPTIONS = {"steps": 4, "stride": 1, "patch": 3, "fill": -0.5}
+OPTIONS = {"shifts": (-2, 1, 3, 4), "patch": 3, "fill": -0.5}
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,9 @@ def found(case, maps):
 
 
 def moved(x, by):
-    """Returns a picture that is moved to the right."""
+    """Returns a picture that is moved to the right, or to the left."""
     found = np.full_like(x, OPTIONS["fill"])
-    found[:, by:] = x[:, : x.shape[1] - by]
+    found[:, max(0, by) : x.shape[1] + min(0, by)] = x[:, max(0, -by) : x.shape[1] - max(0, by)]
     return found
 
 
@@ -42,7 +42,7 @@ def patches(map):
 def test_continuity_is_that_of_a_loop(case, found):
     network = quadratic.InNumPy(case)
     for i, x, target in quadratic.each(case):
-        versions = [moved(x, s + 1) for s in range(4)]
+        versions = [moved(x, by) for by in OPTIONS["shifts"]]
         before, after = network.maps(x, target), [network.maps(y, target) for y in versions]
         ratios = [
             np.abs(before - r).sum((1, 2)) / np.sqrt(((x - y) ** 2).sum()) for y, r in zip(versions, after, strict=True)
@@ -59,7 +59,7 @@ def test_continuity_is_that_of_a_loop(case, found):
 
 def test_the_metrics_are_what_their_shared_passes_say(case, maps, found):
     given = case, quadratic.explain, maps
-    of_distances = {name: OPTIONS[name] for name in ("steps", "stride", "fill")}
+    of_distances = {name: OPTIONS[name] for name in ("shifts", "fill")}
     np.testing.assert_allclose(continuity.continuity(*given, **of_distances), found.continuity(), rtol=1e-6)
     np.testing.assert_array_equal(continuity.continuity_correlation(*given, **OPTIONS), found.continuity_correlation())
 
@@ -77,7 +77,8 @@ def test_patches_that_never_change_do_not_count(found):
     np.testing.assert_allclose(still.continuity_correlation()[0], first, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["steps", "stride", "patch"])
-def test_wrong_arguments(case, maps, name):
-    with pytest.raises(ValueError, match=f"{name} must be at least 1; got 0"):
-        continuity.moved(case, quadratic.explain, maps, **{name: 0})
+def test_wrong_arguments(case, maps):
+    with pytest.raises(ValueError, match="patch must be at least 1; got 0"):
+        continuity.moved(case, quadratic.explain, maps, patch=0)
+    with pytest.raises(ValueError, match="shifts must be at least one number of pixels; got none"):
+        continuity.continuity(case, quadratic.explain, maps, shifts=())

@@ -106,8 +106,8 @@ def conservation_error(score: Float[Array, " b"], claimed: Float[Array, "b k"]) 
 def completeness(case: Case, maps: Maps, *, baseline: Baseline = 0.0, score: Score = "logit") -> Figures:
     """Returns |sum_p R_p - (S(x) - S(x0))| / |S(x) - S(x0)| (sundararajan2017).
 
-    By so much attributions miss their sum. It is a residual. Quantus asks whether the two sums are the same float, which
-    rounding alone decides.
+    By so much attributions miss their sum. It is a residual: Quantus asks whether the two sums are the same float,
+    which rounding alone decides.
 
     Args:
       case: the model, the pictures and one target class for each, (b, 1).
