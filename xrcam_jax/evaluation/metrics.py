@@ -1,0 +1,23 @@
+"""The metrics by name."""
+
+from collections.abc import Mapping
+
+from xrcam_jax.evaluation.faithfulness import FAITHFULNESS
+from xrcam_jax.evaluation.localisation import LOCALISATION
+from xrcam_jax.evaluation.metric import Metric
+
+METRICS: Mapping[str, Metric] = {**FAITHFULNESS, **LOCALISATION}
+#: Those that are measured if none is named: a few dozens of passes for each map.
+USUAL = (
+    "deletion",
+    "insertion",
+    "contrast",
+    "confidence_drop",
+    "average_drop",
+    "increase",
+    "mass_accuracy",
+    "rank_accuracy",
+    "pointing_game",
+    "iou",
+    "joint_faithfulness",
+)
