@@ -111,7 +111,11 @@ def test_a_network_that_undoes_the_shift_by_its_biases_is_explained_alike(case, 
     e = plain(case.images, case.targets[:, 0])
     maps = stacked_maps(e, raw=raw)
     own = Case(plain._function, plain.parameters, case.images, case.targets)
-    found = axioms.input_invariance(own, explain_again(plain, raw=raw, shift=SHIFT), maps, shift=SHIFT)
+
+    def shifted(shift):
+        return explain_again(plain, raw=raw, shift=shift)
+
+    found = axioms.input_invariance(own, shifted, maps, shift=SHIFT)
     np.testing.assert_allclose(found[0], 0, atol=1e-5)
     assert found[1].min() > 0.01
     undone = xr.Explainer(of_bias(-SHIFT * kernel.sum(0)), methods)(case.images + SHIFT, case.targets[:, 0])
@@ -139,6 +143,6 @@ def test_wrong_arguments(case):
     with pytest.raises(ValueError, match="tolerance must be a number from 0; got -1"):
         axioms.missed_patches(jnp.ones((20, 3)), maps, tolerance=-1)
     with pytest.raises(ValueError, match="shift must be a finite number; got inf"):
-        axioms.input_invariance(case, quadratic.explain, maps, shift=float("inf"))
+        axioms.input_invariance(case, lambda shift: quadratic.explain, maps, shift=float("inf"))
     with pytest.raises(ValueError, match="baseline must be a number or an array like the images"):
         axioms.completeness(case, maps, baseline=jnp.ones(7))
