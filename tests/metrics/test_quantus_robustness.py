@@ -1,6 +1,6 @@
 """What Quantus 0.6 says of a small network, with the same noise and the same networks drawn anew.
 
-``tests/references/make_quantus.py`` says what each array is. Quantus gives a picture up whose class noise changes, which
+``tests/references/make_quantus.py`` says what each array is. Quantus gives a picture up whose class noise changes, as
 the papers do not: such figures are NaN there, and only the others are compared.
 """
 
