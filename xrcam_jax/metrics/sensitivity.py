@@ -95,7 +95,6 @@ def noisy_distances(
         Example:
           >>> import jax.numpy as jnp
           >>> from xrcam_jax.attribution.case import Case
-    from xrcam_jax.attribution.scores import Index
           >>> from xrcam_jax.metrics.sensitivity import noisy_distances
           >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
           >>> def doubled(images, parameters, targets):
@@ -174,7 +173,6 @@ def max_sensitivity(
         Example:
           >>> import jax.numpy as jnp
           >>> from xrcam_jax.attribution.case import Case
-    from xrcam_jax.attribution.scores import Index
           >>> from xrcam_jax.metrics.sensitivity import max_sensitivity
           >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
           >>> def constant(images, parameters, targets):
@@ -217,7 +215,6 @@ def avg_sensitivity(
         Example:
           >>> import jax.numpy as jnp
           >>> from xrcam_jax.attribution.case import Case
-    from xrcam_jax.attribution.scores import Index
           >>> from xrcam_jax.metrics.sensitivity import avg_sensitivity
           >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
           >>> def constant(images, parameters, targets):
@@ -254,7 +251,6 @@ def local_lipschitz(case: Case, explain: Explain, maps: Maps, *, radius: float =
         Example:
           >>> import jax.numpy as jnp
           >>> from xrcam_jax.attribution.case import Case
-    from xrcam_jax.attribution.scores import Index
           >>> from xrcam_jax.metrics.sensitivity import local_lipschitz
           >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
           >>> def doubled(images, parameters, targets):
