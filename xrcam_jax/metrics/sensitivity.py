@@ -78,35 +78,35 @@ def noisy_distances(
 ) -> NoisyDistances:
     """Returns how far the maps of noisy pictures are from those of the pictures as they are.
 
-        Noise is uniform in [-radius, radius] for each value of a picture, and the same for all pictures of the batch, so
-        that no figure depends on the others.
+    Noise is uniform in [-radius, radius] for each value of a picture, and the same for all pictures of the batch, so
+    that no figure depends on the others.
 
-        Args:
-          case: the model, the pictures and one target class for each, (b, 1).
-          explain: makes the maps.
-          maps: those of the pictures as they are.
-          radius: of the noise, in the units of the preprocessed pictures.
-          nr_samples: n, how many noisy versions there are.
-          draws: the noise itself, in the place of such draws; then the radius and the number of samples do not count.
+    Args:
+      case: the model, the pictures and one target class for each, (b, 1).
+      explain: makes the maps.
+      maps: those of the pictures as they are.
+      radius: of the noise, in the units of the preprocessed pictures.
+      nr_samples: n, how many noisy versions there are.
+      draws: the noise itself, in the place of such draws; then the radius and the number of samples do not count.
 
-        Raises:
-          ValueError: a radius that is not positive, less than one sample, or draws of another shape than the pictures.
+    Raises:
+      ValueError: a radius that is not positive, less than one sample, or draws of another shape than the pictures.
 
-        Example:
-          >>> import jax.numpy as jnp
-          >>> from xrcam_jax.attribution.case import Case
-          >>> from xrcam_jax.metrics.sensitivity import noisy_distances
-          >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
-          >>> def doubled(images, parameters, targets):
-          ...   return 2 * images[None, ..., 0]
-          >>> found = noisy_distances(case, doubled, jnp.full((1, 1, 1, 2), 2.0), nr_samples=3)
-          >>> found.maps.shape, bool(jnp.allclose(found.maps[:, 0], 2 * found.images))
-          ((3, 1, 1), True)
-          >>> found.local_lipschitz().round(3).tolist()
-          [[2.0]]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.sensitivity import noisy_distances
+      >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
+      >>> def doubled(images, parameters, targets):
+      ...   return 2 * images[None, ..., 0]
+      >>> found = noisy_distances(case, doubled, jnp.full((1, 1, 1, 2), 2.0), nr_samples=3)
+      >>> found.maps.shape, bool(jnp.allclose(found.maps[:, 0], 2 * found.images))
+      ((3, 1, 1), True)
+      >>> found.local_lipschitz().round(3).tolist()
+      [[2.0]]
 
-        References:
-          yeh2019
+    References:
+      yeh2019
     """
     _check_noise(radius, nr_samples)
     maps, change, count = jnp.asarray(maps), uniform_noise, nr_samples
@@ -153,35 +153,35 @@ def max_sensitivity(
 ) -> Figures:
     """Returns max_e ||R(x + e) - R(x)|| / ||R(x)|| over noise e of a radius (yeh2019).
 
-        The paper defines the numerator; its authors' code divides by the norm of the map, without which a map would be the
-        steadier the smaller its values are.
+    The paper defines the numerator; its authors' code divides by the norm of the map, without which a map would be the
+    steadier the smaller its values are.
 
-        Args:
-          case: the model, the pictures and one target class for each, (b, 1).
-          explain: makes the maps.
-          maps: those of the pictures as they are.
-          radius: of the noise, which is uniform, in the units of the preprocessed pictures.
-          nr_samples: over how many draws the maximum is taken; the more, the closer it comes to that over all noise.
-          relative_to: ``"map"``, ``"image"`` or ``"nothing"``.
+    Args:
+      case: the model, the pictures and one target class for each, (b, 1).
+      explain: makes the maps.
+      maps: those of the pictures as they are.
+      radius: of the noise, which is uniform, in the units of the preprocessed pictures.
+      nr_samples: over how many draws the maximum is taken; the more, the closer it comes to that over all noise.
+      relative_to: ``"map"``, ``"image"`` or ``"nothing"``.
 
-        Returns:
-          From 0, the lower the steadier; 0 where no map changes, infinite where only maps without noise are zero.
+    Returns:
+      From 0, the lower the steadier; 0 where no map changes, infinite where only maps without noise are zero.
 
-        Raises:
-          ValueError: a radius that is not positive, less than one sample, or another ``relative_to``.
+    Raises:
+      ValueError: a radius that is not positive, less than one sample, or another ``relative_to``.
 
-        Example:
-          >>> import jax.numpy as jnp
-          >>> from xrcam_jax.attribution.case import Case
-          >>> from xrcam_jax.metrics.sensitivity import max_sensitivity
-          >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
-          >>> def constant(images, parameters, targets):
-          ...   return jnp.ones((1, *images.shape[:-1]))
-          >>> max_sensitivity(case, constant, jnp.ones((1, 1, 1, 2))).tolist()
-          [[0.0]]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.sensitivity import max_sensitivity
+      >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
+      >>> def constant(images, parameters, targets):
+      ...   return jnp.ones((1, *images.shape[:-1]))
+      >>> max_sensitivity(case, constant, jnp.ones((1, 1, 1, 2))).tolist()
+      [[0.0]]
 
-        References:
-          yeh2019
+    References:
+      yeh2019
     """
     _check_relative(relative_to)
     return noisy_distances(case, explain, maps, radius=radius, nr_samples=nr_samples).max_sensitivity(relative_to)
@@ -198,32 +198,32 @@ def avg_sensitivity(
 ) -> Figures:
     """Returns the mean of ||R(x + e) - R(x)|| / ||R(x)|| over noise e of a radius (yeh2019).
 
-        Args:
-          case: the model, the pictures and one target class for each, (b, 1).
-          explain: makes the maps.
-          maps: those of the pictures as they are.
-          radius: of the noise, which is uniform, in the units of the preprocessed pictures.
-          nr_samples: over how many draws the mean is taken.
-          relative_to: ``"map"``, ``"image"`` or ``"nothing"``, see :func:`max_sensitivity`.
+    Args:
+      case: the model, the pictures and one target class for each, (b, 1).
+      explain: makes the maps.
+      maps: those of the pictures as they are.
+      radius: of the noise, which is uniform, in the units of the preprocessed pictures.
+      nr_samples: over how many draws the mean is taken.
+      relative_to: ``"map"``, ``"image"`` or ``"nothing"``, see :func:`max_sensitivity`.
 
-        Returns:
-          From 0, the lower the steadier, and at most the figure of :func:`max_sensitivity`.
+    Returns:
+      From 0, the lower the steadier, and at most the figure of :func:`max_sensitivity`.
 
-        Raises:
-          ValueError: a radius that is not positive, less than one sample, or another ``relative_to``.
+    Raises:
+      ValueError: a radius that is not positive, less than one sample, or another ``relative_to``.
 
-        Example:
-          >>> import jax.numpy as jnp
-          >>> from xrcam_jax.attribution.case import Case
-          >>> from xrcam_jax.metrics.sensitivity import avg_sensitivity
-          >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
-          >>> def constant(images, parameters, targets):
-          ...   return jnp.ones((1, *images.shape[:-1]))
-          >>> avg_sensitivity(case, constant, jnp.ones((1, 1, 1, 2))).tolist()
-          [[0.0]]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.sensitivity import avg_sensitivity
+      >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
+      >>> def constant(images, parameters, targets):
+      ...   return jnp.ones((1, *images.shape[:-1]))
+      >>> avg_sensitivity(case, constant, jnp.ones((1, 1, 1, 2))).tolist()
+      [[0.0]]
 
-        References:
-          yeh2019
+    References:
+      yeh2019
     """
     _check_relative(relative_to)
     return noisy_distances(case, explain, maps, radius=radius, nr_samples=nr_samples).avg_sensitivity(relative_to)
@@ -232,34 +232,34 @@ def avg_sensitivity(
 def local_lipschitz(case: Case, explain: Explain, maps: Maps, *, radius: float = 0.2, nr_samples: int = 10) -> Figures:
     """Returns max_e ||R(x + e) - R(x)|| / ||e|| over noise e of a radius (alvarezmelis2018).
 
-        The paper searches for the maximum with Bayesian optimisation, of which draws are a lower bound.
+    The paper searches for the maximum with Bayesian optimisation, of which draws are a lower bound.
 
-        Args:
-          case: the model, the pictures and one target class for each, (b, 1).
-          explain: makes the maps.
-          maps: those of the pictures as they are.
-          radius: of the noise, which is uniform, in the units of the preprocessed pictures. It is that of
-            :func:`max_sensitivity`, so that both can share their passes.
-          nr_samples: over how many draws the maximum is taken.
+    Args:
+      case: the model, the pictures and one target class for each, (b, 1).
+      explain: makes the maps.
+      maps: those of the pictures as they are.
+      radius: of the noise, which is uniform, in the units of the preprocessed pictures. It is that of
+        :func:`max_sensitivity`, so that both can share their passes.
+      nr_samples: over how many draws the maximum is taken.
 
-        Returns:
-          From 0, the lower the steadier.
+    Returns:
+      From 0, the lower the steadier.
 
-        Raises:
-          ValueError: a radius that is not positive, or less than one sample.
+    Raises:
+      ValueError: a radius that is not positive, or less than one sample.
 
-        Example:
-          >>> import jax.numpy as jnp
-          >>> from xrcam_jax.attribution.case import Case
-          >>> from xrcam_jax.metrics.sensitivity import local_lipschitz
-          >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
-          >>> def doubled(images, parameters, targets):
-          ...   return 2 * images[None, ..., 0]
-          >>> local_lipschitz(case, doubled, jnp.full((1, 1, 1, 2), 2.0)).round(3).tolist()
-          [[2.0]]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.sensitivity import local_lipschitz
+      >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.zeros((1, 1), int))
+      >>> def doubled(images, parameters, targets):
+      ...   return 2 * images[None, ..., 0]
+      >>> local_lipschitz(case, doubled, jnp.full((1, 1, 1, 2), 2.0)).round(3).tolist()
+      [[2.0]]
 
-        References:
-          alvarezmelis2018
+    References:
+      alvarezmelis2018
     """
     return noisy_distances(case, explain, maps, radius=radius, nr_samples=nr_samples).local_lipschitz()
 
