@@ -6,7 +6,7 @@ References:
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -14,60 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from xrcam_jax.attribution.case import Case, Function
-from xrcam_jax.attribution.shapes import Shapes, at_least_float32, of_shapes, shapes
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.errors import unknown
-from xrcam_jax.lrp.program import flatten, trace
+from xrcam_jax.metrics.cascade import Order, layers_in_order, steps_of
 from xrcam_jax.metrics.correlation import pearson, spearman, ssim
 from xrcam_jax.metrics.judged import Explain, Figures, Maps
-from xrcam_jax.metrics.sanity import exchanged, kernels, randomised
-from xrcam_jax.metrics.versions import check_samples, check_targets, mean_maps
+from xrcam_jax.metrics.sanity import exchanged, randomised
+from xrcam_jax.metrics.versions import check_samples, check_targets, checked_draws, mean_maps
 from xrcam_jax.runtime.compiling import compiled
 
-#: Which layers are drawn anew together.
-Order = Literal["top_down", "bottom_up", "independent"]
 #: How kernels are drawn, see :func:`xrcam_jax.metrics.sanity.randomised`.
 Draw = Literal["normal", "own"]
 Similarity = Literal["spearman", "pearson", "ssim"]
 
 _ALIKE: dict[str, Callable[[Array, Array], Array]] = {"spearman": spearman, "pearson": pearson, "ssim": ssim}
-
-
-def layers_in_order(case: Case) -> tuple[str, ...]:
-    """Returns the layers of a model that have a kernel, in the order in which it uses them.
-
-    Args:
-      case: the model and its parameters, nested by name.
-
-    Returns:
-      Paths such as ``"layer4/0/conv1"``, from the input to the output.
-
-    Raises:
-      ValueError: no parameter is called ``kernel``.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from xrcam_jax.attribution.case import Case
-      >>> from xrcam_jax.metrics.randomisation import layers_in_order
-      >>> def model(images, parameters):
-      ...   return images.mean((1, 2)) @ parameters["stem"]["kernel"] @ parameters["head"]["kernel"]
-      >>> parameters = {"stem": {"kernel": jnp.ones((3, 4))}, "head": {"kernel": jnp.ones((4, 2))}}
-      >>> layers_in_order(Case(model, parameters, jnp.ones((1, 8, 8, 3)), jnp.zeros((1, 1), int)))
-      ('stem', 'head')
-    """
-    found = _layers_in_order(case.function, shapes((case.images, case.parameters)))
-    if not found:
-        raise ValueError("randomisation needs a model with parameters that are called kernel; got one without")
-    return found
-
-
-@lru_cache(maxsize=64)
-def _layers_in_order(function: Function, known: Shapes) -> tuple[str, ...]:
-    images, parameters = of_shapes(*known)
-    program = flatten(trace(function, images, parameters)[0])
-    names = dict(zip(program.inputs[-len(jax.tree.leaves(parameters)) :], kernels(parameters), strict=True))
-    used = (names[value] for equation in program.equations for value in equation.inputs if names.get(value))
-    return tuple(dict.fromkeys(name for name in used if name is not None))
 
 
 def mprt_curve(
@@ -79,6 +40,7 @@ def mprt_curve(
     parts: Sequence[str] | None = None,
     similarity: Similarity = "spearman",
     draw: Draw = "own",
+    drawn: PyTree | None = None,
 ) -> Float[Array, "l m b"]:
     """Returns how alike the maps of networks with weights drawn anew are to those of the trained one (adebayo2018).
 
@@ -94,6 +56,7 @@ def mprt_curve(
       similarity: ``"spearman"`` and ``"pearson"`` correlate the pixels, ``"ssim"`` looks at windows of 7 x 7.
       draw: ``"own"`` for the spread that training starts from, ``"normal"`` for N(0, 1), see
         :func:`xrcam_jax.metrics.sanity.randomised`.
+      drawn: parameters that were drawn elsewhere, with biases or other initialisations; then ``draw`` does not count.
 
     Returns:
       The similarity after each of l steps; NaN where correlated maps are constant or not finite.
@@ -109,8 +72,9 @@ def mprt_curve(
       >>> case = Case(model, {"head": {"kernel": jnp.eye(2)}}, jnp.ones((1, 2, 2, 2)), jnp.zeros((1, 1), int))
       >>> def edges(images, parameters, targets):
       ...   return jnp.arange(4.0).reshape(1, 1, 2, 2)
-      >>> mprt_curve(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2)).tolist()
-      [[[1.0]]]
+      >>> curve = mprt_curve(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2))
+      >>> curve.shape, round(float(curve[0, 0, 0]), 3)
+      ((1, 1, 1), 1.0)
 
     References:
       adebayo2018
@@ -120,7 +84,7 @@ def mprt_curve(
     def explained(parameters: PyTree) -> Maps:
         return _maps(case.images, parameters, case.targets, explain=explain)
 
-    return _curve(case, explained, maps, order, parts, similarity, draw, "mprt")
+    return _curve(case, explained, maps, order, parts, similarity, draw, drawn, "mprt")
 
 
 @compiled(static=("explain",))
@@ -138,13 +102,14 @@ def _curve(
     parts: Sequence[str] | None,
     similarity: Similarity,
     draw: Draw,
+    drawn: PyTree | None,
     name: str,
 ) -> Float[Array, "l m b"]:
     if order not in get_args(Order):
         raise unknown("order", order, get_args(Order))
     _check_similarity(similarity)
     parts = layers_in_order(case) if parts is None else tuple(parts)
-    drawn = _drawn(case, parts, draw)
+    drawn = _drawn(case, parts, draw) if drawn is None else drawn
     found = []
     for chosen in case.progress(steps_of(parts, order), len(parts), name):
         maps_of_drawn = explained(exchanged(case.parameters, drawn, chosen))
@@ -154,26 +119,6 @@ def _curve(
 
 def _drawn(case: Case, parts: Sequence[str], draw: Draw) -> PyTree:
     return randomised(case.parameters, parts, jax.random.key(case.random_seed), draw=draw)
-
-
-def steps_of(parts: Sequence[str], order: Order) -> list[tuple[str, ...]]:
-    """Returns which parts are drawn anew at each step.
-
-    Args:
-      parts: from the input to the output.
-      order: see :func:`mprt_curve`.
-
-    Example:
-      >>> from xrcam_jax.metrics.randomisation import steps_of
-      >>> steps_of(["conv1", "layer1", "fc"], "top_down")
-      [('fc',), ('layer1', 'fc'), ('conv1', 'layer1', 'fc')]
-    """
-    parts = tuple(parts)
-    if order == "independent":
-        return [(part,) for part in parts]
-    if order == "bottom_up":
-        return [parts[: i + 1] for i in range(len(parts))]
-    return [parts[i:] for i in reversed(range(len(parts)))]
 
 
 @compiled(static=("similarity",))
@@ -193,6 +138,7 @@ def mprt(
     parts: Sequence[str] | None = None,
     similarity: Similarity = "spearman",
     draw: Draw = "own",
+    drawn: PyTree | None = None,
 ) -> Figures:
     """Returns how alike maps stay while weights are drawn anew: the mean over the layers of :func:`mprt_curve`.
 
@@ -206,6 +152,7 @@ def mprt(
       parts: see :func:`mprt_curve`.
       similarity: ``"spearman"``, ``"pearson"`` or ``"ssim"``.
       draw: ``"own"`` or ``"normal"``.
+      drawn: parameters that were drawn elsewhere, with biases or other initialisations; then ``draw`` does not count.
 
     Returns:
       At most 1, which it is for maps that do not depend on the weights; the lower, the more they depend on them. NaN
@@ -222,13 +169,13 @@ def mprt(
       >>> case = Case(model, {"head": {"kernel": jnp.eye(2)}}, jnp.ones((1, 2, 2, 2)), jnp.zeros((1, 1), int))
       >>> def edges(images, parameters, targets):
       ...   return jnp.arange(4.0).reshape(1, 1, 2, 2)
-      >>> mprt(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2)).tolist()
-      [[1.0]]
+      >>> round(float(mprt(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2))[0, 0]), 3)
+      1.0
 
     References:
       adebayo2018
     """
-    curve = mprt_curve(case, explain, maps, order=order, parts=parts, similarity=similarity, draw=draw)
+    curve = mprt_curve(case, explain, maps, order=order, parts=parts, similarity=similarity, draw=draw, drawn=drawn)
     return curve.mean(0)
 
 
@@ -241,8 +188,10 @@ def smooth_mprt(
     parts: Sequence[str] | None = None,
     similarity: Similarity = "spearman",
     draw: Draw = "own",
+    drawn: PyTree | None = None,
     noise: float = 0.1,
     nr_samples: int = 50,
+    draws: Float[Array | np.ndarray, "n *space c"] | None = None,
 ) -> Figures:
     """Returns :func:`mprt` of maps that are means over noisy versions of each picture (hedstrom2023).
 
@@ -257,8 +206,10 @@ def smooth_mprt(
       parts: see :func:`mprt_curve`.
       similarity: ``"spearman"``, ``"pearson"`` or ``"ssim"``.
       draw: ``"own"`` or ``"normal"``.
+      drawn: parameters that were drawn elsewhere, with biases or other initialisations; then ``draw`` does not count.
       noise: its standard deviation, as a share of the range of a picture.
       nr_samples: how many noisy versions there are of each picture.
+      draws: standard normal noise that was drawn elsewhere; then the number of samples does not count.
 
     Returns:
       As :func:`mprt` does.
@@ -274,8 +225,8 @@ def smooth_mprt(
       >>> case = Case(model, {"head": {"kernel": jnp.eye(2)}}, jnp.ones((1, 2, 2, 2)), jnp.zeros((1, 1), int))
       >>> def edges(images, parameters, targets):
       ...   return jnp.broadcast_to(jnp.arange(4.0).reshape(1, 1, 2, 2), (1, *images.shape[:3]))
-      >>> smooth_mprt(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2), nr_samples=2).tolist()
-      [[1.0]]
+      >>> round(float(smooth_mprt(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2), nr_samples=2)[0, 0]), 3)
+      1.0
 
     References:
       hedstrom2023
@@ -283,24 +234,39 @@ def smooth_mprt(
     if not noise >= 0:
         raise ValueError(f"noise must be a number from 0; got {noise!r}")
     check_samples(nr_samples)
-    state = jax.random.key(case.random_seed), jnp.asarray(noise, case.images.dtype)
+    level, count = jnp.asarray(noise, case.images.dtype), nr_samples if draws is None else len(draws)
+    source = jax.random.key(case.random_seed) if draws is None else checked_draws(case, draws)
+    change = _noisy if draws is None else _noisy_as_given
 
     def explained(parameters: PyTree) -> Maps:
-        return mean_maps(replace(case, parameters=parameters), explain, _noisy, nr_samples, state, name="smooth mprt")
+        of_network = replace(case, parameters=parameters)
+        return mean_maps(of_network, explain, change, count, (source, level), name="smooth mprt")
 
-    return _curve(case, explained, explained(case.parameters), order, parts, similarity, draw, "smooth mprt").mean(0)
+    return _curve(
+        case, explained, explained(case.parameters), order, parts, similarity, draw, drawn, "smooth mprt"
+    ).mean(0)
 
 
 def _noisy(images: Float[Array, "b *space c"], index: Array, state: PyTree) -> Float[Array, "b *space c"]:
-    key, noise = state
-    of_picture = tuple(range(1, images.ndim))
-    span = images.max(of_picture, keepdims=True) - images.min(of_picture, keepdims=True)
+    key, level = state
     # Not the key of the weights, which would be drawn from the same numbers.
-    drawn = jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, 1), index), images.shape[1:], images.dtype)
-    return images + noise * span * drawn
+    key = jax.random.fold_in(jax.random.fold_in(key, 1), index)
+    return images + level * _spans(images) * jax.random.normal(key, images.shape[1:], images.dtype)
 
 
-def efficient_mprt(case: Case, explain: Explain, maps: Maps, *, bins: int = 100, draw: Draw = "own") -> Figures:
+def _noisy_as_given(images: Float[Array, "b *space c"], index: Array, state: PyTree) -> Float[Array, "b *space c"]:
+    draws, level = state
+    return images + level * _spans(images) * draws[index]
+
+
+def _spans(images: Float[Array, "b *space c"]) -> Float[Array, "b *one"]:
+    of_picture = tuple(range(1, images.ndim))
+    return images.max(of_picture, keepdims=True) - images.min(of_picture, keepdims=True)
+
+
+def efficient_mprt(
+    case: Case, explain: Explain, maps: Maps, *, bins: int = 100, draw: Draw = "own", drawn: PyTree | None = None
+) -> Figures:
     """Returns (H(R') - H(R)) / H(R), the rise in complexity when all weights are drawn anew (hedstrom2023).
 
     H is the entropy of a map's values, in a histogram of equal bins between the smallest and the largest of them. R' is
@@ -312,6 +278,7 @@ def efficient_mprt(case: Case, explain: Explain, maps: Maps, *, bins: int = 100,
       maps: R, those of the trained network.
       bins: how many bins a histogram has.
       draw: ``"own"`` or ``"normal"``, see :func:`mprt_curve`.
+      drawn: parameters that were drawn elsewhere, with biases or other initialisations; then ``draw`` does not count.
 
     Returns:
       The rise, from -1; 0 for maps that do not depend on the weights, and the higher, the more they depend on them. NaN
@@ -337,7 +304,8 @@ def efficient_mprt(case: Case, explain: Explain, maps: Maps, *, bins: int = 100,
     check_targets(case)
     if bins < 2:
         raise ValueError(f"bins must be at least 2; got {bins}")
-    drawn = _drawn(case, layers_in_order(case), draw)
+    if drawn is None:
+        drawn = _drawn(case, layers_in_order(case), draw)
     of_drawn = _maps(case.images, drawn, case.targets, explain=explain)
     before, after = (_entropies(jnp.asarray(each), bins=bins) for each in (maps, of_drawn))
     return (after - before) / before
@@ -358,7 +326,14 @@ def _entropy(values: Float[Array, "*space"], bins: int) -> Float[Array, ""]:
     return jnp.where(jnp.isfinite(high - low), entropy, jnp.nan)
 
 
-def random_logit(case: Case, explain: Explain, maps: Maps, *, similarity: Similarity = "ssim") -> Figures:
+def random_logit(
+    case: Case,
+    explain: Explain,
+    maps: Maps,
+    *,
+    similarity: Similarity = "ssim",
+    others: Int[Array | np.ndarray, "b 1"] | None = None,
+) -> Figures:
     """Returns how alike the maps of the target and of another class, drawn at random, are (sixt2020).
 
     The other class is as many numbers away from the target for all pictures, so that no figure depends on the batch.
@@ -367,7 +342,9 @@ def random_logit(case: Case, explain: Explain, maps: Maps, *, similarity: Simila
       case: the model, the pictures and one target class for each, (b, 1).
       explain: makes the maps.
       maps: those of the targets.
-      similarity: ``"ssim"``, as in the paper, ``"spearman"`` or ``"pearson"``, see :func:`mprt_curve`.
+      similarity: ``"ssim"``, as in the paper, ``"spearman"`` or ``"pearson"``, see :func:`mprt_curve`. Quantus has
+        the structural similarity of rows laid end to end; the paper, and the measure, that of squares of pixels.
+      others: the other class of each picture, in the place of a draw.
 
     Returns:
       At most 1, which it is for maps that do not depend on the class.
@@ -384,8 +361,8 @@ def random_logit(case: Case, explain: Explain, maps: Maps, *, similarity: Simila
       >>> case = Case(model, (), images, jnp.zeros((1, 1), int))
       >>> def channel(images, parameters, targets):
       ...   return jnp.take_along_axis(images, targets[:, None, None], axis=-1)[None, ..., 0]
-      >>> random_logit(case, channel, images[None, ..., 0], similarity="spearman").tolist()
-      [[-1.0]]
+      >>> round(float(random_logit(case, channel, images[None, ..., 0], similarity="spearman")[0, 0]), 3)
+      -1.0
 
     References:
       sixt2020
@@ -394,11 +371,11 @@ def random_logit(case: Case, explain: Explain, maps: Maps, *, similarity: Simila
     check_targets(case)
     if case.of_value:
         raise ValueError("random_logit needs a model of classes; got a target function's value")
-    # A model of one output has two classes.
-    classes = max(2, case.outputs)
-    away = 1 + int(np.random.default_rng(case.random_seed).integers(classes - 1))
-    others = (case.targets + away) % classes
-    found = _maps(case.images, case.parameters, others, explain=explain)
+    if others is None:
+        # A model of one output has two classes.
+        classes = max(2, case.outputs)
+        others = (case.targets + 1 + int(np.random.default_rng(case.random_seed).integers(classes - 1))) % classes
+    found = _maps(case.images, case.parameters, jnp.asarray(others, case.targets.dtype), explain=explain)
     return _alike(jnp.asarray(maps), found, similarity=similarity)
 
 
