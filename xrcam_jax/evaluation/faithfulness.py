@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from xrcam_jax.evaluation.metric import Metric
 from xrcam_jax.evaluation.passes import Scores, deleted, hidden, inserted, kept
 from xrcam_jax.metrics import faithfulness
+from xrcam_jax.metrics.adcc import Covered, covered
 from xrcam_jax.metrics.both import contrast, joint_faithfulness
 from xrcam_jax.metrics.faithfulness import area_under
 from xrcam_jax.metrics.judged import Figures
@@ -85,5 +86,14 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "max",
         _increase,
         (kept,),
+    ),
+    "adcc": Metric(
+        "ADCC",
+        "harmonic mean of coherency, simplicity and what is kept of the score",
+        "faithfulness",
+        "Poppi et al., CVPRW 2021",
+        "max",
+        Covered.adcc,
+        (covered,),
     ),
 }
