@@ -91,7 +91,7 @@ ROBUSTNESS: Mapping[str, Metric] = {
     ),
     "relative_output_stability": Metric(
         "Relative output stability",
-        "the same over the change of the logits",
+        "largest relative change of the map over the change of the logits, under noise",
         "robustness",
         _AGARWAL,
         "min",
@@ -101,7 +101,7 @@ ROBUSTNESS: Mapping[str, Metric] = {
     ),
     "relative_representation_stability": Metric(
         "Relative representation stability",
-        "the same over the relative change of a layer, which has to be named",
+        "largest relative change of the map over that of a layer, which has to be named, under noise",
         "robustness",
         _AGARWAL,
         "min",
@@ -121,7 +121,12 @@ RANDOMISATION: Mapping[str, Metric] = {
         (mprt_curve,),
     ),
     "smooth_mprt": Metric(
-        "Smooth MPRT", "the same of maps averaged over noise", "randomisation", _HEDSTROM, "min", smooth_mprt
+        "Smooth MPRT",
+        "how alike maps that are averaged over noise stay while weights are drawn anew",
+        "randomisation",
+        _HEDSTROM,
+        "min",
+        smooth_mprt,
     ),
     "efficient_mprt": Metric(
         "Efficient MPRT",
