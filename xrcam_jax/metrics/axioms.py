@@ -18,6 +18,7 @@ References:
   fu2020, you2024, sundararajan2017, nguyen2020, kindermans2017
 """
 
+from collections.abc import Callable
 from math import isfinite
 
 import jax
@@ -106,7 +107,8 @@ def conservation_error(score: Float[Array, " b"], claimed: Float[Array, "b k"]) 
 def completeness(case: Case, maps: Maps, *, baseline: Baseline = 0.0, score: Score = "logit") -> Figures:
     """Returns |sum_p R_p - (S(x) - S(x0))| / |S(x) - S(x0)| (sundararajan2017).
 
-    By so much attributions miss their sum. It is a residual. Quantus asks whether the two sums are the same float, which rounding alone decides.
+    By so much attributions miss their sum. It is a residual: Quantus asks whether the two sums are the same float,
+    which rounding alone decides.
 
     Args:
       case: the model, the pictures and one target class for each, (b, 1).
@@ -291,7 +293,9 @@ def non_sensitivity(
     return missed_patches(influences, maps, patch=patch, tolerance=tolerance)
 
 
-def input_invariance(case: Case, explain: Explain, maps: Maps, *, shift: float = 1.0) -> Figures:
+def input_invariance(
+    case: Case, explain_shifted: Callable[[float], Explain], maps: Maps, *, shift: float = 1.0
+) -> Figures:
     """Returns ||R' - R|| / ||R||, R' the map of x + shift by the network that takes the shift off (kindermans2017).
 
     The paper has the biases of the first layer take it off, so that both networks do the same on all pictures. It is
@@ -300,8 +304,8 @@ def input_invariance(case: Case, explain: Explain, maps: Maps, *, shift: float =
 
     Args:
       case: the model as it is, the pictures and one target class for each, (b, 1).
-      explain: makes the maps of the network that takes ``shift`` off its pictures; of an Explainer, see
-        :func:`xrcam_jax.explain.again.explain_again`.
+      explain_shifted: (shift) -> what makes the maps of the network that takes the shift off its pictures; of an
+        Explainer, see :func:`xrcam_jax.explain.again.explain_again`.
       maps: R, those of the model as it is.
       shift: what is added to each value of the pictures, in units of the preprocessed pictures.
 
@@ -316,12 +320,10 @@ def input_invariance(case: Case, explain: Explain, maps: Maps, *, shift: float =
       >>> from xrcam_jax.attribution.case import Case
       >>> from xrcam_jax.metrics.axioms import input_invariance
       >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 1, 2, 1)), jnp.ones((1, 1), int))
-      >>> def gradient(images, parameters, targets):  # of sum (x - shift)
-      ...   return jnp.ones((1, *images.shape[:-1]))
-      >>> def gradient_x_input(images, parameters, targets):
-      ...   return images[None, ..., 0]
-      >>> [float(input_invariance(case, f, jnp.ones((1, 1, 1, 2)))[0, 0]) for f in (gradient, gradient_x_input)]
-      [0.0, 1.0]
+      >>> def gradient_x_input(shift):  # of sum (x - shift)
+      ...   return lambda images, parameters, targets: images[None, ..., 0]
+      >>> input_invariance(case, gradient_x_input, jnp.ones((1, 1, 1, 2)), shift=0.5).tolist()
+      [[0.5]]
 
     References:
       kindermans2017
@@ -330,7 +332,7 @@ def input_invariance(case: Case, explain: Explain, maps: Maps, *, shift: float =
         raise ValueError(f"shift must be a finite number; got {shift!r}")
     maps = jnp.asarray(maps)
     state = jnp.asarray(shift, case.images.dtype), maps
-    distances = measured(case, explain, _brighter, distances_from, 1, state, name="input invariance")[0]
+    distances = measured(case, explain_shifted(shift), _brighter, distances_from, 1, state, name="input invariance")[0]
     return _relative(distances, norms(maps, 2))
 
 

@@ -1,9 +1,10 @@
-"""How much maps change while pictures are moved, step by step.
+"""How much maps change while pictures are moved along their last axis: images to the right.
 
 References:
   montavon2018
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ from xrcam_jax.metrics.correlation import spearman
 from xrcam_jax.metrics.judged import Explain, Figures, Maps
 from xrcam_jax.metrics.patches import patch_numbers, patch_sums
 from xrcam_jax.metrics.versions import Versions, measured, norms, of_versions
+
+#: How far pictures are moved, in pixels: step by step, over the width of the paper's digits.
+SHIFTS = tuple(range(1, 29))
 
 
 class Moved(NamedTuple):
@@ -52,8 +56,7 @@ def moved(
     explain: Explain,
     maps: Maps,
     *,
-    steps: int = 28,
-    stride: int = 1,
+    shifts: Sequence[int] = SHIFTS,
     patch: int = 7,
     fill: float = 0.0,
     score: Score = "probability",
@@ -64,14 +67,13 @@ def moved(
       case: the model, the pictures and one target class for each, (b, 1).
       explain: makes the maps.
       maps: those of the pictures as they are.
-      steps: s, how many steps there are; the first version is one step away.
-      stride: pixels of a step.
+      shifts: by how many pixels the s versions are moved, to the left where they are negative.
       patch: side of the patches, in pixels; those at the far sides may be smaller.
       fill: what comes in behind the picture.
       score: see :func:`xrcam_jax.attribution.targets.target_scores`.
 
     Raises:
-      ValueError: ``steps``, ``stride`` or ``patch`` is less than 1, or ``score`` is unknown.
+      ValueError: there are no shifts, ``patch`` is less than 1, or ``score`` is unknown.
 
     Example:
       >>> import jax.numpy as jnp
@@ -81,28 +83,29 @@ def moved(
       >>> case = Case(lambda x, p: x.sum((1, 2)), (), images, jnp.ones((1, 1), int))
       >>> def brightness(images, parameters, targets):
       ...   return images[None, ..., 0]
-      >>> found = moved(case, brightness, images[None, ..., 0], steps=2, patch=2, score="logit")
+      >>> found = moved(case, brightness, images[None, ..., 0], shifts=(1, 2), patch=2, score="logit")
       >>> found.patches[:, 0, 0].tolist(), found.scores[:, 0].tolist(), found.maps[:, 0, 0].tolist()
-      ([[1.0, 3.0], [0.0, 1.0]], [4.0, 1.0], [8.0, 4.0])
+      ([[1.0, 3.0], [0.0, 1.0]], [4.0, 1.0], [8.0, 3.0])
 
     References:
       montavon2018
     """
-    for name, number in {"steps": steps, "stride": stride, "patch": patch}.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1; got {number}")
+    if not shifts:
+        raise ValueError("shifts must be at least one number of pixels; got none")
+    if patch < 1:
+        raise ValueError(f"patch must be at least 1; got {patch}")
     fills = jnp.asarray(fill, case.images.dtype)
-    state = jnp.asarray(stride, jnp.int32), fills, jnp.asarray(maps)
+    state = jnp.asarray(shifts, jnp.int32), fills, jnp.asarray(maps)
     measure = _Moves(case.function, patch, score)
-    return Moved(*measured(case, explain, _shifted, measure, steps, state, name="continuity"))
+    return Moved(*measured(case, explain, _shifted, measure, len(shifts), state, name="continuity"))
 
 
 def _shifted(images: Float[Array, "b *space c"], index: Array, state: PyTree) -> Float[Array, "b *space c"]:
-    stride, fill, _ = state
-    by, size = (index + 1) * stride, images.shape[-2]
-    places = jnp.arange(size) - by
+    shifts, fill, _ = state
+    size = images.shape[-2]
+    places = jnp.arange(size) - shifts[index]
     taken = jnp.take(images, jnp.clip(places, 0, size - 1), axis=-2)
-    return jnp.where((places >= 0)[:, None], taken, fill)
+    return jnp.where(((places >= 0) & (places < size))[:, None], taken, fill)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class _Moves:
 
 
 def continuity(
-    case: Case, explain: Explain, maps: Maps, *, steps: int = 28, stride: int = 1, fill: float = 0.0
+    case: Case, explain: Explain, maps: Maps, *, shifts: Sequence[int] = SHIFTS, fill: float = 0.0
 ) -> Figures:
     """Returns max_x' ||R(x) - R(x')||_1 / ||x - x'||_2, over moved versions x' of a picture x (montavon2018).
 
@@ -137,15 +140,14 @@ def continuity(
       case: the model, the pictures and one target class for each, (b, 1).
       explain: makes the maps.
       maps: those of the pictures as they are.
-      steps: over how many steps the maximum is taken.
-      stride: pixels of a step.
+      shifts: by how many pixels the versions are moved over which the maximum is taken.
       fill: what comes in behind the picture.
 
     Returns:
       From 0, the lower the more continuous; 0 where no map changes, infinite where maps change and pictures do not.
 
     Raises:
-      ValueError: ``steps`` or ``stride`` is less than 1.
+      ValueError: there are no shifts.
 
     Example:
       >>> import jax.numpy as jnp
@@ -155,13 +157,13 @@ def continuity(
       >>> case = Case(lambda x, p: x.sum((1, 2)), (), images, jnp.ones((1, 1), int))
       >>> def brightness(images, parameters, targets):
       ...   return images[None, ..., 0]
-      >>> continuity(case, brightness, images[None, ..., 0], steps=2).round(3).tolist()  # 2 / sqrt(2)
-      [[1.414]]
+      >>> round(float(continuity(case, brightness, images[None, ..., 0], shifts=(1, 2))[0, 0]), 3)  # 2 / sqrt(2)
+      1.414
 
     References:
       montavon2018
     """
-    return moved(case, explain, maps, steps=steps, stride=stride, fill=fill).continuity()
+    return moved(case, explain, maps, shifts=shifts, fill=fill).continuity()
 
 
 def continuity_correlation(
@@ -169,8 +171,7 @@ def continuity_correlation(
     explain: Explain,
     maps: Maps,
     *,
-    steps: int = 28,
-    stride: int = 1,
+    shifts: Sequence[int] = SHIFTS,
     patch: int = 7,
     fill: float = 0.0,
     score: Score = "probability",
@@ -184,8 +185,7 @@ def continuity_correlation(
       case: the model, the pictures and one target class for each, (b, 1).
       explain: makes the maps.
       maps: those of the pictures as they are.
-      steps: how many steps there are.
-      stride: pixels of a step.
+      shifts: by how many pixels the versions are moved.
       patch: side of the patches, in pixels.
       fill: what comes in behind the picture.
       score: see :func:`xrcam_jax.attribution.targets.target_scores`.
@@ -195,7 +195,7 @@ def continuity_correlation(
       changes.
 
     Raises:
-      ValueError: ``steps``, ``stride`` or ``patch`` is less than 1, or ``score`` is unknown.
+      ValueError: there are no shifts, ``patch`` is less than 1, or ``score`` is unknown.
 
     Example:
       >>> import jax.numpy as jnp
@@ -205,12 +205,12 @@ def continuity_correlation(
       >>> case = Case(lambda x, p: x.sum((1, 2)), (), images, jnp.ones((1, 1), int))
       >>> def brightness(images, parameters, targets):
       ...   return images[None, ..., 0]
-      >>> options = {"steps": 3, "patch": 4, "score": "logit"}
-      >>> continuity_correlation(case, brightness, images[None, ..., 0], **options).tolist()
-      [[1.0]]
+      >>> options = {"shifts": (1, 2, 3), "patch": 4, "score": "logit"}
+      >>> round(float(continuity_correlation(case, brightness, images[None, ..., 0], **options)[0, 0]), 3)
+      1.0
 
     References:
       montavon2018
     """
-    found = moved(case, explain, maps, steps=steps, stride=stride, patch=patch, fill=fill, score=score)
+    found = moved(case, explain, maps, shifts=shifts, patch=patch, fill=fill, score=score)
     return found.continuity_correlation()

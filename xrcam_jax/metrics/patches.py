@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from xrcam_jax.attribution.perturbations import PerAxis, per_axis
 
-def patch_numbers(space: tuple[int, ...], side: int) -> tuple[Int[np.ndarray, "*space"], int]:
+
+def patch_numbers(space: tuple[int, ...], side: PerAxis) -> tuple[Int[np.ndarray, "*space"], int]:
     """Returns which patch each pixel lies in, and how many patches there are.
 
     Args:
       space: size of the pictures, (height, width) of images.
-      side: of the patches, in pixels, from 1.
+      side: of the patches, in pixels, or one number for each axis, from 1.
 
     Returns:
       Numbers from 0, row by row.
@@ -26,8 +28,9 @@ def patch_numbers(space: tuple[int, ...], side: int) -> tuple[Int[np.ndarray, "*
       >>> numbers.tolist(), count
       ([[0, 0, 1, 1, 2], [0, 0, 1, 1, 2]], 3)
     """
-    grid = tuple(-(-length // side) for length in space)
-    places = np.indices(space, np.int32) // side
+    sides = per_axis("side", side, space)
+    grid = tuple(-(-length // each) for length, each in zip(space, sides, strict=True))
+    places = (each // of_axis for each, of_axis in zip(np.indices(space, np.int32), sides, strict=True))
     return np.ravel_multi_index(tuple(places), grid).astype(np.int32), prod(grid)
 
 

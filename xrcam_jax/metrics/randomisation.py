@@ -21,7 +21,7 @@ from xrcam_jax.lrp.program import flatten, trace
 from xrcam_jax.metrics.correlation import pearson, spearman, ssim
 from xrcam_jax.metrics.judged import Explain, Figures, Maps
 from xrcam_jax.metrics.sanity import exchanged, kernels, randomised
-from xrcam_jax.metrics.versions import check_samples, check_targets, mean_maps
+from xrcam_jax.metrics.versions import check_samples, check_targets, checked_draws, mean_maps
 from xrcam_jax.runtime.compiling import compiled
 
 #: Which layers are drawn anew together.
@@ -79,6 +79,7 @@ def mprt_curve(
     parts: Sequence[str] | None = None,
     similarity: Similarity = "spearman",
     draw: Draw = "own",
+    drawn: PyTree | None = None,
 ) -> Float[Array, "l m b"]:
     """Returns how alike the maps of networks with weights drawn anew are to those of the trained one (adebayo2018).
 
@@ -94,6 +95,7 @@ def mprt_curve(
       similarity: ``"spearman"`` and ``"pearson"`` correlate the pixels, ``"ssim"`` looks at windows of 7 x 7.
       draw: ``"own"`` for the spread that training starts from, ``"normal"`` for N(0, 1), see
         :func:`xrcam_jax.metrics.sanity.randomised`.
+      drawn: parameters that were drawn elsewhere, with biases or other initialisations; then ``draw`` does not count.
 
     Returns:
       The similarity after each of l steps; NaN where correlated maps are constant or not finite.
@@ -109,8 +111,9 @@ def mprt_curve(
       >>> case = Case(model, {"head": {"kernel": jnp.eye(2)}}, jnp.ones((1, 2, 2, 2)), jnp.zeros((1, 1), int))
       >>> def edges(images, parameters, targets):
       ...   return jnp.arange(4.0).reshape(1, 1, 2, 2)
-      >>> mprt_curve(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2)).tolist()
-      [[[1.0]]]
+      >>> curve = mprt_curve(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2))
+      >>> curve.shape, round(float(curve[0, 0, 0]), 3)
+      ((1, 1, 1), 1.0)
 
     References:
       adebayo2018
@@ -120,7 +123,7 @@ def mprt_curve(
     def explained(parameters: PyTree) -> Maps:
         return _maps(case.images, parameters, case.targets, explain=explain)
 
-    return _curve(case, explained, maps, order, parts, similarity, draw, "mprt")
+    return _curve(case, explained, maps, order, parts, similarity, draw, drawn, "mprt")
 
 
 @compiled(static=("explain",))
@@ -138,13 +141,14 @@ def _curve(
     parts: Sequence[str] | None,
     similarity: Similarity,
     draw: Draw,
+    drawn: PyTree | None,
     name: str,
 ) -> Float[Array, "l m b"]:
     if order not in get_args(Order):
         raise unknown("order", order, get_args(Order))
     _check_similarity(similarity)
     parts = layers_in_order(case) if parts is None else tuple(parts)
-    drawn = _drawn(case, parts, draw)
+    drawn = _drawn(case, parts, draw) if drawn is None else drawn
     found = []
     for chosen in case.progress(steps_of(parts, order), len(parts), name):
         maps_of_drawn = explained(exchanged(case.parameters, drawn, chosen))
@@ -193,6 +197,7 @@ def mprt(
     parts: Sequence[str] | None = None,
     similarity: Similarity = "spearman",
     draw: Draw = "own",
+    drawn: PyTree | None = None,
 ) -> Figures:
     """Returns how alike maps stay while weights are drawn anew: the mean over the layers of :func:`mprt_curve`.
 
@@ -206,6 +211,7 @@ def mprt(
       parts: see :func:`mprt_curve`.
       similarity: ``"spearman"``, ``"pearson"`` or ``"ssim"``.
       draw: ``"own"`` or ``"normal"``.
+      drawn: parameters that were drawn elsewhere, with biases or other initialisations; then ``draw`` does not count.
 
     Returns:
       At most 1, which it is for maps that do not depend on the weights; the lower, the more they depend on them. NaN
@@ -222,13 +228,13 @@ def mprt(
       >>> case = Case(model, {"head": {"kernel": jnp.eye(2)}}, jnp.ones((1, 2, 2, 2)), jnp.zeros((1, 1), int))
       >>> def edges(images, parameters, targets):
       ...   return jnp.arange(4.0).reshape(1, 1, 2, 2)
-      >>> mprt(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2)).tolist()
-      [[1.0]]
+      >>> round(float(mprt(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2))[0, 0]), 3)
+      1.0
 
     References:
       adebayo2018
     """
-    curve = mprt_curve(case, explain, maps, order=order, parts=parts, similarity=similarity, draw=draw)
+    curve = mprt_curve(case, explain, maps, order=order, parts=parts, similarity=similarity, draw=draw, drawn=drawn)
     return curve.mean(0)
 
 
@@ -241,8 +247,10 @@ def smooth_mprt(
     parts: Sequence[str] | None = None,
     similarity: Similarity = "spearman",
     draw: Draw = "own",
+    drawn: PyTree | None = None,
     noise: float = 0.1,
     nr_samples: int = 50,
+    draws: Float[Array | np.ndarray, "n *space c"] | None = None,
 ) -> Figures:
     """Returns :func:`mprt` of maps that are means over noisy versions of each picture (hedstrom2023).
 
@@ -257,8 +265,10 @@ def smooth_mprt(
       parts: see :func:`mprt_curve`.
       similarity: ``"spearman"``, ``"pearson"`` or ``"ssim"``.
       draw: ``"own"`` or ``"normal"``.
+      drawn: parameters that were drawn elsewhere, with biases or other initialisations; then ``draw`` does not count.
       noise: its standard deviation, as a share of the range of a picture.
       nr_samples: how many noisy versions there are of each picture.
+      draws: standard normal noise that was drawn elsewhere; then the number of samples does not count.
 
     Returns:
       As :func:`mprt` does.
@@ -274,8 +284,8 @@ def smooth_mprt(
       >>> case = Case(model, {"head": {"kernel": jnp.eye(2)}}, jnp.ones((1, 2, 2, 2)), jnp.zeros((1, 1), int))
       >>> def edges(images, parameters, targets):
       ...   return jnp.broadcast_to(jnp.arange(4.0).reshape(1, 1, 2, 2), (1, *images.shape[:3]))
-      >>> smooth_mprt(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2), nr_samples=2).tolist()
-      [[1.0]]
+      >>> round(float(smooth_mprt(case, edges, jnp.arange(4.0).reshape(1, 1, 2, 2), nr_samples=2)[0, 0]), 3)
+      1.0
 
     References:
       hedstrom2023
@@ -283,24 +293,39 @@ def smooth_mprt(
     if not noise >= 0:
         raise ValueError(f"noise must be a number from 0; got {noise!r}")
     check_samples(nr_samples)
-    state = jax.random.key(case.random_seed), jnp.asarray(noise, case.images.dtype)
+    level, count = jnp.asarray(noise, case.images.dtype), nr_samples if draws is None else len(draws)
+    source = jax.random.key(case.random_seed) if draws is None else checked_draws(case, draws)
+    change = _noisy if draws is None else _noisy_as_given
 
     def explained(parameters: PyTree) -> Maps:
-        return mean_maps(replace(case, parameters=parameters), explain, _noisy, nr_samples, state, name="smooth mprt")
+        of_network = replace(case, parameters=parameters)
+        return mean_maps(of_network, explain, change, count, (source, level), name="smooth mprt")
 
-    return _curve(case, explained, explained(case.parameters), order, parts, similarity, draw, "smooth mprt").mean(0)
+    return _curve(
+        case, explained, explained(case.parameters), order, parts, similarity, draw, drawn, "smooth mprt"
+    ).mean(0)
 
 
 def _noisy(images: Float[Array, "b *space c"], index: Array, state: PyTree) -> Float[Array, "b *space c"]:
-    key, noise = state
-    of_picture = tuple(range(1, images.ndim))
-    span = images.max(of_picture, keepdims=True) - images.min(of_picture, keepdims=True)
+    key, level = state
     # Not the key of the weights, which would be drawn from the same numbers.
-    drawn = jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, 1), index), images.shape[1:], images.dtype)
-    return images + noise * span * drawn
+    key = jax.random.fold_in(jax.random.fold_in(key, 1), index)
+    return images + level * _spans(images) * jax.random.normal(key, images.shape[1:], images.dtype)
 
 
-def efficient_mprt(case: Case, explain: Explain, maps: Maps, *, bins: int = 100, draw: Draw = "own") -> Figures:
+def _noisy_as_given(images: Float[Array, "b *space c"], index: Array, state: PyTree) -> Float[Array, "b *space c"]:
+    draws, level = state
+    return images + level * _spans(images) * draws[index]
+
+
+def _spans(images: Float[Array, "b *space c"]) -> Float[Array, "b *one"]:
+    of_picture = tuple(range(1, images.ndim))
+    return images.max(of_picture, keepdims=True) - images.min(of_picture, keepdims=True)
+
+
+def efficient_mprt(
+    case: Case, explain: Explain, maps: Maps, *, bins: int = 100, draw: Draw = "own", drawn: PyTree | None = None
+) -> Figures:
     """Returns (H(R') - H(R)) / H(R), the rise in complexity when all weights are drawn anew (hedstrom2023).
 
     H is the entropy of a map's values, in a histogram of equal bins between the smallest and the largest of them. R' is
@@ -312,6 +337,7 @@ def efficient_mprt(case: Case, explain: Explain, maps: Maps, *, bins: int = 100,
       maps: R, those of the trained network.
       bins: how many bins a histogram has.
       draw: ``"own"`` or ``"normal"``, see :func:`mprt_curve`.
+      drawn: parameters that were drawn elsewhere, with biases or other initialisations; then ``draw`` does not count.
 
     Returns:
       The rise, from -1; 0 for maps that do not depend on the weights, and the higher, the more they depend on them. NaN
@@ -337,7 +363,8 @@ def efficient_mprt(case: Case, explain: Explain, maps: Maps, *, bins: int = 100,
     check_targets(case)
     if bins < 2:
         raise ValueError(f"bins must be at least 2; got {bins}")
-    drawn = _drawn(case, layers_in_order(case), draw)
+    if drawn is None:
+        drawn = _drawn(case, layers_in_order(case), draw)
     of_drawn = _maps(case.images, drawn, case.targets, explain=explain)
     before, after = (_entropies(jnp.asarray(each), bins=bins) for each in (maps, of_drawn))
     return (after - before) / before
@@ -358,7 +385,14 @@ def _entropy(values: Float[Array, "*space"], bins: int) -> Float[Array, ""]:
     return jnp.where(jnp.isfinite(high - low), entropy, jnp.nan)
 
 
-def random_logit(case: Case, explain: Explain, maps: Maps, *, similarity: Similarity = "ssim") -> Figures:
+def random_logit(
+    case: Case,
+    explain: Explain,
+    maps: Maps,
+    *,
+    similarity: Similarity = "ssim",
+    others: Int[Array | np.ndarray, "b 1"] | None = None,
+) -> Figures:
     """Returns how alike the maps of the target and of another class, drawn at random, are (sixt2020).
 
     The other class is as many numbers away from the target for all pictures, so that no figure depends on the batch.
@@ -368,6 +402,7 @@ def random_logit(case: Case, explain: Explain, maps: Maps, *, similarity: Simila
       explain: makes the maps.
       maps: those of the targets.
       similarity: ``"ssim"``, as in the paper, ``"spearman"`` or ``"pearson"``, see :func:`mprt_curve`.
+      others: the other class of each picture, in the place of a draw.
 
     Returns:
       At most 1, which it is for maps that do not depend on the class.
@@ -384,8 +419,8 @@ def random_logit(case: Case, explain: Explain, maps: Maps, *, similarity: Simila
       >>> case = Case(model, (), images, jnp.zeros((1, 1), int))
       >>> def channel(images, parameters, targets):
       ...   return jnp.take_along_axis(images, targets[:, None, None], axis=-1)[None, ..., 0]
-      >>> random_logit(case, channel, images[None, ..., 0], similarity="spearman").tolist()
-      [[-1.0]]
+      >>> round(float(random_logit(case, channel, images[None, ..., 0], similarity="spearman")[0, 0]), 3)
+      -1.0
 
     References:
       sixt2020
@@ -394,11 +429,11 @@ def random_logit(case: Case, explain: Explain, maps: Maps, *, similarity: Simila
     check_targets(case)
     if case.of_value:
         raise ValueError("random_logit needs a model of classes; got a target function's value")
-    # A model of one output has two classes.
-    classes = max(2, case.outputs)
-    away = 1 + int(np.random.default_rng(case.random_seed).integers(classes - 1))
-    others = (case.targets + away) % classes
-    found = _maps(case.images, case.parameters, others, explain=explain)
+    if others is None:
+        # A model of one output has two classes.
+        classes = max(2, case.outputs)
+        others = (case.targets + 1 + int(np.random.default_rng(case.random_seed).integers(classes - 1))) % classes
+    found = _maps(case.images, case.parameters, jnp.asarray(others, case.targets.dtype), explain=explain)
     return _alike(jnp.asarray(maps), found, similarity=similarity)
 
 

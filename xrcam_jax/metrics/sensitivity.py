@@ -9,11 +9,21 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.metrics.judged import Explain, Figures, Maps
-from xrcam_jax.metrics.versions import Versions, check_samples, distances_from, measured, norms, of_versions
+from xrcam_jax.metrics.versions import (
+    Versions,
+    check_samples,
+    checked_draws,
+    distances_from,
+    given_noise,
+    measured,
+    norms,
+    of_versions,
+)
 
 #: What a distance of maps is divided by.
 RelativeTo = Literal["map", "image", "nothing"]
@@ -57,7 +67,13 @@ class NoisyDistances(NamedTuple):
 
 
 def noisy_distances(
-    case: Case, explain: Explain, maps: Maps, *, radius: float = 0.2, nr_samples: int = 10
+    case: Case,
+    explain: Explain,
+    maps: Maps,
+    *,
+    radius: float = 0.2,
+    nr_samples: int = 10,
+    draws: Float[Array | np.ndarray, "n *space c"] | None = None,
 ) -> NoisyDistances:
     """Returns how far the maps of noisy pictures are from those of the pictures as they are.
 
@@ -70,9 +86,10 @@ def noisy_distances(
       maps: those of the pictures as they are.
       radius: of the noise, in the units of the preprocessed pictures.
       nr_samples: n, how many noisy versions there are.
+      draws: the noise itself, in the place of such draws; then the radius and the number of samples do not count.
 
     Raises:
-      ValueError: a radius that is not positive, or less than one sample.
+      ValueError: a radius that is not positive, less than one sample, or draws of another shape than the pictures.
 
     Example:
       >>> import jax.numpy as jnp
@@ -91,9 +108,11 @@ def noisy_distances(
       yeh2019
     """
     _check_noise(radius, nr_samples)
-    maps = jnp.asarray(maps)
-    state = jax.random.key(case.random_seed), jnp.asarray(radius, case.images.dtype), maps
-    of_maps, of_images = measured(case, explain, uniform_noise, _distances, nr_samples, state, name="sensitivity")
+    maps, change, count = jnp.asarray(maps), uniform_noise, nr_samples
+    state: PyTree = jax.random.key(case.random_seed), jnp.asarray(radius, case.images.dtype), maps
+    if draws is not None:
+        change, count, state = given_noise, len(draws), (checked_draws(case, draws), maps)
+    of_maps, of_images = measured(case, explain, change, _distances, count, state, name="sensitivity")
     return NoisyDistances(of_maps, of_images, norms(maps, 2), norms(case.images, 1))
 
 

@@ -18,13 +18,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
 from xrcam_jax.attribution.case import Case, Function, activation_at
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.classes import class_logits
 from xrcam_jax.metrics.judged import Explain, Figures, Maps
-from xrcam_jax.metrics.versions import Versions, check_samples, measured, norms, of_versions
+from xrcam_jax.metrics.versions import Versions, check_samples, checked_draws, given_noise, measured, norms, of_versions
 
 #: What changes are divided by in the place of 0, and at least.
 SMALLEST = 1e-6
@@ -74,7 +75,14 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(
-    case: Case, explain: Explain, maps: Maps, *, layer: str | None = None, noise: float = 0.05, nr_samples: int = 50
+    case: Case,
+    explain: Explain,
+    maps: Maps,
+    *,
+    layer: str | None = None,
+    noise: float = 0.05,
+    nr_samples: int = 50,
+    draws: Float[Array | np.ndarray, "n *space c"] | None = None,
 ) -> Neighbours:
     """Returns how much noisy versions of the pictures differ from them, in all that the three metrics look at.
 
@@ -87,9 +95,11 @@ def neighbours(
       layer: whose values are the representation, a mark or any other layer.
       noise: its standard deviation, in the units of the preprocessed pictures.
       nr_samples: n, how many noisy versions there are.
+      draws: the noise itself, in the place of such draws; then its deviation and the number of samples do not count.
 
     Raises:
-      ValueError: noise that is not positive, less than one sample, or a layer that the model does not have.
+      ValueError: noise that is not positive, less than one sample, a layer that the model does not have, or draws of
+        another shape than the pictures.
 
     Example:
       >>> import jax.numpy as jnp
@@ -109,10 +119,12 @@ def neighbours(
     if not 0 < noise < inf:
         raise ValueError(f"noise must be a positive number; got {noise!r}")
     check_samples(nr_samples)
-    dtype = case.images.dtype
-    state = jax.random.key(case.random_seed), jnp.asarray(noise, dtype), jnp.asarray(maps)
+    maps, change, count = jnp.asarray(maps), _normal_noise, nr_samples
+    state: PyTree = jax.random.key(case.random_seed), jnp.asarray(noise, case.images.dtype), maps
+    if draws is not None:
+        change, count, state = given_noise, len(draws), (checked_draws(case, draws), maps)
     measure = _Differences(case.function, layer)
-    return Neighbours(*measured(case, explain, _normal_noise, measure, nr_samples, state, name="stability"))
+    return Neighbours(*measured(case, explain, change, measure, count, state, name="stability"))
 
 
 def _normal_noise(images: Float[Array, "b *space c"], index: Array, state: PyTree) -> Float[Array, "b *space c"]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import Case
@@ -245,6 +246,46 @@ def check_samples(nr_samples: int) -> None:
     """
     if nr_samples < 1:
         raise ValueError(f"nr_samples must be at least 1; got {nr_samples}")
+
+
+def checked_draws(case: Case, draws: Float[Array | np.ndarray, "n ..."]) -> Float[Array, "n *space c"]:
+    """Returns noise that was drawn elsewhere, of the dtype of the pictures.
+
+    Args:
+      case: what is explained.
+      draws: n of them.
+
+    Raises:
+      ValueError: there are none, or they are of another shape than the pictures.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.versions import checked_draws
+      >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((2, 4, 4, 3)), jnp.zeros((2, 1), int))
+      >>> checked_draws(case, jnp.zeros((5, 4, 4, 3))).shape
+      (5, 4, 4, 3)
+    """
+    if not len(draws) or draws.shape[1:] != case.images.shape[1:]:
+        raise ValueError(f"draws must be of shape (n, {str(case.images.shape[1:])[1:]}; got {draws.shape}")
+    return jnp.asarray(draws, case.images.dtype)
+
+
+def given_noise(images: Float[Array, "b *space c"], index: Array, state: PyTree) -> Float[Array, "b *space c"]:
+    """Returns the pictures with noise that was drawn elsewhere, as :func:`measured` asks for them.
+
+    Args:
+      images: the pictures.
+      index: the number of the version.
+      state: the noise of each version, and anything else.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.versions import given_noise
+      >>> given_noise(jnp.zeros((1, 1, 1, 1)), 1, (jnp.arange(3.0).reshape(3, 1, 1, 1),)).ravel().tolist()
+      [1.0]
+    """
+    return images + state[0][index]
 
 
 def norms(a: Float[Array, "..."], axes: int) -> Float[Array, "..."]:
