@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from xrcam_jax.attribution.tokens import Tokens
     from xrcam_jax.checkpoints.load import load_model
     from xrcam_jax.data import datasets
+    from xrcam_jax.evaluation import quantus
+    from xrcam_jax.evaluation.evaluate import evaluate
+    from xrcam_jax.evaluation.evaluation import Evaluation
+    from xrcam_jax.evaluation.metrics import METRICS
     from xrcam_jax.explain import adapters, targets
     from xrcam_jax.explain.attribute import attribute
     from xrcam_jax.explain.calls.cams import (
@@ -70,10 +74,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "METRICS",
     "Balance",
     "Conservation",
     "Dropout",
     "Ensemble",
+    "Evaluation",
     "Explainer",
     "Explanation",
     "Noise",
@@ -99,6 +105,7 @@ __all__ = [
     "eigen_cam",
     "eigen_grad_cam",
     "elementwise_grad_cam",
+    "evaluate",
     "from_onnx",
     "grad_cam",
     "grad_cam_pp",
@@ -125,6 +132,7 @@ __all__ = [
     "overlay",
     "prediction_difference",
     "preprocess",
+    "quantus",
     "relevance_cam",
     "rise",
     "rules",
@@ -147,10 +155,12 @@ __all__ = [
 # seconds, in which the command line could not yet be told to stop.
 _LATER = {
     "METHODS": "explain.methods",
+    "METRICS": "evaluation.metrics",
     "Balance": "lrp.conservation",
     "Conservation": "lrp.conservation",
     "Dropout": "explain.disturbances",
     "Ensemble": "explain.disturbances",
+    "Evaluation": "evaluation.evaluation",
     "Explainer": "explain.explainer",
     "Explanation": "explain.explanation",
     "Noise": "explain.disturbances",
@@ -166,6 +176,7 @@ _LATER = {
     "conservation": "lrp.conservation",
     "create_model": "models",
     "datasets": "data.datasets",
+    "evaluate": "evaluation.evaluate",
     "from_onnx": "onnx.load",
     "layers": "lrp.layers",
     "list_models": "models",
@@ -176,6 +187,7 @@ _LATER = {
     "mark_tokens": "marks",
     "overlay": "figures.overlay",
     "preprocess": "pictures.preprocessing",
+    "quantus": "evaluation.quantus",
     "rules": "lrp.rules",
     "save_volume": "pictures.volumes",
     "seeds": "lrp.seeds",

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
+from skimage.metrics import structural_similarity
 
 from xrcam_jax.metrics import correlation
 
@@ -55,3 +56,22 @@ def test_maps_with_nan_correlate_with_nothing():
     a, b = np.float32([[[np.nan, 1.0, 2.0]]]), np.float32([[[0.0, 1.0, 2.0]]])
     assert np.isnan(correlation.spearman(a, b)).all()
     assert np.isnan(correlation.pearson(a, b)).all()
+
+
+@pytest.mark.parametrize(("low", "high", "window"), [(0, 1, 7), (-30, 50, 3)])
+def test_structural_similarity_is_that_of_scikit_image(low, high, window):
+    a, b = np.random.default_rng(1).uniform(low, high, size=(2, 3, 9, 11)).astype(np.float32)
+    # A part where both are flat, in which squares of pixels less those of means would be noise.
+    a[:, :5], b[:, :5] = high, high - (high - low) / 1000
+    found = correlation.ssim(a, b, window=window)
+    for one, other, value in zip(a.astype(float), b.astype(float), found, strict=True):
+        span = max(one.max(), other.max()) - min(one.min(), other.min())
+        expected = structural_similarity(one, other, win_size=window, data_range=span)
+        assert float(value) == pytest.approx(expected, abs=1e-5)
+
+
+def test_structural_similarity_of_constant_maps_and_of_small_ones():
+    flat = np.full((1, 7, 7), 0.3, np.float32)
+    assert float(correlation.ssim(flat, flat)[0]) == pytest.approx(1)
+    with pytest.raises(ValueError, match="window must be from 2 to the smaller side of the maps, 7; got 8"):
+        correlation.ssim(flat, flat, window=8)

@@ -55,6 +55,9 @@ def compare(name: str, found: Arrays, stored: Arrays, tolerance: float, up_to_si
         if (one.shape, one.dtype) != (other.shape, other.dtype):
             bad.append(f"{name}: {key} is {one.dtype}{one.shape}, stored is {other.dtype}{other.shape}")
             continue
+        if (np.isnan(one) != np.isnan(other)).any():
+            bad.append(f"{name}: {key} has NaN in other places")
+        one, other = np.nan_to_num(one), np.nan_to_num(other)
         difference, scale = distance(one, other, key.startswith(up_to_sign)), float(np.abs(other).max())
         share = difference / scale if scale else difference
         print(f"{key:50} {difference:9.1e} {share:9.1e}")

@@ -19,6 +19,7 @@ STUDIES = {
     "segmentation": "overlap of saliency and outlines, its precision, recall and false positives (Tables 5.1 to 5.4)",
     "dropout": "the same with dropout switched on, many passes (Tables 5.5 and 5.6)",
     "confidence": "scores with the salient pixels hidden, alone, or in order (Table 5.7, Figure 5.18)",
+    "metrics": "any metrics of the field: faithfulness, robustness, localisation, complexity, randomisation, axioms",
     "axioms": "sensitivity and conservation (Tables 5.8 and 5.9)",
     "classes": "correlation of the maps of two classes: are they told apart (section 1.1)",
     "sanity": "maps of networks with random weights (Figures 5.16 and 5.17)",

@@ -144,6 +144,11 @@ class Explainer:
         if self._mesh is not None:
             self.parameters = replicate(self._mesh, self.parameters)
 
+    @property
+    def function(self) -> Function:
+        """The model as a pure function of its inputs and ``parameters``."""
+        return self._function
+
     def __call__(
         self,
         images: Inputs,

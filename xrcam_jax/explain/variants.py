@@ -83,8 +83,8 @@ def value_of(what: str, text: str, kind: Any) -> Any:
 
     Args:
       what: what an error calls the option.
-      text: a word, a whole or decimal number, whole numbers with x between them, ``true``, ``false`` or ``none``; a
-        seed or composite is the name of one in ``xr.seeds`` or ``xr.composites``.
+      text: a word, a name, a whole or decimal number, whole numbers with x between them, ``true``, ``false`` or
+        ``none``; a seed or composite is the name of one in ``xr.seeds`` or ``xr.composites``.
       kind: the option's type.
 
     Raises:
@@ -116,6 +116,8 @@ def value_of(what: str, text: str, kind: Any) -> Any:
             return float(text)
     except ValueError:
         pass
+    if str in kinds:
+        return text
     if words and not {int, float} & set(kinds):
         raise unknown(what, text, list(words))
     raise ValueError(f"{what} must be {_expected(kind)}; got {text!r}")
@@ -159,13 +161,14 @@ def _values(kind: Any) -> str:
         (int, "N"),
         (tuple[int, ...], "NxN"),
         (bool, "true|false"),
+        (str, "NAME"),
     )
     found += [sign for each, sign in signs if each in kinds and not (each is int and float in kinds)]
     return "|".join([*found, *(["none"] if NoneType in kinds and found else [])])
 
 
 def _expected(kind: Any) -> str:
-    known = {"X": "a number", "N": "a whole number", "NxN": "whole numbers with x between them"}
+    known = {"X": "a number", "N": "a whole number", "NxN": "whole numbers with x between them", "NAME": "a name"}
     values = _values(kind)
     if not values:
         return "an array, which only Python can give"

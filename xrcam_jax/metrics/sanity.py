@@ -4,7 +4,7 @@ References:
   adebayo2018, wang2004
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import jax
@@ -27,7 +27,7 @@ def randomised(
 
     Args:
       parameters: of a model, nested by name, as :func:`xrcam_jax.explain.functional.as_function` gives them.
-      parts: names of modules at the top, such as ``"layer4"`` or ``"fc"``.
+      parts: names of modules, such as ``"layer4"`` or ``"fc"``, or paths such as ``"layer4/0/conv1"``.
       key: of the draw. What is drawn for one part does not depend on the others.
       draw: ``"normal"`` for N(0, 1), as in the XRelevance-CAM thesis; ``"own"`` for the normal distribution that the
         layers of a ResNet here start from: its variance is 2 / (k k features out) for a convolution with kernels of
@@ -56,13 +56,56 @@ def randomised(
     leaves, structure = jax.tree_util.tree_flatten_with_path(parameters)
     names = [[_name(entry) for entry in path] for path, _ in leaves]
     for part in parts:
-        if part not in {name[0] for name in names}:
+        if not any(_is_within(name, [part]) for name in names):
             raise unknown("part of the model", part, list(dict.fromkeys(name[0] for name in names)))
     drawn = [
-        _drawn(value, jax.random.fold_in(key, index), draw) if name[0] in parts and "kernel" in name else value
+        _drawn(value, jax.random.fold_in(key, index), draw) if _is_within(name, parts) and "kernel" in name else value
         for index, (name, (_, value)) in enumerate(zip(names, leaves, strict=True))
     ]
     return jax.tree.unflatten(structure, drawn)
+
+
+def exchanged(parameters: PyTree, others: PyTree, parts: Collection[str]) -> PyTree:
+    """Returns a model's parameters with some parts from others.
+
+    So the weights of a model are drawn once, by :func:`randomised`, for all networks of which parts are drawn anew.
+
+    Args:
+      parameters: of a model, nested by name.
+      others: of the same structure.
+      parts: names of modules or paths, as for :func:`randomised`.
+
+    Example:
+      >>> from xrcam_jax.metrics.sanity import exchanged
+      >>> own, others = {"conv1": {"kernel": 1}, "fc": {"kernel": 2}}, {"conv1": {"kernel": 3}, "fc": {"kernel": 4}}
+      >>> exchanged(own, others, ["fc"])
+      {'conv1': {'kernel': 1}, 'fc': {'kernel': 4}}
+    """
+
+    def chosen(path: tuple[Any, ...], own: Any, other: Any) -> Any:
+        return other if _is_within([_name(entry) for entry in path], parts) else own
+
+    return jax.tree.map_with_path(chosen, parameters, others)
+
+
+def kernels(parameters: PyTree) -> tuple[str | None, ...]:
+    """Returns for each leaf of a model's parameters the path of the layer whose kernel it is; None for other leaves.
+
+    Args:
+      parameters: of a model, nested by name.
+
+    Example:
+      >>> from xrcam_jax.metrics.sanity import kernels
+      >>> kernels({"layer1": [{"kernel": 1, "bias": 2}], "fc": {"kernel": 3}})
+      ('fc', None, 'layer1/0')
+    """
+    names = [[_name(entry) for entry in path] for path, _ in jax.tree_util.tree_flatten_with_path(parameters)[0]]
+    return tuple("/".join(name[: name.index("kernel")]) if "kernel" in name else None for name in names)
+
+
+def _is_within(name: Sequence[str], parts: Collection[str]) -> bool:
+    """Tells whether a parameter, by the names on its path, belongs to one of some parts."""
+    return any(list(name[: part.count("/") + 1]) == part.split("/") for part in parts)
 
 
 def _name(entry: Any) -> str:

@@ -64,6 +64,15 @@ def shared(methods: Sequence[str] = SEVEN, layers: Sequence[str] = STAGES) -> tu
     )
 
 
+def _list_metrics(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Prints the metrics and ends the command, whatever else was given."""
+    if wanted and not context.resilient_parsing:
+        from xrcam_jax.evaluation.listing import lines
+
+        print("\n".join(lines()))
+        context.exit()
+
+
 PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
     "frames": (_DATA, _OUT),
     "segmentation": (*shared(), AGGREGATE),
@@ -82,6 +91,24 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
         click.Option(["--steps"], type=int, default=10, metavar="N", help="of the curves; 0 for none"),
         click.Option(
             ["--floor"], type=float, default=0.05, metavar="S", help="least score of a frame whose drop counts"
+        ),
+    ),
+    "metrics": (
+        *shared(),
+        AGGREGATE,
+        click.Option(
+            ["--metrics", "--metric"],
+            type=NAMES,
+            metavar="M[,M]",
+            help="what to measure, the usual ones by default; options of a metric stand behind it: deletion+steps=20",
+        ),
+        click.Option(
+            ["--list"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_list_metrics,
+            help="show all metrics with their options, and do nothing else",
         ),
     ),
     "axioms": (*shared(), flag("--conservation", help="leave the sensitivity axiom out")),

@@ -1,0 +1,310 @@
+"""``xr.evaluate`` gives what the metrics' functions give of each map and picture alone, and runs shared passes once."""
+
+import csv
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import xrcam_jax as xr
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.evaluation.evaluate import stacked
+from xrcam_jax.evaluation.measure import Given, measured
+from xrcam_jax.evaluation.metric import MAPS, NEEDED, Metric, arguments, chosen, metric_title
+from xrcam_jax.evaluation.metrics import USUAL
+from xrcam_jax.metrics import both, faithfulness, localisation, mass, overlap
+from xrcam_jax.metrics.faithfulness import Hidden, Kept
+from xrcam_jax.metrics.sensitivity import uniform_noise
+from xrcam_jax.metrics.uncertainty import mean
+
+COUNT, SIDE = 3, 8
+METHODS = ("grad_cam", "gradient")
+PLACES = [("grad_cam", "low"), ("grad_cam", "high"), ("grad_cam", "aggregate"), ("gradient", "input")]
+
+
+@pytest.fixture(scope="module")
+def explainer():
+    random = np.random.default_rng(0)
+    kernel, head = (jnp.asarray(random.standard_normal(shape), jnp.float32) for shape in ((2, 4), (4, 3)))
+
+    def model(images):
+        x = xr.mark(jax.nn.relu(images @ kernel), "low")
+        return xr.mark(x.reshape(-1, 4, 2, 4, 2, 4).mean((2, 4)), "high").mean((1, 2)) @ head
+
+    return xr.Explainer(model, METHODS)
+
+
+@pytest.fixture(scope="module")
+def explanation(explainer):
+    images = np.random.default_rng(1).standard_normal((COUNT, SIDE, SIDE, 2)).astype(np.float32)
+    return explainer(images, targets=[0, 2, 1])
+
+
+@pytest.fixture(scope="module")
+def masks():
+    """Outlines of the first two pictures; in the third, nothing is outlined."""
+    found = np.zeros((COUNT, SIDE, SIDE), bool)
+    found[0, 2:5, 1:4] = found[1, :, 3:] = True
+    return found
+
+
+@pytest.fixture(scope="module")
+def judged(explanation, explainer, masks):
+    return xr.evaluate(explanation, masks=masks, explainer=explainer, aggregate="mean")
+
+
+def alone(explanation, explainer, masks, i):
+    """The figures of one picture's maps, each by the function of its own."""
+    e = explanation[i]
+    maps = jnp.stack([e["grad_cam", "low"], e["grad_cam", "high"], e.aggregate("grad_cam"), e["gradient", "input"]])
+    truth, case = masks[i : i + 1], case_of(e, explainer)
+    intact = faithfulness.intact_scores(case)
+    hidden, kept = (faithfulness.scores_when(change, case, maps) for change in (Hidden(), Kept()))
+    curves = [faithfulness.ordered_scores(case, maps, order, steps=10) for order in ("deletion", "insertion")]
+    found = {
+        "deletion": faithfulness.area_under(curves[0]),
+        "insertion": faithfulness.area_under(curves[1]),
+        "contrast": both.contrast(*curves),
+        "confidence_drop": faithfulness.confidence_drop(intact, hidden),
+        "average_drop": faithfulness.average_drop(intact, kept),
+        "increase": faithfulness.increase(intact, kept),
+    }
+    of_outlines = {
+        "mass_accuracy": mass.mass_accuracy(maps, truth),
+        "rank_accuracy": mass.rank_accuracy(maps, truth),
+        "pointing_game": localisation.points_at(maps, truth).astype(np.float32),
+        "iou": overlap.iou(overlap.overlap(overlap.salient(maps), truth)),
+        "joint_faithfulness": both.joint_faithfulness(*curves, maps, truth),
+    }
+    undefined = np.nan if not truth.any() else 0
+    return found | {name: values + undefined for name, values in of_outlines.items()}
+
+
+def case_of(e, explainer):
+    return Case(explainer.function, explainer.parameters, jnp.asarray(e.images), e.targets[:, None])
+
+
+def test_figures_are_those_of_each_picture_alone(judged, explanation, explainer, masks):
+    assert tuple(judged.values) == USUAL
+    assert [(m, layer) for m, by_layer in judged["deletion"].items() for layer in by_layer] == PLACES
+    for i in (0, COUNT - 1):
+        wanted = alone(explanation, explainer, masks, i)
+        assert set(wanted) == set(USUAL)
+        for name, values in wanted.items():
+            found = [judged[name, method, layer][i] for method, layer in PLACES]
+            np.testing.assert_allclose(found, np.ravel(values), rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_metrics_that_explain_again(explanation, explainer):
+    names = ["max_sensitivity+nr_samples=2", "avg_sensitivity+nr_samples=2", "completeness", "input_invariance"]
+    found = xr.evaluate(explanation, names, explainer=explainer, aggregate="mean")
+    changes = {place: [] for place in PLACES}
+    for i in range(2):
+        noisy = uniform_noise(jnp.asarray(explanation.images), i, (jax.random.key(0), jnp.float32(0.2)))
+        e = explainer(noisy, targets=explanation.targets)
+        for method, layer in PLACES:
+            before, after = (
+                np.asarray(x.aggregate(method) if layer == "aggregate" else x[method, layer]).reshape(COUNT, -1)
+                for x in (explanation, e)
+            )
+            changes[method, layer].append(np.linalg.norm(after - before, axis=1) / np.linalg.norm(before, axis=1))
+    for place, each in changes.items():
+        np.testing.assert_allclose(found[names[0], *place], np.max(each, 0), rtol=1e-4)
+        np.testing.assert_allclose(found[names[1], *place], np.mean(each, 0), rtol=1e-4)
+    # What is signed has no aggregates. Of the sum of gradients there is no reason why it should be the difference.
+    assert list(found["completeness"]["grad_cam"]) == ["low", "high"]
+    nothing = explainer.function(0 * explanation.images, ())
+    lost = np.take_along_axis(np.asarray(explanation.logits - nothing), np.asarray(explanation.targets)[:, None], 1)[
+        :, 0
+    ]
+    total = np.asarray(explanation.raw["gradient"]["input"]).sum((1, 2))
+    np.testing.assert_allclose(
+        found["completeness", "gradient", "input"], np.abs(total - lost) / np.abs(lost), rtol=1e-3
+    )
+    np.testing.assert_allclose(found["input_invariance", "gradient", "input"], 0, atol=1e-4)
+    assert "| Grad-CAM | all layers |" in found.table()
+    assert found.table().splitlines()[4].endswith("| – | – |")
+    assert found.rows()[2 * COUNT]["completeness"] != found.rows()[2 * COUNT]["completeness"]
+
+
+def test_chunks_change_nothing(explanation, explainer, judged):
+    found = xr.evaluate(explanation, ["deletion", "average_drop"], explainer=explainer, chunk_size=1)
+    for name in found.values:
+        for method, by_layer in found[name].items():
+            for layer, values in by_layer.items():
+                np.testing.assert_allclose(values, judged[name, method, layer], rtol=1e-5, atol=1e-6)
+
+
+def test_variants_of_a_metric_stand_side_by_side(explanation, explainer):
+    names = ["deletion", "deletion+steps=4", "deletion+steps=4+score=logit"]
+    found = xr.evaluate(explanation, names, explainer=explainer)
+    assert list(found.values) == names
+    case, maps = case_of(explanation, explainer), explanation["gradient", "input"][None]
+    curve = faithfulness.ordered_scores(case, maps, "deletion", steps=4, score="logit")
+    np.testing.assert_allclose(
+        found[names[2], "gradient", "input"], faithfulness.area_under(curve)[0], rtol=1e-4, atol=1e-6
+    )
+    given = xr.evaluate(explanation, "deletion", explainer=explainer, options={"deletion": {"steps": 4}})
+    np.testing.assert_array_equal(given["deletion", "grad_cam", "low"], found[names[1], "grad_cam", "low"])
+
+
+def test_a_target_function_is_judged_by_its_value(explanation, explainer):
+    def difference(logits):
+        return logits[:, 0] - logits[:, 1]
+
+    explain = xr.Explainer(explainer.function.function, "gradient", target=difference)
+    e = explain(explanation.images)
+    found = xr.evaluate(e, "deletion+steps=2", explainer=explain)
+    whole = np.asarray(difference(explanation.logits))
+    images, maps = np.asarray(explanation.images), np.asarray(e["gradient", "input"])
+    rest = images.copy()
+    for picture, one in zip(rest, maps, strict=True):
+        order = sorted(np.ndindex(one.shape), key=lambda place, one=one: (-one[place], place))
+        for place in order[: one.size // 2]:
+            picture[place] = 0
+    half, nothing = (np.asarray(difference(explain.function(x, ()))) for x in (rest, 0 * images))
+    wanted = (whole + 2 * half + nothing) / 4
+    np.testing.assert_allclose(found["deletion+steps=2", "gradient", "input"], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_passes_are_shared_by_metrics_with_the_same_options():
+    calls = []
+
+    def scores(case, maps, *, steps: int = 2, fill=None):
+        calls.append((steps, fill))
+        return maps.sum((2, 3)) * steps
+
+    def ratio(found, *, power: int = 1):
+        return found**power
+
+    table = {name: Metric(name, "", "complexity", "", None, ratio, (scores,)) for name in ("one", "other")} | {
+        "alone": Metric("alone", "", "complexity", "", None, lambda maps: maps.max((2, 3)), defaults={})
+    }
+    given = Given(jnp.ones((1, 2, 4, 4)), case=Case(lambda x, p: x, (), jnp.ones((2, 4, 4, 1)), jnp.zeros((2, 1), int)))
+    names = ("one", "other", "one+power=2", "one+steps=3", "alone")
+    found = measured({name: chosen(name, table, {}) for name in names}, given)
+    assert calls == [(2, None), (3, None)]
+    assert [float(found[name][0, 0]) for name in names] == [32, 32, 32**2, 48, 1]
+    arrays = [np.zeros(1), np.zeros(1)]
+    measured({str(i): chosen("one", table, {"fill": arrays[i // 2]}) for i in range(3)}, given)
+    assert [fill is arrays[i] for i, (_, fill) in enumerate(calls[2:])] == [True, True]
+
+
+def test_what_is_undefined_is_left_out_and_counted(judged):
+    values = judged["iou", "grad_cam", "low"]
+    assert np.isnan(values).tolist() == [False, False, True]
+    assert judged.undefined("iou", "grad_cam", "low") == 1
+    assert judged.mean("iou", "grad_cam", "low").value == pytest.approx(np.mean(values[:2]))
+    head, _, first, *_ = judged.table().splitlines()
+    assert head.startswith("| method | layer | Deletion ↓ | Insertion ↑ |")
+    assert first.startswith("| Grad-CAM | low | ")
+    cells = dict(zip(head.split(" | "), first.split(" | "), strict=True))
+    assert re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\] \(2 of 3\)", cells["IoU ↑"])
+    assert "of 3" not in cells["Deletion ↓"]
+
+
+def test_intervals_are_over_patients_where_these_are_known(judged):
+    values = judged["deletion", "gradient", "input"]
+    wanted = mean(values, np.array([1, 0, 1]), seed=3)
+    assert judged.mean("deletion", "gradient", "input", patients=["b", "a", "b"], seed=3) == wanted
+    with pytest.raises(ValueError, match="patients must be one for each of the 3 pictures; got 2"):
+        judged.mean("deletion", "gradient", "input", patients=["a", "b"])
+
+
+def test_it_says_what_it_holds(judged):
+    lines = repr(judged).splitlines()
+    assert lines[:3] == [
+        "Evaluation of 3 pictures, 4 maps each",
+        "  grad_cam: low, high, aggregate",
+        "  gradient: input",
+    ]
+    means = [judged.mean("insertion", "grad_cam", layer).value for layer in ("low", "high", "aggregate")]
+    means.append(judged.mean("insertion", "gradient", "input").value)
+    assert f"  insertion: {min(means):.3g} to {max(means):.3g}" in lines
+    assert len(judged) == 3
+
+
+def test_the_file_has_all_figures(judged, tmp_path):
+    judged.to_csv(tmp_path / "figures.csv", names=["a", "b", "c"])
+    with (tmp_path / "figures.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * COUNT
+    for row in rows:
+        i = "abc".index(row["picture"])
+        for name in USUAL:
+            value = judged[name, row["method"], row["layer"]][i]
+            assert (row[name] == "") == np.isnan(value)
+            assert row[name] == "" or float(row[name]) == value
+    with pytest.raises(ValueError, match="names must be one for each of the 3 pictures; got 1"):
+        judged.rows(["a"])
+
+
+def test_a_table_without_a_figure(explanation):
+    found = xr.evaluate(explanation, "iou", masks=np.zeros((COUNT, SIDE, SIDE), bool))
+    assert "| – (0 of 3) |" in found.table()
+    assert "iou: undefined" in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "given", "line"),
+    [
+        ("deletoin", {}, "unknown metric 'deletoin'; did you mean 'deletion'?"),
+        ("deletion+step=2", {}, "unknown option of deletion 'step'; did you mean 'steps'?"),
+        ("deletion+steps=few", {}, "value of steps of deletion must be a whole number; got 'few'"),
+        ("iou+steps=2", {}, "unknown option of iou 'steps'; known: none"),
+        ([], {}, "metrics: expected at least one name, got none"),
+        ("deletion", {}, "deletion: needs the model; give model= or explainer="),
+        (
+            "max_sensitivity",
+            {"model": lambda x: x.mean((1, 2))[:, [0, 1, 0]]},
+            "max_sensitivity: explains again; give expl",
+        ),
+        (
+            "relative_representation_stability",
+            {},
+            "the option layer has no default; give relative_representation_stability+layer=...",
+        ),
+        (["iou", "precision"], {}, "iou, precision: needs outlines; give masks=, one for each picture"),
+        ("iou", {"masks": np.ones((1, 8, 8), bool)}, "masks must be one of True and False for each picture, (3, 8, 8)"),
+        ("iou", {"masks": np.ones((3, 8, 8))}, "; got float64 of shape (3, 8, 8)"),
+        ("deletion", {"model": len, "explainer": True}, "give model or explainer, not both"),
+        ("deletion", {"model": lambda x: x.mean((1, 2)), "chunk_size": 0}, "chunk_size must be at least 1; got 0"),
+        ("deletion", {"model": lambda x: x.mean((1, 2))}, "expected an explanation of 2 logits, as the model gives"),
+        ("iou", {"options": {"dice": {}}}, "unknown metric in options 'dice'; known: iou"),
+        ("deletion+steps=2", {"options": {"deletion+steps=2": {"steps": 3}}}, "the option steps is given twice"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(explanation, metrics, given, line):
+    with pytest.raises(ValueError, match=re.escape(line)):
+        xr.evaluate(explanation, metrics, **given)
+
+
+def test_explanations_that_cannot_be_judged(explainer, explanation):
+    several = explainer(explanation.images, targets=[[0, 1]] * COUNT)
+    with pytest.raises(ValueError, match="expected one target for each picture, found 2"):
+        stacked(several)
+    inside = jax.jit(lambda x: explainer.explain((), x))(explanation.images)
+    with pytest.raises(ValueError, match="refers to no pictures"):
+        xr.evaluate(inside, "deletion", explainer=explainer)
+
+
+@pytest.mark.parametrize("name", xr.METRICS)
+def test_each_metric_says_how_it_is_called_and_read(name):
+    metric = xr.METRICS[name]
+    assert metric.best in ("max", "min", None)
+    assert all((metric.title, metric.summary, metric.source))
+    known = (MAPS, *NEEDED)
+    for function in metric.passes:
+        assert set(arguments(function)) <= set(known)
+    others = [argument for argument in arguments(metric.figure) if argument not in known]
+    assert len(others) == len(metric.passes)
+    assert set(metric.defaults) <= set(metric.options_known)
+    assert metric_title(name, xr.METRICS) == metric.title
+
+
+def test_names_in_tables_are_told_apart():
+    titles = [metric.title for metric in xr.METRICS.values()]
+    assert len(set(titles)) == len(titles)
+    assert metric_title("deletion+steps=4", xr.METRICS) == "Deletion, steps=4"
