@@ -16,10 +16,12 @@ from xrcam_jax.evaluation.metric import MAPS, NEEDED, Metric, arguments, chosen,
 from xrcam_jax.evaluation.metrics import USUAL
 from xrcam_jax.metrics import both, faithfulness, localisation, mass, overlap
 from xrcam_jax.metrics.faithfulness import Hidden, Kept
+from xrcam_jax.metrics.sensitivity import uniform_noise
 from xrcam_jax.metrics.uncertainty import mean
 
 COUNT, SIDE = 3, 8
 METHODS = ("grad_cam", "gradient")
+PLACES = [("grad_cam", "low"), ("grad_cam", "high"), ("grad_cam", "aggregate"), ("gradient", "input")]
 
 
 @pytest.fixture(scope="module")
@@ -53,45 +55,78 @@ def judged(explanation, explainer, masks):
     return xr.evaluate(explanation, masks=masks, explainer=explainer, aggregate="mean")
 
 
-def one_by_one(explanation, explainer, masks, method, layer, i):
-    """The figures of one map of one picture, each by the function of its own."""
+def alone(explanation, explainer, masks, i):
+    """The figures of one picture's maps, each by the function of its own."""
     e = explanation[i]
-    each = e.aggregate(method) if layer == "aggregate" else e[method, layer]
-    maps, truth = each[None], masks[i : i + 1]
-    case = Case(explainer.function, explainer.parameters, jnp.asarray(e.images), e.targets[:, None])
+    maps = jnp.stack([e["grad_cam", "low"], e["grad_cam", "high"], e.aggregate("grad_cam"), e["gradient", "input"]])
+    truth, case = masks[i : i + 1], case_of(e, explainer)
     intact = faithfulness.intact_scores(case)
+    hidden, kept = (faithfulness.scores_when(change, case, maps) for change in (Hidden(), Kept()))
     curves = [faithfulness.ordered_scores(case, maps, order, steps=10) for order in ("deletion", "insertion")]
     found = {
         "deletion": faithfulness.area_under(curves[0]),
         "insertion": faithfulness.area_under(curves[1]),
         "contrast": both.contrast(*curves),
-        "confidence_drop": faithfulness.confidence_drop(intact, faithfulness.scores_when(Hidden(), case, maps)),
-        "average_drop": faithfulness.average_drop(intact, faithfulness.scores_when(Kept(), case, maps)),
-        "increase": faithfulness.increase(intact, faithfulness.scores_when(Kept(), case, maps)),
+        "confidence_drop": faithfulness.confidence_drop(intact, hidden),
+        "average_drop": faithfulness.average_drop(intact, kept),
+        "increase": faithfulness.increase(intact, kept),
     }
     of_outlines = {
         "mass_accuracy": mass.mass_accuracy(maps, truth),
         "rank_accuracy": mass.rank_accuracy(maps, truth),
-        "pointing_game": localisation.points_at(maps, truth).astype(float),
+        "pointing_game": localisation.points_at(maps, truth).astype(np.float32),
         "iou": overlap.iou(overlap.overlap(overlap.salient(maps), truth)),
         "joint_faithfulness": both.joint_faithfulness(*curves, maps, truth),
     }
-    nothing = not truth.any()
-    return {name: np.asarray(v).item() for name, v in found.items()} | {
-        name: np.nan if nothing else np.asarray(v).item() for name, v in of_outlines.items()
-    }
+    undefined = np.nan if not truth.any() else 0
+    return found | {name: values + undefined for name, values in of_outlines.items()}
 
 
-def test_figures_are_those_of_each_map_and_picture_alone(judged, explanation, explainer, masks):
+def case_of(e, explainer):
+    return Case(explainer.function, explainer.parameters, jnp.asarray(e.images), e.targets[:, None])
+
+
+def test_figures_are_those_of_each_picture_alone(judged, explanation, explainer, masks):
     assert tuple(judged.values) == USUAL
-    places = [("grad_cam", "low"), ("grad_cam", "high"), ("grad_cam", "aggregate"), ("gradient", "input")]
-    assert [(m, layer) for m, by_layer in judged["deletion"].items() for layer in by_layer] == places
-    for method, layer in places:
-        for i in range(COUNT):
-            wanted = one_by_one(explanation, explainer, masks, method, layer, i)
-            assert set(wanted) == set(USUAL)
-            found = {name: judged[name, method, layer][i] for name in wanted}
-            np.testing.assert_allclose(list(found.values()), list(wanted.values()), rtol=1e-4, atol=1e-6)
+    assert [(m, layer) for m, by_layer in judged["deletion"].items() for layer in by_layer] == PLACES
+    for i in (0, COUNT - 1):
+        wanted = alone(explanation, explainer, masks, i)
+        assert set(wanted) == set(USUAL)
+        for name, values in wanted.items():
+            found = [judged[name, method, layer][i] for method, layer in PLACES]
+            np.testing.assert_allclose(found, np.ravel(values), rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_metrics_that_explain_again(explanation, explainer):
+    names = ["max_sensitivity+nr_samples=2", "avg_sensitivity+nr_samples=2", "completeness", "input_invariance"]
+    found = xr.evaluate(explanation, names, explainer=explainer, aggregate="mean")
+    changes = {place: [] for place in PLACES}
+    for i in range(2):
+        noisy = uniform_noise(jnp.asarray(explanation.images), i, (jax.random.key(0), jnp.float32(0.2)))
+        e = explainer(noisy, targets=explanation.targets)
+        for method, layer in PLACES:
+            before, after = (
+                np.asarray(x.aggregate(method) if layer == "aggregate" else x[method, layer]).reshape(COUNT, -1)
+                for x in (explanation, e)
+            )
+            changes[method, layer].append(np.linalg.norm(after - before, axis=1) / np.linalg.norm(before, axis=1))
+    for place, each in changes.items():
+        np.testing.assert_allclose(found[names[0], *place], np.max(each, 0), rtol=1e-4)
+        np.testing.assert_allclose(found[names[1], *place], np.mean(each, 0), rtol=1e-4)
+    # What is signed has no aggregates. Of the sum of gradients there is no reason why it should be the difference.
+    assert list(found["completeness"]["grad_cam"]) == ["low", "high"]
+    nothing = explainer.function(0 * explanation.images, ())
+    lost = np.take_along_axis(np.asarray(explanation.logits - nothing), np.asarray(explanation.targets)[:, None], 1)[
+        :, 0
+    ]
+    total = np.asarray(explanation.raw["gradient"]["input"]).sum((1, 2))
+    np.testing.assert_allclose(
+        found["completeness", "gradient", "input"], np.abs(total - lost) / np.abs(lost), rtol=1e-3
+    )
+    np.testing.assert_allclose(found["input_invariance", "gradient", "input"], 0, atol=1e-4)
+    assert "| Grad-CAM | all layers |" in found.table()
+    assert found.table().splitlines()[4].endswith("| – | – |")
+    assert found.rows()[2 * COUNT]["completeness"] != found.rows()[2 * COUNT]["completeness"]
 
 
 def test_chunks_change_nothing(explanation, explainer, judged):
@@ -106,8 +141,7 @@ def test_variants_of_a_metric_stand_side_by_side(explanation, explainer):
     names = ["deletion", "deletion+steps=4", "deletion+steps=4+score=logit"]
     found = xr.evaluate(explanation, names, explainer=explainer)
     assert list(found.values) == names
-    case = Case(explainer.function, explainer.parameters, jnp.asarray(explanation.images), explanation.targets[:, None])
-    maps = explanation["gradient", "input"][None]
+    case, maps = case_of(explanation, explainer), explanation["gradient", "input"][None]
     curve = faithfulness.ordered_scores(case, maps, "deletion", steps=4, score="logit")
     np.testing.assert_allclose(
         found[names[2], "gradient", "input"], faithfulness.area_under(curve)[0], rtol=1e-4, atol=1e-6
@@ -222,6 +256,16 @@ def test_a_table_without_a_figure(explanation):
         ("iou+steps=2", {}, "unknown option of iou 'steps'; known: none"),
         ([], {}, "metrics: expected at least one name, got none"),
         ("deletion", {}, "deletion: needs the model; give model= or explainer="),
+        (
+            "max_sensitivity",
+            {"model": lambda x: x.mean((1, 2))[:, [0, 1, 0]]},
+            "max_sensitivity: explains again; give expl",
+        ),
+        (
+            "relative_representation_stability",
+            {},
+            "the option layer has no default; give relative_representation_stability+layer=...",
+        ),
         (["iou", "precision"], {}, "iou, precision: needs outlines; give masks=, one for each picture"),
         ("iou", {"masks": np.ones((1, 8, 8), bool)}, "masks must be one of True and False for each picture, (3, 8, 8)"),
         ("iou", {"masks": np.ones((3, 8, 8))}, "; got float64 of shape (3, 8, 8)"),

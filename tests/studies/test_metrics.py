@@ -8,8 +8,11 @@ import pytest
 from PIL import Image
 
 import xrcam_jax as xr
+from xrcam_jax.arguments.parser import Options
 from xrcam_jax.cli import main
+from xrcam_jax.evaluation.metrics import USUAL
 from xrcam_jax.report.read import read_experiments
+from xrcam_jax.studies.metrics import usual
 
 METRICS = ("deletion+steps=2", "pointing_game", "mass_accuracy")
 OPTIONS = ("--methods", "grad_cam,layer_cam", "--layers", "layer3,layer4", "--batch-size", 2, "--limit", 4)
@@ -59,13 +62,11 @@ def test_every_figure(drawn, evaluate, weights, tmp_path):
     assert figure == pytest.approx(wanted[METRICS[0], "grad_cam", "aggregate"].mean(), rel=1e-3)
 
 
-def test_without_outlines_the_usual_metrics_are_those_that_need_none(evaluate, weights, tmp_path):
-    run = weights("unsure", seed=3, scale=0.1)
-    options = ("--methods", "grad_cam", "--layers", "layer4", "--batch-size", 2, "--limit", 2)
-    assert evaluate("metrics", *options, runs=[run], annotations=None) == 0
-    settings = json.loads((tmp_path / "metrics" / "settings.json").read_text())
-    assert "deletion" in settings["metrics"]
-    assert not {"iou", "joint_faithfulness"} & set(settings["metrics"])
+def test_without_outlines_the_usual_metrics_are_those_that_need_none(drawn):
+    without, with_outlines = (usual(Options(annotations=given)) for given in (None, drawn.annotations))
+    assert "deletion" in without
+    assert not {"iou", "joint_faithfulness"} & set(without)
+    assert {*without, "iou", "joint_faithfulness"} <= set(with_outlines) == set(USUAL)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def superpixels(case: Case, segments: int, method: str) -> Superpixels:
             f"{method} finds superpixels of signals, images and volumes; got images of {case.images.shape}"
         )
     check_on_host(case, f"{method} finds superpixels")
-    found = _slic(np.asarray(case.images, np.float32), segments, method)
+    found = slic_regions(case.images, segments, method)
     width, regions = -(-(int(found.max()) + 1) // _ROUND) * _ROUND, jnp.asarray(found)
     return Superpixels(regions, _filled(case.images, regions, width), width)
 
@@ -87,8 +87,30 @@ def check_on_host(case: Case, what: str) -> None:
         raise ValueError(f"{what} on the host: it cannot run inside jit, vmap or shard_map")
 
 
-def _slic(images: Float[np.ndarray, "b *space c"], segments: int, method: str) -> Int[np.ndarray, "b *space"]:
-    """Returns the number of each pixel's superpixel."""
+def slic_regions(
+    images: Float[Array | np.ndarray, "b *space c"], segments: int, method: str = "slic_regions"
+) -> Int[np.ndarray, "b *space"]:
+    """Returns the number of each pixel's superpixel, found by SLIC on the host, picture by picture.
+
+    Args:
+      images: signals, pictures or volumes, of any range: each is scaled to [0, 1].
+      segments: superpixels asked for, at least 2; SLIC may find a few less or more.
+      method: who asks, for errors.
+
+    Returns:
+      int32, from 0 without gaps.
+
+    Raises:
+      ImportError: scikit-image is missing.
+
+    Example:
+      >>> import numpy as np
+      >>> from xrcam_jax.attribution.superpixels import slic_regions
+      >>> image = np.zeros((1, 4, 8, 1), np.float32)
+      >>> image[:, :, 4:] = 1
+      >>> slic_regions(image, 2)[0, 0].tolist()
+      [0, 0, 0, 0, 1, 1, 1, 1]
+    """
     slic = _scikit_image(method)
 
     def regions(image: np.ndarray) -> np.ndarray:
@@ -99,7 +121,7 @@ def _slic(images: Float[np.ndarray, "b *space c"], segments: int, method: str) -
         found = slic(rows, n_segments=segments, compactness=0.1, start_label=0, convert2lab=False, channel_axis=-1)
         return np.unique(found, return_inverse=True)[1].reshape(scaled.shape[:-1])
 
-    return np.stack([regions(image) for image in images]).astype(np.int32)
+    return np.stack([regions(image) for image in np.asarray(images, np.float32)]).astype(np.int32)
 
 
 def _scikit_image(method: str) -> Any:

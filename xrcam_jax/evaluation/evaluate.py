@@ -1,13 +1,14 @@
 """``xr.evaluate``: the figures of an explanation, by as many metrics as asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import Case, Progress, no_progress
 from xrcam_jax.cam.saliency import AGGREGATE, Aggregation
@@ -16,10 +17,12 @@ from xrcam_jax.evaluation.evaluation import Evaluation
 from xrcam_jax.evaluation.measure import Given, measured
 from xrcam_jax.evaluation.metric import Chosen, chosen, needed_by
 from xrcam_jax.evaluation.metrics import METRICS, USUAL
+from xrcam_jax.explain.again import Again, explain_again, stacked_maps
 from xrcam_jax.explain.explainer import Explainer
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.explain.given import as_array, asked_of
 from xrcam_jax.explain.inputs import views_of
+from xrcam_jax.metrics.judged import Explain
 
 #: A method and a layer, or ``"aggregate"``.
 Place = tuple[str, str]
@@ -72,7 +75,7 @@ def evaluate(
       >>> v["iou", "grad_cam", "layer"].tolist(), v["contrast", "grad_cam", "layer"].round(2).tolist()
       ([1.0], [1.0])
     """
-    places, given = _given(explanation, masks, model, explainer, aggregate, (chunk_size, progress, random_seed))
+    given = _given(explanation, masks, model, explainer, aggregate, (chunk_size, progress, random_seed))
     names = _affordable(given) if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise ValueError("metrics: expected at least one name, got none")
@@ -83,8 +86,11 @@ def evaluate(
     check_needs(wanted, given)
     found = jax.device_get(measured(wanted, given))
     values: dict[str, dict[str, dict[str, np.ndarray]]] = {name: {} for name in wanted}
+    places = stacked(explanation, aggregate)[0]
     for name, figures in found.items():
-        for (method, layer), each in zip(places, np.asarray(figures), strict=True):
+        signed = wanted[name].metric.signed
+        of = [place for place in places if not (signed and place[1] == AGGREGATE)]
+        for (method, layer), each in zip(of, np.asarray(figures), strict=True):
             values[name].setdefault(method, {})[layer] = each
     return Evaluation(values)
 
@@ -174,8 +180,8 @@ def _given(
     explainer: Explainer | None,
     aggregate: Aggregation | None,
     settings: tuple[int | None, Progress, int],
-) -> tuple[list[Place], Given]:
-    places, maps = stacked(e, aggregate)
+) -> Given:
+    _, maps = stacked(e, aggregate)
     if masks is not None:
         masks = as_array("masks", masks)
         if masks.dtype != bool or masks.shape != maps.shape[1:]:
@@ -185,7 +191,48 @@ def _given(
         raise ValueError("give model or explainer, not both: an Explainer has its model")
     own = explainer if model is None else Explainer(model, ())
     case = None if own is None else _case(e, own, settings)
-    return places, Given(maps, case=case, masks=masks)
+    signed = stacked_maps(e, raw=True) if e.raw else None
+    again = None if explainer is None else _Again(explainer, tuple(e.maps), aggregate)
+    return Given(maps, signed, case, again, masks)
+
+
+@dataclass(frozen=True, eq=False)
+class _Again:
+    """Makes what explains again, see :class:`xrcam_jax.evaluation.measure.Given`."""
+
+    explainer: Explainer
+    methods: tuple[str, ...]
+    aggregate: Aggregation | None
+
+    def __call__(self, signed: bool, shift: float) -> Explain:
+        again = explain_again(self.explainer, self.methods, raw=signed, shift=shift)
+        return again if signed or self.aggregate is None else Joined(again, self.aggregate, _with_aggregates)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Is the function by which an Explainer explains again, with maps of several layers together.
+
+    Attributes:
+      again: without these.
+      how: layers are joined.
+      stack: (explanation, how) -> all maps (m, b, *space).
+    """
+
+    again: Again
+    how: Aggregation
+    stack: Callable[[Explanation, Aggregation], Array]
+
+    def __call__(
+        self, images: Float[Array, "b *space c"], parameters: PyTree, targets: Int[Array, "b 1"]
+    ) -> Float[Array, "m b *space"]:
+        """Returns the maps, as ``stack`` has them."""
+        e = self.again.explainer.explain(parameters, images, targets[:, 0], methods=self.again.methods)
+        return self.stack(e, self.how)
+
+
+def _with_aggregates(e: Explanation, how: Aggregation) -> Array:
+    return stacked(e, how)[1]
 
 
 def _case(e: Explanation, own: Explainer, settings: tuple[int | None, Progress, int]) -> Case:

@@ -1,5 +1,6 @@
 """The figures of an explanation: by metric, method and layer, for each picture; as a table, and as a file."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Evaluation:
 
     def __len__(self) -> int:
         """Returns how many pictures there are."""
-        return len(next(values for _, _, _, values in self._each()))
+        return len(next(each for by in self.values.values() for layers in by.values() for each in layers.values()))
 
     @overload
     def __getitem__(self, chosen: str) -> ByPlace: ...
@@ -108,12 +109,7 @@ class Evaluation:
         heads = [f"{metric_title(name, METRICS)}{_ARROWS[METRICS[base(name)].best]}" for name in self.values]
         lines = ["| " + " | ".join(["method", "layer", *heads]) + " |", "|---|---|" + "---:|" * len(heads)]
         for method, layer in self._places():
-            cells = [
-                self._cell(
-                    metric, method, layer, decimals, self.mean(metric, method, layer, patients=patients, seed=seed)
-                )
-                for metric in self.values
-            ]
+            cells = [self._cell(metric, method, layer, decimals, patients, seed) for metric in self.values]
             named = [markdown_cell(method_title(method)), markdown_cell(layer_title(layer))]
             lines.append("| " + " | ".join([*named, *cells]) + " |")
         return "\n".join(lines) + "\n"
@@ -132,7 +128,7 @@ class Evaluation:
             raise ValueError(f"names must be one for each of the {len(self)} pictures; got {len(named)}")
         return [
             {"picture": name, "method": method, "layer": layer}
-            | {metric: float(self.values[metric][method][layer][i]) for metric in self.values}
+            | {metric: self._figure(metric, method, layer, i) for metric in self.values}
             for method, layer in self._places()
             for i, name in enumerate(named)
         ]
@@ -166,29 +162,34 @@ class Evaluation:
     def _repr_markdown_(self) -> str:
         return self.table()
 
-    def _each(self) -> Iterator[tuple[str, str, str, np.ndarray]]:
-        for metric, by_method in self.values.items():
-            for method, by_layer in by_method.items():
-                for layer, values in by_layer.items():
-                    yield metric, method, layer, values
-
     def _places(self) -> Iterator[tuple[str, str]]:
-        for method, by_layer in next(iter(self.values.values())).items():
-            for layer in by_layer:
-                yield method, layer
+        """Yields methods and layers in their order. Metrics of signed maps have no aggregates."""
+        for method in dict.fromkeys(method for by_method in self.values.values() for method in by_method):
+            layers = (layer for by_method in self.values.values() for layer in by_method.get(method, {}))
+            yield from ((method, layer) for layer in dict.fromkeys(layers))
 
-    def _cell(self, metric: str, method: str, layer: str, decimals: int, figure: Estimate) -> str:
-        count = len(self)
+    def _has(self, metric: str, method: str, layer: str) -> bool:
+        return layer in self.values[metric].get(method, {})
+
+    def _figure(self, metric: str, method: str, layer: str, i: int) -> float:
+        return float(self.values[metric][method][layer][i]) if self._has(metric, method, layer) else math.nan
+
+    def _cell(
+        self, metric: str, method: str, layer: str, decimals: int, patients: Sequence[str] | None, seed: int
+    ) -> str:
+        if not self._has(metric, method, layer):
+            return "–"
+        count, figure = len(self), self.mean(metric, method, layer, patients=patients, seed=seed)
         known = count - self.undefined(metric, method, layer)
         if not known:
             return f"– (0 of {count})"
-        low_high = "" if np.isnan(figure.low) else f" [{figure.low:.{decimals}f}, {figure.high:.{decimals}f}]"
+        low_high = "" if math.isnan(figure.low) else f" [{figure.low:.{decimals}f}, {figure.high:.{decimals}f}]"
         return f"{figure.value:.{decimals}f}{low_high}" + (f" ({known} of {count})" if known < count else "")
 
     def _range(self, metric: str) -> str:
         """Returns the least and the largest mean of a metric."""
-        figures = [self.mean(metric, *place).value for place in self._places()]
-        known = [value for value in figures if np.isfinite(value)]
+        figures = [self.mean(metric, *place).value for place in self._places() if self._has(metric, *place)]
+        known = [value for value in figures if math.isfinite(value)]
         if not known:
             return "undefined"
         low, high = f"{min(known):.3g}", f"{max(known):.3g}"

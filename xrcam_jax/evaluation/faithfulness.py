@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from xrcam_jax.evaluation.metric import Metric
 from xrcam_jax.evaluation.passes import Scores, deleted, hidden, inserted, kept
 from xrcam_jax.metrics import faithfulness
+from xrcam_jax.metrics.adcc import Covered, covered
 from xrcam_jax.metrics.both import contrast, joint_faithfulness
 from xrcam_jax.metrics.faithfulness import area_under
+from xrcam_jax.metrics.flipping import aopc, flipped_scores, selectivity
 from xrcam_jax.metrics.judged import Figures
+from xrcam_jax.metrics.monotonicity import faithfulness_estimate, monotonicity_nguyen, never_rises
+from xrcam_jax.metrics.subsets import faithfulness_correlation, infidelity, sensitivity_n
+from xrcam_jax.metrics.turns import Uniform
 
 
 def _confidence_drop(scores: Scores) -> Figures:
@@ -85,5 +90,92 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "max",
         _increase,
         (kept,),
+    ),
+    "adcc": Metric(
+        "ADCC",
+        "harmonic mean of coherency, simplicity and what is kept of the score",
+        "faithfulness",
+        "Poppi et al., CVPRW 2021",
+        "max",
+        Covered.adcc,
+        (covered,),
+    ),
+    "pixel_flipping": Metric(
+        "Pixel flipping",
+        "area under the score as pixels are replaced, the most relevant first",
+        "faithfulness",
+        "Bach et al., PLOS ONE 2015",
+        "min",
+        area_under,
+        (flipped_scores,),
+    ),
+    "region_perturbation": Metric(
+        "Region perturbation",
+        "area over the score as regions are replaced by noise, the most relevant first",
+        "faithfulness",
+        "Samek et al., IEEE TNNLS 2017",
+        "max",
+        aopc,
+        (flipped_scores,),
+        {"patch": 9, "per_step": 1, "steps": 100, "fill": Uniform()},
+    ),
+    "selectivity": Metric(
+        "Selectivity",
+        "area under the score as patches are removed, the most relevant first",
+        "faithfulness",
+        "Montavon et al., Digital Signal Processing 2018",
+        "min",
+        selectivity,
+    ),
+    "faithfulness_correlation": Metric(
+        "Faithfulness correlation",
+        "how the drop of the score without random pixels goes with what the map has there",
+        "faithfulness",
+        "Bhatt et al., IJCAI 2020",
+        "max",
+        faithfulness_correlation,
+    ),
+    "faithfulness_estimate": Metric(
+        "Faithfulness estimate",
+        "how the drop of the score without a patch goes with what the map has there",
+        "faithfulness",
+        "Alvarez-Melis and Jaakkola, NeurIPS 2018",
+        "max",
+        faithfulness_estimate,
+    ),
+    "sensitivity_n": Metric(
+        "Sensitivity-n",
+        "how the drop of the score without n random pixels goes with what the map has there, averaged over n",
+        "faithfulness",
+        "Ancona et al., ICLR 2018",
+        "max",
+        sensitivity_n,
+        signed=True,
+    ),
+    "infidelity": Metric(
+        "Infidelity",
+        "mean square of what the map misses of the drop of the score, over random squares",
+        "faithfulness",
+        "Yeh et al., NeurIPS 2019",
+        "min",
+        infidelity,
+        signed=True,
+    ),
+    "monotonicity_arya": Metric(
+        "Monotonicity (Arya)",
+        "whether the score never falls as pixels are added, the least relevant first",
+        "faithfulness",
+        "Arya et al., 2019",
+        "max",
+        never_rises,
+        (flipped_scores,),
+    ),
+    "monotonicity_nguyen": Metric(
+        "Monotonicity (Nguyen)",
+        "whether patches of more relevance are those without which the score is less certain",
+        "faithfulness",
+        "Nguyen and Martínez, 2020",
+        "max",
+        monotonicity_nguyen,
     ),
 }

@@ -16,17 +16,17 @@ def lines() -> Iterator[str]:
     Example:
       >>> from xrcam_jax.evaluation.listing import lines
       >>> next(lines()), next(line for line in lines() if "pointing_game" in line)
-      ('faithfulness', '  pointing_game            Pointing game: whether the highest pixel lies in the outline')
+      ('faithfulness', '  pointing_game                     Pointing game: whether the highest pixel lies in the outline')
     """
     family = None
     for name, metric in METRICS.items():
         if metric.family != family:
             family = metric.family
             yield family
-        yield f"  {name:24} {metric.title}: {metric.summary}"
-        yield f"  {'':24}   {_BEST[metric.best]}; needs {needs(metric)} [{metric.source}]"
+        yield f"  {name:33} {metric.title}: {metric.summary}"
+        yield f"  {'':33}   {_BEST[metric.best]}; needs {needs(metric)} [{metric.source}]"
         for option in described(metric.options_known):
-            yield f"  {'':24}   {SIGN}{option}"
+            yield f"  {'':33}   {SIGN}{option}"
 
 
 def needs(metric: Metric) -> str:

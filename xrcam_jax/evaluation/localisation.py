@@ -1,4 +1,4 @@
-"""The metrics of localisation: whether a map lies on what a person outlined."""
+"""The metrics of the map alone: whether it lies on what a person outlined, and how complex it is."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,11 +6,16 @@ from jaxtyping import Array
 
 from xrcam_jax.evaluation.metric import Metric
 from xrcam_jax.metrics import overlap
+from xrcam_jax.metrics.attribution_localisation import attribution_localisation
 from xrcam_jax.metrics.both import mass_over_chance
+from xrcam_jax.metrics.complexity import complexity, effective_complexity, sparseness
+from xrcam_jax.metrics.focus import focus
 from xrcam_jax.metrics.judged import Figures, Maps, Masks
 from xrcam_jax.metrics.localisation import points_at
 from xrcam_jax.metrics.mass import mass_accuracy, rank_accuracy
 from xrcam_jax.metrics.overlap import Overlap
+from xrcam_jax.metrics.roc import auc
+from xrcam_jax.metrics.top_k import top_k_intersection
 
 _ARRAS = "Arras et al., Information Fusion 2022"
 _SALIENT = "of the pixels above mean + standard deviation"
@@ -36,7 +41,7 @@ LOCALISATION: Mapping[str, Metric] = {
     ),
     "mass_over_chance": Metric(
         "Mass over chance",
-        "the same above the outline's share of the picture, 1 at best",
+        "share of the map in the outline, above the outline's share of the picture",
         "localisation",
         f"after {_ARRAS}",
         "max",
@@ -77,10 +82,63 @@ LOCALISATION: Mapping[str, Metric] = {
     ),
     "recall": Metric(
         "Recall",
-        f"share of the outline that is {_SALIENT.removeprefix('of ')}",
+        f"share of the outline that is {_SALIENT.replace('of', 'among', 1)}",
         "localisation",
         "the thesis's eq. 5.1",
         "max",
         _salient(overlap.recall),
+    ),
+    "attribution_localisation": Metric(
+        "Attribution localisation",
+        "share of the positive relevance in the outline; weighted=true for that over the outline's size",
+        "localisation",
+        "Kohlbrenner et al., IJCNN 2020",
+        "max",
+        attribution_localisation,
+    ),
+    "top_k_intersection": Metric(
+        "Top-k intersection",
+        "share of the k highest pixels that is outlined",
+        "localisation",
+        "Theiner et al., WACV 2022",
+        "max",
+        top_k_intersection,
+    ),
+    "auc": Metric(
+        "AUC",
+        "area under the ROC curve of the map as a detector of outlined pixels",
+        "localisation",
+        "Fawcett, Pattern Recognition Letters 2006",
+        "max",
+        auc,
+    ),
+    "focus": Metric(
+        "Focus",
+        "share of a mosaic's positive relevance on pictures of the class, whose quarters are the masks",
+        "localisation",
+        "Arias-Duart et al., FUZZ-IEEE 2022",
+        "max",
+        focus,
+    ),
+}
+COMPLEXITY: Mapping[str, Metric] = {
+    "sparseness": Metric(
+        "Sparseness", "Gini index of the map", "complexity", "Chalasani et al., ICML 2020", "max", sparseness
+    ),
+    "complexity": Metric(
+        "Complexity",
+        "entropy of the shares that pixels have of the map",
+        "complexity",
+        "Bhatt et al., IJCAI 2020",
+        "min",
+        complexity,
+    ),
+    "effective_complexity": Metric(
+        "Effective complexity",
+        "how many pixels of the map count",
+        "complexity",
+        "after Nguyen and Martínez, 2020",
+        "min",
+        effective_complexity,
     ),
 }

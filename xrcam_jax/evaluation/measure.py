@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Float
 
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.evaluation.metric import MAPS, NEEDED, Chosen, arguments, options
@@ -28,7 +29,7 @@ class Given:
     """
 
     maps: Maps
-    signed: Maps | None = None
+    signed: Float[Array | np.ndarray, "_n b *space"] | None = None
     case: Case | None = None
     explain: Callable[[bool, float], Explain] | None = None
     masks: Masks | None = None

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from xrcam_jax.evaluation.faithfulness import FAITHFULNESS
-from xrcam_jax.evaluation.localisation import LOCALISATION
+from xrcam_jax.evaluation.localisation import COMPLEXITY, LOCALISATION
 from xrcam_jax.evaluation.metric import Metric
+from xrcam_jax.evaluation.robustness import AXIOMS, RANDOMISATION, ROBUSTNESS
 
-METRICS: Mapping[str, Metric] = {**FAITHFULNESS, **LOCALISATION}
+METRICS: Mapping[str, Metric] = {**FAITHFULNESS, **LOCALISATION, **COMPLEXITY, **ROBUSTNESS, **RANDOMISATION, **AXIOMS}
 #: Those that are measured if none is named: a few dozens of passes for each map.
 USUAL = (
     "deletion",

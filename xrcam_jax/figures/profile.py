@@ -84,4 +84,5 @@ def _ends(values: Sequence[float], axis: Axis) -> tuple[float, float]:
 def _height(value: float, worst: float, best: float) -> float:
     if not math.isfinite(value):
         return math.nan
-    return 0.5 if best == worst else (value - worst) / (best - worst)
+    # Nothing is added to zero but its sign.
+    return 0.5 if best == worst else (value - worst) / (best - worst) + 0.0

@@ -11,6 +11,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
+from xrcam_jax.metrics import judged
+from xrcam_jax.metrics.outlined import rows, where_outlined
+
 Boxes = Int[Array, "*b 4"]
 Masks = Bool[Array | np.ndarray, "*b h w"]
 
@@ -151,3 +154,31 @@ def points_at(
     flat = maps.reshape(*maps.shape[:-2], -1)
     at = jnp.take_along_axis(truth.reshape(flat.shape), jnp.argmax(flat, -1, keepdims=True), -1)[..., 0]
     return at & (flat.max(-1) > flat.min(-1))
+
+
+def pointing_game(maps: judged.Maps, masks: judged.Masks) -> judged.Figures:
+    """Plays :func:`points_at` with m maps of each picture; the mean over pictures is the accuracy (zhang2018).
+
+    Args:
+      maps: of any range. Of several equal maxima the first counts, row by row; for Quantus any of them does.
+      masks: what a person outlined, one for each picture. The paper widens them by 15 pixels, which is left to the
+        caller.
+
+    Returns:
+      1 where a map points into the outline and 0 where it does not, as a constant map; NaN where the mask is empty.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.localisation import pointing_game
+      >>> maps, masks = jnp.array([[[0.9, 0.1], [0.1, 0.9]]]), jnp.array([[True, False], [True, False]])
+      >>> pointing_game(maps, masks).tolist()
+      [[1.0, 0.0]]
+
+    Raises:
+      ValueError: the shapes do not fit together.
+
+    References:
+      zhang2018
+    """
+    flat, inside = rows(maps, masks)
+    return where_outlined(points_at(flat[:, :, None], inside[:, None]).astype(flat.dtype), inside)

@@ -11,6 +11,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from xrcam_jax.attribution.shapes import at_least_float32
+from xrcam_jax.metrics import judged
+from xrcam_jax.metrics.outlined import rows, where_outlined
+from xrcam_jax.metrics.top_k import share_of_highest
 
 Maps = Float[Array | np.ndarray, "*#b h w"]
 Truth = Bool[Array | np.ndarray, "*#b h w"]
@@ -90,16 +93,61 @@ def _rank_accuracy(maps: Maps, truth: Truth) -> Float[Array, "*b"]:
     maps, truth = jnp.broadcast_arrays(at_least_float32(jnp.asarray(maps)), truth)
     flat, inside = maps.reshape(*maps.shape[:-2], -1), truth.reshape(*maps.shape[:-2], -1)
 
-    def count(pixels: Array) -> Array:
-        return pixels.sum(-1, dtype=flat.dtype)
+    return share_of_highest(flat, inside, inside.sum(-1, keepdims=True))
 
-    ranks = jnp.maximum(inside.sum(-1, keepdims=True) - 1, 0)
-    last = jnp.take_along_axis(jnp.sort(flat, descending=True), ranks, -1)
-    above, ties = flat > last, flat == last
-    left = count(inside) - count(above)
-    sure, by_chance = count(above & inside), left * count(ties & inside) / count(ties)
-    share = (sure + by_chance) / jnp.maximum(count(inside), 1)
-    return jnp.where(jnp.isnan(flat).any(-1), jnp.nan, share)
+
+def relevance_mass_accuracy(maps: judged.Maps, masks: judged.Masks) -> judged.Figures:
+    """Returns :func:`mass_accuracy` of m maps of each picture (arras2022).
+
+    Args:
+      maps: R, of any range; only what is positive counts.
+      masks: G, one for each picture.
+
+    Returns:
+      The share in [0, 1]; 0 of a map that is positive nowhere, NaN where the mask is empty.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.mass import relevance_mass_accuracy
+      >>> maps, masks = jnp.array([[[3.0, 1.0], [1.0, 1.0]]]), jnp.array([[True, False], [False, False]])
+      >>> relevance_mass_accuracy(maps, masks).tolist()
+      [[0.75, nan]]
+
+    Raises:
+      ValueError: the shapes do not fit together.
+
+    References:
+      arras2022
+    """
+    flat, inside = rows(maps, masks)
+    return where_outlined(_mass_accuracy(flat[:, :, None], inside[:, None]), inside)
+
+
+def relevance_rank_accuracy(maps: judged.Maps, masks: judged.Masks) -> judged.Figures:
+    """Returns :func:`rank_accuracy` of m maps of each picture (arras2022).
+
+    Args:
+      maps: R, of any range.
+      masks: G, one for each picture.
+
+    Returns:
+      The share in [0, 1]; NaN where the mask is empty or a map has NaN.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.mass import relevance_rank_accuracy
+      >>> maps, masks = jnp.array([[[3.0, 1.0], [1.0, 1.0]]]), jnp.array([[True, False], [False, False]])
+      >>> relevance_rank_accuracy(maps, masks).tolist()
+      [[1.0, nan]]
+
+    Raises:
+      ValueError: the shapes do not fit together.
+
+    References:
+      arras2022
+    """
+    flat, inside = rows(maps, masks)
+    return where_outlined(_rank_accuracy(flat[:, :, None], inside[:, None]), inside)
 
 
 def outshines(maps: Maps, truth: Truth, others: Truth) -> Float[Array, "*b"]:

@@ -17,17 +17,21 @@ from itertools import product
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 import xrcam_jax as xr
 from xrcam_jax.arguments.parser import Options
 from xrcam_jax.attribution.case import Case
+from xrcam_jax.cam.saliency import Aggregation
 from xrcam_jax.errors import CommandError
+from xrcam_jax.evaluation.evaluate import Joined
 from xrcam_jax.evaluation.measure import Given, measured
 from xrcam_jax.evaluation.metric import Chosen, chosen, metric_title, needed_by
 from xrcam_jax.evaluation.metrics import USUAL
+from xrcam_jax.explain.again import explain_again, stacked_maps
 from xrcam_jax.figures.profile import Axis, profile
 from xrcam_jax.figures.save import save
+from xrcam_jax.metrics.judged import Explain
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
@@ -50,7 +54,7 @@ READ = (
 
 def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    names = tuple(options.metrics or _usual(options))
+    names = tuple(options.metrics or usual(options))
     wanted = wanted_metrics(names)
     outlines = needed_by(wanted, "outlines")
     if outlines and options.annotations is None:
@@ -64,7 +68,7 @@ def run(options: Options) -> int:
     return 0
 
 
-def _usual(options: Options) -> list[str]:
+def usual(options: Options) -> list[str]:
     """Returns the usual metrics for which there is what they need."""
     return [name for name in USUAL if options.annotations is not None or "outlines" not in xr.METRICS[name].needs]
 
@@ -88,18 +92,27 @@ def figures(study: Study, wanted: Mapping[str, Chosen], network: Network) -> Cal
     explain = xr.Explainer(network.model, study.methods, study.layers, random_seed=study.seed)
     how = study.settings["aggregate"]
 
+    def again(signed: bool, shift: float) -> Explain:
+        each = explain_again(explain, raw=signed, shift=shift)
+        return each if signed else Joined(each, how, _all_maps)
+
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
-        places, maps = zip(*all_maps(e, how).items(), strict=True)
-        targets = jnp.asarray(batch.labels)[:, None]
-        case = Case(explain.function, explain.parameters, jnp.asarray(batch.images), targets, random_seed=study.seed)
-        found = measured(wanted, Given(jnp.stack(maps), case=case, masks=jnp.asarray(batch.masks)))
-        return {
-            "logits": e.logits,
-            **{f"{name}/{place}": each[i] for name, each in found.items() for i, place in enumerate(places)},
+        images, targets, masks = (jnp.asarray(each) for each in (batch.images, batch.labels[:, None], batch.masks))
+        case = Case(explain.function, explain.parameters, images, targets, random_seed=study.seed)
+        found = measured(wanted, Given(_all_maps(e, how), stacked_maps(e, raw=True), case, again, masks))
+        everywhere, at_layers = list(all_maps(e, how)), [f"{m}/{layer}" for m in e.raw for layer in e.raw[m]]
+        return {"logits": e.logits} | {
+            f"{name}/{place}": figures[i]
+            for name, figures in found.items()
+            for i, place in enumerate(at_layers if wanted[name].metric.signed else everywhere)
         }
 
     return compute
+
+
+def _all_maps(e: xr.Explanation, how: Aggregation) -> Float[Array, "m b h w"]:
+    return jnp.stack(list(all_maps(e, how).values()))
 
 
 def write(study: Study, wanted: Mapping[str, Chosen], found: Mapping[str, Arrays]) -> None:

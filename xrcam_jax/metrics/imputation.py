@@ -1,0 +1,149 @@
+"""Missing pixels filled in from their neighbours, so that their shape tells a network as little as possible.
+
+Each missing pixel is to be the weighted mean of its eight neighbours, x_i = sum_j w_ij x_j / sum_j w_ij, with 1/6 for
+the four that share a side and 1/12 for the four at the corners (rong2022, section 5); at the border of the picture
+those that are there count. So the missing pixels solve D x - W x = W (known pixels), where D has the sums of weights:
+a system with as many unknowns as pixels are missing, but of a stencil. It is solved by conjugate gradients, whose
+steps a multigrid V-cycle preconditions: of a picture of 224 × 224 they take 6 to 14 instead of up to 600 steps.
+
+References:
+  rong2022
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from xrcam_jax.attribution.shapes import at_least_float32
+
+#: Conjugate gradients end after so many steps at the latest.
+STEPS = 64
+#: The part of a Jacobi step that is taken, which damps errors of short wavelength best.
+DAMPING = 0.8
+#: w, the weights of a pixel's neighbours.
+NEIGHBOURS = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]]) / 12
+#: What a pixel has of those of half the size, 3/4 of the nearer and 1/4 of the farther one along each axis.
+BETWEEN = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16
+
+
+def imputed(
+    images: Float[Array, "b h w c"], missing: Bool[Array, "b h w"], *, tolerance: float = 1e-5
+) -> Float[Array, "b h w c"]:
+    """Returns pictures with each missing pixel the weighted mean of its neighbours (rong2022).
+
+    Args:
+      images: of any range; the values of missing pixels do not matter.
+      missing: which pixels are to be filled in. At least one of a picture must be known.
+      tolerance: the residual's share of the right-hand side at which the solution is taken, norms of all of a
+        picture's missing pixels. At 1e-5 pixels are right to about 1e-3 of the picture's standard deviation, a tenth
+        of ROAD's noise.
+
+    Returns:
+      The pictures, known pixels as they were; NaN where no pixel of a picture is known.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.imputation import imputed
+      >>> picture = jnp.array([[0.0, 9.0, 3.0]]).reshape(1, 1, 3, 1)
+      >>> imputed(picture, jnp.array([[[False, True, False]]]))[0, 0, :, 0].round(4).tolist()
+      [0.0, 1.5, 3.0]
+
+    References:
+      rong2022
+    """
+    wide = at_least_float32(images)
+    known = ~missing[..., None]
+    # A constant is its own imputation, so the mean is left out: there is less to solve then, and less to round.
+    means = jnp.where(known, wide, 0).sum((1, 2), keepdims=True) / known.sum((1, 2), keepdims=True, dtype=wide.dtype)
+    filled = jax.vmap(lambda image, gap: _solved(image, gap, tolerance))(jnp.where(known, wide - means, 0), ~known)
+    return jnp.where(known, images, (filled + means).astype(images.dtype))
+
+
+def _solved(image: Float[Array, "h w c"], missing: Bool[Array, "h w 1"], tolerance: float) -> Float[Array, "h w c"]:
+    """Returns missing pixels that solve D x - W x = W (known pixels), and zeros elsewhere."""
+    gaps = [level.astype(image.dtype) for level in _levels(missing)]
+    right = gaps[0] * _weighted(image)
+    least = tolerance**2 * jnp.vdot(right, right)
+
+    def unsolved(state: tuple[Array, ...]) -> Bool[Array, ""]:
+        _, r, _, _, step = state
+        return (jnp.vdot(r, r) > least) & (step < STEPS)
+
+    # Written out, since jax.scipy.sparse.linalg.cg has the V-cycle, which takes long to compile, in its program twice.
+    def improved(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, r, p, before, step = state
+        z = _v_cycle(gaps, r)
+        product = jnp.vdot(r, z)
+        p = z + product / before * p
+        image_of_p = _residual(gaps[0], p)
+        length = product / jnp.vdot(p, image_of_p)
+        return x + length * p, r - length * image_of_p, p, product, step + 1
+
+    nothing = jnp.zeros_like(right)
+    start = (nothing, right, nothing, jnp.ones((), right.dtype), jnp.zeros((), jnp.int32))
+    return jax.lax.while_loop(unsolved, improved, start)[0]
+
+
+def _levels(missing: Bool[Array, "h w 1"]) -> list[Bool[Array, "_h _w 1"]]:
+    """Returns the mask at full size, half of it, a quarter, ...; a pixel is missing if all it stands for are."""
+    levels = [missing]
+    while max(levels[-1].shape[:2]) > 4:
+        fine = jnp.pad(levels[-1], [*((0, side % 2) for side in levels[-1].shape[:2]), (0, 0)], mode="edge")
+        height, width, _ = fine.shape
+        levels.append(fine.reshape(height // 2, 2, width // 2, 2, 1).all((1, 3)))
+    return levels
+
+
+def _weighted(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+    """Returns W x, the weighted sum of each pixel's neighbours; outside of the picture there are zeros."""
+    return _convolved(x, NEIGHBOURS, padding=((1, 1), (1, 1)))
+
+
+def _sums(gap: Float[Array, "h w 1"]) -> Float[np.ndarray, "h w 1"]:
+    """Returns D, the sum of the weights of those neighbours that are in the picture: W of a picture of ones."""
+    # In NumPy, since XLA takes minutes to compute a convolution of constants while it compiles.
+    along = [np.full(side, 4.0) for side in gap.shape[:2]]
+    for each in along:
+        each[0] -= 1
+        each[-1] -= 1
+    return ((np.outer(*along) - 4) / 12).astype(gap.dtype)[..., None]
+
+
+def _residual(gap: Float[Array, "h w 1"], x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+    """Returns D x - W x at missing pixels."""
+    return gap * (_sums(gap) * x - _weighted(gap * x))
+
+
+def _v_cycle(gaps: list[Float[Array, "_h _w 1"]], r: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+    """Returns what roughly solves D x - W x = r: a Jacobi step before and after what half the size solves roughly.
+
+    In two dimensions the stencil's energy does not depend on the size of pixels, so that at each size it is the same.
+    """
+    gap, *coarser = gaps
+    step = DAMPING * gap / np.where(_sums(gap) > 0, _sums(gap), 1)
+    x = step * r
+    if coarser:
+        left = coarser[0] * _halved(r - _residual(gap, x))
+        x = x + gap * _doubled(_v_cycle(coarser, left))[: gap.shape[0], : gap.shape[1]]
+    return x + step * (r - _residual(gap, x))
+
+
+def _halved(a: Float[Array, "h w c"]) -> Float[Array, "_h _w c"]:
+    """Returns the transpose of :func:`_doubled`, of a picture that zeros make even."""
+    height, width, _ = a.shape
+    return _convolved(a, BETWEEN, strides=(2, 2), padding=((1, 1 + height % 2), (1, 1 + width % 2)))
+
+
+def _doubled(a: Float[Array, "h w c"]) -> Float[Array, "2*h 2*w c"]:
+    """Returns the picture at twice the size, interpolated along lines."""
+    return _convolved(a, BETWEEN, lhs_dilation=(2, 2), padding=((2, 2), (2, 2)))
+
+
+def _convolved(a: Array, kernel: np.ndarray, *, strides: tuple[int, int] = (1, 1), **options: Any) -> Array:
+    """Returns each channel convolved with a symmetric kernel, as exactly as its dtype allows on any device."""
+    channels, weights = jnp.moveaxis(a, -1, 0)[:, None], jnp.asarray(kernel, a.dtype)[None, None]
+    found = jax.lax.conv_general_dilated(channels, weights, strides, precision="highest", **options)
+    return jnp.moveaxis(found[:, 0], 0, -1)
