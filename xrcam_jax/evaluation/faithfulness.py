@@ -6,7 +6,7 @@ from xrcam_jax.evaluation.metric import Metric
 from xrcam_jax.evaluation.passes import Scores, deleted, hidden, inserted, kept
 from xrcam_jax.metrics import faithfulness
 from xrcam_jax.metrics.adcc import Covered, covered
-from xrcam_jax.metrics.both import contrast, joint_faithfulness
+from xrcam_jax.metrics.both import contrast, joint_faithfulness, scores_left
 from xrcam_jax.metrics.faithfulness import area_under
 from xrcam_jax.metrics.flipping import aopc, flipped_scores, selectivity
 from xrcam_jax.metrics.judged import Figures
@@ -53,7 +53,7 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "after Petsiuk et al., BMVC 2018",
         "max",
         contrast,
-        (deleted, inserted),
+        (scores_left, inserted),
     ),
     "joint_faithfulness": Metric(
         "Joint faithfulness",
@@ -62,7 +62,7 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "the thesis's section 6.2",
         "max",
         joint_faithfulness,
-        (deleted, inserted),
+        (scores_left, inserted),
     ),
     "confidence_drop": Metric(
         "Confidence drop",

@@ -100,7 +100,8 @@ def figures(study: Study, wanted: Mapping[str, Chosen], network: Network) -> Cal
         e = explain(batch.images, targets=batch.labels)
         images, targets, masks = (jnp.asarray(each) for each in (batch.images, batch.labels[:, None], batch.masks))
         case = Case(explain.function, explain.parameters, images, targets, random_seed=study.seed)
-        found = measured(wanted, Given(_all_maps(e, how), stacked_maps(e, raw=True), case, again, masks))
+        signed = stacked_maps(e, raw=True) if any(each.metric.signed for each in wanted.values()) else None
+        found = measured(wanted, Given(_all_maps(e, how), signed, case, again, masks))
         everywhere, at_layers = list(all_maps(e, how)), [f"{m}/{layer}" for m in e.raw for layer in e.raw[m]]
         return {"logits": e.logits} | {
             f"{name}/{place}": figures[i]
