@@ -103,7 +103,7 @@ def test_metrics_that_explain_again(explanation, explainer):
     found = xr.evaluate(explanation, names, explainer=explainer, aggregate="mean")
     changes = {place: [] for place in PLACES}
     for i in range(2):
-        noisy = uniform_noise(jnp.asarray(explanation.images), i, (jax.random.key(0), jnp.float32(0.2)))
+        noisy = uniform_noise(jnp.asarray(explanation.images), jnp.int32(i), (jax.random.key(0), jnp.float32(0.2)))
         e = explainer(noisy, targets=explanation.targets)
         for method, layer in PLACES:
             before, after = (

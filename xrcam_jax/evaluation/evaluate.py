@@ -71,8 +71,8 @@ def evaluate(
       >>> model = lambda images: xr.mark(jnp.maximum(images @ kernel, 0), "layer").mean((1, 2)) @ head
       >>> images = jnp.zeros((1, 2, 2, 3)).at[0, 1, 1, 0].set(1.0)
       >>> e = xr.grad_cam(model, images)
-      >>> v = xr.evaluate(e, ["contrast", "iou"], masks=images[..., 0] > 0, model=model)
-      >>> v["iou", "grad_cam", "layer"].tolist(), v["contrast", "grad_cam", "layer"].round(2).tolist()
+      >>> v = xr.evaluate(e, ["contrast+steps=4", "iou"], masks=images[..., 0] > 0, model=model)
+      >>> v["iou", "grad_cam", "layer"].tolist(), v["contrast+steps=4", "grad_cam", "layer"].tolist()
       ([1.0], [1.0])
     """
     given = _given(explanation, masks, model, explainer, aggregate, (chunk_size, progress, random_seed))

@@ -69,7 +69,8 @@ def scores_left(case: Case, maps: Maps, *, steps: int = 10, fill: float = 0.0, s
     Args:
       case: the model, the pictures and one target class for each, (b, 1).
       maps: what orders the pixels.
-      steps: number of equal shares of the pixels, from 1.
+      steps: number of equal shares of the pixels, from 1. What is left is rounded up to whole pixels, as what insertion
+        shows is.
       fill: what a hidden pixel is replaced by.
       score: see :func:`xrcam_jax.attribution.targets.target_scores`.
 
