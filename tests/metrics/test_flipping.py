@@ -123,9 +123,8 @@ def test_chunks_batches_and_their_order_do_not_matter():
     case, maps = case_of(network), random_maps()
     whole = everything(case, maps)
     assert np.ptp(whole, axis=1).min() > 0.01
-    np.testing.assert_allclose(everything(replace(case, chunk_size=5), maps), whole, atol=1e-6)
-    for pictures in ([2, 0, 1], [1]):
-        np.testing.assert_allclose(everything(*some(case, maps, pictures)), whole[:, pictures], atol=1e-6)
+    found = everything(*some(replace(case, chunk_size=4), maps, [2, 0]))
+    np.testing.assert_allclose(found, whole[:, [2, 0]], atol=1e-6)
 
 
 def test_a_map_with_nan_has_no_figure():
@@ -154,7 +153,7 @@ def test_wrong_arguments():
         flipping.region_perturbation(case, maps, patch=0)
     with pytest.raises(ValueError, match="steps must be at least 1; got 0"):
         flipping.region_perturbation(case, maps, steps=0)
-    with pytest.raises(ValueError, match="per turn must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="per_step must be at least 1; got 0"):
         flipping.pixel_flipping(case, maps, per_step=0)
     with pytest.raises(ValueError, match="order must be one of morf, lerf, random"):
         flipping.flipped_scores(case, maps, order="up")

@@ -137,9 +137,8 @@ def test_chunks_batches_and_their_order_do_not_matter():
     case, maps = case_of(network), random_maps()
     whole = everything(case, maps)
     assert np.ptp(whole, axis=1).min() > 0.01
-    np.testing.assert_allclose(everything(replace(case, chunk_size=4), maps), whole, atol=1e-5)
-    for pictures in ([2, 0, 1], [1]):
-        np.testing.assert_allclose(everything(*some(case, maps, pictures)), whole[:, pictures], atol=1e-5)
+    found = everything(*some(replace(case, chunk_size=4), maps, [2, 0]))
+    np.testing.assert_allclose(found, whole[:, [2, 0]], atol=1e-5)
 
 
 def test_features_of_all_maps_share_their_passes():
@@ -151,7 +150,7 @@ def test_features_of_all_maps_share_their_passes():
 
 def test_wrong_arguments():
     case, maps = case_of(network), random_maps()
-    with pytest.raises(ValueError, match="per turn must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="per_feature must be at least 1; got 0"):
         monotonicity.faithfulness_estimate(case, maps, per_feature=0)
     with pytest.raises(ValueError, match="patch must have sides of at least 1; got 0"):
         monotonicity.monotonicity_nguyen(case, maps, patch=0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xrcam_jax.attribution.case import Case
-from xrcam_jax.metrics import drops, flipping, monotonicity, subsets
+from xrcam_jax.metrics import drops, flipping, monotonicity, subsets, turns
 
 REFERENCES = Path(__file__).parents[1] / "references" / "quantus.npz"
 LAYERS = ("conv1", "conv2", "fc")
@@ -108,6 +108,15 @@ def test_faithfulness_correlation(case, maps, black, references):
     same(subsets.correlations(lost, drops.subset_sums(maps, pixels)), references["faithfulness_correlation"])
 
 
+def test_sensitivity_n_of_quantus_is_another_figure(case, maps, black, references):
+    """It correlates over pictures what is lost so far with what the last step's pixels have, and draws nothing."""
+    found = turns.in_turn(maps, per_turn=4)
+    scores = turns.replaced_scores(case, found, alone=False, fill=black, score="logit", steps=9)[:, :, 0]
+    lost = scores[:, :1] - scores[:, 1:]
+    for m, s in np.ndindex(4, 9):
+        same(np.corrcoef(lost[m, s], found.sums[m, :, s])[0, 1], references["sensitivity_n"][m, s])
+
+
 def test_infidelity(case, maps, references):
     """The stored noise is subtracted from all pixels: these are pictures of which all is replaced by that."""
     everything = np.ones((1, 12, 12), bool)
@@ -116,4 +125,4 @@ def test_infidelity(case, maps, references):
         lost.append(drops.subset_drops(case, everything, fill=case.images - noise, score="logit"))
         sums.append(drops.subset_sums(maps * noise.sum(-1), everything))
     found = subsets.squared_errors(jnp.concatenate(lost), jnp.concatenate(sums, axis=1))
-    np.testing.assert_allclose(found, references["infidelity"], rtol=1e-4, atol=1e-5)
+    same(found, references["infidelity"])

@@ -148,10 +148,8 @@ def test_chunks_batches_and_their_order_do_not_matter():
     case, maps = case_of(network), random_maps()
     whole = everything(case, maps)
     assert np.ptp(whole, axis=1).min() > 0.01
-    np.testing.assert_allclose(everything(replace(case, chunk_size=4), maps), whole, rtol=1e-4, atol=1e-4)
-    for pictures in ([2, 0, 1], [1]):
-        found = everything(*some(case, maps, pictures))
-        np.testing.assert_allclose(found, whole[:, pictures], rtol=1e-4, atol=1e-4)
+    found = everything(*some(replace(case, chunk_size=4), maps, [2, 0]))
+    np.testing.assert_allclose(found, whole[:, [2, 0]], rtol=1e-4, atol=1e-4)
 
 
 def test_wrong_arguments():

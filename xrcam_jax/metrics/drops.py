@@ -75,7 +75,7 @@ def random_subsets(shape: tuple[int, ...], sizes: Sequence[int], *, seed: int = 
     """
     count = int(np.prod(shape))
     if not len(sizes) or min(sizes) < 1 or max(sizes) > count:
-        raise ValueError(f"sizes of subsets must be 1 to the picture's {count} pixels; got {list(sizes)}")
+        raise ValueError(f"sizes of subsets must be 1 to the picture's {count} pixels; got {sorted(set(sizes))}")
     return _random_subsets(jnp.asarray(sizes, jnp.int32), jax.random.key(seed), shape=tuple(shape))
 
 

@@ -75,6 +75,8 @@ def flipped_scores(
     if per_step is None:
         whole = in_turn(maps[:1, :1], patch=patch, order="rows").sums.shape[-1]
         per_step = -(-whole // STEPS)
+    if per_step < 1:
+        raise ValueError(f"per_step must be at least 1; got {per_step}")
     turns = in_turn(maps, patch=patch, per_turn=per_step, order=order, seed=case.random_seed)
     scores = replaced_scores(case, turns, alone=False, fill=fill, score=score, steps=steps, name="flipping")
     return jnp.where(jnp.isnan(turns.sums).any(-1)[:, None], jnp.nan, scores.mean(2))

@@ -49,6 +49,8 @@ def features(maps: Maps, *, patch: PerAxis | None = None, per_feature: int = 1) 
       >>> found.of_pixel.tolist(), found.sums.tolist()
       ([[[[0, 0], [1, 1]]]], [[[5.0, 5.0]]])
     """
+    if per_feature < 1:
+        raise ValueError(f"per_feature must be at least 1; got {per_feature}")
     patch = patch_side(maps.shape[2:], FEATURES) if patch is None else patch
     return in_turn(maps, patch=patch, per_turn=per_feature, order="rows" if per_feature == 1 else "morf")
 

@@ -187,8 +187,9 @@ def sensitivity_n(
     """Returns the mean over n of :func:`sensitivity_curve`: how near a map is to sensitivity-n (ancona2018).
 
     A map has sensitivity-n where the relevance of any n pixels is what the score loses without them; then the
-    correlation is 1. As in the paper, sets of n pixels are drawn at random; Quantus takes the n most relevant ones of
-    each picture, and correlates over pictures.
+    correlation is 1. As in the paper, sets of n pixels are drawn at random, and correlated picture by picture. Quantus
+    0.6 draws none: it correlates, over pictures, the drop without the most relevant pixels with the relevance of the
+    last of them.
 
     Args:
       case: the model, the pictures and one target class for each, (b, 1).
@@ -270,7 +271,8 @@ def infidelity(
     """Returns the mean of (I^T R - (f(x) - f(x - I)))² over random changes I of the picture x (yeh2019).
 
     It is :func:`squared_errors` of the passes of :mod:`xrcam_jax.metrics.drops`. A pixel's relevance counts for each of
-    its channels: I^T R = sum_p R_p sum_c I_pc.
+    its channels: I^T R = sum_p R_p sum_c I_pc. Each I is drawn by itself, as the paper's expectation has it;
+    in Quantus 0.6 one square after the other is replaced and stays so.
 
     Args:
       case: the model, the pictures and one target class for each, (b, 1).

@@ -174,7 +174,7 @@ def in_turn(maps: Maps, *, patch: PerAxis = 1, per_turn: int = 1, order: Order =
     if min(sides) < 1:
         raise ValueError(f"patch must have sides of at least 1; got {patch}")
     if per_turn < 1:
-        raise ValueError(f"patches per turn must be at least 1; got {per_turn}")
+        raise ValueError(f"per_turn must be at least 1; got {per_turn}")
     if order not in ORDERS:
         raise ValueError(f"order must be one of {', '.join(ORDERS)}; got {order!r}")
     return _in_turn(jnp.asarray(maps), jax.random.key(seed), sides=sides, per_turn=per_turn, order=order)
