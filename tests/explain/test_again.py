@@ -12,7 +12,7 @@ from xrcam_jax.metrics.sensitivity import max_sensitivity
 
 RANDOM = np.random.default_rng(0)
 KERNELS = [RANDOM.normal(size=size).astype(np.float32) for size in ((2, 4), (4, 5), (5, 3))]
-METHODS = ("grad_cam", "gradient_x_input", "occlusion+window=2,stride=2")
+METHODS = ("grad_cam", "gradient_x_input", "occlusion+window=2+stride=2")
 
 
 def model(images):
@@ -60,7 +60,7 @@ def test_those_that_do_the_same_are_equal(explainer):
     assert again() == explain_again(explainer)
     assert hash(again()) == hash(explain_again(explainer))
     assert again() != again(METHODS[:2])
-    assert again() != again((*METHODS[:2], "occlusion+window=3,stride=2"))
+    assert again() != again((*METHODS[:2], "occlusion+window=3+stride=2"))
     assert again() != again(relu=False)
     assert again() != again(random_seed=1)
     assert again() != explain_again(explainer, layers="first")

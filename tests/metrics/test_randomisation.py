@@ -137,7 +137,7 @@ def test_a_model_of_one_output_has_two_classes():
     one = replace(quadratic.case(), function=lambda x, p: x.mean((1, 2))[:, :1], targets=jnp.ones((3, 1), int))
 
     def signed(images, parameters, targets):
-        return (2 * targets[:, :, None] - 1) * images[None, ..., 0]
+        return (2 * targets[:, :, None] - 1).astype(images.dtype) * images[None, ..., 0]
 
     found = randomisation.random_logit(one, signed, one.images[None, ..., 0], similarity="pearson")
     np.testing.assert_allclose(found, -1, rtol=1e-6)

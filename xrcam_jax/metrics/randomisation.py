@@ -55,10 +55,9 @@ def layers_in_order(case: Case) -> tuple[str, ...]:
       >>> layers_in_order(Case(model, parameters, jnp.ones((1, 8, 8, 3)), jnp.zeros((1, 1), int)))
       ('stem', 'head')
     """
-    found = _layers_in_order(case.function, shapes((case.images, case.parameters)))
-    if not found:
+    if not any(kernels(case.parameters)):
         raise ValueError("randomisation needs a model with parameters that are called kernel; got one without")
-    return found
+    return _layers_in_order(case.function, shapes((case.images, case.parameters)))
 
 
 @lru_cache(maxsize=64)
@@ -401,7 +400,7 @@ def random_logit(
       case: the model, the pictures and one target class for each, (b, 1).
       explain: makes the maps.
       maps: those of the targets.
-      similarity: ``"ssim"``, as in the paper, ``"spearman"`` or ``"pearson"``, see :func:`mprt_curve`.
+      similarity: ``"ssim"``, as in the paper (Quantus takes that of rows laid end to end), ``"spearman"`` or ``"pearson"``, see :func:`mprt_curve`.
       others: the other class of each picture, in the place of a draw.
 
     Returns:
