@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from xrcam_jax.attribution.tokens import Tokens
     from xrcam_jax.checkpoints.load import load_model
     from xrcam_jax.data import datasets
+    from xrcam_jax.evaluation import quantus
     from xrcam_jax.evaluation.evaluate import evaluate
     from xrcam_jax.evaluation.evaluation import Evaluation
     from xrcam_jax.evaluation.metrics import METRICS
@@ -131,6 +132,7 @@ __all__ = [
     "overlay",
     "prediction_difference",
     "preprocess",
+    "quantus",
     "relevance_cam",
     "rise",
     "rules",
@@ -185,6 +187,7 @@ _LATER = {
     "mark_tokens": "marks",
     "overlay": "figures.overlay",
     "preprocess": "pictures.preprocessing",
+    "quantus": "evaluation.quantus",
     "rules": "lrp.rules",
     "save_volume": "pictures.volumes",
     "seeds": "lrp.seeds",
