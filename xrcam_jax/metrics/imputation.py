@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Bool, Float
 
 from xrcam_jax.attribution.shapes import at_least_float32
@@ -65,16 +64,27 @@ def imputed(
 
 def _solved(image: Float[Array, "h w c"], missing: Bool[Array, "h w 1"], tolerance: float) -> Float[Array, "h w c"]:
     """Returns missing pixels that solve D x - W x = W (known pixels), and zeros elsewhere."""
-    levels = _levels(missing)
-    gap = levels[0].astype(image.dtype)
-    solution, _ = cg(
-        lambda x: _residual(gap, x),
-        gap * _weighted(image),
-        tol=tolerance,
-        maxiter=STEPS,
-        M=lambda r: _v_cycle([level.astype(image.dtype) for level in levels], r),
-    )
-    return solution
+    gaps = [level.astype(image.dtype) for level in _levels(missing)]
+    right = gaps[0] * _weighted(image)
+    least = tolerance**2 * jnp.vdot(right, right)
+
+    def unsolved(state: tuple[Array, ...]) -> Bool[Array, ""]:
+        _, r, _, _, step = state
+        return (jnp.vdot(r, r) > least) & (step < STEPS)
+
+    # Written out, since jax.scipy.sparse.linalg.cg has the V-cycle, which takes long to compile, in its program twice.
+    def improved(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, r, p, before, step = state
+        z = _v_cycle(gaps, r)
+        product = jnp.vdot(r, z)
+        p = z + product / before * p
+        image_of_p = _residual(gaps[0], p)
+        length = product / jnp.vdot(p, image_of_p)
+        return x + length * p, r - length * image_of_p, p, product, step + 1
+
+    nothing = jnp.zeros_like(right)
+    start = (nothing, right, nothing, jnp.ones((), right.dtype), jnp.zeros((), jnp.int32))
+    return jax.lax.while_loop(unsolved, improved, start)[0]
 
 
 def _levels(missing: Bool[Array, "h w 1"]) -> list[Bool[Array, "_h _w 1"]]:
@@ -92,9 +102,14 @@ def _weighted(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
     return _convolved(x, NEIGHBOURS, padding=((1, 1), (1, 1)))
 
 
-def _sums(gap: Float[Array, "h w 1"]) -> Float[Array, "h w 1"]:
-    """Returns D, the sum of the weights of those neighbours that are in the picture."""
-    return _weighted(jnp.ones_like(gap))
+def _sums(gap: Float[Array, "h w 1"]) -> Float[np.ndarray, "h w 1"]:
+    """Returns D, the sum of the weights of those neighbours that are in the picture: W of a picture of ones."""
+    # In NumPy, since XLA takes minutes to compute a convolution of constants while it compiles.
+    along = [np.full(side, 4.0) for side in gap.shape[:2]]
+    for each in along:
+        each[0] -= 1
+        each[-1] -= 1
+    return ((np.outer(*along) - 4) / 12).astype(gap.dtype)[..., None]
 
 
 def _residual(gap: Float[Array, "h w 1"], x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
@@ -108,7 +123,7 @@ def _v_cycle(gaps: list[Float[Array, "_h _w 1"]], r: Float[Array, "h w c"]) -> F
     In two dimensions the stencil's energy does not depend on the size of pixels, so that at each size it is the same.
     """
     gap, *coarser = gaps
-    step = DAMPING * gap / jnp.where(_sums(gap) > 0, _sums(gap), 1)
+    step = DAMPING * gap / np.where(_sums(gap) > 0, _sums(gap), 1)
     x = step * r
     if coarser:
         left = coarser[0] * _halved(r - _residual(gap, x))
