@@ -35,10 +35,7 @@ def curve_by_loops(case, one_map, side, per_step, sign, fill):
     return np.array(found)
 
 
-@pytest.mark.parametrize(
-    ("patch", "side", "per_step", "order"),
-    [(1, (1, 1), 4, "morf"), ((4, 3), (4, 3), 1, "lerf"), (2, (2, 2), 2, "morf")],
-)
+@pytest.mark.parametrize(("patch", "side", "per_step", "order"), [((4, 3), (4, 3), 1, "lerf"), (2, (2, 2), 2, "morf")])
 def test_curves_are_those_of_loops(patch, side, per_step, order):
     case, maps = case_of(network), random_maps()
     found = flipping.flipped_scores(case, maps, patch=patch, per_step=per_step, order=order, fill=0.5)
@@ -116,9 +113,7 @@ def test_a_random_order_does_not_depend_on_maps():
 
 def test_chunks_batches_and_their_order_do_not_matter():
     def everything(case, maps):
-        pixels = flipping.pixel_flipping(case, maps, per_step=7)
-        regions = flipping.region_perturbation(case, maps, patch=3, fill=Uniform(draws=2))
-        return np.concatenate([pixels, regions])
+        return np.asarray(flipping.region_perturbation(case, maps, patch=3, fill=Uniform(draws=2)))
 
     case, maps = case_of(network), random_maps()
     whole = everything(case, maps)

@@ -140,7 +140,6 @@ def test_chunks_batches_and_their_order_do_not_matter():
         return np.concatenate(
             [
                 subsets.faithfulness_correlation(case, maps, runs=10, subset_size=6),
-                subsets.infidelity(case, maps, samples=10),
                 subsets.infidelity(case, maps, samples=10, change=Noise()),
             ]
         )
