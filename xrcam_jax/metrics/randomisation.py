@@ -6,7 +6,7 @@ References:
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Literal, get_args
 
 import jax
@@ -14,59 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from xrcam_jax.attribution.case import Case, Function
-from xrcam_jax.attribution.shapes import Shapes, at_least_float32, of_shapes, shapes
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.errors import unknown
-from xrcam_jax.lrp.program import flatten, trace
+from xrcam_jax.metrics.cascade import Order, layers_in_order, steps_of
 from xrcam_jax.metrics.correlation import pearson, spearman, ssim
 from xrcam_jax.metrics.judged import Explain, Figures, Maps
-from xrcam_jax.metrics.sanity import exchanged, kernels, randomised
+from xrcam_jax.metrics.sanity import exchanged, randomised
 from xrcam_jax.metrics.versions import check_samples, check_targets, checked_draws, mean_maps
 from xrcam_jax.runtime.compiling import compiled
 
-#: Which layers are drawn anew together.
-Order = Literal["top_down", "bottom_up", "independent"]
 #: How kernels are drawn, see :func:`xrcam_jax.metrics.sanity.randomised`.
 Draw = Literal["normal", "own"]
 Similarity = Literal["spearman", "pearson", "ssim"]
 
 _ALIKE: dict[str, Callable[[Array, Array], Array]] = {"spearman": spearman, "pearson": pearson, "ssim": ssim}
-
-
-def layers_in_order(case: Case) -> tuple[str, ...]:
-    """Returns the layers of a model that have a kernel, in the order in which it uses them.
-
-    Args:
-      case: the model and its parameters, nested by name.
-
-    Returns:
-      Paths such as ``"layer4/0/conv1"``, from the input to the output.
-
-    Raises:
-      ValueError: no parameter is called ``kernel``.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from xrcam_jax.attribution.case import Case
-      >>> from xrcam_jax.metrics.randomisation import layers_in_order
-      >>> def model(images, parameters):
-      ...   return images.mean((1, 2)) @ parameters["stem"]["kernel"] @ parameters["head"]["kernel"]
-      >>> parameters = {"stem": {"kernel": jnp.ones((3, 4))}, "head": {"kernel": jnp.ones((4, 2))}}
-      >>> layers_in_order(Case(model, parameters, jnp.ones((1, 8, 8, 3)), jnp.zeros((1, 1), int)))
-      ('stem', 'head')
-    """
-    if not any(kernels(case.parameters)):
-        raise ValueError("randomisation needs a model with parameters that are called kernel; got one without")
-    return _layers_in_order(case.function, shapes((case.images, case.parameters)))
-
-
-@lru_cache(maxsize=64)
-def _layers_in_order(function: Function, known: Shapes) -> tuple[str, ...]:
-    images, parameters = of_shapes(*known)
-    program = flatten(trace(function, images, parameters)[0])
-    names = dict(zip(program.inputs[-len(jax.tree.leaves(parameters)) :], kernels(parameters), strict=True))
-    used = (names[value] for equation in program.equations for value in equation.inputs if names.get(value))
-    return tuple(dict.fromkeys(name for name in used if name is not None))
 
 
 def mprt_curve(
@@ -157,26 +119,6 @@ def _curve(
 
 def _drawn(case: Case, parts: Sequence[str], draw: Draw) -> PyTree:
     return randomised(case.parameters, parts, jax.random.key(case.random_seed), draw=draw)
-
-
-def steps_of(parts: Sequence[str], order: Order) -> list[tuple[str, ...]]:
-    """Returns which parts are drawn anew at each step.
-
-    Args:
-      parts: from the input to the output.
-      order: see :func:`mprt_curve`.
-
-    Example:
-      >>> from xrcam_jax.metrics.randomisation import steps_of
-      >>> steps_of(["conv1", "layer1", "fc"], "top_down")
-      [('fc',), ('layer1', 'fc'), ('conv1', 'layer1', 'fc')]
-    """
-    parts = tuple(parts)
-    if order == "independent":
-        return [(part,) for part in parts]
-    if order == "bottom_up":
-        return [parts[: i + 1] for i in range(len(parts))]
-    return [parts[i:] for i in reversed(range(len(parts)))]
 
 
 @compiled(static=("similarity",))
@@ -400,8 +342,8 @@ def random_logit(
       case: the model, the pictures and one target class for each, (b, 1).
       explain: makes the maps.
       maps: those of the targets.
-      similarity: ``"ssim"``, as in the paper, ``"spearman"`` or ``"pearson"``, see :func:`mprt_curve`. Quantus takes the
-        structural similarity of rows laid end to end; the paper, and the measure, that of squares of pixels.
+      similarity: ``"ssim"``, as in the paper, ``"spearman"`` or ``"pearson"``, see :func:`mprt_curve`. Quantus has
+        the structural similarity of rows laid end to end; the paper, and the measure, that of squares of pixels.
       others: the other class of each picture, in the place of a draw.
 
     Returns:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.scores import Index
 from xrcam_jax.metrics.judged import Explain, Figures, Maps
 from xrcam_jax.metrics.versions import (
     Versions,
@@ -116,7 +117,7 @@ def noisy_distances(
     return NoisyDistances(of_maps, of_images, norms(maps, 2), norms(case.images, 1))
 
 
-def uniform_noise(images: Float[Array, "b *space c"], index: Array, state: PyTree) -> Float[Array, "b *space c"]:
+def uniform_noise(images: Float[Array, "b *space c"], index: Index, state: PyTree) -> Float[Array, "b *space c"]:
     """Returns the pictures with noise, as :func:`xrcam_jax.metrics.versions.measured` asks for them.
 
     Args:

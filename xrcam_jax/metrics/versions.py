@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.chunks import stacked, summed
-from xrcam_jax.attribution.scores import Change
+from xrcam_jax.attribution.scores import Change, Index
 from xrcam_jax.attribution.shapes import Shapes, at_least_float32, of_shapes, shapes
 from xrcam_jax.metrics.judged import Explain
 from xrcam_jax.runtime.compiling import compiled
@@ -271,7 +271,7 @@ def checked_draws(case: Case, draws: Float[Array | np.ndarray, "n ..."]) -> Floa
     return jnp.asarray(draws, case.images.dtype)
 
 
-def given_noise(images: Float[Array, "b *space c"], index: Array, state: PyTree) -> Float[Array, "b *space c"]:
+def given_noise(images: Float[Array, "b *space c"], index: Index, state: PyTree) -> Float[Array, "b *space c"]:
     """Returns the pictures with noise that was drawn elsewhere, as :func:`measured` asks for them.
 
     Args:
