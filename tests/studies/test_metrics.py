@@ -90,6 +90,7 @@ def test_without_outlines_the_usual_metrics_are_those_that_need_none(drawn):
         ("deletoin", "--metrics: unknown metric 'deletoin'; did you mean 'deletion'?"),
         ("iou,deletion,iou", "--metrics: the same name twice in iou, deletion, iou"),
         ("deletion,iou", "--metrics: iou needs outlines; give --annotations"),
+        ("sufficiency", "--metrics: sufficiency is of all pictures at once, not of batches; see xr.evaluate"),
         ("deletion+steps=x", "--metrics: value of steps of deletion must be a whole number; got 'x'"),
     ],
 )

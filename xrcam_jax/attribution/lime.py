@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.scores import Index, changed_scores, default_score
+from xrcam_jax.attribution.superpixels import superpixels
 from xrcam_jax.attribution.targets import Score
 
 # The number of superpixels is rounded up to a multiple of this, so that images share a program.
@@ -77,7 +78,7 @@ def lime(
     key = jax.random.key(case.random_seed)
     if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((case.images, case.parameters, case.targets, key))):
         raise ValueError("lime finds superpixels on the host: it cannot run inside jit, vmap or shard_map")
-    regions = _superpixels(np.asarray(case.images, np.float32), segments)
+    regions = superpixels(case.images, segments)
     width = -(-(int(regions.max()) + 1) // _ROUND) * _ROUND
     state = (key, jnp.asarray(regions), _filled(case.images, jnp.asarray(regions), width))
     score = score or default_score(case)
@@ -110,24 +111,6 @@ class Visible:
         """Returns the images with the superpixels of version ``index``."""
         key, regions, filling = state
         return jnp.where(self.drawn(key, index)[regions][..., None] > 0, images, filling)
-
-
-def _superpixels(images: Float[np.ndarray, "b *space c"], segments: int) -> Int[np.ndarray, "b *space"]:
-    """Returns the number of each pixel's superpixel."""
-    try:
-        from skimage.segmentation import slic
-    except ImportError as error:
-        raise ImportError("lime needs scikit-image and scikit-learn: pip install xrcam-jax[perturbation]") from error
-
-    def regions(image: np.ndarray) -> np.ndarray:
-        low, high = image.min(), image.max()
-        scaled = (image - low) / (high - low) if high > low else np.zeros_like(image)
-        # A signal is a picture of one row.
-        rows = scaled[None] if scaled.ndim == 2 else scaled
-        found = slic(rows, n_segments=segments, compactness=0.1, start_label=0, convert2lab=False, channel_axis=-1)
-        return np.unique(found, return_inverse=True)[1].reshape(scaled.shape[:-1])
-
-    return np.stack([regions(image) for image in images]).astype(np.int32)
 
 
 def _filled(

@@ -47,7 +47,7 @@ def _sparseness(maps: Maps) -> Figures:
 
 
 def complexity(maps: Maps) -> Figures:
-    """Returns the entropy of the shares that pixels have of a map, -sum_i p_i log p_i, p_i = |R_i| / sum |R| (bhatt2020).
+    """Returns the entropy of pixels' shares of a map, -sum_i p_i log p_i with p_i = |R_i| / sum_j |R_j| (bhatt2020).
 
     Args:
       maps: R, of any range.

@@ -88,7 +88,7 @@ def _solved(image: Float[Array, "h w c"], missing: Bool[Array, "h w 1"], toleran
 
 
 def _levels(missing: Bool[Array, "h w 1"]) -> list[Bool[Array, "_h _w 1"]]:
-    """Returns the mask at full size, half of it, a quarter, ...; a pixel is missing where all that it stands for are."""
+    """Returns the mask at full size, half of it, a quarter, ...; a pixel is missing if all it stands for are."""
     levels = [missing]
     while max(levels[-1].shape[:2]) > 4:
         fine = jnp.pad(levels[-1], [*((0, side % 2) for side in levels[-1].shape[:2]), (0, 0)], mode="edge")

@@ -400,7 +400,8 @@ def random_logit(
       case: the model, the pictures and one target class for each, (b, 1).
       explain: makes the maps.
       maps: those of the targets.
-      similarity: ``"ssim"``, as in the paper (Quantus takes that of rows laid end to end), ``"spearman"`` or ``"pearson"``, see :func:`mprt_curve`.
+      similarity: ``"ssim"``, as in the paper, ``"spearman"`` or ``"pearson"``, see :func:`mprt_curve`. Quantus takes the
+        structural similarity of rows laid end to end; the paper, and the measure, that of squares of pixels.
       others: the other class of each picture, in the place of a draw.
 
     Returns:

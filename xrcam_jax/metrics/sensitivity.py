@@ -153,8 +153,7 @@ def max_sensitivity(
     """Returns max_e ||R(x + e) - R(x)|| / ||R(x)|| over noise e of a radius (yeh2019).
 
     The paper defines the numerator; its authors' code divides by the norm of the map, without which a map would be the
-    steadier the smaller its values are. Unlike Quantus, versions of another predicted class count too: the paper asks
-    for all noise of the radius.
+    steadier the smaller its values are.
 
     Args:
       case: the model, the pictures and one target class for each, (b, 1).

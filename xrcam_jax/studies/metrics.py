@@ -56,6 +56,10 @@ def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
     names = tuple(options.metrics or usual(options))
     wanted = wanted_metrics(names)
+    if of_sets := [name for name, each in wanted.items() if each.metric.of_set]:
+        raise CommandError(
+            f"--metrics: {', '.join(of_sets)} is of all pictures at once, not of batches; see xr.evaluate"
+        )
     outlines = needed_by(wanted, "outlines")
     if outlines and options.annotations is None:
         raise CommandError(f"--metrics: {', '.join(outlines)} needs outlines; give --annotations")
