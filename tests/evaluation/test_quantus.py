@@ -226,14 +226,15 @@ def test_an_invariant_explanation_is_found_to_be_one(adapted):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(DRAWN))
 def test_randomisation_begins_at_the_maps_themselves_and_leaves_them(adapted, name):
+    np.random.seed(0)  # noqa: NPY002 -- Quantus draws from it.
     found = asked(adapted, name)
     if name == "efficient_mprt":
         assert found.shape == (4,)
     else:
         assert found.shape == (4, 4)
-        # Noise is drawn for each layer anew.
-        np.testing.assert_allclose(found[0], 1, atol=0.2 if name == "smooth_mprt" else 1e-6)
-        assert (found[-1] < 0.8).all()
+        # Of smooth MPRT, noise is drawn anew for each network.
+        assert (found[0] > (0.5 if name == "smooth_mprt" else 1 - 1e-6)).all()
+        assert (found[-1] < 0.5).all()
 
 
 def test_models_of_pytorch_go_the_way_they_went(adapted):

@@ -26,7 +26,7 @@ def test_what_is_read_and_outlined_has_the_best_figure(stored):
             # Nothing is both read and outlined.
             assert float(truth["mass_over_chance"]) == float(outline["contrast"]) == 0
             assert float(truth["contrast"]) > 0.9
-            assert float(outline["mass_over_chance"]) == 1
+            assert float(outline["mass_over_chance"]) == pytest.approx(1)
             assert max(joints.values()) < 0.1
         else:
             assert truth["joint_faithfulness"] == outline["joint_faithfulness"]
@@ -36,7 +36,7 @@ def test_what_is_read_and_outlined_has_the_best_figure(stored):
 
 def test_the_outline_is_that_of_the_structure():
     """Of one picture each: where the network reads the logo, what it ignores is the structure."""
-    for name in metrics.SETS:
+    for name in ("mirror", "shortcut"):
         drawn = metrics.planted(name, 1, size=48)
         found = metrics.outlined(name, drawn)
         assert (found == (drawn.decoy if name == "shortcut" else drawn.truth)).all()

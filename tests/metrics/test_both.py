@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xrcam_jax.attribution.case import Case
-from xrcam_jax.metrics.both import contrast, joint_faithfulness, mass_over_chance
+from xrcam_jax.metrics.both import contrast, joint_faithfulness, mass_over_chance, scores_left
 from xrcam_jax.metrics.faithfulness import ordered_scores
 
 SIDE, STEPS = 4, 8
@@ -116,37 +116,51 @@ def test_it_never_falls_where_a_part_rises(mass, kept, hidden, place, more):
 
 @pytest.fixture(scope="module")
 def reader():
-    """A model that reads the two left columns, and pictures of ones."""
+    """A model that reads the upper half for the class of the first picture, and the lower for that of the second."""
 
     def model(images, parameters):
-        return (images[:, :, :2, 0].sum((1, 2)) * parameters)[:, None]
+        upper, lower = images[:, : SIDE // 2, :, 0], images[:, SIDE // 2 :, :, 0]
+        return jnp.stack([upper.sum((1, 2)), lower.sum((1, 2))], axis=1) * parameters
 
-    return Case(model, jnp.float32(0.5), jnp.ones((2, SIDE, SIDE, 1)), jnp.ones((2, 1), int))
+    return Case(model, jnp.float32(0.5), jnp.ones((2, SIDE, SIDE, 1)), jnp.array([[0], [1]]))
 
 
-def test_a_model_that_reads_known_pixels(reader):
-    """Only a map on pixels that are both read and outlined has a figure above 0."""
-    columns = np.arange(SIDE)
-    read = np.broadcast_to((columns < 2).astype(np.float32), (2, SIDE, SIDE))
-    maps = jnp.stack([jnp.asarray(read), jnp.asarray(1 - read), jnp.ones_like(jnp.asarray(read))])
-    deleted, inserted = (
-        ordered_scores(reader, maps, order, steps=STEPS, score="logit") for order in ("deletion", "insertion")
-    )
+@pytest.fixture(scope="module")
+def read():
+    """The pixels that are read of the two pictures."""
+    upper = np.arange(SIDE)[:, None] < SIDE // 2
+    return np.stack([np.broadcast_to(upper, (SIDE, SIDE)), np.broadcast_to(~upper, (SIDE, SIDE))])
+
+
+def both_curves(case, maps):
+    kept = ordered_scores(case, maps, "insertion", steps=STEPS, score="logit")
+    return scores_left(case, maps, steps=STEPS, score="logit"), kept
+
+
+def test_a_model_that_reads_known_pixels(reader, read):
+    """Only a map on pixels that are both read and outlined has a figure above 0, wherever they are in the picture."""
+    maps = jnp.stack([jnp.asarray(each, jnp.float32) for each in (read, ~read, np.ones_like(read))])
+    curves = both_curves(reader, maps)
     # Of the first k of 8 shares, k / 4 of what is read is kept, up to all of it.
     best = np.mean([2 * min(1, k / 4) - 1 for k in range(1, STEPS)])
-    np.testing.assert_allclose(contrast(deleted, inserted)[:2], [[best] * 2, [0] * 2], rtol=1e-5)
-    outlined, elsewhere = (np.broadcast_to(side, (2, SIDE, SIDE)) for side in (columns < 2, columns >= 2))
-    found = joint_faithfulness(deleted, inserted, maps, outlined)
+    np.testing.assert_allclose(contrast(*curves)[0], best, rtol=1e-5)
+    np.testing.assert_array_equal(contrast(*curves)[1:], np.zeros((2, 2)))
+    found = joint_faithfulness(*curves, maps, read)
     np.testing.assert_allclose(found, [[2 * best / (1 + best)] * 2, [0] * 2, [0] * 2], rtol=1e-5)
-    np.testing.assert_array_equal(joint_faithfulness(deleted, inserted, maps, elsewhere), np.zeros((3, 2)))
+    np.testing.assert_array_equal(joint_faithfulness(*curves, maps, ~read), np.zeros((3, 2)))
+
+
+def test_where_no_pixels_are_equal_what_is_left_is_that_of_deletion(reader):
+    maps = jnp.asarray(
+        np.random.default_rng(0).permuted(np.arange(2.0 * SIDE**2).reshape(1, 2, SIDE, SIDE)), jnp.float32
+    )
+    deletion = ordered_scores(reader, maps, "deletion", steps=STEPS, score="logit")
+    np.testing.assert_allclose(scores_left(reader, maps, steps=STEPS, score="logit"), deletion, rtol=1e-6)
 
 
 def test_random_orders_have_no_contrast_on_average(reader):
     """It is the mean before it is cut off at 0 that vanishes: of each order and of its reverse it is the opposite."""
     maps = jax.random.uniform(jax.random.key(0), (8, 2, SIDE, SIDE))
-    found = []
-    for some in (maps, 1 - maps):
-        pair = [ordered_scores(reader, some, order, steps=STEPS, score="logit") for order in ("deletion", "insertion")]
-        found.append(contrast(*pair))
-    assert (np.minimum(*found) == 0).all()
-    assert (np.maximum(*found) > 0).any()
+    found = contrast(*both_curves(reader, jnp.concatenate([maps, 1 - maps]))).reshape(2, 8, 2)
+    assert (found.min(0) == 0).all()
+    assert (found.max(0) > 0).any()

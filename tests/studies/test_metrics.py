@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from xrcam_jax.evaluation.metrics import USUAL
 from xrcam_jax.report.read import read_experiments
 from xrcam_jax.studies.metrics import usual
 
-METRICS = ("deletion+steps=2", "pointing_game", "mass_accuracy")
-OPTIONS = ("--methods", "grad_cam,layer_cam", "--layers", "layer3,layer4", "--batch-size", 2, "--limit", 4)
+METRICS = ("deletion+steps=1", "pointing_game", "mass_accuracy")
+METHODS, LAYERS = ("grad_cam", "layer_cam"), ("layer3", "layer4")
+OPTIONS = ("--methods", ",".join(METHODS), "--layers", ",".join(LAYERS), "--batch-size", 2, "--limit", 4)
 
 
 def rows(path):
@@ -23,43 +25,56 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_every_figure(drawn, evaluate, weights, tmp_path):
+@pytest.fixture
+def expected(drawn, weights):
+    """The figures of four frames, by metric, method and column: NaN where nothing is outlined."""
+    files = [list(drawn.frames)[i] for i in (0, 2, 5, 8)]
+    labels = np.array([("ill", "well").index(drawn.frames[file].label) for file in files])
+    model = xr.load_model("tiny", weights("unsure", seed=3, scale=0.1) / "best.safetensors")
+    explain = xr.Explainer(model, METHODS, LAYERS)
+    e, empty = (explain(images, targets=labels) for images in (drawn.images(files), 0 * drawn.images(files)))
+    shares = [np.exp(np.asarray(each.logits, np.float64)) for each in (e, empty)]
+    whole, nothing = ((each / each.sum(1, keepdims=True))[range(4), labels] for each in shares)
+    found = {}
+    for method in METHODS:
+        for column, maps in {**e[method], "layer4+3": e.aggregate(method)}.items():
+            # All pixels go at the only step, whatever the map.
+            found[METRICS[0], method, column] = (whole + nothing) / 2
+            for name in METRICS[1:]:
+                found[name, method, column] = np.full(4, np.nan)
+            for i, one in enumerate(np.asarray(maps, np.float64)):
+                mask = drawn.masks[files[i]]
+                if mask.any():
+                    found["pointing_game", method, column][i] = mask.flat[one.argmax()]
+                    found["mass_accuracy", method, column][i] = one[mask].sum() / one.sum()
+    return files, found
+
+
+def test_every_figure(evaluate, weights, expected, tmp_path):
+    files, wanted = expected
     run = weights("unsure", seed=3, scale=0.1)
     assert evaluate("metrics", *OPTIONS, "--metrics", ",".join(METRICS), runs=[run]) == 0
-    found = rows(tmp_path / "metrics" / "images.csv")
-    files = [list(drawn.frames)[i] for i in (0, 2, 5, 8)]
-    assert [row["file"] for row in found[: len(files)]] == files
-    masks = np.stack([drawn.masks[file] for file in files])
-    assert masks.any((1, 2)).tolist() == [True, True, True, False]
-    labels = [("ill", "well").index(drawn.frames[file].label) for file in files]
-    explainer = xr.Explainer(
-        xr.load_model("tiny", run / "best.safetensors"), ["grad_cam", "layer_cam"], ["layer3", "layer4"]
-    )
-    wanted = xr.evaluate(
-        explainer(drawn.images(files), targets=labels), METRICS, masks=masks, explainer=explainer, aggregate="mean"
-    )
+    folder = tmp_path / "metrics"
+    found = rows(folder / "images.csv")
     assert len(found) == 2 * 3 * len(files)
     for row in found:
-        layer = "aggregate" if row["column"] == "layer4+3" else row["column"]
         for name in METRICS:
-            value = wanted[name, row["method"], layer][files.index(row["file"])]
+            value = wanted[name, row["method"], row["column"]][files.index(row["file"])]
             np.testing.assert_allclose(float(row[name]), value, rtol=1e-3, atol=1e-4, err_msg=name)
-    folder = tmp_path / "metrics"
-    for name in METRICS:
-        table = {row["method"]: row for row in rows(folder / f"{name}.csv")}
-        for method in ("grad_cam", "layer_cam"):
-            values = wanted[name, method, "layer4"]
-            assert float(table[method]["layer4"]) == pytest.approx(np.nanmean(values), rel=1e-3, abs=1e-4)
+    for name, method in product(METRICS, METHODS):
+        (row,) = (row for row in rows(folder / f"{name}.csv") if row["method"] == method)
+        for column in (*LAYERS, "layer4+3"):
+            assert float(row[column]) == pytest.approx(np.nanmean(wanted[name, method, column]), rel=1e-3, abs=1e-4)
     contents = json.loads((folder / "contents.json").read_text())
-    assert "left out of it: Pointing game 1, Relevance mass accuracy 1." in contents["text"]
+    assert "left out of it: Pointing game 2, Relevance mass accuracy 2." in contents["text"]
     assert [table["best"] for table in contents["tables"]] == [None, "min", "max", "max", "max"]
     with Image.open(folder / contents["pictures"][0]["file"]) as plot:
         assert np.ptp(np.asarray(plot)) == 255
     (experiment,) = read_experiments(tmp_path)
     overview = experiment.tables[0]
-    assert overview.columns == ("Deletion, steps=2", "Pointing game", "Relevance mass accuracy")
-    figure = {row.labels[0]: row.figures[0].value for row in overview.rows}["grad_cam"]
-    assert figure == pytest.approx(wanted[METRICS[0], "grad_cam", "aggregate"].mean(), rel=1e-3)
+    assert overview.columns == ("Deletion, steps=1", "Pointing game", "Relevance mass accuracy")
+    figure = {row.labels[0]: row.figures[2].value for row in overview.rows}["layer_cam"]
+    assert figure == pytest.approx(np.nanmean(wanted["mass_accuracy", "layer_cam", "layer4+3"]), rel=1e-3)
 
 
 def test_without_outlines_the_usual_metrics_are_those_that_need_none(drawn):
@@ -75,6 +90,7 @@ def test_without_outlines_the_usual_metrics_are_those_that_need_none(drawn):
         ("deletoin", "--metrics: unknown metric 'deletoin'; did you mean 'deletion'?"),
         ("iou,deletion,iou", "--metrics: the same name twice in iou, deletion, iou"),
         ("deletion,iou", "--metrics: iou needs outlines; give --annotations"),
+        ("sufficiency", "--metrics: sufficiency is of all pictures at once, not of batches; see xr.evaluate"),
         ("deletion+steps=x", "--metrics: value of steps of deletion must be a whole number; got 'x'"),
     ],
 )

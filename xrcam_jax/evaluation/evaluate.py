@@ -1,7 +1,7 @@
 """``xr.evaluate``: the figures of an explanation, by as many metrics as asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -71,8 +71,8 @@ def evaluate(
       >>> model = lambda images: xr.mark(jnp.maximum(images @ kernel, 0), "layer").mean((1, 2)) @ head
       >>> images = jnp.zeros((1, 2, 2, 3)).at[0, 1, 1, 0].set(1.0)
       >>> e = xr.grad_cam(model, images)
-      >>> v = xr.evaluate(e, ["contrast", "iou"], masks=images[..., 0] > 0, model=model)
-      >>> v["iou", "grad_cam", "layer"].tolist(), v["contrast", "grad_cam", "layer"].round(2).tolist()
+      >>> v = xr.evaluate(e, ["contrast+steps=4", "iou"], masks=images[..., 0] > 0, model=model)
+      >>> v["iou", "grad_cam", "layer"].tolist(), v["contrast+steps=4", "grad_cam", "layer"].tolist()
       ([1.0], [1.0])
     """
     given = _given(explanation, masks, model, explainer, aggregate, (chunk_size, progress, random_seed))
@@ -84,6 +84,10 @@ def evaluate(
             raise unknown("metric in options", name, names)
     wanted = {name: chosen(name, METRICS, (options or {}).get(name, {})) for name in names}
     check_needs(wanted, given)
+    if any(each.metric.signed for each in wanted.values()):
+        if not explanation.raw:
+            raise ValueError("explanation: it has no raw maps, which metrics of signed maps need")
+        given = replace(given, signed=stacked_maps(explanation, raw=True))
     found = jax.device_get(measured(wanted, given))
     values: dict[str, dict[str, dict[str, np.ndarray]]] = {name: {} for name in wanted}
     places = stacked(explanation, aggregate)[0]
@@ -191,9 +195,8 @@ def _given(
         raise ValueError("give model or explainer, not both: an Explainer has its model")
     own = explainer if model is None else Explainer(model, ())
     case = None if own is None else _case(e, own, settings)
-    signed = stacked_maps(e, raw=True) if e.raw else None
     again = None if explainer is None else _Again(explainer, tuple(e.maps), aggregate)
-    return Given(maps, signed, case, again, masks)
+    return Given(maps, case=case, explain=again, masks=masks)
 
 
 @dataclass(frozen=True, eq=False)

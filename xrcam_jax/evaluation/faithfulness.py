@@ -2,17 +2,29 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+from jaxtyping import Array, Float
+
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.superpixels import superpixels as found_superpixels
+from xrcam_jax.attribution.targets import Score
 from xrcam_jax.evaluation.metric import Metric
 from xrcam_jax.evaluation.passes import Scores, deleted, hidden, inserted, kept
 from xrcam_jax.metrics import faithfulness
 from xrcam_jax.metrics.adcc import Covered, covered
-from xrcam_jax.metrics.both import contrast, joint_faithfulness
+from xrcam_jax.metrics.both import contrast, joint_faithfulness, scores_left
 from xrcam_jax.metrics.faithfulness import area_under
 from xrcam_jax.metrics.flipping import aopc, flipped_scores, selectivity
-from xrcam_jax.metrics.judged import Figures
+from xrcam_jax.metrics.irof import Fill, irof
+from xrcam_jax.metrics.judged import Figures, Maps
 from xrcam_jax.metrics.monotonicity import faithfulness_estimate, monotonicity_nguyen, never_rises
+from xrcam_jax.metrics.road import road_scores
 from xrcam_jax.metrics.subsets import faithfulness_correlation, infidelity, sensitivity_n
+from xrcam_jax.metrics.sufficiency import sufficiency
 from xrcam_jax.metrics.turns import Uniform
+
+#: As many as LIME has here.
+SUPERPIXELS = 50
 
 
 def _confidence_drop(scores: Scores) -> Figures:
@@ -25,6 +37,17 @@ def _average_drop(scores: Scores) -> Figures:
 
 def _increase(scores: Scores) -> Figures:
     return faithfulness.increase(*scores)
+
+
+def _irof(
+    case: Case, maps: Maps, *, superpixels: int = SUPERPIXELS, fill: Fill = 0.0, score: Score = "probability"
+) -> Figures:
+    segments = found_superpixels(np.asarray(case.images), superpixels)
+    return irof(case, maps, segments, fill=fill, score=score)
+
+
+def _mean(scores: Float[Array, "m s b"]) -> Figures:
+    return scores.mean(1)
 
 
 FAITHFULNESS: Mapping[str, Metric] = {
@@ -53,7 +76,7 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "after Petsiuk et al., BMVC 2018",
         "max",
         contrast,
-        (deleted, inserted),
+        (scores_left, inserted),
     ),
     "joint_faithfulness": Metric(
         "Joint faithfulness",
@@ -62,7 +85,7 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "the thesis's section 6.2",
         "max",
         joint_faithfulness,
-        (deleted, inserted),
+        (scores_left, inserted),
     ),
     "confidence_drop": Metric(
         "Confidence drop",
@@ -177,5 +200,31 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "Nguyen and Martínez, 2020",
         "max",
         monotonicity_nguyen,
+    ),
+    "irof": Metric(
+        "IROF",
+        "area over the score as superpixels are removed, the most relevant first",
+        "faithfulness",
+        "Rieger and Hansen, 2020",
+        "max",
+        _irof,
+    ),
+    "road": Metric(
+        "ROAD",
+        "whether the class stays the predicted one without the most relevant pixels, which are imputed",
+        "faithfulness",
+        "Rong et al., ICML 2022",
+        "min",
+        _mean,
+        (road_scores,),
+    ),
+    "sufficiency": Metric(
+        "Sufficiency",
+        "share of the pictures explained alike that are predicted alike, among those of the batch",
+        "faithfulness",
+        "Dasgupta et al., ICML 2022",
+        "max",
+        sufficiency,
+        of_set=True,
     ),
 }

@@ -15,8 +15,8 @@ def lines() -> Iterator[str]:
 
     Example:
       >>> from xrcam_jax.evaluation.listing import lines
-      >>> next(lines()), next(line for line in lines() if "pointing_game" in line)
-      ('faithfulness', '  pointing_game                     Pointing game: whether the highest pixel lies in the outline')
+      >>> next(lines()), next(line for line in lines() if "pointing_game" in line).split(":")[0].split(maxsplit=1)
+      ('faithfulness', ['pointing_game', 'Pointing game'])
     """
     family = None
     for name, metric in METRICS.items():

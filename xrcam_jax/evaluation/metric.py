@@ -40,6 +40,7 @@ class Metric:
         share what it gives.
       defaults: of options, where the functions have others.
       signed: whether it judges what maps show before evidence against the class is cut off.
+      of_set: whether a figure depends on the other pictures that are judged with it.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Metric:
     passes: tuple[Callable, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     signed: bool = False
+    of_set: bool = False
 
     @property
     def needs(self) -> tuple[Need, ...]:

@@ -1,15 +1,13 @@
 """The metrics that explain again: how steady maps are, and whether they depend on what they ought to depend on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from jaxtyping import Array, Float
 
-from xrcam_jax.attribution.case import Case
 from xrcam_jax.evaluation.metric import Metric
-from xrcam_jax.metrics import axioms
-from xrcam_jax.metrics.axioms import completeness, missed_patches, patch_influences
+from xrcam_jax.metrics.axioms import completeness, input_invariance, missed_patches, patch_influences
 from xrcam_jax.metrics.continuity import Moved, moved
-from xrcam_jax.metrics.judged import Explain, Figures, Maps
+from xrcam_jax.metrics.judged import Figures
 from xrcam_jax.metrics.randomisation import efficient_mprt, mprt_curve, random_logit, smooth_mprt
 from xrcam_jax.metrics.sensitivity import NoisyDistances, noisy_distances
 from xrcam_jax.metrics.stability import Neighbours, neighbours
@@ -22,12 +20,6 @@ def _representation_stability(found: Neighbours, *, layer: str) -> Figures:
 
 def _mean(curve: Float[Array, "l m b"]) -> Figures:
     return curve.mean(0)
-
-
-def _input_invariance(
-    case: Case, explain_shifted: Callable[[float], Explain], maps: Maps, *, shift: float = 1.0
-) -> Figures:
-    return axioms.input_invariance(case, explain_shifted(shift), maps, shift=shift)
 
 
 _ADEBAYO, _HEDSTROM = "Adebayo et al., NeurIPS 2018", "Hedström et al., XAI in Action 2023"
@@ -171,7 +163,7 @@ AXIOMS: Mapping[str, Metric] = {
         "axiomatic",
         "Kindermans et al., 2017",
         "min",
-        _input_invariance,
+        input_invariance,
         signed=True,
     ),
 }

@@ -18,6 +18,9 @@ References:
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from xrcam_jax.attribution.case import Case
+from xrcam_jax.attribution.targets import Score
+from xrcam_jax.metrics.faithfulness import ordered_scores
 from xrcam_jax.metrics.judged import Figures, Maps, Masks
 from xrcam_jax.metrics.mass import mass_accuracy
 from xrcam_jax.runtime.compiling import compiled
@@ -56,17 +59,51 @@ def mass_over_chance(maps: Maps, masks: Masks) -> Figures:
     return jnp.where(known, above, jnp.nan)
 
 
+def scores_left(case: Case, maps: Maps, *, steps: int = 10, fill: float = 0.0, score: Score = "probability") -> Curves:
+    """Returns the targets' scores with 0, 1 / steps, ... of the pixels hidden, the most salient first.
+
+    It is the deletion of :func:`xrcam_jax.metrics.faithfulness.ordered_scores`, but for pixels that are equal: of these
+    the last are hidden first, while insertion shows the first ones first. So what a map without contrast keeps and what
+    it leaves are the same, and where the evidence lies in the picture makes no difference.
+
+    Args:
+      case: the model, the pictures and one target class for each, (b, 1).
+      maps: what orders the pixels.
+      steps: number of equal shares of the pixels, from 1. What is left is rounded up to whole pixels, as what insertion
+        shows is.
+      fill: what a hidden pixel is replaced by.
+      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
+
+    Raises:
+      ValueError: less than one step, or an unknown score.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.both import scores_left
+      >>> brightness = lambda images, parameters: images.sum((1, 2)) * parameters
+      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.ones((1, 1), int))
+      >>> scores_left(case, jnp.array([[[[0.5, 0.5]]]]), steps=2, score="logit").ravel().tolist()
+      [3.0, 1.0, 0.0]
+
+    References:
+      petsiuk2018
+    """
+    # What is left with the most salient pixels hidden is what is there with the least salient shown.
+    return ordered_scores(case, -jnp.asarray(maps), "insertion", steps=steps, fill=fill, score=score)[:, ::-1]
+
+
 @compiled()
-def contrast(deleted: Curves, inserted: Curves) -> Figures:
+def contrast(hidden: Curves, kept: Curves) -> Figures:
     """Returns F = max(0, mean over k of p(kept_k) - p(hidden_k)), the contrast of insertion and deletion.
 
     Both curves count as shares p of the way from the empty picture's score to the whole one's. Pixels in random order
-    have a contrast of 0 on average: what is hidden of a random order is what is kept of another one.
+    have a contrast of 0 on average, since what is hidden of one order is what is kept of another one. A map without
+    contrast has 0.
 
     Args:
-      deleted: scores with 0, 1 / steps, ... of the pixels hidden, the most salient first: ``"deletion"`` of
-        :func:`xrcam_jax.metrics.faithfulness.ordered_scores`.
-      inserted: scores with as many kept, ``"insertion"`` of the same.
+      hidden: scores with 0, 1 / steps, ... of the pixels hidden, the most salient first, see :func:`scores_left`.
+      kept: scores with as many shown, ``"insertion"`` of :func:`xrcam_jax.metrics.faithfulness.ordered_scores`.
 
     Returns:
       F in [0, 1]: 1 where the first share of the pixels alone gives the picture's score, and without it nothing is left
@@ -79,30 +116,31 @@ def contrast(deleted: Curves, inserted: Curves) -> Figures:
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.metrics.both import contrast
-      >>> deleted, inserted = jnp.array([4.0, 1.0, 0.0]), jnp.array([0.0, 3.0, 4.0])
-      >>> contrast(deleted[None, :, None], inserted[None, :, None]).tolist()
+      >>> hidden, kept = jnp.array([4.0, 1.0, 0.0]), jnp.array([0.0, 3.0, 4.0])
+      >>> contrast(hidden[None, :, None], kept[None, :, None]).tolist()
       [[0.5]]
 
     References:
       petsiuk2018
     """
-    if deleted.shape != inserted.shape or deleted.shape[1] < 3:
+    if hidden.shape != kept.shape or hidden.shape[1] < 3:
         expected = "of one shape, with two steps or more"
-        raise ValueError(f"deleted and inserted must be curves {expected}; got {deleted.shape} and {inserted.shape}")
-    whole, empty = deleted[:, :1], deleted[:, -1:]
+        raise ValueError(f"hidden and kept must be curves {expected}; got {hidden.shape} and {kept.shape}")
+    whole, empty = hidden[:, :1], hidden[:, -1:]
     known = whole > empty
     way = jnp.where(known, whole - empty, 1)
-    kept, hidden = (jnp.clip((curve[:, 1:-1] - empty) / way, 0, 1) for curve in (inserted, deleted))
-    return jnp.where(known[:, 0], jnp.maximum((kept - hidden).mean(1), 0), jnp.nan)
+    # In the same order, what is the same sums up to the same: then the difference is 0, without rounding.
+    with_most, with_least = (jnp.clip((curve[:, 1:-1] - empty) / way, 0, 1) for curve in (kept, hidden[:, ::-1]))
+    return jnp.where(known[:, 0], jnp.maximum(with_most.mean(1) - with_least.mean(1), 0), jnp.nan)
 
 
 @compiled()
-def joint_faithfulness(deleted: Curves, inserted: Curves, maps: Maps, masks: Masks) -> Figures:
+def joint_faithfulness(hidden: Curves, kept: Curves, maps: Maps, masks: Masks) -> Figures:
     """Returns H = 2 L F / (L + F), the harmonic mean of agreement with the outline and with the model.
 
     Args:
-      deleted: as of :func:`contrast`, which is F.
-      inserted: likewise.
+      hidden: as of :func:`contrast`, which is F.
+      kept: likewise.
       maps: as of :func:`mass_over_chance`, which is L.
       masks: likewise.
 
@@ -112,14 +150,14 @@ def joint_faithfulness(deleted: Curves, inserted: Curves, maps: Maps, masks: Mas
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.metrics.both import joint_faithfulness
-      >>> deleted, inserted = jnp.array([4.0, 1.0, 0.0]), jnp.array([0.0, 3.0, 4.0])
+      >>> hidden, kept = jnp.array([4.0, 1.0, 0.0]), jnp.array([0.0, 3.0, 4.0])
       >>> maps, masks = jnp.array([[[[1.0, 0.0, 0.0]]]]), jnp.array([[[True, False, False]]])
-      >>> round(float(joint_faithfulness(deleted[None, :, None], inserted[None, :, None], maps, masks)[0, 0]), 3)
+      >>> round(float(joint_faithfulness(hidden[None, :, None], kept[None, :, None], maps, masks)[0, 0]), 3)
       0.667
 
     References:
       rijsbergen1979
     """
-    located, needed = mass_over_chance(maps, masks), contrast(deleted, inserted)
+    located, needed = mass_over_chance(maps, masks), contrast(hidden, kept)
     total = located + needed
     return 2 * located * needed / jnp.where(total == 0, 1, total)

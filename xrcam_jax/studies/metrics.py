@@ -56,6 +56,10 @@ def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
     names = tuple(options.metrics or usual(options))
     wanted = wanted_metrics(names)
+    if of_sets := [name for name, each in wanted.items() if each.metric.of_set]:
+        raise CommandError(
+            f"--metrics: {', '.join(of_sets)} is of all pictures at once, not of batches; see xr.evaluate"
+        )
     outlines = needed_by(wanted, "outlines")
     if outlines and options.annotations is None:
         raise CommandError(f"--metrics: {', '.join(outlines)} needs outlines; give --annotations")
@@ -100,7 +104,8 @@ def figures(study: Study, wanted: Mapping[str, Chosen], network: Network) -> Cal
         e = explain(batch.images, targets=batch.labels)
         images, targets, masks = (jnp.asarray(each) for each in (batch.images, batch.labels[:, None], batch.masks))
         case = Case(explain.function, explain.parameters, images, targets, random_seed=study.seed)
-        found = measured(wanted, Given(_all_maps(e, how), stacked_maps(e, raw=True), case, again, masks))
+        signed = stacked_maps(e, raw=True) if any(each.metric.signed for each in wanted.values()) else None
+        found = measured(wanted, Given(_all_maps(e, how), signed, case, again, masks))
         everywhere, at_layers = list(all_maps(e, how)), [f"{m}/{layer}" for m in e.raw for layer in e.raw[m]]
         return {"logits": e.logits} | {
             f"{name}/{place}": figures[i]
