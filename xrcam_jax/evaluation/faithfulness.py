@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 from jaxtyping import Array, Float
 
 from xrcam_jax.attribution.case import Case
-from xrcam_jax.attribution.superpixels import superpixels as found_superpixels
+from xrcam_jax.attribution.superpixels import slic_regions
 from xrcam_jax.attribution.targets import Score
 from xrcam_jax.evaluation.metric import Metric
 from xrcam_jax.evaluation.passes import Scores, deleted, hidden, inserted, kept
@@ -42,7 +41,7 @@ def _increase(scores: Scores) -> Figures:
 def _irof(
     case: Case, maps: Maps, *, superpixels: int = SUPERPIXELS, fill: Fill = 0.0, score: Score = "probability"
 ) -> Figures:
-    segments = found_superpixels(np.asarray(case.images), superpixels)
+    segments = slic_regions(case.images, superpixels)
     return irof(case, maps, segments, fill=fill, score=score)
 
 
