@@ -123,45 +123,39 @@ def _all_maps(e: xr.Explanation, how: Aggregation) -> Float[Array, "m b h w"]:
 def write(study: Study, wanted: Mapping[str, Chosen], found: Mapping[str, Arrays]) -> None:
     """Writes the figures of each picture, tables, plots, and what they are of."""
     write_figures(study, found)
-    everything = np.ones(len(study.frames), bool)
-    labels, names = ("method", "network"), columns(study.layers)
-
-    def cell(metric: str, method: str, label: str, column: str) -> Estimate:
-        name = f"{metric}/{method}/{column}"
-        there = name in found[label]
-        return mean_figure(study, found[label], name, everything) if there else Estimate(float("nan"))
-
-    rows = list(product(study.methods, found))
-    whole = {
-        row: [cell(metric, *row, _last(study, metric, row[0], found[row[1]])) for metric in wanted] for row in rows
-    }
-    titles = [metric_title(metric, xr.METRICS) for metric in wanted]
-    tables = [
-        Table(OVERVIEW, "All metrics, of the maps of most layers", whole, titles, labels, None, "", 3),
-        *(
-            Table(
-                name,
-                f"{metric_title(name, xr.METRICS)}: {each.metric.summary}; {BETTER[each.metric.best]}",
-                {row: [cell(name, *row, column) for column in names] for row in rows},
-                names,
-                labels,
-                each.metric.best,
-                "",
-                3,
-            )
-            for name, each in wanted.items()
-        ),
-        accuracy_table({label: accuracy(study, arrays) for label, arrays in found.items()}),
-    ]
+    tables = _tables(study, wanted, found)
     write_contents(
         study.folder,
         title="Metrics of explanations",
         text=f"{len(study.frames)} frames of {study.settings['data']['patients']} patients, the labelled class "
         f"explained. {_undefined(wanted, found)}{described(study.settings['aggregate'])} {READ}",
         order=4,
-        tables=tables,
+        tables=[*tables, accuracy_table({label: accuracy(study, arrays) for label, arrays in found.items()})],
         pictures=[_plot(study, wanted, tables[0], network.label) for network in study.networks],
     )
+
+
+def _tables(study: Study, wanted: Mapping[str, Chosen], found: Mapping[str, Arrays]) -> list[Table]:
+    """Returns a table of all metrics, of the maps of most layers, and then a table of each."""
+    everything = np.ones(len(study.frames), bool)
+    rows, names, labels = list(product(study.methods, found)), columns(study.layers), ("method", "network")
+
+    def cell(metric: str, method: str, label: str, column: str) -> Estimate:
+        name = f"{metric}/{method}/{column}"
+        there = name in found[label]
+        return mean_figure(study, found[label], name, everything) if there else Estimate(float("nan"))
+
+    whole = {
+        row: [cell(metric, *row, _last(study, metric, row[0], found[row[1]])) for metric in wanted] for row in rows
+    }
+    titles = {metric: metric_title(metric, xr.METRICS) for metric in wanted}
+    overview = "All metrics, of the maps of most layers"
+    tables = [Table(OVERVIEW, overview, whole, list(titles.values()), labels, None, "", 3)]
+    for name, each in wanted.items():
+        title = f"{titles[name]}: {each.metric.summary}; {BETTER[each.metric.best]}"
+        cells = {row: [cell(name, *row, column) for column in names] for row in rows}
+        tables.append(Table(name, title, cells, names, labels, each.metric.best, "", 3))
+    return tables
 
 
 def _last(study: Study, metric: str, method: str, arrays: Arrays) -> str:
