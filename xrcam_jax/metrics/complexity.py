@@ -34,7 +34,7 @@ def sparseness(maps: Maps) -> Figures:
     References:
       chalasani2020
     """
-    return _sparseness(jnp.asarray(maps))
+    return _sparseness(maps)
 
 
 @compiled()
@@ -65,7 +65,7 @@ def complexity(maps: Maps) -> Figures:
     References:
       bhatt2020
     """
-    return _complexity(jnp.asarray(maps))
+    return _complexity(maps)
 
 
 @compiled()
@@ -102,7 +102,7 @@ def effective_complexity(maps: Maps, *, threshold: float = 1e-5) -> Figures:
     """
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold must be a share of the maximum in [0, 1); got {threshold}")
-    return _effective(jnp.asarray(maps), jnp.float32(threshold))
+    return _effective(maps, jnp.float32(threshold))
 
 
 @compiled()
@@ -114,7 +114,7 @@ def _effective(maps: Maps, threshold: Float[Array, ""]) -> Figures:
 
 
 def _sizes(maps: Maps) -> Float[Array, "m b n"]:
-    return jnp.abs(at_least_float32(maps)).reshape(*maps.shape[:2], -1)
+    return jnp.abs(at_least_float32(jnp.asarray(maps))).reshape(*maps.shape[:2], -1)
 
 
 def _shares(maps: Maps) -> Float[Array, "m b n"]:

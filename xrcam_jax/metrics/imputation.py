@@ -23,6 +23,8 @@ from xrcam_jax.attribution.shapes import at_least_float32
 STEPS = 64
 #: The part of a Jacobi step that is taken, which damps errors of short wavelength best.
 DAMPING = 0.8
+#: Solution, residual, direction, product of the residual with its V-cycle, number of steps.
+State = tuple[Array, Array, Array, Array, Array]
 #: w, the weights of a pixel's neighbours.
 NEIGHBOURS = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]]) / 12
 #: What a pixel has of those of half the size, 3/4 of the nearer and 1/4 of the farther one along each axis.
@@ -68,12 +70,12 @@ def _solved(image: Float[Array, "h w c"], missing: Bool[Array, "h w 1"], toleran
     right = gaps[0] * _weighted(image)
     least = tolerance**2 * jnp.vdot(right, right)
 
-    def unsolved(state: tuple[Array, ...]) -> Bool[Array, ""]:
+    def unsolved(state: State) -> Bool[Array, ""]:
         _, r, _, _, step = state
         return (jnp.vdot(r, r) > least) & (step < STEPS)
 
     # Written out, since jax.scipy.sparse.linalg.cg has the V-cycle, which takes long to compile, in its program twice.
-    def improved(state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def improved(state: State) -> State:
         x, r, p, before, step = state
         z = _v_cycle(gaps, r)
         product = jnp.vdot(r, z)

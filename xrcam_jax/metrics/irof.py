@@ -97,7 +97,7 @@ def _places(maps: Maps, segments: Segments, *, width: int) -> Int[Array, "m b *s
         means = jnp.where(sizes > 0, sums / jnp.maximum(sizes, 1), -jnp.inf)
         return jnp.argsort(jnp.argsort(-means))[region].astype(jnp.int32)
 
-    return jax.lax.map(lambda one: jax.vmap(of_picture)(one, segments), maps)
+    return jax.lax.map(lambda one: jax.vmap(of_picture)(one, jnp.asarray(segments)), maps)
 
 
 def _counts(segments: Segments) -> np.ndarray:
@@ -110,7 +110,7 @@ def area_over(scores: Float[Array, "m s b"], counts: Int[Array | np.ndarray, " b
 
     With s_l the score without l of L superpixels it is (1 / L) sum_{l=1}^L (1 - (s_{l-1} + s_l) / (2 s_0)): the
     trapezoid rule, and divided by L, so that it does not depend on how many superpixels there are. Quantus does not
-    divide, and begins at l = 1.
+    divide, begins at l = 1, and fills the curves of pictures with fewer superpixels than others of the batch up with 0.
 
     Args:
       scores: see :func:`segment_scores`.
