@@ -444,7 +444,7 @@ def test_labels_in_another_encoding_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("group", "first", "number"),
-    [("all", "xrelevance_cam", 32), ("fast", "xrelevance_cam", 18), ("perturbation", "occlusion", 4)],
+    [("all", "xrelevance_cam", 40), ("fast", "xrelevance_cam", 19), ("perturbation", "occlusion", 5)],
 )
 def test_methods_by_group(group, first, number, monkeypatch):
     assert _expanded([group])[0] == first
