@@ -16,8 +16,7 @@ def attribution_localisation(maps: Maps, masks: Masks, *, weighted: bool = False
 
     R_in and R_tot are the sums of positive relevance within the outline and in the picture, S_in and S_tot the numbers
     of pixels. μ is :func:`xrcam_jax.metrics.mass.relevance_mass_accuracy` by another name; μ_w tells how many times
-    denser than in the whole picture relevance is within. The paper weighs so because small objects are hard to hit;
-    Quantus multiplies by S_in / S_tot instead.
+    denser than in the whole picture relevance is within.
 
     Args:
       maps: R, of any range; only what is positive counts.

@@ -23,7 +23,7 @@ def sparseness(maps: Maps) -> Figures:
 
     Returns:
       G in [0, 1): 0 of a constant map, 1 - 1 / n of one with a single pixel. NaN of a map of zeros, which has no
-      shares; Quantus adds 1e-7 to each pixel and finds 0.
+      shares; Quantus refuses it.
 
     Example:
       >>> import jax.numpy as jnp

@@ -22,7 +22,7 @@ from xrcam_jax.metrics.imputation import imputed
 from xrcam_jax.metrics.judged import Figures, Maps
 from xrcam_jax.runtime.compiling import compiled
 
-#: The shares of pixels that the paper's experiments remove.
+#: The shares of pixels that the authors' experiments remove.
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)
 #: Which pixels are removed first: the most relevant ones, or the least relevant ones.
 Order = Literal["morf", "lerf"]

@@ -19,22 +19,21 @@ from xrcam_jax.runtime.compiling import compiled
 def predicted(case: Case) -> Int[Array, " b"]:
     """Returns the class that the model predicts for each picture.
 
-        Args:
-          case: the model and the pictures; targets do not matter.
+    Args:
+      case: the model and the pictures; targets do not matter.
 
-        Raises:
-          ValueError: a target function is explained, and no class.
+    Raises:
+      ValueError: a target function is explained, and no class.
 
-        Example:
-          >>> import jax.numpy as jnp
-    import numpy as np
-          >>> from xrcam_jax.attribution.case import Case
-          >>> from xrcam_jax.metrics.sufficiency import predicted
-          >>> model = lambda images, parameters: images.sum((1, 2)) * parameters
-          >>> images = jnp.array([3.0, -3.0]).reshape(2, 1, 1, 1)
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.sufficiency import predicted
+      >>> model = lambda images, parameters: images.sum((1, 2)) * parameters
+      >>> images = jnp.array([3.0, -3.0]).reshape(2, 1, 1, 1)
       >>> case = Case(model, jnp.array([1.0, -1.0]), images, jnp.zeros((2, 1), int))
-          >>> predicted(case).tolist()
-          [0, 1]
+      >>> predicted(case).tolist()
+      [0, 1]
     """
     if case.of_value:
         raise ValueError("sufficiency compares predicted classes, which a target function has not")
@@ -49,32 +48,31 @@ def _predicted(images: Float[Array, "b *space c"], parameters: PyTree, *, functi
 def agreement(maps: Maps, classes: Int[Array | np.ndarray, " b"], *, threshold: float = 0.6) -> Figures:
     """Returns the share of pictures explained alike that are predicted alike, Pr[f(x') = f(x) | e(x') = e(x)].
 
-        The paper compares explanations that are the same, as sets of features are (dasgupta2022). Maps are not, so two
-        count as the same if their distance is at most ``threshold`` times the largest of all pairs, as for Quantus: the
-        Euclidean distance of pixels, each divided by its standard deviation over the pictures.
+    The paper compares explanations that are the same, as sets of features are (dasgupta2022). Maps are not, so two
+    count as the same if their distance is at most ``threshold`` times the largest of all pairs, as for Quantus: the
+    Euclidean distance of pixels, each divided by its standard deviation over the pictures.
 
-        Args:
-          maps: e(x) of all pictures that are compared: the figures depend on which these are, but not on their order.
-          classes: f(x), see :func:`predicted`.
-          threshold: a share of the largest distance, from 0, where only equal maps are the same.
+    Args:
+      maps: e(x) of all pictures that are compared: the figures depend on which these are, but not on their order.
+      classes: f(x), see :func:`predicted`.
+      threshold: a share of the largest distance, from 0, where only equal maps are the same.
 
-        Returns:
-          The share in [0, 1] of the other pictures explained alike; NaN where there is no other, for which the paper's
-          estimators leave it out and Quantus gives 0.
+    Returns:
+      The share in [0, 1] of the other pictures explained alike; NaN where there is no other, since the
+      probability has no condition that was met then; Quantus gives 0.
 
-        Raises:
-          ValueError: a negative threshold, or not one class for each picture.
+    Raises:
+      ValueError: a negative threshold, or not one class for each picture.
 
-        Example:
-          >>> import jax.numpy as jnp
-    import numpy as np
-          >>> from xrcam_jax.metrics.sufficiency import agreement
-          >>> maps = jnp.array([0.0, 0.1, 0.2, 9.0]).reshape(1, 4, 1, 1)
-          >>> agreement(maps, jnp.array([1, 1, 0, 0])).tolist()
-          [[0.5, 0.5, 0.0, nan]]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.sufficiency import agreement
+      >>> maps = jnp.array([0.0, 0.1, 0.2, 9.0]).reshape(1, 4, 1, 1)
+      >>> agreement(maps, jnp.array([1, 1, 0, 0])).tolist()
+      [[0.5, 0.5, 0.0, nan]]
 
-        References:
-          dasgupta2022
+    References:
+      dasgupta2022
     """
     if threshold < 0:
         raise ValueError(f"threshold must not be negative; got {threshold}")
@@ -102,32 +100,31 @@ def _agreement(maps: Maps, classes: Int[Array, " b"], threshold: Float[Array, ""
 def sufficiency(case: Case, maps: Maps, *, threshold: float = 0.6) -> Figures:
     """Returns the share of the case's pictures explained alike that are predicted alike (dasgupta2022).
 
-        See :func:`agreement`. It is a figure of a set of pictures: of a set that is judged in batches, collect the maps
-        and :func:`predicted` classes of all batches, and call :func:`agreement` once.
+    See :func:`agreement`. It is a figure of a set of pictures: of a set that is judged in batches, collect the maps
+    and :func:`predicted` classes of all batches, and call :func:`agreement` once.
 
-        Args:
-          case: the model and the pictures; targets do not matter.
-          maps: of these pictures.
-          threshold: the share of the largest distance up to which two maps are the same explanation.
+    Args:
+      case: the model and the pictures; targets do not matter.
+      maps: of these pictures.
+      threshold: the share of the largest distance up to which two maps are the same explanation.
 
-        Returns:
-          The share in [0, 1]; NaN where no other picture is explained alike.
+    Returns:
+      The share in [0, 1]; NaN where no other picture is explained alike.
 
-        Raises:
-          ValueError: a negative threshold, or a target function is explained.
+    Raises:
+      ValueError: a negative threshold, or a target function is explained.
 
-        Example:
-          >>> import jax.numpy as jnp
-    import numpy as np
-          >>> from xrcam_jax.attribution.case import Case
-          >>> from xrcam_jax.metrics.sufficiency import sufficiency
-          >>> model = lambda images, parameters: images.sum((1, 2)) * parameters
-          >>> images = jnp.array([1.0, 1.0, -1.0]).reshape(3, 1, 1, 1)
-          >>> case = Case(model, jnp.array([1.0, -1.0]), images, jnp.zeros((3, 1), int))
-          >>> sufficiency(case, images[None, ..., 0]).tolist()
-          [[1.0, 1.0, nan]]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.sufficiency import sufficiency
+      >>> model = lambda images, parameters: images.sum((1, 2)) * parameters
+      >>> images = jnp.array([1.0, 1.0, -1.0]).reshape(3, 1, 1, 1)
+      >>> case = Case(model, jnp.array([1.0, -1.0]), images, jnp.zeros((3, 1), int))
+      >>> sufficiency(case, images[None, ..., 0]).tolist()
+      [[1.0, 1.0, nan]]
 
-        References:
-          dasgupta2022
+    References:
+      dasgupta2022
     """
     return agreement(maps, predicted(case), threshold=threshold)

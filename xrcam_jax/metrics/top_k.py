@@ -55,7 +55,7 @@ def top_k_intersection(maps: Maps, masks: Masks, *, k: int = 1000, concept_influ
 
     Args:
       maps: of any range. Pixels that tie for the last ranks count by their mean over all orders, so that none is
-        preferred for its place; Quantus takes the last ones.
+        preferred for its place, as some are by Quantus.
       masks: G.
       k: how many pixels count.
       concept_influence: whether to divide by the outline's share of the picture.
