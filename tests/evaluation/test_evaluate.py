@@ -262,6 +262,7 @@ def test_a_table_without_a_figure(explanation):
         ("iou", {"options": {"dice": {}}}, "unknown metric in options 'dice'; known: iou"),
         ("deletion+steps=2", {"options": {"deletion+steps=2": {"steps": 3}}}, "the option steps is given twice"),
         (None, {}, "metrics: none of the usual ones can be measured of maps alone; give masks=, model= or explainer="),
+        ("iou", {"aggregate": "sum"}, "unknown aggregation 'sum'; known: mean, maximum, weighted, product"),
         (["iou", 3], {}, "metrics: expected names, found 3"),
         ("deletion", {"explainer": len}, "explainer must be an xrcam_jax.Explainer; got builtin_function_or_method"),
         ("deletion", {"model": xr.Explainer(len, "gradient")}, "model is an Explainer; give it as explainer="),

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import Case, Progress, no_progress
-from xrcam_jax.cam.saliency import AGGREGATE, Aggregation
+from xrcam_jax.cam.saliency import AGGREGATE, AGGREGATIONS, Aggregation
 from xrcam_jax.errors import unknown
 from xrcam_jax.evaluation.evaluation import Evaluation
 from xrcam_jax.evaluation.measure import Given, measured
@@ -159,7 +159,7 @@ def stacked(
       For each map its method and layer, or ``"aggregate"``; and the maps.
 
     Raises:
-      ValueError: there are several targets or sizes, or no maps.
+      ValueError: there are several targets or sizes, no maps, or another aggregation.
 
     Example:
       >>> import jax.numpy as jnp
@@ -175,6 +175,8 @@ def stacked(
         raise ValueError(
             f"explanation: expected one target for each picture, found {count}; explain one after the other"
         )
+    if aggregate is not None and aggregate not in AGGREGATIONS:
+        raise unknown("aggregation", str(aggregate), AGGREGATIONS)
     maps: dict[Place, Array] = {}
     for method, by_layer in explanation.maps.items():
         maps |= {(method, layer): each for layer, each in by_layer.items()}

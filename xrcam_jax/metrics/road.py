@@ -7,7 +7,6 @@ References:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Literal
 
 import jax
@@ -117,7 +116,7 @@ def road_scores(
     References:
       rong2022
     """
-    shares = (shares,) if isinstance(shares, Real) else tuple(shares)
+    shares = (shares,) if isinstance(shares, int | float) else tuple(shares)
     _check(case, shares, order, score)
     pixels = case.images[0, ..., 0].size
     # A share of pixels that is a whole number but for rounding counts as that number.
