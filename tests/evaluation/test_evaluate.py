@@ -261,6 +261,14 @@ def test_a_table_without_a_figure(explanation):
         ("deletion", {"model": lambda x: x.mean((1, 2))}, "expected an explanation of 2 logits, as the model gives"),
         ("iou", {"options": {"dice": {}}}, "unknown metric in options 'dice'; known: iou"),
         ("deletion+steps=2", {"options": {"deletion+steps=2": {"steps": 3}}}, "the option steps is given twice"),
+        (None, {}, "metrics: none of the usual ones can be measured of maps alone; give masks=, model= or explainer="),
+        ("iou", {"aggregate": "sum"}, "unknown aggregation 'sum'; known: mean, maximum, weighted, product"),
+        (["iou", 3], {}, "metrics: expected names, found 3"),
+        ("deletion", {"explainer": len}, "explainer must be an xrcam_jax.Explainer; got builtin_function_or_method"),
+        ("deletion", {"model": xr.Explainer(len, "gradient")}, "model is an Explainer; give it as explainer="),
+        ("deletion", {"options": {"deletion": {"steps": 2.5}}}, "steps of deletion must be a whole number; got 2.5"),
+        ("deletion", {"options": {"deletion": {"fill": "0"}}}, "value of fill of deletion must be a number; got '0'"),
+        ("road", {"options": {"road": {"order": "most"}}}, "value of order of road must be morf or lerf; got 'most'"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(explanation, metrics, given, line):
@@ -275,6 +283,25 @@ def test_explanations_that_cannot_be_judged(explainer, explanation):
     inside = jax.jit(lambda x: explainer.explain((), x))(explanation.images)
     with pytest.raises(ValueError, match="refers to no pictures"):
         xr.evaluate(inside, "deletion", explainer=explainer)
+
+
+def test_maps_of_other_layers_or_methods_are_not_compared(explainer, explanation):
+    model = explainer.function.function
+    for methods, layers, line in (
+        (METHODS, ["high", "low", "input"], "explains grad_cam at high, low, and the explanation is of low, high"),
+        ("grad_cam", None, "unknown method of explainer 'gradient'"),
+    ):
+        other = xr.Explainer(model, methods, layers)
+        with pytest.raises(ValueError, match=line):
+            xr.evaluate(explanation, "max_sensitivity+nr_samples=2", explainer=other)
+
+
+def test_one_share_of_road_is_as_a_sequence_of_one(explanation, explainer):
+    found = xr.evaluate(
+        explanation, ["road+shares=0.25", "road"], explainer=explainer, options={"road": {"shares": [0.25]}}
+    )
+    for place in PLACES[:2]:
+        np.testing.assert_array_equal(found["road+shares=0.25", *place], found["road", *place])
 
 
 @pytest.mark.parametrize("name", xr.METRICS)

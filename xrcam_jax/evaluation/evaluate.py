@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import Case, Progress, no_progress
-from xrcam_jax.cam.saliency import AGGREGATE, Aggregation
+from xrcam_jax.cam.saliency import AGGREGATE, AGGREGATIONS, Aggregation
 from xrcam_jax.errors import unknown
 from xrcam_jax.evaluation.evaluation import Evaluation
 from xrcam_jax.evaluation.measure import Given, measured
@@ -22,6 +22,7 @@ from xrcam_jax.explain.explainer import Explainer
 from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.explain.given import as_array, asked_of
 from xrcam_jax.explain.inputs import views_of
+from xrcam_jax.explain.outline import layers_of
 from xrcam_jax.metrics.judged import Explain
 
 #: A method and a layer, or ``"aggregate"``.
@@ -77,13 +78,21 @@ def evaluate(
     """
     given = _given(explanation, masks, model, explainer, aggregate, (chunk_size, progress, random_seed))
     names = _affordable(given) if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
+    if metrics is None and not names:
+        raise ValueError(
+            "metrics: none of the usual ones can be measured of maps alone; give masks=, model= or explainer="
+        )
     if not names:
         raise ValueError("metrics: expected at least one name, got none")
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise ValueError(f"metrics: expected names, found {wrong[0]!r}")
     for name in options or {}:
         if name not in names:
             raise unknown("metric in options", name, names)
     wanted = {name: chosen(name, METRICS, (options or {}).get(name, {})) for name in names}
     check_needs(wanted, given)
+    if explainer is not None and given.case is not None and needed_by(wanted, "explain"):
+        _check_same_maps(explanation, explainer, given.case)
     if any(each.metric.signed for each in wanted.values()):
         if not explanation.raw:
             raise ValueError("explanation: it has no raw maps, which metrics of signed maps need")
@@ -150,7 +159,7 @@ def stacked(
       For each map its method and layer, or ``"aggregate"``; and the maps.
 
     Raises:
-      ValueError: there are several targets or sizes, or no maps.
+      ValueError: there are several targets or sizes, no maps, or another aggregation.
 
     Example:
       >>> import jax.numpy as jnp
@@ -166,6 +175,8 @@ def stacked(
         raise ValueError(
             f"explanation: expected one target for each picture, found {count}; explain one after the other"
         )
+    if aggregate is not None and aggregate not in AGGREGATIONS:
+        raise unknown("aggregation", str(aggregate), AGGREGATIONS)
     maps: dict[Place, Array] = {}
     for method, by_layer in explanation.maps.items():
         maps |= {(method, layer): each for layer, each in by_layer.items()}
@@ -193,10 +204,27 @@ def _given(
             raise ValueError(f"masks must be one of True and False for each picture, {maps.shape[1:]}; got {found}")
     if model is not None and explainer is not None:
         raise ValueError("give model or explainer, not both: an Explainer has its model")
+    if explainer is not None and not isinstance(explainer, Explainer):
+        raise ValueError(f"explainer must be an xrcam_jax.Explainer; got {type(explainer).__name__}; a model is model=")
+    if isinstance(model, Explainer):
+        raise ValueError("model is an Explainer; give it as explainer=")
     own = explainer if model is None else Explainer(model, ())
     case = None if own is None else _case(e, own, settings)
     again = None if explainer is None else _Again(explainer, tuple(e.maps), aggregate)
     return Given(maps, case=case, explain=again, masks=masks)
+
+
+def _check_same_maps(e: Explanation, explainer: Explainer, case: Case) -> None:
+    """Refuses an Explainer that would make maps of other layers than those that are judged."""
+    for method, by_layer in e.maps.items():
+        if method not in explainer.methods:
+            raise unknown("method of explainer", method, explainer.methods)
+        # Layers of a transformer's tokens count with marks that the Explainer adds: these are not compared.
+        if explainer.tokens is None:
+            kind, model = explainer.kinds[method], (case.function, case.images, case.parameters)
+            if (layers := layers_of(method, kind, explainer.layers, *model)) != tuple(by_layer):
+                found = f"it explains {method} at {', '.join(layers)}, and the explanation is of {', '.join(by_layer)}"
+                raise ValueError(f"explainer: expected the one that made the maps; {found}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,9 @@ from xrcam_jax.metrics.both import mass_over_chance
 from xrcam_jax.metrics.complexity import complexity, effective_complexity, sparseness
 from xrcam_jax.metrics.focus import focus
 from xrcam_jax.metrics.judged import Figures, Maps, Masks
-from xrcam_jax.metrics.localisation import points_at
-from xrcam_jax.metrics.mass import mass_accuracy, rank_accuracy
+from xrcam_jax.metrics.localisation import pointing_game
+from xrcam_jax.metrics.mass import relevance_mass_accuracy, relevance_rank_accuracy
+from xrcam_jax.metrics.outlined import rows
 from xrcam_jax.metrics.overlap import Overlap
 from xrcam_jax.metrics.roc import auc
 from xrcam_jax.metrics.top_k import top_k_intersection
@@ -25,7 +26,9 @@ def _salient(ratio: Callable[[Overlap], Array]) -> Callable[[Maps, Masks], Figur
     """Returns the ratio of a map's salient pixels."""
 
     def figure(maps: Maps, masks: Masks) -> Figures:
-        return ratio(overlap.overlap(overlap.salient(maps), masks))
+        # As rows, since signals and volumes have no height and width.
+        flat, inside = rows(maps, masks)
+        return ratio(overlap.overlap(overlap.salient(flat[:, :, None]), inside[:, None]))
 
     return figure
 
@@ -37,7 +40,7 @@ LOCALISATION: Mapping[str, Metric] = {
         "localisation",
         _ARRAS,
         "max",
-        mass_accuracy,
+        relevance_mass_accuracy,
     ),
     "mass_over_chance": Metric(
         "Mass over chance",
@@ -53,7 +56,7 @@ LOCALISATION: Mapping[str, Metric] = {
         "localisation",
         _ARRAS,
         "max",
-        rank_accuracy,
+        relevance_rank_accuracy,
     ),
     "pointing_game": Metric(
         "Pointing game",
@@ -61,7 +64,7 @@ LOCALISATION: Mapping[str, Metric] = {
         "localisation",
         "Zhang et al., Excitation backprop, IJCV 2018",
         "max",
-        points_at,
+        pointing_game,
     ),
     "iou": Metric(
         "IoU",

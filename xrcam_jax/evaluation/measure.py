@@ -52,8 +52,8 @@ def measured(wanted: Mapping[str, Chosen], given: Given) -> dict[str, Figures]:
       given: what is judged.
 
     Returns:
-      By name, NaN where a figure is undefined: at least where a metric needs an outline, and nothing is outlined. Of
-        metrics of signed maps they are those of ``given.signed``.
+      By name, NaN where a figure is undefined: at least where a metric needs an outline, and nothing is outlined, and
+        where a map has NaN. Of metrics of signed maps they are those of ``given.signed``.
 
     Example:
       >>> import jax.numpy as jnp
@@ -80,7 +80,9 @@ def measured(wanted: Mapping[str, Chosen], given: Given) -> dict[str, Figures]:
         values = _options(each.metric.figure, each, given)
         figures = jnp.asarray(_called(each.metric.figure, each, given, results, values))
         figures = figures if jnp.issubdtype(figures.dtype, jnp.floating) else figures.astype(jnp.float32)
-        found[name] = _where_outlined(figures, given.masks) if "outlines" in each.metric.needs else figures
+        maps = given.of(MAPS, signed=each.metric.signed)
+        figures = _where_outlined(figures, given.masks) if "outlines" in each.metric.needs else figures
+        found[name] = _where_known(figures, maps)
     return found
 
 
@@ -106,6 +108,11 @@ def _key(value: Any) -> Any:
     except TypeError:
         # Arrays have no hash. As long as the call lasts, no other one can have its number.
         return id(value)
+
+
+def _where_known(figures: Array, maps: Any) -> Array:
+    # A map with NaN is no map: sorted or compared, it would get some figure all the same.
+    return jnp.where(jnp.isnan(jnp.asarray(maps)).any(tuple(range(2, maps.ndim))), jnp.nan, figures)
 
 
 def _where_outlined(figures: Figures, masks: Any) -> Array:

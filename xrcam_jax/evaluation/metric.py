@@ -6,7 +6,7 @@ from inspect import Parameter, signature
 from typing import Any, Literal
 
 from xrcam_jax.errors import unknown
-from xrcam_jax.explain.variants import base, value_of, written_options
+from xrcam_jax.explain.variants import base, check_value, value_of, written_options
 from xrcam_jax.metrics.judged import Figures
 from xrcam_jax.titles import SIGN
 
@@ -143,6 +143,8 @@ def chosen(name: str, metrics: Mapping[str, Metric], given: Mapping[str, Any]) -
             raise unknown(f"option of {metric}", option, known)
         if option in given and option in written:
             raise ValueError(f"{name}: the option {option} is given twice")
+    for option, value in given.items():
+        check_value(f"value of {option} of {metric}", value, known[option])
     _check_all_given(name, metrics[metric], {*metrics[metric].defaults, *given, *written})
     values = {
         option: value_of(f"value of {option} of {metric}", text, known[option]) for option, text in written.items()

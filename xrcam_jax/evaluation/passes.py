@@ -9,7 +9,7 @@ from xrcam_jax.attribution.targets import Score
 from xrcam_jax.metrics import faithfulness
 from xrcam_jax.metrics.faithfulness import Hidden, Kept
 from xrcam_jax.metrics.judged import Figures, Maps
-from xrcam_jax.metrics.overlap import salient
+from xrcam_jax.metrics.overlap import salient_pixels
 
 #: What of a map counts: its values, or its salient pixels.
 Shown = Literal["map", "mask"]
@@ -74,7 +74,7 @@ def kept(case: Case, maps: Maps, *, shown: Shown = "map", fill: float = 0.0, sco
 def _scores(change: Hidden | Kept, case: Case, maps: Maps, shown: Shown, score: Score) -> Scores:
     if shown not in ("map", "mask"):
         raise ValueError(f"shown must be map or mask; got {shown!r}")
-    maps = salient(maps).astype(maps.dtype) if shown == "mask" else maps
+    maps = salient_pixels(maps).astype(maps.dtype) if shown == "mask" else maps
     intact = faithfulness.intact_scores(case, score=score)
     return Scores(intact, faithfulness.scores_when(change, case, maps, score=score))
 

@@ -5,8 +5,11 @@ The name is a safe name of a file as it is, so that whatever is called after a m
 
 from collections.abc import Callable, Collection, Mapping
 from math import isfinite
+from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
+
+import numpy as np
 
 from xrcam_jax.errors import unknown
 from xrcam_jax.lrp import composites, seeds
@@ -122,6 +125,38 @@ def value_of(what: str, text: str, kind: Any) -> Any:
     if words and not {int, float} & set(kinds):
         raise unknown(what, text, list(words))
     raise ValueError(f"{what} must be {_expected(kind)}; got {text!r}")
+
+
+def check_value(what: str, value: Any, kind: Any) -> None:
+    """Refuses a value of another type than an option's, if that is one of numbers, words, ``True``, ``False`` and None.
+
+    Args:
+      what: what an error calls the option.
+      value: that is given.
+      kind: the option's type.
+
+    Raises:
+      ValueError: the value is of none of the types.
+
+    Example:
+      >>> from xrcam_jax.explain.variants import check_value
+      >>> check_value("steps", 2.5, int | None)
+      Traceback (most recent call last):
+      ValueError: steps must be a whole number or none; got 2.5
+    """
+    # NumPy's numbers count as such. True is a number for Python, and hardly ever for who gives it.
+    fits: dict[Any, bool] = {
+        bool: isinstance(value, bool | np.bool_),
+        int: isinstance(value, Integral) and not isinstance(value, bool),
+        float: isinstance(value, Real) and not isinstance(value, bool),
+        str: isinstance(value, str),
+        NoneType: value is None,
+    }
+    kinds = _alternatives(kind)
+    if all(each in fits or get_origin(each) is Literal for each in kinds):
+        words = [word for each in kinds for word in get_args(each)]
+        if not (any(fits.get(each, False) for each in kinds) or (isinstance(value, str) and value in words)):
+            raise ValueError(f"{what} must be {_expected(kind)}; got {value!r}")
 
 
 def described(options: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from xrcam_jax.metrics import judged
+
 
 def salient(maps: Float[Array | np.ndarray, "*b h w"]) -> Bool[Array, "*b h w"]:
     """Returns the pixels above mean + standard deviation of their map (the thesis's eq. 5.1).
@@ -35,6 +37,24 @@ def salient(maps: Float[Array | np.ndarray, "*b h w"]) -> Bool[Array, "*b h w"]:
     maps = jnp.asarray(maps)
     mean = jnp.mean(maps, axis=(-2, -1), keepdims=True)
     return maps > mean + jnp.std(maps, axis=(-2, -1), keepdims=True)
+
+
+def salient_pixels(maps: judged.Maps) -> Bool[Array, "m b *space"]:
+    """Returns :func:`salient` of m maps of each picture, signal or volume.
+
+    Args:
+      maps: of any range.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.metrics.overlap import salient_pixels
+      >>> salient_pixels(jnp.array([[[0.0, 0.0, 1.0], [9.0, 0.0, 0.0]]])).tolist()
+      [[[False, False, True], [True, False, False]]]
+
+    References:
+      you2024
+    """
+    return salient(maps.reshape(*maps.shape[:2], 1, -1)).reshape(maps.shape)
 
 
 class Overlap(NamedTuple):

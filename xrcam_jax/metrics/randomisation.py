@@ -107,7 +107,7 @@ def _curve(
 ) -> Float[Array, "l m b"]:
     if order not in get_args(Order):
         raise unknown("order", order, get_args(Order))
-    _check_similarity(similarity)
+    _check_similarity(similarity, maps)
     parts = layers_in_order(case) if parts is None else tuple(parts)
     drawn = _drawn(case, parts, draw) if drawn is None else drawn
     found = []
@@ -308,7 +308,8 @@ def efficient_mprt(
         drawn = _drawn(case, layers_in_order(case), draw)
     of_drawn = _maps(case.images, drawn, case.targets, explain=explain)
     before, after = (_entropies(jnp.asarray(each), bins=bins) for each in (maps, of_drawn))
-    return (after - before) / before
+    # Any rise over an entropy of 0 would be infinite.
+    return jnp.where(before == 0, jnp.nan, (after - before) / before)
 
 
 @compiled(static=("bins",))
@@ -367,7 +368,7 @@ def random_logit(
     References:
       sixt2020
     """
-    _check_similarity(similarity)
+    _check_similarity(similarity, maps)
     check_targets(case)
     if case.of_value:
         raise ValueError("random_logit needs a model of classes; got a target function's value")
@@ -379,6 +380,9 @@ def random_logit(
     return _alike(jnp.asarray(maps), found, similarity=similarity)
 
 
-def _check_similarity(similarity: str) -> None:
+def _check_similarity(similarity: str, maps: Maps) -> None:
     if similarity not in _ALIKE:
         raise unknown("similarity", similarity, _ALIKE)
+    if similarity == "ssim" and maps.ndim != 4:
+        expected = "maps of height and width; take similarity='spearman' or 'pearson' for others"
+        raise ValueError(f"similarity='ssim' compares {expected}; got maps of {maps.shape[2:]}")

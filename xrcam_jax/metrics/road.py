@@ -76,7 +76,7 @@ def road_scores(
     case: Case,
     maps: Maps,
     *,
-    shares: Sequence[float] = SHARES,
+    shares: Sequence[float] | float = SHARES,
     order: Order = "morf",
     noise: float = 0.01,
     score: Score | Literal["accuracy"] = "accuracy",
@@ -89,7 +89,7 @@ def road_scores(
     Args:
       case: the model, the pictures and one target class for each, (b, 1).
       maps: what orders the pixels; equal ones follow the order of rows and columns.
-      shares: of the pixels that are removed, each in [0, 1).
+      shares: of the pixels that are removed, each in [0, 1); or one of them.
       order: ``"morf"`` removes the most relevant pixels first, ``"lerf"`` the least relevant ones.
       noise: standard deviation of the noise, in the units of the preprocessed pictures.
       score: ``"accuracy"`` is 1 where the target is still the predicted class and else 0; for the others see
@@ -116,6 +116,7 @@ def road_scores(
     References:
       rong2022
     """
+    shares = (shares,) if isinstance(shares, int | float) else tuple(shares)
     _check(case, shares, order, score)
     pixels = case.images[0, ..., 0].size
     # A share of pixels that is a whole number but for rounding counts as that number.
@@ -152,7 +153,7 @@ def road(
     case: Case,
     maps: Maps,
     *,
-    shares: Sequence[float] = SHARES,
+    shares: Sequence[float] | float = SHARES,
     order: Order = "morf",
     noise: float = 0.01,
     score: Score | Literal["accuracy"] = "accuracy",
@@ -162,7 +163,7 @@ def road(
     Args:
       case: the model, the pictures and one target class for each, (b, 1).
       maps: what orders the pixels.
-      shares: of the pixels that are removed, each in [0, 1).
+      shares: of the pixels that are removed, each in [0, 1); or one of them.
       order: ``"morf"`` removes the most relevant pixels first, ``"lerf"`` the least relevant ones.
       noise: standard deviation of what is added to pixels that are filled in.
       score: ``"accuracy"``, as in the paper, ``"probability"``, ``"logit"`` or ``"log_odds"``.
