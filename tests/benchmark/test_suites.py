@@ -69,6 +69,7 @@ def measure(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("four_layers")
 def test_explain_beside_a_peer(measure, monkeypatch):
     monkeypatch.setattr(explain, "SINGLE_PASS", ("relevance_cam",))
@@ -132,6 +133,7 @@ def test_train_beside_a_peer(measure, monkeypatch):
     assert ours["share_of_peak"] == pytest.approx(ours["gflop_per_s"] / peak["gflop_per_s"])
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("four_layers")
 def test_evaluate_beside_a_peer(measure, monkeypatch):
     monkeypatch.setattr(evaluate, "SEVEN", ("grad_cam", "xrelevance_cam"))

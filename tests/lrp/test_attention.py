@@ -149,7 +149,7 @@ FROZEN["cp"] = SimpleNamespace(**vars(FROZEN["attn"]) | {"attend": lambda a, v: 
 @pytest.mark.parametrize("mask", get_args(Mask))
 @pytest.mark.parametrize("kind", RULES)
 # A smaller case would say little more, and each takes seconds to compile.
-@pytest.mark.long(but=["added"])
+@pytest.mark.long(but=["-added]"])
 @settings(max_examples=3, phases=(Phase.explicit, Phase.generate))
 @given(case=cases)
 def test_relevance_is_a_gradient_and_all_of_it_is_accounted_for(kind, mask, case):

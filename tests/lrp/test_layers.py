@@ -112,7 +112,7 @@ def close(a, b, tolerance=1e-12):
     np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
 
 
-@pytest.mark.long(but=["epsilon_plus"])
+@pytest.mark.long(but=["remat in scan-epsilon_plus", "while-epsilon_plus"])
 @pytest.mark.parametrize("composite", COMPOSITES)
 @pytest.mark.parametrize("name", MODELS)
 def test_the_end_of_a_scope_is_what_a_mark_there_finds_in_a_loop_written_out(name, composite, float64):
@@ -133,7 +133,7 @@ def test_the_end_of_a_scope_is_what_a_mark_there_finds_in_a_loop_written_out(nam
         close(found.relevances[layer], reference.relevances[turn])
 
 
-@pytest.mark.long(but=["remat in scan", "jit]", "vmap"])
+@pytest.mark.long(but=["remat in scan"])
 @pytest.mark.parametrize("name", MODELS)
 def test_marks_inside_are_found_as_scopes_are(name, float64):
     x, w, b = drawn(2)

@@ -14,7 +14,7 @@ import xrcam_jax as xr
 from tests.lrp import transformers
 from tests.lrp.transformers import HEADS, dense, layer_norm, mlp, parameters, reference
 
-pytestmark = pytest.mark.usefixtures("float64", "mixed")
+pytestmark = [pytest.mark.usefixtures("float64", "mixed"), pytest.mark.long(one_in=3)]
 
 COMPOSITES = {
     "attn_lrp": xr.composites.attn_lrp(eps=0),
@@ -137,7 +137,6 @@ def of_flax():
 NORMS = BY_HAND | dict(of_flax())
 
 
-@pytest.mark.long(but=["fast", "keras", "rms_as_gemma_does", "in_groups"])
 @pytest.mark.parametrize("name", NORMS)
 def test_a_norm_is_one_operation(name):
     """AttnLRP: what it divides by is a constant, its centring is linear, and β takes its share."""
@@ -290,7 +289,6 @@ def of_block(name, composite, causal):
     return relevance(lambda x: WRITTEN[name](x, causal), COMPOSITES[composite], INPUT, BLOCK["seed"])
 
 
-@pytest.mark.long(but=["nnx", "fused"])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", [name for name in WRITTEN if name != "plain"])
 def test_the_same_block_has_the_same_relevance(name, causal):
@@ -306,7 +304,6 @@ def test_the_block_is_that_of_the_references():
     close(of_block("plain", "attn_lrp", False)[0], BLOCK["z"])
 
 
-@pytest.mark.long(but=["True"])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", WRITTEN)
 def test_both_products_of_attention_have_its_role(name, causal):

@@ -109,7 +109,7 @@ def test_relevance_is_conserved(name, seed):
         np.testing.assert_allclose(r.sum((1, 2, 3)), seed_of(out).sum(1), rtol=1e-9)
 
 
-@pytest.mark.long(but=["relevance_cam", "gradient", "half"])
+@pytest.mark.long(but=["nnx-relevance_cam", "linen-gradient"])
 @pytest.mark.parametrize("name", COMPOSITES)
 @pytest.mark.parametrize("network", ["nnx", "linen"])
 def test_tapped_relevance_is_that_of_the_rest_of_the_network(name, network, float64):
@@ -243,7 +243,7 @@ def jitted(x, w):
     return jax.jit(unrolled)(x, w)
 
 
-@pytest.mark.long(but=["relevance_cam", "gradient"])
+@pytest.mark.long(but=["relevance_cam-scanned", "gradient-branched"])
 @pytest.mark.parametrize("form", [scanned, rematerialised, branched, jitted], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("name", ["relevance_cam", "epsilon_plus", "epsilon_alpha2_beta1", "gradient"])
 def test_control_flow_inside_the_model(form, name, float64):

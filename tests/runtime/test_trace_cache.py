@@ -128,6 +128,7 @@ def test_a_target_is_part_of_the_name_and_one_from_elsewhere_is_not_kept(known, 
     assert name(jax.tree_util.Partial(lambda a, out: out[:, 0] * a, mask)) is None
 
 
+@pytest.mark.long
 def test_another_process_finds_it_again(tmp_path):
     def run(*argv, seed):
         environment = os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": str(Path(__file__).parents[2])}
