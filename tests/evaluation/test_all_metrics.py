@@ -40,9 +40,9 @@ WANTED = {
     "irof+superpixels=4+score=logit": None,
     "road+noise=0.0+score=logit": 0,
     "sufficiency": 1,
-    "mass_accuracy": 1,
+    "relevance_mass_accuracy": 1,
     "mass_over_chance": 1,
-    "rank_accuracy": 1,
+    "relevance_rank_accuracy": 1,
     "pointing_game": 1,
     "iou": 1,
     "dice": 1,
@@ -74,9 +74,9 @@ WANTED = {
     "input_invariance": 0,
 }
 BLIND = {
-    "mass_accuracy": CHANCE,
+    "relevance_mass_accuracy": CHANCE,
     "mass_over_chance": 0,
-    "rank_accuracy": CHANCE,
+    "relevance_rank_accuracy": CHANCE,
     "pointing_game": 0,
     "attribution_localisation": CHANCE,
     "top_k_intersection+k=4": CHANCE,

@@ -72,8 +72,8 @@ def directly(e, explainer, masks):
         "increase": faithfulness.increase(intact, kept),
     }
     of_outlines = {
-        "mass_accuracy": mass.mass_accuracy(maps, masks),
-        "rank_accuracy": mass.rank_accuracy(maps, masks),
+        "relevance_mass_accuracy": mass.mass_accuracy(maps, masks),
+        "relevance_rank_accuracy": mass.rank_accuracy(maps, masks),
         "pointing_game": localisation.points_at(maps, masks).astype(np.float32),
         "iou": overlap.iou(overlap.overlap(overlap.salient(maps), masks)),
         "joint_faithfulness": both.joint_faithfulness(*opposed, maps, masks),

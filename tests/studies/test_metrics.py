@@ -15,7 +15,7 @@ from xrcam_jax.evaluation.metrics import USUAL
 from xrcam_jax.report.read import read_experiments
 from xrcam_jax.studies.metrics import usual
 
-METRICS = ("deletion+steps=1", "pointing_game", "mass_accuracy")
+METRICS = ("deletion+steps=1", "pointing_game", "relevance_mass_accuracy")
 METHODS, LAYERS = ("grad_cam", "layer_cam"), ("layer3", "layer4")
 OPTIONS = ("--methods", ",".join(METHODS), "--layers", ",".join(LAYERS), "--batch-size", 2, "--limit", 4)
 
@@ -46,7 +46,7 @@ def expected(drawn, weights):
                 mask = drawn.masks[files[i]]
                 if mask.any():
                     found["pointing_game", method, column][i] = mask.flat[one.argmax()]
-                    found["mass_accuracy", method, column][i] = one[mask].sum() / one.sum()
+                    found["relevance_mass_accuracy", method, column][i] = one[mask].sum() / one.sum()
     return files, found
 
 
@@ -74,7 +74,7 @@ def test_every_figure(evaluate, weights, expected, tmp_path):
     overview = experiment.tables[0]
     assert overview.columns == ("Deletion, steps=1", "Pointing game", "Relevance mass accuracy")
     figure = {row.labels[0]: row.figures[2].value for row in overview.rows}["layer_cam"]
-    assert figure == pytest.approx(np.nanmean(wanted["mass_accuracy", "layer_cam", "layer4+3"]), rel=1e-3)
+    assert figure == pytest.approx(np.nanmean(wanted["relevance_mass_accuracy", "layer_cam", "layer4+3"]), rel=1e-3)
 
 
 def test_without_outlines_the_usual_metrics_are_those_that_need_none(drawn):

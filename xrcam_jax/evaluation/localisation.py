@@ -34,7 +34,7 @@ def _salient(ratio: Callable[[Overlap], Array]) -> Callable[[Maps, Masks], Figur
 
 
 LOCALISATION: Mapping[str, Metric] = {
-    "mass_accuracy": Metric(
+    "relevance_mass_accuracy": Metric(
         "Relevance mass accuracy",
         "share of the map that lies in the outline",
         "localisation",
@@ -50,7 +50,7 @@ LOCALISATION: Mapping[str, Metric] = {
         "max",
         mass_over_chance,
     ),
-    "rank_accuracy": Metric(
+    "relevance_rank_accuracy": Metric(
         "Relevance rank accuracy",
         "share of the highest pixels, as many as are outlined, that are",
         "localisation",
