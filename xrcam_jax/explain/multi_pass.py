@@ -56,21 +56,20 @@ def maps_with_error(found: FullGrad, case: Case, layer: str) -> Found:
 def contributions(found: Contributions, case: Case, layer: str) -> Found:
     """Returns what a function has found that gives contributions of a layer's elements.
 
-        Args:
-          found: the contributions, and by how much they miss their sum.
-          case: what is explained.
-          layer: where.
+    Args:
+      found: the contributions, and by how much they miss their sum.
+      case: what is explained.
+      layer: where.
 
-        Example:
-          >>> import jax.numpy as jnp
-          >>> from xrcam_jax.attribution.case import Case
-          >>> from xrcam_jax.attribution.gradients import Contributions
-    from xrcam_jax.cam.full_grad import FullGrad
-          >>> from xrcam_jax.explain import multi_pass
-          >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 2, 2, 3)), jnp.array([[0]]))
-          >>> given = Contributions(jnp.ones((1, 1, 2, 2, 3)), jnp.zeros((1, 1)))
-          >>> multi_pass.contributions(given, case, "input").error.tolist()
-          [[0.0]]
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.attribution.gradients import Contributions
+      >>> from xrcam_jax.explain import multi_pass
+      >>> case = Case(lambda x, p: x.sum((1, 2)), (), jnp.ones((1, 2, 2, 3)), jnp.array([[0]]))
+      >>> given = Contributions(jnp.ones((1, 1, 2, 2, 3)), jnp.zeros((1, 1)))
+      >>> multi_pass.contributions(given, case, "input").error.tolist()
+      [[0.0]]
     """
     return Found(values=found.values, error=found.error)
 
