@@ -71,9 +71,6 @@ class Reader:
     def forget(self):
         """Opens the page as in a browser that has not seen it; the page keeps what is done when it is left."""
         self.driver.get("about:blank")
-        self.driver.execute_cdp_cmd(
-            "Storage.clearDataForOrigin", {"origin": "file://", "storageTypes": "local_storage"}
-        )
         self.open()
         self.run("localStorage.clear()")
         self.driver.refresh()

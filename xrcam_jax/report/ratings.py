@@ -11,8 +11,10 @@ from typing import Any
 
 from xrcam_jax.report.checked import expect, is_number, read_text
 
-COLUMNS = ("reader", "pair", "frame", "patient", "method left", "method right")
-COLUMNS += ("preference", "rating", "seconds", "marks")
+COLUMNS = (
+    *("reader", "pair", "frame", "patient", "method left", "method right"),
+    *("preference", "rating", "seconds", "marks"),
+)
 PREFERENCES = ("left", "equal", "right")
 #: The largest number that a reader can give; the smallest is 1.
 MOST = 5
