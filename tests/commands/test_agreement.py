@@ -44,8 +44,8 @@ def test_tables_of_three_readers(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "3 readers; all of them have rated 3 pairs." in shown
     found = {(row["question"], row["readers"]): row for row in table(tmp_path / "out" / "agreement.csv")}
-    assert list(found)[:4] == [("preference", who) for who in ("all", "Ada, Bo", "Ada, Cy", "Bo, Cy")]
-    # Ada and Bo: 3 of 4 alike; of cam, equal, lrp Ada has 2, 0 and 2 (the third pair is equal: 2, 1, 1), Bo 1, 2, 1.
+    assert list(found)[:4] == [("preference", who) for who in ("(all)", "Ada, Bo", "Ada, Cy", "Bo, Cy")]
+    # Ada and Bo: 3 of 4 alike; of cam, equal and lrp Ada has 2, 1, 1, and Bo 1, 2, 1.
     by_chance = (2 * 1 + 1 * 2 + 1 * 1) / 16
     kappa = (3 / 4 - by_chance) / (1 - by_chance)
     assert float(found["preference", "Ada, Bo"]["Cohen's kappa"]) == pytest.approx(kappa)
@@ -53,21 +53,23 @@ def test_tables_of_three_readers(tmp_path, capsys):
     # Pairs 1, 2 and 4: agreed by 3, 1 and 3 of 3 pairs of readers; of nine ratings five are cam, one equal, three lrp.
     by_chance = (25 + 1 + 9) / 81
     fleiss = (7 / 9 - by_chance) / (1 - by_chance)
-    assert float(found["preference", "all"]["Fleiss's kappa"]) == pytest.approx(fleiss)
-    assert found["preference", "all"]["ICC(2,1)"] == found["preference", "all"]["Cohen's kappa"] == ""
+    assert float(found["preference", "(all)"]["Fleiss's kappa"]) == pytest.approx(fleiss)
+    assert found["preference", "(all)"]["ICC(2,1)"] == found["preference", "(all)"]["Cohen's kappa"] == ""
     # Ratings 5 4 5, 4 4 3, 1 2 1: rows 14/3, 11/3, 4/3; columns 10/3, 10/3, 3.
     mean, rows, columns = 29 / 9, (14 / 3, 11 / 3, 4 / 3), (10 / 3, 10 / 3, 3)
     total = sum((value - mean) ** 2 for value in (5, 4, 5, 4, 4, 3, 1, 2, 1))
     between = 3 * sum((row - mean) ** 2 for row in rows)
     readers = 3 * sum((column - mean) ** 2 for column in columns)
     msr, mse = between / 2, (total - between - readers) / 4
-    assert float(found["rating", "all"]["ICC(3,1)"]) == pytest.approx((msr - mse) / (msr + 2 * mse))
-    assert float(found["rating", "all"]["ICC(3,1) low"]) < float(found["rating", "all"]["ICC(3,1)"])
-    won = {row["method"]: row for row in table(tmp_path / "out" / "preference.csv")}
+    assert float(found["rating", "(all)"]["ICC(3,1)"]) == pytest.approx((msr - mse) / (msr + 2 * mse))
+    assert float(found["rating", "(all)"]["ICC(3,1) low"]) < float(found["rating", "(all)"]["ICC(3,1)"])
+    won = {(row["method"], row["readers"]): row for row in table(tmp_path / "out" / "preference.csv")}
+    assert len(won) == 2 * 4
+    cam = {end: float(won["cam", "(all)"][f"comparisons won{end}"]) for end in ("", " low", " high")}
     # cam: Ada 2.5 of 4, Bo 2 of 4, Cy 2 of 3.
-    assert float(won["cam"]["all"]) == pytest.approx(100 * 6.5 / 11)
-    assert float(won["lrp"]["reader Bo"]) == 50
-    assert float(won["cam"]["all low"]) < float(won["cam"]["all"]) < float(won["cam"]["all high"])
+    assert cam[""] == pytest.approx(100 * 6.5 / 11)
+    assert float(won["lrp", "Bo"]["comparisons won"]) == 50
+    assert cam[" low"] < cam[""] < cam[" high"]
     assert (tmp_path / "out" / "agreement.md").read_text().startswith("**Agreement of 3 readers")
 
 
@@ -145,7 +147,7 @@ def test_maps_of_one_layer_of_two_methods(results, tmp_path):
     [
         (["--method", "grad_cam_pp"], "expected two or more different methods to compare, found grad_cam_pp"),
         (["--method", "grad_cam_p"], "--method: unknown name 'grad_cam_p'; did you mean 'grad_cam_pp'?"),
-        (["--layer", "layer3"], "expected aggregate or a layer of layer1, layer2, layer4, found layer3"),
+        (["--layer", "layer3"], "--layer: unknown name 'layer3'; did you mean 'layer"),
         (["--experiment", "a_late_one"], "--experiment: unknown name 'a_late_one'"),
         (["--pairs", "0"], "--pairs: 0 is less than 1"),
         (["--seed", "-1"], "--seed: -1 is not in 0 to 4294967295"),

@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as arrays
 
 from xrcam_jax.metrics.agreement import (
     WEIGHTINGS,
-    bootstrapped,
     cohen_kappa,
     fleiss_kappa,
     icc_agreement,
@@ -43,7 +42,7 @@ def test_the_example_of_shrout_and_fleiss():
 def test_the_example_of_fourteen_readers():
     counts = np.array(COUNTS.split(), int).reshape(10, 5)
     ratings = np.stack([np.repeat(np.arange(5), row) for row in counts])
-    assert round(fleiss_kappa(ratings, 5), 3) == 0.210
+    assert round(fleiss_kappa(ratings, 5).value, 3) == 0.210
 
 
 def cohen_by_loops(a, b, categories, weighting):
@@ -60,19 +59,19 @@ def cohen_by_loops(a, b, categories, weighting):
 def test_cohens_kappa_is_that_of_loops(weighting, ratings):
     a, b = ratings
     expected = cohen_by_loops(a.tolist(), b.tolist(), 5, weighting)
-    np.testing.assert_allclose(cohen_kappa(a, b, 5, weighting=weighting), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(cohen_kappa(a, b, 5, weighting=weighting).value, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_cohens_kappa_is_scikit_learns(weighting):
     a, b = np.repeat(np.argwhere(CLINICIANS >= 0), CLINICIANS.ravel(), axis=0).T
-    assert cohen_kappa(a, b, 3, weighting=weighting) == pytest.approx(SCIKIT_LEARN[weighting], rel=1e-12)
+    assert cohen_kappa(a, b, 3, weighting=weighting).value == pytest.approx(SCIKIT_LEARN[weighting], rel=1e-12)
 
 
 def test_cohens_kappa_by_hand():
     a, b = np.repeat(np.argwhere(CLINICIANS >= 0), CLINICIANS.ravel(), axis=0).T
     expected = (160 * 160 + 20 * 20 + 20 * 20) / 200**2
-    assert cohen_kappa(a, b, 3) == pytest.approx((168 / 200 - expected) / (1 - expected), rel=1e-12)
+    assert cohen_kappa(a, b, 3).value == pytest.approx((168 / 200 - expected) / (1 - expected), rel=1e-12)
 
 
 @given(ratings=tables)
@@ -82,7 +81,7 @@ def test_fleisss_kappa_is_that_of_loops_over_pairs_of_readers(ratings):
     agreed = np.mean([row[i] == row[j] for row in ratings for i, j in itertools.combinations(range(k), 2)])
     by_chance = sum((np.count_nonzero(ratings == category) / (n * k)) ** 2 for category in range(5))
     expected = (agreed - by_chance) / (1 - by_chance) if by_chance < 1 else math.nan
-    np.testing.assert_allclose(fleiss_kappa(ratings, 5), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(fleiss_kappa(ratings, 5).value, expected, rtol=1e-9, atol=1e-12)
 
 
 @given(ratings=tables)
@@ -132,7 +131,8 @@ def test_the_interval_of_agreement_holds_the_correlation_as_often_as_it_says():
 def test_readers_who_are_one():
     same = np.array([[1, 1], [3, 3], [5, 5]])
     assert icc_agreement(same) == icc_consistency(same) == (1, 1, 1)
-    assert fleiss_kappa(same, 6) == cohen_kappa(same[:, 0], same[:, 1], 6, weighting="linear") == 1
+    # Three draws of one thing have a single category, of which nothing can be said, and are left out.
+    assert fleiss_kappa(same, 6) == cohen_kappa(same[:, 0], same[:, 1], 6, weighting="linear") == (1, 1, 1)
 
 
 def test_a_stricter_reader_is_consistent_and_does_not_agree():
@@ -147,8 +147,8 @@ def test_nothing_can_be_said_of_ratings_that_are_all_the_same(ratings):
     assert math.isnan(icc_agreement(ratings).value)
     assert math.isnan(icc_consistency(ratings).value)
     whole = ratings.astype(int)
-    assert math.isnan(fleiss_kappa(whole, 5))
-    assert math.isnan(cohen_kappa(whole[:, 0], whole[:, 1], 5))
+    assert math.isnan(fleiss_kappa(whole, 5).value)
+    assert math.isnan(cohen_kappa(whole[:, 0], whole[:, 1], 5).value)
 
 
 def test_what_cannot_be_is_refused():
@@ -166,18 +166,20 @@ def test_what_cannot_be_is_refused():
         fleiss_kappa(np.array([[0, 0]]), 1)
 
 
-def test_the_bootstrap_draws_whole_units():
-    values = np.array([0.0, 0.0, 1.0, 1.0])
-    seen = set()
-
-    def mean(places):
-        seen.add(tuple(sorted(places.tolist())))
-        return float(values[places].mean())
-
-    found = bootstrapped(mean, np.array([0, 0, 1, 1]), draws=50)
-    assert seen == {(0, 1, 2, 3), (0, 0, 1, 1), (2, 2, 3, 3)}
-    assert found == (0.5, 0, 1)
-    assert math.isnan(bootstrapped(mean, np.zeros(4, int)).low)
+def test_intervals_of_kappas_draw_whole_units():
+    a, b, units = np.array([0, 1, 0, 0, 1]), np.array([0, 1, 1, 0, 1]), np.array([0, 0, 1, 1, 2])
+    # Every sample of three units: each of the 27 is as likely as another.
+    samples = [np.concatenate([np.flatnonzero(units == unit) for unit in drawn]) for drawn in np.ndindex(3, 3, 3)]
+    cohen = [cohen_by_loops(a[places].tolist(), b[places].tolist(), 2, "none") for places in samples]
+    found = cohen_kappa(a, b, 2, units=units)
+    known = [value for value in cohen if not math.isnan(value)]
+    assert found.value == pytest.approx(cohen_by_loops(a.tolist(), b.tolist(), 2, "none"))
+    assert (found.low, found.high) == pytest.approx((min(known), max(known)))
+    both = fleiss_kappa(np.stack([a, b], 1), 2, units=units)
+    fleiss = [fleiss_kappa(np.stack([a, b], 1)[places], 2, units=np.zeros(len(places), int)) for places in samples]
+    values = [one.value for one in fleiss if not math.isnan(one.value)]
+    assert (both.low, both.high) == pytest.approx((min(values), max(values)))
+    assert all(math.isnan(one.low) for one in fleiss)
 
 
 def test_shares_of_comparisons_won():

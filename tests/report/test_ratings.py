@@ -42,8 +42,8 @@ def changed(column, value):
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
-        ([], "line 1: expected ratings below the names of the columns, found none"),
-        ([HEADER], "line 2: expected ratings below the names of the columns, found none"),
+        ([], "line 1: expected ratings below the names of the columns, found 'none'"),
+        ([HEADER], "line 2: expected ratings below the names of the columns, found 'none'"),
         (["a,b", ROW], "line 1: expected the columns reader, pair, frame"),
         ([HEADER, ROW, "Ada,2"], "line 3: expected 10 cells, found 2"),
         ([HEADER, changed("reader", " ")], "line 2: reader: expected a name, found ' '"),

@@ -267,7 +267,7 @@ def draw(page, name, points, kind):
     box = page.run(
         "const {x, y, width, height} = arguments[0].getBoundingClientRect(); return [x, y, width, height]", page[name]
     )
-    actions = ActionBuilder(page.driver, mouse=PointerInput(kind, "finger"), duration=5)
+    actions = ActionBuilder(page.driver, mouse=PointerInput(kind, kind), duration=5)
     places = [(round(box[0] + x * box[2]), round(box[1] + y * box[3])) for x, y in points]
     actions.pointer_action.move_to_location(*places[0]).pointer_down()
     for place in places[1:]:
@@ -296,7 +296,7 @@ def test_a_reader_rates_with_a_finger_on_a_phone(driver, path, tmp_path, kind):
     assert len(page.marks()) == 2
     for mark, expected in zip(page.marks(), drawn, strict=True):
         # All corners are on the way of the finger, the first and the last are where it came and went.
-        np.testing.assert_allclose([mark[0], mark[-1]], [expected[0], expected[-1]], atol=0.3)
+        np.testing.assert_allclose([mark[0], mark[-1]], [expected[0], expected[-1]], atol=0.5)
         assert min(np.abs(np.array(mark) - expected[1]).sum(1)) < 1.5
     tap(page, page["undo"])
     assert len(page.marks()) == 1

@@ -34,6 +34,7 @@ PARAMETERS = (
 
 def run(options: Options) -> int:
     """Writes the page; returns the exit status."""
+    from xrcam_jax.cam.saliency import AGGREGATE
     from xrcam_jax.report.read import read_experiments
     from xrcam_jax.report.reader import QUESTION, reader_page
     from xrcam_jax.runtime.files import write_whole
@@ -55,6 +56,7 @@ def run(options: Options) -> int:
         content = frames[name]
         methods = content["methods"] if options.method is None else options.method
         check_names("--method", methods, content["methods"])
+        check_names("--layer", [options.layer], [AGGREGATE, *content["layers"]])
         question = options.question or QUESTION
         page = reader_page(
             content, methods, layer=options.layer, most=options.pairs, seed=options.seed, question=question

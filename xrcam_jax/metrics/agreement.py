@@ -22,8 +22,14 @@ _ROUNDING = 1e-12
 
 
 def cohen_kappa(
-    a: Int[np.ndarray, " n"], b: Int[np.ndarray, " n"], categories: int, *, weighting: Weighting = "none"
-) -> float:
+    a: Int[np.ndarray, " n"],
+    b: Int[np.ndarray, " n"],
+    categories: int,
+    *,
+    weighting: Weighting = "none",
+    units: Units | None = None,
+    seed: int = 0,
+) -> Estimate:
     """Returns Cohen's kappa of two readers (cohen1960), weighted if categories have an order (cohen1968):
 
         κ = (p_o - p_e) / (1 - p_e),  p_o = Σ_ij w_ij p_ij,  p_e = Σ_ij w_ij p_i. p_.j
@@ -36,9 +42,13 @@ def cohen_kappa(
       b: the second reader's.
       categories: how many there are, c, from 2.
       weighting: what a disagreement of neighbouring categories counts.
+      units: the number of each thing's unit, see :func:`xrcam_jax.metrics.uncertainty.sampling_units`; each thing by
+        itself by default.
+      seed: of the bootstrap over units.
 
     Returns:
-      Kappa, at most 1; 0 is what chance gives. NaN where both readers have the same single category.
+      Kappa, at most 1, and its 95 % percentile bootstrap interval; 0 is what chance gives. NaN where both readers have
+        the same single category, without an interval where there is only one unit.
 
     Raises:
       ValueError: there are less than two categories, a category is none of them, or the weighting is not known.
@@ -47,25 +57,31 @@ def cohen_kappa(
       >>> import numpy as np
       >>> from xrcam_jax.metrics.agreement import cohen_kappa
       >>> a, b = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 2])
-      >>> round(cohen_kappa(a, b, 3), 3), round(cohen_kappa(a, b, 3, weighting="quadratic"), 3)
+      >>> round(cohen_kappa(a, b, 3).value, 3), round(cohen_kappa(a, b, 3, weighting="quadratic").value, 3)
       (0.688, 0.8)
 
     References:
-      cohen1960, cohen1968
+      cohen1960, cohen1968, efron1993
     """
     if weighting not in WEIGHTINGS:
         raise ValueError(f"weighting must be one of {', '.join(WEIGHTINGS)}; got {weighting!r}")
     _check_categories(np.stack([a, b]), categories)
-    shares = np.zeros((categories, categories))
-    np.add.at(shares, (a, b), 1 / max(len(a), 1))
     steps = np.abs(np.subtract.outer(np.arange(categories), np.arange(categories))) / (categories - 1)
+    # 1 - w
     apart = {"none": (steps > 0).astype(float), "linear": steps, "quadratic": steps**2}[weighting]
-    # 1 - p_o over 1 - p_e, since disagreements of nothing but zeros are exactly zero.
-    expected = float((apart * np.outer(shares.sum(1), shares.sum(0))).sum())
-    return 1 - float((apart * shares).sum()) / expected if expected > 0 else math.nan
+
+    def kappa(sums: Float[np.ndarray, "d p"]) -> Float[np.ndarray, " d"]:
+        shares = sums.reshape(-1, categories, categories) / np.maximum(sums.sum(1), 1)[:, None, None]
+        observed = (apart * shares).sum((1, 2))
+        expected = np.einsum("ij,di,dj->d", apart, shares.sum(2), shares.sum(1))
+        return 1 - observed / np.where(expected > 0, expected, np.nan)
+
+    return _bootstrapped(kappa, np.eye(categories**2)[a * categories + b], units, seed)
 
 
-def fleiss_kappa(ratings: Int[np.ndarray, "n k"], categories: int) -> float:
+def fleiss_kappa(
+    ratings: Int[np.ndarray, "n k"], categories: int, *, units: Units | None = None, seed: int = 0
+) -> Estimate:
     """Returns the kappa of any number of readers (fleiss1971), who need not be the same for all things:
 
         κ = (P - P_e) / (1 - P_e),  P = mean_i Σ_j n_ij (n_ij - 1) / (k (k - 1)),  P_e = Σ_j p_j²
@@ -75,9 +91,13 @@ def fleiss_kappa(ratings: Int[np.ndarray, "n k"], categories: int) -> float:
     Args:
       ratings: of n things by k readers, categories from 0.
       categories: how many there are, from 2.
+      units: the number of each thing's unit, see :func:`xrcam_jax.metrics.uncertainty.sampling_units`; each thing by
+        itself by default.
+      seed: of the bootstrap over units.
 
     Returns:
-      Kappa, at most 1; 0 is what chance gives. NaN where all ratings are the same.
+      Kappa, at most 1, and its 95 % percentile bootstrap interval; 0 is what chance gives. NaN where all ratings are
+        the same, without an interval where there is only one unit.
 
     Raises:
       ValueError: there are less than two readers or two categories, or a category is none of them.
@@ -85,20 +105,26 @@ def fleiss_kappa(ratings: Int[np.ndarray, "n k"], categories: int) -> float:
     Example:
       >>> import numpy as np
       >>> from xrcam_jax.metrics.agreement import fleiss_kappa
-      >>> round(fleiss_kappa(np.array([[0, 0, 0], [1, 1, 1], [0, 1, 1]]), 2), 3)
+      >>> round(fleiss_kappa(np.array([[0, 0, 0], [1, 1, 1], [0, 1, 1]]), 2).value, 3)
       0.55
 
     References:
-      fleiss1971
+      fleiss1971, efron1993
     """
     _check_categories(ratings, categories)
     readers = ratings.shape[1]
     if readers < 2:
         raise ValueError(f"ratings must be of two or more readers; got {readers}")
     counts = (ratings[..., None] == np.arange(categories)).sum(1)
-    agreed = float((counts * (counts - 1)).sum()) / max(ratings.size * (readers - 1), 1)
-    by_chance = float(((counts.sum(0) / max(ratings.size, 1)) ** 2).sum())
-    return (agreed - by_chance) / (1 - by_chance) if 0 < by_chance < 1 else math.nan
+
+    def kappa(sums: Float[np.ndarray, "d p"]) -> Float[np.ndarray, " d"]:
+        by_category, agreed = sums[:, :-1], sums[:, -1]
+        total = np.maximum(by_category.sum(1), 1)
+        chance = ((by_category / total[:, None]) ** 2).sum(1)
+        return (agreed / (total * (readers - 1)) - chance) / np.where(by_category.max(1) < total, 1 - chance, np.nan)
+
+    agreed = (counts * (counts - 1)).sum(1, keepdims=True)
+    return _bootstrapped(kappa, np.concatenate([counts, agreed], axis=1).astype(float), units, seed)
 
 
 def icc_agreement(ratings: Num[np.ndarray, "n k"], *, confidence: float = 0.95) -> Estimate:
@@ -185,42 +211,6 @@ def icc_consistency(ratings: Num[np.ndarray, "n k"], *, confidence: float = 0.95
     return Estimate(*((ratio - 1) / (ratio + k - 1) for ratio in ratios))
 
 
-def bootstrapped(
-    figure: Callable[[Int[np.ndarray, " m"]], float], units: Units, *, seed: int = 0, draws: int = 2000
-) -> Estimate:
-    """Returns a figure with its percentile bootstrap interval over units (efron1993, chapter 13).
-
-    Args:
-      figure: of the things with these places, some of which come several times.
-      units: the number of each thing's unit, see :func:`xrcam_jax.metrics.uncertainty.sampling_units`.
-      seed: of the draws.
-      draws: how many samples are drawn.
-
-    Returns:
-      The figure and its 95 % interval, without those draws in which it is undefined; no interval where the figure
-        itself is, or where there is only one unit.
-
-    Example:
-      >>> import numpy as np
-      >>> from xrcam_jax.metrics.agreement import bootstrapped
-      >>> values = np.array([0.0, 0.0, 3.0])
-      >>> [float(v) for v in bootstrapped(lambda places: values[places].mean(), np.array([0, 0, 1]))]
-      [1.0, 0.0, 3.0]
-
-    References:
-      efron1993
-    """
-    value = figure(np.arange(len(units)))
-    numbers, places = np.unique(units, return_inverse=True)
-    if len(numbers) < 2 or math.isnan(value):
-        return Estimate(value)
-    members = [np.flatnonzero(places == number) for number in range(len(numbers))]
-    drawn = np.random.default_rng(seed).integers(len(numbers), size=(draws, len(numbers)))
-    found = [figure(np.concatenate([members[number] for number in sample])) for sample in drawn]
-    low, high = np.nanquantile(found, (0.025, 0.975))
-    return Estimate(value, float(low), float(high))
-
-
 def preference(
     first: Sequence[str], second: Sequence[str], outcome: Int[np.ndarray, " n"], units: Units, *, seed: int = 0
 ) -> dict[str, Estimate]:
@@ -251,6 +241,26 @@ def preference(
         here, there = (np.asarray([name == method for name in names], float) for names in (first, second))
         won[method] = estimate(here * (1 + outcome) / 2 + there * (1 - outcome) / 2, here + there, units, seed=seed)
     return won
+
+
+def _bootstrapped(
+    figure: Callable[[Float[np.ndarray, "d p"]], Float[np.ndarray, " d"]],
+    parts: Float[np.ndarray, "n p"],
+    units: Units | None,
+    seed: int,
+    draws: int = 2000,
+) -> Estimate:
+    """Returns a figure of sums over things, with its percentile bootstrap interval over units (efron1993, chapter 13)."""
+    value = float(figure(parts.sum(0, keepdims=True))[0])
+    numbers, places = np.unique(np.arange(len(parts)) if units is None else units, return_inverse=True)
+    if len(numbers) < 2 or math.isnan(value):
+        return Estimate(value)
+    by_unit = np.zeros((len(numbers), parts.shape[1]))
+    np.add.at(by_unit, places, parts)
+    # How often each unit is drawn.
+    drawn = np.random.default_rng(seed).multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), size=draws)
+    low, high = np.nanquantile(figure(drawn @ by_unit), (0.025, 0.975))
+    return Estimate(value, float(low), float(high))
 
 
 def _check_categories(ratings: Int[np.ndarray, "..."], categories: int) -> None:

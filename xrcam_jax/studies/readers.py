@@ -12,7 +12,6 @@ from jaxtyping import Int
 
 from xrcam_jax.metrics.agreement import (
     Weighting,
-    bootstrapped,
     cohen_kappa,
     fleiss_kappa,
     icc_agreement,
@@ -26,6 +25,8 @@ from xrcam_jax.studies.tables import Table, scaled
 #: How many answers each question has. Of two methods, the second by name is better, neither, or the first.
 CATEGORIES = {"preference": 3, "rating": MOST}
 NOTHING = Estimate(math.nan)
+#: All readers together; the page takes no name in brackets.
+ALL = "(all)"
 
 ByReader = Mapping[str, Mapping[int, Rating]]
 
@@ -49,13 +50,13 @@ def agreement_table(found: ByReader, weighting: Weighting) -> Table:
     common = rated_by_all(found)
     rows: dict[tuple[str, str], list[Estimate]] = {}
     for question in CATEGORIES:
-        rows[question, "all"] = _of_all(found, common, question)
+        rows[question, ALL] = _of_all(found, common, question)
         for one, other in itertools.combinations(found, 2):
             kappa = _of_two(found[one], found[other], question, weighting)
             rows[question, f"{one}, {other}"] = [kappa, NOTHING, NOTHING, NOTHING]
     named = "Cohen's kappa" if weighting == "none" else f"Cohen's kappa, {weighting} weights"
     columns = [named, "Fleiss's kappa", "ICC(2,1)", "ICC(3,1)"]
-    title = f"Agreement of {len(found)} readers; all: on the {len(common)} pairs that all have rated"
+    title = f"Agreement of {len(found)} readers; {ALL}: on the {len(common)} pairs that all have rated"
     return Table("agreement", title, rows, columns, ("question", "readers"), best=None, unit="", decimals=3)
 
 
@@ -71,9 +72,15 @@ def preference_table(found: ByReader) -> Table:
         first, second = ([rating.methods[place] for rating in ratings] for place in (0, 1))
         return preference(first, second, _answers(ratings, "preference") - 1, _units(ratings))
 
-    shares = {"all": of(list(found)), **{f"reader {reader}": of([reader]) for reader in found}}
-    rows = {(name,): [scaled(each.get(name, NOTHING)) for each in shares.values()] for name in shares["all"]}
-    return Table("preference", "Comparisons won, where equal counts as half", rows, list(shares), best=None)
+    shares = {ALL: of(list(found)), **{reader: of([reader]) for reader in found}}
+    rows = {
+        (method, who): [scaled(each[method])]
+        for method in shares[ALL]
+        for who, each in shares.items()
+        if method in each
+    }
+    labels, title = ("method", "readers"), "Comparisons won, where equal counts as half"
+    return Table("preference", title, rows, ["comparisons won"], labels, best=None)
 
 
 def _of_all(found: ByReader, common: Sequence[int], question: str) -> list[Estimate]:
@@ -81,7 +88,7 @@ def _of_all(found: ByReader, common: Sequence[int], question: str) -> list[Estim
         return [NOTHING] * 4
     by_reader = [[of_reader[pair] for pair in common] for of_reader in found.values()]
     answers = np.stack([_answers(ratings, question) for ratings in by_reader], axis=1)
-    fleiss = bootstrapped(lambda places: fleiss_kappa(answers[places], CATEGORIES[question]), _units(by_reader[0]))
+    fleiss = fleiss_kappa(answers, CATEGORIES[question], units=_units(by_reader[0]))
     if question == "preference" or len(common) < 2:
         return [NOTHING, fleiss, NOTHING, NOTHING]
     return [NOTHING, fleiss, icc_agreement(answers), icc_consistency(answers)]
@@ -92,11 +99,8 @@ def _of_two(one: Mapping[int, Rating], other: Mapping[int, Rating], question: st
     if not shared:
         return NOTHING
     a, b = (_answers([ratings[pair] for pair in shared], question) for ratings in (one, other))
-
-    def kappa(places: Int[np.ndarray, " m"]) -> float:
-        return cohen_kappa(a[places], b[places], CATEGORIES[question], weighting=weighting)
-
-    return bootstrapped(kappa, _units([one[pair] for pair in shared]))
+    units = _units([one[pair] for pair in shared])
+    return cohen_kappa(a, b, CATEGORIES[question], weighting=weighting, units=units)
 
 
 def _answers(ratings: Sequence[Rating], question: str) -> Int[np.ndarray, " n"]:
