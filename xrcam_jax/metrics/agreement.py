@@ -250,7 +250,7 @@ def _bootstrapped(
     seed: int,
     draws: int = 2000,
 ) -> Estimate:
-    """Returns a figure of sums over things, with its percentile bootstrap interval over units (efron1993, chapter 13)."""
+    """Returns a figure of sums over things with its percentile bootstrap interval over units (efron1993)."""
     value = float(figure(parts.sum(0, keepdims=True))[0])
     numbers, places = np.unique(np.arange(len(parts)) if units is None else units, return_inverse=True)
     if len(numbers) < 2 or math.isnan(value):

@@ -1,7 +1,7 @@
 """Writing experiments as one page of HTML that needs no other file; the same experiments give the same bytes."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from xrcam_jax.report.glance import Accuracy, Glance, glances
 from xrcam_jax.report.read import Experiment
 from xrcam_jax.report.some_frames import ShownFrame, data_address, palettes, scale, some_frames
 from xrcam_jax.report.tables import NOTHING, ShownTable, shown_table
-from xrcam_jax.report.templates import filled_in, json_text
+from xrcam_jax.report.templates import Filter, filled_in, json_text
 from xrcam_jax.titles import method_title as title
 
 # Methods that are ticked to begin with, if they are there.
@@ -80,10 +80,21 @@ def page(experiments: Sequence[Experiment]) -> bytes:
     )
 
 
-def _filters() -> dict[str, Callable[..., Any]]:
-    here = {"paragraphs": _paragraphs, "data_of": _data, "settings_of": _settings, "tables_of": _tables}
-    figures = {"share": share, "ends": ends, "of_what": _of_what, "counted": _counted}
-    return {**here, **figures, "layers": layers, "title_of": title, "address": data_address}
+def _filters() -> dict[str, Filter]:
+    """Returns what the templates call."""
+    return {
+        "paragraphs": _paragraphs,
+        "data_of": _data,
+        "settings_of": _settings,
+        "tables_of": _tables,
+        "share": share,
+        "ends": ends,
+        "of_what": _of_what,
+        "counted": _counted,
+        "layers": layers,
+        "title_of": title,
+        "address": data_address,
+    }
 
 
 def _origins(experiments: Sequence[Experiment]) -> list[tuple[str, str, str]]:
