@@ -17,7 +17,7 @@ PAGE = "reader.html"
 
 
 PARAMETERS = (
-    Argument("results", option="--results", help="folder with a folder for each experiment, as of xrcam report"),
+    Argument("results", option="--results", help="folder with a folder for each experiment"),
     click.Option(["--out"], type=PATH, metavar="FILE", help=f"the page; RESULTS/{PAGE} by default"),
     click.Option(
         ["--method", "--methods"], type=NAMES, metavar="M[,M]", help="that are compared, each with each; all by default"
