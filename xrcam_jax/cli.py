@@ -35,6 +35,8 @@ COMMANDS = {
     "train": "Train a network on prepared frames, from ImageNet weights or from scratch",
     "evaluate": "Run the experiments of the thesis: tables, plots and pictures",
     "report": "Make one HTML page of experiments: their figures, pictures and frames to look through",
+    "read": "Make one HTML page on which readers compare maps, blinded, and from which they export their ratings",
+    "agreement": "Tell from readers' ratings how far they agree, and which method they prefer",
     "models": "List the networks, with their number of parameters as their checkpoints have them",
     "layers": "List the layers of a network, by the names that --layers of xrcam explain takes",
     "methods": "List the explanation methods, with their sources",

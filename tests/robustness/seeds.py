@@ -86,6 +86,15 @@ def _files(folder: Path) -> None:
             print(f"  no {name}: {error}", flush=True)
 
 
+def _ratings(reader: str) -> str:
+    """Returns what a reader exports from the page of ``xrcam read``."""
+    from xrcam_jax.report.ratings import COLUMNS
+
+    marks = '"[[[0,1.5],[3,1],[2,2]]]"'
+    rows = [f"{reader},{pair},p{pair}/a,p{pair},lrp,grad_cam,left,{pair},2.5,{marks}" for pair in (1, 2, 3)]
+    return "\n".join([",".join(COLUMNS), *rows, ""])
+
+
 def _checkpoint(folder: Path) -> None:
     from tests.train.tiny import Tiny, learner
     from xrcam_jax.train.checkpoint import Checkpoints
@@ -221,4 +230,6 @@ _LABELS: dict[str, Callable[[Path], None]] = {
     "labels/lines.txt": lambda path: path.write_text("glioma\nmeningioma\n"),
     "labels/list.json": lambda path: path.write_text(json.dumps(["glioma", "meningioma"])),
     "labels/index.json": lambda path: path.write_text(json.dumps({"0": ["n1", "glioma"], "1": ["n2", "méningiome"]})),
+    "ratings/ratings_Ada.csv": lambda path: path.write_text(_ratings("Ada")),
+    "ratings/ratings_Bo.csv": lambda path: path.write_text(_ratings("Bo")),
 }

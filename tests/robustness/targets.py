@@ -147,6 +147,15 @@ def _labels(folder: Path, file: Path) -> None:
         raise Fault(f"names that are no text: {names!r:.200}")
 
 
+def _ratings(folder: Path, file: Path) -> None:
+    from xrcam_jax.report.ratings import read_ratings
+
+    found = read_ratings(sorted(folder.glob("*.csv")))
+    for rating in (each for of_reader in found.values() for each in of_reader.values()):
+        if not (1 <= rating.rating <= 5 and 0 <= rating.seconds < np.inf and rating.left != rating.right):
+            raise Fault(f"a rating that nobody can give: {rating!r:.200}")
+
+
 def _nothing(folder: Path, file: Path) -> None:
     """The command does it."""
 
@@ -179,6 +188,8 @@ TARGETS = (
     Target("onnx", {"*.onnx": mutate.mutated_onnx}, _onnx, 12),
     Target("videos", {"*": mutate.mutated_bytes}, _pictures, 20),
     Target("labels", {"*.txt": mutate.mutated_text, "*.json": mutate.mutated_json}, _labels, 8),
+    # What does not fit to another file is said of the second of the two.
+    Target("ratings", {"*.csv": mutate.mutated_table}, _ratings, 4, ("ratings_Ada.csv", "ratings_Bo.csv")),
     Target(
         "results",
         {"**/*.json": mutate.mutated_json, "**/*.csv": mutate.mutated_table, "**/*.png": mutate.mutated_bytes},

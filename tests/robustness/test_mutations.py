@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["coco", "prepared", "notes", "pictures", "videos", "labels"])
+@pytest.mark.parametrize("name", ["coco", "prepared", "notes", "pictures", "videos", "labels", "ratings"])
 @settings(max_examples=EXAMPLES)
 @given(data=st.data())
 def test_changed_files_are_read_or_refused_by_name(folder, name, data):

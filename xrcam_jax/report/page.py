@@ -1,16 +1,10 @@
 """Writing experiments as one page of HTML that needs no other file; the same experiments give the same bytes."""
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from xrcam_jax.cam.saliency import AGGREGATE
@@ -19,7 +13,7 @@ from xrcam_jax.report.glance import Accuracy, Glance, glances
 from xrcam_jax.report.read import Experiment
 from xrcam_jax.report.some_frames import ShownFrame, data_address, palettes, scale, some_frames
 from xrcam_jax.report.tables import NOTHING, ShownTable, shown_table
-from xrcam_jax.runtime.names import printable
+from xrcam_jax.report.templates import Filter, filled_in, json_text
 from xrcam_jax.titles import method_title as title
 
 # Methods that are ticked to begin with, if they are there.
@@ -70,14 +64,11 @@ def page(experiments: Sequence[Experiment]) -> bytes:
     """
     looked_at = [(number, one) for number, one in enumerate(experiments, 1) if one.frames is not None]
     found = glances(experiments)
-    style = _parts("page.css", "viewer.css", "print.css")
-    script = _parts("page.js", *(("maps.js", "viewer.js") if looked_at else ()))
-    template = _environment().get_template("page.html")
-    content = template.render(
-        # The browser itself then refuses all that is not of this page, whatever its texts may say.
-        policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}",
-        style=Markup(style),
-        script=Markup(script),
+    return filled_in(
+        "page.html",
+        styles=("page.css", "viewer.css", "print.css"),
+        scripts=("page.js", *(("maps.js", "viewer.js") if looked_at else ())),
+        filters=_filters(),
         origins=_origins(experiments),
         glances=found,
         shown=_shown(looked_at[0][1], found) if looked_at else None,
@@ -87,39 +78,23 @@ def page(experiments: Sequence[Experiment]) -> bytes:
         open_tables=OPEN_TABLES,
         scale=scale(),
     )
-    # A lone half of a surrogate pair, which JSON allows, has no bytes of its own.
-    return content.encode("utf-8", "replace")
 
 
-@cache
-def _environment() -> Environment:
-    """Returns what fills in the templates: every text of others is escaped, and printable."""
-    environment = Environment(
-        loader=PackageLoader("xrcam_jax.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    here = {"paragraphs": _paragraphs, "data_of": _data, "settings_of": _settings, "tables_of": _tables}
-    figures = {"share": share, "ends": ends, "of_what": _of_what, "counted": _counted}
-    environment.filters |= {**here, **figures, "layers": layers, "title_of": title, "address": data_address}
-    return environment
-
-
-def _printable(value: Any) -> Any:
-    """Returns a text without controls that would turn its direction around; what is markup already stays."""
-    return printable(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _parts(*names: str) -> str:
-    return "\n".join(files("xrcam_jax.report").joinpath(name).read_text(encoding="utf-8") for name in names)
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+def _filters() -> dict[str, Filter]:
+    """Returns what the templates call."""
+    return {
+        "paragraphs": _paragraphs,
+        "data_of": _data,
+        "settings_of": _settings,
+        "tables_of": _tables,
+        "share": share,
+        "ends": ends,
+        "of_what": _of_what,
+        "counted": _counted,
+        "layers": layers,
+        "title_of": title,
+        "address": data_address,
+    }
 
 
 def _origins(experiments: Sequence[Experiment]) -> list[tuple[str, str, str]]:
@@ -221,9 +196,7 @@ def _viewer_data(experiments: Sequence[tuple[int, Experiment]]) -> list[tuple[st
             {"element": f"frames-{number}", "title": one.title, "data": _kind(one)} for number, one in experiments
         ],
     }
-    return [("viewer-shared", _json(shared)), *((f"frames-{number}", _json(one.frames)) for number, one in experiments)]
-
-
-def _json(content: Any) -> Markup:
-    # A text without "<" can neither end the element nor begin a comment in it.
-    return Markup(json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+    return [
+        ("viewer-shared", json_text(shared)),
+        *((f"frames-{number}", json_text(one.frames)) for number, one in experiments),
+    ]
