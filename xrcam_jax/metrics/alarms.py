@@ -220,7 +220,8 @@ def corrected(suspicions: Sequence[Suspicion]) -> list[Suspicion]:
 
     Example:
       >>> from xrcam_jax.metrics.alarms import Suspicion, corrected
-      >>> [each.p_value for each in corrected([Suspicion(0, "p1", 9, 9, 0.3, 0.001), Suspicion(1, "p1", 0, 9, 0.3, 1.0)])]
+      >>> tested = [Suspicion(0, "p1", 9, 9, 0.3, 0.001), Suspicion(1, "p1", 0, 9, 0.3, 1.0)]
+      >>> [each.p_value for each in corrected(tested)]
       [0.002, 1.0]
 
     References:

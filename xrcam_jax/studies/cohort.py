@@ -53,8 +53,8 @@ DEVICE, PATIENT = "device", "patient"
 TOGETHER = "all classes"
 #: What the alarm says, for clinicians.
 READ = (
-    "An alarm says that the network looks at the frames of one patient or device in a way of its own; look at the sheet "
-    "to see whether it goes by a mark, an edge or a reflection, or by tissue that only this patient has. No alarm does "
+    "An alarm says that the network looks at the frames of one patient or device in a way of its own; the sheet shows "
+    "whether it goes by a mark, an edge or a reflection, or by tissue that only this patient has. No alarm does "
     "not say that there is no shortcut: one that all frames of a class have makes no cluster of its own."
 )
 
