@@ -78,13 +78,13 @@ def test_points_lie_on_the_sphere_and_large_clusters_come_first():
 
 
 def test_the_graph_is_woven_closer_where_it_falls_to_pieces():
-    # Frames that follow each other, four of each recording: with three neighbours each recording is a piece of its own.
-    features = np.repeat(np.eye(16) * 9, 4, axis=0) + np.random.default_rng(3).random((64, 16))
+    # Frames that follow each other, eight of each recording: with five neighbours each recording is a piece of its own.
+    features = np.repeat(np.eye(16) * 9, 8, axis=0) + np.random.default_rng(3).random((128, 16))
     found = clusters(features, most=5)
     assert found.neighbours > 5
     assert 2 <= found.count <= 5
     assert np.bincount(found.labels).tolist() == sorted(np.bincount(found.labels).tolist(), reverse=True)
-    assert clusters(features, neighbours=3, most=20).count == 16
+    assert clusters(features, neighbours=5, most=20).count == 16
 
 
 def test_maps_that_are_alike_lie_together():

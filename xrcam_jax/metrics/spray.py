@@ -239,7 +239,7 @@ def clusters(
       features: a row for each map, such as :func:`downsized` gives them.
       count: of the clusters; by default that of the largest gap, see :func:`number_of_clusters`.
       neighbours: to how many others each map is joined; by default ln n as in the paper, and twice that and so on
-        while the graph falls into more than ``most`` pieces, as it does where frames of recordings follow each other.
+        while the graph falls into more pieces than are looked for, as it does where frames of recordings follow.
       most: clusters that are looked for where ``count`` is not given.
       seed: of k-means.
 
@@ -269,12 +269,12 @@ def clusters(
         raise ValueError(f"count: expected 1 to {maps - 1} clusters of {maps} maps; got {count}")
     if most < 2:
         raise ValueError(f"most: expected 2 or more; got {most}")
-    most = min(most, maps - 2)
+    limit = min(most, maps - 2) if count is None else count
     near = neighbours if neighbours is not None else math.ceil(math.log(maps))
-    values, vectors = spectrum(affinity(features, near), max(most, count or 0) + 1)
-    while neighbours is None and count is None and values[most] < ZERO and near < maps - 1:
+    values, vectors = spectrum(affinity(features, near), limit + 1)
+    while neighbours is None and values[limit] < ZERO and near < maps - 1:
         near = min(2 * near, maps - 1)
-        values, vectors = spectrum(affinity(features, near), most + 1)
+        values, vectors = spectrum(affinity(features, near), limit + 1)
     wanted = number_of_clusters(values) if count is None else count
     return Clusters(partition(embedding(vectors, wanted), wanted, seed=seed), values, near)
 
