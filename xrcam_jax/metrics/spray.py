@@ -63,9 +63,8 @@ def downsized(maps: Float[Array | np.ndarray, "b h w"], side: int = 20) -> Float
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.metrics.spray import downsized
-      >>> downsized(jnp.array([[[3.0, 4.0]], [[0.0, 0.0]]]))[:, 0].round(2)
-      Array([[0.6, 0.8],
-             [0. , 0. ]], dtype=float32)
+      >>> downsized(jnp.array([[[0.0, 5.0]], [[0.0, 0.0]]])).tolist()
+      [[[0.0, 1.0]], [[0.0, 0.0]]]
 
     References:
       lapuschkin2019
