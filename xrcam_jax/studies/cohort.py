@@ -101,7 +101,7 @@ def run(options: Options) -> int:
     with open_study(NAME, options, **{name: getattr(options, name) for name in names}) as study:
         groups = grouping(study, options.group)
         _check_sizes(study)
-        found = each_batch(study, study.networks[0], partial(figures, study))  # type: ignore[arg-type]
+        found = each_batch(study, study.networks[0], partial(figures, study))
         first_alone(lambda: write(study, groups, found, options.shown))
     return 0
 
