@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,9 +69,8 @@ def test_every_cluster(evaluate, drawn, run, with_devices, tmp_path, capsys):
 
 
 def test_alarms_are_said():
-    study, ill = SimpleNamespace(settings={"level": 0.01}), SimpleNamespace(name="ill")
     tested = [Suspicion(0, "p1", 4, 9, 0.5, 1e-9), Suspicion(1, "p2", 9, 10, 0.125, 2e-7)]
-    assert cohort.said(study, [ill], {"patient": [tested]}) == (
+    assert cohort.said(0.01, ["ill"], {"patient": [tested]}) == (
         "ALARM: 9 of the 10 frames of cluster 2 of ill are of the patient p2, which has 12 % of all these frames "
         "(p = 2e-07)."
     )

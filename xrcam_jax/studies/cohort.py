@@ -203,7 +203,7 @@ def write(study: Study, groups: Grouping, found: Arrays, shown: int) -> None:
     write_contents(
         study.folder,
         title="Clusters of maps",
-        text=f"{said(study, some, tested)}\n\nMaps of {where} of {len(study.frames)} frames of "
+        text=f"{said(study.settings['level'], [part.name for part in some], tested)}\n\nMaps of {where} of {len(study.frames)} frames of "
         f"{study.settings['data']['patients']} patients, the labelled class explained. Clusters: {counts}. {READ}",
         order=7,
         tables=[
@@ -214,15 +214,14 @@ def write(study: Study, groups: Grouping, found: Arrays, shown: int) -> None:
     )
 
 
-def said(study: Study, some: Sequence[Part], tested: Mapping[str, Sequence[Sequence[Suspicion]]]) -> str:
+def said(level: float, parts: Sequence[str], tested: Mapping[str, Sequence[Sequence[Suspicion]]]) -> str:
     """Returns a sentence for each alarm, or one that says that there is none."""
-    level = study.settings["level"]
     lines = [
-        f"ALARM: {each.frames} of the {each.size} frames of cluster {each.cluster + 1} of {part.name} are of the "
+        f"ALARM: {each.frames} of the {each.size} frames of cluster {each.cluster + 1} of {part} are of the "
         f"{name} {printable(each.group)}, which has {100 * each.share_of_all:.0f} % of all these frames "
         f"(p = {each.p_value:.1g})."
         for name, by_part in tested.items()
-        for part, suspected in zip(some, by_part, strict=True)
+        for part, suspected in zip(parts, by_part, strict=True)
         for each in suspected
         if each.alarming(level)
     ]
