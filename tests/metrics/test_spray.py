@@ -120,8 +120,8 @@ def features_of(drawn, chosen):
 @pytest.fixture(scope="module")
 def planted():
     """Maps of one class: in 18 frames the network goes by a logo in one corner, in 36 by structures anywhere."""
-    stamped, plain = xr.datasets.planted("shortcut", 216, size=48), xr.datasets.planted("pattern", 72, size=48)
-    in_corner = ~stamped.truth[:, 24:].any((1, 2)) & ~stamped.truth[:, :, 24:].any((1, 2))
+    stamped, plain = xr.datasets.planted("shortcut", 216), xr.datasets.planted("pattern", 72)
+    in_corner = ~stamped.truth[:, 32:].any((1, 2)) & ~stamped.truth[:, :, 32:].any((1, 2))
     logos = np.flatnonzero(in_corner & (stamped.labels == 0))[:18]
     features = [features_of(stamped, logos), features_of(plain, np.flatnonzero(plain.labels == 0))]
     assert [len(each) for each in features] == [18, 36]

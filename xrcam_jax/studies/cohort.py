@@ -200,10 +200,11 @@ def write(study: Study, groups: Grouping, found: Arrays, shown: int) -> None:
     pictures = chain.from_iterable(_pictures(study, network, part, shown) for part in some)  # type: ignore[arg-type]
     where = f"{method_title(study.methods[0])} at {layer_title(study.layers[0])}"
     counts = ", ".join(f"{part.name} {part.found.count}" for part in some)
+    alarms = said(study.settings["level"], [part.name for part in some], tested)
     write_contents(
         study.folder,
         title="Clusters of maps",
-        text=f"{said(study.settings['level'], [part.name for part in some], tested)}\n\nMaps of {where} of {len(study.frames)} frames of "
+        text=f"{alarms}\n\nMaps of {where} of {len(study.frames)} frames of "
         f"{study.settings['data']['patients']} patients, the labelled class explained. Clusters: {counts}. {READ}",
         order=7,
         tables=[
