@@ -24,6 +24,7 @@ STUDIES = {
     "classes": "correlation of the maps of two classes: are they told apart (section 1.1)",
     "sanity": "maps of networks with random weights (Figures 5.16 and 5.17)",
     "scales": "at which scale a Selective Kernel network looked: its attention, as a table and as maps",
+    "cohort": "clusters of the maps of all frames, with an alarm where one is of one patient or device: shortcuts",
     "transfer": "trained from scratch against pre-trained (Figures 4.1 and 4.2)",
     "architectures": "one architecture against another (Table 5.1, Figure 5.2)",
     "planted": "methods on drawn pictures where it is known what the network reads; no --data, no --weights",

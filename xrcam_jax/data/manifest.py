@@ -238,6 +238,30 @@ def read_manifest(folder: str | os.PathLike[str]) -> list[Frame]:
     return list(frames.values())
 
 
+def read_rows(folder: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
+    """Reads the manifest as it is written, with the columns that somebody has added, such as the recording device.
+
+    Args:
+      folder: the prepared folder.
+
+    Returns:
+      For each file, the text in each column.
+
+    Raises:
+      ValueError: names the file and the line that is not as a table has it.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from xrcam_jax.data.manifest import MANIFEST, read_rows
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     _ = (Path(folder) / MANIFEST).write_text("file,device\\na.png,Cellvizio\\n")
+      ...     read_rows(folder)
+      {'a.png': {'file': 'a.png', 'device': 'Cellvizio'}}
+    """
+    return {row["file"]: row for _, row in rows_of(Path(folder) / MANIFEST, ["file"])}
+
+
 class _Inside:
     """Tells whether files lie in a folder; what lies elsewhere, or is reached by a link, may be anybody's."""
 

@@ -24,6 +24,9 @@ _OUT = click.Option(
     ["--out"], type=PATH, default=Path("xrcam_results"), metavar="DIR", help="of all results; each study has a folder"
 )
 _SHOWN = click.Option(["--shown"], type=int, default=3, metavar="N", help="frames of each class that the sheets show")
+_SHOWN_OF_CLUSTER = click.Option(
+    ["--shown"], type=int, default=4, metavar="N", help="frames of each cluster that the sheets show"
+)
 
 
 def shared(methods: Sequence[str] = SEVEN, layers: Sequence[str] = STAGES) -> tuple[click.Parameter, ...]:
@@ -129,6 +132,15 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
         ),
     ),
     "scales": (*shared(()), _SHOWN),
+    "cohort": (
+        *shared(("xrelevance_cam",), ("layer3",)),
+        click.Option(["--group"], metavar="COLUMN", help='of manifest.csv; "device" where there is one'),
+        click.Option(["--clusters"], type=int, metavar="N", help="of each class; by the largest eigengap by default"),
+        flag("--together", help="cluster the frames of all classes together"),
+        click.Option(["--side"], type=int, default=20, metavar="N", help="pixels across of the maps that are compared"),
+        click.Option(["--level"], type=float, default=0.01, metavar="P", help="largest p-value of an alarm, corrected"),
+        _SHOWN_OF_CLUSTER,
+    ),
     "transfer": shared(("relevance_cam", "xrelevance_cam")),
     "architectures": shared(),
     "planted": (

@@ -1,0 +1,92 @@
+"""The clusters of frames are those of their maps, and an alarm names whose they are."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import xrcam_jax as xr
+from xrcam_jax.data.manifest import MANIFEST
+from xrcam_jax.metrics.alarms import Suspicion
+from xrcam_jax.metrics.spray import clusters, downsized
+from xrcam_jax.report.read import read_experiments
+from xrcam_jax.studies import cohort
+
+OPTIONS = ("--method", "grad_cam", "--layer", "layer3", "--clusters", 2, "--side", 4, "--shown", 2)
+DEVICES = {"p1": "old", "q1": "old", "p2": "new", "p3": "new", "q2": "new"}
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def run(weights):
+    return weights("cohort", seed=4)
+
+
+@pytest.fixture
+def with_devices(drawn, tmp_path):
+    """The drawn frames, in whose manifest somebody has written with what each was recorded."""
+    folder = tmp_path / "prepared"
+    shutil.copytree(drawn.folder, folder)
+    lines = rows(folder / MANIFEST)
+    with (folder / MANIFEST).open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*lines[0], "device"])
+        writer.writeheader()
+        writer.writerows({**line, "device": DEVICES[line["patient"]]} for line in lines)
+    return folder
+
+
+def test_every_cluster(evaluate, drawn, run, with_devices, tmp_path, capsys):
+    assert evaluate("cohort", *OPTIONS, "--together", runs=[run], data=with_devices, annotations=None) == 0
+    folder = tmp_path / "cohort"
+    found = rows(folder / "images.csv")
+    assert [row["file"] for row in found] == list(drawn.frames)
+    assert {row["patient"]: row["device"] for row in found} == DEVICES
+    model = xr.load_model("tiny", run / "best.safetensors")
+    targets = np.array([int(frame.label == "well") for frame in drawn.frames.values()], np.int32)
+    e = xr.Explainer(model, ["grad_cam"], ["layer3"])(drawn.images(list(drawn.frames)), targets=targets)
+    maps = np.asarray(downsized(e.maps["grad_cam"]["layer3"], side=4), np.float64).reshape(len(found), -1)
+    labels = clusters(maps, 2).labels
+    assert [int(row["cluster"]) - 1 for row in found] == labels.tolist()
+    for name in ("patient", "device"):
+        for number, row in enumerate(rows(folder / f"clusters_by_{name}.csv")):
+            here = [each[name] for each in found if int(each["cluster"]) == number + 1]
+            assert int(row["frames"]) == len(here)
+            assert int(row["its frames"]) == here.count(row[name]) == max(map(here.count, here))
+            assert float(row["share of the cluster"]) == pytest.approx(here.count(row[name]) / len(here))
+    assert "No alarm: no cluster is of one patient or one device beyond chance" in capsys.readouterr().out
+    (experiment,) = read_experiments(tmp_path)
+    assert [table.name for table in experiment.tables] == ["clusters_by_patient", "clusters_by_device", "accuracy"]
+    for picture in json.loads((folder / "contents.json").read_text())["pictures"]:
+        with Image.open(folder / picture["file"]) as sheet:
+            assert np.ptp(np.asarray(sheet)) > 200
+
+
+def test_alarms_are_said():
+    tested = [Suspicion(0, "p1", 4, 9, 0.5, 1e-9), Suspicion(1, "p2", 9, 10, 0.125, 2e-7)]
+    assert cohort.said(0.01, ["ill"], {"patient": [tested]}) == (
+        "ALARM: 9 of the 10 frames of cluster 2 of ill are of the patient p2, which has 12 % of all these frames "
+        "(p = 2e-07)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--level", 1], "--level: 1.0 is not between 0 and 1"),
+        (["--layers", "layer3,layer4"], "the maps of one method at one layer at a time"),
+        (["--clusters", 0], "--clusters"),
+        (["--group", "scanner"], "--group: 'scanner' is no column of"),
+        (["--group", "number"], "--group: number: groups: expected one for all frames of a patient"),
+        (["--limit", 3], "--part: expected 4 frames or more of some class"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_maps_are_made(evaluate, run, options, said, capsys):
+    assert evaluate("cohort", *options, runs=[run]) == 2
+    assert said in capsys.readouterr().err
