@@ -1,6 +1,6 @@
 """Trains a small network on frames with a planted shortcut, with and without a loss on its explanations.
 
-    python -m experiments.shortcut_training     # a few minutes on 2 cores
+    python -m experiments.shortcut_training     # ten minutes on 2 cores
 
 In every frame for training a faint structure tells the class, and so does a bold logo in a corner
 (:func:`xrcam_jax.datasets.planted`, the set "shortcut"). What is measured, on frames that were not trained on, is how
@@ -93,16 +93,14 @@ def frames(name: str, count: int, seed: int) -> Frames:
 
 
 def swapped(some: Frames) -> Frames:
-    """Returns frames with the structure of one class and the logo of the other.
+    """Returns frames with the logo of the other class: each structure is put into the next frame, whose own turns grey.
 
-    Each takes the pixels of the logo, and of the tissue beneath the old one, from the next frame, which is of the other
-    class: all but its own structure and the pixels around.
+    Frames of the two classes alternate.
     """
-    images = np.where(some.structure[..., None], some.images, np.roll(some.images, -1, axis=0))
-    hidden = np.roll(some.structure, -1, axis=0) & ~some.structure
-    dull = np.where(hidden[..., None], np.uint8(127), images)
-    logo = np.roll(some.logo, -1, axis=0)
-    return Frames(dull, some.labels, some.structure, logo & ~some.structure)
+    images, structure, logo = (np.roll(each, -1, axis=0) for each in (some.images, some.structure, some.logo))
+    grey = np.where(structure[..., None], np.uint8(127), images)
+    put = np.where(some.structure[..., None], some.images, grey)
+    return Frames(put, some.labels, some.structure, logo & ~some.structure)
 
 
 def prepare(images: UInt8[Array, "b h w 1"]) -> Float[Array, "b h w 3"]:
@@ -138,7 +136,7 @@ def shares(model: nnx.Module, data: Frames) -> tuple[float, float]:
         seed = lambda logits: xr.seeds.contrastive(logits, jnp.asarray(data.labels))  # noqa: E731
         taps = xr.taps(f, composite, prepare(jnp.asarray(data.images)), variables, seed=seed, marks=[INPUT])
         size = np.abs(np.asarray(taps.relevances[INPUT]).sum(-1))
-        found.append(100 * np.mean((size * data.logo).sum((1, 2)) / size.sum((1, 2))))
+        found.append(100 * float(np.mean((size * data.logo).sum((1, 2)) / size.sum((1, 2)))))
     return found[0], found[1]
 
 

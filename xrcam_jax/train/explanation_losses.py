@@ -6,6 +6,7 @@ the rules, with respect to the network's parameters. A picture about which nobod
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -186,15 +187,25 @@ def at_layer(masks: Float[Array, "b *pixels"], space: tuple[int, ...]) -> Float[
       space: how many places the layer has along each axis, (h, w) of pictures.
 
     Returns:
-      The masks at the layer's size, in [0, 1]: interpolated linearly, with a kernel as wide as a place.
+      The mean of each mask over the pixels of each place, of which some may belong to several.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.train.explanation_losses import at_layer
-      >>> at_layer(jnp.ones((1, 4, 4)), (2, 2)).tolist()
-      [[[1.0, 1.0], [1.0, 1.0]]]
+      >>> at_layer(jnp.array([[[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 1.0]]]), (1, 2)).tolist()
+      [[[0.75, 0.25]]]
     """
-    return jnp.clip(jax.image.resize(masks, (len(masks), *space), "linear", antialias=True), 0, 1)
+    for axis, places in enumerate(space, start=1):
+        means = jnp.asarray(_overlaps(masks.shape[axis], places), masks.dtype)
+        masks = jnp.moveaxis(jnp.tensordot(means, masks, axes=(1, axis), precision=_EXACT), 0, axis)
+    return masks
+
+
+def _overlaps(pixels: int, places: int) -> Float[np.ndarray, "{places} {pixels}"]:
+    """Returns how much of each of the places, which share an axis evenly, is each pixel."""
+    edges, pixel = np.arange(places + 1)[:, None] * pixels / places, np.arange(pixels)
+    common = np.minimum(edges[1:], pixel + 1) - np.maximum(edges[:-1], pixel)
+    return np.maximum(common, 0) * places / pixels
 
 
 def turned(x: Float[Array, "b h h *k"], how: Bool[Array, "b 3"], *, back: bool = False) -> Float[Array, "b h h *k"]:
