@@ -37,7 +37,7 @@ FAINT = 0.4
 SETTINGS = {
     "cross-entropy alone": None,
     "`relevance_outside` at the input, weight 3": Explanation("relevance_outside", INPUT, 3.0),
-    "`right_reasons` at the input, weight 0.01": Explanation("right_reasons", INPUT, 0.01),
+    "`right_reasons` at the input, weight 0.1": Explanation("right_reasons", INPUT, 0.1),
 }
 FIGURES = (
     "relevance on the logo (%)",
@@ -136,7 +136,8 @@ def shares(model: nnx.Module, data: Frames) -> tuple[float, float]:
         seed = lambda logits: xr.seeds.contrastive(logits, jnp.asarray(data.labels))  # noqa: E731
         taps = xr.taps(f, composite, prepare(jnp.asarray(data.images)), variables, seed=seed, marks=[INPUT])
         size = np.abs(np.asarray(taps.relevances[INPUT]).sum(-1))
-        found.append(100 * float(np.mean((size * data.logo).sum((1, 2)) / size.sum((1, 2)))))
+        # Where nothing arrives at the picture, nothing arrives at the logo.
+        found.append(100 * float(np.mean((size * data.logo).sum((1, 2)) / np.maximum(size.sum((1, 2)), 1e-12))))
     return found[0], found[1]
 
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, Self, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
@@ -324,10 +324,10 @@ class _Examples:
     outlines: Outlines | None
 
     @classmethod
-    def of(cls, prepared: Prepared, frames: Sequence[Frame], size: int | None, outlines: Outlines | None) -> Self:
+    def of(cls, prepared: Prepared, frames: Sequence[Frame], size: int | None, marked: Outlines | None) -> "_Examples":
         numbers = {name: number for number, name in enumerate(prepared.classes)}
         labels = np.array([numbers[frame.label] for frame in frames], np.int32)
-        return cls(prepared.folder, frames, labels, size or common_size(prepared), outlines)
+        return cls(prepared.folder, frames, labels, size or common_size(prepared), marked)
 
     def plain(self, place: int) -> dict:
         frame = self.frames[place]

@@ -43,10 +43,10 @@ def right_reasons(explanation: Float[Array, "b *space k"], forbidden: Float[Arra
 def relevance_on(
     relevance: Float[Array, "b *space k"], forbidden: Float[Array, "b *space"], *, eps: float = 1e-12
 ) -> Float[Array, " b"]:
-    """Returns Σ_p A_p |R_p| / (Σ_p |R_p| + ε): how much of the relevance lies on what is forbidden.
+    """Returns 1 - Σ_p (1 - A_p) |R_p| / (Σ_p |R_p| + ε): how much of the relevance lies on what is forbidden.
 
     R_p is the sum over the channels of a place. The share does not depend on how large the relevance is, so it cannot
-    be lowered by smaller logits.
+    be lowered by smaller logits; and it is 1 where there is no relevance, so that to lose it all is no way out.
 
     Args:
       relevance: R, of either sign.
@@ -54,7 +54,7 @@ def relevance_on(
       eps: ε, more than 0.
 
     Returns:
-      The shares, in [0, 1].
+      The shares, in [0, 1]; 0 where nothing is forbidden.
 
     Example:
       >>> import jax.numpy as jnp
@@ -64,7 +64,8 @@ def relevance_on(
       [0.25]
     """
     size = jnp.abs(relevance.sum(-1))
-    return _sums(forbidden * size) / (_sums(size) + eps)
+    share = 1 - _sums((1 - forbidden) * size) / (_sums(size) + eps)
+    return jnp.where(_sums(forbidden) > 0, share, 0)
 
 
 def inconsistency(one: Float[Array, "b *space k"], other: Float[Array, "b *space k"]) -> Float[Array, " b"]:
