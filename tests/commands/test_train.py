@@ -237,6 +237,74 @@ def test_a_missing_package_is_named(prepared, shallow, capsys, monkeypatch):
     assert "training needs some-package: pip install 'xrcam-jax[train]'" in capsys.readouterr().err
 
 
+@pytest.fixture
+def annotations(prepared):
+    """Outlines a square in half of the frames."""
+    frames = read_prepared(prepared).frames[::2]
+    names = [frame.file.rpartition("/")[2] for frame in frames]
+    content = {
+        "images": [{"id": i, "width": SIDE, "height": SIDE, "file_name": name} for i, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "structure"}],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 1, "segmentation": [[8, 8, 24, 8, 24, 24, 8, 24]]}
+            for i in range(len(names))
+        ],
+    }
+    path = prepared.parent / "annotations.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_it_learns_from_explanations_and_goes_on(prepared, annotations, shallow, cache, capsys):
+    options = ["--explanation-loss", "relevance_outside", "--explanation-layer", "layer3", "--annotations", annotations]
+    run = prepared.parent / "run"
+    assert train(prepared, *options, "--explanation-weight", 0.5, "--epochs", 1) == 0
+    # The file of settings is enough to go on; two steps were done, and two more follow.
+    assert main(["train", "--config", str(run / "settings.toml"), "--epochs", "2"]) == 0
+    assert "going on after step 2, 1 epochs are done" in capsys.readouterr().out
+    found = rows(run / "metrics.csv")
+    assert [row["step"] for row in found] == ["2", "4"]
+    # It is a share: half of the frames have one, of which three quarters are outside.
+    assert all(0.05 < float(row["train_explanation_loss"]) < 0.5 for row in found)
+    settings = json.loads((run / "settings.json").read_text())
+    assert (settings["explanation_loss"], settings["explanation_weight"]) == ("relevance_outside", 0.5)
+    assert train(prepared, "--epochs", 3) == 2
+    assert "explanation_loss 'relevance_outside', now None" in capsys.readouterr().err
+    # Another outline is another run, and another layer too, which the network has to have.
+    annotations.write_text(annotations.read_text().replace("24", "25"))
+    assert train(prepared, *options, "--explanation-weight", 0.5, "--epochs", 3) == 2
+    assert "holds a run of other settings (annotations" in capsys.readouterr().err
+    options[3] = "layer9"
+    assert train(prepared, *options, out="other") == 1
+    error = capsys.readouterr().err
+    assert "layer9" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--explanation-loss", "right_reason"], "--explanation-loss: unknown name 'right_reason'; did you mean"),
+        (["--explanation-loss", "consistency"], "--explanation-layer: needed"),
+        (["--explanation-layer", "layer3"], "--explanation-layer: is for --explanation-loss, which is not given"),
+        (["--explanation-loss", "right_reasons", "--explanation-layer", "input"], "--annotations: needed"),
+        (
+            ["--explanation-loss", "consistency", "--explanation-layer", "layer3", "--explanation-weight", "0"],
+            "--explanation-weight: 0.0 is not a positive number",
+        ),
+        (
+            ["--explanation-loss", "right_reasons", "--explanation-layer", "input", "--annotations", "nowhere.json"],
+            "nowhere.json",
+        ),
+    ],
+)
+def test_a_wrong_explanation_is_refused_in_one_line(prepared, shallow, capsys, arguments, message):
+    assert train(prepared, *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
 def test_one_logit_is_trained_explained_and_evaluated(prepared, shallow, capsys, tmp_path):
     run = prepared.parent / "run"
     assert train(prepared, "--one-logit", "--epochs", 1, "--class-weights", "1,3", "--no-augmentation") == 0

@@ -22,7 +22,9 @@ from xrcam_jax.runtime.texts import read_json
 
 if TYPE_CHECKING:
     from xrcam_jax.commands.training import TrainingTask
+    from xrcam_jax.data.coco import Annotations
     from xrcam_jax.data.manifest import Prepared
+    from xrcam_jax.train.explained import Explanation
 
 NAME = "train"
 EXAMPLE = """Example:
@@ -37,9 +39,13 @@ SETTINGS = "settings.json"
 RECORDED = (
     *("model", "weights", "dropout", "bfloat16", "batch_size", "accumulate", "learning_rate"),
     *("epochs", "patience", "score", "seed", "one_logit", "fold"),
+    *("explanation_loss", "explanation_weight", "explanation_layer"),
 )
 # What held before an option was there, and so in runs whose settings do not name it.
-FORMERLY = {"one_logit": False, "fold": None}
+FORMERLY = {
+    **{"one_logit": False, "fold": None},
+    **{"explanation_loss": None, "explanation_weight": 1.0, "explanation_layer": None, "annotations": None},
+}
 # Settings that may be larger when a run is started again.
 EXTENDABLE = ("epochs",)
 SCORES = ("accuracy", "balanced_accuracy", "loss")
@@ -79,6 +85,17 @@ PARAMETERS = (
         metavar="W",
         help="of the loss: 'balanced', or a number for each class, W,W,...; all 1 by default",
     ),
+    click.Option(
+        ["--explanation-loss"],
+        metavar="NAME",
+        help="learn from explanations as well: right_reasons, right_relevance or relevance_outside, which need "
+        "--annotations, or consistency, contrastive, consistent_contrastive",
+    ),
+    click.Option(["--explanation-weight"], type=float, default=1.0, metavar="R", help="of that loss, beside 1"),
+    click.Option(
+        ["--explanation-layer"], metavar="NAME", help="where the network is explained, 'input' at the picture"
+    ),
+    click.Option(["--annotations"], type=PATH, metavar="FILE", help="outlines of what counts, as COCO has them"),
     flag("--augmentation", default=True, help="show the frames changed at random; without, as they are"),
     click.Option(["--epochs"], type=int, default=100, metavar="N", help="at most"),
     click.Option(["--patience"], type=int, default=10, metavar="N", help="epochs without a better score"),
@@ -129,6 +146,7 @@ def _check(options: Options) -> None:
     if options.checkpoint_every < 0:
         raise CommandError(f"--checkpoint-every: {options.checkpoint_every} is less than 0")
     check_seed("--seed", options.seed)
+    _check_explanation(options)
     processes.check(options)
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
@@ -143,6 +161,27 @@ def _check(options: Options) -> None:
         raise CommandError("--model: is missing; only the folder of a run of xrcam train says of which network it is")
     check_names("--model", [options.model], list_models())
     prepare_folder("--out", options.out)
+
+
+def _check_explanation(options: Options) -> None:
+    if options.explanation_loss is None:
+        for name in ("explanation_layer", "annotations"):
+            if getattr(options, name) is not None:
+                raise CommandError(f"--{name.replace('_', '-')}: is for --explanation-loss, which is not given")
+        return
+
+    from xrcam_jax.train.explained import EXPLANATION_LOSSES
+
+    check_names("--explanation-loss", [options.explanation_loss], EXPLANATION_LOSSES)
+    if not 0 < options.explanation_weight < float("inf"):
+        raise CommandError(f"--explanation-weight: {options.explanation_weight} is not a positive number")
+    if options.explanation_layer is None:
+        raise CommandError("--explanation-layer: needed; xrcam layers lists those of a network, 'input' is the picture")
+    needed = EXPLANATION_LOSSES[options.explanation_loss].outlines
+    if needed and options.annotations is None:
+        raise CommandError(f"--annotations: needed, {options.explanation_loss} asks for relevance within outlines")
+    if not needed and options.annotations is not None:
+        raise CommandError(f"--annotations: {options.explanation_loss} makes no use of outlines")
 
 
 def _task(options: Options) -> "TrainingTask":
@@ -181,7 +220,27 @@ def _task(options: Options) -> "TrainingTask":
         settings = _settings(options, prepared, size, weights)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    return TrainingTask(options, prepared, size, weights, settings)
+    return TrainingTask(options, prepared, size, weights, settings, *_explanation(options, prepared))
+
+
+def _explanation(options: Options, prepared: "Prepared") -> "tuple[Explanation | None, Annotations | None]":
+    """Returns the loss on explanations, and the outlines that it needs."""
+    if options.explanation_loss is None:
+        return None, None
+
+    from xrcam_jax.data.coco import read_annotations
+    from xrcam_jax.train.explained import Explanation
+
+    explanation = Explanation(options.explanation_loss, options.explanation_layer, options.explanation_weight)
+    if options.annotations is None:
+        return explanation, None
+    try:
+        annotations = read_annotations(options.annotations, prepared.frames)
+    except ValueError as error:
+        raise CommandError(f"--annotations: {error}") from error
+    if not set(annotations.annotated) & {frame.file for frame in prepared.part("train")}:
+        raise CommandError(f"--annotations: {options.annotations} outlines nothing in a frame of the part 'train'")
+    return explanation, annotations
 
 
 def _weights_of_classes(given: str | tuple[float, ...] | None, prepared: "Prepared") -> tuple[float, ...] | None:
@@ -200,6 +259,7 @@ def _weights_of_classes(given: str | tuple[float, ...] | None, prepared: "Prepar
 
 def _settings(options: Options, prepared: "Prepared", size: int, weights: tuple[float, ...] | None) -> dict[str, Any]:
     from xrcam_jax.data.checksums import checksum_of_frames, summary_of_parts
+    from xrcam_jax.studies.settings import checksum
 
     return {
         **{name: getattr(options, name) for name in RECORDED},
@@ -208,6 +268,7 @@ def _settings(options: Options, prepared: "Prepared", size: int, weights: tuple[
         "classes": prepared.classes,
         "class_weights": None if weights is None else list(weights),
         "statistics": asdict(prepared.statistics),
+        "annotations": None if options.annotations is None else checksum(options.annotations),
         # The data's place is not recorded, since it may change.
         "data": summary_of_parts(prepared),
         "pictures": checksum_of_frames(prepared.folder, prepared.frames),

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import xrcam_jax as xr
 from xrcam_jax.arguments.parser import Options
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.data.augment import Augmentation, augment, normalise, sheet
+from xrcam_jax.data.coco import Annotations
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_epoch, training_batches
 from xrcam_jax.errors import CommandError, weights_error
@@ -29,6 +30,7 @@ from xrcam_jax.pictures.preprocessing import AREA, Preprocessing
 from xrcam_jax.runtime.devices import data_mesh, first_alone, is_first
 from xrcam_jax.runtime.files import write_rows, write_whole
 from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
+from xrcam_jax.train.explained import Explanation
 from xrcam_jax.train.loop import Observer, Progress, Run, Schedule, finished, fit, predict
 from xrcam_jax.train.predictions import Predictions
 from xrcam_jax.train.report import Board, markdown
@@ -52,6 +54,8 @@ class TrainingTask:
       size: side of the pictures in pixels.
       class_weights: of the loss, by class; None if all are 1.
       settings: all that determines the outcome, as JSON has it.
+      explanation: the loss on explanations, if there is one.
+      annotations: the outlines that it needs, if it does.
     """
 
     options: Options
@@ -59,6 +63,8 @@ class TrainingTask:
     size: int
     class_weights: tuple[float, ...] | None
     settings: Mapping[str, Any]
+    explanation: Explanation | None = None
+    annotations: Annotations | None = None
 
     @property
     def out(self) -> Path:
@@ -106,7 +112,8 @@ def train(task: TrainingTask) -> None:
         batches = evaluation_batches(task.prepared, part, **task.share)
         return predict(network.eval_step, state, batches, network.mesh)
 
-    batches = training_batches(task.prepared, seed=task.options.seed, **task.share)
+    outlines = None if task.annotations is None else task.annotations.masks
+    batches = training_batches(task.prepared, seed=task.options.seed, outlines=outlines, **task.share)
     _show_augmentation(task)
     with _screen(task) as screen, closing(batches):
         run = Run(
@@ -148,6 +155,12 @@ def _network(task: TrainingTask, *, resumes: bool) -> Network:
     def prepare(key: jax.Array, images: jax.Array) -> jax.Array:
         return normalise(augment(key, images, Augmentation()) if options.augmentation else images, statistics)
 
+    def prepare_outlines(key: jax.Array, outlines: jax.Array) -> jax.Array:
+        # The same key turns them as it turns the pictures; their contrast stays.
+        only_turned = replace(Augmentation(), contrast=(1.0, 1.0))
+        unit = outlines.astype(jnp.float32) / 255
+        return augment(key, unit, only_turned) if options.augmentation else unit
+
     train_step = make_train_step(
         static,
         optimiser,
@@ -156,6 +169,8 @@ def _network(task: TrainingTask, *, resumes: bool) -> Network:
         seed=options.seed,
         class_weights=task.class_weights,
         accumulate=options.accumulate,
+        explanation=task.explanation,
+        prepare_outlines=prepare_outlines,
     )
     eval_step = make_eval_step(static, lambda images: normalise(images, statistics), mesh)
     return Network(model, mesh, static, state, train_step, eval_step)

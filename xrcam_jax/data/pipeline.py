@@ -13,13 +13,13 @@ import os
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
-from jaxtyping import Float32, Int32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from xrcam_jax.data.manifest import MANIFEST, PARTS, Frame, Prepared
 from xrcam_jax.pictures.decode import read_grey
@@ -27,6 +27,8 @@ from xrcam_jax.pictures.preprocessing import AREA, resize
 
 # So many batches make up for a file that is slow to read, and hardly count in memory.
 BATCHES_AHEAD = 8
+#: From the file of a frame and the side of the pictures to what is outlined in it.
+Outlines = Callable[[str, int], Bool[np.ndarray, "size size"]]
 THREADS = max(2, min(BATCHES_AHEAD, os.cpu_count() or 1))
 
 
@@ -36,10 +38,12 @@ class TrainingBatch(TypedDict):
     Attributes:
       image: grey frames.
       label: of each frame, the place of its class in ``Prepared.classes``.
+      outline: 255 within what is outlined in each frame and 0 outside, if outlines were asked for.
     """
 
     image: UInt8[np.ndarray, "b h w 1"]
     label: Int32[np.ndarray, "b"]
+    outline: NotRequired[UInt8[np.ndarray, "b h w 1"]]
 
 
 class EvaluationBatch(TrainingBatch):
@@ -63,6 +67,7 @@ def training_batches(
     process: int = 0,
     processes: int = 1,
     part: str = "train",
+    outlines: Outlines | None = None,
 ) -> "TrainingBatches":
     """Returns shuffled batches without end, the same for the same seed.
 
@@ -78,6 +83,8 @@ def training_batches(
       process: number of this process, from 0.
       processes: how many there are.
       part: one of ``manifest.PARTS``.
+      outlines: what is outlined in each frame, such as :meth:`xrcam_jax.data.coco.Annotations.masks`; batches then have
+        an ``"outline"``.
 
     Returns:
       An iterator whose state says which frames have been seen.
@@ -107,7 +114,8 @@ def training_batches(
     frames = _frames(prepared, part, batch_size, size, process, processes)
     if seed < 0:
         raise ValueError(f"seed: expected 0 or more, got {seed}")
-    return TrainingBatches(_Examples.of(prepared, frames, size), batch_size, seed, process, processes)
+    examples = _Examples.of(prepared, frames, size, outlines)
+    return TrainingBatches(examples, batch_size, seed, process, processes)
 
 
 class TrainingBatches(Iterator[TrainingBatch]):
@@ -223,7 +231,7 @@ def evaluation_batches(
       [[1.0, 0.0]]
     """
     frames = _frames(prepared, part, batch_size, size, process, processes)
-    return EvaluationBatches(_Examples.of(prepared, frames, size), batch_size, process, processes)
+    return EvaluationBatches(_Examples.of(prepared, frames, size, None), batch_size, process, processes)
 
 
 class EvaluationBatches:
@@ -313,16 +321,20 @@ class _Examples:
     frames: Sequence[Frame]
     labels: Int32[np.ndarray, "n"]
     size: int
+    outlines: Outlines | None
 
     @classmethod
-    def of(cls, prepared: Prepared, frames: Sequence[Frame], size: int | None) -> "_Examples":
+    def of(cls, prepared: Prepared, frames: Sequence[Frame], size: int | None, marked: Outlines | None) -> "_Examples":
         numbers = {name: number for number, name in enumerate(prepared.classes)}
         labels = np.array([numbers[frame.label] for frame in frames], np.int32)
-        return cls(prepared.folder, frames, labels, size or common_size(prepared))
+        return cls(prepared.folder, frames, labels, size or common_size(prepared), marked)
 
     def plain(self, place: int) -> dict:
-        picture = read_picture(self.folder, self.frames[place], self.size)
-        return {"image": picture[..., None], "label": self.labels[place]}
+        frame = self.frames[place]
+        example = {"image": read_picture(self.folder, frame, self.size)[..., None], "label": self.labels[place]}
+        if self.outlines is not None:
+            example["outline"] = np.uint8(255) * self.outlines(frame.file, self.size)[..., None]
+        return example
 
     def weighted(self, place: int) -> dict:
         """Reads an example with its weight and place; a place of -1 asks for padding."""

@@ -74,11 +74,12 @@ class Totals:
     """Holds what the steps of an unfinished epoch add up to.
 
     Attributes:
-      loss: sum of the weighted losses.
+      loss: sum of the weighted losses, without those on explanations.
       weight: sum of the weights; the mean loss is ``loss / weight``.
       correct: number of pictures that were classified correctly.
       images: number of pictures.
       seconds: time that the steps took, without compilation.
+      explanation: sum of the weighted losses on explanations, None if there are none.
     """
 
     loss: float = 0.0
@@ -86,6 +87,7 @@ class Totals:
     correct: int = 0
     images: int = 0
     seconds: float = 0.0
+    explanation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,7 @@ def _with_step(run: Run, progress: Progress, sums: Sums, images: int, clock: "_C
         correct=old.correct + int(seen.correct),
         images=old.images + images,
         seconds=old.seconds + seconds,
+        explanation=None if seen.explanation is None else (old.explanation or 0.0) + float(seen.explanation),
     )
     progress = replace(progress, step=step, totals=totals)
     run.observer.stepped(progress)
@@ -329,6 +332,8 @@ def _with_epoch(progress: Progress, predictions: Predictions, run: Run) -> Progr
         "seconds": round(totals.seconds, 3),
         "images_per_second": round(totals.images / totals.seconds, 2),
     }
+    if totals.explanation is not None:
+        row["train_explanation_loss"] = totals.explanation / totals.weight
     if not math.isfinite(row["validation_loss"]):
         raise Diverged(f"epoch {progress.epoch + 1}: the loss of the validation part is {row['validation_loss']}")
     score = row[f"validation_{run.schedule.score}"]

@@ -15,15 +15,17 @@ import optax
 from flax import nnx
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Key, PyTree, UInt8
 
 from xrcam_jax.classes import softmax_logits
 from xrcam_jax.runtime.compiling import compiler_options
 from xrcam_jax.runtime.devices import replicate
+from xrcam_jax.train.explained import Explanation, explanation_values
 
 #: A batch that lies along a mesh: arrays by name, ``"image"`` and ``"label"`` among them.
 PlacedBatch = Mapping[str, Array]
 PrepareTrain = Callable[[Key[Array, ""], UInt8[Array, "b h w 1"]], Float[Array, "b h w 3"]]
+PrepareOutlines = Callable[[Key[Array, ""], UInt8[Array, "b h w 1"]], Float[Array, "b h w 1"]]
 PrepareEval = Callable[[UInt8[Array, "b h w 1"]], Float[Array, "b h w 3"]]
 
 
@@ -50,13 +52,29 @@ class Sums(NamedTuple):
       loss: sum of the class-weighted cross-entropies.
       weight: sum of the class weights; the mean loss is ``loss / weight``.
       correct: number of examples that were classified correctly.
-      gradient: Euclidean norm of the mean loss's gradient. It is not finite if anything went wrong.
+      gradient: Euclidean norm of the gradient of all that is learnt from. It is not finite if anything went wrong.
+      explanation: sum of the class-weighted losses on explanations, None if there are none.
     """
 
     loss: Array
     weight: Array
     correct: Array
     gradient: Array
+    explanation: Array | None = None
+
+
+class Examples(NamedTuple):
+    """Holds a batch as the model takes it.
+
+    Attributes:
+      images: the prepared pictures.
+      labels: their classes.
+      outlines: how much of each pixel lies within what counts; None if nobody says.
+    """
+
+    images: Array
+    labels: Array
+    outlines: Array | None
 
 
 class Static(NamedTuple):
@@ -131,6 +149,8 @@ def make_train_step(
     seed: int,
     class_weights: Sequence[float] | None = None,
     accumulate: int = 1,
+    explanation: Explanation | None = None,
+    prepare_outlines: PrepareOutlines = lambda key, outlines: outlines.astype(jnp.float32) / 255,
 ) -> Callable[[TrainState, PlacedBatch], tuple[TrainState, Sums]]:
     """Makes a compiled step, from a state and a batch to the next state.
 
@@ -149,6 +169,10 @@ def make_train_step(
       accumulate: number of microbatches into which a batch is split, to save memory. The gradient is that
         of the whole batch; but batch norm normalises by each microbatch's own statistics, and its running
         averages move once for each microbatch.
+      explanation: the loss on explanations that is added to each example's cross-entropy, weighted as that is. One that
+        compares examples compares those of a microbatch.
+      prepare_outlines: from the key of ``prepare`` and the batch's ``"outline"``, if it has one, to how much of each
+        pixel lies within the outlines: as the pictures are changed, so are they.
 
     Returns:
       The step. It takes over the buffers of the state that it is given.
@@ -170,12 +194,14 @@ def make_train_step(
       >>> int(state.step), round(float(sums.loss / sums.weight), 4)
       (1, 0.6931)
     """
-    forward = partial(_forward, static, None if class_weights is None else jnp.asarray(class_weights, jnp.float32))
+    weights = None if class_weights is None else jnp.asarray(class_weights, jnp.float32)
+    forward = partial(_forward, static, weights, explanation)
 
     def step(state: TrainState, batch: PlacedBatch) -> tuple[TrainState, Sums]:
         noise, dropout = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
-        images, labels = prepare(noise, batch["image"]), batch["label"]
-        gradient, stats, sums = _gradient(forward, state, images, labels, dropout, accumulate)
+        outlines = prepare_outlines(noise, batch["outline"])[..., 0] if "outline" in batch else None
+        examples = Examples(prepare(noise, batch["image"]), batch["label"], outlines)
+        gradient, stats, sums = _gradient(forward, state, examples, dropout, accumulate)
         gradient = jax.tree.map(lambda g: g / sums.weight, gradient)
         # Optax multiplies numbers by counters, which strict promotion refuses.
         with jax.numpy_dtype_promotion("standard"):
@@ -232,47 +258,68 @@ def _norm(tree: PyTree) -> Array:
 def _forward(
     static: Static,
     class_weights: Float[Array, " n"] | None,
+    explanation: Explanation | None,
     params: PyTree,
     stats: PyTree,
-    images: Float[Array, "b h w 3"],
-    labels: Int[Array, " b"],
+    examples: Examples,
     key: Key[Array, ""],
 ) -> tuple[Array, tuple[PyTree, Sums]]:
     """Returns the weighted sum of the losses, the batch norms' next statistics and what else was seen."""
     model = nnx.merge(static.definition, params, stats, static.rest, copy=True)
     model.train()
-    logits = model(images, rngs=nnx.Rngs(dropout=key))
+    logits = model(examples.images, rngs=nnx.Rngs(dropout=key))
     # The softmax of bfloat16 logits is taken in float32, where it is exact enough to learn from.
     # Of one logit it is that of the two classes, so that the loss is the binary cross-entropy of the sigmoid.
     logits = softmax_logits(logits.astype(np.promote_types(logits.dtype, np.float32)))
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    weights = jnp.ones_like(losses) if class_weights is None else class_weights[labels]
-    correct = (logits.argmax(axis=-1) == labels).sum()
-    loss, weight = (weights * losses).sum(), weights.sum()
-    return loss, (nnx.state(model, nnx.BatchStat), Sums(loss, weight, correct, jnp.zeros_like(loss)))
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, examples.labels)
+    weights = jnp.ones_like(losses) if class_weights is None else class_weights[examples.labels]
+    correct = (logits.argmax(axis=-1) == examples.labels).sum()
+    loss, weight, explained = (weights * losses).sum(), weights.sum(), None
+    total = loss
+    if explanation is not None:
+        values = _explanation_values(static, explanation, params, stats, examples, key)
+        explained = (weights * values).sum()
+        total = loss + explanation.weight * explained
+    sums = Sums(loss, weight, correct, jnp.zeros_like(loss), explained)
+    return total, (nnx.state(model, nnx.BatchStat), sums)
+
+
+def _explanation_values(
+    static: Static, explanation: Explanation, params: PyTree, stats: PyTree, examples: Examples, key: Key[Array, ""]
+) -> Float[Array, " b"]:
+    """Returns the loss on explanations for each example, of the model in inference mode."""
+
+    def model(images: Array, variables: tuple[PyTree, PyTree]) -> Array:
+        network = nnx.merge(static.definition, *variables, static.rest, copy=True)
+        network.eval()
+        return network(images)
+
+    # Dropout has drawn from the key itself.
+    key = jax.random.fold_in(key, 1)
+    return explanation_values(explanation, model, (params, stats), *examples, key)
 
 
 def _gradient(
-    forward: Callable, state: TrainState, images: Array, labels: Array, key: Key[Array, ""], accumulate: int
+    forward: Callable, state: TrainState, examples: Examples, key: Key[Array, ""], accumulate: int
 ) -> tuple[PyTree, PyTree, Sums]:
     """Returns the gradient of the summed loss, the next statistics, and the sums of the batch."""
     differentiate = jax.grad(forward, has_aux=True)
     if accumulate == 1:
-        gradient, (stats, sums) = differentiate(state.params, state.stats, images, labels, key)
+        gradient, (stats, sums) = differentiate(state.params, state.stats, examples, key)
         return gradient, stats, sums
 
     def microbatch(carry: tuple, part: tuple) -> tuple[tuple, None]:
         gradient, stats, sums = carry
-        images, labels, index = part
-        more, (stats, seen) = differentiate(state.params, stats, images, labels, jax.random.fold_in(key, index))
+        some, index = part
+        more, (stats, seen) = differentiate(state.params, stats, some, jax.random.fold_in(key, index))
         return (jax.tree.map(jnp.add, gradient, more), stats, jax.tree.map(jnp.add, sums, seen)), None
 
     def split(x: Array) -> Array:
         # Each microbatch takes every nth example, which leaves the examples on the devices where they are.
         return jnp.moveaxis(x.reshape(-1, accumulate, *x.shape[1:]), 1, 0)
 
-    parts = (split(images), split(labels), jnp.arange(accumulate))
-    _, (_, seen) = jax.eval_shape(forward, state.params, state.stats, images, labels, key)
+    parts = (jax.tree.map(split, examples), jnp.arange(accumulate))
+    _, (_, seen) = jax.eval_shape(forward, state.params, state.stats, examples, key)
     start = (jax.tree.map(jnp.zeros_like, state.params), state.stats, jax.tree.map(jnp.zeros_like, seen))
     end, _ = lax.scan(microbatch, start, parts)
     return end
