@@ -7,9 +7,9 @@ Of a set of channels it is the relevance of these: R_j for j in the set, else 0 
 
 Of a direction of length 1 it is A_j v_j (v · C) with C = R / A. The layer is written as its components along v and
 across, v v' A and the rest, and each gets relevance as a linear layer without bias has it: (v · A)(v · C), of which
-A_j v_j (v · C) goes on to channel j (chormai2024). It is a projection of R: projecting again changes nothing.
-Directions that are an orthonormal basis share all relevance among them, and the j-th unit vector is channel j. Where
-A_j is 0, R_j / A_j counts as 0.
+A_j v_j (v · C) goes on to channel j (chormai2024). Where A_j is 0, R_j / A_j counts as 0. Where no A_j is, it is a
+projection of R: projecting again changes nothing. Directions that are an orthonormal basis share all relevance of
+channels with A_j other than 0 among them, and the j-th unit vector is channel j.
 
 References:
   achtibat2023, chormai2024

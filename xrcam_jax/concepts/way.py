@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree, Shaped
+from jaxtyping import Array, Int, PyTree, Shaped
 
 from xrcam_jax.attribution.asked import INPUT, explained_flags
 from xrcam_jax.attribution.case import Case, Function, Progress
@@ -19,7 +19,7 @@ from xrcam_jax.concepts.conditions import Concepts, checked_concepts, through
 from xrcam_jax.explain.explainer import Explainer
 from xrcam_jax.explain.inputs import is_tree
 from xrcam_jax.explain.passes import Signal
-from xrcam_jax.lrp.parts import Pullback, in_parts
+from xrcam_jax.lrp.parts import in_parts
 from xrcam_jax.lrp.program import trace
 from xrcam_jax.lrp.sides import seed_of_sides
 from xrcam_jax.marks import mark
@@ -38,19 +38,20 @@ class Way:
 
     Attributes:
       layers: from the lowest up.
-      logits: what the model returns.
-      targets: the class that is explained, for each picture.
+      logits: what the model returns, (b, n).
+      targets: the class that is explained, for each picture, (b,).
       activations: at each layer.
       relevance: at the highest layer.
-      pullbacks: from each layer but the lowest to that below.
+      pullbacks: from each layer but the lowest to that below, each a :data:`xrcam_jax.lrp.parts.Pullback`.
     """
 
     layers: tuple[str, ...]
-    logits: Float[Array, "b n"]
-    targets: Int[Array, " b"]
-    activations: tuple[Array, ...]
-    relevance: Array
-    pullbacks: tuple[Pullback, ...]
+    # JAX also makes it of what stands for arrays, so that no annotation could promise them.
+    logits: Any
+    targets: Any
+    activations: tuple[Any, ...]
+    relevance: Any
+    pullbacks: tuple[Any, ...]
 
     def down(self, concepts: Mapping[str, Array]) -> tuple[Array, Array]:
         """Returns what goes through concepts on its way down.

@@ -161,7 +161,8 @@ def split(plan: Plan, place: int) -> tuple[Plan, Plan]:
     (activation,) = program.equations[place].outputs
     changed, after = {activation}, []
     for position, equation in enumerate(program.equations[place + 1 :], place + 1):
-        if changed.intersection(equation.inputs):
+        # A step reads what its whole operation does, of which earlier equations may be gone in a part of a plan.
+        if changed.intersection(_reads(plan, position)):
             changed.update(equation.outputs)
             after.append(position)
     # What is part of a later step does not run.
