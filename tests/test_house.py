@@ -21,7 +21,7 @@ LAYERS = (
     ("models", "attribution", "data", "train"),
     ("checkpoints", "cam", "metrics"),
     ("explain",),
-    ("onnx", "report", "evaluation"),
+    ("onnx", "report", "evaluation", "concepts"),
     ("__init__",),
     ("arguments",),
     ("studies", "view"),
@@ -148,7 +148,7 @@ def test_every_entry_says_who_wrote_what_and_when():
 
 #: Rooms whose functions others build on; those of commands and studies are for the command line.
 LIBRARY = ("lrp", "cam", "attribution", "explain", "metrics", "models", "ops", "checkpoints", "data", "train", "report")
-LIBRARY += ("onnx", "pictures", "figures", "runtime", "evaluation")
+LIBRARY += ("onnx", "pictures", "figures", "runtime", "evaluation", "concepts")
 
 
 def public_functions(path):

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xrcam_jax import concepts
     from xrcam_jax.attribution.tokens import Tokens
     from xrcam_jax.checkpoints.load import load_model
     from xrcam_jax.data import datasets
@@ -103,6 +104,7 @@ __all__ = [
     "chefer",
     "clrp",
     "composites",
+    "concepts",
     "conservation",
     "create_model",
     "datasets",
@@ -186,6 +188,7 @@ _LATER = {
     "adapters": "explain.adapters",
     "attribute": "explain.attribute",
     "composites": "lrp.composites",
+    "concepts": "concepts",
     "conservation": "lrp.conservation",
     "create_model": "models",
     "datasets": "data.datasets",

@@ -66,7 +66,7 @@ def cut(f: Callable, mark: str, x: PyTree, *args: PyTree, explained: list[bool] 
         program, names = with_layers(closed, gradient(), explained, [mark])
     except NotImplementedError as error:
         raise NotImplementedError(_inside(mark)) from error
-    return _halves(Plan(program), _place(program, names, mark), structure)
+    return _halves(Plan(program), place_of(program, names, mark), structure)
 
 
 def cut_relevance(
@@ -116,7 +116,7 @@ def cut_relevance(
     closed, structure = _traced(f, x, args)
     explained = explained_leaves(x, args) if explained is None else explained
     plan, names, rule = planned(closed, composite, explained, [mark], sides=sides, of_value=of_value)
-    return _halves(plan, _place(plan.program, names, mark), structure), rule
+    return _halves(plan, place_of(plan.program, names, mark), structure), rule
 
 
 def _traced(f: Callable, x: PyTree, args: PyTree) -> tuple[ClosedJaxpr, Any]:
@@ -145,7 +145,7 @@ def split(plan: Plan, place: int) -> tuple[Plan, Plan]:
 
     Returns:
       A plan that puts out what the equation makes, and all else that comes from before it and is needed later; and
-      one that takes these values in and puts out what the whole plan does. The first has no rules.
+      one that takes these values in and puts out what the whole plan does. Each keeps its rules.
 
     Example:
       >>> import jax.numpy as jnp
@@ -161,18 +161,26 @@ def split(plan: Plan, place: int) -> tuple[Plan, Plan]:
     (activation,) = program.equations[place].outputs
     changed, after = {activation}, []
     for position, equation in enumerate(program.equations[place + 1 :], place + 1):
-        if changed.intersection(equation.inputs):
+        # A step reads what its whole operation does, of which earlier equations may be gone in a part of a plan.
+        if changed.intersection(_reads(plan, position)):
             changed.update(equation.outputs)
             after.append(position)
     # What is part of a later step does not run.
     run = [position for position in after if steps.get(position, ...) is not None]
     read = [v for position in run for v in _reads(plan, position)] + list(program.outputs)
     rest = list(dict.fromkeys(v for v in read if v not in changed and v not in program.constants))
-    before = tuple(e for i, e in enumerate(program.equations) if i not in set(after))
-    first = replace(program, equations=before, outputs=(activation, *rest))
-    equations = tuple(program.equations[position] for position in run)
-    second = replace(program, equations=equations, inputs=(activation, *rest))
-    return Plan(first), Plan(second, {i: steps[position] for i, position in enumerate(run) if position in steps})
+    behind = set(after)
+    before = [position for position in range(len(program.equations)) if position not in behind]
+    first = _part(plan, before, program.inputs, (activation, *rest))
+    return first, _part(plan, run, (activation, *rest), program.outputs)
+
+
+def _part(plan: Plan, positions: list[int], inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Plan:
+    """Returns the plan of some equations."""
+    program, steps = plan.program, plan.steps
+    equations = tuple(program.equations[position] for position in positions)
+    part = replace(program, equations=equations, inputs=inputs, outputs=outputs)
+    return Plan(part, {i: steps[position] for i, position in enumerate(positions) if position in steps})
 
 
 def _reads(plan: Plan, position: int) -> tuple[int, ...]:
@@ -180,7 +188,7 @@ def _reads(plan: Plan, position: int) -> tuple[int, ...]:
     return plan.program.equations[position].inputs if step is None else step.inputs
 
 
-def _place(program: Program, names: tuple[str, ...], mark: str) -> int:
+def place_of(program: Program, names: tuple[str, ...], mark: str) -> int:
     """Returns the position of a mark, which the names of layers are to be one of."""
     if len(names) > 1:
         raise NotImplementedError(f"{_inside(mark)}, only at one of {', '.join(names)}")

@@ -1,0 +1,220 @@
+"""One forward pass, the relevance at the highest layer, and the way from there down, which each concept takes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PyTree, Shaped
+
+from xrcam_jax.attribution.asked import INPUT, explained_flags
+from xrcam_jax.attribution.case import Case, Function, Progress
+from xrcam_jax.attribution.chunks import stacked
+from xrcam_jax.attribution.shapes import Shapes, of_shapes, shapes
+from xrcam_jax.classes import class_logits
+from xrcam_jax.concepts.conditions import Concepts, checked_concepts, through
+from xrcam_jax.explain.explainer import Explainer
+from xrcam_jax.explain.inputs import is_tree
+from xrcam_jax.explain.passes import Signal
+from xrcam_jax.lrp.parts import in_parts
+from xrcam_jax.lrp.program import trace
+from xrcam_jax.lrp.sides import seed_of_sides
+from xrcam_jax.marks import mark
+from xrcam_jax.runtime.compiling import compiled
+from xrcam_jax.runtime.memory import peak_bytes
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["logits", "targets", "activations", "relevance", "pullbacks"],
+    meta_fields=["layers"],
+)
+@dataclass(frozen=True)
+class Way:
+    """Holds what the forward pass left, and the relevance of the target at the highest layer.
+
+    Attributes:
+      layers: from the lowest up.
+      logits: what the model returns, (b, n).
+      targets: the class that is explained, for each picture, (b,).
+      activations: at each layer.
+      relevance: at the highest layer.
+      pullbacks: from each layer but the lowest to that below, each a :data:`xrcam_jax.lrp.parts.Pullback`.
+    """
+
+    layers: tuple[str, ...]
+    # JAX also makes it of what stands for arrays, so that no annotation could promise them.
+    logits: Any
+    targets: Any
+    activations: tuple[Any, ...]
+    relevance: Any
+    pullbacks: tuple[Any, ...]
+
+    def down(self, concepts: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Returns what goes through concepts on its way down.
+
+        Args:
+          concepts: by layer, one concept. The lowest layer need have none.
+
+        Returns:
+          The relevance at the lowest layer that has a concept, and that at the lowest layer.
+        """
+        r = among = self.relevance
+        for i in reversed(range(len(self.layers))):
+            if self.layers[i] in concepts:
+                r = among = through(concepts[self.layers[i]], self.activations[i], r)
+            if i:
+                (r,) = self.pullbacks[i - 1](r)
+        return among, r
+
+
+#: (the way, relevance at the lowest layer that has a concept, that at the lowest layer, arrays) -> what is wanted.
+Reduce = Callable[[Way, Array, Array, PyTree], PyTree]
+
+
+@compiled(static=("function", "signal", "layers"))
+def find_way(
+    images: Shaped[Array | np.ndarray, "b ..."],
+    parameters: PyTree,
+    targets: Int[Array | np.ndarray, " b"] | None,
+    *,
+    function: Function,
+    signal: Signal,
+    layers: tuple[str, ...],
+) -> Way:
+    """Runs a model forward, and propagates to the highest of some layers.
+
+    Args:
+      images: preprocessed.
+      parameters: of the model.
+      targets: the class of each image; the predicted one by default.
+      function: the model.
+      signal: what is propagated.
+      layers: names of layers, or ``"input"``, in any order.
+
+    Raises:
+      ValueError: there is no such layer, or one of them does not depend on that below.
+      NotImplementedError: a layer is inside remat, scan or cond, or an operation has no rule.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.concepts.way import find_way
+      >>> from xrcam_jax.explain.cam_methods import GRADIENT
+      >>> model = lambda images, parameters: xr.mark(images**2, "squares").sum((1, 2))
+      >>> images = jnp.array([[1.0, 5.0], [2.0, 0.0]]).reshape(1, 2, 2, 1) * jnp.array([1.0, 2.0])
+      >>> way = find_way(images, (), None, function=model, signal=GRADIENT, layers=("squares", "input"))
+      >>> way.layers, way.targets.tolist(), way.pullbacks[0](way.relevance)[0][0, 0].tolist()
+      (('input', 'squares'), [1], [[0.0, 4.0], [0.0, 20.0]])
+    """
+    model = (lambda x, p: function(mark(x, INPUT), p)) if INPUT in layers else function
+    closed, _ = trace(model, images, parameters)
+    one_output = closed.out_avals[0].shape[1] == 1
+    parts = in_parts(closed, signal.composite, layers, explained_flags(images, parameters), sides=one_output)
+    output, activations, pullbacks = parts.run(jax.tree.leaves((images, parameters)))
+    logits = output[:, 1:] if one_output else output
+    chosen = class_logits(logits).argmax(1) if targets is None else jnp.asarray(targets)
+    chosen = chosen.astype(jnp.int32)
+    seed = partial(seed_of_sides, signal.seed, signal.composite, rule=parts.rule) if one_output else signal.seed
+    (relevance,) = pullbacks[-1](seed(logits, chosen))
+    return Way(parts.layers, logits, chosen, activations, relevance, pullbacks[:-1])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Holds a batch whose concepts are asked for.
+
+    Attributes:
+      case: the model, the batch and its targets.
+      way: of the batch.
+    """
+
+    case: Case
+    way: Way
+
+    def concepts(self, given: Mapping[str, Concepts]) -> dict[str, np.ndarray]:
+        """Returns concepts by layer, the same number at each, of which one goes with all of the others."""
+        activations = dict(zip(self.way.layers, self.way.activations, strict=True))
+        found = {layer: checked_concepts(each, layer, activations[layer]) for layer, each in given.items()}
+        count = max(map(len, found.values()))
+        if {len(each) for each in found.values()} - {1, count}:
+            numbers = ", ".join(f"{len(each)} at {layer}" for layer, each in found.items())
+            raise ValueError(f"concepts: expected as many at each layer, or one; found {numbers}")
+        return {layer: np.broadcast_to(each, (count, *each.shape[1:])) for layer, each in found.items()}
+
+    def each(self, concepts: Mapping[str, np.ndarray], reduce: Reduce, beside: PyTree = ()) -> PyTree:
+        """Returns for each concept what ``reduce`` makes of its relevance, for as many at a time as fit into memory.
+
+        Args:
+          concepts: by layer, of :meth:`concepts`.
+          reduce: hashable.
+          beside: its arrays.
+        """
+        given = jax.tree.map(jnp.asarray, dict(concepts))
+        count = len(next(iter(given.values())))
+        needed = _bytes_each(shapes((self.way, given, beside)), reduce) if self.case.chunk_size is None else 1
+
+        def step(indices: Array) -> PyTree:
+            return _each(self.way, given, beside, indices, reduce=reduce)
+
+        return stacked(step, count, self.case, needed, "concepts")
+
+
+@compiled(static=("reduce",))
+def _each(way: Way, concepts: dict[str, Array], beside: PyTree, indices: Array, *, reduce: Reduce) -> PyTree:
+    chosen = jax.tree.map(lambda a: a[indices], concepts)
+    return jax.vmap(lambda one: reduce(way, *way.down(one), beside))(chosen)
+
+
+@lru_cache(maxsize=64)
+def _bytes_each(known: Shapes, reduce: Reduce) -> int:
+    """Returns an estimate of the memory that one concept takes."""
+    index = jax.ShapeDtypeStruct((1,), jnp.int32)
+    return peak_bytes(jax.make_jaxpr(partial(_each, reduce=reduce))(*of_shapes(*known), index))
+
+
+def ask(
+    model: Callable,
+    images: Any,
+    layers: Sequence[str],
+    targets: Any,
+    signal: Signal,
+    chunk_size: int | None,
+    progress: Progress,
+) -> Asked:
+    """Checks a batch and runs it forward.
+
+    Args:
+      model: as for an :class:`xrcam_jax.Explainer`.
+      images: a preprocessed batch.
+      layers: names of layers.
+      targets: one class for all pictures or for each, by number or name; the predicted one by default.
+      signal: what is propagated.
+      chunk_size: how many concepts run at a time; as many as fit into memory by default.
+      progress: is told of long loops.
+
+    Raises:
+      ValueError: images, targets or layers are not what the model has.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import no_progress
+      >>> from xrcam_jax.concepts.way import ask
+      >>> from xrcam_jax.explain.cam_methods import GRADIENT
+      >>> model = lambda images: images.mean((1, 2))
+      >>> ask(model, jnp.ones((1, 2, 2, 3)), ["input"], 1, GRADIENT, None, no_progress).way.targets.tolist()
+      [1]
+    """
+    own = Explainer(model, (), chunk_size=chunk_size, progress=progress)
+    if is_tree(images):
+        raise ValueError("images: expected one batch of pictures, found several inputs")
+    batch, classes, _, _ = own.checked(images, targets, top_k=None, target=None)
+    if classes is not None and classes.ndim != 1:
+        raise ValueError(f"targets: expected one class for each picture, found {classes.shape[1]}")
+    names = tuple(dict.fromkeys(layers))
+    way = find_way(batch, own.parameters, classes, function=own.function, signal=signal, layers=names)
+    case = Case(own.function, own.parameters, jnp.asarray(batch), way.targets[:, None], chunk_size, progress)
+    return Asked(case, way)
