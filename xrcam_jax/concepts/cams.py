@@ -84,4 +84,6 @@ class _Weighed:
     kind: Cam
 
     def __call__(self, way: Way, among: Array, r: Array, beside: tuple) -> tuple[Array, Array]:
-        return self.kind.find(way.activations[0], r).maps, among.sum(tuple(range(1, among.ndim)))
+        maps = self.kind.find(way.activations[0], r).maps
+        assert maps is not None  # as of every class activation map
+        return maps, among.sum(tuple(range(1, among.ndim)))

@@ -92,4 +92,4 @@ def _ranked(concepts: Array, a: Array, r: Array, *, k: int, absolute: bool) -> t
     size = jnp.abs(relevance).sum(0)
     share = jnp.where(size == 0, jnp.zeros_like(relevance), relevance / jnp.where(size == 0, jnp.ones_like(size), size))
     numbers = jax.lax.top_k((jnp.abs(share) if absolute else share).T, k)[1].T
-    return numbers, *(jnp.take_along_axis(each, numbers, axis=0) for each in (relevance, share))
+    return numbers, jnp.take_along_axis(relevance, numbers, axis=0), jnp.take_along_axis(share, numbers, axis=0)
