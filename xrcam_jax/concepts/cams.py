@@ -84,6 +84,6 @@ class _Weighed:
     kind: Cam
 
     def __call__(self, way: Way, among: Array, r: Array, beside: tuple) -> tuple[Array, Array]:
-        found = self.kind.find(way.activations[0], r).maps
-        assert found is not None
-        return found, among.sum(tuple(range(1, among.ndim)))
+        maps = self.kind.find(way.activations[0], r).maps
+        assert maps is not None  # as of every class activation map
+        return maps, among.sum(tuple(range(1, among.ndim)))

@@ -95,6 +95,9 @@ def find_way(
       signal: what is propagated.
       layers: names of layers, or ``"input"``, in any order.
 
+    Returns:
+      The way from the highest of them down.
+
     Raises:
       ValueError: there is no such layer, or one of them does not depend on that below.
       NotImplementedError: a layer is inside remat, scan or cond, or an operation has no rule.
@@ -195,6 +198,9 @@ def ask(
       signal: what is propagated.
       chunk_size: how many concepts run at a time; as many as fit into memory by default.
       progress: is told of long loops.
+
+    Returns:
+      The batch, with its way through the layers.
 
     Raises:
       ValueError: images, targets or layers are not what the model has.

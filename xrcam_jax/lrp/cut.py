@@ -189,7 +189,28 @@ def _reads(plan: Plan, position: int) -> tuple[int, ...]:
 
 
 def place_of(program: Program, names: tuple[str, ...], mark: str) -> int:
-    """Returns the position of a mark, which the names of layers are to be one of."""
+    """Returns the position of a mark.
+
+    Args:
+      program: the model.
+      names: the marks that were found for it, which are to be one.
+      mark: what it was asked for as.
+
+    Raises:
+      NotImplementedError: it is inside remat, scan or cond.
+
+    Returns:
+      The number of the equation that is the mark.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import xrcam_jax as xr
+      >>> from xrcam_jax.lrp.cut import place_of
+      >>> from xrcam_jax.lrp.program import flatten, trace
+      >>> program = flatten(trace(lambda x: xr.mark(jnp.tanh(x), "here") * 2, jnp.ones(2))[0])
+      >>> place_of(program, ("here",), "here")
+      1
+    """
     if len(names) > 1:
         raise NotImplementedError(f"{_inside(mark)}, only at one of {', '.join(names)}")
     place = next((i for i, e in enumerate(program.equations) if (e.mark,) == names), None)
