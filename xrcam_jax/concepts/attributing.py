@@ -78,7 +78,7 @@ def attribute(
       >>> model = lambda images: xr.mark(jnp.maximum(images @ kernel, 0), "layer").sum((1, 2)) @ head
       >>> images = jnp.array([[3.0, 0.0], [0.0, 5.0]]).reshape(1, 1, 2, 2)  # the first channel at the left
       >>> found = xr.concepts.attribute(model, images, "layer", [0, 1], targets=0)
-      >>> found.maps.round(4).tolist(), found.relevance.round(4).tolist()
+      >>> found.maps.round().tolist(), found.relevance.round().tolist()
       ([[[[3.0, 0.0]]], [[[0.0, 10.0]]]], [[3.0], [10.0]])
 
     References:

@@ -73,7 +73,7 @@ def graph(
       >>> model = lambda images: xr.mark(low(images) @ jnp.array([[1.0, 0.0], [2.0, 1.0]]), "high").sum((1, 2))
       >>> images = jnp.array([[4.0, 0.0], [0.0, 4.0]]).reshape(1, 1, 2, 2)
       >>> found = xr.concepts.graph(model, images, {"high": [0], "low": [0, 1]}, targets=0)
-      >>> found.edges.round(4).tolist(), found.relevance.round(4).tolist()
+      >>> found.edges.round().tolist(), found.relevance.round().tolist()
       ([[[4.0], [8.0]]], [[12.0]])
 
     References:
