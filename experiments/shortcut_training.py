@@ -143,7 +143,7 @@ def shares(model: nnx.Module, data: Frames) -> tuple[float, float]:
 
 def right(model: nnx.Module, data: Frames) -> float:
     """Returns how often the network says what the structure says, in per cent."""
-    logits = np.asarray(model(prepare(jnp.asarray(data.images))))  # type: ignore[operator]
+    logits = np.asarray(model(prepare(jnp.asarray(data.images))))
     return 100 * float((logits.argmax(1) == data.labels).mean())
 
 
