@@ -77,15 +77,7 @@ def evaluate(
       ([1.0], [1.0])
     """
     given = _given(explanation, masks, model, explainer, aggregate, (chunk_size, progress, random_seed))
-    names = _affordable(given) if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
-    if metrics is None and not names:
-        raise ValueError(
-            "metrics: none of the usual ones can be measured of maps alone; give masks=, model= or explainer="
-        )
-    if not names:
-        raise ValueError("metrics: expected at least one name, got none")
-    if wrong := [name for name in names if not isinstance(name, str)]:
-        raise ValueError(f"metrics: expected names, found {wrong[0]!r}")
+    names = _names(metrics, given)
     for name in options or {}:
         if name not in names:
             raise unknown("metric in options", name, names)
@@ -138,6 +130,20 @@ def check_needs(wanted: Mapping[str, Chosen], given: Given) -> None:
         missing = needed_by(wanted, need)  # type: ignore[arg-type]
         if missing and there[need] is None:
             raise ValueError(f"{', '.join(missing)}: {cure}")
+
+
+def _names(metrics: Sequence[str] | str | None, given: Given) -> list[str]:
+    """Returns the names of the metrics that are asked for, or of the usual ones for which there is what they need."""
+    names = _affordable(given) if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
+    if metrics is None and not names:
+        raise ValueError(
+            "metrics: none of the usual ones can be measured of maps alone; give masks=, model= or explainer="
+        )
+    if not names:
+        raise ValueError("metrics: expected at least one name, got none")
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise ValueError(f"metrics: expected names, found {wrong[0]!r}")
+    return names
 
 
 def _affordable(given: Given) -> list[str]:
