@@ -17,7 +17,7 @@ from tests.metrics.judged_models import (
     probabilities,
     random_maps,
 )
-from xrcam_jax.attribution.superpixels import superpixels
+from xrcam_jax.attribution.superpixels import slic_regions
 from xrcam_jax.metrics.irof import area_over, irof, segment_scores
 
 #: Of 4, 6 and 3 superpixels; the numbers of the last one have a gap.
@@ -89,7 +89,7 @@ def test_superpixels_have_numbers_without_gaps():
     pytest.importorskip("skimage")
     images = np.random.default_rng(0).standard_normal((2, 3, 3, 3)).astype(np.float32).repeat(4, 1).repeat(4, 2)
     images[1] = 0.5
-    found = superpixels(images, 6)
+    found = slic_regions(images, 6)
     assert found.shape == (2, 12, 12)
     for each in found:
         np.testing.assert_array_equal(np.unique(each), np.arange(each.max() + 1))
