@@ -134,6 +134,20 @@ def test_the_table_has_all_methods():
     assert listed == [(method.family, name) for name, method in xr.METHODS.items()]
 
 
+COUNTS = (
+    ("README.md", r"JAX: (\d+) methods", len(xr.METHODS)),
+    ("README.md", r"class activation maps \| (\d+) \|", sum(m.family == "activation" for m in xr.METHODS.values())),
+    ("README.md", r"(\d+) metrics", len(xr.METRICS)),
+    ("docs/index.md", r"all of (\d+) methods", len(xr.METHODS)),
+    ("docs/howto/choosing.md", r"There are (\d+) methods", len(xr.METHODS)),
+)
+
+
+@pytest.mark.parametrize(("page", "said", "number"), COUNTS)
+def test_pages_count_right(page, said, number):
+    assert [int(found) for found in re.findall(said, (ROOT / page).read_text())] == [number]
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A folder with what the code reads; the network that it names is one that compiles in no time."""

@@ -60,7 +60,7 @@ def test_each_picture_is_for_itself_inside_jit_too():
 
 def test_wrong_arguments():
     for k in (0, 21):
-        with pytest.raises(ValueError, match=f"k must be from 1 to the number of pixels, 20; got {k}"):
+        with pytest.raises(ValueError, match=f"k must be from 1 to the number of pixels, 20; got {k}, give another k="):
             top_k_intersection(MAPS, MASKS, k=k)
     with pytest.raises(ValueError, match=r"with the same pixels; got maps of \(3, 4, 5, 4\), masks of \(4, 4, 5\)"):
         top_k_intersection(MAPS, MASKS.reshape(4, 4, 5), k=2)

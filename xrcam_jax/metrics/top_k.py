@@ -78,7 +78,7 @@ def top_k_intersection(maps: Maps, masks: Masks, *, k: int = 1000, concept_influ
     """
     flat, inside = rows(maps, masks)
     if not 1 <= k <= flat.shape[-1]:
-        raise ValueError(f"k must be from 1 to the number of pixels, {flat.shape[-1]}; got {k}")
+        raise ValueError(f"k must be from 1 to the number of pixels, {flat.shape[-1]}; got {k}, give another k=")
     return _top_k(flat, inside, k=k, concept_influence=concept_influence)
 
 
