@@ -90,3 +90,9 @@ def test_alarms_are_said():
 def test_what_is_wrong_is_refused_before_maps_are_made(evaluate, run, options, said, capsys):
     assert evaluate("cohort", *options, runs=[run]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_missing_library_is_said_before_maps_are_made(evaluate, run, monkeypatch, capsys):
+    monkeypatch.setattr(cohort, "find_spec", lambda name: None)
+    assert evaluate("cohort", *OPTIONS, runs=[run], annotations=None) != 0
+    assert "cohort: spectral clusters need scikit-learn and SciPy: pip install" in capsys.readouterr().err

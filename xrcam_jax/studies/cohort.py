@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import chain
 
 import numpy as np
@@ -33,7 +34,7 @@ from xrcam_jax.figures.save import save
 from xrcam_jax.figures.scatter import clustered
 from xrcam_jax.figures.style import Style
 from xrcam_jax.metrics.alarms import Suspicion, corrected, of_groups, of_patients, one_each
-from xrcam_jax.metrics.spray import FEWEST_MAPS, MOST_MAPS, Clusters, clusters, downsized, placed
+from xrcam_jax.metrics.spray import EXTRA, FEWEST_MAPS, MOST_MAPS, Clusters, clusters, downsized, placed
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_rows
@@ -88,6 +89,8 @@ class Part:
 
 def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
+    if find_spec("sklearn") is None or find_spec("scipy") is None:
+        raise CommandError(f"cohort: spectral clusters need scikit-learn and SciPy: {EXTRA}")
     for name in ("shown", "side", "clusters"):
         if getattr(options, name) is not None:
             check_at_least_one(f"--{name}", getattr(options, name))
