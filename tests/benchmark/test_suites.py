@@ -307,7 +307,7 @@ def test_what_was_measured_stays_if_the_rest_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(explain, "measure", rows)
     monkeypatch.chdir(tmp_path)
     assert main(["benchmark"]) == 2
-    (path,) = (tmp_path / "benchmarks").iterdir()
+    (path,) = (tmp_path / "benchmarks").glob("*.json")
     assert read(path).rows == [{"model": "one"}]
     assert asdict(read(path))["settings"]["models"] == ["resnet50", "skresnext50_32x4d"]
     assert path.name.endswith("_explain.json")

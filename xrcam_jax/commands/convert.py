@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_at
 from xrcam_jax.arguments.parser import PATH, Argument, Options, run_inside
 
@@ -84,6 +85,7 @@ def convert(options: Options) -> int:
     written, wanted = digest(to_timm(load_model(options.model, options.out))), digest(to_timm(model))
     if written != wanted:
         raise ValueError(f"{options.out}: reads back differently, sha256 {written}, expected {wanted}")
+    write_settings(options.out, options.repeat)
     print(f"{options.out}: {options.model}, {model.num_classes} classes, sha256 {written}")
     return 0
 

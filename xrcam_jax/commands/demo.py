@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.config import SETTINGS, write_settings
 from xrcam_jax.arguments.parser import PATH, Options, flag, run_inside
 from xrcam_jax.commands import explain, prepare, synth, train
 from xrcam_jax.commands.photographs import explain_photographs
 from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.texts import read_text
 from xrcam_jax.titles import layer_title
 
 if TYPE_CHECKING:
@@ -41,11 +43,17 @@ PARAMETERS = (
 
 
 def run(options: Options) -> int:
-    """Explains frames of unseen patients and says how well the drawn structures were found."""
+    """Explains photographs or drawn frames; returns the exit status."""
     _check(options)
-    if options.photographs:
-        return explain_photographs(options.out)
+    status = explain_photographs(options.out) if options.photographs else _explain_frames(options)
+    if status == 0:
+        # The explanation inside has left a table of its own, by which it can be repeated alone.
+        write_settings(options.out, f"{options.repeat}\n{read_text(options.out / SETTINGS)}")
+    return status
 
+
+def _explain_frames(options: Options) -> int:
+    """Explains frames of unseen patients and says how well the drawn structures were found."""
     import numpy as np
 
     import xrcam_jax as xr

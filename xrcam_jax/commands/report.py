@@ -3,6 +3,7 @@
 import click
 
 from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.parser import PATH, Argument, Options
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.names import printable
@@ -37,5 +38,6 @@ def run(options: Options) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from error
     write_whole(path, content)
+    write_settings(path, options.repeat)
     print(printable(f"{path}: {len(content) / 1e6:.1f} MB"))
     return 0
