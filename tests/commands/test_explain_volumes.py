@@ -1,5 +1,7 @@
 """``xrcam explain scan.nii.gz`` writes maps that lie where the scan lies; the explainer finds brightness salient."""
 
+from xml.etree import ElementTree
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -9,7 +11,6 @@ from tests.pictures.test_volumes import AFFINES
 from xrcam_jax.commands.volumes import placed
 from xrcam_jax.pictures import volumes
 from xrcam_jax.pictures.preprocessing import Preprocessing, crop_box, exact_box
-from xrcam_jax.pictures.read import load_images
 
 # A fixture, which tests know by its name.
 __all__ = ["pretend"]
@@ -48,13 +49,16 @@ def test_maps_lie_where_the_scan_lies(tmp_path, pretend, name):
 def test_slices_that_are_left_out_have_nothing_and_other_pictures_no_volume(tmp_path, pretend):
     series = np.stack([bright((34, 34, 2), (17, 17, z)) for z in (0, 1)], axis=-1)
     nib.save(nib.Nifti1Image(series, np.eye(4)), tmp_path / "scan.nii")
-    assert explain(tmp_path, tmp_path / "scan.nii", "--every", "3", "--layers", "layer4") == 0
+    formatted = ("--format", "svg")
+    assert explain(tmp_path, tmp_path / "scan.nii", "--every", "3", "--layers", "layer4", *formatted) == 0
     found = nib.load(tmp_path / "out/volumes/xrelevance_cam/aggregate/scan.nii.gz").get_fdata()
     assert found.shape == (34, 34, 2, 2)
     # Pages 1 and 4: the first slice of the first volume, and the last one of the second.
     assert [bool(found[..., z, t].any()) for t in range(2) for z in range(2)] == [True, False, False, True]
-    (picture,) = load_images(tmp_path / "out/volumes/scan.png")
-    assert picture.shape[1] > picture.shape[0] * 0.5
+    (drawn,) = (tmp_path / "out/volumes").glob("scan.*")
+    assert drawn.name == "scan.svg"
+    root = ElementTree.fromstring(drawn.read_text())
+    assert float(root.get("width").removesuffix("pt")) > 0.5 * float(root.get("height").removesuffix("pt"))
 
 
 def test_a_volume_that_cannot_be_put_together_is_named(tmp_path, pretend, monkeypatch, capsys):

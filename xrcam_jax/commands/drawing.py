@@ -62,7 +62,7 @@ PARAMETERS = (
         ["--format"],
         type=click.Choice(FORMATS),
         default=FORMATS[0],
-        help="of sheets; svg and pdf suit papers",
+        help="of sheets, those of volumes too; svg and pdf suit papers",
     ),
 )
 

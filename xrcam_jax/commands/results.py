@@ -200,7 +200,7 @@ class Results:
         rows, slices = (sorted(each for part in parts for each in part[index]) for index in (0, 1))
         if self._together > 1:
             write_whole(self.folder / SUMMARY, "".join([self._header, *(row for _, row in rows)]).encode())
-        write_volumes(self.folder, [Slice(*each) for _, each in slices], self._report)
+        write_volumes(self.folder, [Slice(*each) for _, each in slices], self._report, self.drawing.format)
 
     def _write(self, picture: Picture, result: Result) -> None:
         box, style = picture.seen(self.config), self.drawing.style

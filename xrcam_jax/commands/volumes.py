@@ -65,7 +65,7 @@ def _is_volume(path: Path) -> bool:
         return False
 
 
-def write_volumes(folder: Path, slices: Iterable[Slice], report: Callable[[str], None]) -> None:
+def write_volumes(folder: Path, slices: Iterable[Slice], report: Callable[[str], None], suffix: str) -> None:
     """Writes the volumes and the sheets of all slices whose maps a folder has.
 
     Voxels that the network was not shown have the value 0.
@@ -74,6 +74,7 @@ def write_volumes(folder: Path, slices: Iterable[Slice], report: Callable[[str],
       folder: of the results.
       slices: in the order in which they were explained.
       report: called with a line that names each volume that is left out, because it has changed or is too large.
+      suffix: of the sheets, such as "png".
 
     Raises:
       OSError: a file cannot be written.
@@ -85,12 +86,12 @@ def write_volumes(folder: Path, slices: Iterable[Slice], report: Callable[[str],
     for source, found in by_source.items():
         name = names.take(found[0].name.partition("#")[0], "picture")
         try:
-            _write(folder, name, Path(source), found)
+            _write(folder, name, Path(source), found, suffix)
         except (MemoryError, ValueError) as error:
             report(f"{source}: its maps are not put together ({error}); those of its slices are there")
 
 
-def _write(folder: Path, name: str, source: Path, slices: Sequence[Slice]) -> None:
+def _write(folder: Path, name: str, source: Path, slices: Sequence[Slice], suffix: str) -> None:
     from xrcam_jax.pictures.decode_nifti import opened_header, seen_of
     from xrcam_jax.pictures.volumes import write_volume
 
@@ -109,7 +110,7 @@ def _write(folder: Path, name: str, source: Path, slices: Sequence[Slice]) -> No
         path = folder / FOLDER / key / f"{name}.nii.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_volume(path, volume, header)
-    save(_sheet(folder, name, source, slices, keys), folder / FOLDER / f"{name}.png")
+    save(_sheet(folder, name, source, slices, keys), folder / FOLDER / f"{name}.{suffix}")
 
 
 def _maps(folder: Path, each: Slice) -> "np.lib.npyio.NpzFile":
