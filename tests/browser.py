@@ -1,7 +1,9 @@
 """A real browser without a window, for tests of what is shown."""
 
+import importlib.util
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +31,24 @@ def chromium(profile):
         yield driver
     finally:
         driver.quit()
+
+
+def axe():
+    """Returns the checker's script; it is not ours, and stands under the Mozilla Public License 2.0."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None:
+        pytest.skip("axe-playwright-python, which brings axe, is not installed")
+    return (Path(found.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8")
+
+
+CHECK = "const done = arguments[arguments.length - 1]; axe.run(document).then(done);"
+#: What any of our pages has, and a checker that looks for nothing does not find.
+LOOKED_FOR = {"color-contrast", "label", "summary-name"}
+
+
+def violations(driver, looked_for=LOOKED_FOR):
+    """Lists what axe finds wrong with the page that a browser shows."""
+    driver.execute_script(axe())
+    found = driver.execute_async_script(CHECK)
+    assert looked_for <= {rule["id"] for rule in found["passes"]}
+    return [(rule["id"], rule["impact"], [node["html"] for node in rule["nodes"]]) for rule in found["violations"]]

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from tests.browser import chromium
+from tests.browser import chromium, violations
 from tests.view.small import LABELS, NETWORK, pixels, session, write_pictures
 from xrcam_jax.view.regions import rasterised
 from xrcam_jax.view.server import Server, listening
@@ -86,6 +86,21 @@ class Page:
             chain.move_to_element_with_offset(board, *place)
         chain.release().perform()
 
+    def shows_all_colours(self):
+        """Has the map cover the picture, also where it is low."""
+        self.driver.execute_script("""const opacity = document.getElementById("opacity");
+            opacity.value = 100; opacity.dispatchEvent(new Event("input"));""")
+        self["follow"].click()
+
+    def colour(self, place):
+        """Returns red, green and blue of what is shown at a place of a map, given its number among all of them."""
+        script = """const {width, height} = arguments[0];
+            return [width, height, Array.from(arguments[0].getContext("2d").getImageData(0, 0, width, height).data)];"""
+        width, height, data = self.driver.execute_script(script, self["main"])
+        shown = np.uint8(data).reshape(height, width, 4)[..., :3].astype(int)
+        y, x = np.unravel_index(place, (24, 32))
+        return shown[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean((0, 1))
+
     def problems(self):
         """Returns what the browser complained of, but for our own reading of pixels and answers that are errors."""
         ours = ("willReadFrequently", "422 (Unprocessable")
@@ -126,17 +141,42 @@ def test_method_layer_and_class_are_chosen_in_the_page(page, served):
     page.driver.find_element(By.CSS_SELECTOR, "#maps [data-layer=layer2]").click()
     page.waits(lambda: page["main-caption"].text == "XRelevance-CAM for none, Layer 2")
     # The strongest place of the map has the last colour of the palette, where all of the map's colours are shown.
-    page.driver.execute_script("""for (const [id, value] of [["opacity", 100]]) {
-        document.getElementById(id).value = value; document.getElementById(id).dispatchEvent(new Event("input")); }""")
-    page["follow"].click()
-    script = """const {width, height} = arguments[0];
-        return [width, height, Array.from(arguments[0].getContext("2d").getImageData(0, 0, width, height).data)];"""
-    width, height, data = page.driver.execute_script(script, page["main"])
-    shown = np.uint8(data).reshape(height, width, 4)[..., :3].astype(int)
-    y, x = np.unravel_index(served[0].explained(0, "xrelevance_cam", 2).maps["layer2"].argmax(), (24, 32))
-    red, green, blue = shown[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean((0, 1))
+    page.shows_all_colours()
+    red, green, blue = page.colour(served[0].explained(0, "xrelevance_cam", 2).maps["layer2"].argmax())
     assert red > 100 > green
     assert blue < 60
+
+
+def test_what_speaks_against_the_class_has_another_colour(page, served):
+    assert not page["of-sign"].is_displayed()
+    page.choose("method", "gradient_x_input")
+    page.waits(lambda: page["main-caption"].text.startswith("Gradient"))
+    assert page["of-sign"].is_displayed()
+    assert page["lowest"].text == "against"
+    page.shows_all_colours()
+    computed = served[0]
+    signed = computed.explained(0, "gradient_x_input", computed.seen(0).predicted).signed["input"]
+    red, blue = page.colour(signed.argmax()), page.colour(signed.argmin())
+    assert red[0] > red[2] + 15
+    assert blue[2] > blue[0] + 15
+    page["signed"].click()
+    assert page["lowest"].text == "least"
+    # The highest colour of the unsigned scale is yellow.
+    assert page.colour(signed.argmax())[1] > red[1] + 15
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_nothing_on_the_page_with_all_of_it_open(driver, served, width, scheme):
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    page = Page(driver, served[1], width)
+    driver.set_script_timeout(120)
+    driver.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+    page.choose("method", "gradient_x_input")
+    page.waits(lambda: page["of-sign"].is_displayed())
+    page.click(page["mark"])
+    page.waits(lambda: page["answered"].is_displayed())
+    assert violations(driver) == []
 
 
 def test_a_region_says_which_layers_and_channels_speak_for_it(page, served):

@@ -142,6 +142,9 @@ def test_the_session_is_described(client):
     quick = {one["title"]: one["quick"] for one in told["methods"]}
     assert (quick["Grad-CAM"], quick["Occlusion, window=8, stride=4"]) == (True, False)
     assert {len(base64.b64decode(palette)) for palette in told["palettes"].values()} == {768}
+    diverging = np.frombuffer(base64.b64decode(told["diverging"]), np.uint8).reshape(-1, 3).astype(int)
+    # Blue is against, red is for, and zero, the middle one of 255, has hardly any colour.
+    assert [np.ptp(diverging[127]) < 4, diverging[0].argmax(), diverging[254].argmax()] == [True, 2, 0]
 
 
 def test_a_picture_is_given_as_the_network_sees_it(client):
@@ -159,6 +162,13 @@ def test_maps_are_those_of_the_session(client, shared):
         given = np.frombuffer(base64.b64decode(stored["data"]), np.uint8).reshape(stored["rows"], stored["columns"])
         np.testing.assert_array_equal(given, found.levels[layer])
     assert told["channels"] == {"layer1": 6, "layer2": 9}
+    assert told["signed"] == {}
+
+
+def test_maps_with_evidence_against_the_class_come_along(client, shared):
+    (layer, stored), *_ = client.get("/api/frames/1/maps?method=gradient_x_input&target=2").json()["signed"].items()
+    given = np.frombuffer(base64.b64decode(stored["data"]), np.uint8).reshape(stored["rows"], stored["columns"])
+    np.testing.assert_array_equal(given, shared.explained(1, "gradient_x_input", 2).signed_levels[layer])
 
 
 def test_the_decision_is_explained_unless_a_class_is_named(client, shared):

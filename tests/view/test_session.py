@@ -41,6 +41,20 @@ def test_maps_are_the_explainers(shared, method, expected):
         assert abs(found.levels[layer] - 255 * scaled).max() <= 0.501
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_that_tell_for_from_against_have_maps_of_both(shared, method, expected):
+    found = shared.explained(1, method, 2)
+    assert bool(found.signed) == (method in ("gradient_x_input", OCCLUSION))
+    for layer, values in found.signed.items():
+        raw = np.asarray(expected.raw[method][layer][0], np.float64)
+        assert raw.shape == values.shape
+        # The largest two pixels in a hundred have the strongest colours, and zero is the middle one.
+        most = np.sort(abs(raw), axis=None)[int(0.98 * (raw.size - 1))]
+        np.testing.assert_allclose(values, np.clip(raw / most, -1, 1), atol=1e-4)
+        assert values.min() < 0 < values.max()
+        assert abs(found.signed_levels[layer] - 127.0 * (1 + values)).max() <= 0.501
+
+
 def test_a_picture_comes_with_what_the_network_says(shared):
     seen, logits = shared.seen(2), np.asarray(NETWORK(images(2)))[0]
     np.testing.assert_array_equal(seen.pixels, pixels(2))

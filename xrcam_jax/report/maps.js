@@ -116,6 +116,6 @@ const xrcam = (() => {
     return places;
   }
 
-  return { bytes, upsample, upsampled, minMax, stride, fused, saliency, aggregate, salient, levels, border };
+  return { bytes, upsample, upsampled, minMax, mean, stride, fused, saliency, aggregate, salient, levels, border };
 })();
 window.xrcam = xrcam;

@@ -23,6 +23,8 @@ from starlette.routing import Route
 
 from xrcam_jax.explain.methods import METHODS
 from xrcam_jax.explain.variants import base
+from xrcam_jax.figures.looks import SIGNED_COLORMAP
+from xrcam_jax.figures.style import table
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.titles import method_title
 from xrcam_jax.view.guard import LOOPBACK, Guard
@@ -30,10 +32,11 @@ from xrcam_jax.view.regions import Channel, rasterised
 from xrcam_jax.view.session import Answer, Explained, Seen, Session, Superseded
 
 # The page's files: its look is that of the report's page, and so are the steps from stored maps to shown ones.
+_SCRIPTS = ("report/maps", "view/signed", "view/region", "view/answer", "view/view")
 _FILES = {
     "/": ("text/html", ["view/page.html"]),
     "/page.css": ("text/css", ["report/page.css", "report/viewer.css", "view/view.css"]),
-    "/page.js": ("text/javascript", ["report/maps.js", "view/region.js", "view/answer.js", "view/view.js"]),
+    "/page.js": ("text/javascript", [f"{name}.js" for name in _SCRIPTS]),
 }
 #: Colours by name, of OpenCV.
 PALETTES = {"turbo": cv2.COLORMAP_TURBO, "viridis": cv2.COLORMAP_VIRIDIS, "inferno": cv2.COLORMAP_INFERNO}
@@ -146,6 +149,7 @@ async def _session(request: Request) -> Response:
             "layers": session.layers,
             "classes": list(map(printable, session.labels)),
             "palettes": {name: _text(_palette(number)) for name, number in PALETTES.items()},
+            "diverging": _text(table(SIGNED_COLORMAP, 255)),
         }
     )
 
@@ -264,6 +268,7 @@ def _explained(seen: Seen, target: int, found: Explained) -> dict[str, Any]:
         "target": target,
         "scores": [{"class": index, "score": float(shares[index])} for index in listed],
         "maps": {layer: _stored(levels) for layer, levels in found.levels.items()},
+        "signed": {layer: _stored(levels) for layer, levels in found.signed_levels.items()},
         "channels": {layer: a.shape[-1] for layer, a in found.contributions.items()},
     }
 

@@ -21,6 +21,7 @@ from xrcam_jax.classes import class_logits, softmax_logits
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.methods import METHODS, configure
 from xrcam_jax.explain.outline import count_classes, layers_of
+from xrcam_jax.explain.signed import is_signed, signed_maps
 from xrcam_jax.metrics.mass import mass_accuracy
 from xrcam_jax.pictures.by_number import PicturesByNumber
 from xrcam_jax.pictures.pages import RGB
@@ -83,12 +84,15 @@ class Explained:
     Attributes:
       maps: in [0, 1], of the size of what the network is fed.
       raw: signed, at the layer's own size.
+      signed: in [-1, 1], of the size of what the network is fed; of methods that tell evidence for the class from
+        evidence against it, see :func:`xrcam_jax.explain.signed.is_signed`.
       contributions: of each channel to ``raw``, where the method has channels.
       activations: the layer's values, likewise.
     """
 
     maps: Mapping[str, Float[np.ndarray, "h w"]]
     raw: Mapping[str, Float[np.ndarray, "_ _"]]
+    signed: Mapping[str, Float[np.ndarray, "h w"]]
     contributions: Mapping[str, Float[np.ndarray, "_ _ _"]]
     activations: Mapping[str, Float[np.ndarray, "_ _ _"]]
 
@@ -100,6 +104,11 @@ class Explained:
     def levels(self) -> dict[str, UInt8[np.ndarray, "_ _"]]:
         """Returns what maps are made of, at the layers' own sizes and in 256 levels, as the report's viewer has it."""
         return {layer: _in_levels(np.maximum(raw, 0)) for layer, raw in self.raw.items()}
+
+    @property
+    def signed_levels(self) -> dict[str, UInt8[np.ndarray, "h w"]]:
+        """Returns the signed maps in 255 levels, of which 127 is zero."""
+        return {layer: np.rint(127 * (1 + each)).astype(np.uint8) for layer, each in self.signed.items()}
 
 
 @dataclass(frozen=True)
@@ -238,7 +247,8 @@ class Session:
             self._explainers[method] = explainer(self._model, method, self.methods[method], self._watched)
         try:
             e = self._explainers[method](seen.fed, np.array([target], np.int32))
-            maps, raw, attributions = jax.device_get((e.maps, e.raw, e.attributions))
+            signed = {method: signed_maps(e.raw[method], seen.fed.shape[1:3])} if is_signed(method) else {}
+            maps, raw, signed, attributions = jax.device_get((e.maps, e.raw, signed, e.attributions))
         finally:
             self.progress = ("", 0, 0)
         order = self.methods[method]
@@ -249,6 +259,7 @@ class Session:
         found = Explained(
             by_layer(maps, method),
             by_layer(raw, method),
+            by_layer(signed, method),
             by_layer(attributions, method),
             by_layer(attributions, ACTIVATION),
         )

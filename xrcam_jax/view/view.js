@@ -5,7 +5,7 @@
   const MODES = ["colours", "mask", "bare"];
 
   const at = (id) => document.getElementById(id);
-  const state = { session: null, place: 0, turn: 0, shown: null, picture: null, maps: new Map(), layer: TOGETHER };
+  const state = { session: null, place: 0, turn: 0, shown: null, picture: null, maps: new Map(), signed: new Map(), layer: TOGETHER };
   const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
   const layerName = (name) =>
     name === TOGETHER ? "Layers together" : name === "input" ? "Input" : name.replace(/^layer(\d+)$/, "Layer $1");
@@ -13,6 +13,7 @@
   const methodTitle = () => at("method").selectedOptions[0].textContent;
   const method = () => state.session.methods.find(({ name }) => name === at("method").value);
   const mode = () => MODES.find((name) => at(`mode-${name}`).checked);
+  const isSigned = () => state.signed.size > 0 && at("signed").checked;
   const ticked = () => [...at("layers").querySelectorAll("input:checked")].map((box) => box.value);
 
   function element(tag, properties = {}, ...children) {
@@ -64,6 +65,7 @@
       if (turn !== state.turn) return;
       Object.assign(state, { shown: found, picture: image });
       state.maps = new Map(Object.entries(found.maps).map(([layer, map]) => [layer, xrcam.saliency(map, found.size)]));
+      state.signed = new Map(Object.entries(found.signed).map(([layer, map]) => [layer, xrcam.signed.values(map)]));
       at("shown").hidden = false;
       at("trouble").hidden = true;
       describe();
@@ -158,6 +160,7 @@
     if (several) {
       const chosen = counted.map((layer) => state.shown.maps[layer]);
       state.maps.set(TOGETHER, xrcam.aggregate(chosen, state.shown.size));
+      if (state.signed.size) state.signed.set(TOGETHER, xrcam.signed.together(counted.map((layer) => state.signed.get(layer))));
     }
     if (!state.maps.has(state.layer)) state.layer = several ? TOGETHER : layers.at(-1);
     at("maps").replaceChildren(...[...state.maps.keys()].map(tile));
@@ -185,8 +188,11 @@
 
   // ---- Pixels ----
 
+  const palette = () => (isSigned() ? state.diverging : state.palettes[at("palette").value]);
+
   // Returns the colours of a map, which let the picture through, as a canvas of the map's size.
-  function coloured(values) {
+  function coloured(layer) {
+    const values = state.maps.get(layer);
     const [height, width] = state.shown.size;
     const image = new ImageData(width, height);
     const opacity = (255 * at("opacity").value) / 100;
@@ -194,11 +200,13 @@
       const region = xrcam.salient(values);
       region.forEach((inside, index) => inside && image.data.set([...MARKED, opacity], 4 * index));
     } else if (mode() === "colours") {
-      const [levels, palette, follow] = [xrcam.levels(values), state.palettes[at("palette").value], at("follow").checked];
+      const shown = isSigned() ? state.signed.get(layer) : values;
+      const levels = isSigned() ? xrcam.signed.levels(shown) : xrcam.levels(shown);
+      const [colours, follow] = [palette(), at("follow").checked];
       for (let index = 0; index < levels.length; index += 1) {
         const level = levels[index];
-        image.data.set(palette.subarray(3 * level, 3 * level + 3), 4 * index);
-        image.data[4 * index + 3] = follow ? opacity * Math.min(1, (1.5 * level) / 255) : opacity;
+        image.data.set(colours.subarray(3 * level, 3 * level + 3), 4 * index);
+        image.data[4 * index + 3] = follow ? opacity * Math.min(1, 1.5 * Math.abs(shown[index])) : opacity;
       }
     }
     const canvas = element("canvas", { width, height });
@@ -210,7 +218,7 @@
     Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d");
     context.drawImage(state.picture, 0, 0, width, height);
-    context.drawImage(coloured(state.maps.get(layer)), 0, 0, width, height);
+    context.drawImage(coloured(layer), 0, 0, width, height);
   }
 
   function paint() {
@@ -219,6 +227,8 @@
     at("opacity-shown").textContent = `${at("opacity").value} %`;
     at("legend-colours").hidden = shownAs !== "colours";
     at("legend-mask").hidden = shownAs !== "mask";
+    at("of-sign").hidden = !state.signed.size;
+    at("palette").disabled = isSigned();
     at("legend-region").hidden = !region.points().length;
     const explained = `${methodTitle()} for ${className(state.shown.target)}, ${layerName(state.layer)}`;
     at("board").style.setProperty("--aspect", width / height);
@@ -230,10 +240,20 @@
       draw(button.firstChild, button.dataset.layer, Math.round(small * width) || 1, Math.round(small * height) || 1);
       button.setAttribute("aria-pressed", String(button.dataset.layer === state.layer));
     }
-    const legend = new ImageData(256, 1);
-    const palette = state.palettes[at("palette").value];
-    for (let level = 0; level < 256; level += 1) legend.data.set([...palette.subarray(3 * level, 3 * level + 3), 255], 4 * level);
+    paintLegend();
+  }
+
+  function paintLegend() {
+    const colours = palette();
+    const count = colours.length / 3;
+    const legend = new ImageData(count, 1);
+    for (let level = 0; level < count; level += 1) legend.data.set([...colours.subarray(3 * level, 3 * level + 3), 255], 4 * level);
+    at("colours").width = count;
     at("colours").getContext("2d").putImageData(legend, 0, 0);
+    const [low, high, from] = isSigned() ? ["against", "for the class", "against to for"] : ["least", "most", "least to most"];
+    at("lowest").textContent = low;
+    at("highest").textContent = `${high}, in each map by itself`;
+    at("colours").setAttribute("aria-label", `Colours from ${from}`);
   }
 
   // ---- What speaks for a region ----
@@ -318,7 +338,7 @@
   }
 
   function fill() {
-    const { methods, layers, classes, frames, palettes, described } = state.session;
+    const { methods, layers, classes, frames, palettes, diverging, described } = state.session;
     at("described").textContent = described;
     const group = (label, quick) => {
       const some = methods.filter((each) => each.quick === quick).map(({ name, title }) => [name, title]);
@@ -329,6 +349,7 @@
     at("target").replaceChildren(...options([["", "The network’s decision"], ...classes.map((name, index) => [index, name])]));
     at("palette").replaceChildren(...options(Object.keys(palettes).map((name) => [name, name])));
     state.palettes = Object.fromEntries(Object.entries(palettes).map(([name, text]) => [name, xrcam.bytes(text)]));
+    state.diverging = xrcam.bytes(diverging);
     at("layers").replaceChildren(
       ...layers.map((name) => {
         const box = element("input", { type: "checkbox", value: name, checked: name !== "input" });
@@ -349,7 +370,7 @@
   function listen() {
     for (const id of ["method", "target"]) at(id).addEventListener("change", show);
     for (const name of MODES) at(`mode-${name}`).addEventListener("change", repaint);
-    for (const id of ["palette", "follow"]) at(id).addEventListener("change", repaint);
+    for (const id of ["palette", "follow", "signed"]) at(id).addEventListener("change", repaint);
     for (const tool of ["none", "rectangle", "freehand"]) {
       at(`tool-${tool}`).addEventListener("change", () => use(tool === "none" ? "" : tool));
     }
