@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments import thesis
 from experiments.claims import CLAIMS, Claim, Judged
-from experiments.drawn import Drawn, Evidence
+from experiments.drawn import ALL_LAYERS, Drawn, Evidence
 from experiments.statistics import OURS, agreement
 from experiments.sums import FLOOR
 from xrcam_jax.metrics.uncertainty import Estimate
@@ -124,6 +124,7 @@ def section(evidence: Evidence, pictures: Sequence[str]) -> list[str]:
         "",
         *map(markdown, pairs(evidence)),
         *sanity(evidence),
+        *ensemble(evidence),
         *(f"![{name}](reproduction/{evidence.folder.name}/{name})\n" for name in pictures),
     ]
 
@@ -249,6 +250,25 @@ def sanity(evidence: Evidence) -> list[str]:
             lines.append(f"| {method} | {' | '.join(cells)} |")
         lines.append("")
     return lines
+
+
+def ensemble(evidence: Evidence) -> list[str]:
+    """Returns what several networks' maps show together, beside what each shows, and beside where they agree."""
+    if not evidence.has("ensemble", "ensemble"):
+        return []
+    table = evidence.iou("ensemble", "ensemble")
+    heads = {
+        ALL_LAYERS: "mean of all networks' maps",
+        f"{ALL_LAYERS} alone": "each network's",
+        f"{ALL_LAYERS} varying less": "the half of the frames where they vary less",
+        f"{ALL_LAYERS} varying more": "where they vary more",
+    }
+    lines = ["### 5.4.1: several networks together, IoU (%), all layers aggregated", ""]
+    lines += [f"| method | {' | '.join(heads.values())} |", "|---|" + "---:|" * len(heads)]
+    for method in table.methods:
+        cells = [_interval(table.estimate(method, column)) for column in heads]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:

@@ -194,7 +194,11 @@ LARGE = Plan(
     },
     roles=ROLES,
     main="sk",
-    experiments={**chapter5(confidence=54, axioms=16, sanity=16), "gallery": (("sk",), ("--limit", "24"))},
+    experiments={
+        **chapter5(confidence=54, axioms=16, sanity=16),
+        "ensemble": (("other", "plain", "sk"), ()),
+        "gallery": (("sk",), ("--limit", "24")),
+    },
     pictures=("gallery/layers_1.jpg", "gallery/aggregation.jpg", "sanity/randomised_*.jpg"),
 )
 TRANSFER = Plan(

@@ -65,6 +65,11 @@ def rank_with_dropout(e: Evidence) -> PerDraw:
     return agreement(noisy, quiet)
 
 
+def rank_in_an_ensemble(e: Evidence) -> PerDraw:
+    noisy = with_dropout(e).among(METHODS, f"{ALL_LAYERS} with dropout")
+    return agreement(noisy, e.iou("main").among(METHODS, ALL_LAYERS))
+
+
 def drop(e: Evidence) -> Drawn:
     table = e.table("main", "confidence", "drop", "scored")
     return Drawn(table.methods, table.columns, 100 * table.values)

@@ -24,6 +24,7 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "segmentation": ("frames", "both", "found", "truth", "pixels"),
     "transfer": ("frames", "both", "found", "truth", "pixels"),
     "dropout": ("frames", "both", "found", "truth"),
+    "ensemble": ("frames", "both", "found", "truth"),
     "confidence": ("frames", "absolute_drop", "scored", "drop"),
     "axioms": ("frames", "conservation", "sensitivity"),
     "sanity": ("frames", "ssim", "rank"),
@@ -83,18 +84,31 @@ def condensed(experiment: str, images: Path) -> str:
             figures = _figures(experiment, row)
             if figures is None:
                 continue
-            role, seed = role_and_seed(row["network"])
-            column = row["column"].partition(" pass ")
-            name = f"{column[0]} with dropout" if column[1] else column[0]
-            total = sums.setdefault((role, seed, row["patient"], row["method"], name), dict.fromkeys(figures, 0.0))
-            for figure, value in figures.items():
-                total[figure] += value
+            # Several networks together are one, which was trained once.
+            role, seed = (experiment, "0") if experiment == "ensemble" else role_and_seed(row["network"])
+            for name in _columns(row):
+                total = sums.setdefault((role, seed, row["patient"], row["method"], name), dict.fromkeys(figures, 0.0))
+                for figure, value in figures.items():
+                    total[figure] += value
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*LABELS, *FIGURES[experiment]])
     for labels, total in sums.items():
         writer.writerow([*labels, *(f"{total[figure]:.7g}" for figure in FIGURES[experiment])])
     return text.getvalue()
+
+
+def _columns(row: Row) -> list[str]:
+    """Returns the columns of a row's figures: passes of one column count together, and so do networks of an ensemble.
+
+    A frame of an ensemble counts in the half of the frames that it is in, too.
+    """
+    column = row["column"]
+    for one, together in ((" pass ", "with dropout"), (" of network ", "alone")):
+        if one in column:
+            return [f"{column.partition(one)[0]} {together}"]
+    half = {"1": "less", "2": "more"}.get(row.get("half", ""))
+    return [column] if half is None else [column, f"{column} varying {half}"]
 
 
 def role_and_seed(label: str) -> tuple[str, str]:

@@ -43,6 +43,7 @@ BROKEN = {
     "least-on-layer4": (SSIM, {(OURS, "layer3 layer1 alone"): 0.61}),
     "best-with-dropout": (DROPOUT, {("grad_cam", "layer2 with dropout"): 0.9}),
     "ranks-with-dropout": (DROPOUT, {(OURS, f"{ALL_LAYERS} with dropout"): 0.01}),
+    "dropout-stands-for-an-ensemble": (DROPOUT, {("grad_cam", f"{ALL_LAYERS} with dropout"): 0.9}),
     "grad-cam-pp-leads-in-drop": (DROP, {("grad_cam", ALL_LAYERS): 0.6}),
     "drop-against-iou-in-layer1": (SEGMENTATION, {("grad_cam_pp", "layer1"): 0.2}),
     "does-not-stand-out-in-drop": (DROP, {(OURS, ALL_LAYERS): 0.6}),

@@ -54,6 +54,20 @@ def test_passes_with_dropout_are_pooled(tmp_path):
     assert float(found["sk", "0", "P1", "layer1 with dropout"]["both"]) == 3
 
 
+def test_networks_of_an_ensemble_are_pooled_and_a_frame_counts_in_its_half(tmp_path):
+    columns = ("layer1", "layer1 of network 1", "layer1 of network 2")
+    rows = [frame("P1", column=column, half="", **pixels(i + 1)) for i, column in enumerate(columns)]
+    rows[0]["half"] = "2"
+    rows += [frame("P1", half="1", **pixels(4)), frame("P1", half="0", predicted="well", **pixels(4))]
+    for row in rows:
+        row["network"] = "ensemble"
+    write(tmp_path / "images.csv", rows)
+    found = sums_of(condensed("ensemble", tmp_path / "images.csv"))
+    both = {column: float(row["both"]) for (*_, column), row in found.items()}
+    assert both == {"layer1": 5, "layer1 alone": 5, "layer1 varying less": 4, "layer1 varying more": 1}
+    assert {key[:3] for key in found} == {("ensemble", "0", "P1")}
+
+
 def test_scores_near_zero_have_no_relative_drop(tmp_path):
     """Their drop as a difference counts all the same."""
     scores, drops = (0.5, FLOOR, FLOOR - 1e-6), (0.25, 0.5, -1e6)

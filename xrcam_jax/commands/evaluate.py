@@ -18,6 +18,7 @@ STUDIES = {
     "frames": "frames of each patient before and after preparation (Figure 3.3); needs no weights",
     "segmentation": "overlap of saliency and outlines, its precision, recall and false positives (Tables 5.1 to 5.4)",
     "dropout": "the same with dropout switched on, many passes (Tables 5.5 and 5.6)",
+    "ensemble": "several networks together beside each alone, and whether they agree where they are right (5.4.1)",
     "confidence": "scores with the salient pixels hidden, alone, or in order (Table 5.7, Figure 5.18)",
     "metrics": "any metrics of the field: faithfulness, robustness, localisation, complexity, randomisation, axioms",
     "axioms": "sensitivity and conservation (Tables 5.8 and 5.9)",

@@ -85,6 +85,7 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
         click.Option(["--rate", "--dropout"], type=float, default=0.1, metavar="P", help="of dropout"),
         click.Option(["--passes"], type=int, default=10, metavar="N", help="with other noise each"),
     ),
+    "ensemble": (*shared(), AGGREGATE),
     "confidence": (
         *shared(),
         AGGREGATE,
