@@ -51,6 +51,7 @@ WRITING = {
             **dict.fromkeys(evaluate.STUDIES, ""),
             **dict.fromkeys(("transfer", "architectures"), "other/w.safetensors"),
             **dict.fromkeys(("segmentation", "dropout"), "--annotations synthetic/annotations.json"),
+            "ensemble": "other/w.safetensors --annotations synthetic/annotations.json",
         }.items()
     },
     "evaluate frames": ("--data prepared --out o", "o/frames/settings.toml"),
