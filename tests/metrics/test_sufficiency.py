@@ -49,7 +49,7 @@ def test_of_a_model():
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match=r"threshold must not be negative; got -0.1"):
+    with pytest.raises(ValueError, match=r"threshold must be a number from 0; got -0.1"):
         agreement(MAPS, CLASSES, threshold=-0.1)
     with pytest.raises(ValueError, match=r"one for each of 9 pictures; got \(8,\)"):
         agreement(MAPS, CLASSES[:8])

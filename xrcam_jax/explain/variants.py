@@ -5,7 +5,7 @@ The name is a safe name of a file as it is, so that whatever is called after a m
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
-from math import inf
+from math import isfinite
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -171,7 +171,7 @@ def _fits(value: Any, kind: Any) -> bool:
         return several and all(_fits(each, SEVERAL[kind]) for each in value)
     if kind in _FITS:
         # True is a number for Python, and hardly ever for who gives it.
-        return isinstance(value, _FITS[kind]) and not isinstance(value, bool)
+        return isinstance(value, _FITS[kind]) and not isinstance(value, bool) and (kind is not float or isfinite(value))
     return isinstance(value, bool | np.bool_) if kind is bool else is_dataclass(kind) and isinstance(value, kind)
 
 
@@ -202,7 +202,7 @@ def _read(text: str, kind: type) -> Any:
         value = kind(text)
     except ValueError:
         return None
-    return None if value in ("", inf, -inf) or value != value else value
+    return value if _fits(value, kind) and value != "" else None
 
 
 def _alternatives(kind: Any) -> list[Any]:

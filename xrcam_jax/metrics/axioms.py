@@ -313,7 +313,7 @@ def input_invariance(
       From 0, the lower the better; 0 where both maps are zero, infinite where only R is.
 
     Raises:
-      ValueError: a shift that is not finite.
+      ValueError: a shift that is 0 or not finite.
 
     Example:
       >>> import jax.numpy as jnp
@@ -328,8 +328,8 @@ def input_invariance(
     References:
       kindermans2017
     """
-    if not isfinite(shift):
-        raise ValueError(f"shift must be a finite number; got {shift!r}")
+    if not isfinite(shift) or shift == 0:
+        raise ValueError(f"shift must be a finite number other than 0; got {shift!r}")
     maps = jnp.asarray(maps)
     state = jnp.asarray(shift, case.images.dtype), maps
     distances = measured(case, explain_shifted(shift), _brighter, distances_from, 1, state, name="input invariance")[0]

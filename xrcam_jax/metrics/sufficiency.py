@@ -74,8 +74,8 @@ def agreement(maps: Maps, classes: Int[Array | np.ndarray, " b"], *, threshold: 
     References:
       dasgupta2022
     """
-    if threshold < 0:
-        raise ValueError(f"threshold must not be negative; got {threshold}")
+    if not threshold >= 0:
+        raise ValueError(f"threshold must be a number from 0; got {threshold!r}")
     if classes.shape != maps.shape[1:2]:
         raise ValueError(f"classes must be one for each of {maps.shape[1]} pictures; got {classes.shape}")
     return _agreement(maps, jnp.asarray(classes), jnp.float32(threshold))
