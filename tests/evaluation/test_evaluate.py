@@ -167,7 +167,7 @@ def test_passes_are_shared_by_metrics_with_the_same_options():
         return found**power
 
     table = {name: Metric(name, "", "complexity", "", None, ratio, (scores,)) for name in ("one", "other")} | {
-        "alone": Metric("alone", "", "complexity", "", None, lambda maps: maps.max((2, 3)), defaults={})
+        "alone": Metric("alone", "", "complexity", "", None, lambda maps: maps.max((2, 3)))
     }
     given = Given(jnp.ones((1, 2, 4, 4)), case=Case(lambda x, p: x, (), jnp.ones((2, 4, 4, 1)), jnp.zeros((2, 1), int)))
     names = ("one", "other", "one+power=2", "one+steps=3", "alone")
@@ -357,7 +357,6 @@ def test_each_metric_says_how_it_is_called_and_read(name):
         assert set(arguments(function)) <= set(known)
     others = [argument for argument in arguments(metric.figure) if argument not in known]
     assert len(others) == len(metric.passes)
-    assert set(metric.defaults) <= set(metric.options_known)
     assert metric_title(name, xr.METRICS) == metric.title
 
 

@@ -13,14 +13,13 @@ from xrcam_jax.metrics import faithfulness
 from xrcam_jax.metrics.adcc import Covered, covered
 from xrcam_jax.metrics.both import contrast, joint_faithfulness, scores_left
 from xrcam_jax.metrics.faithfulness import area_under
-from xrcam_jax.metrics.flipping import aopc, flipped_scores, selectivity
+from xrcam_jax.metrics.flipping import aopc, flipped_scores, region_scores, selectivity
 from xrcam_jax.metrics.irof import Fill, irof
 from xrcam_jax.metrics.judged import Figures, Maps
 from xrcam_jax.metrics.monotonicity import faithfulness_estimate, monotonicity_nguyen, never_rises
 from xrcam_jax.metrics.road import road_scores
 from xrcam_jax.metrics.subsets import faithfulness_correlation, infidelity, sensitivity_n
 from xrcam_jax.metrics.sufficiency import sufficiency
-from xrcam_jax.metrics.turns import Uniform
 
 #: As many as LIME has here.
 SUPERPIXELS = 50
@@ -138,8 +137,7 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "Samek et al., IEEE TNNLS 2017",
         "max",
         aopc,
-        (flipped_scores,),
-        {"patch": 9, "per_step": 1, "steps": 100, "fill": Uniform()},
+        (region_scores,),
     ),
     "selectivity": Metric(
         "Selectivity",

@@ -294,7 +294,7 @@ def non_sensitivity(
 
 
 def input_invariance(
-    case: Case, explain_shifted: Callable[[float], Explain], maps: Maps, *, shift: float = 1.0
+    case: Case, explain_shifted: Callable[[float], Explain], maps: Maps, *, shift: float = -1.0
 ) -> Figures:
     """Returns ||R' - R|| / ||R||, R' the map of x + shift by the network that takes the shift off (kindermans2017).
 
@@ -307,7 +307,8 @@ def input_invariance(
       explain_shifted: (shift) -> what makes the maps of the network that takes the shift off its pictures; of an
         Explainer, see :func:`xrcam_jax.explain.again.explain_again`.
       maps: R, those of the model as it is.
-      shift: what is added to each value of the pictures, in units of the preprocessed pictures.
+      shift: what is added to each value of the pictures, in units of the preprocessed pictures; by default the paper's,
+        which takes pictures from [0, 1] to [-1, 0].
 
     Returns:
       From 0, the lower the better; 0 where both maps are zero, infinite where only R is.
