@@ -8,7 +8,7 @@ Options of a metric stand behind it, such as deletion+steps=20. Frames for which
 localisation are where nothing is outlined, are left out of its mean, and counted.
 
 Metrics of one run share the passes that they have in common. What a map costs is the number of passes times that of the
-methods and columns: the usual metrics take about 25 a map.
+methods and columns: the usual metrics take about 30 a map.
 """
 
 from collections.abc import Callable, Mapping
