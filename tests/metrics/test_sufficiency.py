@@ -55,15 +55,16 @@ def test_of_a_model():
 def test_pictures_of_the_same_patches_one_by_one(side, top):
     random = np.random.default_rng(3)
     images, maps = (random.standard_normal((*shape, 6, 5, 2)).astype(np.float32) for shape in ((12,), (2, 12)))
-    case, maps = replace(case_of(network), images=jnp.asarray(images)), maps[..., 0]
+    targets = jnp.zeros((12, 1), jnp.int32)
+    case, maps = replace(case_of(network), images=jnp.asarray(images), targets=targets), maps[..., 0]
     sums = np.array([[[sum(one[p] for p in places) for places in patches(side)] for one in each] for each in maps])
     best = [[set(np.argsort(-picture)[:top]) for picture in each] for each in sums]
-    classes, found = predicted(case), consistency(case, maps, patch=side, top=top)
+    classes, found = (np.asarray(each) for each in (predicted(case), consistency(case, maps, patch=side, top=top)))
     for m, b in np.ndindex(2, 12):
         alike = [i for i in range(12) if i != b and best[m][i] == best[m][b]]
         wanted = np.mean([classes[i] == classes[b] for i in alike]) if alike else np.nan
         np.testing.assert_allclose(found[m, b], wanted, rtol=1e-6)
-    assert len(np.unique(np.asarray(found)[np.isfinite(found)])) > 2
+    assert len(np.unique(found[np.isfinite(found)])) > 2
 
 
 def test_wrong_arguments():
