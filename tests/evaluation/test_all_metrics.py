@@ -40,6 +40,7 @@ WANTED = {
     "irof+superpixels=4+score=logit": None,
     "road+noise=0.0+score=logit": 0,
     "sufficiency": 1,
+    "consistency": 1,
     "relevance_mass_accuracy": 1,
     "mass_over_chance": 1,
     "relevance_rank_accuracy": 1,

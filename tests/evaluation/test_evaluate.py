@@ -167,7 +167,7 @@ def test_passes_are_shared_by_metrics_with_the_same_options():
         return found**power
 
     table = {name: Metric(name, "", "complexity", "", None, ratio, (scores,)) for name in ("one", "other")} | {
-        "alone": Metric("alone", "", "complexity", "", None, lambda maps: maps.max((2, 3)), defaults={})
+        "alone": Metric("alone", "", "complexity", "", None, lambda maps: maps.max((2, 3)))
     }
     given = Given(jnp.ones((1, 2, 4, 4)), case=Case(lambda x, p: x, (), jnp.ones((2, 4, 4, 1)), jnp.zeros((2, 1), int)))
     names = ("one", "other", "one+power=2", "one+steps=3", "alone")
@@ -234,6 +234,10 @@ def test_a_table_without_a_figure(explanation):
     assert "iou: undefined" in repr(found)
 
 
+def three_means(images):
+    return images.mean((1, 2))[:, [0, 1, 0]]
+
+
 @pytest.mark.parametrize(
     ("metrics", "given", "line"),
     [
@@ -268,6 +272,19 @@ def test_a_table_without_a_figure(explanation):
         ("deletion", {"model": xr.Explainer(len, "gradient")}, "model is an Explainer; give it as explainer="),
         ("deletion", {"options": {"deletion": {"steps": 2.5}}}, "steps of deletion must be a whole number; got 2.5"),
         ("deletion", {"options": {"deletion": {"fill": "0"}}}, "value of fill of deletion must be a number; got '0'"),
+        (3, {}, "metrics: expected a name or a list of names, found 3"),
+        (["iou", "dice", "iou"], {}, "metrics: the same name twice in iou, dice, iou"),
+        ("deletion", {"options": "steps=2"}, "options must be given by metric, such as"),
+        ("deletion", {"options": {"deletion": ["steps"]}}, "options of deletion must be given by name, such as"),
+        ("deletion", {"options": {0: {}}}, "unknown metric in options '0'; known: deletion"),
+        ("deletion", {"options": {"deletion": {"fill": np.nan}}}, "fill of deletion must be a number; got nan"),
+        ("sensitivity_n", {"options": {"sensitivity_n": {"sizes": 3}}}, "must be whole numbers in a sequence or none;"),
+        ("pixel_flipping", {"options": {"pixel_flipping": {"fill": "0"}}}, "must be a number or uniform; got '0'"),
+        ("deletion", {"chunk_size": "3"}, "chunk_size must be a whole number or none; got '3'"),
+        ("deletion", {"random_seed": None}, "random_seed must be a whole number; got None"),
+        ("deletion", {"model": lambda x: x.mean()}, "model must give logits of shape (b, n); it gives ()"),
+        ("irof+superpixels=0", {"model": three_means}, "superpixels must be at least 2; got 0"),
+        ("road+noise=-1", {"model": three_means}, "noise must be a number from 0; got -1.0"),
         ("road", {"options": {"road": {"order": "most"}}}, "value of order of road must be morf or lerf; got 'most'"),
     ],
 )
@@ -276,7 +293,33 @@ def test_what_is_wrong_is_said_before_anything_runs(explanation, metrics, given,
         xr.evaluate(explanation, metrics, **given)
 
 
+@pytest.mark.parametrize(
+    "chosen", [0, None, ("iou", 0, "low"), (), ("iou", "grad_cam"), ("iou", "grad_cam", "low", "x")]
+)
+def test_what_is_no_place(judged, chosen):
+    with pytest.raises(ValueError, match="expected a metric, or a metric, a method and a layer, by name; got"):
+        judged[chosen]
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"decimals": -1}, "decimals must be at least 0; got -1"),
+        ({"decimals": 2.5}, "decimals must be a whole number; got 2.5"),
+        ({"seed": "a"}, "seed must be a whole number; got 'a'"),
+        ({"patients": "abc"}, "patients must be one for each of the 3 pictures; got 'abc'"),
+        ({"patients": 3}, "patients must be one for each of the 3 pictures; got 3"),
+        ({"patients": ["a", None, "b"]}, "patients must be known of each picture; got None"),
+    ],
+)
+def test_what_is_wrong_of_a_table(judged, given, line):
+    with pytest.raises(ValueError, match=line):
+        judged.table(**given)
+
+
 def test_explanations_that_cannot_be_judged(explainer, explanation):
+    with pytest.raises(ValueError, match=r"explanation must be an xrcam_jax.Explanation; got ndarray"):
+        xr.evaluate(np.ones((3, 8, 8)), "iou")
     several = explainer(explanation.images, targets=[[0, 1]] * COUNT)
     with pytest.raises(ValueError, match="expected one target for each picture, found 2"):
         stacked(several)
@@ -314,7 +357,6 @@ def test_each_metric_says_how_it_is_called_and_read(name):
         assert set(arguments(function)) <= set(known)
     others = [argument for argument in arguments(metric.figure) if argument not in known]
     assert len(others) == len(metric.passes)
-    assert set(metric.defaults) <= set(metric.options_known)
     assert metric_title(name, xr.METRICS) == metric.title
 
 

@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 
 import xrcam_jax as xr
+from xrcam_jax.evaluation.metric import chosen
 from xrcam_jax.explain.methods import METHODS, configure
-from xrcam_jax.explain.variants import COMPOSITES, SEEDS, SIGN, described
+from xrcam_jax.explain.variants import COMPOSITES, SEEDS, SIGN, check_value, described
+from xrcam_jax.metrics.drops import Noise
+from xrcam_jax.metrics.subsets import Squares
+from xrcam_jax.metrics.turns import Uniform
+
+#: A value of each kind that a list of options shows.
+EXAMPLES = {"N": "3", "X": "0.5", "NxN": "3x4", "XxX": "0.5x0.7", "NAME": "fc", "NAME:NAME": "layer4:fc"}
 
 
 @pytest.mark.parametrize(
@@ -84,12 +91,62 @@ def test_all_composites_and_seeds_can_be_named():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_listed_can_be_given(method):
-    examples = {"N": "3", "X": "0.5", "NxN": "3x4"}
     for line in described(METHODS[method].kind.options_known()):
         option, _, values = line.partition("=")
         for value in values.split("|"):
             if not (option == "seed" and "axiom" in line):
-                configure(f"{method}{SIGN}{option}={examples.get(value, value)}", {})
+                configure(f"{method}{SIGN}{option}={EXAMPLES.get(value, value)}", {})
+
+
+@pytest.mark.parametrize("metric", xr.METRICS)
+def test_what_is_listed_of_metrics_can_be_given(metric):
+    for line in described(xr.METRICS[metric].options_known):
+        option, _, values = line.partition("=")
+        for value in values.split("|"):
+            name = f"{metric}{SIGN}{option}={EXAMPLES.get(value, value)}"
+            others = {"layer": "layer1"} if metric == "relative_representation_stability" and option != "layer" else {}
+            check_value(
+                option, chosen(name, xr.METRICS, others).options[option], xr.METRICS[metric].options_known[option]
+            )
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("sensitivity_n+sizes=1x10x100", "sizes", (1, 10, 100)),
+        ("sensitivity_n+sizes=5", "sizes", (5,)),
+        ("sensitivity_n+sizes=none", "sizes", None),
+        ("continuity+shifts=-2x-1x1x2", "shifts", (-2, -1, 1, 2)),
+        ("road+shares=0.1x5e-1", "shares", (0.1, 0.5)),
+        ("road+shares=0.1", "shares", 0.1),
+        ("mprt+parts=layer4/0/conv1:fc", "parts", ("layer4/0/conv1", "fc")),
+        ("mprt+parts=max", "parts", ("max",)),
+        ("infidelity+change=noise", "change", Noise()),
+        ("infidelity+change=squares", "change", Squares()),
+        ("pixel_flipping+fill=uniform", "fill", Uniform()),
+        ("pixel_flipping+fill=0.5", "fill", 0.5),
+    ],
+)
+def test_metrics_with_several_values_for_an_option(name, option, value):
+    assert chosen(name, xr.METRICS, {}).options[option] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (
+            "sensitivity_n+sizes=1x",
+            "sizes of sensitivity_n must be whole numbers with x between them or none; got '1x'",
+        ),
+        ("continuity+shifts=1.5", "shifts of continuity must be whole numbers with x between them; got '1.5'"),
+        ("road+shares=0.1xnan", "shares of road must be a number or numbers with x between them; got '0.1xnan'"),
+        ("mprt+parts=fc:", "parts of mprt must be names with : between them or none; got 'fc:'"),
+        ("infidelity+change=nose", "unknown value of change of infidelity 'nose'; did you mean 'noise'?"),
+    ],
+)
+def test_several_values_that_are_none(name, line):
+    with pytest.raises(ValueError, match=re.escape(line)):
+        chosen(name, xr.METRICS, {})
 
 
 def test_variants_of_one_method_are_explained_together():

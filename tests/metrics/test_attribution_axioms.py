@@ -141,7 +141,7 @@ def test_wrong_arguments(case):
         axioms.missed_patches(jnp.ones((3, 3)), maps)
     with pytest.raises(ValueError, match="tolerance must be a number from 0; got -1"):
         axioms.missed_patches(jnp.ones((20, 3)), maps, tolerance=-1)
-    with pytest.raises(ValueError, match="shift must be a finite number; got inf"):
+    with pytest.raises(ValueError, match="shift must be a finite number other than 0; got inf"):
         axioms.input_invariance(case, lambda shift: quadratic.explain, maps, shift=float("inf"))
     with pytest.raises(ValueError, match="baseline must be a number or an array like the images"):
         axioms.completeness(case, maps, baseline=jnp.ones(7))

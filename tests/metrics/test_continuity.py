@@ -80,5 +80,5 @@ def test_patches_that_never_change_do_not_count(found):
 def test_wrong_arguments(case, maps):
     with pytest.raises(ValueError, match="patch must be at least 1; got 0"):
         continuity.moved(case, quadratic.explain, maps, patch=0)
-    with pytest.raises(ValueError, match="shifts must be at least one number of pixels; got none"):
+    with pytest.raises(ValueError, match="shifts must be at least one number of pixels other than 0; got none"):
         continuity.continuity(case, quadratic.explain, maps, shifts=())

@@ -95,12 +95,28 @@ def test_ordered_scores_of_a_linear_model(maps, order):
         np.testing.assert_allclose(found[i, step], score_of(case, images, "logit"), rtol=1e-4, atol=1e-4)
 
 
+def test_both_ends_of_the_curves_are_run_once_for_all_maps():
+    """With a version at a time, there are as many chunks as versions."""
+    told = []
+
+    def counted(items, total, name):
+        told.append(total)
+        return items
+
+    case = replace(linear_case(), chunk_size=1, progress=counted)
+    maps = np.random.default_rng(0).random((MAPS, *SHAPE[:3]), np.float32)
+    curves = faithfulness.ordered_scores(case, maps, "deletion", steps=STEPS, score="logit")
+    assert told == [2 + MAPS * (STEPS - 1)]
+    np.testing.assert_array_equal(curves[0, [0, -1]], curves[1, [0, -1]])
+
+
 @pytest.mark.parametrize(("side", "steps", "how"), [(7, 6, jax.jit), (10, 10, jax.jit), (10, 10, lambda f: f)])
 def test_each_step_takes_its_share_of_the_pixels(side, steps, how):
     """At step s those are taken whose place in the order is below s / steps of all, to the pixel."""
     change = how(jax.vmap(Ordered(steps, False), (None, 0, None)))
     order = faithfulness.ranks(jnp.arange(side * side, dtype=jnp.float32).reshape(1, side, side))[None]
-    left = np.asarray(change(jnp.ones((1, side, side, 1)), jnp.arange(steps + 1), order)).reshape(steps + 1, -1)
+    numbers = jnp.array([0, *range(2, steps + 1), 1])
+    left = np.asarray(change(jnp.ones((1, side, side, 1)), numbers, order)).reshape(steps + 1, -1)
     for step, pixels in enumerate(left):
         taken = -(-step * side * side // steps)
         np.testing.assert_array_equal(pixels, np.arange(side * side) < side * side - taken)

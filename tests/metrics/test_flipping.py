@@ -18,6 +18,7 @@ from tests.metrics.judged_models import (
     random_maps,
     some,
 )
+from xrcam_jax.attribution.case import Case
 from xrcam_jax.metrics import flipping, turns
 from xrcam_jax.metrics.turns import Uniform
 
@@ -52,6 +53,17 @@ def test_region_perturbation_is_the_area_over_the_curve_of_drawn_values():
     found = flipping.region_perturbation(case, maps, patch=3, steps=3, fill=Uniform(draws=2))
     expected = np.mean([curve[0] - curve[:4] for curve in curves], axis=(0, 1))
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "region", "steps"), [(8, 1, 64), (64, 3, 100), (224, 9, 100)])
+def test_regions_are_as_large_a_part_of_the_picture_as_in_the_paper(side, region, steps):
+    """A model that adds up pixels of 1 loses by each step what a region has; those at the border are cut off."""
+    along = np.minimum(region, side - np.arange(0, side, region))
+    removed = np.cumsum([0, *np.outer(along, along).ravel()[:steps]])
+    case = Case(lambda images, parameters: images.sum((1, 2)), (), jnp.ones((1, side, side, 1)), jnp.ones((1, 1), int))
+    maps = jnp.zeros((1, 1, side, side))
+    (curve,) = flipping.region_scores(case, maps, fill=0.0, score="logit")
+    np.testing.assert_allclose(curve[:, 0], side**2 - removed)
 
 
 def test_drawn_values_fill_the_range_of_each_channel():

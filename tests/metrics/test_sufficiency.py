@@ -1,12 +1,15 @@
 """Sufficiency counts pairs of pictures whose maps are near each other."""
 
+from dataclasses import replace
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from tests.metrics.judged_models import case_of, network, random_maps
+from tests.metrics.judged_models import case_of, network, patches, random_maps
 from xrcam_jax.attribution.case import Case
-from xrcam_jax.metrics.sufficiency import agreement, predicted, sufficiency
+from xrcam_jax.metrics.sufficiency import agreement, consistency, predicted, sufficiency
 
 MAPS = np.random.default_rng(0).standard_normal((2, 9, 4, 5)).astype(np.float32)
 MAPS[:, :, 0, 0] = 3
@@ -48,8 +51,26 @@ def test_of_a_model():
     np.testing.assert_array_equal(predicted(single), np.asarray(case.images).sum((1, 2, 3)) > 0)
 
 
+@pytest.mark.parametrize(("side", "top"), [((2, 5), 1), ((3, 3), 2)])
+def test_pictures_of_the_same_patches_one_by_one(side, top):
+    random = np.random.default_rng(3)
+    images, maps = (random.standard_normal((*shape, 6, 5, 2)).astype(np.float32) for shape in ((12,), (2, 12)))
+    targets = jnp.zeros((12, 1), jnp.int32)
+    case, maps = replace(case_of(network), images=jnp.asarray(images), targets=targets), maps[..., 0]
+    sums = np.array([[[sum(one[p] for p in places) for places in patches(side)] for one in each] for each in maps])
+    best = [[set(np.argsort(-picture)[:top]) for picture in each] for each in sums]
+    classes, found = (np.asarray(each) for each in (predicted(case), consistency(case, maps, patch=side, top=top)))
+    for m, b in np.ndindex(2, 12):
+        alike = [i for i in range(12) if i != b and best[m][i] == best[m][b]]
+        wanted = np.mean([classes[i] == classes[b] for i in alike]) if alike else np.nan
+        np.testing.assert_allclose(found[m, b], wanted, rtol=1e-6)
+    assert len(np.unique(found[np.isfinite(found)])) > 2
+
+
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match=r"threshold must not be negative; got -0.1"):
+    with pytest.raises(ValueError, match="top must be from 1 to the number of patches, 4; got 10"):
+        consistency(case_of(network), random_maps(), patch=3, top=10)
+    with pytest.raises(ValueError, match=r"threshold must be a number from 0; got -0.1"):
         agreement(MAPS, CLASSES, threshold=-0.1)
     with pytest.raises(ValueError, match=r"one for each of 9 pictures; got \(8,\)"):
         agreement(MAPS, CLASSES[:8])

@@ -90,7 +90,10 @@ class Case:
 
 @lru_cache(maxsize=32)
 def _outputs(function: Function, known: Shapes) -> int:
-    return jax.eval_shape(function, *of_shapes(*known)).shape[-1]
+    shape = jax.eval_shape(function, *of_shapes(*known)).shape
+    if len(shape) != 2:
+        raise ValueError(f"model must give logits of shape (b, n); it gives {shape}")
+    return shape[1]
 
 
 @compiled(static=("function", "layer"))

@@ -101,6 +101,7 @@ def slic_regions(
       int32, from 0 without gaps.
 
     Raises:
+      ValueError: less than 2 superpixels.
       ImportError: scikit-image is missing.
 
     Example:
@@ -111,6 +112,8 @@ def slic_regions(
       >>> slic_regions(image, 2)[0, 0].tolist()
       [0, 0, 0, 0, 1, 1, 1, 1]
     """
+    if segments < 2:
+        raise ValueError(f"superpixels must be at least 2; got {segments}")
     slic = _scikit_image(method)
 
     def regions(image: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """``xr.evaluate``: the figures of an explanation, by as many metrics as asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from xrcam_jax.explain.explanation import Explanation
 from xrcam_jax.explain.given import as_array, asked_of
 from xrcam_jax.explain.inputs import views_of
 from xrcam_jax.explain.outline import layers_of
+from xrcam_jax.explain.variants import check_value
 from xrcam_jax.metrics.judged import Explain
 
 #: A method and a layer, or ``"aggregate"``.
@@ -76,12 +77,14 @@ def evaluate(
       >>> v["iou", "grad_cam", "layer"].tolist(), v["contrast+steps=4", "grad_cam", "layer"].tolist()
       ([1.0], [1.0])
     """
+    if not isinstance(explanation, Explanation):
+        raise ValueError(f"explanation must be an xrcam_jax.Explanation; got {type(explanation).__name__}")
+    check_value("chunk_size", chunk_size, int | None)
+    check_value("random_seed", random_seed, int)
     given = _given(explanation, masks, model, explainer, aggregate, (chunk_size, progress, random_seed))
     names = _names(metrics, given)
-    for name in options or {}:
-        if name not in names:
-            raise unknown("metric in options", name, names)
-    wanted = {name: chosen(name, METRICS, (options or {}).get(name, {})) for name in names}
+    by_metric = _options(options, names)
+    wanted = {name: chosen(name, METRICS, by_metric.get(name, {})) for name in names}
     check_needs(wanted, given)
     if explainer is not None and given.case is not None and needed_by(wanted, "explain"):
         _check_same_maps(explanation, explainer, given.case)
@@ -134,6 +137,8 @@ def check_needs(wanted: Mapping[str, Chosen], given: Given) -> None:
 
 def _names(metrics: Sequence[str] | str | None, given: Given) -> list[str]:
     """Returns the names of the metrics that are asked for, or of the usual ones for which there is what they need."""
+    if not (metrics is None or isinstance(metrics, Iterable)):
+        raise ValueError(f"metrics: expected a name or a list of names, found {metrics!r}")
     names = _affordable(given) if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
     if metrics is None and not names:
         raise ValueError(
@@ -143,7 +148,22 @@ def _names(metrics: Sequence[str] | str | None, given: Given) -> list[str]:
         raise ValueError("metrics: expected at least one name, got none")
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise ValueError(f"metrics: expected names, found {wrong[0]!r}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"metrics: the same name twice in {', '.join(names)}")
     return names
+
+
+def _options(options: Mapping[str, Mapping[str, Any]] | None, names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """Returns the options of each metric, of which there are names."""
+    options = {} if options is None else options
+    if not isinstance(options, Mapping):
+        raise ValueError(f'options must be given by metric, such as {{"deletion": {{"steps": 20}}}}; got {options!r}')
+    for name, each in options.items():
+        if name not in names:
+            raise unknown("metric in options", str(name), names)
+        if not isinstance(each, Mapping):
+            raise ValueError(f'options of {name} must be given by name, such as {{"steps": 20}}; got {each!r}')
+    return options
 
 
 def _affordable(given: Given) -> list[str]:

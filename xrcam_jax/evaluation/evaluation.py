@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from xrcam_jax.errors import unknown
 from xrcam_jax.evaluation.metric import metric_title
 from xrcam_jax.evaluation.metrics import METRICS
-from xrcam_jax.explain.variants import base
+from xrcam_jax.explain.variants import base, check_value
 from xrcam_jax.metrics.uncertainty import Estimate, mean
 from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.runtime.names import markdown_cell
@@ -27,8 +27,8 @@ _ARROWS = {"max": " ↑", "min": " ↓", None: ""}
 class Evaluation:
     """Holds the figures of an explanation's maps, on the host.
 
-    ``v["deletion", "grad_cam", "layer4"]`` has one for each picture, (b,). NaN is what is undefined, such as the
-    pointing game where nothing is outlined; it is left out of means, and counted.
+    ``v["deletion", "grad_cam", "layer4"]`` has one for each picture, (b,), and ``v["deletion"]`` those of all maps. NaN
+    is what is undefined, such as the pointing game where nothing is outlined; it is left out of means, and counted.
 
     Attributes:
       values: by metric, method and layer.
@@ -51,10 +51,12 @@ class Evaluation:
           chosen: a metric; or a metric, a method and a layer.
 
         Raises:
-          ValueError: one of them was not asked for.
+          ValueError: one of them was not asked for, or it is no metric.
         """
         found: Any = self.values
-        names = (chosen,) if isinstance(chosen, str) else tuple(chosen)
+        names = chosen if isinstance(chosen, tuple) else (chosen,)
+        if len(names) not in (1, 3) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"expected a metric, or a metric, a method and a layer, by name; got {chosen!r}")
         for what, name in zip(("metric", "method", "layer"), names, strict=False):
             if name not in found:
                 raise unknown(what, name, found)
@@ -74,12 +76,14 @@ class Evaluation:
           seed: of the draws.
 
         Raises:
-          ValueError: one of the names was not asked for, or there are not as many patients as pictures.
+          ValueError: one of the names was not asked for, or there is not one patient for each picture.
         """
         values = self[metric, method, layer]
-        if patients is not None and len(patients) != len(values):
-            raise ValueError(f"patients must be one for each of the {len(values)} pictures; got {len(patients)}")
-        units = np.arange(len(values)) if patients is None else np.unique(np.asarray(patients), return_inverse=True)[1]
+        check_value("seed", seed, int)
+        named = list(range(len(values))) if patients is None else self._one_each("patients", patients)
+        if None in named:
+            raise ValueError("patients must be known of each picture; got None")
+        units = np.unique(np.asarray(named), return_inverse=True)[1]
         return mean(values, units, seed=seed)
 
     def undefined(self, metric: str, method: str, layer: str) -> int:
@@ -103,9 +107,15 @@ class Evaluation:
 
         Args:
           patients: as of :meth:`mean`.
-          decimals: after the point.
+          decimals: after the point, from 0.
           seed: of the draws of the intervals.
+
+        Raises:
+          ValueError: a negative number of decimals, or not one patient for each picture.
         """
+        check_value("decimals", decimals, int)
+        if decimals < 0:
+            raise ValueError(f"decimals must be at least 0; got {decimals}")
         heads = [f"{metric_title(name, METRICS)}{_ARROWS[METRICS[base(name)].best]}" for name in self.values]
         lines = ["| " + " | ".join(["method", "layer", *heads]) + " |", "|---|---|" + "---:|" * len(heads)]
         for method, layer in self._places():
@@ -123,9 +133,7 @@ class Evaluation:
         Raises:
           ValueError: there are not as many names as pictures.
         """
-        named = list(range(len(self))) if names is None else list(names)
-        if len(named) != len(self):
-            raise ValueError(f"names must be one for each of the {len(self)} pictures; got {len(named)}")
+        named = list(range(len(self))) if names is None else self._one_each("names", names)
         return [
             {"picture": name, "method": method, "layer": layer}
             | {metric: self._figure(metric, method, layer, i) for metric in self.values}
@@ -161,6 +169,14 @@ class Evaluation:
 
     def _repr_markdown_(self) -> str:
         return self.table()
+
+    def _one_each(self, what: str, given: Sequence[Any]) -> list[Any]:
+        """Returns what is given for the pictures, if it is one for each."""
+        found = given if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+        if not isinstance(found, list) or len(found) != len(self):
+            got = len(found) if isinstance(found, list) else repr(found)
+            raise ValueError(f"{what} must be one for each of the {len(self)} pictures; got {got}")
+        return found
 
     def _places(self) -> Iterator[tuple[str, str]]:
         """Yields methods and layers in their order. Metrics of signed maps have no aggregates."""

@@ -8,34 +8,20 @@ from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.superpixels import slic_regions
 from xrcam_jax.attribution.targets import Score
 from xrcam_jax.evaluation.metric import Metric
-from xrcam_jax.evaluation.passes import Scores, deleted, hidden, inserted, kept
-from xrcam_jax.metrics import faithfulness
+from xrcam_jax.evaluation.passes import deleted, hidden, inserted, intact, kept
 from xrcam_jax.metrics.adcc import Covered, covered
 from xrcam_jax.metrics.both import contrast, joint_faithfulness, scores_left
-from xrcam_jax.metrics.faithfulness import area_under
-from xrcam_jax.metrics.flipping import aopc, flipped_scores, selectivity
+from xrcam_jax.metrics.faithfulness import area_under, average_drop, confidence_drop, increase
+from xrcam_jax.metrics.flipping import aopc, flipped_scores, region_scores, selectivity
 from xrcam_jax.metrics.irof import Fill, irof
 from xrcam_jax.metrics.judged import Figures, Maps
 from xrcam_jax.metrics.monotonicity import faithfulness_estimate, monotonicity_nguyen, never_rises
 from xrcam_jax.metrics.road import road_scores
 from xrcam_jax.metrics.subsets import faithfulness_correlation, infidelity, sensitivity_n
-from xrcam_jax.metrics.sufficiency import sufficiency
-from xrcam_jax.metrics.turns import Uniform
+from xrcam_jax.metrics.sufficiency import consistency, sufficiency
 
 #: As many as LIME has here.
 SUPERPIXELS = 50
-
-
-def _confidence_drop(scores: Scores) -> Figures:
-    return faithfulness.confidence_drop(*scores)
-
-
-def _average_drop(scores: Scores) -> Figures:
-    return faithfulness.average_drop(*scores)
-
-
-def _increase(scores: Scores) -> Figures:
-    return faithfulness.increase(*scores)
 
 
 def _irof(
@@ -92,8 +78,8 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "faithfulness",
         "Fu et al., XGrad-CAM, BMVC 2020",
         "max",
-        _confidence_drop,
-        (hidden,),
+        confidence_drop,
+        (intact, hidden),
     ),
     "average_drop": Metric(
         "Average drop",
@@ -101,8 +87,8 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "faithfulness",
         "Chattopadhay et al., Grad-CAM++, WACV 2018",
         "min",
-        _average_drop,
-        (kept,),
+        average_drop,
+        (intact, kept),
     ),
     "increase": Metric(
         "Increase in confidence",
@@ -110,8 +96,8 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "faithfulness",
         "Chattopadhay et al., Grad-CAM++, WACV 2018",
         "max",
-        _increase,
-        (kept,),
+        increase,
+        (intact, kept),
     ),
     "adcc": Metric(
         "ADCC",
@@ -138,8 +124,7 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "Samek et al., IEEE TNNLS 2017",
         "max",
         aopc,
-        (flipped_scores,),
-        {"patch": 9, "per_step": 1, "steps": 100, "fill": Uniform()},
+        (region_scores,),
     ),
     "selectivity": Metric(
         "Selectivity",
@@ -224,6 +209,15 @@ FAITHFULNESS: Mapping[str, Metric] = {
         "Dasgupta et al., ICML 2022",
         "max",
         sufficiency,
+        of_set=True,
+    ),
+    "consistency": Metric(
+        "Consistency",
+        "share of the pictures with the same most relevant patch that are predicted alike, among those of the batch",
+        "faithfulness",
+        "Dasgupta et al., ICML 2022",
+        "max",
+        consistency,
         of_set=True,
     ),
 }

@@ -1,7 +1,7 @@
 """What a metric is: a function of maps, with what it needs beside them, and how its figures are read."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import Parameter, signature
 from typing import Any, Literal
 
@@ -38,7 +38,6 @@ class Metric:
         ``masks`` (or ``truth``); before these, under any other names, what the passes give. All others are options.
       passes: functions of such arguments that run the model. Metrics of one call that have a pass with the same options
         share what it gives.
-      defaults: of options, where the functions have others.
       signed: whether it judges what maps show before evidence against the class is cut off.
       of_set: whether a figure depends on the other pictures that are judged with it.
     """
@@ -50,7 +49,6 @@ class Metric:
     best: Literal["max", "min"] | None
     figure: Callable[..., Figures]
     passes: tuple[Callable, ...] = ()
-    defaults: Mapping[str, Any] = field(default_factory=dict)
     signed: bool = False
     of_set: bool = False
 
@@ -145,11 +143,11 @@ def chosen(name: str, metrics: Mapping[str, Metric], given: Mapping[str, Any]) -
             raise ValueError(f"{name}: the option {option} is given twice")
     for option, value in given.items():
         check_value(f"value of {option} of {metric}", value, known[option])
-    _check_all_given(name, metrics[metric], {*metrics[metric].defaults, *given, *written})
+    _check_all_given(name, metrics[metric], {*given, *written})
     values = {
         option: value_of(f"value of {option} of {metric}", text, known[option]) for option, text in written.items()
     }
-    return Chosen(metrics[metric], {**metrics[metric].defaults, **given, **values})
+    return Chosen(metrics[metric], {**given, **values})
 
 
 def _check_all_given(name: str, metric: Metric, options_given: set[str]) -> None:

@@ -1,6 +1,6 @@
 """Passes over changed pictures that several metrics share, with the defaults that metrics have by name."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from jaxtyping import Array, Float
 
@@ -15,19 +15,26 @@ from xrcam_jax.metrics.overlap import salient_pixels
 Shown = Literal["map", "mask"]
 
 
-class Scores(NamedTuple):
-    """Holds the targets' scores on pictures as they are, and changed.
+def intact(case: Case, *, score: Score = "probability") -> Float[Array, " b"]:
+    """Returns the scores on the pictures as they are.
 
-    Attributes:
-      intact: S(I).
-      changed: on the pictures that each map has changed.
+    Args:
+      case: the model, the pictures and one target class for each, (b, 1).
+      score: see :func:`xrcam_jax.attribution.targets.target_scores`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.evaluation.passes import intact
+      >>> brightness = lambda images, parameters: images.sum((1, 2)) * parameters
+      >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.ones((1, 1), int))
+      >>> intact(case, score="logit").tolist()
+      [3.0]
     """
-
-    intact: Float[Array, " b"]
-    changed: Figures
+    return faithfulness.intact_scores(case, score=score)
 
 
-def hidden(case: Case, maps: Maps, *, shown: Shown = "map", fill: float = 0.0, score: Score = "probability") -> Scores:
+def hidden(case: Case, maps: Maps, *, shown: Shown = "map", fill: float = 0.0, score: Score = "probability") -> Figures:
     """Returns the scores with hidden what each map shows.
 
     Args:
@@ -43,13 +50,13 @@ def hidden(case: Case, maps: Maps, *, shown: Shown = "map", fill: float = 0.0, s
       >>> from xrcam_jax.evaluation.passes import hidden
       >>> brightness = lambda images, parameters: images.sum((1, 2)) * parameters
       >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.ones((1, 1), int))
-      >>> [each.tolist() for each in hidden(case, jnp.array([[[[0.0, 1.0]]]]), score="logit")]
-      [[3.0], [[1.0]]]
+      >>> hidden(case, jnp.array([[[[0.0, 1.0]]]]), score="logit").tolist()
+      [[1.0]]
     """
-    return _scores(Hidden(fill), case, maps, shown, score)
+    return _scores_when(Hidden(fill), case, maps, shown, score)
 
 
-def kept(case: Case, maps: Maps, *, shown: Shown = "map", fill: float = 0.0, score: Score = "probability") -> Scores:
+def kept(case: Case, maps: Maps, *, shown: Shown = "map", fill: float = 0.0, score: Score = "probability") -> Figures:
     """Returns the scores with hidden all but what each map shows.
 
     Args:
@@ -65,18 +72,17 @@ def kept(case: Case, maps: Maps, *, shown: Shown = "map", fill: float = 0.0, sco
       >>> from xrcam_jax.evaluation.passes import kept
       >>> brightness = lambda images, parameters: images.sum((1, 2)) * parameters
       >>> case = Case(brightness, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.ones((1, 1), int))
-      >>> [each.tolist() for each in kept(case, jnp.array([[[[0.0, 1.0]]]]), score="logit")]
-      [[3.0], [[2.0]]]
+      >>> kept(case, jnp.array([[[[0.0, 1.0]]]]), score="logit").tolist()
+      [[2.0]]
     """
-    return _scores(Kept(fill), case, maps, shown, score)
+    return _scores_when(Kept(fill), case, maps, shown, score)
 
 
-def _scores(change: Hidden | Kept, case: Case, maps: Maps, shown: Shown, score: Score) -> Scores:
+def _scores_when(change: Hidden | Kept, case: Case, maps: Maps, shown: Shown, score: Score) -> Figures:
     if shown not in ("map", "mask"):
         raise ValueError(f"shown must be map or mask; got {shown!r}")
     maps = salient_pixels(maps).astype(maps.dtype) if shown == "mask" else maps
-    intact = faithfulness.intact_scores(case, score=score)
-    return Scores(intact, faithfulness.scores_when(change, case, maps, score=score))
+    return faithfulness.scores_when(change, case, maps, score=score)
 
 
 def deleted(

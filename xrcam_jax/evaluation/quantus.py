@@ -202,8 +202,10 @@ def model(explain: Explainer | Callable, images: ArrayLike | None = None) -> Qua
         raise ValueError("explain: expected an Explainer of classes, found one with a target of its own")
     try:
         import quantus
-    except ImportError:
-        raise ImportError(f"xr.quantus.model needs Quantus: {EXTRA}") from None
+    except ImportError as error:
+        # Quantus imports PyTorch and others that it finds, and may fail at what these miss.
+        found = "" if error.name == "quantus" else f"; it is there, and fails: {error}"
+        raise ImportError(f"xr.quantus.model needs Quantus: {EXTRA}{found}") from error
     for place, name, here in (
         (import_module("quantus.helpers.utils"), "get_wrapped_model", _wrapped),
         (quantus, "explain", _explained),

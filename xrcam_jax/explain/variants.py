@@ -3,7 +3,8 @@
 The name is a safe name of a file as it is, so that whatever is called after a method can be called after this.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from math import isfinite
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -41,6 +42,14 @@ COMPOSITES: dict[str, Callable[[], Composite]] = {
         composites.deconvnet,
     )
 }
+
+#: Types of options that have several values, with that of each.
+SEVERAL: dict[Any, type] = {tuple[int, ...]: int, Sequence[int]: int, Sequence[float]: float, Sequence[str]: str}
+#: What stands between several values. Names of layers may have an x.
+BETWEEN: dict[type, str] = {int: "x", float: "x", str: ":"}
+
+#: What counts as a value of a type: NumPy's numbers, too.
+_FITS: dict[Any, Any] = {int: Integral, float: Real, str: str, NoneType: NoneType}
 
 
 def base(name: str) -> str:
@@ -87,18 +96,22 @@ def value_of(what: str, text: str, kind: Any) -> Any:
 
     Args:
       what: what an error calls the option.
-      text: a word, a name, a whole or decimal number, whole numbers with x between them, ``true``, ``false`` or
-        ``none``; a seed or composite is the name of one in ``xr.seeds`` or ``xr.composites``.
+      text: a word, a name, a whole or decimal number, ``true``, ``false`` or ``none``; several numbers with x between
+        them, or names with a colon; a seed or composite is the name of one in ``xr.seeds`` or ``xr.composites``, and
+        any other option that is an object is the name of its class, in small letters, for one with all defaults.
       kind: the option's type.
 
     Raises:
       ValueError: the text is no such value.
 
     Example:
+      >>> from collections.abc import Sequence
       >>> from typing import Literal
       >>> from xrcam_jax.explain.variants import value_of
       >>> value_of("samples", "50", int), value_of("grid", "5x7", int | tuple[int, ...])
       (50, (5, 7))
+      >>> value_of("shares", "0.1x0.5", Sequence[float]), value_of("parts", "layer4:fc", Sequence[str])
+      ((0.1, 0.5), ('layer4', 'fc'))
       >>> value_of("value of score", "logits", Literal["logit", "probability"])
       Traceback (most recent call last):
       ValueError: unknown value of score 'logits'; did you mean 'logit'? known: logit, probability
@@ -109,26 +122,25 @@ def value_of(what: str, text: str, kind: Any) -> Any:
         return _named(what, text, SEEDS)
     kinds = _alternatives(kind)
     words: dict[str, Any] = {word: word for each in kinds for word in get_args(each) if get_origin(each) is Literal}
+    words |= {name: each() for name, each in _objects(kinds).items()}
     words |= {"none": None} if NoneType in kinds and _values(kind) else {}
     words |= {"true": True, "false": False} if bool in kinds else {}
     if text in words:
         return words[text]
-    try:
-        if int in kinds and (float not in kinds or text.lstrip("-").isdigit()):
-            return int(text) if "x" not in text or tuple[int, ...] not in kinds else tuple(map(int, text.split("x")))
-        if float in kinds and isfinite(float(text)):
-            return float(text)
-    except ValueError:
-        pass
-    if str in kinds:
-        return text
-    if words and not {int, float} & set(kinds):
+    for one in (int, float, str):
+        if one in kinds and (value := _read(text, one)) is not None:
+            return value
+    for several, one in SEVERAL.items():
+        values = tuple(_read(part, one) for part in text.split(BETWEEN[one]))
+        if several in kinds and None not in values:
+            return values
+    if words and not {int, float, *SEVERAL} & set(kinds):
         raise unknown(what, text, list(words))
-    raise ValueError(f"{what} must be {_expected(kind)}; got {text!r}")
+    raise ValueError(f"{what} must be {_expected(kind, 'with {} between them')}; got {text!r}")
 
 
 def check_value(what: str, value: Any, kind: Any) -> None:
-    """Refuses a value of another type than an option's, if that is one of numbers, words, ``True``, ``False`` and None.
+    """Refuses a value of another type than an option's, as far as that is no array.
 
     Args:
       what: what an error calls the option.
@@ -144,19 +156,23 @@ def check_value(what: str, value: Any, kind: Any) -> None:
       Traceback (most recent call last):
       ValueError: steps must be a whole number or none; got 2.5
     """
-    # NumPy's numbers count as such. True is a number for Python, and hardly ever for who gives it.
-    fits: dict[Any, bool] = {
-        bool: isinstance(value, bool | np.bool_),
-        int: isinstance(value, Integral) and not isinstance(value, bool),
-        float: isinstance(value, Real) and not isinstance(value, bool),
-        str: isinstance(value, str),
-        NoneType: value is None,
-    }
     kinds = _alternatives(kind)
-    if all(each in fits or get_origin(each) is Literal for each in kinds):
-        words = [word for each in kinds for word in get_args(each)]
-        if not (any(fits.get(each, False) for each in kinds) or (isinstance(value, str) and value in words)):
-            raise ValueError(f"{what} must be {_expected(kind)}; got {value!r}")
+    known = all(each in (bool, *_FITS, *SEVERAL) or get_origin(each) is Literal or is_dataclass(each) for each in kinds)
+    # Arrays may be anything that NumPy makes one of, which a text is not.
+    if (known or isinstance(value, str)) and not any(_fits(value, each) for each in kinds):
+        raise ValueError(f"{what} must be {_expected(kind, 'in a sequence')}; got {value!r}")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in get_args(kind)
+    if kind in SEVERAL:
+        several = isinstance(value, Sequence) and not isinstance(value, str)
+        return several and all(_fits(each, SEVERAL[kind]) for each in value)
+    if kind in _FITS:
+        # True is a number for Python, and hardly ever for who gives it.
+        return isinstance(value, _FITS[kind]) and not isinstance(value, bool) and (kind is not float or isfinite(value))
+    return isinstance(value, bool | np.bool_) if kind is bool else is_dataclass(kind) and isinstance(value, kind)
 
 
 def described(options: Mapping[str, Any]) -> list[str]:
@@ -180,10 +196,24 @@ def _named(what: str, text: str, known: Mapping[str, Any]) -> Any:
     return known[text]
 
 
+def _read(text: str, kind: type) -> Any:
+    """Returns the number or name of a text, or None if it is none."""
+    try:
+        value = kind(text)
+    except ValueError:
+        return None
+    return value if _fits(value, kind) and value != "" else None
+
+
 def _alternatives(kind: Any) -> list[Any]:
     if get_origin(kind) in (Union, UnionType):
         return [one for each in get_args(kind) for one in _alternatives(each)]
     return [kind]
+
+
+def _objects(kinds: Sequence[Any]) -> dict[str, type]:
+    """Returns the types that are dataclasses, by the names by which one with its defaults can be written."""
+    return {each.__name__.lower(): each for each in kinds if is_dataclass(each)}
 
 
 def _values(kind: Any) -> str:
@@ -192,19 +222,20 @@ def _values(kind: Any) -> str:
     kinds, found = _alternatives(kind), list[str]()
     for each in kinds:
         found += get_args(each) if get_origin(each) is Literal else ()
-    signs: Collection[tuple[Any, str]] = (
-        (float, "X"),
-        (int, "N"),
-        (tuple[int, ...], "NxN"),
-        (bool, "true|false"),
-        (str, "NAME"),
-    )
-    found += [sign for each, sign in signs if each in kinds and not (each is int and float in kinds)]
+    signs = {float: "X", int: "N", bool: "true|false", str: "NAME"}
+    found += [sign for each, sign in signs.items() if each in kinds and not (each is int and float in kinds)]
+    found += dict.fromkeys(BETWEEN[one].join([signs[one]] * 2) for each, one in SEVERAL.items() if each in kinds)
+    found += _objects(kinds)
     return "|".join([*found, *(["none"] if NoneType in kinds and found else [])])
 
 
-def _expected(kind: Any) -> str:
-    known = {"X": "a number", "N": "a whole number", "NxN": "whole numbers with x between them", "NAME": "a name"}
+def _expected(kind: Any, several: str) -> str:
+    """Returns the values of a type in words; of several, how they are put together."""
+    known = {"X": "a number", "N": "a whole number", "NAME": "a name"}
+    known |= {
+        between.join([sign] * 2): f"{words} {several.format(between)}"
+        for sign, words, between in (("N", "whole numbers", "x"), ("X", "numbers", "x"), ("NAME", "names", ":"))
+    }
     values = _values(kind)
     if not values:
         return "an array, which only Python can give"

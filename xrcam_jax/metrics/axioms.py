@@ -294,7 +294,7 @@ def non_sensitivity(
 
 
 def input_invariance(
-    case: Case, explain_shifted: Callable[[float], Explain], maps: Maps, *, shift: float = 1.0
+    case: Case, explain_shifted: Callable[[float], Explain], maps: Maps, *, shift: float = -1.0
 ) -> Figures:
     """Returns ||R' - R|| / ||R||, R' the map of x + shift by the network that takes the shift off (kindermans2017).
 
@@ -307,13 +307,14 @@ def input_invariance(
       explain_shifted: (shift) -> what makes the maps of the network that takes the shift off its pictures; of an
         Explainer, see :func:`xrcam_jax.explain.again.explain_again`.
       maps: R, those of the model as it is.
-      shift: what is added to each value of the pictures, in units of the preprocessed pictures.
+      shift: what is added to each value of the pictures, in units of the preprocessed pictures; by default the paper's,
+        which takes pictures from [0, 1] to [-1, 0].
 
     Returns:
       From 0, the lower the better; 0 where both maps are zero, infinite where only R is.
 
     Raises:
-      ValueError: a shift that is not finite.
+      ValueError: a shift that is 0 or not finite.
 
     Example:
       >>> import jax.numpy as jnp
@@ -328,8 +329,8 @@ def input_invariance(
     References:
       kindermans2017
     """
-    if not isfinite(shift):
-        raise ValueError(f"shift must be a finite number; got {shift!r}")
+    if not isfinite(shift) or shift == 0:
+        raise ValueError(f"shift must be a finite number other than 0; got {shift!r}")
     maps = jnp.asarray(maps)
     state = jnp.asarray(shift, case.images.dtype), maps
     distances = measured(case, explain_shifted(shift), _brighter, distances_from, 1, state, name="input invariance")[0]

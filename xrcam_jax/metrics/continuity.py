@@ -90,8 +90,8 @@ def moved(
     References:
       montavon2018
     """
-    if not shifts:
-        raise ValueError("shifts must be at least one number of pixels; got none")
+    if not any(shifts):
+        raise ValueError(f"shifts must be at least one number of pixels other than 0; got {tuple(shifts) or 'none'}")
     if patch < 1:
         raise ValueError(f"patch must be at least 1; got {patch}")
     fills = jnp.asarray(fill, case.images.dtype)

@@ -73,12 +73,14 @@ class Ordered:
 
         Args:
           images: the pictures.
-          index: map · (steps + 1) + s.
+          index: 0 for none of the shares and 1 for all, whatever the map; and 2 + map · (steps - 1) + s - 1 for s.
           order: :func:`ranks` of all maps.
         """
-        places = order[index // (self.steps + 1)]
+        number, between = jnp.maximum(index - 2, 0), max(1, self.steps - 1)
+        places, inner = order[number // between], 1 + number % between
+        step = jnp.where(index < 2, index * self.steps, inner)
         # These are whole numbers, since a rounded share would take a pixel more or less.
-        first = places * self.steps < index % (self.steps + 1) * places[0].size
+        first = places * self.steps < step * places[0].size
         return jnp.where((first == self.insert)[..., None], images, jnp.asarray(self.fill, images.dtype))
 
 
@@ -277,8 +279,11 @@ def ordered_scores(
     change = Ordered(steps, order == "insertion", fill)
     # Sorting takes as long as the network, so it is done once for all steps.
     places = _all_ranks(maps)
-    scores = changed_scores(case, change, len(maps) * (steps + 1), places, score=score, name=order)
-    return scores[..., 0].reshape(len(maps), steps + 1, -1)
+    # Both ends of the curves are the same for all maps.
+    count = 2 + len(maps) * (steps - 1)
+    scores = changed_scores(case, change, count, places, score=score, name=order)[..., 0]
+    begin, end = jnp.broadcast_to(scores[:2, None, None], (2, len(maps), 1, scores.shape[-1]))
+    return jnp.concatenate([begin, scores[2:].reshape(len(maps), steps - 1, scores.shape[-1]), end], axis=1)
 
 
 def area_under(scores: Float[Array, "*m s b"]) -> Float[Array, "*m b"]:

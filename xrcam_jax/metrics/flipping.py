@@ -22,8 +22,8 @@ from xrcam_jax.metrics.turns import Fill, Order, Uniform, in_turn, patch_side, r
 STEPS = 100
 #: Montavon et al. remove patches of 4 x 4 of the 28 x 28 pixels of a digit.
 PATCHES = 49
-#: Samek et al. replace by values that are drawn uniformly.
-DRAWN = Uniform()
+#: Samek et al. replace regions of 9 x 9 of 227 x 227 pixels by values that are drawn uniformly.
+REGION, PICTURE, DRAWN = 9, 227, Uniform()
 
 
 def flipped_scores(
@@ -145,11 +145,55 @@ def pixel_flipping(
     return area_under(flipped_scores(case, maps, per_step=per_step, fill=fill, score=score))
 
 
+def region_scores(
+    case: Case,
+    maps: Maps,
+    *,
+    patch: PerAxis | None = None,
+    steps: int = 100,
+    order: Order = "morf",
+    fill: Fill = DRAWN,
+    score: Score = "probability",
+) -> Float[Array, "m s b"]:
+    """Returns the targets' scores while regions are replaced, one at a step: the curve of :func:`region_perturbation`.
+
+    Args:
+      case: the model, the pictures and one target class for each, (b, 1).
+      maps: m saliency maps of each picture.
+      patch: see :func:`region_perturbation`.
+      steps: likewise.
+      order: likewise.
+      fill: likewise.
+      score: likewise.
+
+    Returns:
+      The scores before the first step and after each, as of :func:`flipped_scores`, which this is.
+
+    Raises:
+      ValueError: see :func:`flipped_scores`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.flipping import region_scores
+      >>> model = lambda images, parameters: images.sum((1, 2)) * parameters
+      >>> case = Case(model, jnp.ones(1), jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1), jnp.ones((1, 1), int))
+      >>> region_scores(case, jnp.array([[[[0.1, 0.9]]]]), fill=0.0, score="logit").ravel().tolist()
+      [3.0, 1.0, 0.0]
+
+    References:
+      samek2017
+    """
+    if patch is None:
+        patch = tuple(max(1, round(side * REGION / PICTURE)) for side in maps.shape[2:])
+    return flipped_scores(case, maps, patch=patch, per_step=1, steps=steps, order=order, fill=fill, score=score)
+
+
 def region_perturbation(
     case: Case,
     maps: Maps,
     *,
-    patch: PerAxis = 9,
+    patch: PerAxis | None = None,
     steps: int = 100,
     order: Order = "morf",
     fill: Fill = DRAWN,
@@ -157,13 +201,14 @@ def region_perturbation(
 ) -> Figures:
     """Returns the area over the curve of the score while regions are replaced one after the other (samek2017).
 
-    It is :func:`aopc` of :func:`flipped_scores` with one patch a step. As in the paper's evaluation, regions have
-    9 x 9 pixels, and 100 of them are replaced by values drawn uniformly. They lie side by side on a grid.
+    It is :func:`aopc` of :func:`region_scores`. The paper's evaluation replaces 100 regions of 9 x 9 pixels, a sixth of
+    its pictures of 227 x 227, by values drawn uniformly. Here they lie side by side on a grid.
 
     Args:
       case: the model, the pictures and one target class for each, (b, 1).
       maps: m saliency maps of each picture.
-      patch: side of a region, or one number for each axis.
+      patch: side of a region, or one number for each axis; by default as large a part of the picture's as the paper's
+        9 are of 227 pixels, and at least 1: 9 of 224, 3 of 64, 1 of 8. A patch of 9 x 9 would be all of a small one.
       steps: L, how many regions are replaced; at most all.
       order: ``"morf"``, ``"lerf"`` or ``"random"``, see :func:`flipped_scores`. The difference of the first two's
         figures is the area between both curves.
@@ -189,8 +234,7 @@ def region_perturbation(
     References:
       samek2017
     """
-    scores = flipped_scores(case, maps, patch=patch, per_step=1, steps=steps, order=order, fill=fill, score=score)
-    return aopc(scores)
+    return aopc(region_scores(case, maps, patch=patch, steps=steps, order=order, fill=fill, score=score))
 
 
 def selectivity(

@@ -18,7 +18,7 @@ from xrcam_jax.attribution.case import Case
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.errors import unknown
 from xrcam_jax.metrics.cascade import Order, layers_in_order, steps_of
-from xrcam_jax.metrics.correlation import pearson, spearman, ssim
+from xrcam_jax.metrics.correlation import mean_ranks, pearson, ssim
 from xrcam_jax.metrics.judged import Explain, Figures, Maps
 from xrcam_jax.metrics.sanity import exchanged, randomised
 from xrcam_jax.metrics.versions import check_samples, check_targets, checked_draws, mean_maps
@@ -27,8 +27,6 @@ from xrcam_jax.runtime.compiling import compiled
 #: How kernels are drawn, see :func:`xrcam_jax.metrics.sanity.randomised`.
 Draw = Literal["normal", "own"]
 Similarity = Literal["spearman", "pearson", "ssim"]
-
-_ALIKE: dict[str, Callable[[Array, Array], Array]] = {"spearman": spearman, "pearson": pearson, "ssim": ssim}
 
 
 def mprt_curve(
@@ -110,10 +108,11 @@ def _curve(
     _check_similarity(similarity, maps)
     parts = layers_in_order(case) if parts is None else tuple(parts)
     drawn = _drawn(case, parts, draw) if drawn is None else drawn
-    found = []
+    # Maps of the trained network are ranked once, not at each step.
+    known, found = _compared(jnp.asarray(maps), similarity=similarity), []
     for chosen in case.progress(steps_of(parts, order), len(parts), name):
         maps_of_drawn = explained(exchanged(case.parameters, drawn, chosen))
-        found.append(_alike(jnp.asarray(maps), maps_of_drawn, similarity=similarity))
+        found.append(_alike(known, maps_of_drawn, similarity=similarity))
     return jnp.stack(found)
 
 
@@ -122,11 +121,19 @@ def _drawn(case: Case, parts: Sequence[str], draw: Draw) -> PyTree:
 
 
 @compiled(static=("similarity",))
-def _alike(a: Float[Array, "m b *space"], b: Float[Array, "m b *space"], *, similarity: str) -> Figures:
-    if similarity != "ssim":
-        # Correlations do not ask where a pixel lies.
-        a, b = (maps.reshape(*maps.shape[:2], 1, -1) for maps in (a, b))
-    return _ALIKE[similarity](a, b)
+def _compared(maps: Float[Array, "m b *space"], *, similarity: str) -> Float[Array, "m b *_space"]:
+    """Returns what of a map is compared with what of another."""
+    if similarity == "ssim":
+        return maps
+    # Correlations do not ask where a pixel lies.
+    flat = maps.reshape(*maps.shape[:2], 1, -1)
+    return mean_ranks(flat) if similarity == "spearman" else flat
+
+
+@compiled(static=("similarity",))
+def _alike(compared: Float[Array, "m b *_space"], maps: Float[Array, "m b *space"], *, similarity: str) -> Figures:
+    measure = ssim if similarity == "ssim" else pearson
+    return measure(compared, _compared(maps, similarity=similarity))
 
 
 def mprt(
@@ -377,12 +384,12 @@ def random_logit(
         classes = max(2, case.outputs)
         others = (case.targets + 1 + int(np.random.default_rng(case.random_seed).integers(classes - 1))) % classes
     found = _maps(case.images, case.parameters, jnp.asarray(others, case.targets.dtype), explain=explain)
-    return _alike(jnp.asarray(maps), found, similarity=similarity)
+    return _alike(_compared(jnp.asarray(maps), similarity=similarity), found, similarity=similarity)
 
 
 def _check_similarity(similarity: str, maps: Maps) -> None:
-    if similarity not in _ALIKE:
-        raise unknown("similarity", similarity, _ALIKE)
+    if similarity not in get_args(Similarity):
+        raise unknown("similarity", similarity, get_args(Similarity))
     if similarity == "ssim" and maps.ndim != 4:
         expected = "maps of height and width; take similarity='spearman' or 'pearson' for others"
         raise ValueError(f"similarity='ssim' compares {expected}; got maps of {maps.shape[2:]}")

@@ -99,8 +99,8 @@ def road_scores(
       One score for each map, share and picture; their mean over pictures is the paper's curve.
 
     Raises:
-      ValueError: a share out of range, another order, no pictures of two dimensions, or the accuracy of a target
-        function.
+      ValueError: a share out of range, negative noise, another order, no pictures of two dimensions, or the accuracy of
+        a target function.
 
     Example:
       >>> import jax.numpy as jnp
@@ -118,6 +118,8 @@ def road_scores(
     """
     shares = (shares,) if isinstance(shares, int | float) else tuple(shares)
     _check(case, shares, order, score)
+    if not noise >= 0:
+        raise ValueError(f"noise must be a number from 0; got {noise!r}")
     pixels = case.images[0, ..., 0].size
     # A share of pixels that is a whole number but for rounding counts as that number.
     counts = jnp.array([math.floor(share * pixels + 1e-6) for share in shares], jnp.int32)

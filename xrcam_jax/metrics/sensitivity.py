@@ -26,6 +26,8 @@ from xrcam_jax.metrics.versions import (
     of_versions,
 )
 
+#: How many noisy versions there are of a picture, as in the experiments of yeh2019.
+NOISY = 50
 #: What a distance of maps is divided by.
 RelativeTo = Literal["map", "image", "nothing"]
 
@@ -73,7 +75,7 @@ def noisy_distances(
     maps: Maps,
     *,
     radius: float = 0.2,
-    nr_samples: int = 10,
+    nr_samples: int = NOISY,
     draws: Float[Array | np.ndarray, "n *space c"] | None = None,
 ) -> NoisyDistances:
     """Returns how far the maps of noisy pictures are from those of the pictures as they are.
@@ -148,7 +150,7 @@ def max_sensitivity(
     maps: Maps,
     *,
     radius: float = 0.2,
-    nr_samples: int = 10,
+    nr_samples: int = NOISY,
     relative_to: RelativeTo = "map",
 ) -> Figures:
     """Returns max_e ||R(x + e) - R(x)|| / ||R(x)|| over noise e of a radius (yeh2019).
@@ -193,7 +195,7 @@ def avg_sensitivity(
     maps: Maps,
     *,
     radius: float = 0.2,
-    nr_samples: int = 10,
+    nr_samples: int = NOISY,
     relative_to: RelativeTo = "map",
 ) -> Figures:
     """Returns the mean of ||R(x + e) - R(x)|| / ||R(x)|| over noise e of a radius (yeh2019).
@@ -229,7 +231,9 @@ def avg_sensitivity(
     return noisy_distances(case, explain, maps, radius=radius, nr_samples=nr_samples).avg_sensitivity(relative_to)
 
 
-def local_lipschitz(case: Case, explain: Explain, maps: Maps, *, radius: float = 0.2, nr_samples: int = 10) -> Figures:
+def local_lipschitz(
+    case: Case, explain: Explain, maps: Maps, *, radius: float = 0.2, nr_samples: int = NOISY
+) -> Figures:
     """Returns max_e ||R(x + e) - R(x)|| / ||e|| over noise e of a radius (alvarezmelis2018).
 
     The paper searches for the maximum with Bayesian optimisation, of which draws are a lower bound.

@@ -1,4 +1,4 @@
-"""Whether pictures with the same explanation are predicted to be of the same class.
+"""Whether pictures with the same explanation, or one that is alike, are predicted to be of the same class.
 
 References:
   dasgupta2022
@@ -10,10 +10,17 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from xrcam_jax.attribution.case import Case, Function
+from xrcam_jax.attribution.perturbations import PerAxis
 from xrcam_jax.attribution.shapes import at_least_float32
 from xrcam_jax.classes import class_logits
+from xrcam_jax.metrics.faithfulness import ranks
 from xrcam_jax.metrics.judged import Figures, Maps
+from xrcam_jax.metrics.patches import patch_numbers, patch_sums
+from xrcam_jax.metrics.turns import patch_side
 from xrcam_jax.runtime.compiling import compiled
+
+#: How many patches a picture has of which the most relevant are its explanation.
+PATCHES = 49
 
 
 def predicted(case: Case) -> Int[Array, " b"]:
@@ -36,7 +43,7 @@ def predicted(case: Case) -> Int[Array, " b"]:
       [0, 1]
     """
     if case.of_value:
-        raise ValueError("sufficiency compares predicted classes, which a target function has not")
+        raise ValueError("sufficiency and consistency compare predicted classes, which a target function has not")
     return _predicted(case.images, case.parameters, function=case.function)
 
 
@@ -74,8 +81,8 @@ def agreement(maps: Maps, classes: Int[Array | np.ndarray, " b"], *, threshold: 
     References:
       dasgupta2022
     """
-    if threshold < 0:
-        raise ValueError(f"threshold must not be negative; got {threshold}")
+    if not threshold >= 0:
+        raise ValueError(f"threshold must be a number from 0; got {threshold!r}")
     if classes.shape != maps.shape[1:2]:
         raise ValueError(f"classes must be one for each of {maps.shape[1]} pictures; got {classes.shape}")
     return _agreement(maps, jnp.asarray(classes), jnp.float32(threshold))
@@ -128,3 +135,43 @@ def sufficiency(case: Case, maps: Maps, *, threshold: float = 0.6) -> Figures:
       dasgupta2022
     """
     return agreement(maps, predicted(case), threshold=threshold)
+
+
+def consistency(case: Case, maps: Maps, *, patch: PerAxis | None = None, top: int = 1) -> Figures:
+    """Returns the share of the case's pictures with the same explanation that are predicted alike (dasgupta2022).
+
+    It is Pr[f(x') = f(x) | e(x') = e(x)], which asks for explanations that can be the same: here, which patches of a
+    grid are the most relevant ones. Quantus takes the signs of the first five values of a map, which in maps from 0 on
+    are those of a corner. It is a figure of a set of pictures, as :func:`sufficiency` is, whose maps may be alike only.
+
+    Args:
+      case: the model and the pictures; targets do not matter.
+      maps: of these pictures.
+      patch: side of the patches, or one number for each axis; by default a seventh of each side of pictures.
+      top: how many patches are the explanation, as a set.
+
+    Returns:
+      The share in [0, 1]; NaN where no other picture has the same explanation.
+
+    Raises:
+      ValueError: less than one patch or more than there are, or a target function is explained.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.attribution.case import Case
+      >>> from xrcam_jax.metrics.sufficiency import consistency
+      >>> model = lambda images, parameters: images.sum((1, 2)) * parameters
+      >>> images = jnp.array([[1.0, 0.5], [1.0, -3.0], [3.0, 1.0], [0.0, 1.0]]).reshape(4, 1, 2, 1)
+      >>> case = Case(model, jnp.array([1.0, -1.0]), images, jnp.zeros((4, 1), int))
+      >>> consistency(case, images[None, ..., 0]).tolist()
+      [[0.5, 0.0, 0.5, nan]]
+
+    References:
+      dasgupta2022
+    """
+    maps = jnp.asarray(maps)
+    numbers, count = patch_numbers(maps.shape[2:], patch_side(maps.shape[2:], PATCHES) if patch is None else patch)
+    if not 1 <= top <= count:
+        raise ValueError(f"top must be from 1 to the number of patches, {count}; got {top}")
+    explanations = jax.lax.map(ranks, patch_sums(maps, numbers, count)) < top
+    return agreement(explanations.astype(maps.dtype), predicted(case), threshold=0.0)

@@ -8,7 +8,7 @@ Options of a metric stand behind it, such as deletion+steps=20. Frames for which
 localisation are where nothing is outlined, are left out of its mean, and counted.
 
 Metrics of one run share the passes that they have in common. What a map costs is the number of passes times that of the
-methods and columns: the usual metrics take about 25 a map.
+methods and columns: the usual metrics take about 30 a map.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,6 +34,7 @@ from xrcam_jax.figures.save import save
 from xrcam_jax.metrics.judged import Explain
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
+from xrcam_jax.runtime.names import file_stem
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns, described, last_column
 from xrcam_jax.studies.networks import Network
@@ -154,7 +155,8 @@ def _tables(study: Study, wanted: Mapping[str, Chosen], found: Mapping[str, Arra
     for name, each in wanted.items():
         title = f"{titles[name]}: {each.metric.summary}; {BETTER[each.metric.best]}"
         cells = {row: [cell(name, *row, column) for column in names] for row in rows}
-        tables.append(Table(name, title, cells, names, labels, each.metric.best, "", 3))
+        # A layer or a part may be a path.
+        tables.append(Table(file_stem(name), title, cells, names, labels, each.metric.best, "", 3))
     return tables
 
 
