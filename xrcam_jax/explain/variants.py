@@ -8,7 +8,7 @@ from dataclasses import is_dataclass
 from math import isfinite
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeGuard, Union, get_args, get_origin
 
 import numpy as np
 
@@ -130,8 +130,8 @@ def value_of(what: str, text: str, kind: Any) -> Any:
     for one in (int, float, str):
         if one in kinds and (value := _read(text, one)) is not None:
             return value
-    for several, one in SEVERAL.items():
-        values = tuple(_read(part, one) for part in text.split(BETWEEN[one]))
+    for several, each in SEVERAL.items():
+        values = tuple(_read(part, each) for part in text.split(BETWEEN[each]))
         if several in kinds and None not in values:
             return values
     if words and not {int, float, *SEVERAL} & set(kinds):
@@ -157,7 +157,7 @@ def check_value(what: str, value: Any, kind: Any) -> None:
       ValueError: steps must be a whole number or none; got 2.5
     """
     kinds = _alternatives(kind)
-    known = all(each in (bool, *_FITS, *SEVERAL) or get_origin(each) is Literal or is_dataclass(each) for each in kinds)
+    known = all(each in (bool, *_FITS, *SEVERAL) or get_origin(each) is Literal or _is_object(each) for each in kinds)
     # Arrays may be anything that NumPy makes one of, which a text is not.
     if (known or isinstance(value, str)) and not any(_fits(value, each) for each in kinds):
         raise ValueError(f"{what} must be {_expected(kind, 'in a sequence')}; got {value!r}")
@@ -172,7 +172,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind in _FITS:
         # True is a number for Python, and hardly ever for who gives it.
         return isinstance(value, _FITS[kind]) and not isinstance(value, bool) and (kind is not float or isfinite(value))
-    return isinstance(value, bool | np.bool_) if kind is bool else is_dataclass(kind) and isinstance(value, kind)
+    return isinstance(value, bool | np.bool_) if kind is bool else _is_object(kind) and isinstance(value, kind)
 
 
 def described(options: Mapping[str, Any]) -> list[str]:
@@ -211,9 +211,13 @@ def _alternatives(kind: Any) -> list[Any]:
     return [kind]
 
 
+def _is_object(kind: Any) -> TypeGuard[type]:
+    return isinstance(kind, type) and is_dataclass(kind)
+
+
 def _objects(kinds: Sequence[Any]) -> dict[str, type]:
     """Returns the types that are dataclasses, by the names by which one with its defaults can be written."""
-    return {each.__name__.lower(): each for each in kinds if is_dataclass(each)}
+    return {each.__name__.lower(): each for each in kinds if _is_object(each)}
 
 
 def _values(kind: Any) -> str:
