@@ -1,8 +1,9 @@
 """Which pixels a place of a layer sees: its receptive field, found by following the model's operations back.
 
-Each operation hands on whether, and not how much: a convolution reaches all places under its kernel whatever its weights
-are, a maximum all of its window, and a batch norm or ReLU the place itself. Gates, as those of Selective Kernels, count
-as constants, as they do where relevance is propagated: a gate sees the whole picture, but no relevance goes there.
+Each operation hands on whether, and not how much: a convolution reaches all places under its kernel whatever its
+weights are, a maximum all of its window, and a batch norm or ReLU the place itself. Gates, as those of Selective
+Kernels, count as constants, as they do where relevance is propagated: a gate sees the whole picture, but no relevance
+goes there.
 """
 
 from collections.abc import Callable
@@ -162,8 +163,7 @@ def _seen(
     images: Any, parameters: PyTree, places: Any, *, function: Function, layer: str
 ) -> tuple[Bool[Array, "n h"], Bool[Array, "n w"]]:
     """Returns for each of some places of a layer, (n, 2), which rows and which columns of a picture it sees."""
-    model = lambda x, p: function(mark(x, INPUT), p)
-    closed, _ = trace(model, images, parameters)
+    closed, _ = trace(lambda x, p: function(mark(x, INPUT), p), images, parameters)
     parts = in_parts(closed, _REACH, (INPUT, layer), explained_flags(images, parameters))
     _, (_, activation), pullbacks = parts.run(jax.tree.leaves((images, parameters)))
     one = partial(jax.nn.one_hot, dtype=activation.dtype)

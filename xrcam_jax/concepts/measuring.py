@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from xrcam_jax.attribution.case import Function
 from xrcam_jax.concepts.way import find_way
@@ -22,7 +22,7 @@ from xrcam_jax.runtime.compiling import compiled
 )
 @dataclass(frozen=True)
 class Measured:
-    """Holds what is found of each picture of a batch and each channel of a layer.
+    """Holds what is found of each picture of a batch and each channel of a layer, (b, k).
 
     Attributes:
       share: the relevance that goes through the channel, over the sum of the sizes of all channels' relevances; from -1
@@ -30,14 +30,15 @@ class Measured:
       relevant_place: the place where the channel's relevance is largest; places are counted along the rows.
       activation: the channel's largest.
       active_place: where it is.
-      logits: what the model returns.
+      logits: what the model returns, (b, n).
     """
 
-    share: Float[Array, "b k"]
-    relevant_place: Int[Array, "b k"]
-    activation: Float[Array, "b k"]
-    active_place: Int[Array, "b k"]
-    logits: Float[Array, "b n"]
+    # JAX also makes it of what stands for arrays, so that no annotation could promise them.
+    share: Any
+    relevant_place: Any
+    activation: Any
+    active_place: Any
+    logits: Any
 
 
 @compiled(static=("function", "signal", "layer"))

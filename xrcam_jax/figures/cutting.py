@@ -9,9 +9,7 @@ from xrcam_jax.pictures.preprocessing import Box
 AROUND = 0.3
 
 
-def field_cut(
-    picture: UInt8[np.ndarray, "h w *c"], field: Box, least: int = 0
-) -> UInt8[np.ndarray, "p q *c"]:
+def field_cut(picture: UInt8[np.ndarray, "h w *c"], field: Box, least: int = 0) -> UInt8[np.ndarray, "p q *c"]:
     """Cuts a receptive field out of a picture.
 
     Args:

@@ -172,9 +172,7 @@ def _nothing(study: Study, batches: int, groups: int, channels: int) -> Scan:
     return Scan(np.zeros(batches, bool), none, none, zeros, zeros, np.zeros(groups, np.int64))
 
 
-def _found(
-    study: Study, groups: Groups, nothing: Scan, number: int, places: Sequence[int], found: Measured
-) -> Scan:
+def _found(study: Study, groups: Groups, nothing: Scan, number: int, places: Sequence[int], found: Measured) -> Scan:
     """Returns what was found in one batch, whose frames have these places among those of the study."""
     count = len(places)
     share, activation = found.share[:count], found.activation[:count]
@@ -183,21 +181,19 @@ def _found(
         file = study.frames[places[int(finite.argmin())]].file
         raise CommandError(f"--weights: the network's activations or relevances of {file} are not finite")
     each, numbers = study.settings["per_patient"], np.array(places, np.int32)
-    kept = [nothing.relevant, nothing.active]
+    relevant, active = nothing.relevant, nothing.active
     for start in range(0, count, _ROWS):
         some = slice(start, min(start + _ROWS, count))
-        scored = ((share, found.relevant_place), (activation, found.active_place))
-        kept = [
-            before.joined(references_of(score[some], numbers[some], place[some]), groups.patients, each)
-            for before, (score, place) in zip(kept, scored, strict=True)
-        ]
+        of_share = references_of(share[some], numbers[some], found.relevant_place[some])
+        of_activation = references_of(activation[some], numbers[some], found.active_place[some])
+        relevant = relevant.joined(of_share, groups.patients, each)
+        active = active.joined(of_activation, groups.patients, each)
     done = nothing.done.copy()
     done[number] = True
-    group = groups.of[numbers]
     right = class_logits(found.logits[:count]).argmax(1) == study.labels[numbers]
-    summed = partial(_summed, group, len(groups.names))
-    tops = among_top(share, study.settings["top"])
-    return Scan(done, *kept, summed(in_units(share)), summed(tops.astype(np.int64)), summed(right.astype(np.int64)))
+    summed = partial(_summed, groups.of[numbers], len(groups.names))
+    counted = (in_units(share), among_top(share, study.settings["top"]).astype(np.int64), right.astype(np.int64))
+    return Scan(done, relevant, active, *map(summed, counted))
 
 
 def _summed(group: Int[np.ndarray, " b"], count: int, values: Int[np.ndarray, "b *k"]) -> Int[np.ndarray, "g *k"]:

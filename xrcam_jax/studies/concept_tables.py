@@ -71,13 +71,26 @@ class Tables:
         having = {patient for (_, patient), has in zip(self.groups.names, tops, strict=True) if has}
         return len(patients_of(self.found.relevant.pictures[concept], frames)), len(having)
 
+    def accuracy(self) -> Estimate:
+        """Returns the share of the frames that are classified correctly."""
+        return Estimate(int(self.found.right.sum()) / len(self.study.frames))
+
+    def described(self, concept: int) -> dict[str, Any]:
+        """Returns what a glossary says of a concept, as JSON has it."""
+
+        def rounded(values: Float[np.ndarray, " c"]) -> list[float | None]:
+            return [None if np.isnan(value) else round(float(value), 6) for value in values]
+
+        shares, tops = rounded(self.shares[:, concept]), rounded(self.tops[:, concept])
+        return {"patients": self.patients(concept)[0], "shares": shares, "tops": tops}
+
     def concepts(self) -> list[dict[str, Any]]:
         """Returns a row for each concept."""
         rows = []
         for concept in range(self.found.shares.shape[1]):
             references, having = self.patients(concept)
             means = zip(self.study.prepared.classes, self.shares[:, concept], self.tops[:, concept], strict=True)
-            figures = {}
+            figures: dict[str, str] = {}
             for name, share, top in means:
                 figures |= {f"mean share, {name}": repr(float(share)), f"among the top, {name}": repr(float(top))}
             counts = {"patients of references": references, "patients with it among the top": having}
@@ -128,7 +141,8 @@ class Tables:
             pairs = zip(self.shares[:, concept].tolist(), self.tops[:, concept].tolist(), strict=True)
             figures = [scaled(Estimate(value)) for pair in pairs for value in pair]
             rows[str(concept), str(references), str(having)] = figures
-        columns = [f"{what}, {name}" for name in self.study.prepared.classes for what in ("mean share", f"in top {top}")]
+        whats = ("mean share", f"in top {top}")
+        columns = [f"{what}, {name}" for name in self.study.prepared.classes for what in whats]
         return Table(
             "concepts",
             "How much of the relevance goes through each concept, and in how many frames it is among the most relevant",

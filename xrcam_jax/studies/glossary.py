@@ -11,20 +11,19 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 import xrcam_jax as xr
 from xrcam_jax.classes import class_logits
 from xrcam_jax.concepts.field import ReceptiveFields
-from xrcam_jax.concepts.references import NONE, References, patients_of
-from xrcam_jax.explain.passes import Signal
+from xrcam_jax.concepts.references import NONE, References
 from xrcam_jax.figures.cutting import field_cut
 from xrcam_jax.figures.overlay import overlay
 from xrcam_jax.studies.batches import Batch, laid, read_batch, rgb
+from xrcam_jax.studies.channels import Channels
 from xrcam_jax.studies.compare import some_frames
-from xrcam_jax.studies.concept_scan import Measure, Scan
-from xrcam_jax.studies.networks import Network
+from xrcam_jax.studies.concept_scan import Scan
 from xrcam_jax.studies.study import Study
 
 FILE = "glossary.json"
@@ -38,59 +37,65 @@ class Subject:
 
     Attributes:
       study: whose frames.
-      network: whose channels.
-      layer: whose channels.
-      signal: what was propagated.
-      measure: a function of a batch.
-      targets: a function of a batch; the class that is explained of each frame.
+      channels: of a layer.
       fields: the receptive fields of the layer's places.
       found: the scan.
     """
 
     study: Study
-    network: Network
-    layer: str
-    signal: Signal
-    measure: Measure
-    targets: Callable[[Batch], Int[Array, " b"]]
+    channels: Channels
     fields: ReceptiveFields
     found: Scan
 
 
-def glossary(subject: Subject, concepts: Sequence[int], shown: int) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class _Concept:
+    """Holds a concept of a frame.
+
+    Attributes:
+      said: of it, as JSON has it.
+      lies: the frame, with where the concept lies on it.
+      references: numbers of frames of other patients, and places in the layer.
+    """
+
+    said: dict[str, Any]
+    lies: UInt8[np.ndarray, "h w 3"]
+    references: list[tuple[int, int]]
+
+
+def glossary(subject: Subject, concepts: Mapping[int, Mapping[str, Any]], shown: int) -> dict[str, Any]:
     """Returns the glossary, as JSON has it.
 
     Args:
       subject: what it is of.
-      concepts: those that are shown by themselves.
+      concepts: those that are shown by themselves, with what is said of each.
       shown: frames of each class.
     """
     study, found = subject.study, subject.found
     frames = list(_frames(subject, some_frames(study, shown)))
-    wanted = {number for kind in (found.relevant, found.active) for c in concepts for number, _ in _of(kind, c)}
-    wanted |= {number for _, some in frames for _, _, references in some for number, _ in references}
-    pictures = _pictures(subject, sorted(wanted))
-    show = partial(_reference, subject, pictures)
+    kinds = {"relevant": found.relevant, "active": found.active}
+    wanted = {number for kind in kinds.values() for concept in concepts for number, _ in _of(kind, concept)}
+    wanted |= {number for _, some in frames for concept in some for number, _ in concept.references}
+    show = partial(_reference, subject, _pictures(subject, sorted(wanted)))
     return {
-        "layer": subject.layer,
+        "layer": subject.channels.layer,
+        "top": study.settings["top"],
         "classes": study.prepared.classes,
-        "frames": [
-            {
-                **frame,
-                "concepts": [{**one, "picture": _jpeg(on), "references": [show(*r) for r in some]} for one, on, some in c],
-            }
-            for frame, c in frames
-        ],
+        "frames": [{**said, "concepts": [_as_json(concept, show) for concept in some]} for said, some in frames],
         "concepts": [
             {
                 "concept": concept,
-                "patients": len(patients_of(found.relevant.pictures[concept], [f.patient for f in study.frames])),
-                "relevant": [show(*each) for each in _of(found.relevant, concept)],
-                "active": [show(*each) for each in _of(found.active, concept)],
+                **said,
+                **{name: [show(*each) for each in _of(kind, concept)] for name, kind in kinds.items()},
             }
-            for concept in concepts
+            for concept, said in concepts.items()
         ],
     }
+
+
+def _as_json(concept: _Concept, show: Callable[[int, int], dict[str, Any]]) -> dict[str, Any]:
+    references = [show(*each) for each in concept.references]
+    return {**concept.said, "picture": _jpeg(concept.lies), "references": references}
 
 
 def _of(references: References, concept: int) -> list[tuple[int, int]]:
@@ -111,53 +116,50 @@ def of_others(study: Study, references: References, concept: int, patient: str) 
     return [each for each in _of(references, concept) if study.frames[each[0]].patient != patient]
 
 
-def _frames(subject: Subject, places: Sequence[int]) -> Iterator[tuple[dict[str, Any], list]]:
-    """Yields what is said of each frame, and for each of its concepts what is said, the map and the references."""
+def _frames(subject: Subject, places: Sequence[int]) -> Iterator[tuple[dict[str, Any], list[_Concept]]]:
+    """Yields what is said of each of some frames, and its concepts."""
     study, top = subject.study, subject.study.settings["top"]
     for start in range(0, len(places), study.batch_size):
         some = places[start : start + study.batch_size]
-        batch = read_batch(study, subject.network, some)
+        batch = read_batch(study, subject.channels.network, some)
         here = laid(study, batch)
-        measured = subject.measure(here)
+        measured = subject.channels.measure(here)
         share = np.asarray(measured.share)
         best = np.argsort(-share, axis=1, kind="stable")[:, :top]
         maps = _maps(subject, here, best)
         predicted = class_logits(np.asarray(measured.logits)).argmax(1)
         for i, place in enumerate(some):
-            frame, picture = study.frames[place], rgb(batch.pictures[i])
+            frame, picture = study.frames[place], batch.pictures[i]
+            said = {"name": frame.file.rpartition("/")[2], "patient": frame.patient, "label": int(batch.labels[i])}
             concepts = [
-                (
-                    {"concept": int(concept), "share": round(float(share[i, concept]), 6)},
-                    overlay(picture, _scaled(maps[rank, i])),
-                    of_others(study, subject.found.relevant, int(concept), frame.patient)[:BESIDE],
+                _Concept(
+                    {"concept": concept, "share": round(float(share[i, concept]), 6)},
+                    overlay(rgb(picture), _scaled(maps[rank, i])),
+                    of_others(study, subject.found.relevant, concept, frame.patient)[:BESIDE],
                 )
-                for rank, concept in enumerate(best[i])
+                for rank, concept in enumerate(best[i].tolist())
                 if share[i, concept] > 0
             ]
-            said = {"name": frame.file.rpartition("/")[2], "patient": frame.patient, "label": int(batch.labels[i])}
-            yield {**said, "predicted": int(predicted[i]), "picture": _png(batch.pictures[i])}, concepts
+            yield {**said, "predicted": int(predicted[i]), "picture": _png(picture)}, concepts
 
 
 def _maps(subject: Subject, batch: Batch, concepts: Int[np.ndarray, "b n"]) -> Float[np.ndarray, "n b h w"]:
     """Returns for each frame of a batch, which lies across devices, where its concepts lie."""
-    options = {"composite": subject.signal.composite, "seed": subject.signal.seed}
+    channels = subject.channels
+    options: dict[str, Any] = {"composite": channels.signal.composite, "seed": channels.signal.seed}
     found = xr.concepts.attribute(
-        subject.network.model,
-        batch.images,
-        subject.layer,
-        concepts.T,
-        targets=subject.targets(batch),
-        **options,
+        channels.network.model, batch.images, channels.layer, concepts.T, targets=channels.targets(batch), **options
     )
     return np.asarray(found.maps)
 
 
 def _pictures(subject: Subject, places: Sequence[int]) -> dict[int, UInt8[np.ndarray, "h w"]]:
     """Returns frames by their places among those of the study."""
-    size, found = subject.study.batch_size, {}
+    size = subject.study.batch_size
+    found: dict[int, np.ndarray] = {}
     for start in range(0, len(places), size):
         some = places[start : start + size]
-        found |= dict(zip(some, read_batch(subject.study, subject.network, some).pictures, strict=False))
+        found |= dict(zip(some, read_batch(subject.study, subject.channels.network, some).pictures, strict=False))
     return found
 
 

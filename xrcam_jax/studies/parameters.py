@@ -164,13 +164,16 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
 #: Of ``xrcam concepts``, which is about one network and one layer.
 CONCEPTS: tuple[click.Parameter, ...] = (
     Argument("data", option="--data", metavar="DATA", help="folder made by xrcam prepare"),
-    *(p for p in shared(()) if p.name not in ("data", "folds", "annotations", "seed", "batch_size", "out")),
+    *(each for each in shared(()) if each.name in ("weights", "model", "part", "limit")),
     click.Option(["--layer", "--layers"], default="layer3", metavar="L", help="whose channels are the concepts"),
-    click.Option(["--target"], metavar="CLASS", help="the class to explain, its name or number; the labelled one by default"),
-    click.Option(["--method", "--methods"], default="lrp", metavar="M", help="lrp, with options: lrp+composite=epsilon_plus"),
+    click.Option(
+        ["--target"], metavar="CLASS", help="the class to explain, by name or number; by default the labelled"
+    ),
+    click.Option(["--method", "--methods"], default="lrp", metavar="M", help="lrp, or lrp+composite=epsilon_plus"),
     click.Option(["--references"], type=int, default=8, metavar="N", help="frames that are kept of each concept"),
     click.Option(["--per-patient"], type=int, default=2, metavar="N", help="references of one patient at most"),
-    click.Option(["--top"], type=int, default=5, metavar="N", help="concepts that are the most relevant ones of a frame"),
+    click.Option(["--top"], type=int, default=5, metavar="N", help="concepts that count as most relevant of a frame"),
     _SHOWN,
-    *(p for p in shared(()) if p.name in ("batch_size", "out")),
+    *(each for each in shared(()) if each.name in ("batch_size", "out")),
+    *processes.PARAMETERS,
 )
