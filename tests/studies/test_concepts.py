@@ -15,6 +15,7 @@ from xrcam_jax.cli import main
 from xrcam_jax.data import manifest
 from xrcam_jax.data.detector import MOTIFS, Detector
 from xrcam_jax.data.manifest import Frame, Statistics
+from xrcam_jax.models import Classifier
 from xrcam_jax.pictures.crop import Crop
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.report.page import page
@@ -25,6 +26,15 @@ from xrcam_jax.studies.networks import Network
 
 SIDE, TEXTURE = 32, 8
 PATIENTS = ("p1", "p2", "p3")
+
+
+class Planted(Detector, Classifier):
+    """The network that detects textures, as a study takes networks."""
+
+    def __init__(self):
+        Detector.__init__(self)
+        self.num_classes, self.labels = 2, None
+        self.preprocessing = Preprocessing((0.0,) * 3, (1.0,) * 3, (SIDE, SIDE), 1.0, "area", grey=True)
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +64,7 @@ def textures(tmp_path_factory):
 @pytest.fixture
 def concepts(textures, tmp_path, monkeypatch):
     """Runs the command on the network whose first channels detect the textures; returns its status and its folder."""
-    model = Detector()
-    model.num_classes = 2
-    model.preprocessing = Preprocessing((0.0,) * 3, (1.0,) * 3, (SIDE, SIDE), 1.0, "area", grey=True)
+    model = Planted()
 
     def read(options, path, *_):
         return Network("detector", model, path, str(path))
@@ -194,7 +202,7 @@ def test_a_scan_that_was_ended_goes_on(concepts, tmp_path, monkeypatch):
         (["--layer", "layer9"], "--layer: "),
         (["--layer", "fc"], "--layer: fc has shape (1, 2), and references need places"),
         (["--method", "grad_cam"], "--method: expected lrp, with options behind it or without, found 'grad_cam'"),
-        (["--method", "lrp+composite=none"], "--method: value of composite of lrp"),
+        (["--method", "lrp+composite=none"], "--method: unknown value of composite of lrp 'none'"),
         (["--target", "dots"], "--target: "),
         (["--target", "2"], "--target: 2 is not a class; there are 0 to 1"),
         (["--top", "0"], "--top: 0 is less than 1"),
