@@ -15,6 +15,9 @@ from xrcam_jax.studies.concept_scan import Groups, Scan
 from xrcam_jax.studies.study import Study
 from xrcam_jax.studies.tables import Table, scaled
 
+#: So many concepts of each class stand in the overview.
+LEADING = 8
+
 
 @dataclass(frozen=True, eq=False)
 class Tables:
@@ -57,10 +60,11 @@ class Tables:
         """The share of the frames where each concept is among the most relevant ones."""
         return self.by_class(self.found.tops)
 
-    def leading(self, count: int) -> list[int]:
-        """Returns the concepts with the largest mean shares in a class, so many of each class, the largest first."""
+    @cached_property
+    def leading(self) -> list[int]:
+        """The concepts with the largest mean shares in a class, some of each class, the largest first."""
         shares = np.nan_to_num(self.shares)
-        best = np.unique(np.argsort(-shares, axis=1, kind="stable")[:, :count])
+        best = np.unique(np.argsort(-shares, axis=1, kind="stable")[:, :LEADING])
         best = best[shares[:, best].max(0) > 0]
         return best[np.argsort(-shares[:, best].max(0), kind="stable")].tolist()
 
@@ -155,7 +159,7 @@ class Tables:
 
     def said(self) -> str:
         """Says what was looked at, and of how many patients the references are."""
-        few = [concept for concept in self.leading(8) if self.patients(concept)[0] == 1]
+        few = [concept for concept in self.leading if self.patients(concept)[0] == 1]
         settings, patients = self.study.settings, len({patient for _, patient in self.groups.names})
         frames, channels = len(self.study.frames), self.found.shares.shape[1]
         text = (

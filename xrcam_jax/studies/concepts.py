@@ -33,8 +33,6 @@ from xrcam_jax.titles import layer_title
 
 NAME = "concepts"
 LABELLED = "the labelled class"
-#: So many concepts of each class stand in the overview.
-LEADING = 8
 #: What the figures say, for clinicians.
 READ = (
     "A concept is what one channel of the network reacts to; it has no name, and its references show what it is. That "
@@ -84,7 +82,7 @@ def write(study: Study, channels: Channels, found: Scan, shown: int) -> None:
     write_rows(study.folder / "all_concepts.csv", tables.concepts())
     write_rows(study.folder / "by_patient.csv", tables.by_patient())
     write_rows(study.folder / "references.csv", tables.references(fields))
-    leading = tables.leading(LEADING)
+    leading = tables.leading
     said = {concept: tables.described(concept) for concept in leading}
     content = glossary(Subject(study, channels, fields, found), said, shown)
     write_whole(study.folder / FILE, json.dumps(content).encode())

@@ -29,6 +29,8 @@ from xrcam_jax.studies.study import Study
 FILE = "glossary.json"
 #: References that are shown beside a frame, and what part of a picture's side a cut has at least.
 BESIDE, LEAST = 4, 6
+#: The longest side of a reference's picture, in pixels: larger ones are shrunk, since the page shows them small.
+LONGEST = 112
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +172,7 @@ def _reference(
     cut = field_cut(picture, subject.fields.box(place), max(picture.shape) // LEAST)
     label = subject.study.prepared.classes.index(frame.label)
     name = frame.file.rpartition("/")[2]
-    return {"name": name, "patient": frame.patient, "label": label, "picture": _png(cut)}
+    return {"name": name, "patient": frame.patient, "label": label, "picture": _png(cut, LONGEST)}
 
 
 def _scaled(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
@@ -179,15 +181,18 @@ def _scaled(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     return positive / positive.max() if positive.any() else positive
 
 
-def _png(picture: UInt8[np.ndarray, "h w"]) -> str:
-    return _encoded(picture, format="PNG")
+def _png(picture: UInt8[np.ndarray, "h w"], longest: int | None = None) -> str:
+    image = Image.fromarray(picture)
+    if longest is not None:
+        image.thumbnail((longest, longest))
+    return _encoded(image, format="PNG")
 
 
 def _jpeg(picture: UInt8[np.ndarray, "h w 3"]) -> str:
-    return _encoded(picture, format="JPEG", quality=90, subsampling=0)
+    return _encoded(Image.fromarray(picture), format="JPEG", quality=90, subsampling=0)
 
 
-def _encoded(picture: np.ndarray, **options: Any) -> str:
+def _encoded(image: Image.Image, **options: Any) -> str:
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, **options)
+    image.save(content, **options)
     return base64.b64encode(content.getvalue()).decode()
