@@ -38,12 +38,12 @@ class References:
           units: the number of the patient of each picture of the data.
           each: how many of one patient at most.
         """
-        columns = zip(self._columns, other._columns, strict=True)
-        return _best(*(np.concatenate(pair, axis=1) for pair in columns), units, self.scores.shape[1], each)
-
-    @property
-    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.scores, self.pictures, self.places
+        both = References(
+            np.concatenate([self.scores, other.scores], axis=1),
+            np.concatenate([self.pictures, other.pictures], axis=1),
+            np.concatenate([self.places, other.places], axis=1),
+        )
+        return _best(both, units, self.scores.shape[1], each)
 
 
 def no_references(concepts: int, room: int) -> References:
@@ -93,25 +93,24 @@ def references_of(
     )
 
 
-def _best(
-    scores: Float[np.ndarray, "n c"],
-    pictures: Int[np.ndarray, "n c"],
-    places: Int[np.ndarray, "n c"],
-    units: Int[np.ndarray, " p"],
-    room: int,
-    each: int,
-) -> References:
-    order = np.lexsort((pictures, -scores), axis=1)
-    columns = [np.take_along_axis(column, order, 1) for column in (scores, pictures, places)]
-    there = columns[1] != NONE
-    unit = np.where(there, units[columns[1]], NONE)
-    # Of as many before it of the same patient, a picture is no reference.
+def _best(found: References, units: Int[np.ndarray, " p"], room: int, each: int) -> References:
+    """Returns the best of some references, and at most so many of a patient."""
+    order = np.lexsort((found.pictures, -found.scores), axis=1)
+    scores, pictures, places = (
+        np.take_along_axis(column, order, 1) for column in (found.scores, found.pictures, found.places)
+    )
+    there = pictures != NONE
+    unit = np.where(there, units[pictures], NONE)
+    # With as many before it of the same patient, a picture is no reference.
     before = np.tril(unit[:, :, None] == unit[:, None, :], -1).sum(2)
     kept = there & (before < each)
     first = np.argsort(~kept, axis=1, kind="stable")[:, :room]
-    kept = np.take_along_axis(kept, first, 1)
-    best = [np.take_along_axis(column, first, 1) for column in columns]
-    return References(*(np.where(kept, a, none).astype(a.dtype) for a, none in zip(best, (0, NONE, NONE), strict=True)))
+
+    def chosen(column: np.ndarray, none: int) -> np.ndarray:
+        values = np.take_along_axis(column, first, 1)
+        return np.where(np.take_along_axis(kept, first, 1), values, none).astype(column.dtype)
+
+    return References(chosen(scores, 0), chosen(pictures, NONE), chosen(places, NONE))
 
 
 def among_top(share: Float[np.ndarray, "b n"], top: int) -> Bool[np.ndarray, "b n"]:

@@ -179,20 +179,23 @@ def _concept_of_frame(where: str, entry: dict[str, Any], classes: list[str]) -> 
 
 
 def _concept(where: str, entry: dict[str, Any], classes: list[str]) -> Concept:
-    figures = []
-    for key in ("shares", "tops"):
-        values = entry.get(key)
-        fits = isinstance(values, list) and len(values) == len(classes)
-        fits = fits and all(value is None or _is_share(value) for value in values or ())
-        expect(fits, f"{where}: {key}", f"{len(classes)} numbers from -1 to 1, or null", values)
-        figures.append(values)
+    shares, tops = (_figures(where, entry, key, len(classes)) for key in ("shares", "tops"))
     return Concept(
         concept=_index(where, entry, "concept", MOST),
         patients=_index(where, entry, "patients", MOST),
-        classes=tuple(each for each in zip(classes, *figures, strict=True) if None not in each),
+        classes=tuple(each for each in zip(classes, shares, tops, strict=True) if None not in each),
         relevant=_references(where, entry, "relevant", classes),
         active=_references(where, entry, "active", classes),
     )
+
+
+def _figures(where: str, entry: dict[str, Any], key: str, count: int) -> list[Any]:
+    """Returns a number for each class, None where there is none."""
+    values = entry.get(key)
+    fits = isinstance(values, list) and len(values) == count
+    fits = fits and all(value is None or _is_share(value) for value in values or ())
+    expect(fits, f"{where}: {key}", f"{count} numbers from -1 to 1, or null", values)
+    return list(values or ())
 
 
 def _references(where: str, entry: dict[str, Any], key: str, classes: list[str]) -> tuple[Reference, ...]:
