@@ -34,6 +34,7 @@ COMMANDS = {
     "prepare": "Turn recordings into frames to train on, split by patient",
     "train": "Train a network on prepared frames, from ImageNet weights or from scratch",
     "evaluate": "Run the experiments of the thesis: tables, plots and pictures",
+    "concepts": "Find what a network sees, besides where: the frames and places that its channels react to most",
     "report": "Make one HTML page of experiments: their figures, pictures and frames to look through",
     "read": "Make one HTML page on which readers compare maps, blinded, and from which they export their ratings",
     "agreement": "Tell from readers' ratings how far they agree, and which method they prefer",

@@ -27,6 +27,7 @@ GIVEN = {
     "report": "results --out page.html",
     "read": "results --method lrp,grad_cam --layer layer4 --pairs 20 --seed 3 --question Which? --out page.html",
     "agreement": "a.csv b.csv --weighting linear --out found",
+    "concepts": "prepared --weights run --layer layer2 --target GBM --method lrp+composite=epsilon_plus --references 4",
     "layers": "--model resnet18 --input-size 32,32",
     "methods": "--options",
     "view": "clip.mp4 --model resnet18 --weights w.pth --method grad_cam --no-browser --port 8000",

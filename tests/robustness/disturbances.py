@@ -118,6 +118,7 @@ READ_BACK = {
     "prepare": (f"{OUT}/prepared/frames/**/*.png", f"{OUT}/prepared/*.csv", f"{OUT}/prepared/.progress/*"),
     "train": (f"{OUT}/run/last/**/*", f"{OUT}/run/best/**/*", "prepared/frames/**/*.png", f"{OUT}/run/settings.json"),
     "evaluate": (f"{OUT}/results/**/batches/*", f"{OUT}/results/**/settings.json"),
+    "concepts": (f"{OUT}/results/**/batches/*", f"{OUT}/results/**/settings.json"),
     "explain_folder": ("best.safetensors",),
     "convert_back": ("orbax/**/*",),
 }
@@ -143,7 +144,7 @@ def flipped_bit(reference: Reference, folder: Path, random: np.random.Generator)
         named = _faults(reference, Ended(ended.status, ended.err.replace(path.name, OUT), ended.seconds))
         return [f"{what}: {line}" for line in named]
     differ = differences(contents(place / OUT), reference.wanted)
-    if scenario.name == "evaluate" and path.read_bytes() == after:
+    if scenario.name in ("evaluate", "concepts") and path.read_bytes() == after:
         # The bit was without effect on all others. Frames, in contrast, are results themselves.
         differ = [line for line in differ if not line.endswith(path.relative_to(place / OUT).as_posix())]
     return [f"{what}, another result, not a word: {line}" for line in differ]
@@ -172,7 +173,7 @@ def bit_in_the_cache(reference: Reference, folder: Path, random: np.random.Gener
 
 
 #: Scenarios that keep compiled programs.
-COMPILED = ("train", "explain_folder", "explain_video", "evaluate")
+COMPILED = ("train", "explain_folder", "explain_video", "evaluate", "concepts")
 #: What disturbs which scenarios.
 DISTURBANCES: dict[str, tuple[Callable[[Reference, Path, np.random.Generator], list[str] | str], tuple[str, ...]]] = {
     "disk_full": (disk_full, tuple(BY_NAME)),

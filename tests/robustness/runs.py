@@ -19,8 +19,16 @@ from typing import Any
 
 #: All that the commands import when they are called.
 MODULES = (
-    *("commands.training", "commands.explaining", "commands.convert", "studies.segmentation", "data.frames"),
-    *("data.cohort", "report.page", "checkpoints.load", "checkpoints.save", "data.coco", "train.checkpoint"),
+    *("commands.training", "commands.explaining", "commands.convert", "studies.segmentation", "studies.concepts"),
+    *(
+        "data.frames",
+        "data.cohort",
+        "report.page",
+        "checkpoints.load",
+        "checkpoints.save",
+        "data.coco",
+        "train.checkpoint",
+    ),
 )
 PACKAGES = ("jax", "flax", "optax", "orbax.checkpoint", "grain", "dm_pix", "matplotlib.pyplot", "tensorboardX", "cv2")
 TINY = "tiny"

@@ -92,6 +92,17 @@ SCENARIOS = (
         share=2,
     ),
     Scenario(
+        "concepts",
+        (
+            *("concepts", "prepared", *_WEIGHTS, "--part", "all", "--batch-size", "4", "--layer", "layer3"),
+            *("--out", f"{OUT}/results"),
+        ),
+        ("prepare/out/prepared", "train/out/run/best.safetensors"),
+        # What is done so far is in a file for each process, which grows with every batch.
+        growing=("*/batches/*",),
+        share=2,
+    ),
+    Scenario(
         "convert_orbax",
         ("convert", TINY, "best.safetensors", f"{OUT}/orbax"),
         ("train/out/run/best.safetensors",),

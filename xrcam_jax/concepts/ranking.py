@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from xrcam_jax.attribution.case import no_progress
 from xrcam_jax.concepts.attributing import propagated
 from xrcam_jax.concepts.conditions import Concepts, amounts, checked_concepts
+from xrcam_jax.concepts.measuring import shares
 from xrcam_jax.concepts.way import ask
 from xrcam_jax.runtime.compiling import compiled
 
@@ -89,7 +90,6 @@ def most_relevant(
 @compiled(static=("k", "absolute"))
 def _ranked(concepts: Array, a: Array, r: Array, *, k: int, absolute: bool) -> tuple[Array, Array, Array]:
     relevance = amounts(concepts, a, r)
-    size = jnp.abs(relevance).sum(0)
-    share = jnp.where(size == 0, jnp.zeros_like(relevance), relevance / jnp.where(size == 0, jnp.ones_like(size), size))
+    share = shares(relevance)
     numbers = jax.lax.top_k((jnp.abs(share) if absolute else share).T, k)[1].T
     return numbers, jnp.take_along_axis(relevance, numbers, axis=0), jnp.take_along_axis(share, numbers, axis=0)

@@ -14,6 +14,7 @@ from xrcam_jax.report.read import Experiment
 from xrcam_jax.report.some_frames import ShownFrame, data_address, palettes, scale, some_frames
 from xrcam_jax.report.tables import NOTHING, ShownTable, shown_table
 from xrcam_jax.report.templates import Filter, filled_in, json_text
+from xrcam_jax.titles import layer_title
 from xrcam_jax.titles import method_title as title
 
 # Methods that are ticked to begin with, if they are there.
@@ -63,15 +64,17 @@ def page(experiments: Sequence[Experiment]) -> bytes:
       ('<!doctype html>', True)
     """
     looked_at = [(number, one) for number, one in enumerate(experiments, 1) if one.frames is not None]
+    glossaries = [one for one in experiments if one.glossary is not None]
     found = glances(experiments)
     return filled_in(
         "page.html",
-        styles=("page.css", "viewer.css", "print.css"),
+        styles=("page.css", "viewer.css", *(("glossary.css",) if glossaries else ()), "print.css"),
         scripts=("page.js", *(("maps.js", "viewer.js") if looked_at else ())),
         filters=_filters(),
         origins=_origins(experiments),
         glances=found,
         shown=_shown(looked_at[0][1], found) if looked_at else None,
+        glossaries=glossaries,
         experiments=experiments,
         viewer=bool(looked_at),
         data=_viewer_data(looked_at) if looked_at else (),
@@ -93,6 +96,7 @@ def _filters() -> dict[str, Filter]:
         "counted": _counted,
         "layers": layers,
         "title_of": title,
+        "layer_of": layer_title,
         "address": data_address,
     }
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from xrcam_jax.pictures.decode import format_and_size
 from xrcam_jax.report.checked import expect, is_index, is_number, read_bytes, read_object, read_text
 from xrcam_jax.report.frames import read_frames
+from xrcam_jax.report.glossary import Glossary, read_glossary
 
 CONTENTS, SETTINGS = "contents.json", "settings.json"
 BESTS = ("max", "min", None)
@@ -106,6 +107,7 @@ class Experiment:
       pictures: plots and sheets.
       settings: nested, as recorded; ``settings["data"]`` is an object that says where the data came from.
       frames: what :func:`xrcam_jax.report.frames.read_frames` returns, or None.
+      glossary: of a network's concepts, or None.
     """
 
     folder: str
@@ -116,6 +118,7 @@ class Experiment:
     pictures: tuple[EncodedPicture, ...]
     settings: dict[str, Any]
     frames: dict[str, Any] | None
+    glossary: Glossary | None = None
 
     @property
     def synthetic(self) -> bool | None:
@@ -181,8 +184,9 @@ def _read_experiment(folder: Path) -> Experiment:
     for key in ("title", "text"):
         expect(isinstance(contents.get(key), str), f"{path}: {key}", "text", contents.get(key))
     expect(is_number(contents.get("order")), f"{path}: order", "a number", contents.get("order"))
-    viewer = contents.get("viewer")
-    expect(viewer is None or isinstance(viewer, str), f"{path}: viewer", "the name of a file, or null", viewer)
+    viewer, glossary = contents.get("viewer"), contents.get("glossary")
+    for key, file in (("viewer", viewer), ("glossary", glossary)):
+        expect(file is None or isinstance(file, str), f"{path}: {key}", "the name of a file, or null", file)
 
     settings = read_object(folder / SETTINGS, "the experiment's settings, a JSON object")
     data = settings.get("data")
@@ -199,6 +203,7 @@ def _read_experiment(folder: Path) -> Experiment:
         pictures=tuple(_read_picture(path, entry) for entry in _entries(path, contents, "pictures")),
         settings=settings,
         frames=None if viewer is None else read_frames(_beside(path, viewer)),
+        glossary=None if glossary is None else read_glossary(_beside(path, glossary)),
     )
 
 

@@ -4,9 +4,6 @@ A file is sealed with a digest of what is in it and of what it is of. One that i
 place, study or version, is computed again.
 """
 
-import hashlib
-import io
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -29,13 +26,10 @@ from xrcam_jax.runtime.names import file_stem, printable
 from xrcam_jax.runtime.prefetch import map_ahead
 from xrcam_jax.studies.folds import CrossValidated
 from xrcam_jax.studies.networks import Network
+from xrcam_jax.studies.sealed import Arrays as Arrays
+from xrcam_jax.studies.sealed import read_sealed, sealed
 from xrcam_jax.studies.settings import BATCHES
 from xrcam_jax.studies.study import Study
-
-#: Arrays by name, with one row for each picture.
-Arrays = dict[str, np.ndarray]
-
-SEAL = "seal"
 
 
 class Batch(NamedTuple):
@@ -87,9 +81,7 @@ def each_batch(
     for (judge, places), batch in zip(bar, read, strict=True):
         computed = jax.device_get(dict(compute_by(judge)(laid(study, batch))))
         found = {name: np.asarray(value)[: len(places)] for name, value in computed.items()}
-        content = io.BytesIO()
-        np.savez(content, **found, **{SEAL: _seal(study, judge, places, found)})  # type: ignore[arg-type]
-        write_whole(_path(study, judge, places), content.getvalue())
+        write_whole(_path(study, judge, places), sealed(found, _about(study, judge, places)))
     wait_for_all(f"{study.name} {network.label}")
     parts = [_load(study, *each) for each in batches]
     order = np.argsort(np.concatenate([places for _, places in batches]))
@@ -126,26 +118,12 @@ def _is_done(study: Study, judge: Network, places: Sequence[int]) -> bool:
 
 
 def _load(study: Study, judge: Network, places: Sequence[int]) -> Arrays:
-    path = _path(study, judge, places)
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except Exception as error:
-        # NumPy and zipfile raise anything on damaged content, from struct.error to SyntaxError.
-        raise CommandError(f"{path}: damaged ({error})") from error
-    seal = found.pop(SEAL, None)
-    if seal is None or not np.array_equal(seal, _seal(study, judge, places, found)):
-        raise CommandError(f"{path}: damaged, or of other frames or settings")
-    return found
+    return read_sealed(_path(study, judge, places), _about(study, judge, places))
 
 
-def _seal(study: Study, judge: Network, places: Sequence[int], arrays: Arrays) -> UInt8[np.ndarray, "32"]:
-    """Returns a digest of arrays and of what they are of."""
-    digest = hashlib.sha256(json.dumps([study.settings, judge.label, places[0]], sort_keys=True).encode())
-    for name, array in sorted(arrays.items()):
-        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return np.frombuffer(digest.digest(), np.uint8)
+def _about(study: Study, judge: Network, places: Sequence[int]) -> list[Any]:
+    """Returns what the arrays of a batch are of."""
+    return [study.settings, judge.label, places[0]]
 
 
 def laid(study: Study, batch: Batch) -> Batch:

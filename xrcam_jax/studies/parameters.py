@@ -7,7 +7,7 @@ import click
 
 from xrcam_jax.arguments import processes
 from xrcam_jax.arguments.aggregation import AGGREGATE
-from xrcam_jax.arguments.parser import NAMES, PATH, Many, flag
+from xrcam_jax.arguments.parser import NAMES, PATH, Argument, Many, flag
 
 #: The thesis's seven methods, in the order of its tables.
 SEVEN = ("grad_cam", "grad_cam_pp", "x_grad_cam", "hires_cam", "layer_cam", "relevance_cam", "xrelevance_cam")
@@ -161,3 +161,20 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
         click.Option(["--rate", "--dropout"], type=float, metavar="P", help="of dropout in the passes (0.1)"),
     ),
 }
+
+#: Of ``xrcam concepts``, which is about one network and one layer.
+CONCEPTS: tuple[click.Parameter, ...] = (
+    Argument("data", option="--data", metavar="DATA", help="folder made by xrcam prepare"),
+    *(each for each in shared(()) if each.name in ("weights", "model", "part", "limit")),
+    click.Option(["--layer", "--layers"], default="layer3", metavar="L", help="whose channels are the concepts"),
+    click.Option(
+        ["--target"], metavar="CLASS", help="the class to explain, by name or number; by default the labelled"
+    ),
+    click.Option(["--method", "--methods"], default="lrp", metavar="M", help="lrp, or lrp+composite=epsilon_plus"),
+    click.Option(["--references"], type=int, default=8, metavar="N", help="frames that are kept of each concept"),
+    click.Option(["--per-patient"], type=int, default=2, metavar="N", help="references of one patient at most"),
+    click.Option(["--top"], type=int, default=5, metavar="N", help="concepts that count as most relevant of a frame"),
+    _SHOWN,
+    *(each for each in shared(()) if each.name in ("batch_size", "out")),
+    *processes.PARAMETERS,
+)

@@ -124,6 +124,7 @@ def write_contents(
     tables: Sequence[Table] = (),
     pictures: Sequence[tuple[str, str]] = (),
     viewer: str | None = None,
+    glossary: str | None = None,
 ) -> None:
     """Writes the tables of a study, and ``contents.json``, which tells ``xrcam report`` what to show in which order.
 
@@ -135,6 +136,7 @@ def write_contents(
       tables: to be written.
       pictures: files in the folder, each with its caption.
       viewer: a file in the folder, with pictures and maps to page through.
+      glossary: a file in the folder, with what concepts look like.
     """
     for table in tables:
         write_whole(folder / f"{table.file}.csv", table.csv().encode())
@@ -157,6 +159,7 @@ def write_contents(
         ],
         "pictures": [{"file": file, "caption": caption} for file, caption in pictures],
         "viewer": viewer,
+        **({} if glossary is None else {"glossary": glossary}),
     }
     write_whole(folder / CONTENTS, (json.dumps(contents, indent=1) + "\n").encode())
     # The first two are what the thesis prints; the folder has all of them.
