@@ -14,7 +14,7 @@ from jax import lax
 
 import xrcam_jax as xr
 from experiments import peers
-from xrcam_jax.benchmark import compiled_calls, evaluate, explain, latency, memory, precision, scaling
+from xrcam_jax.benchmark import compiled_calls, evaluate, explain, latency, memory, precision, scaling, start
 from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.report import read, table
 from xrcam_jax.cli import main
@@ -208,6 +208,29 @@ def test_latency_cold_and_warm(measure, monkeypatch):
     for row in (cold, warm):
         assert row["first_result_s"] == pytest.approx(row["import_s"] + row["load_s"] + row["compile_and_run_s"])
         assert row["then_ms"] > 0
+
+
+@pytest.mark.usefixtures("four_layers")
+def test_start_of_a_command(measure, monkeypatch):
+    started = []
+
+    def run(module, command, picture, *arguments, JAX_COMPILATION_CACHE_DIR):
+        assert picture.is_file()
+        started.append((module, command, JAX_COMPILATION_CACHE_DIR, arguments[-1]))
+        time.sleep(0.01)
+
+    monkeypatch.setattr(start, "run_module", run)
+    monkeypatch.setattr(start, "save_timm", lambda model, path: path.touch())
+    cold, warm = measure("start", *TINY, "--repeats", "3")
+    assert (cold["cache"], cold["goal_s"]) == ("cold", 8)
+    assert (warm["cache"], warm["goal_s"]) == ("warm", 2)
+    assert min(cold["s"], warm["s"]) >= 0.01
+    assert [(module, command) for module, command, *_ in started] == [("xrcam_jax", "explain")] * 6
+    kept, outs = zip(*((kept, out) for _, _, kept, out in started), strict=True)
+    # A turn's second process finds what its first has kept, and nothing else does.
+    assert kept[::2] == kept[1::2]
+    assert len(set(kept)) == 3
+    assert len(set(outs)) == 6
 
 
 @pytest.mark.usefixtures("four_layers")

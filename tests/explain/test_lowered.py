@@ -66,6 +66,7 @@ def test_xrelevance_cam_at_four_layers(name):
         assert own_kernels(model) <= kernels(program)
 
 
+@pytest.mark.long
 def test_formulations_for_a_cpu_are_for_a_cpu_alone():
     model = shapes_of(GROUPED)
     (program,) = programs(model, "xrelevance_cam", STAGES, platforms=["cpu"])

@@ -52,6 +52,7 @@ PARAMETERS: Mapping[str, tuple[click.Option, ...]] = {
         _several("--devices", None, (1, 2, 4, 8), "over which the batch is laid"),
     ),
     "latency": _shared(models=("resnet50", "skresnext50_32x4d"), size=224, repeats=7),
+    "start": _shared(models=("resnet50",), size=224, repeats=5),
     "memory": (
         *_shared(models=("resnet50", "skresnext50_32x4d"), dtype="float32"),
         _several("--batch-sizes", "--batch-size", (1, 8), "pictures at a time"),

@@ -39,6 +39,7 @@ SUITES = {
     "channels": "Score-CAM and Ablation-CAM of a layer with many channels",
     "scaling": "XRelevance-CAM with the batch laid over 1, 2, 4, 8 devices",
     "latency": "one picture: steady state, and time to the first result of a fresh process",
+    "start": "xrcam explain of one picture as a command, with nothing kept and with traces and programs kept",
     "memory": "peak of the gradient and of XRelevance-CAM by batch and picture size",
     "precision": "maps in float32, TF32 and bfloat16 against float64",
     TABLE: "the newest figures of each suite, as Markdown",
