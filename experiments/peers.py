@@ -8,25 +8,35 @@ Raises:
   ValueError: timm does not have the network, the peer cannot do it, or PyTorch cannot use JAX's device.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import jax
 
 from xrcam_jax.benchmark.runs import Run
+from xrcam_jax.models.convnext_specs import ConvNextSpec
+from xrcam_jax.models.mobile_specs import MobileSpec
 from xrcam_jax.models.resnet import STAGES
 from xrcam_jax.models.specs import Spec, find_spec
+from xrcam_jax.models.vit_specs import VitSpec
 
 
-def _network(name: str, threads: int, **options: Any) -> Any:
-    """Returns timm's model ``name``, in inference mode."""
+def _network(name: str, threads: int, size: int | None = None, **options: Any) -> Any:
+    """Returns timm's model ``name``, in inference mode; one that knows positions by heart, for pictures of ``size``."""
     import timm
     import torch
 
     if name not in timm.list_models():
         raise ValueError(f"timm has no network {name}")
     torch.set_num_threads(threads)
+    # Products are rounded where ours are.
+    rounded = jax.config.jax_default_matmul_precision == "tensorfloat32"  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = rounded
+    if size is not None and "img_size" in find_spec(name).variants:
+        options["img_size"] = size
     return timm.create_model(name, **options).eval().to(_device())
 
 
@@ -50,15 +60,41 @@ def _done(result: Any) -> Any:
     return result
 
 
+def _stages(model: Any, name: str) -> list[Any]:
+    """Returns the modules of timm's model after which ours have their four marks.
+
+    Raises:
+      ValueError: its family is none of those that are measured.
+    """
+    spec = find_spec(name)
+    if isinstance(spec, Spec):
+        return [getattr(model, layer) for layer in STAGES]
+    if isinstance(spec, ConvNextSpec):
+        return list(model.stages)
+    if isinstance(spec, MobileSpec) and hasattr(model, "bn2"):
+        return [*(blocks for blocks, mark in zip(model.blocks, spec.marks, strict=True) if mark), model.bn2]
+    if isinstance(spec, VitSpec):
+        depth = len(model.blocks)
+        return [model.blocks[place - 1] for place in (depth // 4, depth // 2, 3 * depth // 4, depth - 1)]
+    raise ValueError(f"which modules of {name} are at its marks is not known here")
+
+
+def _stages_with_places(model: Any, name: str) -> list[Any]:
+    """Returns the modules of :func:`_stages`, where what they return lies on a grid already."""
+    if isinstance(find_spec(name), VitSpec):
+        raise ValueError(f"{name} has tokens, which it would have to be told to lay on a grid")
+    return _stages(model, name)
+
+
 def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
     """Runs the forward pass, and the gradient at the four layers; arrays have their channels last."""
     import torch
 
-    model = _network(name, threads).to(memory_format=torch.channels_last)
+    model = _network(name, threads, size).to(memory_format=torch.channels_last)
     images = torch.randn(batch, 3, size, size, device=_device()).to(memory_format=torch.channels_last)
     outputs: dict[str, Any] = {}
-    for layer in STAGES:
-        getattr(model, layer).register_forward_hook(lambda _, __, output, layer=layer: outputs.update({layer: output}))
+    for layer, stage in zip(STAGES, _stages(model, name), strict=True):
+        stage.register_forward_hook(lambda _, __, output, layer=layer: outputs.update({layer: output}))
 
     def forward() -> Any:
         with torch.no_grad():
@@ -92,10 +128,11 @@ def grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
     from pytorch_grad_cam import GradCAM
 
     model = _network(name, threads)
+    layers = _stages_with_places(model, name)
     images = torch.randn(batch, 3, size, size, device=_device())
 
     def run() -> Any:
-        with GradCAM(model=model, target_layers=[getattr(model, layer) for layer in STAGES]) as explain:
+        with GradCAM(model=model, target_layers=layers) as explain:
             return explain(input_tensor=images, targets=None)
 
     return {"pytorch-grad-cam grad_cam": run}
@@ -107,7 +144,7 @@ def zennit_epsilon_plus(name: str, batch: int, size: int, threads: int) -> dict[
     from zennit.attribution import Gradient
     from zennit.composites import EpsilonPlus
 
-    model = _network(name, threads)
+    model = _network(name, threads, size)
     images = torch.randn(batch, 3, size, size, device=_device(), requires_grad=True)
 
     def predicted(logits: Any) -> Any:
@@ -120,17 +157,83 @@ def zennit_epsilon_plus(name: str, batch: int, size: int, threads: int) -> dict[
     return {"zennit epsilon_plus": run}
 
 
+def crp_epsilon_plus(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """Runs zennit-crp's relevance by EpsilonPlus of class 0 at the input, without conditions on channels."""
+    import torch
+    from crp.attribution import CondAttribution
+    from zennit.composites import EpsilonPlus
+
+    model = _network(name, threads, size)
+    images = torch.randn(batch, 3, size, size, device=_device())
+    attribute, composite = CondAttribution(model), EpsilonPlus()
+
+    def run() -> Any:
+        return _done(attribute(images.clone().requires_grad_(), [{"y": [0]}] * batch, composite).attribution)
+
+    return {"zennit-crp epsilon_plus": run}
+
+
+def autolrp_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """Runs autoLRP of timm's unmodified network, by its defaults and by its recipe for AttnLRP."""
+    import autolrp
+    import torch
+
+    model = _network(name, threads, size)
+    images = torch.randn(batch, 3, size, size, device=_device())
+
+    def run(config: Any) -> Any:
+        x = autolrp.tensor(images)
+        model(x).amax(1).lrp(config=config)
+        return _done(x.relevance)
+
+    configs = {"autolrp default": autolrp.LRPConfig(), "autolrp attnlrp": autolrp.LRPConfig.attnlrp()}
+    return {label: partial(run, config) for label, config in configs.items()}
+
+
+def lxt_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
+    """Runs LXT's rules for vision transformers, which it has for torchvision's alone, on torchvision's network."""
+    import torch
+    import torchvision
+    from lxt.efficient.models import vit_torch
+
+    if name != "vit_base_patch16_224":
+        raise ValueError(f"expected vit_base_patch16_224, which torchvision calls vit_b_16, found {name}")
+    torch.set_num_threads(threads)
+    model = torchvision.models.vit_b_16(image_size=size).eval().to(_device())
+    # torchvision's head starts with weights of zero, which would leave no relevance at all.
+    torch.nn.init.normal_(model.heads.head.weight, std=0.02)
+    images = torch.randn(batch, 3, size, size, device=_device(), requires_grad=True)
+
+    def run() -> Any:
+        with _patched(vit_torch.cp_LRP):
+            (gradient,) = torch.autograd.grad(model(images).amax(1).sum(), images)
+        return _done(images.detach() * gradient)
+
+    return {"lxt cp_lrp": run}
+
+
+@contextmanager
+def _patched(patches: Mapping[Any, Callable[[Any], bool]]) -> Iterator[None]:
+    """Lets LXT patch these classes for a while: by itself it does so for good."""
+    with ExitStack() as changes:
+        for owner, patch_class in patches.items():
+            changes.enter_context(patch.object(owner, "forward", owner.forward))
+            patch_class(owner)
+        yield
+
+
 def captum_grad_cam(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
     """Runs captum's LayerGradCam at the four layers, one after the other."""
     import torch
     from captum.attr import LayerGradCam
 
     model = _network(name, threads)
+    layers = _stages_with_places(model, name)
     images = torch.randn(batch, 3, size, size, device=_device())
     targets = torch.zeros(batch, dtype=torch.long, device=_device())
 
     def run() -> Any:
-        explainers = [LayerGradCam(model, getattr(model, layer)) for layer in STAGES]
+        explainers = [LayerGradCam(model, layer) for layer in layers]
         return _done([explain.attribute(images, target=targets) for explain in explainers])
 
     return {"captum grad_cam": run}
@@ -195,14 +298,19 @@ def channel_cams(name: str, layer: str, size: int, threads: int) -> dict[str, di
     return {"pytorch-grad-cam": {method: partial(run, cam) for method, cam in cams.items()}}
 
 
+_EXPLAINING: Mapping[str, Callable[..., dict[str, Run]]] = {
+    "torch": torch_runs,
+    "relevance-cam": relevance_cam,
+    "pytorch-grad-cam": grad_cam,
+    "zennit": zennit_epsilon_plus,
+    "zennit-crp": crp_epsilon_plus,
+    "captum": captum_grad_cam,
+    "autolrp": autolrp_runs,
+    "lxt": lxt_runs,
+}
 SUITES: Mapping[str, Mapping[str, Callable[..., dict[str, Any]]]] = {
-    "explain": {
-        "torch": torch_runs,
-        "relevance-cam": relevance_cam,
-        "pytorch-grad-cam": grad_cam,
-        "zennit": zennit_epsilon_plus,
-        "captum": captum_grad_cam,
-    },
+    "explain": _EXPLAINING,
+    "accelerator": _EXPLAINING,
     "train": {"torch": torch_training},
     "evaluate": {"pytorch-grad-cam": layer_cams},
     "channels": {"pytorch-grad-cam": channel_cams},

@@ -12,19 +12,16 @@ Raises:
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
-from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 import xrcam_jax as xr
-from experiments.peers import _device, _done, _network
+from experiments.peers import _device, _done, _network, autolrp_runs, lxt_runs
 from experiments.vision_transformer import VisionTransformer
 from xrcam_jax.arguments.checks import check_names
 from xrcam_jax.benchmark.machine import cores
@@ -103,51 +100,6 @@ def torch_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]
         return _done(torch.autograd.grad(model(images).amax(1).sum(), images))
 
     return {"torch forward": forward, "torch gradient": gradient}
-
-
-def autolrp_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
-    """Runs autoLRP of timm's unmodified network, by its defaults and by its recipe for AttnLRP."""
-    import autolrp
-
-    model, images = _network(name, threads), _images(batch, size)
-
-    def run(config: Any) -> Any:
-        x = autolrp.tensor(images)
-        model(x).amax(1).lrp(config=config)
-        return _done(x.relevance)
-
-    configs = {"autolrp default": autolrp.LRPConfig(), "autolrp attnlrp": autolrp.LRPConfig.attnlrp()}
-    return {label: partial(run, config) for label, config in configs.items()}
-
-
-def lxt_runs(name: str, batch: int, size: int, threads: int) -> dict[str, Run]:
-    """Runs LXT's rules for vision transformers, which it has for torchvision's alone, on torchvision's network."""
-    import torch
-    import torchvision
-    from lxt.efficient.models import vit_torch
-
-    torch.set_num_threads(threads)
-    model = torchvision.models.vit_b_16().eval().to(_device())
-    # torchvision's head starts with weights of zero, which would leave no relevance at all.
-    torch.nn.init.normal_(model.heads.head.weight, std=0.02)
-    images = _images(batch, size, requires_grad=True)
-
-    def run() -> Any:
-        with _patched(vit_torch.cp_LRP):
-            (gradient,) = torch.autograd.grad(model(images).amax(1).sum(), images)
-        return _done(images.detach() * gradient)
-
-    return {"lxt cp_lrp": run}
-
-
-@contextmanager
-def _patched(patches: Mapping[Any, Callable[[Any], bool]]) -> Iterator[None]:
-    """Lets LXT patch these classes for a while: by itself it does so for good."""
-    with ExitStack() as changes:
-        for owner, patch_class in patches.items():
-            changes.enter_context(patch.object(owner, "forward", owner.forward))
-            patch_class(owner)
-        yield
 
 
 PEERS: Mapping[str, Peer] = {"torch": torch_runs, "autolrp": autolrp_runs, "lxt": lxt_runs}

@@ -2,71 +2,24 @@
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
-from jax import lax
 
 import xrcam_jax as xr
 from experiments import peers
-from xrcam_jax.benchmark import compiled_calls, evaluate, explain, latency, memory, precision, scaling
+from tests.benchmark.four_layers import TINY, FourLayers
+from tests.models.shallow import shallow
+from xrcam_jax.benchmark import compiled_calls, evaluate, explain, latency, memory, precision, scaling, start
 from xrcam_jax.benchmark.machine import cores
-from xrcam_jax.benchmark.report import read, table
+from xrcam_jax.benchmark.report import read
 from xrcam_jax.cli import main
 from xrcam_jax.commands import benchmark
 from xrcam_jax.errors import CommandError
-from xrcam_jax.models.resnet import STAGES
-
-
-class FourLayers(nnx.Module):
-    """Has four convolutions that compile in no time, marked as the layers of a residual network are."""
-
-    def __init__(self, dtype="float32"):
-        self.dtype = dtype
-        keys = jax.random.split(jax.random.key(0), 5)
-        kernels = [
-            jax.random.normal(key, (3, 3, 3 if i == 0 else 4, 4), "float32") / 6 for i, key in enumerate(keys[:4])
-        ]
-        self.kernels = nnx.List([nnx.Param(kernel.astype(dtype)) for kernel in kernels])
-        self.head = nnx.Param(jax.random.normal(keys[4], (4, 2), "float32").astype(dtype))
-
-    def __call__(self, x, rngs=None):
-        x = jnp.asarray(x, self.dtype)
-        for layer, kernel in zip(STAGES, self.kernels, strict=True):
-            x = lax.conv_general_dilated(x, kernel[...], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-            x = xr.mark(jax.nn.relu(x), layer)
-        return x.mean((1, 2)) @ self.head[...]
-
-
-@pytest.fixture
-def four_layers(monkeypatch):
-    """All models are :class:`FourLayers`."""
-    monkeypatch.setattr(xr, "create_model", lambda *_, **__: FourLayers())
-
-
-TINY = ("--models", "tiny", "--size", "32")
-
-
-@pytest.fixture
-def measure(tmp_path, monkeypatch, capsys):
-    """Runs a suite; returns its rows, which were written and are in the table."""
-    monkeypatch.setitem(compiled_calls.MATRIX, "cpu", 64)
-
-    def run(suite, *options):
-        path = tmp_path / f"{suite}.json"
-        assert benchmark.main([suite, *options, "--out", str(path)], peers.SUITES) == 0
-        report = read(path)
-        assert report.suite == suite
-        assert report.machine["versions"]["jax"] == jax.__version__
-        assert table(report.rows) in capsys.readouterr().out
-        return report.rows
-
-    return run
 
 
 @pytest.mark.long
@@ -110,6 +63,9 @@ def test_explain_beside_a_peer(measure, monkeypatch):
     assert peak["share_of_peak"] == 1
     assert peak["gflop"] == pytest.approx(2 * 64**3 / 1e9)
     for label in ("forward", "gradient", "xrelevance_cam", "relevance_cam layer1"):
+        assert found[label]["counted"] == pytest.approx(found[label]["gflop"] / found["gradient"]["gflop"])
+        limit = found[label]["counted"] * found[label]["per_counted"]
+        assert limit == pytest.approx(found[label]["per_gradient"])
         row = found[label]
         assert row["images_per_s"] == pytest.approx(2000 / row["ms"])
         assert row["per_gradient"] == pytest.approx(row["ms"] / found["gradient"]["ms"])
@@ -120,6 +76,21 @@ def test_explain_beside_a_peer(measure, monkeypatch):
     assert found["forward"]["gflop"] < found["gradient"]["gflop"] < found["xrelevance_cam"]["gflop"]
     assert found["torch gradient"]["ms"] >= 10
     assert "gflop" not in found["torch gradient"]
+
+
+@pytest.mark.parametrize(("name", "has_cam"), [("tiny", True), ("convnext_atto", False)])
+def test_cams_are_those_that_a_network_has(name, has_cam):
+    with shallow(name, "float32") if name != "tiny" else nullcontext(xr.create_model(name)) as model:
+        cams = explain.defined(model, 64)
+    assert set(explain.SINGLE_PASS) - set(cams) == (set() if has_cam else {"cam"})
+
+
+def test_a_network_of_positions_is_made_for_the_size(monkeypatch):
+    made = []
+    monkeypatch.setattr(xr, "create_model", lambda name, **options: made.append((name, options)))
+    compiled_calls.network("vit_base_patch16_224", 64, dtype="float32")
+    compiled_calls.network("tiny", 64)
+    assert made == [("vit_base_patch16_224", {"img_size": 64, "dtype": "float32"}), ("tiny", {})]
 
 
 @pytest.mark.usefixtures("four_layers")
@@ -211,6 +182,29 @@ def test_latency_cold_and_warm(measure, monkeypatch):
 
 
 @pytest.mark.usefixtures("four_layers")
+def test_start_of_a_command(measure, monkeypatch):
+    started = []
+
+    def run(module, command, picture, *arguments, JAX_COMPILATION_CACHE_DIR):
+        assert picture.is_file()
+        started.append((module, command, JAX_COMPILATION_CACHE_DIR, arguments[-1]))
+        time.sleep(0.01)
+
+    monkeypatch.setattr(start, "run_module", run)
+    monkeypatch.setattr(start, "save_timm", lambda model, path: path.touch())
+    cold, warm = measure("start", *TINY, "--repeats", "3")
+    assert (cold["cache"], cold["goal_s"]) == ("cold", 8)
+    assert (warm["cache"], warm["goal_s"]) == ("warm", 2)
+    assert min(cold["s"], warm["s"]) >= 0.01
+    assert [(module, command) for module, command, *_ in started] == [("xrcam_jax", "explain")] * 6
+    kept, outs = zip(*((kept, out) for _, _, kept, out in started), strict=True)
+    # A turn's second process finds what its first has kept, and nothing else does.
+    assert kept[::2] == kept[1::2]
+    assert len(set(kept)) == 3
+    assert len(set(outs)) == 6
+
+
+@pytest.mark.usefixtures("four_layers")
 def test_memory_of_gradient_and_relevance(measure, monkeypatch):
     monkeypatch.setattr(memory, "fresh_process", in_this_process(memory))
     (row,) = measure("memory", "--models", "tiny", "--batch-sizes", "2", "--sizes", "32")
@@ -264,6 +258,8 @@ def test_precision_of_known_maps():
         (["explain", "--batch-size", "0"], "--batch-size: 0 is less than 1"),
         (["explain", "--batch-size", "many"], "'many' is neither a number nor 'auto'"),
         (["evaluate", "--size", "31"], "--size: 31 is less than 32"),
+        (["accelerator", "--rate", "0"], "--rate: 0 is not above 0"),
+        (["accelerator", "--concepts", "0"], "--concepts: 0 is less than 1"),
         (["memory", "--sizes", "224,16"], "16 is less than 32"),
         (["scaling", "--batch-size", "8", "--devices", "1,3"], "--devices: 3 does not divide the batch of 8"),
         (["table", "--folder", "nowhere"], "nowhere: no report of xrcam benchmark is there"),
@@ -309,5 +305,5 @@ def test_what_was_measured_stays_if_the_rest_fails(tmp_path, monkeypatch):
     assert main(["benchmark"]) == 2
     (path,) = (tmp_path / "benchmarks").glob("*.json")
     assert read(path).rows == [{"model": "one"}]
-    assert asdict(read(path))["settings"]["models"] == ["resnet50", "skresnext50_32x4d"]
+    assert asdict(read(path))["settings"]["models"][:2] == ["resnet50", "skresnext50_32x4d"]
     assert path.name.endswith("_explain.json")

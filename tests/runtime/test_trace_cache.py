@@ -1,5 +1,6 @@
 """What was traced is found again by later processes, and only where it is still right."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -161,6 +162,64 @@ def test_other_models_shapes_rules_and_settings_are_others(known, images):
     assert found() == 1
     explained(Small(seed=1), images)
     assert found() == 0
+
+
+def test_only_code_that_a_trace_can_run_is_part_of_the_name(tmp_path, monkeypatch):
+    package = tmp_path / "xrcam_jax"
+    imports = {
+        "__init__.py": "from xrcam_jax import report\n",
+        "passes.py": "from xrcam_jax.lrp import (\n    rules,\n)\nimport numpy as np\n",
+        "lrp/__init__.py": "",
+        "lrp/rules.py": "def f():\n    import xrcam_jax.ops as ops, sys\n",
+        "ops/__init__.py": "from xrcam_jax.sums import (add,  # A comment\n subtract)\n",
+        "sums.py": "",
+        "report.py": "import xrcam_jax\n",
+        "lrp/plans.py": "",
+    }
+    for name, text in imports.items():
+        path = package / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(text)
+    monkeypatch.setattr(traced, "_PACKAGE", package)
+
+    def digest():
+        traced._code.cache_clear()
+        return traced._code(frozenset({"xrcam_jax.passes", "jax.numpy", "xrcam_jax"}))
+
+    changed = set()
+    for name, text in imports.items():
+        before = digest()
+        (package / name).write_text(f"{text}x = 1\n")
+        if digest() != before:
+            changed.add(name)
+    assert changed == {"passes.py", "lrp/__init__.py", "lrp/rules.py", "ops/__init__.py", "sums.py"}
+    traced._code.cache_clear()
+
+
+def test_imports_are_found_as_python_finds_them():
+    package = Path(xr.__file__).parent
+    names = {path: ".".join(path.with_suffix("").relative_to(package.parent).parts) for path in package.rglob("*.py")}
+    files = {name.removesuffix(".__init__"): path for path, name in names.items()}
+
+    def imports(path):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path} says not in full what it imports"
+                yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+
+    wanted, asked = set(), [files["xrcam_jax.explain.explainer"], files["xrcam_jax.models.resnet"]]
+    while asked:
+        path = asked.pop()
+        if path not in wanted and path != package / "__init__.py":
+            wanted.add(path)
+            asked += [files[name] for name in imports(path) if name in files]
+    found = set(traced.imported(["xrcam_jax.explain.explainer", "xrcam_jax.models.resnet"]))
+    assert found == wanted
+    rooms = {path.relative_to(package).parts[0] for path in found}
+    assert {"lrp", "ops", "cam", "attribution", "models"} <= rooms
+    assert not rooms & {"report", "commands", "studies", "data", "train", "benchmark", "view"}
 
 
 def test_of_models_from_elsewhere_nothing_is_kept(folder, images):

@@ -11,6 +11,7 @@ import xrcam_jax as xr
 from xrcam_jax.benchmark.runs import Row
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.models.resnet import STAGES
+from xrcam_jax.models.specs import find_spec
 from xrcam_jax.runtime.compiling import compiler_options
 from xrcam_jax.runtime.memory import compiled_bytes
 
@@ -81,6 +82,27 @@ def achieved(gflop: float | None, seconds: float, peak: float) -> Row:
     if gflop is None:
         return {"gflop": None, "gflop_per_s": None, "share_of_peak": None}
     return {"gflop": gflop, "gflop_per_s": gflop / seconds, "share_of_peak": gflop / seconds / peak}
+
+
+def limit(run: CompiledCall, seconds: float, gradient: CompiledCall, gradient_s: float) -> Row:
+    """Returns the cells that say what a run counts in gradients, and its time in gradients as a multiple of that.
+
+    Args:
+      run: what was timed.
+      seconds: that it took.
+      gradient: of the same network and batch.
+      gradient_s: seconds that it took.
+    """
+    if not run.gflop or not gradient.gflop:
+        return {"counted": None, "per_counted": None}
+    counted = run.gflop / gradient.gflop
+    return {"counted": counted, "per_counted": seconds / gradient_s / counted}
+
+
+def network(name: str, size: int, **options: Any) -> Any:
+    """Creates a network for pictures of ``size`` x ``size``, which those with positions are made for."""
+    sized = {"img_size": size} if "img_size" in find_spec(name).variants else {}
+    return xr.create_model(name, **sized, **options)
 
 
 def gradient(model: Callable[..., Any], layers: Sequence[str] = STAGES) -> tuple[Callable[..., Any], Any]:

@@ -22,6 +22,20 @@ def fresh_process(module: str, *arguments: object, **environment: str) -> Any:
     Raises:
       CommandError: the process fails; the message ends with its last line.
     """
+    return json.loads(run_module(module, *arguments, **environment).strip().splitlines()[-1])
+
+
+def run_module(module: str, *arguments: object, **environment: str) -> str:
+    """Runs ``python -m module arguments`` and returns what it prints.
+
+    Args:
+      module: its full name.
+      *arguments: of the module, passed as text.
+      **environment: variables that the process has beside those of this one.
+
+    Raises:
+      CommandError: the process fails; the message ends with its last line.
+    """
     # The process is to import this very package, whichever one is installed.
     root = str(Path(xr.__file__).parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -35,7 +49,7 @@ def fresh_process(module: str, *arguments: object, **environment: str) -> Any:
     if finished.returncode:
         last = finished.stderr.strip().splitlines()[-1:] or ["no message"]
         raise CommandError(f"{module} {' '.join(map(str, arguments))}: {last[0]}")
-    return json.loads(finished.stdout.strip().splitlines()[-1])
+    return finished.stdout
 
 
 def leave_room_on_the_device() -> None:

@@ -12,7 +12,10 @@ from typing import Any
 
 import jax
 
-PACKAGES = ("xrcam-jax", "jax", "jaxlib", "flax", "numpy", "torch", "timm", "grad-cam", "zennit", "captum")
+PACKAGES = (
+    *("xrcam-jax", "jax", "jaxlib", "flax", "numpy", "torch", "timm", "torchvision"),
+    *("grad-cam", "zennit", "zennit-crp", "captum", "autolrp", "lxt"),
+)
 #: Environment variables that change how fast programs are.
 VARIABLES = ("XLA_FLAGS", "GLIBC_TUNABLES")
 

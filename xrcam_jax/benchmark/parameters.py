@@ -38,8 +38,11 @@ def _several(name: str, also: str | None, default: tuple[int, ...], help: str, l
     return click.Option(names, type=Text(partial(numbers, least=least)), default=default, metavar="N[,N]", help=help)
 
 
+#: Networks of each kind of layer that there is.
+NETWORKS = ("resnet50", "skresnext50_32x4d", "efficientnet_lite0", "vit_base_patch16_224", "convnext_tiny")
+
 PARAMETERS: Mapping[str, tuple[click.Option, ...]] = {
-    "explain": _shared(models=("resnet50", "skresnext50_32x4d"), batch_size=8, size=224, dtype="float32", repeats=7),
+    "explain": _shared(models=NETWORKS, batch_size=8, size=224, dtype="float32", repeats=7),
     "train": _shared(models=("skresnext50_32x4d",), batch_size=8, size=224, repeats=7),
     "evaluate": _shared(models=("resnet50",), batch_size=8, size=224, repeats=5),
     "channels": (
@@ -52,6 +55,14 @@ PARAMETERS: Mapping[str, tuple[click.Option, ...]] = {
         _several("--devices", None, (1, 2, 4, 8), "over which the batch is laid"),
     ),
     "latency": _shared(models=("resnet50", "skresnext50_32x4d"), size=224, repeats=7),
+    "accelerator": (
+        *_shared(models=NETWORKS, batch_size=8, size=224, repeats=7),
+        _several("--batch-sizes", None, (1, 8, 32, 128, 512, 2048), "of the pace, up to what memory has room for"),
+        click.Option(["--concepts"], type=int, default=256, metavar="N", help="channels of layer3"),
+        click.Option(["--rate"], type=float, default=12.0, metavar="HZ", help="of live frames"),
+        click.Option(["--seconds"], type=float, default=20.0, metavar="S", help="that live frames come for"),
+    ),
+    "start": _shared(models=("resnet50",), size=224, repeats=5),
     "memory": (
         *_shared(models=("resnet50", "skresnext50_32x4d"), dtype="float32"),
         _several("--batch-sizes", "--batch-size", (1, 8), "pictures at a time"),

@@ -40,7 +40,9 @@ SUITES = {
     "channels": "Score-CAM and Ablation-CAM of a layer with many channels",
     "scaling": "XRelevance-CAM with the batch laid over 1, 2, 4, 8 devices",
     "latency": "one picture: steady state, and time to the first result of a fresh process",
+    "start": "xrcam explain of one picture as a command, with nothing kept and with traces and programs kept",
     "memory": "peak of the gradient and of XRelevance-CAM by batch and picture size",
+    "accelerator": "all of a card: rates by precision and batch, errors, a live overlay, concepts",
     "precision": "maps in float32, TF32 and bfloat16 against float64",
     TABLE: "the newest figures of each suite, as Markdown",
 }
@@ -152,11 +154,14 @@ def _check(name: str, options: Options, peers: Mapping[str, "Peer"]) -> None:
         )
     if options.peers:
         check_names("--peers", options.peers, peers)
-    for key in ("batch_size", "repeats", "chunk_size"):
+    for key in ("batch_size", "repeats", "chunk_size", "concepts"):
         if isinstance(given.get(key), int):
             check_at_least_one(f"--{key.replace('_', '-')}", given[key])
     if given.get("batch_size") == "auto" and name != "explain":
         raise CommandError("--batch-size: auto is for the suite explain")
+    for key in ("rate", "seconds"):
+        if not given.get(key, 1) > 0:
+            raise CommandError(f"--{key}: {given[key]:g} is not above 0")
     if given.get("size", 32) < 32:
         raise CommandError(f"--size: {options.size} is less than 32")
     prepare_folder("--out", options.out.parent if options.out else FOLDER)

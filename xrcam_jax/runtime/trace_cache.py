@@ -11,8 +11,9 @@ to, and each has a digest made with the user's secret key, of its content and it
 import hmac
 import logging
 import pickle
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, wraps
 from hashlib import sha256
@@ -32,6 +33,10 @@ from xrcam_jax.runtime.private import private_folder, private_key
 _KNOWN_BY_VERSION = ("jax", "jaxlib", "flax", "numpy")
 # Bytes of a digest, of which each is written as two.
 _DIGEST = 32
+_PACKAGE = Path(__file__).parents[1]
+# Imports of this package stand on one line each, or in parentheses.
+_IMPORTS = re.compile(rf"^[ \t]*(?:from|import) ({_PACKAGE.name}[\w.]*)(?: import (\([^)]*\)|.*))?", re.MULTILINE)
+_NAMES = re.compile(r"\w+")
 _LOG = logging.getLogger(__name__)
 _KNOWN = {*sys.stdlib_module_names, *_KNOWN_BY_VERSION, "xrcam_jax"}
 
@@ -168,7 +173,9 @@ def _say_once(line: str) -> None:
 def name_of(f: Callable, fixed: Mapping[str, Any], shapes: tuple[Any, Sequence[tuple[Any, Any]]]) -> str | None:
     """Returns the name under which to keep what is found out by tracing ``f``.
 
-    It stands for the arguments, JAX's settings, this package's code and the versions of the packages that it needs.
+    It stands for the arguments, JAX's settings, the code of this package that can run in the trace, and the versions of
+    the packages that it needs. That code is what ``f`` and the arguments import, and not all: who edits a page of the
+    report keeps the traces.
 
     Args:
       f: the function that is traced.
@@ -193,10 +200,11 @@ def name_of(f: Callable, fixed: Mapping[str, Any], shapes: tuple[Any, Sequence[t
         pickler.dump((f.__module__, f.__qualname__, fixed, arrays, jax.default_backend()))
     except (pickle.PicklingError, AttributeError, TypeError):
         return None
-    if not pickler.modules <= _KNOWN:
+    if not {module.partition(".")[0] for module in pickler.modules} <= _KNOWN:
         return None
     settings = repr(sorted((name, repr(value)) for name, value in jax.config.values.items()))
-    return sha256(written.getvalue() + settings.encode() + _code()).hexdigest()
+    code = _code(frozenset({f.__module__, *pickler.modules}))
+    return sha256(written.getvalue() + settings.encode() + code).hexdigest()
 
 
 def _folder() -> str:
@@ -211,14 +219,42 @@ class _Pickler(pickle.Pickler):
         self.modules: set[str] = set()
 
     def reducer_override(self, value: Any) -> Any:
-        self.modules.add(getattr(value, "__module__", "builtins").partition(".")[0])
+        self.modules.add(getattr(value, "__module__", "builtins"))
         return NotImplemented
 
 
 @cache
-def _code() -> bytes:
-    """Returns a digest of this package's code and of the versions of the packages that it needs."""
+def _code(modules: frozenset[str]) -> bytes:
+    """Returns a digest of some modules' code, and of the versions of the packages that this package needs."""
     digest = sha256(repr([(name, version(name)) for name in _KNOWN_BY_VERSION]).encode())
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
+    for path, code in sorted(imported(modules).items()):
+        digest.update(f"{path.relative_to(_PACKAGE)}\n".encode() + code)
     return digest.digest()
+
+
+def imported(modules: Iterable[str]) -> dict[Path, bytes]:
+    """Returns the code of this package that some modules can run: their own, and that of all they import.
+
+    Args:
+      modules: full names; those of other packages are passed over.
+
+    Returns:
+      What is in each file, by its path. Of the package itself, whose names are loaded when they are asked for, nothing.
+
+    Example:
+      >>> sorted(path.name for path in imported(["xrcam_jax.marks", "json"]))
+      ['marks.py']
+    """
+    found: dict[Path, bytes] = {}
+    asked = list(modules)
+    while asked:
+        name = asked.pop()
+        stem = _PACKAGE.parent.joinpath(*name.split("."))
+        path = next((p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()), None)
+        if not name.startswith(f"{_PACKAGE.name}.") or path is None or path in found:
+            continue
+        found[path] = path.read_bytes()
+        for module, names in _IMPORTS.findall(found[path].decode()):
+            # What is imported from a room may be a file of it.
+            asked += [module, *(f"{module}.{each}" for each in _NAMES.findall(names))]
+    return found
