@@ -162,7 +162,8 @@ def test_batches_of_another_size_find_the_same(concepts, tmp_path):
 
 
 def test_a_scan_that_was_ended_goes_on(concepts, tmp_path, monkeypatch):
-    _, whole = concepts(out=tmp_path / "whole")
+    status, whole = concepts(out=tmp_path / "whole")
+    assert status == 0
     counts, measure = [], Channels.measure
 
     def ended(self, batch):
