@@ -101,7 +101,7 @@ def limit(run: CompiledCall, seconds: float, gradient: CompiledCall, gradient_s:
 
 def network(name: str, size: int, **options: Any) -> Any:
     """Creates a network for pictures of ``size`` x ``size``, which those with positions are made for."""
-    sized = {"img_size": size} if "img_size" in find_spec(name).variants else {}
+    sized: dict[str, Any] = {"img_size": size} if "img_size" in find_spec(name).variants else {}
     return xr.create_model(name, **sized, **options)
 
 
