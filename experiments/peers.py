@@ -168,7 +168,7 @@ def crp_epsilon_plus(name: str, batch: int, size: int, threads: int) -> dict[str
     attribute, composite = CondAttribution(model), EpsilonPlus()
 
     def run() -> Any:
-        return _done(attribute(images.clone().requires_grad_(), [{"y": [0]}] * batch, composite).attribution)
+        return _done(attribute(images.clone().requires_grad_(), [{"y": [0]}] * batch, composite).heatmap)
 
     return {"zennit-crp epsilon_plus": run}
 
