@@ -78,6 +78,12 @@ class Plan:
         """Returns the folders of the trainings with some roles."""
         return [self.run(work, role, seed) for role in roles for seed in range(self.seeds)]
 
+    @property
+    def alone(self) -> dict[str, str]:
+        """The names of runs that are alone in an experiment, by its name; an ensemble is one network as well."""
+        named = {name: f"{roles[0]}_0" for name, (roles, _) in self.experiments.items() if len(roles) * self.seeds == 1}
+        return named | {name: f"{name}_0" for name in self.experiments if name == "ensemble"}
+
     def results(self, aggregation: str) -> str:
         """Returns the name of the folder of results with a way of aggregation."""
         return "results" if aggregation == "mean" else f"results_{aggregation}"

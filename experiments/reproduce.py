@@ -11,6 +11,7 @@ nothing of tumours.
 """
 
 import argparse
+import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from experiments.sums import accuracies, store, write_sums
 from xrcam_jax.cli import main as xrcam
 from xrcam_jax.runtime.files import write_whole
 
+#: What is kept of each epoch.
+EPOCH = ("epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 STORED = Path(__file__).parent / "stored"
 PICTURES = Path(__file__).parent.parent / "docs" / "reproduction"
 
@@ -57,7 +60,7 @@ def imagenet() -> Path | None:
 def keep(plan: Plan, work: Path, folder: Path) -> None:
     """Stores sums, settings and checksums of a plan that was carried out."""
     for aggregation in plan.aggregations:
-        store(work / plan.name / plan.results(aggregation), folder / aggregation)
+        store(work / plan.name / plan.results(aggregation), folder / aggregation, plan.alone)
     runs = plan.runs(work, *plan.roles)
     write_sums(folder / "accuracy.csv.gz", accuracies(runs))
     about = {
@@ -79,11 +82,13 @@ def show(plan: Plan, work: Path, folder: Path) -> None:
 
 
 def _of_run(run: Path) -> dict[str, object]:
-    """Returns the settings of a training, without places on this machine, and a checksum of its weights."""
+    """Returns a training's settings, without places on this machine, its epochs, and a checksum of its weights."""
     settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
     weights = (run / "best.safetensors").read_bytes()
     start = settings["weights"] and Path(settings["weights"]).name
-    return {**settings, "weights": start, "sha256": hashlib.sha256(weights).hexdigest()}
+    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        epochs = [{name: row[name] for name in EPOCH} for row in csv.DictReader(file)]
+    return {**settings, "weights": start, "metrics": epochs, "sha256": hashlib.sha256(weights).hexdigest()}
 
 
 if __name__ == "__main__":

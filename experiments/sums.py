@@ -66,7 +66,7 @@ class Sums:
         return np.divide(above, below, out=np.full_like(above, math.nan), where=below != 0)
 
 
-def condensed(experiment: str, images: Path) -> str:
+def condensed(experiment: str, images: Path, run: str | None = None) -> str:
     """Returns the sums over each patient's frames of an experiment's ``images.csv``, as CSV.
 
     The networks are called as their runs' folders are, ROLE_SEED.
@@ -74,6 +74,7 @@ def condensed(experiment: str, images: Path) -> str:
     Args:
       experiment: its name.
       images: the file.
+      run: the run's folder where there is one network alone, which is called by its architecture then.
 
     Returns:
       A row for each network, seed, patient, method and column.
@@ -84,8 +85,7 @@ def condensed(experiment: str, images: Path) -> str:
             figures = _figures(experiment, row)
             if figures is None:
                 continue
-            # Several networks together are one, which was trained once.
-            role, seed = (experiment, "0") if experiment == "ensemble" else role_and_seed(row["network"])
+            role, seed = role_and_seed(run or row["network"])
             for name in _columns(row):
                 total = sums.setdefault((role, seed, row["patient"], row["method"], name), dict.fromkeys(figures, 0.0))
                 for figure, value in figures.items():
@@ -219,16 +219,17 @@ def accuracies(runs: Iterable[Path]) -> str:
     return text.getvalue()
 
 
-def store(results: Path, folder: Path) -> None:
+def store(results: Path, folder: Path, alone: Mapping[str, str]) -> None:
     """Writes the sums of all experiments in a folder of results into another, with the settings that they came of.
 
     Args:
       results: has a folder for each experiment.
       folder: gets ``EXPERIMENT.csv.gz`` and ``EXPERIMENT.json``.
+      alone: by experiment, the run's folder where there was one network alone.
     """
     for experiment in FIGURES:
         images = results / experiment / "images.csv"
         if images.exists():
             name = KEPT_AS.get(experiment, experiment)
-            write_sums(folder / f"{name}.csv.gz", condensed(experiment, images))
+            write_sums(folder / f"{name}.csv.gz", condensed(experiment, images, alone.get(experiment)))
             write_whole(folder / f"{name}.json", (results / experiment / "settings.json").read_bytes())

@@ -65,6 +65,11 @@ def test_the_page(tmp_path):
     assert rows[0].endswith("| holds: 0.04 [0.04, 0.04] | not measured |")
     assert "| 35 holds, 0 does not hold, 0 cannot be told |" in text
     assert "| made networks | sk | sknet | 2 | 90.00 [90.00, 90.00] |" in text
+    assert (
+        text.count("With dropout on, `sk_dropout_0` was right on 97.5 % of the frames")
+        == text.count("With dropout on")
+        == 2
+    )
     assert "![sanity.jpg](reproduction/all/sanity.jpg)" in text
     titles = [line for line in text.splitlines() if line.startswith("### ")]
     short = [title.partition(":")[0].partition(",")[0] for title in titles]

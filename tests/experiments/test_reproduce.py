@@ -10,7 +10,7 @@ import pytest
 
 from experiments import reproduce
 from experiments.plans import LARGE, NARROW, PLANS, TRANSFER
-from experiments.reproduce import keep, main, show
+from experiments.reproduce import EPOCH, keep, main, show
 from xrcam_jax import cli
 from xrcam_jax.arguments.parser import run_words
 from xrcam_jax.models.specs import SPECS
@@ -100,6 +100,7 @@ def make_runs(plan, work):
         run.mkdir(parents=True)
         (run / "predictions.csv").write_text("part,patient,label,predicted\ntest,P1,a,a\n")
         (run / "settings.json").write_text(json.dumps({"model": "m", "weights": f"{work}/start.safetensors"}))
+        (run / "metrics.csv").write_text(",".join([*EPOCH, "seconds"]) + "\n1,0.5,0.9,0.6,0.8,12.5\n")
         (run / "best.safetensors").write_bytes(b"weights")
 
 
@@ -118,6 +119,7 @@ def test_what_is_kept_names_no_place(tmp_path):
     assert about["main"] == "sk"
     assert set(about["runs"]) == {f"{role}_{seed}" for role in NARROW.roles for seed in range(5)}
     assert about["runs"]["sk_0"]["weights"] == "start.safetensors"
+    assert about["runs"]["sk_0"]["metrics"] == [dict(zip(EPOCH, ("1", "0.5", "0.9", "0.6", "0.8"), strict=True))]
     assert about["runs"]["sk_0"]["sha256"] == hashlib.sha256(b"weights").hexdigest()
     assert str(tmp_path) not in json.dumps(about)
     assert (

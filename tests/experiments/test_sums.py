@@ -62,7 +62,7 @@ def test_networks_of_an_ensemble_are_pooled_and_a_frame_counts_in_its_half(tmp_p
     for row in rows:
         row["network"] = "ensemble"
     write(tmp_path / "images.csv", rows)
-    found = sums_of(condensed("ensemble", tmp_path / "images.csv"))
+    found = sums_of(condensed("ensemble", tmp_path / "images.csv", "ensemble_0"))
     both = {column: float(row["both"]) for (*_, column), row in found.items()}
     assert both == {"layer1": 5, "layer1 alone": 5, "layer1 varying less": 4, "layer1 varying more": 1}
     assert {key[:3] for key in found} == {("ensemble", "0", "P1")}
@@ -140,6 +140,16 @@ def test_transfer_is_kept_as_segmentation(tmp_path):
     """Its figures are the same, and so are the claims on them."""
     write(tmp_path / "results" / "transfer" / "images.csv", [frame("P1", network="net-scratch_0", **pixels(1))])
     (tmp_path / "results" / "transfer" / "settings.json").write_text(json.dumps({"seed": 0}))
-    store(tmp_path / "results", tmp_path / "stored")
+    store(tmp_path / "results", tmp_path / "stored", {})
     assert sorted(path.name for path in (tmp_path / "stored").iterdir()) == ["segmentation.csv.gz", "segmentation.json"]
     assert read_sums(tmp_path / "stored" / "segmentation.csv.gz", "scratch").by_figure["both"].ravel().tolist() == [1]
+
+
+def test_a_network_that_is_alone_is_called_by_its_run(tmp_path):
+    """The study calls it by its architecture."""
+    write(
+        tmp_path / "results" / "axioms" / "images.csv", [frame("P1", network="net", conservation=1.0, sensitivity=2.0)]
+    )
+    (tmp_path / "results" / "axioms" / "settings.json").write_text("{}")
+    store(tmp_path / "results", tmp_path / "stored", {"axioms": "sk_3"})
+    assert read_sums(tmp_path / "stored" / "axioms.csv.gz", "sk").by_figure["sensitivity"].ravel().tolist() == [2]
