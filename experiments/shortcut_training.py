@@ -1,6 +1,6 @@
 """Trains a small network on frames with a planted shortcut, with and without a loss on its explanations.
 
-    python -m experiments.shortcut_training     # ten minutes on 2 cores
+    python -m experiments.shortcut_training     # a quarter of an hour on 2 cores
 
 In every frame for training a faint structure tells the class, and so does a bold logo in a corner
 (:func:`xrcam_jax.datasets.planted`, the set "shortcut"). What is measured, on frames that were not trained on, is how
@@ -38,6 +38,7 @@ SEEDS = range(5)
 FAINT = 0.4
 SETTINGS = {
     "cross-entropy alone": None,
+    "`relevance_outside` at the input, weight 0.3": Explanation("relevance_outside", INPUT, 0.3),
     "`relevance_outside` at the input, weight 3": Explanation("relevance_outside", INPUT, 3.0),
     "`right_reasons` at the input, weight 0.1": Explanation("right_reasons", INPUT, 0.1),
 }
