@@ -152,3 +152,12 @@ def test_unknown_names_are_refused_before_anything_is_loaded():
     group = evaluate.group()
     with pytest.raises(CommandError, match="did you mean 'planted'"):
         group.resolve_command(click.Context(group), ["plantd"])
+
+
+def test_the_longest_name_of_a_result_has_settings_beside_it(tmp_path):
+    result = tmp_path / f"{'x' * 250}.html"
+    result.write_bytes(b"")
+    config.write_settings(result, "[report]\n")
+    (left,) = tmp_path.glob("*.settings.toml")
+    assert left.name.startswith("x" * 200)
+    assert left.read_text() == "[report]\n"

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from jax import lax
 
@@ -69,3 +70,34 @@ def test_the_picture_need_not_be_square():
     assert fields.rows.tolist() == [[4 * i, 4 * (i + 1)] for i in range(4)]
     assert fields.columns.tolist() == [[4 * i, 4 * (i + 1)] for i in range(8)]
     assert fields.box(8 + 3) == Box(4, 12, 8, 16)
+
+
+def summed(x):
+    """Sums of 3 x 3 pixels."""
+    return lax.reduce_window(x, 0.0, lax.add, (1, 3, 3, 1), (1, 1, 1, 1), "SAME")
+
+
+def standardised(x):
+    """What an instance norm makes of sums, whose statistics see all of the picture and count as constants."""
+    x = summed(x)
+    return (x - x.mean((1, 2), keepdims=True)) / jnp.sqrt(x.var((1, 2), keepdims=True) + 1)
+
+
+@pytest.mark.parametrize(
+    ("low", "columns"),
+    [
+        (lambda x: jnp.prod(summed(x), -1, keepdims=True), [[0, 2], [0, 3], [1, 4], [2, 5], [3, 5]]),
+        (lambda x: jax.nn.softmax(summed(x), -1), [[0, 2], [0, 3], [1, 4], [2, 5], [3, 5]]),
+        (lambda x: jax.nn.softmax(x, 2), [[0, 5]] * 5),
+        (standardised, [[0, 2], [0, 3], [1, 4], [2, 5], [3, 5]]),
+    ],
+    ids=["product", "softmax of channels", "softmax of columns", "instance norm"],
+)
+def test_operations_of_several_values_reach_all_of_them(low, columns):
+    fields = receptive_fields(lambda x, _: xr.mark(low(x), "low").sum((1, 2)), (), "low", (4, 5, 2), (4, 5))
+    assert fields.columns.tolist() == columns
+
+
+def test_a_pixel_sees_itself():
+    fields = receptive_fields(lambda x, _: x.sum((1, 2)), (), "input", (2, 3, 1), (2, 3))
+    assert (fields.rows.tolist(), fields.columns.tolist()) == ([[0, 1], [1, 2]], [[0, 1], [1, 2], [2, 3]])

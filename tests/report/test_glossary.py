@@ -52,11 +52,20 @@ def test_a_page_shows_all_of_it(tmp_path):
     assert html.count("<img") == html.count("alt=") == 4
 
 
+@pytest.mark.parametrize(("target", "said"), [(None, "its class"), (0, "class a")])
+def test_a_page_says_for_which_class_concepts_speak(tmp_path, target, said):
+    glossary = read(tmp_path, {**content(), "target": target})
+    settings = {"data": {"synthetic": True}}
+    html = page([Experiment("concepts", "Concepts", "", 1, (), (), settings, None, glossary)]).decode()
+    assert f"the concepts that speak most for {said}, and where each lies" in html
+
+
 @pytest.mark.parametrize(
     ("entry", "value", "said"),
     [
         (("classes",), ["a", "a"], "classes: expected a list of different names"),
         (("top",), -1, "top: expected a number"),
+        (("target",), 2, "target: expected a number from 0 to 1"),
         (("frames",), {}, "frames: expected a list of objects"),
         (("frames", 0, "predicted"), 2, "frames: 0: predicted: expected a number from 0 to 1"),
         (("frames", 0, "picture"), "AAAA", "frames: 0: picture: expected a PNG or JPEG picture"),

@@ -20,7 +20,7 @@ from xrcam_jax.pictures.crop import Crop
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.report.page import page
 from xrcam_jax.report.read import read_experiments
-from xrcam_jax.studies import networks
+from xrcam_jax.studies import channels, networks
 from xrcam_jax.studies.channels import Channels
 from xrcam_jax.studies.networks import Network
 
@@ -217,6 +217,26 @@ def test_what_is_wrong_is_said_before_any_pass(concepts, options, said, monkeypa
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_fields_that_are_not_to_be_found_are_said_before_any_pass(concepts, monkeypatch, capsys):
+    def no_fields(*_):
+        raise NotImplementedError("no derivative")
+
+    monkeypatch.setattr(channels, "receptive_fields", no_fields)
+    monkeypatch.setattr(Channels, "measure", lambda *_: pytest.fail("it ran"))
+    assert concepts()[0] == 2
+    assert capsys.readouterr().err == "xrcam concepts: error: --layer: no derivative\n"
+
+
+def test_one_frame_of_another_class_than_the_target(concepts):
+    """Nothing in a frame of lines speaks for stripes, and of a class without frames there is no figure."""
+    status, folder = concepts("--limit", 1, "--target", 1)
+    assert status == 0
+    means = rows(folder / "all_concepts.csv")
+    assert {float(row["mean share, lines"]) <= 0 for row in means} == {True}
+    assert {row["mean share, stripes"] for row in means} == {row["among the top, stripes"] for row in means} == {""}
+    assert "class stripes explained" in json.loads((folder / "contents.json").read_text())["text"]
 
 
 def test_what_is_no_prepared_folder_or_of_another_network_is_said(concepts, tmp_path, monkeypatch, capsys):

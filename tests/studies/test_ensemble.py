@@ -10,7 +10,8 @@ import pytest
 
 import xrcam_jax as xr
 from xrcam_jax.cli import main
-from xrcam_jax.studies.ensemble import as_wanted
+from xrcam_jax.errors import CommandError
+from xrcam_jax.studies.ensemble import as_wanted, check_places, mean_probability
 
 RUNS = {"plain": 1, "second": 5, "third": 6}
 LAYERS = ("layer3", "layer4")
@@ -124,3 +125,17 @@ def test_wrong_networks(evaluate, weights, capsys):
     assert "two networks or more; found 1" in capsys.readouterr().err
     assert evaluate("ensemble", "--folds", *OPTIONS, runs=[weights("plain", seed=1)]) == 2
     assert "--folds: each network" in capsys.readouterr().err
+
+
+def test_one_output_for_both_classes_counts_as_much_as_one_for_each():
+    """Of one output z, the probabilities are 1 - s and s, with the sigmoid s of z."""
+    one, two = np.array([[1.0], [-2.0]], np.float32), np.array([[0.5, 0.25], [1.0, 3.0]], np.float32)
+    s, shares = 1 / (1 + np.exp(-one)), np.exp(two) / np.exp(two).sum(1, keepdims=True)
+    found = mean_probability([jnp.asarray(one), jnp.asarray(two)])
+    np.testing.assert_allclose(np.exp(found), (np.concatenate([1 - s, s], 1) + shares) / 2, rtol=1e-5)
+
+
+def test_maps_that_one_network_alone_has_are_refused_by_name():
+    places = {"first": ["grad_cam/layer3", "grad_cam/layer4"], "second": ["grad_cam/layer3"]}
+    with pytest.raises(CommandError, match="second has no maps grad_cam/layer4, and another network has"):
+        check_places(places)

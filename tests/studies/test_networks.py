@@ -29,5 +29,5 @@ def test_a_network_of_other_frames_is_named(drawn, weights, tmp_path, capsys, sa
         said.get("field_of_view", "auto"),
     )
     err = capsys.readouterr().err
-    line = f"xrcam evaluate: {path} does not say that it was trained on grey frames cut to their field of view"
+    line = f"xrcam: {path} does not say that it was trained on grey frames cut to their field of view"
     assert err.startswith(line) if said else not err

@@ -13,10 +13,13 @@ import click
 
 from xrcam_jax.errors import CommandError, unknown
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.names import file_stem
 from xrcam_jax.runtime.texts import read_text
 
 #: The file that is written beside results.
 SETTINGS = "settings.toml"
+#: Bytes of the name of a file of results that are left in front of that; names of files have 255 at most.
+_LONGEST = 255 - len(f".{SETTINGS}")
 #: Parameters that say where and beside which others a process runs, and nothing of what it does.
 _OF_THE_RUN = frozenset({"distributed", "coordinator", "processes", "process"})
 
@@ -51,7 +54,9 @@ def write_settings(place: Path, repeat: str) -> None:
       ['settings.toml']
     """
     if repeat:
-        path = place / SETTINGS if place.is_dir() else place.with_name(f"{place.stem}.{SETTINGS}")
+        path = place / SETTINGS
+        if not place.is_dir():
+            path = place.with_name(f"{file_stem(place.stem, _LONGEST)}.{SETTINGS}")
         # Names of files need not be text; they are left out of the values, and stand in comments as they can.
         write_whole(path, repeat.encode(errors="backslashreplace"))
 

@@ -2,8 +2,9 @@
 
 Each operation hands on whether, and not how much: a convolution reaches all places under its kernel whatever its
 weights are, a maximum all of its window, and a batch norm or ReLU the place itself. Gates, as those of Selective
-Kernels, count as constants, as they do where relevance is propagated: a gate sees the whole picture, but no relevance
-goes there.
+Kernels, the statistics of normalisations and the weights of attention count as constants, as they do where relevance
+is propagated: they see the whole picture, but no relevance goes there. The values that attention mixes are reached,
+and so a place behind it sees all that these see.
 """
 
 from collections.abc import Callable
@@ -83,6 +84,20 @@ class _Corners:
 
 
 @dataclass(frozen=True)
+class _General:
+    """Takes the derivative at values in general position: at equal ones that of a softmax is 0, as a product's at 0."""
+
+    def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
+        """Implements :class:`xrcam_jax.lrp.protocol.Rule`."""
+
+        def general(x: Array) -> Array:
+            return 1 + jnp.sin(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape) / 2
+
+        derivative = jax.vjp(lambda x: op.apply(x, op.w), jax.tree.map(general, op.x))[1]
+        return derivative(r * general(r))[0], no_loss(r)
+
+
+@dataclass(frozen=True)
 class _Mixed:
     """A product of matrices, as of attention: all values are reached, and weights count as constants."""
 
@@ -99,6 +114,7 @@ _REACH = Composite(
     (
         Assign(_Reached(Flat()), kinds=tuple(sorted(LINEAR_KINDS))),
         Assign(_Reached(_Corners()), kinds=("max_pool",)),
+        Assign(_Reached(_General()), kinds=("softmax", "product")),
         Assign(Pass(), kinds=("activation", "nonlinear", "norm")),
         Assign(Gate(), kinds=("gate",)),
         Assign(_Mixed(), kinds=("matmul",)),
@@ -114,12 +130,13 @@ def receptive_fields(
 
     What a place of row i sees in rows is taken not to depend on its column, nor the other way round, as holds for
     convolutions, pooling and batch norm. Pixels between the first and the last that are seen count, as those that a
-    dilated kernel leaves out.
+    dilated kernel leaves out. Products with a matrix reach all along its axis, also where it has zeros, as those by
+    which pictures are resized have.
 
     Args:
       function: (images, parameters) -> logits.
       parameters: of the model.
-      layer: its name.
+      layer: its name, or ``"input"``, of which each place sees itself.
       picture: height, width and channels of the pictures.
       size: height and width of the layer.
 
@@ -127,7 +144,8 @@ def receptive_fields(
       The receptive fields, cut off at the borders of the picture.
 
     Raises:
-      ValueError: there is no such layer.
+      ValueError: there is no such layer, or it does not depend on the picture.
+      NotImplementedError: it is inside remat, scan or cond, or an operation below it has no derivative.
 
     Example:
       >>> import jax
@@ -144,6 +162,8 @@ def receptive_fields(
     References:
       achtibat2023
     """
+    if layer == INPUT:
+        return ReceptiveFields(*(np.arange(length)[:, None] + np.arange(2) for length in size))
     height, width = size
     diagonal = np.arange(max(size))
     places = np.stack([np.minimum(diagonal, height - 1), np.minimum(diagonal, width - 1)], 1).astype(np.int32)

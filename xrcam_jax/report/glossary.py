@@ -111,12 +111,14 @@ class Glossary:
     Attributes:
       layer: its name.
       top: how many concepts count as the most relevant of a frame.
+      target: the class for which concepts speak; None for that of each frame.
       frames: some, with their concepts.
       concepts: the leading ones.
     """
 
     layer: str
     top: int
+    target: str | None
     frames: tuple[GlossaryFrame, ...]
     concepts: tuple[Concept, ...]
 
@@ -143,7 +145,7 @@ def read_glossary(path: Path) -> Glossary:
       ...     path = Path(folder) / "glossary.json"
       ...     _ = path.write_text(json.dumps(content))
       ...     read_glossary(path)
-      Glossary(layer='layer3', top=5, frames=(), concepts=())
+      Glossary(layer='layer3', top=5, target=None, frames=(), concepts=())
     """
     content = read_object(path, "a glossary of concepts, a JSON object")
     expect(is_names(content.get("classes")), f"{path}: classes", "a list of different names", content.get("classes"))
@@ -151,6 +153,7 @@ def read_glossary(path: Path) -> Glossary:
     return Glossary(
         layer=_text(where, content, "layer"),
         top=_index(where, content, "top", MOST),
+        target=None if content.get("target") is None else classes[_index(where, content, "target", len(classes))],
         frames=tuple(_frame(at, one, classes) for at, one in _entries(where, content, "frames")),
         concepts=tuple(_concept(at, one, classes) for at, one in _entries(where, content, "concepts")),
     )

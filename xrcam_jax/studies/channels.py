@@ -51,10 +51,17 @@ class Channels:
         return measured(batch.images, self.parameters, self.targets(batch), **fixed)
 
     def fields(self) -> ReceptiveFields:
-        """Returns what each place of the layer sees of a picture."""
+        """Returns what each place of the layer sees of a picture.
+
+        Raises:
+          CommandError: it is not to be found below this layer.
+        """
         height, width, _ = self.shape
         picture = (*self.network.input_size, 3)
-        return receptive_fields(self.function, self.parameters, self.layer, picture, (height, width))
+        try:
+            return receptive_fields(self.function, self.parameters, self.layer, picture, (height, width))
+        except (ValueError, NotImplementedError) as error:
+            raise CommandError(f"--layer: {error}") from error
 
 
 def channels_of(study: Study, network: Network, layer: str, signal: Signal, target: str | None) -> Channels:

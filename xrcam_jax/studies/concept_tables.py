@@ -19,6 +19,11 @@ from xrcam_jax.studies.tables import Table, scaled
 LEADING = 8
 
 
+def _written(figure: float) -> str:
+    """Returns a figure with all its digits; nothing where there is none."""
+    return "" if np.isnan(figure) else repr(float(figure))
+
+
 @dataclass(frozen=True, eq=False)
 class Tables:
     """Makes tables of a scan.
@@ -68,12 +73,15 @@ class Tables:
         best = best[shares[:, best].max(0) > 0]
         return best[np.argsort(-shares[:, best].max(0), kind="stable")].tolist()
 
+    @cached_property
+    def _patients(self) -> list[str]:
+        return [frame.patient for frame in self.study.frames]
+
     def patients(self, concept: int) -> tuple[int, int]:
         """Returns how many patients a concept's references are of, and how many have it among the most relevant."""
-        frames = [frame.patient for frame in self.study.frames]
         tops = self.found.tops[:, concept] > 0
         having = {patient for (_, patient), has in zip(self.groups.names, tops, strict=True) if has}
-        return len(patients_of(self.found.relevant.pictures[concept], frames)), len(having)
+        return len(patients_of(self.found.relevant.pictures[concept], self._patients)), len(having)
 
     def accuracy(self) -> Estimate:
         """Returns the share of the frames that are classified correctly."""
@@ -96,7 +104,7 @@ class Tables:
             means = zip(self.study.prepared.classes, self.shares[:, concept], self.tops[:, concept], strict=True)
             figures: dict[str, str] = {}
             for name, share, top in means:
-                figures |= {f"mean share, {name}": repr(float(share)), f"among the top, {name}": repr(float(top))}
+                figures |= {f"mean share, {name}": _written(share), f"among the top, {name}": _written(top)}
             counts = {"patients of references": references, "patients with it among the top": having}
             rows.append({"concept": concept, **figures, **counts})
         return rows
@@ -157,14 +165,18 @@ class Tables:
             decimals=1,
         )
 
-    def said(self) -> str:
-        """Says what was looked at, and of how many patients the references are."""
+    def said(self, explained: str) -> str:
+        """Says what was looked at, and of how many patients the references are.
+
+        Args:
+          explained: which class.
+        """
         few = [concept for concept in self.leading if self.patients(concept)[0] == 1]
         settings, patients = self.study.settings, len({patient for _, patient in self.groups.names})
         frames, channels = len(self.study.frames), self.found.shares.shape[1]
         text = (
             f"{channels} channels of {settings['layers'][0]} in {frames} frames of {patients} patients, "
-            f"{settings['target']} explained; {int(self.found.right.sum())} frames are classified correctly. "
+            f"{explained} explained; {int(self.found.right.sum())} frames are classified correctly. "
             f"Of each channel {settings['references']} references, {settings['per_patient']} of a patient at most."
         )
         if few and patients > 1:

@@ -22,12 +22,12 @@ from xrcam_jax.explain.passes import Signal, SinglePass
 from xrcam_jax.explain.variants import base
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_rows, write_whole
-from xrcam_jax.studies.channels import Channels, channels_of
-from xrcam_jax.studies.concept_scan import Scan, groups_of, scan
+from xrcam_jax.studies.channels import channels_of
+from xrcam_jax.studies.concept_scan import groups_of, scan
 from xrcam_jax.studies.concept_tables import Tables
 from xrcam_jax.studies.glossary import FILE, Subject, glossary
 from xrcam_jax.studies.networks import Network
-from xrcam_jax.studies.study import Study, open_study
+from xrcam_jax.studies.study import open_study
 from xrcam_jax.studies.tables import accuracy_table, write_contents
 from xrcam_jax.titles import layer_title
 
@@ -57,8 +57,10 @@ def run(options: Options) -> int:
         (network,) = study.networks
         assert isinstance(network, Network)
         channels = channels_of(study, network, layer, signal, target)
+        # What cannot be cut out is said before a pass over all frames, and not behind it.
+        fields = channels.fields()
         found = scan(study, network, channels.shape[2], channels.measure)
-        first_alone(lambda: write(study, channels, found, options.shown))
+        first_alone(lambda: write(Subject(study, channels, fields, found), options.shown))
     return 0
 
 
@@ -76,20 +78,22 @@ def _signal(method: str) -> Signal:
     return kind.signal
 
 
-def write(study: Study, channels: Channels, found: Scan, shown: int) -> None:
+def write(subject: Subject, shown: int) -> None:
     """Writes the tables of all concepts, their references, and the glossary."""
-    fields, tables = channels.fields(), Tables(study, groups_of(study), found)
+    study, channels, fields = subject.study, subject.channels, subject.fields
+    tables = Tables(study, groups_of(study), subject.found)
     write_rows(study.folder / "all_concepts.csv", tables.concepts())
     write_rows(study.folder / "by_patient.csv", tables.by_patient())
     write_rows(study.folder / "references.csv", tables.references(fields))
     leading = tables.leading
     said = {concept: tables.described(concept) for concept in leading}
-    content = glossary(Subject(study, channels, fields, found), said, shown)
+    content = glossary(subject, said, shown)
     write_whole(study.folder / FILE, json.dumps(content).encode())
+    explained = LABELLED if channels.target is None else f"class {study.prepared.classes[channels.target]}"
     write_contents(
         study.folder,
         title=f"Concepts of {layer_title(channels.layer)}",
-        text=f"{tables.said()} {_seen(fields, channels.network.input_size)} {READ}",
+        text=f"{tables.said(explained)} {_seen(fields, channels.network.input_size)} {READ}",
         order=9,
         tables=[tables.table(leading), accuracy_table({channels.network.label: tables.accuracy()})],
         glossary=FILE,

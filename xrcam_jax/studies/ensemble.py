@@ -11,10 +11,10 @@ better with the outlines.
 It costs what ``segmentation`` costs of all networks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import product
+from itertools import chain, product
 
 import jax
 import jax.numpy as jnp
@@ -89,10 +89,26 @@ def figures(study: Study, networks: Sequence[Network]) -> Callable[[Batch], Mapp
             explain(as_wanted(batch.images, networks[0].model, network.model), targets=batch.labels)
             for explain, network in zip(explainers, networks, strict=True)
         ]
-        logits = _mean_probability([e.logits for e in explained])
-        return {"logits": logits, **of_maps([all_maps(e, how) for e in explained], batch.masks)}
+        maps = [all_maps(e, how) for e in explained]
+        check_places({network.label: list(each) for network, each in zip(networks, maps, strict=True)})
+        return {"logits": mean_probability([e.logits for e in explained]), **of_maps(maps, batch.masks)}
 
     return compute
+
+
+def check_places(places: Mapping[str, Collection[str]]) -> None:
+    """Refuses methods that have maps at layers of one network, and of another one not: these have no mean.
+
+    Args:
+      places: of each network by its label, ``METHOD/COLUMN`` of its maps.
+
+    Raises:
+      CommandError: a network lacks some.
+    """
+    for label, found in places.items():
+        lacking = [place for place in dict.fromkeys(chain(*places.values())) if place not in found]
+        if lacking:
+            raise CommandError(f"--weights: {label} has no maps {', '.join(lacking)}, and another network has")
 
 
 def as_wanted(
@@ -108,8 +124,15 @@ def as_wanted(
 
 
 @jax.jit
-def _mean_probability(logits: list[Float[Array, "b n"]]) -> Float[Array, "b m"]:
-    return jnp.log(jnp.mean(jax.nn.softmax(softmax_logits(jnp.stack(logits)), axis=-1), axis=0))
+def mean_probability(logits: list[Float[Array, "b _"]]) -> Float[Array, "b m"]:
+    """Returns logits of the mean of several networks' probabilities: its logarithms.
+
+    Args:
+      logits: of each network, with an output for each class or, of two classes, one for both.
+    """
+    # One network may have an output for each of two classes, and another one for both.
+    shares = [jax.nn.softmax(softmax_logits(each), axis=-1) for each in logits]
+    return jnp.log(jnp.mean(jnp.stack(shares), axis=0))
 
 
 @jax.jit

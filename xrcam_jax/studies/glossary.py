@@ -83,6 +83,7 @@ def glossary(subject: Subject, concepts: Mapping[int, Mapping[str, Any]], shown:
         "layer": subject.channels.layer,
         "top": study.settings["top"],
         "classes": study.prepared.classes,
+        "target": subject.channels.target,
         "frames": [{**said, "concepts": [_as_json(concept, show) for concept in some]} for said, some in frames],
         "concepts": [
             {

@@ -17,6 +17,7 @@ from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.models import Classifier
 from xrcam_jax.runtime.devices import is_first, replicate
+from xrcam_jax.runtime.names import printable
 
 BEST = "best.safetensors"
 
@@ -107,8 +108,10 @@ def read_network(options: Options, given: Path, name: str | None, prepared: Prep
         )
     if is_first() and (model.preprocessing.field_of_view, model.preprocessing.grey) != ("auto", True):
         print(
-            f"xrcam evaluate: {path} does not say that it was trained on grey frames cut to their field of view, as "
-            f"those in {options.data} are",
+            printable(
+                f"xrcam: {path} does not say that it was trained on grey frames cut to their field of view, as those "
+                f"in {options.data} are"
+            ),
             file=sys.stderr,
         )
     nnx.update(model, replicate(mesh, nnx.state(model)))

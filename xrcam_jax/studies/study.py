@@ -9,6 +9,7 @@ folder is the same, share the batches out, and the first one makes of them what 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,18 +66,18 @@ class Study:
     seed: int
     settings: Mapping[str, Any]
 
-    @property
+    @cached_property
     def labels(self) -> Int[np.ndarray, " n"]:
         """The class numbers of the frames."""
         classes = self.prepared.classes
         return np.array([classes.index(frame.label) for frame in self.frames], np.int32)
 
-    @property
+    @cached_property
     def units(self) -> Int[np.ndarray, " n"]:
         """The sampling unit of each frame: frames of one patient belong together, which matters to intervals."""
         return sampling_units([frame.patient for frame in self.frames])
 
-    @property
+    @cached_property
     def annotated(self) -> Bool[np.ndarray, " n"]:
         """Whether each frame has a usable annotation."""
         marked = set() if self.annotations is None else set(self.annotations.annotated)

@@ -13,7 +13,7 @@ from xrcam_jax.arguments.screen import show_markdown
 from xrcam_jax.metrics.uncertainty import Estimate, leading
 from xrcam_jax.report.checked import is_baseline
 from xrcam_jax.runtime.files import write_whole
-from xrcam_jax.runtime.names import cell, markdown_cell
+from xrcam_jax.runtime.names import cell, markdown_cell, printable
 
 CONTENTS = "contents.json"
 
@@ -164,4 +164,4 @@ def write_contents(
     write_whole(folder / CONTENTS, (json.dumps(contents, indent=1) + "\n").encode())
     # The first two are what the thesis prints; the folder has all of them.
     show_markdown("\n".join(table.markdown() for table in tables[:2]))
-    print(f"{text}\nSee {folder}")
+    print(printable(f"{text}\nSee {folder}", lines=True))
