@@ -259,6 +259,11 @@ def test_it_learns_from_explanations_and_goes_on(prepared, annotations, shallow,
     options = ["--explanation-loss", "relevance_outside", "--explanation-layer", "layer3", "--annotations", annotations]
     run = prepared.parent / "run"
     assert train(prepared, *options, "--explanation-weight", 0.5, "--epochs", 1) == 0
+    frames, (first,) = read_prepared(prepared), rows(run / "metrics.csv")
+    outlined = set(frames.frames[::2]) & set(frames.part("train"))
+    out = capsys.readouterr().out
+    assert f"outlines in {len(outlined)} of {len(frames.part('train'))} frames of the part 'train'\n" in out
+    assert f", of explanations {float(first['train_explanation_loss']):.4f}, accuracy" in out
     # The file of settings is enough to go on; two steps were done, and two more follow.
     assert main(["train", "--config", str(run / "settings.toml"), "--epochs", "2"]) == 0
     assert "going on after step 2, 1 epochs are done" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from jax import lax
 import xrcam_jax as xr
 from tests.lrp.transformers import parameters, reference
 from xrcam_jax.cam import weights
+from xrcam_jax.concepts import way
 from xrcam_jax.concepts.conditions import amounts, checked_concepts, through
 from xrcam_jax.lrp import rules
 from xrcam_jax.lrp.assignments import Assign, Composite
@@ -232,6 +233,18 @@ def test_maps_are_those_of_zennit_crp():
         np.testing.assert_allclose(edges[i], wanted, rtol=0, atol=1e-9)
 
 
+@pytest.fixture
+def never_run(monkeypatch):
+    """Lets models be traced, and fails where one would run."""
+    find_way = way.find_way
+
+    def traced(images, *arguments, **options):
+        assert isinstance(images, jax.core.Tracer), "the model runs before it is checked what is asked of it"
+        return find_way(images, *arguments, **options)
+
+    monkeypatch.setattr(way, "find_way", traced)
+
+
 @pytest.mark.parametrize(
     ("layer", "concepts", "options", "message"),
     [
@@ -248,14 +261,18 @@ def test_maps_are_those_of_zennit_crp():
         ("high", [0], {"chunk_size": 0}, "chunk_size must be at least 1"),
     ],
 )
-def test_bad_input_gets_one_clear_error(layer, concepts, options, message):
+def test_bad_input_gets_one_clear_error_before_the_model_runs(never_run, layer, concepts, options, message):
     with pytest.raises(ValueError, match=message):
         xr.concepts.attribute(model, IMAGES, layer, concepts, **options)
 
 
-def test_bad_input_of_the_others():
+def test_bad_input_of_the_others(never_run):
     with pytest.raises(ValueError, match="expected two with concepts, found low"):
         xr.concepts.graph(model, IMAGES, {"low": [0]})
+    with pytest.raises(ValueError, match="expected channels 0 to 3, found 4"):
+        xr.concepts.graph(model, IMAGES, {"low": [4], "high": [0]})
+    with pytest.raises(ValueError, match="expected channels 0 to 4, found -1"):
+        xr.concepts.cam(model, IMAGES, "high", [-1], at="low")
     with pytest.raises(ValueError, match="class activation map of one pass"):
         xr.concepts.cam(model, IMAGES, "high", [0], at="low", method="score_cam")
     with pytest.raises(ValueError, match="k: expected a number between 1 and that of the concepts, 5, found 6"):

@@ -1,6 +1,7 @@
 """What a page says first claims no more than the intervals of the tables allow."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -149,6 +150,17 @@ def test_what_was_not_measured_is_not_told_of():
     assert findings([segmentation(FAR)], "another network").sentences == ()
     others = table("aggregated", ["layer4"], {("grad_cam",): [(1, 0, 2)]}, labels=("method",))
     assert said(experiment("segmentation", others)) == ()
+
+
+def test_alarms_are_those_of_the_networks_own_experiments_and_few_are_told():
+    rung = replace(experiment("cohort"), alarms=tuple(f"ALARM: {number}." for number in "1234"))
+    found = findings([segmentation(FAR), rung], NET)
+    assert found.alarms == (
+        *(f"ALARM: {number}. See “Title of cohort”." for number in "123"),
+        "“Title of cohort” has 1 more alarm.",
+    )
+    assert len(found.sentences) == 1
+    assert findings([rung], "another network").alarms == ()
 
 
 def content(*decisions):

@@ -156,6 +156,15 @@ def test_one_origin_of_all_is_said_once(results, synthetic, statement):
     assert (said, whose) == (statement, "")
 
 
+def test_alarms_are_what_is_said_first_of_a_network(results):
+    change(results / "segmentation" / "settings.json", networks={"net": ""})
+    change(results / "segmentation" / "contents.json", alarms=[f"ALARM: p1 {HOSTILE}."])
+    page = made(results)
+    text = Elements(page[page.index('id="in-short-title"') :]).text
+    assert text.count(f"ALARM: p1 {HOSTILE}. See “Segmentation {HOSTILE}”.") == 1
+    assert text.index("ALARM") < text.index("No overlap with outlines") < text.index("Experiments")
+
+
 def test_an_origin_that_nobody_wrote_down_is_not_recorded(results):
     change(results / "a_late_one" / "settings.json", data={})
     assert [said for _, said, _ in origins(made(results))][1] == "Origin not recorded"

@@ -67,6 +67,8 @@ BROKEN = {
         (b'{"title": "", "text": "", "order": 1, "tables": [{}]}', ["tables: file", "found None"]),
         (b'{"title": "", "text": "", "order": 1, "viewer": "../viewer.json"}', ["expected files in", "../viewer"]),
         (b'{"title": "", "text": "", "order": 1, "viewer": "a\\u0000b"}', ["expected names of files", "contents.json"]),
+        (b'{"title": "", "text": "", "order": 1, "alarms": "ALARM"}', ["alarms", "expected a list of text"]),
+        (b'{"title": "", "text": "", "order": 1, "alarms": [1]}', ["alarms", "expected a list of text"]),
         (b"{\xe9", ["expected text in UTF-8", "found byte 0xe9 in line 1"]),
     ],
     "settings.json": [

@@ -68,12 +68,24 @@ def test_every_cluster(evaluate, drawn, run, with_devices, tmp_path, capsys):
             assert np.ptp(np.asarray(sheet)) > 200
 
 
-def test_alarms_are_said():
+def test_alarms_are_said_those_of_devices_first():
     tested = [Suspicion(0, "p1", 4, 9, 0.5, 1e-9), Suspicion(1, "p2", 9, 10, 0.125, 2e-7)]
-    assert cohort.said(0.01, ["ill"], {"patient": [tested]}) == (
+    of_device = [Suspicion(0, "old", 8, 9, 0.5, 0.001)]
+    assert cohort.said(0.01, ["ill"], {"patient": [tested], "device": [of_device]}) == [
+        "ALARM: 8 of the 9 frames of cluster 1 of ill are of the device old, which has 50 % of all these frames "
+        "(p = 0.001).",
         "ALARM: 9 of the 10 frames of cluster 2 of ill are of the patient p2, which has 12 % of all these frames "
-        "(p = 2e-07)."
-    )
+        "(p = 2e-07).",
+    ]
+
+
+def test_the_page_of_results_gets_the_alarms(evaluate, run, tmp_path, monkeypatch):
+    alarms = ["ALARM: one.", "ALARM: another."]
+    monkeypatch.setattr(cohort, "said", lambda *_: alarms)
+    assert evaluate("cohort", *OPTIONS, "--together", runs=[run], annotations=None) == 0
+    (experiment,) = read_experiments(tmp_path)
+    assert experiment.alarms == tuple(alarms)
+    assert experiment.text.startswith("ALARM: one.\n\nALARM: another.\n\nMaps of")
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,36 @@ import os
 from pathlib import Path
 from typing import Any
 
+from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.texts import read_json
 
 SETTINGS, BEST = "settings.json", "best.safetensors"
+
+
+def best_of(weights: str) -> str:
+    """Returns the best weights of a run, given its folder; other weights as they are.
+
+    Args:
+      weights: a file, a folder, or the name of a checkpoint on the hub.
+
+    Raises:
+      CommandError: the run has not ended yet, and so has no best weights.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from tempfile import TemporaryDirectory
+      >>> from xrcam_jax.checkpoints.labels import best_of
+      >>> with TemporaryDirectory() as folder:
+      ...     (Path(folder) / "best.safetensors").touch()
+      ...     print(Path(best_of(folder)).name, best_of("timm/resnet50.a1_in1k"))
+      best.safetensors timm/resnet50.a1_in1k
+    """
+    folder = Path(weights)
+    if (folder / BEST).is_file():
+        return str(folder / BEST)
+    if (folder / SETTINGS).is_file():
+        raise CommandError(f"--weights: {folder} is a run of xrcam train that has not come to its {BEST} yet")
+    return weights
 
 
 def run_settings(weights: str | os.PathLike[str]) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from xrcam_jax.arguments.checks import (
 )
 from xrcam_jax.arguments.outputs import alone_at, alone_in
 from xrcam_jax.arguments.parser import NAMES, PATH, Argument, Options, Text
+from xrcam_jax.checkpoints.labels import best_of
 from xrcam_jax.commands import drawing, layers, onnx_files, repeating
-from xrcam_jax.commands.labels import best_of, target_of
+from xrcam_jax.commands.labels import target_of
 from xrcam_jax.commands.network import LABELS, MODEL, WEIGHTS_HELP, find_network
 from xrcam_jax.errors import CommandError
 

@@ -1,36 +1,9 @@
-"""The folder of a run of ``xrcam train`` in the place of weights, and names in the place of classes."""
+"""The network that a run of ``xrcam train`` is of, and names in the place of classes."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from xrcam_jax.checkpoints.labels import BEST, SETTINGS, run_settings
+from xrcam_jax.checkpoints.labels import run_settings
 from xrcam_jax.errors import CommandError
-
-
-def best_of(weights: str) -> str:
-    """Returns the best weights of a run, given its folder; other weights as they are.
-
-    Args:
-      weights: a file, a folder, or the name of a checkpoint on the hub.
-
-    Raises:
-      CommandError: the run has not ended yet, and so has no best weights.
-
-    Example:
-      >>> from pathlib import Path
-      >>> from tempfile import TemporaryDirectory
-      >>> from xrcam_jax.commands.labels import best_of
-      >>> with TemporaryDirectory() as folder:
-      ...     (Path(folder) / "best.safetensors").touch()
-      ...     print(Path(best_of(folder)).name, best_of("timm/resnet50.a1_in1k"))
-      best.safetensors timm/resnet50.a1_in1k
-    """
-    folder = Path(weights)
-    if (folder / BEST).is_file():
-        return str(folder / BEST)
-    if (folder / SETTINGS).is_file():
-        raise CommandError(f"--weights: {folder} is a run of xrcam train that has not come to its {BEST} yet")
-    return weights
 
 
 def run_model(weights: str) -> str | None:

@@ -32,7 +32,7 @@ def find_network(options: Options) -> list[str] | None:
 
     Args:
       options: of which ``weights`` is a file in the place of a run's folder, see
-        :func:`xrcam_jax.commands.labels.best_of`.
+        :func:`xrcam_jax.checkpoints.labels.best_of`.
 
     Raises:
       CommandError: the network or its weights are not said, or names cannot be read.

@@ -15,7 +15,8 @@ from xrcam_jax.arguments.checks import check_at_least_one, check_names, check_se
 from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.arguments.parser import PATH, Argument, Options, Text, flag
-from xrcam_jax.commands.labels import best_of, run_model
+from xrcam_jax.checkpoints.labels import best_of
+from xrcam_jax.commands.labels import run_model
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.runtime.texts import read_json
@@ -229,6 +230,7 @@ def _explanation(options: Options, prepared: "Prepared") -> "tuple[Explanation |
         return None, None
 
     from xrcam_jax.data.coco import read_annotations
+    from xrcam_jax.runtime.devices import is_first
     from xrcam_jax.train.explained import Explanation
 
     explanation = Explanation(options.explanation_loss, options.explanation_layer, options.explanation_weight)
@@ -238,8 +240,12 @@ def _explanation(options: Options, prepared: "Prepared") -> "tuple[Explanation |
         annotations = read_annotations(options.annotations, prepared.frames)
     except ValueError as error:
         raise CommandError(f"--annotations: {error}") from error
-    if not set(annotations.annotated) & {frame.file for frame in prepared.part("train")}:
+    frames = {frame.file for frame in prepared.part("train")}
+    outlined = frames & set(annotations.annotated)
+    if not outlined:
         raise CommandError(f"--annotations: {options.annotations} outlines nothing in a frame of the part 'train'")
+    if is_first():
+        print(f"outlines in {len(outlined)} of {len(frames)} frames of the part 'train'", flush=True)
     return explanation, annotations
 
 

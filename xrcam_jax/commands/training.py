@@ -289,8 +289,11 @@ class Screen(Observer):
         if self._bar is not None:
             self._bar.close()
         self._bar, row = None, progress.history[-1]
+        explained = row.get("train_explanation_loss")
         print(
-            f"epoch {progress.epoch}: loss {row['train_loss']:.4f}, accuracy {row['train_accuracy']:.4f}; validation "
+            f"epoch {progress.epoch}: loss {row['train_loss']:.4f}"
+            f"{'' if explained is None else f', of explanations {explained:.4f}'}, "
+            f"accuracy {row['train_accuracy']:.4f}; validation "
             f"loss {row['validation_loss']:.4f}, accuracy {row['validation_accuracy']:.4f}, balanced "
             f"{row['validation_balanced_accuracy']:.4f}; {row['images_per_second']:.1f} images/s"
             f"{' (best)' if progress.best_epoch == progress.epoch else ''}",

@@ -11,9 +11,9 @@ import click
 
 from xrcam_jax.arguments.checks import check_inputs, check_methods
 from xrcam_jax.arguments.parser import NAMES, Argument, Options, Text, flag
+from xrcam_jax.checkpoints.labels import best_of
 from xrcam_jax.commands import layers, onnx_files
 from xrcam_jax.commands.explain import field_of_view
-from xrcam_jax.commands.labels import best_of
 from xrcam_jax.commands.network import LABELS, MODEL, WEIGHTS_HELP, find_network
 from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.runtime.names import printable

@@ -149,8 +149,9 @@ def check_lowest(found: Asked, at: str) -> None:
       >>> from xrcam_jax.concepts.attributing import check_lowest
       >>> check_lowest(found, "layer1")  # doctest: +SKIP
     """
-    if found.way.layers[0] != at:
-        raise ValueError(f"at: expected a layer below those with concepts, found {at!r} above {found.way.layers[0]!r}")
+    lowest = found.outline.layers[0]
+    if lowest != at:
+        raise ValueError(f"at: expected a layer below those with concepts, found {at!r} above {lowest!r}")
 
 
 def _map_and_sum(way: Way, among: Array, r: Array, beside: tuple) -> tuple[Array, Array]:

@@ -34,7 +34,9 @@ Concept = Bool[Array, "*b k"] | Float[Array, " k"]
 _EXACT = jax.lax.Precision.HIGHEST
 
 
-def checked_concepts(concepts: Concepts, layer: str, activation: Float[Array, "b *space k"]) -> Checked:
+def checked_concepts(
+    concepts: Concepts, layer: str, activation: Float[Array | jax.ShapeDtypeStruct, "b *space k"]
+) -> Checked:
     """Returns concepts as sets of channels, or as directions of length 1.
 
     Args:

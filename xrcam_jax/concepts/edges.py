@@ -82,10 +82,10 @@ def graph(
     if len(layers) != 2:
         raise ValueError(f"layers: expected two with concepts, found {', '.join(layers) or 'none'}")
     found = ask(model, images, tuple(layers), targets, propagated(options), chunk_size, progress)
-    (lower, upper), way = found.way.layers, found.way
-    below = jnp.asarray(checked_concepts(layers[lower], lower, way.activations[0]))
+    lower, upper = found.outline.layers
+    below = jnp.asarray(checked_concepts(layers[lower], lower, found.outline.activations[0]))
     edges, relevance = found.each(found.concepts({upper: layers[upper]}), _edges, below)
-    return ConceptGraph(upper, lower, edges, relevance, way.logits, way.targets)
+    return ConceptGraph(upper, lower, edges, relevance, found.way.logits, found.way.targets)
 
 
 def _edges(way: Way, among: Array, r: Array, below: Array) -> tuple[Array, Array]:

@@ -79,10 +79,11 @@ def most_relevant(
     References:
       achtibat2023
     """
-    way = ask(model, images, [layer], targets, propagated(options), None, no_progress).way
-    chosen = checked_concepts(concepts, layer, way.activations[0])
+    asked = ask(model, images, [layer], targets, propagated(options), None, no_progress)
+    chosen = checked_concepts(concepts, layer, asked.outline.activations[0])
     if np.ndim(k) or not 1 <= k <= len(chosen):
         raise ValueError(f"k: expected a number between 1 and that of the concepts, {len(chosen)}, found {k!r}")
+    way = asked.way
     numbers, relevance, share = _ranked(jnp.asarray(chosen), way.activations[0], way.relevance, k=k, absolute=absolute)
     return RankedConcepts(numbers, relevance, share, way.logits, way.targets)
 

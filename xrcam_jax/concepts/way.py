@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import jax
@@ -130,17 +130,37 @@ def find_way(
 class Asked:
     """Holds a batch whose concepts are asked for.
 
+    The model runs when :attr:`way` is first read. What is asked is checked by :attr:`outline` before.
+
     Attributes:
-      case: the model, the batch and its targets.
-      way: of the batch.
+      own: the model, and how large chunks are.
+      images: preprocessed.
+      classes: of each image; None for the predicted ones.
+      signal: what is propagated.
+      names: of the layers, in any order.
     """
 
-    case: Case
-    way: Way
+    own: Explainer
+    images: Any
+    classes: Any
+    signal: Signal
+    names: tuple[str, ...]
+
+    @property
+    def outline(self) -> Way:
+        """The way, of shapes in the place of arrays: the model is traced, and does not run."""
+        known = shapes((self.images, self.own.parameters, self.classes))
+        return _outline(known, self.own.function, self.signal, self.names)
+
+    @cached_property
+    def way(self) -> Way:
+        """The way of the batch."""
+        kept = {"function": self.own.function, "signal": self.signal, "layers": self.names}
+        return find_way(self.images, self.own.parameters, self.classes, **kept)
 
     def concepts(self, given: Mapping[str, Concepts]) -> dict[str, np.ndarray]:
         """Returns concepts by layer, the same number at each, of which one goes with all of the others."""
-        activations = dict(zip(self.way.layers, self.way.activations, strict=True))
+        activations = dict(zip(self.outline.layers, self.outline.activations, strict=True))
         found = {layer: checked_concepts(each, layer, activations[layer]) for layer, each in given.items()}
         count = max(map(len, found.values()))
         if {len(each) for each in found.values()} - {1, count}:
@@ -156,14 +176,21 @@ class Asked:
           reduce: hashable.
           beside: its arrays.
         """
-        given = jax.tree.map(jnp.asarray, dict(concepts))
+        given, own = jax.tree.map(jnp.asarray, dict(concepts)), self.own
         count = len(next(iter(given.values())))
-        needed = _bytes_each(shapes((self.way, given, beside)), reduce) if self.case.chunk_size is None else 1
+        needed = _bytes_each(shapes((self.way, given, beside)), reduce) if own.chunk_size is None else 1
+        batch, targets = jnp.asarray(self.images), self.way.targets[:, None]
 
         def step(indices: Array) -> PyTree:
             return _each(self.way, given, beside, indices, reduce=reduce)
 
-        return stacked(step, count, self.case, needed, "concepts")
+        case = Case(own.function, own.parameters, batch, targets, own.chunk_size, own.progress)
+        return stacked(step, count, case, needed, "concepts")
+
+
+@lru_cache(maxsize=64)
+def _outline(known: Shapes, function: Function, signal: Signal, layers: tuple[str, ...]) -> Way:
+    return jax.eval_shape(partial(find_way, function=function, signal=signal, layers=layers), *of_shapes(*known))
 
 
 @compiled(static=("reduce",))
@@ -188,7 +215,7 @@ def ask(
     chunk_size: int | None,
     progress: Progress,
 ) -> Asked:
-    """Checks a batch and runs it forward.
+    """Checks a batch that is to run forward.
 
     Args:
       model: as for an :class:`xrcam_jax.Explainer`.
@@ -200,10 +227,10 @@ def ask(
       progress: is told of long loops.
 
     Returns:
-      The batch, with its way through the layers.
+      The batch, whose way through the layers is still to be found.
 
     Raises:
-      ValueError: images, targets or layers are not what the model has.
+      ValueError: images or targets are not what the model has, or ``chunk_size`` is less than 1.
 
     Example:
       >>> import jax.numpy as jnp
@@ -221,6 +248,4 @@ def ask(
     if classes is not None and classes.ndim != 1:
         raise ValueError(f"targets: expected one class for each picture, found {classes.shape[1]}")
     names = tuple(dict.fromkeys(layers))
-    way = find_way(batch, own.parameters, classes, function=own.function, signal=signal, layers=names)
-    case = Case(own.function, own.parameters, jnp.asarray(batch), way.targets[:, None], chunk_size, progress)
-    return Asked(case, way)
+    return Asked(own, batch, classes, signal, names)

@@ -6,12 +6,19 @@ from xrcam_jax.evaluation.metric import Metric
 from xrcam_jax.evaluation.metrics import METRICS
 from xrcam_jax.explain.variants import SIGN, described
 
+#: What the values of options are.
+SIGNS = (
+    "N is a whole number, X a number, NAME a name; NxN several with an x between them, such as "
+    "sensitivity_n+sizes=10x100x1000, and NAME:NAME several names with a colon."
+)
 _BEST = {"max": "higher is better", "min": "lower is better", None: "neither is better"}
 _NEEDS = {"model": "the model", "outlines": "outlines", "explain": "explaining again"}
 
 
 def lines() -> Iterator[str]:
     """Yields the metrics by family, each with what it needs, how it is read, its source and its options.
+
+    The last line says what values of options are.
 
     Example:
       >>> from xrcam_jax.evaluation.listing import lines
@@ -27,6 +34,7 @@ def lines() -> Iterator[str]:
         yield f"  {'':33}   {_BEST[metric.best]}; needs {needs(metric)} [{metric.source}]"
         for option in described(metric.options_known):
             yield f"  {'':33}   {SIGN}{option}"
+    yield SIGNS
 
 
 def needs(metric: Metric) -> str:

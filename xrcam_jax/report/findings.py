@@ -1,7 +1,7 @@
 """What a reader wants to know first, computed from the tables, in sentences that claim no more than intervals allow."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from xrcam_jax.metrics.uncertainty import Estimate
@@ -12,6 +12,8 @@ from xrcam_jax.titles import method_title as title
 
 #: How many others a sentence names; of more it says how many there are.
 NAMED = 2
+#: How many alarms of an experiment are said; of more it says how many there are.
+ALARMS = 3
 #: Figures of a network: by method and column.
 Figures = Mapping[str, Mapping[str, Estimate]]
 
@@ -38,12 +40,14 @@ class Findings:
     Attributes:
       overlap: whose maps of all layers together overlap the outlines most; None where that was not measured.
       maps: those of its maps, of some layer or all, that overlap most; None likewise.
+      alarms: what has to be looked into before anything else.
       sentences: what was found.
       caution: how far it can be trusted; empty where nothing was found.
     """
 
     overlap: Contender | None
     maps: Contender | None
+    alarms: tuple[str, ...]
     sentences: tuple[str, ...]
     caution: str
 
@@ -73,7 +77,8 @@ def findings(experiments: Sequence[Experiment], network: str) -> Findings:
     """Looks up in the tables which method and which layer did best, and what hiding its maps does to the score.
 
     Args:
-      experiments: of which those named ``segmentation`` and ``confidence`` are looked at, the first of each.
+      experiments: of which those named ``segmentation`` and ``confidence`` are looked at, the first of each, and the
+        alarms of all.
       network: its name in their tables.
 
     Returns:
@@ -106,7 +111,8 @@ def findings(experiments: Sequence[Experiment], network: str) -> Findings:
         sentence = _of_confidence(overlap, drops, confidence.too_few)
         judged += [confidence] if sentence else []
         sentences += sentence
-    return Findings(overlap, maps, tuple(sentences), " ".join(_cautions(judged)))
+    alarms = tuple(_alarms(one for one in experiments if network in one.networks))
+    return Findings(overlap, maps, alarms, tuple(sentences), " ".join(_cautions(judged)))
 
 
 def figures(experiment: Experiment, name: str, network: str) -> Figures:
@@ -163,6 +169,15 @@ def figures_of_networks(experiment: Experiment, name: str) -> dict[str, Estimate
 def _first(experiments: Sequence[Experiment], kind: str, network: str) -> Experiment | None:
     named = (one for one in experiments if one.settings.get("experiment", one.folder) == kind)
     return next((one for one in named if network in one.networks), None)
+
+
+def _alarms(experiments: Iterable[Experiment]) -> Iterator[str]:
+    """Yields the first alarms of each experiment, and how many more it has."""
+    for one in experiments:
+        yield from (f"{alarm} See “{one.title}”." for alarm in one.alarms[:ALARMS])
+        more = len(one.alarms) - ALARMS
+        if more > 0:
+            yield f"“{one.title}” has {more} more {'alarm' if more == 1 else 'alarms'}."
 
 
 def _contenders(by_method: Figures) -> Iterator[Contender]:

@@ -108,6 +108,7 @@ class Experiment:
       settings: nested, as recorded; ``settings["data"]`` is an object that says where the data came from.
       frames: what :func:`xrcam_jax.report.frames.read_frames` returns, or None.
       glossary: of a network's concepts, or None.
+      alarms: sentences that the page begins with.
     """
 
     folder: str
@@ -119,6 +120,7 @@ class Experiment:
     settings: dict[str, Any]
     frames: dict[str, Any] | None
     glossary: Glossary | None = None
+    alarms: tuple[str, ...] = ()
 
     @property
     def synthetic(self) -> bool | None:
@@ -188,6 +190,10 @@ def _read_experiment(folder: Path) -> Experiment:
     for key, file in (("viewer", viewer), ("glossary", glossary)):
         expect(file is None or isinstance(file, str), f"{path}: {key}", "the name of a file, or null", file)
 
+    alarms = contents.get("alarms", [])
+    fits = isinstance(alarms, list) and all(isinstance(alarm, str) for alarm in alarms)
+    expect(fits, f"{path}: alarms", "a list of text", alarms)
+
     settings = read_object(folder / SETTINGS, "the experiment's settings, a JSON object")
     data = settings.get("data")
     expect(isinstance(data, dict), f"{folder / SETTINGS}: data", "an object that says where the data came from", data)
@@ -204,6 +210,7 @@ def _read_experiment(folder: Path) -> Experiment:
         settings=settings,
         frames=None if viewer is None else read_frames(_beside(path, viewer)),
         glossary=None if glossary is None else read_glossary(_beside(path, glossary)),
+        alarms=tuple(alarms),
     )
 
 

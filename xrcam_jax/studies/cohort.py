@@ -203,11 +203,15 @@ def write(study: Study, groups: Grouping, found: Arrays, shown: int) -> None:
     pictures = chain.from_iterable(_pictures(study, network, part, shown) for part in some)  # type: ignore[arg-type]
     where = f"{method_title(study.methods[0])} at {layer_title(study.layers[0])}"
     counts = ", ".join(f"{part.name} {part.found.count}" for part in some)
-    alarms = said(study.settings["level"], [part.name for part in some], tested)
+    level = study.settings["level"]
+    alarms = said(level, [part.name for part in some], tested)
+    what = " or ".join(f"one {name}" for name in tested)
+    none = [f"No alarm: no cluster is of {what} beyond chance (p <= {level:g}, corrected)."]
+    paragraphs = "\n\n".join(alarms or none)
     write_contents(
         study.folder,
         title="Clusters of maps",
-        text=f"{alarms}\n\nMaps of {where} of {len(study.frames)} frames of "
+        text=f"{paragraphs}\n\nMaps of {where} of {len(study.frames)} frames of "
         f"{study.settings['data']['patients']} patients, the labelled class explained. Clusters: {counts}. {READ}",
         order=7,
         tables=[
@@ -215,22 +219,21 @@ def write(study: Study, groups: Grouping, found: Arrays, shown: int) -> None:
             accuracy_table({network.label: accuracy(study, found)}),
         ],
         pictures=list(pictures),
+        alarms=alarms,
     )
 
 
-def said(level: float, parts: Sequence[str], tested: Mapping[str, Sequence[Sequence[Suspicion]]]) -> str:
-    """Returns a sentence for each alarm, or one that says that there is none."""
-    lines = [
+def said(level: float, parts: Sequence[str], tested: Mapping[str, Sequence[Sequence[Suspicion]]]) -> list[str]:
+    """Returns a sentence for each alarm, those of patients last: they ring without a shortcut, too."""
+    return [
         f"ALARM: {each.frames} of the {each.size} frames of cluster {each.cluster + 1} of {part} are of the "
         f"{name} {printable(each.group)}, which has {100 * each.share_of_all:.0f} % of all these frames "
         f"(p = {each.p_value:.1g})."
-        for name, by_part in tested.items()
+        for name, by_part in reversed(tested.items())
         for part, suspected in zip(parts, by_part, strict=True)
         for each in suspected
         if each.alarming(level)
     ]
-    what = " or ".join(f"one {name}" for name in tested)
-    return "\n\n".join(lines) or f"No alarm: no cluster is of {what} beyond chance (p <= {level:g}, corrected)."
 
 
 def _table(name: str, some: Sequence[Part], tested: Sequence[Sequence[Suspicion]]) -> Table:

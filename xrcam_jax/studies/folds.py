@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from jax.sharding import Mesh
 
 from xrcam_jax.arguments.parser import Options
+from xrcam_jax.checkpoints.labels import BEST
 from xrcam_jax.data.checksums import checksum_of_frames, summary_of_parts
 from xrcam_jax.data.folds import fold_of_patients, parts_of_fold, read_folds
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.texts import read_json
-from xrcam_jax.studies.networks import BEST, Network, check_labels, folder_of, names_of_weights, read_network
+from xrcam_jax.studies.networks import Network, check_labels, folder_of, names_of_weights, read_network
 from xrcam_jax.studies.settings import SETTINGS
 
 

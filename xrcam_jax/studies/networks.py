@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 import xrcam_jax as xr
 from xrcam_jax.arguments.parser import Options
+from xrcam_jax.checkpoints.labels import best_of
 from xrcam_jax.checkpoints.load import read_checkpoint
 from xrcam_jax.checkpoints.verify import content_digest
 from xrcam_jax.classes import class_count
@@ -18,8 +19,6 @@ from xrcam_jax.errors import CommandError, weights_error
 from xrcam_jax.models import Classifier
 from xrcam_jax.runtime.devices import is_first, replicate
 from xrcam_jax.runtime.names import printable
-
-BEST = "best.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +91,7 @@ def read_network(options: Options, given: Path, name: str | None, prepared: Prep
     Raises:
       CommandError: it cannot be read, or is for other classes than the data have.
     """
-    path = given / BEST if (given / BEST).is_file() else given
+    path = Path(best_of(str(given)))
     try:
         checkpoint = read_checkpoint(path)
         name = name or checkpoint.config.get("architecture")

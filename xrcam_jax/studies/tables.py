@@ -125,6 +125,7 @@ def write_contents(
     pictures: Sequence[tuple[str, str]] = (),
     viewer: str | None = None,
     glossary: str | None = None,
+    alarms: Sequence[str] = (),
 ) -> None:
     """Writes the tables of a study, and ``contents.json``, which tells ``xrcam report`` what to show in which order.
 
@@ -137,6 +138,7 @@ def write_contents(
       pictures: files in the folder, each with its caption.
       viewer: a file in the folder, with pictures and maps to page through.
       glossary: a file in the folder, with what concepts look like.
+      alarms: sentences that a page of the results begins with.
     """
     for table in tables:
         write_whole(folder / f"{table.file}.csv", table.csv().encode())
@@ -160,6 +162,7 @@ def write_contents(
         "pictures": [{"file": file, "caption": caption} for file, caption in pictures],
         "viewer": viewer,
         **({} if glossary is None else {"glossary": glossary}),
+        **({"alarms": list(alarms)} if alarms else {}),
     }
     write_whole(folder / CONTENTS, (json.dumps(contents, indent=1) + "\n").encode())
     # The first two are what the thesis prints; the folder has all of them.
