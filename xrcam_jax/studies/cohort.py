@@ -229,7 +229,7 @@ def said(level: float, parts: Sequence[str], tested: Mapping[str, Sequence[Seque
         f"ALARM: {each.frames} of the {each.size} frames of cluster {each.cluster + 1} of {part} are of the "
         f"{name} {printable(each.group)}, which has {100 * each.share_of_all:.0f} % of all these frames "
         f"(p = {each.p_value:.1g})."
-        for name, by_part in reversed(tested.items())
+        for name, by_part in reversed(list(tested.items()))
         for part, suspected in zip(parts, by_part, strict=True)
         for each in suspected
         if each.alarming(level)
