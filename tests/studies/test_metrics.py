@@ -105,6 +105,7 @@ def test_the_list_has_all_metrics(capsys):
     for name, metric in xr.METRICS.items():
         (line,) = (line for line in shown.splitlines() if line.startswith(f"  {name} "))
         assert line.split(maxsplit=1)[1] == f"{metric.title}: {metric.summary}"
-    families = [line for line in shown.splitlines() if not line.startswith(" ")]
+    *families, signs = (line for line in shown.splitlines() if not line.startswith(" "))
+    assert signs.startswith("N is a whole number, X a number")
     assert families == list(dict.fromkeys(metric.family for metric in xr.METRICS.values()))
     assert "  +steps=N\n" in shown
