@@ -38,6 +38,7 @@ def transformer(images, parameters, changes=(None, None), seen=None):
     return jnp.tanh(tokens) @ parameters["head"]
 
 
+@pytest.mark.long(one_in=4)
 @pytest.mark.parametrize("class_token", [True, False])
 @pytest.mark.parametrize("size", [(4, 4), (4, 8)])
 def test_it_is_the_rollout_by_hand(float64, class_token, size):

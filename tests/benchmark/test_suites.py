@@ -93,6 +93,7 @@ def test_a_network_of_positions_is_made_for_the_size(monkeypatch):
     assert made == [("vit_base_patch16_224", {"img_size": 64, "dtype": "float32"}), ("tiny", {})]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("four_layers")
 def test_train_beside_a_peer(measure, monkeypatch):
     monkeypatch.setitem(peers.SUITES["train"], "torch", lambda *_: {"torch": lambda: time.sleep(0.01)})
@@ -119,6 +120,7 @@ def test_evaluate_beside_a_peer(measure, monkeypatch):
         assert row["per_evaluation"] == pytest.approx(seconds[row["run"]] / seconds["evaluation"])
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("four_layers")
 def test_channels_beside_a_peer(measure, monkeypatch):
     run = {"pytorch-grad-cam": dict.fromkeys(("score_cam", "ablation_cam"), lambda: time.sleep(0.01))}
@@ -131,6 +133,7 @@ def test_channels_beside_a_peer(measure, monkeypatch):
     assert rows[0]["first_call_s"] > 0
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("four_layers")
 def test_scaling_lays_the_batch_over_devices(measure):
     rows = measure("scaling", *TINY, "--batch-size", "2", "--devices", "1,2", "--repeats", "1")

@@ -103,6 +103,7 @@ def test_with_phi_the_claims_sum_to_what_is_left_of_the_logit_and_maps_stay():
     np.testing.assert_allclose(found.maps["xrelevance_cam"]["second"], plain.maps["xrelevance_cam"]["second"])
 
 
+@pytest.mark.long
 def test_a_negative_phi_does_not_turn_the_map():
     """Of the target's relevance all but 1 % ends at its bias, and the contrast arrives whole: sum R = 0.01 - 1/2."""
     head, bias = jnp.array([[1.0, 2.0], [1.0, 0.0]]) / 2, jnp.array([99.0, 0.0])
@@ -173,6 +174,7 @@ def test_psi_is_the_loop_over_channels(loop_case, chunk_size):
         np.testing.assert_allclose(found[b, t, 0, 0, k], drop / images[b, ..., k].sum(), rtol=1e-7)
 
 
+@pytest.mark.long
 def test_the_map_of_psi_satisfies_the_sensitivity_axiom():
     """Relevance is conserved here, so that the score is the logit, which forward passes tell."""
     (f, args, x), layer = residual_network(), "first"

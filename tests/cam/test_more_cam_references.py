@@ -71,6 +71,7 @@ def error(found, wanted):
     return (np.abs(found - wanted) / np.abs(wanted).max((1, 2), keepdims=True)).max()
 
 
+@pytest.mark.long(one_in=3)
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("name", NAMES)
 def test_maps_are_those_of_pytorch_grad_cam(name, layer, compared):

@@ -310,6 +310,7 @@ def test_a_wrong_explanation_is_refused_in_one_line(prepared, shallow, capsys, a
     assert error.count("\n") == 1
 
 
+@pytest.mark.long
 def test_one_logit_is_trained_explained_and_evaluated(prepared, shallow, capsys, tmp_path):
     run = prepared.parent / "run"
     assert train(prepared, "--one-logit", "--epochs", 1, "--class-weights", "1,3", "--no-augmentation") == 0

@@ -43,6 +43,7 @@ def error(found, wanted):
     return (np.abs(found - wanted).max(axes) / np.abs(wanted).max(axes)).max()
 
 
+@pytest.mark.long
 def test_gradients_and_what_bends_them(double, wanted, float64):
     methods = {
         "gradient": "saliency_signed",

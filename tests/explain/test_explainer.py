@@ -251,6 +251,7 @@ def test_layers_that_are_not_there_are_named(unmarked):
     assert list(xr.Explainer(model, "cam", ["max:2", "max"])(images).raw["cam"]) == ["max:2"]
 
 
+@pytest.mark.long
 def test_marks_in_a_scan_are_layers():
     kernels = jax.random.normal(jax.random.key(0), (3, 3, 3, 3, 3)) / 5
 

@@ -100,6 +100,7 @@ def test_official_rules_in_float64(name, float64):
         assert error(found[layer][..., :: found[layer].shape[-1] // r.shape[1]], np.moveaxis(r, 1, -1)) < 1e-6
 
 
+@pytest.mark.long
 def test_relevance_cam_composite_in_float64(float64):
     """Batch norm as the identity, the default: against the official code with that one change."""
     name = "resnext50_32x4d"

@@ -67,6 +67,7 @@ def figures(folder):
     return "\n".join(",".join(text for name, text in row.items() if name != "pointing") for row in rows)
 
 
+@pytest.mark.long
 def test_several_devices_make_the_table_of_one(commands, one, tmp_path):
     """They agree to rounding where each device has as many pictures as the one: five at a time on five devices."""
     assert main([*commands(tmp_path)[0], "--batch-size", "5"]) == 0

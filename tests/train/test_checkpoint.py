@@ -84,6 +84,7 @@ def written(tmp_path_factory):
 FILES = ("state/ocdbt.process_0/d/*", "state/d/*", "progress/metadata", "state/_METADATA")
 
 
+@pytest.mark.long(one_in=3)
 @pytest.mark.parametrize("pattern", FILES)
 def test_a_flipped_bit_is_noticed_or_does_no_harm(written, tmp_path, capfd, pattern):
     folder, state = written
@@ -145,6 +146,7 @@ def test_a_disk_that_is_full_is_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_it_ends_with_the_same_weights(tmp_path):
     script, cache = str(Path(tiny.__file__)), str(tmp_path / "cache")
     ends = []
