@@ -50,8 +50,9 @@ def page(evidences: Sequence[Evidence], pictures: Mapping[str, Sequence[str]]) -
             "**All data here are synthetic**: drawn by `xrcam synth`, small, and they stand for no patient. The "
             "thesis's recordings are not public, so its figures, in brackets, are not what ours should be; rankings "
             "compare, and what is said of methods can be tested. `experiments/claims.py` holds the claims; it was "
-            "written before the runs that judge them. This page is made of stored sums over the frames of each "
-            "patient, `experiments/stored/`, by `python -m experiments.reproduction_page`.",
+            "written before the runs that judge them, but for `dropout-stands-for-an-ensemble`, which came after those "
+            "of the narrow networks. This page is made of stored sums over the frames of each patient, "
+            "`experiments/stored/`, by `python -m experiments.reproduction_page`.",
             "",
             "## Networks",
             "",
@@ -92,7 +93,7 @@ def with_dropout_on(evidence: Evidence) -> list[str]:
             right = 100 * float(run["metrics"][-1]["train_accuracy"])
             lines += [
                 f"With dropout on, `{name}` was right on {right:.1f} % of the frames that it learnt from. The table "
-                "has what it says with dropout off, when the statistics of its batch norms no longer fit.",
+                "has what it says with dropout off, while its batch norms keep the statistics of activations with it.",
                 "",
             ]
     return lines

@@ -30,7 +30,7 @@ from xrcam_jax.studies.batches import Arrays, Batch, each_batch
 from xrcam_jax.studies.layers import all_maps, columns, described
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import counted, pooled_iou, write_figures
-from xrcam_jax.studies.segmentation import by_place, measured
+from xrcam_jax.studies.segmentation import counts_by_place, measured
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, scaled, write_contents
 
@@ -65,13 +65,13 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
     def passes(parameters, batch: Batch, keys: Array, together: int):
         def one(key: Array):
             e = explain_noisily.explain(*dropout.disturbed(parameters, batch.images, key), batch.labels)
-            return _counts(measured(all_maps(e, how), batch.masks))
+            return counts_by_place(measured(all_maps(e, how), batch.masks))
 
         return jax.lax.map(one, keys, batch_size=None if together == 1 else together)
 
     def compute(batch: Batch) -> Mapping[str, Array]:
         e = explain(batch.images, targets=batch.labels)
-        found = {"logits": e.logits, **_counts(measured(all_maps(e, how), batch.masks))}
+        found = {"logits": e.logits, **counts_by_place(measured(all_maps(e, how), batch.masks))}
         batch = jax.tree.map(jnp.asarray, batch)
         # The noise differs between batches, and is the same whenever a batch is done.
         mine = jax.vmap(lambda key: jax.random.fold_in(key, batch.start))(keys)
@@ -81,10 +81,6 @@ def figures(study: Study, network: Network) -> Callable[[Batch], Mapping[str, Ar
         return found
 
     return compute
-
-
-def _counts(found: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
-    return by_place({place: {name: by[name] for name in ("both", "found", "truth")} for place, by in found.items()})
 
 
 def write(study: Study, found: Mapping[str, Arrays]) -> None:

@@ -36,7 +36,7 @@ from xrcam_jax.studies.folds import number_of_networks
 from xrcam_jax.studies.layers import all_maps, columns, described
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy, counted, pooled_iou, write_figures
-from xrcam_jax.studies.segmentation import by_place, measured
+from xrcam_jax.studies.segmentation import counts_by_place, measured
 from xrcam_jax.studies.study import Study, open_study
 from xrcam_jax.studies.tables import Table, accuracy_table, scaled, write_contents
 
@@ -147,7 +147,7 @@ def of_maps(
     """
     found = spread(with_more(no_passes(maps[0]), jax.tree.map(lambda *each: jnp.stack(each), *maps)))
     mean = {place: each.mean for place, each in found.items()}
-    figures = _counts(measured(mean, masks))
+    figures = counts_by_place(measured(mean, masks))
     for place, each in found.items():
         region = salient(each.mean)
         size = region.sum((1, 2))
@@ -155,12 +155,8 @@ def of_maps(
         figures[f"{VARIATION}/{place}"] = inside / jnp.maximum(size, 1).astype(inside.dtype)
     for number, alone in enumerate(maps):
         named = {f"{place} of network {number + 1}": each for place, each in alone.items()}
-        figures |= _counts(measured(named, masks))
+        figures |= counts_by_place(measured(named, masks))
     return figures
-
-
-def _counts(found: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
-    return by_place({place: {name: by[name] for name in ("both", "found", "truth")} for place, by in found.items()})
 
 
 def write(study: Study, found: Arrays) -> None:

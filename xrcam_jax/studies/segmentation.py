@@ -152,6 +152,13 @@ def by_place(figures: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
     return {f"{figure}/{place}": x for place, by_figure in figures.items() for figure, x in by_figure.items()}
 
 
+def counts_by_place(figures: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
+    """Returns the numbers of pixels that a pooled IoU is made of, by ``FIGURE/PLACE``."""
+    return by_place(
+        {place: {name: each[name] for name in ("both", "found", "truth")} for place, each in figures.items()}
+    )
+
+
 def baseline(maps: Mapping[str, Array], masks: Bool[ArrayLike, "b h w"]) -> dict[str, Array]:
     """Returns the overlaps of a disc in the middle of each picture, as large as its outlines, for every column."""
     found = _overlaps(overlap.centred_discs(np.asarray(masks)), jnp.asarray(masks))
