@@ -25,7 +25,7 @@ from xrcam_jax.errors import CommandError
 @pytest.mark.long
 @pytest.mark.usefixtures("four_layers")
 def test_explain_beside_a_peer(measure, monkeypatch):
-    monkeypatch.setattr(explain, "SINGLE_PASS", ("relevance_cam",))
+    monkeypatch.setattr(explain, "TWO_PASSES", ("relevance_cam",))
     asked = []
 
     def peer(label, *arguments):
@@ -46,6 +46,7 @@ def test_explain_beside_a_peer(measure, monkeypatch):
         "xrelevance_cam",
         "with grad_cam",
         "all 1 cams",
+        "with finer_cam",
         "relevance_cam layer1",
         "grad_cam",
         "epsilon_plus input",
@@ -82,7 +83,7 @@ def test_explain_beside_a_peer(measure, monkeypatch):
 def test_cams_are_those_that_a_network_has(name, has_cam):
     with shallow(name, "float32") if name != "tiny" else nullcontext(xr.create_model(name)) as model:
         cams = explain.defined(model, 64)
-    assert set(explain.SINGLE_PASS) - set(cams) == (set() if has_cam else {"cam"})
+    assert set(explain.TWO_PASSES) - set(cams) == (set() if has_cam else {"cam"})
 
 
 def test_a_network_of_positions_is_made_for_the_size(monkeypatch):

@@ -4,12 +4,13 @@
     python -m experiments.benchmark --models vit_base_patch16_224 --peers torch,autolrp,lxt
 
 The suite times the forward pass, the gradient at the four layers, and the maps at the four layers of XRelevance-CAM, of
-XRelevance-CAM with Grad-CAM, and of all CAMs that need a single pass; and Relevance-CAM at layer1 alone, which a peer
-does as its authors' PyTorch code does. If other peers are asked for, what they do is timed of ours too: Grad-CAM at the
-four layers, and relevance at the input by the rules that a peer has. Rates are by the work that XLA counts. So is the
-limit of a ratio: what a run counts, in units of the gradient's count, is what it would take in gradients at their rate.
-The peak is the rate of a product of large matrices, which takes its turn among the rest. With the peers of the first
-line, two networks take about eight minutes on 2 cores.
+XRelevance-CAM with Grad-CAM, of all CAMs that one gradient and one relevance pass give, and of these with Finer-CAM,
+whose gradient is one of its own; and Relevance-CAM at layer1 alone, which a peer does as its authors' PyTorch code
+does. If other peers are asked for, what they do is timed of ours too: Grad-CAM at the four layers, and relevance at the
+input by the rules that a peer has. Rates are by the work that XLA counts. So is the limit of a ratio: what a run
+counts, in units of the gradient's count, is what it would take in gradients at their rate. The peak is the rate of a
+product of large matrices, which takes its turn among the rest. With the peers of the first line, two networks take
+about eight minutes on 2 cores.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -23,13 +24,20 @@ from xrcam_jax.benchmark.compiled_calls import achieved, compile_call, gradient,
 from xrcam_jax.benchmark.machine import cores
 from xrcam_jax.benchmark.runs import Peer, Row, interleaved_medians, peer_runs
 from xrcam_jax.explain.batch_size import largest_batch_size
+from xrcam_jax.explain.cam_methods import GRADIENT, RELEVANCE
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.explain.outline import layers_of
 from xrcam_jax.explain.passes import Cam
 from xrcam_jax.models.resnet import STAGES
 
 #: The CAMs that one forward pass, one gradient and one relevance give.
-SINGLE_PASS = tuple(name for name, method in xr.METHODS.items() if isinstance(method.kind, Cam))
+TWO_PASSES = tuple(
+    name
+    for name, method in xr.METHODS.items()
+    if isinstance(method.kind, Cam) and method.kind.signal in (GRADIENT, RELEVANCE)
+)
+#: The one that needs another gradient, of the difference between logits.
+ANOTHER_PASS = "finer_cam"
 PEAK = "matrix product"
 #: For the run of a peer, the run of ours that answers the same question.
 SAME_WORK = {
@@ -62,12 +70,13 @@ def measure(options: Options, peers: Mapping[str, Peer]) -> Iterator[Row]:
             "xrelevance_cam": xr.Explainer(model, ("xrelevance_cam",), STAGES),
             "with grad_cam": xr.Explainer(model, ("xrelevance_cam", "grad_cam"), STAGES),
             all_cams: xr.Explainer(model, cams, STAGES),
+            f"with {ANOTHER_PASS}": xr.Explainer(model, (*cams, ANOTHER_PASS), STAGES),
             "relevance_cam layer1": xr.Explainer(model, ("relevance_cam",), ("layer1",)),
             **_beside(model, peers),
         }
         batch = options.batch_size
         if batch == "auto":
-            batch = largest_batch_size(explainers[all_cams], (options.size, options.size))
+            batch = largest_batch_size(explainers[f"with {ANOTHER_PASS}"], (options.size, options.size))
         f, parameters = as_function(model)
         functions = {
             "forward": lambda parameters, images, f=f: f(images, parameters),
@@ -94,7 +103,7 @@ def measure(options: Options, peers: Mapping[str, Peer]) -> Iterator[Row]:
 
 
 def defined(model: Callable[..., Any], size: int) -> tuple[str, ...]:
-    """Returns those of :data:`SINGLE_PASS` that a network has at one of its four layers at least.
+    """Returns those of :data:`TWO_PASSES` that a network has at one of its four layers at least.
 
     Args:
       model: the network.
@@ -110,7 +119,7 @@ def defined(model: Callable[..., Any], size: int) -> tuple[str, ...]:
         except ValueError:
             return False
 
-    return tuple(filter(fits, SINGLE_PASS))
+    return tuple(filter(fits, TWO_PASSES))
 
 
 def _beside(model: Any, peers: Collection[str]) -> dict[str, xr.Explainer]:
