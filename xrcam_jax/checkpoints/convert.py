@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -186,7 +187,6 @@ def from_timm(
       >>> from_timm(MODEL, read_checkpoint(WEIGHTS).tensors).num_classes
       2
     """
-    rngs = nnx.Rngs(0) if rngs is None else rngs
     timm_key, spec = _timm_key_of(name), find_spec(name)
     tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(_BUFFERS)}
     found = _class_count(tensors.get(f"{spec.classifier}.weight"))
@@ -194,12 +194,13 @@ def from_timm(
     # Only shapes, since to draw values would take longer than to load them.
     model = nnx.eval_shape(lambda: create_model(name, num_classes=wanted, **vars(variant), dtype=dtype, rngs=_OneKey()))
     if dropout_rate:
-        model.dropout = nnx.Dropout(dropout_rate, deterministic=True, rngs=rngs)
+        model.dropout = nnx.Dropout(dropout_rate, deterministic=True, rngs=rngs or nnx.Rngs(0))
     fresh_head = (found is not None or not spec.num_classes) and found != (wanted or None)
     if fresh_head:
         tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{spec.classifier}.")}
         if isinstance(head := model.fc, nnx.Linear):
-            model.fc = nnx.Linear(head.in_features, wanted, dtype=head.dtype, param_dtype=head.param_dtype, rngs=rngs)
+            options = {"dtype": head.dtype, "param_dtype": head.param_dtype, "rngs": rngs or nnx.Rngs(0)}
+            model.fc = nnx.Linear(head.in_features, wanted, **options)
 
     unset = {path: leaf for path, leaf in flat_state(model).items() if isinstance(leaf, jax.ShapeDtypeStruct)}
     keys = {path: timm_key(path) for path in unset}
@@ -222,20 +223,25 @@ def _values(leaves: Mapping[NnxPath, Any], tensors: Mapping[NnxPath, np.ndarray]
     """Brings tensors into the layout and dtype that the model has them in.
 
     They are copies, since on a CPU JAX shares the memory of what it is given. NumPy makes them, which has nothing to
-    compile. What is too large for the dtype becomes infinite.
+    compile, and lets threads copy side by side. What is too large for the dtype becomes infinite.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return {
-            path: np.array(_turned(path, tensors[path], _TO_NNX), leaf.dtype, order="C")
-            for path, leaf in leaves.items()
-        }
+
+    def value(path: NnxPath) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.array(_turned(path, tensors[path], _TO_NNX), leaves[path].dtype, order="C")
+
+    with ThreadPoolExecutor() as threads:
+        return dict(zip(leaves, threads.map(value, leaves), strict=True))
 
 
 class _OneKey(nnx.Rngs):
-    """Gives the same key for every parameter, where only shapes count: counting keys takes seconds under a trace."""
+    """Gives the same key for every parameter, where only shapes count: counting keys takes seconds under a trace.
+
+    Random bits of this kind are one operation, those of JAX's default kind many.
+    """
 
     def __init__(self) -> None:
-        self.key = jax.random.key(0)
+        self.key = jax.random.key(0, impl="unsafe_rbg")
 
     def params(self) -> jax.Array:
         return self.key

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -23,7 +23,6 @@ from xrcam_jax.checkpoints.labels import SETTINGS
 from xrcam_jax.classes import class_count
 from xrcam_jax.commands import onnx_files, repeating, risk
 from xrcam_jax.commands.drawing import drawing
-from xrcam_jax.commands.overlay_video import OverlayVideo
 from xrcam_jax.commands.pace import Pace
 from xrcam_jax.commands.results import Result, Results
 from xrcam_jax.errors import CommandError, weights_error
@@ -34,12 +33,15 @@ from xrcam_jax.explain.outline import layers_of
 from xrcam_jax.explain.repeated import RepeatedExplanation, with_aggregate
 from xrcam_jax.explain.signed import is_signed, signed_maps
 from xrcam_jax.models import Classifier
-from xrcam_jax.onnx.load import OnnxModel
 from xrcam_jax.pictures.preprocessing import Preprocessing, preprocess
 from xrcam_jax.pictures.read import Picture, count, is_video, stream
 from xrcam_jax.runtime.devices import is_first, summed_over_processes
 from xrcam_jax.runtime.names import printable
-from xrcam_jax.runtime.prefetch import map_ahead, read_ahead
+from xrcam_jax.runtime.prefetch import import_ahead, map_ahead, read_ahead
+
+if TYPE_CHECKING:
+    from xrcam_jax.commands.overlay_video import OverlayVideo
+    from xrcam_jax.onnx.load import OnnxModel
 
 #: Pixels of the pictures in one batch, which stay in memory until their overlays are written; half a dozen batches are
 #: under way at a time. Eight pictures of 20 megapixels fit.
@@ -70,6 +72,8 @@ class Job:
 def explain_all(options: Options, labels: list[str] | None) -> int:
     """Explains all pictures, a process its share of them, and writes what is found; returns the exit status."""
     pace = Pace()
+    # Sheets are drawn last, and matplotlib takes as long to import as the weights to read.
+    import_ahead("matplotlib.figure")
     job = _job(options, labels, pace)
     if is_first():
         print(printable("\n".join(about(options, job, labels)), lines=True), flush=True)
@@ -181,7 +185,7 @@ def _job(options: Options, labels: list[str] | None, pace: Pace) -> Job:
     return Job(options, xr.Repeated(explain, by, options.passes, how=options.aggregate), config, batch_size, pace)
 
 
-def _load(options: Options) -> Classifier | OnnxModel:
+def _load(options: Options) -> "Classifier | OnnxModel":
     model: Classifier | OnnxModel
     model = onnx_files.load(options) if onnx_files.is_onnx(options.model) else _loaded(options, options.weights)
     # Not load_model's num_classes, which would put a fresh head on: there is nothing in it to explain.
@@ -210,7 +214,7 @@ def _check_classes(options: Options, outputs: int, labels: list[str] | None) -> 
         raise CommandError(f"--labels: {options.labels} names {len(labels)} classes, the network has {num_classes}")
 
 
-def _leave_out(model: Classifier | OnnxModel, options: Options) -> None:
+def _leave_out(model: "Classifier | OnnxModel", options: Options) -> None:
     """Leaves out what a group of methods has that cannot be had at these layers, with a word; one has to remain."""
     function, parameters = as_function(model)
     config = model.preprocessing
@@ -231,7 +235,7 @@ def _leave_out(model: Classifier | OnnxModel, options: Options) -> None:
     options.method = kept
 
 
-def _explainer(model: Classifier | OnnxModel, options: Options, devices: Sequence[jax.Device]) -> xr.Explainer:
+def _explainer(model: "Classifier | OnnxModel", options: Options, devices: Sequence[jax.Device]) -> xr.Explainer:
     return xr.Explainer(
         model,
         methods=tuple(options.method),
@@ -258,9 +262,11 @@ def _bar(items: Iterable, total: int, name: str) -> Iterable:
     return tqdm(items, total=total, desc=name, unit="chunk", leave=False, disable=None)
 
 
-def _sink(job: Job, labels: list[str] | None, report: Callable[[str], None]) -> Results | OverlayVideo:
+def _sink(job: Job, labels: list[str] | None, report: Callable[[str], None]) -> "Results | OverlayVideo":
     options = job.options
     if writes_video(options.out):
+        from xrcam_jax.commands.overlay_video import OverlayVideo
+
         return OverlayVideo(options.out, job.config, labels, options.every, drawing(options).style)
     also = risk.columns(options.method) if repeating.are_asked(options) else ()
     return Results(options.out, job.config, labels, report, also, drawing(options))

@@ -94,7 +94,7 @@ class Explanation(Explained[Array]):
         size = next(iter(self.maps[method].values())).shape[self.targets.ndim :]
         chosen = [by_layer[layer] for layer in layers or by_layer]
         given = None if weights is None else tuple(float(w) for w in weights)
-        return _aggregate(chosen, size, relu=self.relu, how=str(how), weights=given)
+        return _aggregate(chosen, size=size, relu=self.relu, how=str(how), weights=given)
 
     def plot(
         self,
@@ -210,7 +210,7 @@ def _last(maps: dict[str, dict[str, Any]]) -> Any:
     return list(next(iter(maps.values())).values())[-1]
 
 
-_aggregate = jax.jit(aggregate, static_argnums=1, static_argnames=("relu", "how", "weights"))
+_aggregate = compiled(static=("size", "relu", "how", "weights"), keep_trace=True)(aggregate)
 
 
 def register(kind: type, parts: Sequence[str], fixed: Sequence[str]) -> None:

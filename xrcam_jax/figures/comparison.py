@@ -1,11 +1,13 @@
 """Pictures side by side, under the same headings."""
 
 from collections.abc import Sequence
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from xrcam_jax.figures.grid import CELL, Row, Scale, grid
 from xrcam_jax.pictures.pages import RGB
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def comparison(
@@ -16,7 +18,7 @@ def comparison(
     title: str = "",
     scales: Sequence[Scale] = (),
     cell: float = CELL,
-) -> Figure:
+) -> "Figure":
     """Sets pictures in rows and columns, each as large as fits its cell.
 
     Args:

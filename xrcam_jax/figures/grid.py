@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
-from matplotlib.figure import Figure
 
 from xrcam_jax.figures.style import Style
 from xrcam_jax.figures.texts import FONT, fitted, known, width
 from xrcam_jax.pictures.pages import RGB
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Pixels to an inch in PNG and JPEG files, and the longer side of a picture in a figure.
 DPI, CELL = 140, 1.6
@@ -81,7 +83,7 @@ def grid(
     cell: float = CELL,
     lead: int = 0,
     head: RGB | None = None,
-) -> Figure:
+) -> "Figure":
     """Sets pictures in rows on white paper, each as large as fits its cell.
 
     Args:
@@ -106,6 +108,8 @@ def grid(
       >>> len(figure.axes)
       3
     """
+    from matplotlib.figure import Figure
+
     if all(picture is None for row in rows for picture in row.pictures):
         raise ValueError("rows: expected one picture or more, found none")
     page = _Page(rows, cell, lead, _size(head, cell) if head is not None else None)
@@ -184,7 +188,7 @@ def _lines(text: str, room: float) -> list[str]:
     return fitted(text, room, LABEL, 2).split("\n") if text else []
 
 
-def _draw_row(figure: Figure, page: _Page, number: int, top: float) -> None:
+def _draw_row(figure: "Figure", page: _Page, number: int, top: float) -> None:
     """Draws the pictures of a row, and the texts at them."""
     row, height = page.rows[number], page.heights[number]
     for column, picture in enumerate(row.pictures):
@@ -200,7 +204,7 @@ def _draw_row(figure: Figure, page: _Page, number: int, top: float) -> None:
         _write(figure, line, x, y, ha="center", rotation=90)
 
 
-def _draw_scales(figure: Figure, scales: Sequence[Scale], tiers: list[list[int]], left: float, y: float) -> None:
+def _draw_scales(figure: "Figure", scales: Sequence[Scale], tiers: list[list[int]], left: float, y: float) -> None:
     for tier in tiers:
         x, middle = left, y + _LINE / 2
         for scale in (scales[index] for index in tier):
@@ -227,7 +231,7 @@ def _side_by_side(scales: Sequence[Scale], room: float) -> list[list[int]]:
     return tiers
 
 
-def _show(figure: Figure, picture: RGB, x: float, y: float, size: tuple[float, float]) -> None:
+def _show(figure: "Figure", picture: RGB, x: float, y: float, size: tuple[float, float]) -> None:
     """Shows a picture, whose upper left corner is so far from the left and from above."""
     (wide, high), (height, width) = figure.get_size_inches(), size
     axes = figure.add_axes((x / wide, 1 - (y + height) / high, width / wide, height / high))
@@ -236,7 +240,7 @@ def _show(figure: Figure, picture: RGB, x: float, y: float, size: tuple[float, f
 
 
 def _write(
-    figure: Figure, text: str, x: float, y: float, *, size: float = LABEL, color: str = FAINT_INK, **how: Any
+    figure: "Figure", text: str, x: float, y: float, *, size: float = LABEL, color: str = FAINT_INK, **how: Any
 ) -> None:
     """Writes a line at a place that is so far from the left and from above, in the middle of its height."""
     wide, high = figure.get_size_inches()

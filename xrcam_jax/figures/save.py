@@ -4,12 +4,12 @@ import io
 import os
 import threading
 from pathlib import Path
-from typing import Any
-
-from matplotlib import rc_context
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from xrcam_jax.runtime.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: By suffix, what matplotlib calls the format.
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".svg": "svg", ".pdf": "pdf"}
@@ -27,7 +27,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _LOCK = threading.Lock()
 
 
-def save(figure: Figure, path: str | os.PathLike[str], *, synced: bool = False) -> None:
+def save(figure: "Figure", path: str | os.PathLike[str], *, synced: bool = False) -> None:
     """Writes a figure, whole or not at all.
 
     Args:
@@ -50,6 +50,8 @@ def save(figure: Figure, path: str | os.PathLike[str], *, synced: bool = False) 
       ...     path.read_bytes()[:4]
       b'%PDF'
     """
+    from matplotlib import rc_context
+
     kind = FORMATS.get(Path(path).suffix.lower())
     if kind is None:
         raise ValueError(f"path: {path} ends in none of {', '.join(FORMATS)}")

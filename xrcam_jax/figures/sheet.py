@@ -3,11 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Array, Float, UInt8
-from matplotlib.figure import Figure
 
 from xrcam_jax.figures.grid import CELL, DPI, Row, grid, scales
 from xrcam_jax.figures.overlay import as_uint8, overlay, reduced
@@ -16,6 +15,9 @@ from xrcam_jax.figures.style import Style
 from xrcam_jax.pictures.pages import RGB
 from xrcam_jax.pictures.preprocessing import Box
 from xrcam_jax.titles import layer_title, method_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: A picture; they may differ in size.
 Picture = UInt8[np.ndarray, "_ _ 3"] | Float[np.ndarray, "_ _ 3"]
@@ -39,7 +41,7 @@ def sheet(
     heading: str = "",
     boxes: Sequence[Box] | None = None,
     columns: Literal["layers", "methods"] = "layers",
-) -> Figure:
+) -> "Figure":
     """Sets pictures and their maps on one sheet: a row for each picture and method, a column for each layer.
 
     Methods of one map each stand side by side.

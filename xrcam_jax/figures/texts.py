@@ -1,9 +1,7 @@
-"""Texts in figures: how wide they are, and how they are made to fit."""
+"""Texts in figures: how wide they are, and how they are made to fit. matplotlib is imported when something is drawn."""
 
 from functools import lru_cache
-
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.textpath import TextToPath
+from typing import Any
 
 from xrcam_jax.runtime.names import printable
 
@@ -28,6 +26,8 @@ def width(text: str, size: float) -> float:
       >>> width("Grad-CAM", 9) < width("Grad-CAM++", 9) < 1
       True
     """
+    from matplotlib.textpath import TextToPath
+
     return TextToPath().get_text_width_height_descent(text, _properties(size), ismath=False)[0] / _POINTS
 
 
@@ -88,16 +88,22 @@ def font_file() -> str:
       >>> font_file().endswith("DejaVuSans.ttf")
       True
     """
+    from matplotlib.font_manager import findfont
+
     return findfont(FONT)
 
 
 @lru_cache(maxsize=1)
 def _letters() -> frozenset[str]:
+    from matplotlib.font_manager import get_font
+
     return frozenset(map(chr, get_font(font_file()).get_charmap()))
 
 
 @lru_cache(maxsize=16)
-def _properties(size: float) -> FontProperties:
+def _properties(size: float) -> Any:
+    from matplotlib.font_manager import FontProperties
+
     return FontProperties(family=FONT, size=size)
 
 

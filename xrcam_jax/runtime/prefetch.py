@@ -1,13 +1,33 @@
 """Prefetching in a background thread."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from importlib import import_module
 from itertools import repeat, takewhile
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+
+
+def import_ahead(module: str) -> None:
+    """Begins to import a module in another thread, which goes on while this one waits for files or for the device.
+
+    Args:
+      module: its full name. If it cannot be imported, whoever needs it is told.
+
+    Example:
+      >>> import_ahead("matplotlib.figure")
+    """
+
+    def load() -> None:
+        with suppress(ImportError):
+            import_module(module)
+
+    threading.Thread(target=load, name=f"import {module}").start()
 
 
 def map_ahead(function: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Generator[Made, None, None]:
