@@ -218,6 +218,14 @@ for words in [line.split() for line in sys.argv[1].splitlines()]:
     assert shown.returncode == 0, shown.stderr
 
 
+def test_explain_begins_without_what_it_needs_last_or_not_at_all():
+    """Sheets are drawn at the end, and matplotlib is imported meanwhile; few networks are ONNX files."""
+    code = "import sys, xrcam_jax.commands.explaining; print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "xrcam_jax.explain.explainer" in shown
+    assert not {"matplotlib.figure", "xrcam_jax.onnx.load", "av", "scipy", "sklearn", "skimage"} & set(shown)
+
+
 def test_version_is_that_of_the_package(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"xrcam {xr.__version__}\n"

@@ -1,10 +1,11 @@
 """Another thread works ahead, but only so far, in order, and to a clean end."""
 
+import sys
 import threading
 
 import pytest
 
-from xrcam_jax.runtime.prefetch import map_ahead, read_ahead
+from xrcam_jax.runtime.prefetch import import_ahead, map_ahead, read_ahead
 
 PATIENCE = 30
 
@@ -71,3 +72,13 @@ def test_no_thread_is_left_and_what_was_taken_is_done():
     results.close()
     assert done == [1, 2, 0, 1, 2, 3]
     assert threading.active_count() == before
+
+
+def test_a_module_is_imported_in_another_thread_and_one_that_is_missing_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "says_who.py").write_text("import threading\nthread = threading.current_thread()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import_ahead("there_is_no_such_module", "says_who")
+    for thread in threading.enumerate():
+        if thread.name.startswith("import "):
+            thread.join(PATIENCE)
+    assert sys.modules.pop("says_who").thread is not threading.current_thread()

@@ -72,8 +72,8 @@ class Job:
 def explain_all(options: Options, labels: list[str] | None) -> int:
     """Explains all pictures, a process its share of them, and writes what is found; returns the exit status."""
     pace = Pace()
-    # Sheets are drawn last, and matplotlib takes as long to import as the weights to read.
-    import_ahead("matplotlib.figure")
+    # JAX imports the one when it calls a program that was kept, and sheets are drawn last by the other.
+    import_ahead("scipy.linalg", "matplotlib.figure")
     job = _job(options, labels, pace)
     if is_first():
         print(printable("\n".join(about(options, job, labels)), lines=True), flush=True)

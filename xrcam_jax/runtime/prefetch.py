@@ -13,21 +13,22 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def import_ahead(module: str) -> None:
-    """Begins to import a module in another thread, which goes on while this one waits for files or for the device.
+def import_ahead(*modules: str) -> None:
+    """Begins to import modules in another thread, which goes on while this one waits for files or for the device.
 
     Args:
-      module: its full name. If it cannot be imported, whoever needs it is told.
+      *modules: their full names. If one cannot be imported, whoever needs it is told.
 
     Example:
-      >>> import_ahead("matplotlib.figure")
+      >>> import_ahead("matplotlib.figure", "scipy.linalg")
     """
 
     def load() -> None:
-        with suppress(ImportError):
-            import_module(module)
+        for module in modules:
+            with suppress(ImportError):
+                import_module(module)
 
-    threading.Thread(target=load, name=f"import {module}").start()
+    threading.Thread(target=load, name=f"import {' '.join(modules)}").start()
 
 
 def map_ahead(function: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Generator[Made, None, None]:
