@@ -1,6 +1,6 @@
 """Simulates a large data set: several processes share out frames, and what they found is merged once.
 
-    python -m experiments.scale work/ --processes 8 --frames 10000     # of each process; hours on 2 cores
+    python -m experiments.scale work/ --processes 8 --frames 10000     # of each process; eight minutes on 2 cores
 
 Frames are drawn ones, a few hundred of them shifted in ever other ways, prepared as ``xrcam prepare`` leaves them. They
 are explained by the network that comes with the package, as processes of ``xrcam evaluate classes`` that know of one
