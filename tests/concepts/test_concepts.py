@@ -279,6 +279,45 @@ def test_bad_input_of_the_others(never_run):
         xr.concepts.most_relevant(model, IMAGES, "high", 6)
 
 
+ASKED = {
+    "attribute": lambda **asked: xr.concepts.attribute(model, IMAGES, "high", [0], **asked),
+    "most_relevant": lambda **asked: xr.concepts.most_relevant(model, IMAGES, "high", 1, **asked),
+    "cam": lambda **asked: xr.concepts.cam(model, IMAGES, "high", [0], at="low", **asked),
+    "graph": lambda **asked: xr.concepts.graph(model, IMAGES, {"high": [0], "low": [0]}, **asked),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("asked", [{"targets": lambda out: out[:, 0]}, {"target": lambda out: out[:, 0]}, {"top_k": 2}])
+def test_more_than_a_class_is_refused_with_the_line_that_cures_it(never_run, name, asked):
+    with pytest.raises(
+        ValueError, match=r"concepts explain a class for each picture; .* f\(model\(images\)\)"
+    ) as raised:
+        ASKED[name](**asked)
+    assert str(raised.value).startswith(f"{next(iter(asked))}: expected ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_without_classes_is_refused_likewise():
+    with pytest.raises(ValueError, match=r"must return logits \(b, n\).*concepts explain a class") as raised:
+        xr.concepts.attribute(lambda images: xr.mark(images, "layer"), IMAGES, "layer", [0])
+    assert "target=" not in str(raised.value)
+
+
+def test_models_of_several_inputs_are_refused():
+    with pytest.raises(ValueError, match="images: expected one batch of pictures, found several inputs"):
+        xr.concepts.attribute(lambda left, right: model(left + right), (IMAGES, IMAGES), "high", [0])
+
+
+def test_a_function_of_the_output_is_the_class_of_a_model_that_ends_with_it():
+    def second(images):
+        return model(images)[:, 1, None]
+
+    wanted = xr.concepts.attribute(model, IMAGES, "high", None, targets=1)
+    found = xr.concepts.attribute(second, IMAGES, "high", None, targets=1)
+    np.testing.assert_allclose(found.maps, wanted.maps, rtol=1e-5, atol=1e-6)
+
+
 def test_layers_beside_one_another_are_refused():
     def branches(x):
         return (xr.mark(2 * x, "left") + xr.mark(3 * x, "right")).sum((1, 2))

@@ -100,8 +100,17 @@ def test_the_page_of_results_gets_the_alarms(evaluate, run, tmp_path, monkeypatc
     ],
 )
 def test_what_is_wrong_is_refused_before_maps_are_made(evaluate, run, options, said, capsys):
-    assert evaluate("cohort", *options, runs=[run]) == 2
+    assert evaluate("cohort", *options, runs=[run], annotations=None) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_studies_of_outlines_or_of_several_networks_take_is_refused(evaluate, run, drawn, capsys):
+    assert evaluate("cohort", *OPTIONS, runs=[run], annotations=drawn.annotations) == 2
+    assert "unknown option '--annotations'" in capsys.readouterr().err
+    assert evaluate("cohort", *OPTIONS, runs=[run, run], annotations=None) == 2
+    assert "--weights: one network at a time, each with its own --out" in capsys.readouterr().err
+    assert evaluate("cohort", *OPTIONS, "--folds", runs=[run], annotations=None) == 2
+    assert "--folds: each fold has a network of its own" in capsys.readouterr().err
 
 
 def test_a_missing_library_is_said_before_maps_are_made(evaluate, run, monkeypatch, capsys):

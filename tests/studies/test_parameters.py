@@ -3,7 +3,7 @@
 from xrcam_jax.benchmark import parameters as suites
 from xrcam_jax.checkpoints.packaged import MODEL
 from xrcam_jax.commands.benchmark import SUITES, TABLE
-from xrcam_jax.commands.evaluate import STUDIES
+from xrcam_jax.commands import evaluate
 from xrcam_jax.data.datasets import PLANTED
 from xrcam_jax.data.manifest import PARTS
 from xrcam_jax.models.resnet import STAGES
@@ -19,5 +19,28 @@ def test_names_are_those_of_the_modules():
 
 
 def test_each_has_parameters():
-    assert parameters.PARAMETERS.keys() == STUDIES.keys()
+    assert parameters.PARAMETERS.keys() == evaluate.STUDIES.keys()
     assert suites.PARAMETERS.keys() == SUITES.keys() - {TABLE}
+
+
+def shown(name):
+    """The names that the help of a study shows, each with what stands for its value."""
+    command = evaluate.load(name)
+    with command.make_context(name, [], resilient_parsing=True) as context:
+        options = [param for param in command.params if param.get_help_record(context)]
+    return {word: option.metavar for option in options for word in (*option.opts, *option.secondary_opts)}
+
+
+def test_what_a_study_refuses_is_not_in_its_help():
+    everything = shown("segmentation").keys()
+    assert everything >= {"--folds", "--no-folds", "--annotations", "--weights", "--methods", "--layers"}
+    assert everything - shown("ensemble").keys() == {"--folds", "--no-folds"}
+    assert everything - shown("cohort").keys() == {"--folds", "--no-folds", "--annotations", "--aggregate"}
+
+
+def test_the_help_says_where_several_are_refused():
+    names = "--weights", "--model", "--method", "--layer"
+    assert [shown("segmentation")[name] for name in names] == ["PATH ...", "NAME ...", "M[,M]", "L[,L]"]
+    assert [shown("cohort")[name] for name in names] == ["PATH", "NAME", "M", "L"]
+    concepts = {word: param.metavar for param in parameters.CONCEPTS for word in param.opts}
+    assert (concepts["--weights"], concepts["--model"]) == ("PATH", "NAME")

@@ -72,15 +72,17 @@ class Argument(click.Argument):
             raise click.MissingParameter(ctx=context, param=self)
 
 
-def flag(name: str, *, help: str, default: bool = False) -> click.Option:
+def flag(name: str, *, help: str, default: bool = False, hidden: bool = False) -> click.Option:
     """Returns a switch; its opposite, with ``--no-`` before it, is for what a config file has switched on.
 
     Args:
       name: such as ``--folds``.
       help: what the help says of it.
       default: whether it is on if it is not given.
+      hidden: whether the help leaves it out.
     """
-    return click.Option([f"{name}/--no-{name[2:]}"], default=default, help=help, show_default=default)
+    names = [f"{name}/--no-{name[2:]}"]
+    return click.Option(names, default=default, help=help, show_default=default, hidden=hidden)
 
 
 class Many(click.Option):

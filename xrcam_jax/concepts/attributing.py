@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from xrcam_jax.attribution.asked import INPUT
 from xrcam_jax.attribution.case import Progress, no_progress
 from xrcam_jax.concepts.conditions import Concepts
-from xrcam_jax.concepts.way import Asked, Way, ask
+from xrcam_jax.concepts.way import Asked, Way, ask, check_options
 from xrcam_jax.explain.methods import configure
 from xrcam_jax.explain.passes import Signal, SinglePass
 
@@ -130,6 +130,7 @@ def propagated(options: Mapping[str, Any]) -> Signal:
       >>> propagated({}).seed.__name__
       'one_hot'
     """
+    check_options(options)
     kind = configure("lrp", options)
     assert isinstance(kind, SinglePass)
     return kind.signal

@@ -9,7 +9,7 @@ from jaxtyping import Array
 from xrcam_jax.attribution.case import Progress, no_progress
 from xrcam_jax.concepts.attributing import ConceptMaps, by_layer, check_lowest
 from xrcam_jax.concepts.conditions import Concepts
-from xrcam_jax.concepts.way import Way, ask
+from xrcam_jax.concepts.way import Way, ask, check_options
 from xrcam_jax.explain.methods import configure
 from xrcam_jax.explain.passes import Cam
 
@@ -65,6 +65,7 @@ def cam(
     References:
       achtibat2023, you2024
     """
+    check_options(options)
     kind = configure(method, options)
     if not isinstance(kind, Cam):
         raise ValueError(

@@ -26,6 +26,12 @@ from xrcam_jax.marks import mark
 from xrcam_jax.runtime.compiling import compiled
 from xrcam_jax.runtime.memory import peak_bytes
 
+#: What is said to who asks for more than a class.
+_CLASSES_ALONE = (
+    "concepts explain a class for each picture; what a function f says of the output is class 1 of "
+    "lambda images: f(model(images))[:, None]"
+)
+
 
 @partial(
     jax.tree_util.register_dataclass,
@@ -244,8 +250,33 @@ def ask(
     own = Explainer(model, (), chunk_size=chunk_size, progress=progress)
     if is_tree(images):
         raise ValueError("images: expected one batch of pictures, found several inputs")
-    batch, classes, _, _ = own.checked(images, targets, top_k=None, target=None)
+    if callable(targets):
+        raise ValueError(f"targets: expected classes, found a function: {_CLASSES_ALONE}")
+    try:
+        batch, classes, _, _ = own.checked(images, targets, top_k=None, target=None)
+    except ValueError as error:
+        # The Explainer's cure for a model without classes is none here.
+        said, cure, _ = str(error).partition("give target=")
+        raise ValueError(f"{said}{_CLASSES_ALONE}") if cure else error from None
     if classes is not None and classes.ndim != 1:
         raise ValueError(f"targets: expected one class for each picture, found {classes.shape[1]}")
     names = tuple(dict.fromkeys(layers))
     return Asked(own, batch, classes, signal, names)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuses what an Explainer's call takes to say what is explained, where ``targets`` alone say it.
+
+    Args:
+      options: of a method, by name.
+
+    Raises:
+      ValueError: ``target`` or ``top_k`` is among them.
+
+    Example:
+      >>> from xrcam_jax.concepts.way import check_options
+      >>> check_options({"eps": 1e-6})
+    """
+    for name in ("target", "top_k"):
+        if name in options:
+            raise ValueError(f"{name}: expected targets=, which names classes: {_CLASSES_ALONE}")

@@ -41,7 +41,6 @@ from xrcam_jax.runtime.files import write_rows
 from xrcam_jax.runtime.names import file_stem, printable
 from xrcam_jax.studies.batches import Arrays, Batch, each_batch, read_batch, rgb
 from xrcam_jax.studies.compare import frame_title
-from xrcam_jax.studies.folds import number_of_networks
 from xrcam_jax.studies.networks import Network
 from xrcam_jax.studies.per_picture import accuracy
 from xrcam_jax.studies.study import Study, open_study
@@ -96,10 +95,16 @@ def run(options: Options) -> int:
             check_at_least_one(f"--{name}", getattr(options, name))
     if not 0 < options.level < 1:
         raise CommandError(f"--level: {options.level} is not between 0 and 1")
-    if number_of_networks(options) > 1 or options.folds:
-        raise CommandError("--weights: maps of one network at a time, without --folds: those of others differ anyway")
+    if options.folds:
+        raise CommandError("--folds: each fold has a network of its own, and the maps of two networks differ anyway")
+    if len(options.weights) != 1:
+        raise CommandError(
+            "--weights: one network at a time, each with its own --out: the maps of others differ anyway"
+        )
     if len(options.methods) != 1 or len(options.layers) != 1:
         raise CommandError("--method, --layer: the maps of one method at one layer at a time, each with its own --out")
+    # Studies of outlines can be told them, and this one cannot.
+    options.annotations = None
     names = ("side", "clusters", "together", "group", "level")
     with open_study(NAME, options, **{name: getattr(options, name) for name in names}) as study:
         groups = grouping(study, options.group)

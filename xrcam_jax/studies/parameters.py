@@ -23,47 +23,73 @@ _SEED = click.Option(["--seed"], type=int, default=0, metavar="N", help="of all 
 _OUT = click.Option(
     ["--out"], type=PATH, default=Path("xrcam_results"), metavar="DIR", help="of all results; each study has a folder"
 )
+_ANNOTATIONS = click.Option(["--annotations"], type=PATH, metavar="COCO", help="JSON file with outlines (MakeSense.ai)")
 _SHOWN = click.Option(["--shown"], type=int, default=3, metavar="N", help="frames of each class that the sheets show")
 _SHOWN_OF_CLUSTER = click.Option(
     ["--shown"], type=int, default=4, metavar="N", help="frames of each cluster that the sheets show"
 )
 
 
-def shared(methods: Sequence[str] = SEVEN, layers: Sequence[str] = STAGES) -> tuple[click.Parameter, ...]:
+#: How many networks a study is about, as the help says it.
+ONE, SOME, SEVERAL = (
+    "of one network; a run too",
+    "of one or several networks; runs too",
+    "of two networks or more; runs too",
+)
+
+
+def shared(
+    methods: Sequence[str] = SEVEN, layers: Sequence[str] = STAGES, networks: str = SOME, *, folds: bool = True
+) -> tuple[click.Parameter, ...]:
     """Returns the options that studies of networks have.
 
     Args:
       methods: that are compared by default; with none, the study is about no maps, and methods and layers cannot be
         chosen.
       layers: at which they are compared by default.
+      networks: how many the study is about. One that is about ``ONE`` is about one method and one layer, too.
+      folds: whether the networks may be those of a cross-validation. Where they may not, the help does not show the
+        switch, and the study says why it refuses it.
     """
-    maps = (
-        click.Option(
-            ["--methods", "--method"], type=NAMES, default=methods, metavar="M[,M]", help=f"what to compare; {_OPTIONS}"
-        ),
-        click.Option(["--layers", "--layer"], type=NAMES, default=layers, metavar="L[,L]", help="where they look"),
-    )
+    one = networks == ONE
     return (
         _DATA,
-        Many(["--weights"], type=PATH, required=True, metavar="PATH ...", help="of one network or several; runs too"),
+        Many(["--weights"], type=PATH, required=True, metavar="PATH" if one else "PATH ...", help=networks),
         Many(
             ["--model", "--models"],
-            metavar="NAME ...",
-            help="of each of the weights, where these do not say it themselves",
+            metavar="NAME" if one else "NAME ...",
+            help=f"of {'the' if one else 'each of the'} weights, where these do not say it themselves",
         ),
         flag(
             "--folds",
             help="the weights are runs of xrcam train --fold, one of each fold for one network after another; each "
             "frame is judged by the run that has not seen its patient, and all frames count together",
+            hidden=not folds,
         ),
-        click.Option(["--annotations"], type=PATH, metavar="COCO", help="JSON file with outlines (MakeSense.ai)"),
+        _ANNOTATIONS,
         click.Option(["--part"], type=click.Choice((*PARTS, "all")), default="test", help="of the data"),
         click.Option(["--limit"], type=int, metavar="N", help="look at N frames only, spread over the part"),
-        *(maps if methods else ()),
+        *(_maps(methods, layers, one) if methods else ()),
         click.Option(["--batch-size"], type=int, default=8, metavar="N", help="pictures at a time"),
         _SEED,
         _OUT,
         *processes.PARAMETERS,
+    )
+
+
+def _maps(methods: Sequence[str], layers: Sequence[str], one: bool) -> tuple[click.Parameter, ...]:
+    """Returns the options of studies of maps, of one method at one layer or of several."""
+    method, layer = ("M", "L") if one else ("M[,M]", "L[,L]")
+    what = f"{'what makes the maps' if one else 'what to compare'}; {_OPTIONS}"
+    return (
+        click.Option(["--methods", "--method"], type=NAMES, default=methods, metavar=method, help=what),
+        click.Option(
+            ["--layers", "--layer"],
+            type=NAMES,
+            default=layers,
+            metavar=layer,
+            help="where it looks" if one else "where they look",
+        ),
     )
 
 
@@ -85,7 +111,7 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
         click.Option(["--rate", "--dropout"], type=float, default=0.1, metavar="P", help="of dropout"),
         click.Option(["--passes"], type=int, default=10, metavar="N", help="with other noise each"),
     ),
-    "ensemble": (*shared(), AGGREGATE),
+    "ensemble": (*shared(networks=SEVERAL, folds=False), AGGREGATE),
     "confidence": (
         *shared(),
         AGGREGATE,
@@ -134,7 +160,8 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
     ),
     "scales": (*shared(()), _SHOWN),
     "cohort": (
-        *shared(("xrelevance_cam",), ("layer3",)),
+        # Its maps are compared with one another, and not with outlines.
+        *(each for each in shared(("xrelevance_cam",), ("layer3",), ONE, folds=False) if each is not _ANNOTATIONS),
         click.Option(["--group"], metavar="COLUMN", help='of manifest.csv; "device" where there is one'),
         click.Option(["--clusters"], type=int, metavar="N", help="of each class; by the largest eigengap by default"),
         flag("--together", help="cluster the frames of all classes together"),
@@ -142,8 +169,8 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
         click.Option(["--level"], type=float, default=0.01, metavar="P", help="largest p-value of an alarm, corrected"),
         _SHOWN_OF_CLUSTER,
     ),
-    "transfer": shared(("relevance_cam", "xrelevance_cam")),
-    "architectures": shared(),
+    "transfer": shared(("relevance_cam", "xrelevance_cam"), networks=SEVERAL),
+    "architectures": shared(networks=SEVERAL),
     "planted": (
         click.Option(["--sets"], type=NAMES, default=SETS, metavar="S[,S]", help="what is drawn"),
         click.Option(
@@ -165,7 +192,7 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
 #: Of ``xrcam concepts``, which is about one network and one layer.
 CONCEPTS: tuple[click.Parameter, ...] = (
     Argument("data", option="--data", metavar="DATA", help="folder made by xrcam prepare"),
-    *(each for each in shared(()) if each.name in ("weights", "model", "part", "limit")),
+    *(each for each in shared((), networks=ONE) if each.name in ("weights", "model", "part", "limit")),
     click.Option(["--layer", "--layers"], default="layer3", metavar="L", help="whose channels are the concepts"),
     click.Option(
         ["--target"], metavar="CLASS", help="the class to explain, by name or number; by default the labelled"
