@@ -196,11 +196,37 @@ def test_the_examples_of_every_help_can_be_read(names, capsys, tmp_path, monkeyp
     found = examples(capsys.readouterr().out)
     assert [line for line in found if line.startswith(f"xrcam {' '.join(names)}")]
     for line in found:
-        words = shlex.split(line.partition(" >")[0])[1:]
-        inside = {"evaluate": evaluate.load, "benchmark": lambda name: benchmark.load(name, {})}.get(words[0])
-        command = inside(words[1]) if inside else cli.load(words[0])
-        with command.make_context(line, words[2 if inside else 1 :]) as context:
-            assert command.options(context).repeat
+        read(line)
+
+
+def read(line):
+    """Gives a line to the command that would run it, which raises where it cannot be read."""
+    words = shlex.split(re.split(r" [>|]", line)[0])[1:]
+    if words[0] == "benchmark" and words[1].startswith("-"):
+        words.insert(1, "explain")
+    inside = {"evaluate": evaluate.load, "benchmark": lambda name: benchmark.load(name, {})}.get(words[0])
+    command = inside(words[1]) if inside else cli.load(words[0])
+    with command.make_context(line, words[2 if inside else 1 :]) as context:
+        assert command.options(context).repeat
+
+
+def told():
+    """The command lines of the pages, each with its page; what a reader has to fill in stands as dots."""
+    root = Path(__file__).parents[2]
+    for page in (root / "README.md", *sorted((root / "docs").rglob("*.md"))):
+        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if re.match(r"xrcam [a-z]", line) and "..." not in line and "--help" not in line:
+                    yield pytest.param(line.partition("  #")[0], id=f"{page.name}-{line[:40].strip()}")
+
+
+@pytest.mark.parametrize("line", [*told()])
+def test_the_command_lines_of_the_pages_can_be_read(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in {"run", "results", "xrcam_out", *re.findall(r"--config (\S+)/settings.toml", line)}:
+        Path(name).mkdir()
+        Path(name, "settings.toml").write_text('[explain]\ninputs = ["a.png"]\n')
+    read(line)
 
 
 def test_light_commands_load_no_large_library():
