@@ -2,8 +2,8 @@
 
 from xrcam_jax.benchmark import parameters as suites
 from xrcam_jax.checkpoints.packaged import MODEL
-from xrcam_jax.commands.benchmark import SUITES, TABLE
 from xrcam_jax.commands import evaluate
+from xrcam_jax.commands.benchmark import SUITES, TABLE
 from xrcam_jax.data.datasets import PLANTED
 from xrcam_jax.data.manifest import PARTS
 from xrcam_jax.models.resnet import STAGES
