@@ -1,5 +1,6 @@
 """The command ``xrcam``, which can be told to stop from its first moment on, while it imports libraries for seconds."""
 
+import gc
 import os
 import signal
 from types import FrameType
@@ -12,9 +13,15 @@ def main() -> int:
         # Signals that are ignored, as SIGHUP is under nohup, still are.
         if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
             signal.signal(number, _end)
+    # Imports and networks make many objects that stay. To look again and again for some that could be freed would take
+    # a tenth of the time until the first picture is explained.
+    gc.set_threshold(100_000)
     from xrcam_jax.cli import main as run
 
-    return run()
+    status = run()
+    # Nor is anything to be freed one by one at the end of the program, which would take a fifth of a second.
+    gc.freeze()
+    return status
 
 
 def _end(number: int, frame: FrameType | None) -> None:

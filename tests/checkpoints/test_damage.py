@@ -139,6 +139,12 @@ def test_negative_variances_and_values_too_large_are_refused(file, tmp_path):
     }
 
 
+def test_finite_values_whose_sum_is_not_are_fine():
+    assert unusable({"a": np.full(2, 3e38, np.float32), "b": np.full(9, 6e4, np.float16)}) == []
+    opposed = {"a": np.array([np.inf, -np.inf, 1.0], np.float32)}
+    assert unusable(opposed) == ["not finite: a, 2 of 3 values"]
+
+
 def test_zeros_and_tiny_variances_are_fine():
     assert unusable({"bn1.running_var": np.zeros(2), "fc.bias": np.array([-1.0, 0.0])}) == []
 

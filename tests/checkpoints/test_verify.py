@@ -1,6 +1,9 @@
 """Digests against stored ones, and differences of logits that were made on purpose."""
 
+import hashlib
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -21,6 +24,15 @@ def test_digest_sees_names_and_bits_but_not_layout():
     assert digest({"a": tensor}) == digest({"a": tensor.astype(">f8")})
     assert digest({"a": tensor}) != digest({"b": tensor})
     assert digest({"a": tensor}) != digest({"a": np.nextafter(tensor, 9)})
+
+
+@pytest.mark.parametrize("dtype", [">f4", "float16", jnp.bfloat16, "int64", "bool"])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 2)])
+def test_digest_is_of_names_and_bytes(dtype, shape):
+    tensor = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    little = tensor.astype(tensor.dtype.newbyteorder("<")).tobytes()
+    expected = hashlib.sha256(b"a" + little + b"b" + np.float32(1).tobytes()).hexdigest()
+    assert digest({"b": np.ones((), np.float32), "a": tensor}) == expected
 
 
 def test_drawn_pictures_are_the_stored_ones():

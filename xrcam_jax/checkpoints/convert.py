@@ -144,11 +144,18 @@ def unusable(tensors: Mapping[str, np.ndarray]) -> list[str]:
     """
     lines = []
     for key, tensor in tensors.items():
-        if number := int(np.sum(~np.isfinite(tensor))):
+        if number := _count_not_finite(tensor):
             lines.append(f"not finite: {key}, {number} of {tensor.size} values")
         elif key.endswith("running_var") and (number := int(np.sum(tensor < 0))):
             lines.append(f"a negative variance: {key}, {number} of {tensor.size} values")
     return lines
+
+
+def _count_not_finite(tensor: np.ndarray) -> int:
+    with np.errstate(over="ignore", invalid="ignore"):
+        # The sum is not finite if a value is not, and is found several times as fast as what the values are.
+        total = tensor.sum()
+    return 0 if np.isfinite(total) else int(np.sum(~np.isfinite(tensor)))
 
 
 def from_timm(

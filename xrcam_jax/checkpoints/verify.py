@@ -30,7 +30,8 @@ def digest(tensors: Mapping[str, np.ndarray]) -> str:
     total = hashlib.sha256()
     for name in sorted(tensors):
         total.update(name.encode())
-        total.update(tensors[name].astype(tensors[name].dtype.newbyteorder("<")).tobytes(order="C"))
+        tensor = tensors[name].astype(tensors[name].dtype.newbyteorder("<"), order="C", copy=False)
+        total.update(tensor.reshape(-1).view(np.uint8).data)
     return total.hexdigest()
 
 

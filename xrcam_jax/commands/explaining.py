@@ -72,8 +72,8 @@ class Job:
 def explain_all(options: Options, labels: list[str] | None) -> int:
     """Explains all pictures, a process its share of them, and writes what is found; returns the exit status."""
     pace = Pace()
-    # JAX imports the one when it calls a program that was kept, and sheets are drawn last by the other.
-    import_ahead("scipy.linalg", "matplotlib.figure")
+    # JAX imports the one when it calls a program that was kept, and sheets are drawn last by the others.
+    import_ahead("scipy.linalg", "matplotlib.figure", "matplotlib.backends.backend_agg")
     job = _job(options, labels, pace)
     if is_first():
         print(printable("\n".join(about(options, job, labels)), lines=True), flush=True)
@@ -216,6 +216,8 @@ def _check_classes(options: Options, outputs: int, labels: list[str] | None) -> 
 
 def _leave_out(model: "Classifier | OnnxModel", options: Options) -> None:
     """Leaves out what a group of methods has that cannot be had at these layers, with a word; one has to remain."""
+    if not options.of_groups:
+        return
     function, parameters = as_function(model)
     config = model.preprocessing
     pictures = jax.ShapeDtypeStruct((1, *config.input_size, config.channels), np.float32)

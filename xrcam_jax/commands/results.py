@@ -23,6 +23,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -161,9 +162,10 @@ class Results:
           OSError: the disk is full, or the folder no longer to be written to.
         """
         written = 0
-        for (picture, result), error in zip(
-            batch, self._threads.map(self._tried, *zip(*batch, strict=True)), strict=True
-        ):
+        # Sheets take as long as all the rest: of one picture, too, there is something for another thread.
+        parts = [self._threads.map(partial(self._tried, part), batch) for part in (self._write, self._write_sheets)]
+        for (picture, result), *errors in zip(batch, *parts, strict=True):
+            error = next(filter(None, errors), None)
             if error is None:
                 self._record(picture, result)
                 written += 1
@@ -171,10 +173,11 @@ class Results:
                 self._report(f"{error.filename}: {error.strerror}; {picture.source} is left out")
         return written
 
-    def _tried(self, picture: Picture, result: Result) -> OSError | None:
-        """Writes the files of one picture; returns why one of them cannot be written that is no reason to stop."""
+    @staticmethod
+    def _tried(write: Callable[[Picture, Result], None], of: tuple[Picture, Result]) -> OSError | None:
+        """Writes files of one picture; returns why one of them cannot be written that is no reason to stop."""
         try:
-            self._write(picture, result)
+            write(*of)
         except OSError as error:
             if error.errno not in OF_ONE_FILE:
                 raise
@@ -211,11 +214,12 @@ class Results:
                 save_picture(self.folder / "overlays" / method / layer / f"{picture.name}.png", laid)
         if result.risk is not None:
             write_risk(self.folder / FOLDER, picture.name, picture.pixels, box, result.maps, result.risk)
-        if picture.number < self.drawing.sheets:
-            self._write_sheets(picture, result, box)
         write_whole(self.folder / "maps" / f"{picture.name}.npz", _npz(result, box), synced=False)
 
-    def _write_sheets(self, picture: Picture, result: Result, box: Box) -> None:
+    def _write_sheets(self, picture: Picture, result: Result) -> None:
+        if picture.number >= self.drawing.sheets:
+            return
+        box = picture.seen(self.config)
         maps = {method: {layer: each[None] for layer, each in by.items()} for method, by in result.drawn.items()}
         title, suffix = f"{picture.name}: {result.describe(self.labels)}", self.drawing.format
 
