@@ -15,7 +15,7 @@ def main() -> int:
             signal.signal(number, _end)
     # Imports and networks make many objects that stay. To look again and again for some that could be freed would take
     # a tenth of the time until the first picture is explained.
-    gc.set_threshold(100_000)
+    gc.set_threshold(10_000)
     from xrcam_jax.cli import main as run
 
     status = run()

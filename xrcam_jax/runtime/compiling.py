@@ -40,7 +40,8 @@ def compiler_options() -> Mapping[str, Any]:
 
 @cache
 def _known_cpu_options() -> Mapping[str, Any]:
-    return {name: value for name, value in _CPU.items() if _is_known({name: value})}
+    # One program tells of all of them, as a rule.
+    return _CPU if _is_known(_CPU) else {name: value for name, value in _CPU.items() if _is_known({name: value})}
 
 
 def _is_known(options: Mapping[str, Any]) -> bool:
