@@ -83,6 +83,19 @@ def test_sums_by_phase(name):
     np.testing.assert_allclose(found, loops(geometry, x, kernel, g)[0], atol=1e-13)
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("other", [PLAIN, SPREAD[0], Axis(stride=2, dilation=1, before=1, after=0)])
+def test_sums_of_all_phases_at_once(other):
+    geometry = Geometry((SPREAD[0], other), 1)
+    x, kernel, g = arrays(geometry)
+    found = formulations._phases_beside(geometry, jnp.asarray(x), jnp.asarray(kernel))
+    np.testing.assert_allclose(found, loops(geometry, x, kernel, g)[0], atol=1e-13)
+    # They have few outputs, and are chosen.
+    chosen = jax.jit(formulations.correlate_on_cpu, static_argnums=0).lower(geometry, x, kernel).as_text()
+    assert "lhs_dilate = [2" not in chosen
+    assert chosen.count("stablehlo.convolution") == 1
+
+
 @geometries
 @pytest.mark.usefixtures("float64")
 def test_cotangents(geometry):

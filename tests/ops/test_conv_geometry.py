@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from xrcam_jax.ops.conv_geometry import Axis, Geometry
+from xrcam_jax.ops.conv_geometry import Axis, Geometry, shared_window
 
 
 def table(axis, pixels, taps):
@@ -71,6 +71,18 @@ def test_each_phase_is_the_axis_at_its_own_outputs(axis, pixels, taps):
         own, met = full[offset :: axis.spread], len(range(taps)[phase.taps])
         np.testing.assert_array_equal(table(phase.axis, pixels, met)[: len(own)], own[:, phase.taps])
         assert own[:, phase.taps].sum() == own.sum()
+
+
+@given(axis=SPREAD.map(lambda axis: axis._replace(dilation=1)), pixels=st.integers(1, 9), taps=st.integers(2, 5))
+def test_phases_share_a_window(axis, pixels, taps):
+    assume(len(table(axis, pixels, taps)) and axis.spread <= taps)
+    phases = axis.phases(pixels, taps)
+    shared, zeros = shared_window(phases, taps)
+    for phase, (before, after) in zip(phases, zeros, strict=True):
+        met = len(range(taps)[phase.taps])
+        window = table(shared, pixels, before + met + after)
+        own = table(phase.axis, pixels, met)
+        np.testing.assert_array_equal(window[:, before : before + met], own)
 
 
 def test_an_axis_without_spread_is_its_only_phase():

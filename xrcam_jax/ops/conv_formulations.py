@@ -16,7 +16,7 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Float
 
-from xrcam_jax.ops.conv_geometry import Axis, Geometry, Pair, Phase
+from xrcam_jax.ops.conv_geometry import Axis, Geometry, Pair, Phase, shared_window
 from xrcam_jax.ops.interleaved import interleaved
 from xrcam_jax.ops.placement import vary_alike
 from xrcam_jax.ops.winograd import winograd, winograd_pays
@@ -124,18 +124,19 @@ def correlate_on_cpu(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
       [[[[18.0, 18.0]]]]
     """
     inputs, outputs = kernel.shape[2:]
-    # Splitting into phases skips products with the zeros between pixels. It does not pay for dense blocks, nor for few
-    # output channels.
-    if geometry.groups == 1:
-        formulation, phases = _dense, outputs >= _BLOCK_CHANNELS
-    elif inputs <= _MAX_SHIFTED_INPUTS:
-        formulation, phases = _shifted_products, True
-    else:
-        formulation, phases = _dense_blocks, False
     if not x.size:
         return native(geometry, x, kernel)
-    if phases and geometry.has_phases(kernel.shape[:2]):
-        return _by_phase(formulation, geometry, x, kernel)
+    formulation = _dense if geometry.groups == 1 else _dense_blocks
+    if geometry.groups > 1 and inputs <= _MAX_SHIFTED_INPUTS:
+        formulation = _shifted_products
+    # Splitting into phases skips products with the zeros between pixels. It does not pay for dense blocks, and for few
+    # output channels only where one correlation has those of all phases.
+    if formulation is not _dense_blocks and geometry.has_phases(kernel.shape[:2]):
+        few = geometry.groups == 1 and outputs < _BLOCK_CHANNELS
+        if not few:
+            return _by_phase(formulation, geometry, x, kernel)
+        if all(axis.dilation == 1 for axis in geometry.axes):
+            return _phases_beside(geometry, x, kernel)
     return formulation(geometry, x, kernel)
 
 
@@ -184,6 +185,23 @@ def _by_phase(correlate: Callable[..., Array], geometry: Geometry, x: Image, ker
     z = interleaved([interleaved([phase(r, c) for c in columns], axis=2) for r in rows], axis=1)
     height, width = geometry.outputs(pixels, taps)
     return z[:, :height, :width]
+
+
+def _phases_beside(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
+    """Does the same by one correlation, whose channels are those of all phases: their filters share a window."""
+    pixels, taps = x.shape[1:3], kernel.shape[:2]
+    rows, columns = (axis.phases(*lengths) for axis, *lengths in zip(geometry.axes, pixels, taps, strict=True))
+    (height, down), (width, across) = shared_window(rows, taps[0]), shared_window(columns, taps[1])
+    kernels = [
+        jnp.pad(kernel[row.taps, column.taps], (above, beside, (0, 0), (0, 0)))
+        for row, above in zip(rows, down, strict=True)
+        for column, beside in zip(columns, across, strict=True)
+    ]
+    z = _dense(Geometry((height, width), groups=1), x, jnp.concatenate(kernels, axis=3))
+    by_phase = z.reshape(*z.shape[:3], len(rows), len(columns), kernel.shape[3]).swapaxes(2, 3)
+    b, oh, r, ow, c, o = by_phase.shape
+    oh_all, ow_all = geometry.outputs(pixels, taps)
+    return by_phase.reshape(b, oh * r, ow * c, o)[:, :oh_all, :ow_all]
 
 
 def _padded(axes: tuple[Axis, Axis], x: Image) -> Float[Array, "b ph pw c"]:

@@ -5,6 +5,7 @@ geometry alone, so each of them is written here as an :class:`Axis` made from an
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 Pair = tuple[int, int]
@@ -100,6 +101,30 @@ class Axis(NamedTuple):
         before = (self.before - offset - first * dilation) // spread
         after = outputs - 1 + _reach(met, dilation) - before - pixels
         return Phase(slice(first, None, spread), Axis(1, dilation, before, after))
+
+
+def shared_window(phases: Sequence[Phase], taps: int) -> tuple[Axis, list[Pair]]:
+    """Returns an axis over which the taps of all phases meet pixels in one window, and the zeros beside each one's.
+
+    Args:
+      phases: of an axis without dilation.
+      taps: of the filter that they share.
+
+    Example:
+      >>> phases = Axis(stride=1, dilation=1, before=1, after=1, spread=2).phases(pixels=3, taps=3)
+      >>> shared_window(phases, taps=3)
+      (Axis(stride=1, dilation=1, before=0, after=1, spread=1), [(0, 1), (0, 0)])
+    """
+    if len(phases) == 1:
+        return phases[0].axis, [(0, 0)]
+    met = [len(range(taps)[phase.taps]) for phase in phases]
+    before = max(phase.axis.before for phase in phases)
+    leading = [before - phase.axis.before for phase in phases]
+    reach = max(map(sum, zip(leading, met, strict=True)))
+    # Phases are of one length: what their windows grow by, the zeros behind the pixels grow by.
+    after = phases[0].axis.after + reach - leading[0] - met[0]
+    zeros = [(lead, reach - lead - own) for lead, own in zip(leading, met, strict=True)]
+    return Axis(1, 1, before, after), zeros
 
 
 class Geometry(NamedTuple):
