@@ -1,12 +1,13 @@
 """Times metrics of explanations beside Quantus's: the same network, pictures, maps and numbers of passes.
 
     python -m experiments.quantus_speed --out quantus_speed.json            # hours on 2 cores, nearly all Quantus's
-    python -m experiments.quantus_speed --pictures 4 --size 64 --maps 2     # minutes
+    python -m experiments.quantus_speed --pictures 4 --size 64 --maps 4     # minutes
 
 Quantus runs the network in PyTorch, with the weights of ours. Of each metric both do as many passes: pixels disappear
 in as many steps, as many squares do, noise is drawn as often, the same shares of pixels are imputed. What differs is
-said in the table: Quantus draws batch norms anew too, each a step of its own, and knows a map at a time. Ours runs
-twice, and the first time, in which it is compiled, stands beside. It needs Quantus, PyTorch and timm.
+said in the table: Quantus draws batch norms anew too, each a step of its own, and knows a map at a time. One map is the
+gradient times the picture; several are Grad-CAM at as many layers of a ResNet, of which Quantus is asked one after the
+other. Ours runs twice, and the first time, in which it is compiled, stands beside. It needs Quantus, PyTorch and timm.
 """
 
 import argparse
@@ -15,12 +16,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 import xrcam_jax as xr
 from xrcam_jax.attribution.case import Case
@@ -39,6 +42,8 @@ from xrcam_jax.runtime.files import write_whole
 STEPS, SQUARES, NOISE = 50, 8, 10
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 METRICS = ("pixel_flipping", "road", "infidelity", "max_sensitivity", "mprt")
+#: Where Grad-CAM is computed, from the last on.
+LAYERS = ("layer4", "layer3", "layer2", "layer1")
 PLAIN = {"abs": False, "normalise": False, "disable_warnings": True}
 
 
@@ -68,10 +73,14 @@ class Both:
         """Returns the classes."""
         return np.asarray(self.case.targets[:, 0])
 
-    def quantus(self, metric: Any, maps: Sequence[np.ndarray | None]) -> Any:
-        """Returns what a metric of Quantus says of each map, or of those that it makes itself."""
-        given = {"channel_first": True, "explain_func": gradient_x_input, "device": device()}
-        return [metric(self.network, self.x, self.y, None if a is None else a.copy(), **given) for a in maps]
+    def quantus(self, metric: Any, maps: Array) -> Any:
+        """Returns what a metric of Quantus says of each map, which it may explain again."""
+        given = {"channel_first": True, "device": device()}
+        again = [gradient_x_input] if len(maps) == 1 else [partial(grad_cam, layer=layer) for layer in LAYERS]
+        return [
+            metric(self.network, self.x, self.y, np.array(a), explain_func=explain, **given)
+            for a, explain in zip(maps, again, strict=False)
+        ]
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
     about.add_argument("--model", default="resnet50", help="a network of timm that is here, too")
     about.add_argument("--pictures", type=int, default=32)
     about.add_argument("--size", type=int, default=224, help="of a picture's side, a multiple of 32")
-    about.add_argument("--maps", type=int, default=1, help="that are judged of each picture")
+    about.add_argument("--maps", type=int, default=1, choices=range(1, 5), help="that are judged of each picture")
     about.add_argument("--metrics", nargs="+", choices=METRICS, default=METRICS)
     about.add_argument("--out", type=Path, help="a JSON file, written after each metric")
     return about
@@ -144,6 +153,8 @@ def prepared(name: str, pictures: int, size: int, maps: int) -> Both:
     random = np.random.default_rng(0)
     images = jnp.asarray(random.standard_normal((pictures, size, size, 3)), jnp.float32)
     explainer = xr.Explainer(model, "gradient_x_input")
+    if maps > 1:
+        explainer = xr.Explainer(model, "grad_cam", layers=LAYERS[:maps])
     targets = explainer.function(images, explainer.parameters).argmax(1)[:, None]
     case = Case(explainer.function, explainer.parameters, images, targets)
     drawn = jnp.asarray(random.random((maps, pictures, size, size)), jnp.float32)
@@ -172,6 +183,24 @@ def gradient_x_input(model: Any, inputs: np.ndarray, targets: np.ndarray, device
     scores = model(x)[torch.arange(len(x)), torch.as_tensor(targets, device=device)]
     (gradient,) = torch.autograd.grad(scores.sum(), x)
     return (gradient * x).detach().sum(1).cpu().numpy()
+
+
+def grad_cam(
+    model: Any, inputs: np.ndarray, targets: np.ndarray, device: str = "cpu", *, layer: str, **_: Any
+) -> np.ndarray:
+    """Returns Grad-CAM of PyTorch's network at a layer, as large as the pictures (b, h, w)."""
+    import torch
+
+    kept = []
+    handle = getattr(model, layer).register_forward_hook(lambda module, given, found: kept.append(found))
+    try:
+        scores = model(torch.as_tensor(inputs, dtype=torch.float32, device=device))
+    finally:
+        handle.remove()
+    score = scores[torch.arange(len(scores)), torch.as_tensor(targets, device=device)].sum()
+    (gradient,) = torch.autograd.grad(score, kept[0])
+    cam = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).relu()
+    return torch.nn.functional.interpolate(cam, inputs.shape[2:], mode="bilinear")[:, 0].detach().cpu().numpy()
 
 
 def measured(both: Both, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -203,7 +232,7 @@ def of_pixel_flipping(both: Both) -> Work:
     metric = quantus.PixelFlipping(features_in_step=features, perturb_baseline=0.0, **PLAIN)
     return Work(
         lambda: jax.block_until_ready(pixel_flipping(both.case, both.maps, per_step=per_step)),
-        lambda: both.quantus(metric, list(np.asarray(both.maps))),
+        lambda: both.quantus(metric, both.maps),
         (count * (-(-pixels // per_step) + 1), count * -(-3 * pixels // features)),
     )
 
@@ -223,7 +252,7 @@ def of_road(both: Both) -> Work:
     metric = quantus.ROAD(percentages=percentages, noise=0.01, perturb_func=imputed, **PLAIN)
     return Work(
         lambda: jax.block_until_ready(road(both.case, both.maps, shares=SHARES)),
-        lambda: both.quantus(metric, list(np.asarray(both.maps))),
+        lambda: both.quantus(metric, both.maps),
         (count * len(SHARES), count * len(SHARES)),
     )
 
@@ -237,13 +266,13 @@ def of_infidelity(both: Both) -> Work:
     samples = SQUARES**2
     return Work(
         lambda: jax.block_until_ready(infidelity(both.case, both.maps, change=Squares(side), samples=samples)),
-        lambda: both.quantus(metric, list(np.asarray(both.maps))),
+        lambda: both.quantus(metric, both.maps),
         (samples + 1, len(both.maps) * (samples + 1)),
     )
 
 
 def of_max_sensitivity(both: Both) -> Work:
-    """Gradient x input of noisy pictures."""
+    """Pictures are explained again, with noise."""
     import quantus
 
     metric = quantus.MaxSensitivity(nr_samples=NOISE, lower_bound=0.2, **PLAIN)
@@ -251,13 +280,13 @@ def of_max_sensitivity(both: Both) -> Work:
     maps = explain(both.case.images, both.case.parameters, both.case.targets)
     return Work(
         lambda: jax.block_until_ready(max_sensitivity(both.case, explain, maps, radius=0.2, nr_samples=NOISE)),
-        lambda: both.quantus(metric, [np.asarray(maps[0])]),
-        (NOISE, NOISE),
+        lambda: both.quantus(metric, maps),
+        (NOISE, len(maps) * NOISE),
     )
 
 
 def of_mprt(both: Both) -> Work:
-    """Gradient x input of networks with more and more layers drawn anew. Quantus draws batch norms too."""
+    """Pictures are explained again, with more and more layers drawn anew. Quantus draws batch norms too."""
     import quantus
 
     metric = quantus.MPRT(layer_order="top_down", **PLAIN)
@@ -266,8 +295,8 @@ def of_mprt(both: Both) -> Work:
     steps = sum(hasattr(module, "reset_parameters") for module in both.network.modules())
     return Work(
         lambda: jax.block_until_ready(mprt(both.case, explain, maps)),
-        lambda: both.quantus(metric, [np.asarray(maps[0])]),
-        (len(layers_in_order(both.case)), steps + 1),
+        lambda: both.quantus(metric, maps),
+        (len(layers_in_order(both.case)), len(maps) * (steps + 1)),
     )
 
 

@@ -55,7 +55,7 @@ def graph(
       layers: two layers, in any order, each with its concepts as :func:`xrcam_jax.concepts.attribute` takes them; None
         means all channels.
       targets: the class to explain, one for all pictures or for each; the predicted one by default.
-      chunk_size: how many upper concepts run at a time; by default as many as fit into a gibibyte.
+      chunk_size: how many upper concepts run at a time; by default as many as fit into a gibibyte, a power of two.
       progress: (iterable, its length, a name) -> the iterable; shows a bar for long loops.
       **options: of the method ``lrp``: ``composite=`` and ``seed=``.
 

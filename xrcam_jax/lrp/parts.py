@@ -8,6 +8,7 @@ import jax
 from jax import Array
 from jax.extend.core import ClosedJaxpr
 
+from xrcam_jax.lrp.ahead import ahead
 from xrcam_jax.lrp.composites import Composite
 from xrcam_jax.lrp.cut import place_of, split
 from xrcam_jax.lrp.plan import Plan
@@ -52,7 +53,8 @@ class Parts:
         for plan in self.plans[1:]:
             activations.append(found)
             found, pullback, rest = jax.vjp(partial(_onwards, plan, rest), found, has_aux=True)
-            pullbacks.append(pullback)
+            # Each concept is propagated anew, and not what all of them are divided by.
+            pullbacks.append(ahead(pullback, found))
         return found, tuple(activations), tuple(pullbacks)
 
 
