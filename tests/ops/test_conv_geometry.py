@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from xrcam_jax.ops.conv_geometry import Axis, Geometry, shared_window
+from xrcam_jax.ops.conv_geometry import Axis, Geometry
 
 
 def table(axis, pixels, taps):
@@ -76,19 +76,20 @@ def test_each_phase_is_the_axis_at_its_own_outputs(axis, pixels, taps):
 @given(axis=SPREAD.map(lambda axis: axis._replace(dilation=1)), pixels=st.integers(1, 9), taps=st.integers(2, 5))
 def test_phases_share_a_window(axis, pixels, taps):
     assume(len(table(axis, pixels, taps)) and axis.spread <= taps)
-    phases = axis.phases(pixels, taps)
-    shared, zeros = shared_window(phases, taps)
-    for phase, (before, after) in zip(phases, zeros, strict=True):
-        met = len(range(taps)[phase.taps])
-        window = table(shared, pixels, before + met + after)
-        own = table(phase.axis, pixels, met)
-        np.testing.assert_array_equal(window[:, before : before + met], own)
+    shared, tap = axis.window(pixels, taps)
+    for phase, own in zip(axis.phases(pixels, taps), tap.T, strict=True):
+        met = np.arange(taps)[phase.taps]
+        np.testing.assert_array_equal(own[own < taps], met)
+        window = table(shared, pixels, len(tap))
+        np.testing.assert_array_equal(window[:, own < taps], table(phase.axis, pixels, len(met)))
 
 
 def test_an_axis_without_spread_is_its_only_phase():
     axis = Axis(stride=2, dilation=1, before=1, after=0)
     ((taps, same),) = axis.phases(7, 3)
     assert (list(range(3))[taps], same) == ([0, 1, 2], axis)
+    same, tap = axis.window(7, 3)
+    assert (tap.tolist(), same) == ([[0], [1], [2]], axis)
 
 
 @given(axes=st.tuples(AXES | SPREAD, AXES | SPREAD), taps=st.tuples(st.integers(1, 4), st.integers(1, 4)))

@@ -16,7 +16,7 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array, Float
 
-from xrcam_jax.ops.conv_geometry import Axis, Geometry, Pair, Phase, shared_window
+from xrcam_jax.ops.conv_geometry import Axis, Geometry, Pair, Phase
 from xrcam_jax.ops.interleaved import interleaved
 from xrcam_jax.ops.placement import vary_alike
 from xrcam_jax.ops.winograd import winograd, winograd_pays
@@ -135,7 +135,7 @@ def correlate_on_cpu(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
         few = geometry.groups == 1 and outputs < _BLOCK_CHANNELS
         if not few:
             return _by_phase(formulation, geometry, x, kernel)
-        if all(axis.dilation == 1 for axis in geometry.axes):
+        if all(axis.dilation == 1 for axis in geometry.axes if axis.spread > 1):
             return _phases_beside(geometry, x, kernel)
     return formulation(geometry, x, kernel)
 
@@ -190,18 +190,18 @@ def _by_phase(correlate: Callable[..., Array], geometry: Geometry, x: Image, ker
 def _phases_beside(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
     """Does the same by one correlation, whose channels are those of all phases: their filters share a window."""
     pixels, taps = x.shape[1:3], kernel.shape[:2]
-    rows, columns = (axis.phases(*lengths) for axis, *lengths in zip(geometry.axes, pixels, taps, strict=True))
-    (height, down), (width, across) = shared_window(rows, taps[0]), shared_window(columns, taps[1])
-    kernels = [
-        jnp.pad(kernel[row.taps, column.taps], (above, beside, (0, 0), (0, 0)))
-        for row, above in zip(rows, down, strict=True)
-        for column, beside in zip(columns, across, strict=True)
-    ]
-    z = _dense(Geometry((height, width), groups=1), x, jnp.concatenate(kernels, axis=3))
-    by_phase = z.reshape(*z.shape[:3], len(rows), len(columns), kernel.shape[3]).swapaxes(2, 3)
-    b, oh, r, ow, c, o = by_phase.shape
-    oh_all, ow_all = geometry.outputs(pixels, taps)
-    return by_phase.reshape(b, oh * r, ow * c, o)[:, :oh_all, :ow_all]
+    (height, of_row), (width, of_column) = (
+        axis.window(*lengths) for axis, *lengths in zip(geometry.axes, pixels, taps, strict=True)
+    )
+    zeros_behind = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
+    # (place, phase) of the rows and of the columns, then channels: places come first.
+    window = zeros_behind[of_row][:, :, of_column].transpose(0, 2, 4, 1, 3, 5)
+    *places, _, rows, columns, outputs = window.shape
+    z = _dense(Geometry((height, width), groups=1), x, window.reshape(*places, x.shape[3], -1))
+    batch, across, down = z.shape[:3]
+    by_phase = z.reshape(batch, across, down, rows, columns, outputs).swapaxes(2, 3)
+    oh, ow = geometry.outputs(pixels, taps)
+    return by_phase.reshape(batch, across * rows, down * columns, outputs)[:, :oh, :ow]
 
 
 def _padded(axes: tuple[Axis, Axis], x: Image) -> Float[Array, "b ph pw c"]:

@@ -5,8 +5,9 @@ geometry alone, so each of them is written here as an :class:`Axis` made from an
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 Pair = tuple[int, int]
 
@@ -94,6 +95,27 @@ class Axis(NamedTuple):
         outputs = -(-self.outputs(pixels, taps) // self.spread)
         return [self._phase(offset, outputs, pixels, taps) for offset in range(self.spread)]
 
+    def window(self, pixels: int, taps: int) -> tuple["Axis", np.ndarray]:
+        """Returns an axis over which the taps of all phases meet pixels in one window, and which tap is where in it.
+
+        The axis itself has stride 1 and no dilation; or it has no spread, and is its only phase.
+
+        Returns:
+          The axis, and the tap at each place of the window for each phase; ``taps`` where there is none.
+
+        Example:
+          >>> axis, tap = Axis(stride=1, dilation=1, before=1, after=1, spread=2).window(pixels=3, taps=3)
+          >>> axis, tap.tolist()
+          (Axis(stride=1, dilation=1, before=0, after=1, spread=1), [[1, 0], [3, 2]])
+        """
+        if self.spread == 1:
+            return self, np.arange(taps)[:, None]
+        first, last = -(self.before // self.spread), (taps - 1 - self.before + self.spread - 1) // self.spread
+        # At phase p, the tap m meets a pixel where p + m - before is a multiple of the spread.
+        at = self.before - np.arange(self.spread) + self.spread * np.arange(first, last + 1)[:, None]
+        outputs = -(-self.outputs(pixels, taps) // self.spread)
+        return Axis(1, 1, -first, outputs + last - pixels), np.where((at >= 0) & (at < taps), at, taps)
+
     def _phase(self, offset: int, outputs: int, pixels: int, taps: int) -> Phase:
         spread, dilation = self.spread, self.dilation
         first = next(m for m in range(spread) if (offset + m * dilation - self.before) % spread == 0)
@@ -101,30 +123,6 @@ class Axis(NamedTuple):
         before = (self.before - offset - first * dilation) // spread
         after = outputs - 1 + _reach(met, dilation) - before - pixels
         return Phase(slice(first, None, spread), Axis(1, dilation, before, after))
-
-
-def shared_window(phases: Sequence[Phase], taps: int) -> tuple[Axis, list[Pair]]:
-    """Returns an axis over which the taps of all phases meet pixels in one window, and the zeros beside each one's.
-
-    Args:
-      phases: of an axis without dilation.
-      taps: of the filter that they share.
-
-    Example:
-      >>> phases = Axis(stride=1, dilation=1, before=1, after=1, spread=2).phases(pixels=3, taps=3)
-      >>> shared_window(phases, taps=3)
-      (Axis(stride=1, dilation=1, before=0, after=1, spread=1), [(0, 1), (0, 0)])
-    """
-    if len(phases) == 1:
-        return phases[0].axis, [(0, 0)]
-    met = [len(range(taps)[phase.taps]) for phase in phases]
-    before = max(phase.axis.before for phase in phases)
-    leading = [before - phase.axis.before for phase in phases]
-    reach = max(map(sum, zip(leading, met, strict=True)))
-    # Phases are of one length: what their windows grow by, the zeros behind the pixels grow by.
-    after = phases[0].axis.after + reach - leading[0] - met[0]
-    zeros = [(lead, reach - lead - own) for lead, own in zip(leading, met, strict=True)]
-    return Axis(1, 1, before, after), zeros
 
 
 class Geometry(NamedTuple):
