@@ -332,7 +332,7 @@ def _dispatched(job: Job, pictures: Iterable[Picture]) -> Iterator[tuple[list[Pi
     for batch, images in _prepared(job, pictures):
         # All batches are padded to the size of those before: each new size would be compiled anew.
         size = max(size, len(batch))
-        images = jax.device_put(np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge"))
+        images = np.pad(images, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)), mode="edge")
         targets = None if options.target is None else np.full(size, options.target, np.int32)
         with _of_the_methods(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=_UNMARKED)
