@@ -188,7 +188,10 @@ def gradient_x_input(model: Any, inputs: np.ndarray, targets: np.ndarray, device
 def grad_cam(
     model: Any, inputs: np.ndarray, targets: np.ndarray, device: str = "cpu", *, layer: str, **_: Any
 ) -> np.ndarray:
-    """Returns Grad-CAM of PyTorch's network at a layer, as large as the pictures (b, h, w)."""
+    """Returns Grad-CAM of PyTorch's network at a layer, before its ReLU and as large as the pictures (b, h, w).
+
+    Quantus ends at a map of zeros, which the ReLU leaves of some network that is drawn anew.
+    """
     import torch
 
     kept = []
@@ -199,7 +202,7 @@ def grad_cam(
         handle.remove()
     score = scores[torch.arange(len(scores)), torch.as_tensor(targets, device=device)].sum()
     (gradient,) = torch.autograd.grad(score, kept[0])
-    cam = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).relu()
+    cam = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True)
     return torch.nn.functional.interpolate(cam, inputs.shape[2:], mode="bilinear")[:, 0].detach().cpu().numpy()
 
 
