@@ -59,8 +59,7 @@ def attribute(
         channels, one by one.
       targets: the class to explain, one for all pictures or for each, by number or name; the predicted one by default.
       at: the layer where relevance is wanted, the layer itself or below: by default the pictures.
-      chunk_size: how many concepts run at a time; by default as many as fit into a gibibyte, a power
-        of two.
+      chunk_size: how many concepts run at a time; by default as many as fit into a gibibyte, a power of two.
       progress: (iterable, its length, a name) -> the iterable; shows a bar for long loops.
       **options: of the method ``lrp``: ``composite=`` and ``seed=``.
 

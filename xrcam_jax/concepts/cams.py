@@ -41,8 +41,7 @@ def cam(
       method: the name of a class activation map of one pass in ``xrcam_jax.METHODS``; relevance or gradient, and what
         is put at the logits, are the method's.
       targets: the class to explain, one for all pictures or for each; the predicted one by default.
-      chunk_size: how many concepts run at a time; by default as many as fit into a gibibyte, a power
-        of two.
+      chunk_size: how many concepts run at a time; by default as many as fit into a gibibyte, a power of two.
       progress: (iterable, its length, a name) -> the iterable; shows a bar for long loops.
       **options: of the method, such as ``composite=`` and ``seed=``.
 

@@ -198,10 +198,10 @@ def _phases_beside(geometry: Geometry, x: Image, kernel: Kernel) -> Output:
     window = zeros_behind[of_row][:, :, of_column].transpose(0, 2, 4, 1, 3, 5)
     *places, _, rows, columns, outputs = window.shape
     z = _dense(Geometry((height, width), groups=1), x, window.reshape(*places, x.shape[3], -1))
-    batch, across, down = z.shape[:3]
-    by_phase = z.reshape(batch, across, down, rows, columns, outputs).swapaxes(2, 3)
+    batch, down, across = z.shape[:3]
+    by_phase = z.reshape(batch, down, across, rows, columns, outputs).swapaxes(2, 3)
     oh, ow = geometry.outputs(pixels, taps)
-    return by_phase.reshape(batch, across * rows, down * columns, outputs)[:, :oh, :ow]
+    return by_phase.reshape(batch, down * rows, across * columns, outputs)[:, :oh, :ow]
 
 
 def _padded(axes: tuple[Axis, Axis], x: Image) -> Float[Array, "b ph pw c"]:
