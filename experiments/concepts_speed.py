@@ -1,6 +1,6 @@
 """Times maps of concepts beside zennit-crp's: the same ResNet50, pictures and channels.
 
-    python -m experiments.concepts_speed --out concepts_speed.json                     # 256 channels; over an hour
+    python -m experiments.concepts_speed --out concepts_speed.json                     # 20 minutes and more
     python -m experiments.concepts_speed --pictures 1 --size 64 --concepts 16 --batch 8  # minutes
 
 zennit-crp runs the network in PyTorch, with the weights of ours, in its own loop (``CondAttribution.generate``): a

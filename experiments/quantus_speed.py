@@ -1,6 +1,6 @@
 """Times metrics of explanations beside Quantus's: the same network, pictures, maps and numbers of passes.
 
-    python -m experiments.quantus_speed --out quantus_speed.json            # hours on 2 cores, nearly all Quantus's
+    python -m experiments.quantus_speed --out quantus_speed.json            # about half an hour on 2 cores
     python -m experiments.quantus_speed --pictures 4 --size 64 --maps 4     # minutes
 
 Quantus runs the network in PyTorch, with the weights of ours. Of each metric both do as many passes: pixels disappear

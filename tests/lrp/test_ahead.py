@@ -76,9 +76,11 @@ def test_the_pullbacks_of_a_network_divide_by_sums_that_are_known():
     rng = np.random.default_rng(0)
     first, second = jnp.asarray(rng.normal(size=(3, 3, 3, 4))), jnp.asarray(rng.normal(size=(4, 2)))
 
+    def convolved(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
     def model(x):
-        y = jax.lax.conv_general_dilated(x, first, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        return xr.mark(jax.nn.relu(y), "layer").mean((1, 2)) @ second
+        return xr.mark(jax.nn.relu(convolved(x, first)), "layer").mean((1, 2)) @ second
 
     x = jnp.asarray(rng.normal(size=(1, 6, 6, 3)))
     closed, _ = trace(lambda x: model(xr.mark(x, "input")), x)
@@ -87,5 +89,8 @@ def test_the_pullbacks_of_a_network_divide_by_sums_that_are_known():
     # Two go down, with weights above zero and below, and the two up that make the sums are known.
     assert [equation.primitive for equation in down.program.equations].count("conv_general_dilated") == 2
     r = jnp.asarray(rng.normal(size=activations[1].shape))
-    twice = down(2 * r)[0]
-    np.testing.assert_allclose(twice, 2 * down(r)[0], atol=1e-12)
+    # The z+ rule for inputs of both signs: x+ (W+ᵀ s) + x- (W-ᵀ s), s = R / (W+ x+ + W- x-).
+    sides = [(f(x, 0), f(first, 0)) for f in (jnp.maximum, jnp.minimum)]
+    s = r / sum(convolved(*side) for side in sides)
+    expected = sum(a * jax.vjp(lambda a, kernel=kernel: convolved(a, kernel), a)[1](s)[0] for a, kernel in sides)
+    np.testing.assert_allclose(down(r)[0], expected, rtol=1e-4)

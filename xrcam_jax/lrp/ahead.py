@@ -63,7 +63,8 @@ def ahead(f: Callable[[PyTree], PyTree], x: PyTree) -> Ahead:
         else:
             before.append(equation)
     read = [value for equation in after for value in equation.inputs] + list(program.outputs)
-    rest = tuple(dict.fromkeys(value for value in read if value not in changed | program.literals))
+    own = changed | program.literals
+    rest = tuple(dict.fromkeys(value for value in read if value not in own))
     first = replace(program, equations=tuple(before), inputs=(), outputs=rest)
     literals = {value: array for value, array in program.constants.items() if value in program.literals}
     second = replace(program, equations=tuple(after), inputs=(*program.inputs, *rest), constants=literals)
