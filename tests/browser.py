@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +32,27 @@ def chromium(profile):
         yield driver
     finally:
         driver.quit()
+
+
+#: Counts the keys that a page has had since it was first asked.
+KEYS_HAD = """if (window.keysHad === undefined) {
+    window.keysHad = 0;
+    document.addEventListener("keydown", () => { window.keysHad += 1; }, true);
+}
+return window.keysHad;"""
+
+
+def press(driver, key, seconds=5, times=3):
+    """Presses a key where the focus is until the page has had it; a busy machine's driver is ahead, or loses it."""
+    before = driver.execute_script(KEYS_HAD)
+    for _ in range(times):
+        driver.switch_to.active_element.send_keys(key)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if driver.execute_script(KEYS_HAD) > before:
+                return
+            time.sleep(0.01)
+    raise AssertionError(f"the page has not had {key!r}")
 
 
 def axe():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser import chromium
+from tests.browser import chromium, press
 from tests.report import results as made
 from tests.report.results import LAYERS, METHODS, SIZE, annotation, levels, picture, text, write_json, write_results
 from xrcam_jax.arguments.parser import run_inside
@@ -73,7 +73,7 @@ class Page:
 
     def press(self, *keys):
         for key in keys:
-            self.driver.switch_to.active_element.send_keys(key)
+            press(self.driver, key)
 
     def choose(self, name, value):
         Select(self[name]).select_by_value(value)

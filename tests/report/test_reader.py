@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.browser import chromium, violations
+from tests.browser import chromium, press, violations
 from tests.report import results as made
 from tests.report.results import LAYERS, METHODS, SIZE, levels, write_results
 from xrcam_jax.arguments.parser import run_inside
@@ -88,7 +88,7 @@ class Reader:
 
     def press(self, *keys):
         for key in keys:
-            self.driver.switch_to.active_element.send_keys(key)
+            press(self.driver, key)
             self.is_blind()
 
     def is_blind(self):
