@@ -98,3 +98,8 @@ def test_without_a_known_pixel_there_is_nothing():
     found = FILL(IMAGES, np.array([True, False, False, False])[:, None, None] & np.ones(SHAPE[:3], bool))
     assert np.isnan(found[0]).all()
     np.testing.assert_array_equal(found[1:], IMAGES[1:])
+
+
+def test_a_mask_says_yes_or_no():
+    with pytest.raises(ValueError, match="missing must be of bool; got int32"):
+        imputed(jnp.asarray(IMAGES), jnp.asarray(gaps("random"), jnp.int32))

@@ -85,6 +85,8 @@ def test_wrong_arguments(case, maps):
         sensitivity.max_sensitivity(*given, radius=0)
     with pytest.raises(ValueError, match="nr_samples must be at least 1; got 0"):
         sensitivity.local_lipschitz(*given, nr_samples=0)
+    with pytest.raises(ValueError, match=r"draws must be of shape \(n, .*; got shape \(0, 4\)"):
+        sensitivity.noisy_distances(*given, draws=np.zeros((0, 4), np.float32))
     with pytest.raises(ValueError, match="relative_to must be map, image or nothing; got 'maps'"):
         sensitivity.avg_sensitivity(*given, relative_to="maps")
     with pytest.raises(

@@ -48,6 +48,9 @@ def imputed(
     Returns:
       The pictures, known pixels as they were; NaN where no pixel of a picture is known.
 
+    Raises:
+      ValueError: ``missing`` does not say yes or no.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from xrcam_jax.metrics.imputation import imputed
@@ -58,6 +61,8 @@ def imputed(
     References:
       rong2022
     """
+    if missing.dtype != bool:
+        raise ValueError(f"missing must be of bool; got {missing.dtype}")
     wide = jnp.moveaxis(at_least_float32(images), -1, 1)
     known = ~missing[:, None]
     # A constant is its own imputation, so the mean is left out: there is less to solve then, and less to round.

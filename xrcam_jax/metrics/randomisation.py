@@ -241,8 +241,8 @@ def smooth_mprt(
     if not noise >= 0:
         raise ValueError(f"noise must be a number from 0; got {noise!r}")
     check_samples(nr_samples)
-    level, count = jnp.asarray(noise, case.images.dtype), nr_samples if draws is None else len(draws)
     source = jax.random.key(case.random_seed) if draws is None else checked_draws(case, draws)
+    level, count = jnp.asarray(noise, case.images.dtype), nr_samples if draws is None else len(source)
     change = _noisy if draws is None else _noisy_as_given
 
     def explained(parameters: PyTree) -> Maps:

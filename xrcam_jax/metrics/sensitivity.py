@@ -114,7 +114,8 @@ def noisy_distances(
     maps, change, count = jnp.asarray(maps), uniform_noise, nr_samples
     state: PyTree = jax.random.key(case.random_seed), jnp.asarray(radius, case.images.dtype), maps
     if draws is not None:
-        change, count, state = given_noise, len(draws), (checked_draws(case, draws), maps)
+        given = checked_draws(case, draws)
+        change, count, state = given_noise, len(given), (given, maps)
     of_maps, of_images = measured(case, explain, change, _distances, count, state, name="sensitivity")
     return NoisyDistances(of_maps, of_images, norms(maps, 2), norms(case.images, 1))
 

@@ -122,7 +122,8 @@ def neighbours(
     maps, change, count = jnp.asarray(maps), _normal_noise, nr_samples
     state: PyTree = jax.random.key(case.random_seed), jnp.asarray(noise, case.images.dtype), maps
     if draws is not None:
-        change, count, state = given_noise, len(draws), (checked_draws(case, draws), maps)
+        given = checked_draws(case, draws)
+        change, count, state = given_noise, len(given), (given, maps)
     measure = _Differences(case.function, layer)
     return Neighbours(*measured(case, explain, change, measure, count, state, name="stability"))
 

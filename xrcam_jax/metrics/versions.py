@@ -266,8 +266,10 @@ def checked_draws(case: Case, draws: Float[Array | np.ndarray, "n ..."]) -> Floa
       >>> checked_draws(case, jnp.zeros((5, 4, 4, 3))).shape
       (5, 4, 4, 3)
     """
-    if not len(draws) or draws.shape[1:] != case.images.shape[1:]:
-        raise ValueError(f"draws must be of shape (n, {str(case.images.shape[1:])[1:]}; got {draws.shape}")
+    shape = np.shape(draws)
+    if not shape or not shape[0] or shape[1:] != case.images.shape[1:]:
+        found = f"shape {shape}" if shape else repr(draws)
+        raise ValueError(f"draws must be of shape (n, {str(case.images.shape[1:])[1:]}; got {found}")
     return jnp.asarray(draws, case.images.dtype)
 
 

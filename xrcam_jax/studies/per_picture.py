@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -31,12 +31,10 @@ def write_figures(
     """
     arrays = next(iter(found.values()))
     places: dict[tuple[str, str], list[str]] = {}
-    for name in arrays:
-        figure, _, place = name.partition("/")
-        if place:
-            method, _, column = place.partition("/")
-            places.setdefault((method, column), []).append(figure)
-    figures = list(dict.fromkeys(figure for some in places.values() for figure in some))
+    names = {_parts_of(name, study.methods): name for name in arrays if "/" in name}
+    for figure, method, column in names:
+        places.setdefault((method, column), []).append(figure)
+    figures = list(dict.fromkeys(figure for figure, _, _ in names))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "patient", "class", "network", "predicted", *places_are, *figures])
@@ -44,11 +42,21 @@ def write_figures(
     for label, arrays in found.items():
         predicted = class_logits(arrays["logits"]).argmax(1)
         for (method, column), some in places.items():
-            values = [arrays[f"{figure}/{method}/{column}"].tolist() if figure in some else None for figure in figures]
+            values = [arrays[names[f, method, column]].tolist() if f in some else None for f in figures]
             for i, frame in enumerate(study.frames):
                 row = [frame.file, frame.patient, frame.label, label, classes[predicted[i]], method, column]
                 writer.writerow([*map(cell, row), *("" if v is None else f"{v[i]:.7g}" for v in values)])
     write_whole(study.folder / IMAGES, text.getvalue().encode())
+
+
+def _parts_of(name: str, methods: Sequence[str]) -> tuple[str, str, str]:
+    """Returns FIGURE, METHOD and COLUMN of a name; any of them may have slashes, as options and layers do."""
+    for method in methods:
+        figure, _, column = name.partition(f"/{method}/")
+        if column:
+            return figure, method, column
+    figure, place, *rest = name.split("/", 2)
+    return figure, place, "/".join(rest)
 
 
 def correct(study: Study, arrays: Arrays) -> Bool[np.ndarray, " n"]:
