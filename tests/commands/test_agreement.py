@@ -130,6 +130,13 @@ def test_frames_of_one_patient_have_an_interval(tmp_path):
     assert all(row["comparisons won low"] == "0.0" for row in table(tmp_path / "out" / "preference.csv"))
 
 
+def test_the_usage_says_that_there_are_several_files(capsys):
+    assert main(["agreement", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: xrcam agreement [OPTIONS] FILE...\n")
+    assert main(["agreement"]) == 2
+    assert "FILE: is missing" in capsys.readouterr().err
+
+
 def test_kappa_can_be_weighted(tmp_path):
     files = [exported(tmp_path, "Ada"), exported(tmp_path, "Bo")]
     assert main(["agreement", *files, "--weighting", "linear", "--out", str(tmp_path / "out")]) == 0
