@@ -93,7 +93,9 @@ def test_the_page_of_results_gets_the_alarms(evaluate, run, tmp_path, monkeypatc
     [
         (["--level", 1], "--level: 1.0 is not between 0 and 1"),
         (["--layers", "layer3,layer4"], "the maps of one method at one layer at a time"),
-        (["--clusters", 0], "--clusters"),
+        (["--clusters", 1], "--clusters: expected 2 or more, found 1"),
+        (["--side", 1], "--side: expected 2 or more, found 1"),
+        (["--shown", 0], "--shown: 0 is less than 1"),
         (["--group", "scanner"], "--group: 'scanner' is no column of"),
         (["--group", "number"], "--group: number: groups: expected one for all frames of a patient"),
         (["--limit", 3], "--part: expected 4 frames or more of some class"),

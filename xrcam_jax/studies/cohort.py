@@ -90,9 +90,12 @@ def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
     if find_spec("sklearn") is None or find_spec("scipy") is None:
         raise CommandError(f"cohort: spectral clusters need scikit-learn and SciPy: {EXTRA}")
-    for name in ("shown", "side", "clusters"):
-        if getattr(options, name) is not None:
-            check_at_least_one(f"--{name}", getattr(options, name))
+    check_at_least_one("--shown", options.shown)
+    # One cluster has all frames, and maps of one pixel are all alike: nothing could be found.
+    for name in ("side", "clusters"):
+        value = getattr(options, name)
+        if value is not None and value < 2:
+            raise CommandError(f"--{name}: expected 2 or more, found {value}")
     if not 0 < options.level < 1:
         raise CommandError(f"--level: {options.level} is not between 0 and 1")
     if options.folds:
