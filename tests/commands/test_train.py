@@ -110,7 +110,7 @@ def test_it_trains_on_all_devices_goes_on_and_leaves_a_model_to_explain(prepared
     assert "epoch 3: loss" in output
     assert "epoch 2: loss" not in output
     assert train(prepared, *options, "--seed", 5) == 2
-    assert "holds a run of other settings (seed 0, now 5)" in capsys.readouterr().err
+    assert "holds a run of other settings (seed: 0, now 5)" in capsys.readouterr().err
     assert json.loads((run / "settings.json").read_text())["class_weights"] == [1.0, 1.0]
 
     # A picture that was replaced by another one of its size is noticed, and so is a second run beside this one.
@@ -118,7 +118,7 @@ def test_it_trains_on_all_devices_goes_on_and_leaves_a_model_to_explain(prepared
     content = picture.read_bytes()
     picture.write_bytes(other.read_bytes())
     assert train(prepared, *options, "--epochs", 4) == 2
-    assert "holds a run of other settings (pictures '" in capsys.readouterr().err
+    assert "holds a run of other settings (pictures: '" in capsys.readouterr().err
     picture.write_bytes(content)
     with alone_in("--out", run):
         assert train(prepared, *options, "--epochs", 4) == 2
@@ -211,9 +211,9 @@ def test_a_fold_is_trained_on_the_patients_of_the_others(folds, shallow, tasks, 
         assert json.loads((task.out / "settings.json").read_text())["fold"] == number
     assert train(folds, "--fold", 0, out="run0") == 0
     assert train(folds, "--fold", 1, out="run0") == 2
-    assert "run0 holds a run of other settings (fold 0, now 1; " in capsys.readouterr().err
+    assert "run0 holds a run of other settings (fold: 0, now 1; " in capsys.readouterr().err
     assert train(folds, out="run0") == 2
-    assert "run0 holds a run of other settings (fold 0, now None; " in capsys.readouterr().err
+    assert "run0 holds a run of other settings (fold: 0, now none; " in capsys.readouterr().err
     assert len(tasks) == 4
 
 
@@ -274,7 +274,7 @@ def test_it_learns_from_explanations_and_goes_on(prepared, annotations, shallow,
     settings = json.loads((run / "settings.json").read_text())
     assert (settings["explanation_loss"], settings["explanation_weight"]) == ("relevance_outside", 0.5)
     assert train(prepared, "--epochs", 3) == 2
-    assert "explanation_loss 'relevance_outside', now None" in capsys.readouterr().err
+    assert "explanation_loss: 'relevance_outside', now none" in capsys.readouterr().err
     # Another outline is another run, and another layer too, which the network has to have.
     annotations.write_text(annotations.read_text().replace("24", "25"))
     assert train(prepared, *options, "--explanation-weight", 0.5, "--epochs", 3) == 2
@@ -335,7 +335,7 @@ def test_one_logit_is_trained_explained_and_evaluated(prepared, shallow, capsys,
 
     # Without the option it would be another run.
     assert train(prepared, "--epochs", 1, "--class-weights", "1,3", "--no-augmentation") == 2
-    assert "one_logit True, now False" in capsys.readouterr().err
+    assert "one_logit: True, now False" in capsys.readouterr().err
 
     labels, picture = tmp_path / "labels.txt", str(prepared / predictions[0]["file"])
     labels.write_text("dark\nlight\n")

@@ -285,6 +285,7 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
     """Refuses to go on with a run of other settings; writes down those of a new one."""
     from xrcam_jax.runtime.devices import is_first
     from xrcam_jax.runtime.files import write_whole
+    from xrcam_jax.studies.settings import differences
 
     path = out / SETTINGS
     if path.is_file() and any((out / "last").glob("[0-9]*")):
@@ -295,7 +296,7 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
         except (ValueError, TypeError) as error:
             raise CommandError(f"--out: {path} is not as a run writes it ({error})") from error
         if differ:
-            found = "; ".join(f"{name} {old.get(name)!r}, now {settings[name]!r}" for name in differ)
+            found = differences(old, settings, differ)
             raise CommandError(f"--out: {out} holds a run of other settings ({found}); give another folder")
     if is_first():
         write_whole(path, (json.dumps(settings, indent=1) + "\n").encode())
