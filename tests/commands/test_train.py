@@ -286,6 +286,26 @@ def test_it_learns_from_explanations_and_goes_on(prepared, annotations, shallow,
     assert error.count("\n") == 1
 
 
+def test_outlines_that_are_of_no_frame_are_told_from_none(prepared, annotations, shallow, capsys):
+    options = ["--explanation-loss", "right_reasons", "--explanation-layer", "input", "--annotations", annotations]
+    content = json.loads(annotations.read_text())
+    name = content["images"][0]["file_name"]
+    annotations.write_text(json.dumps({**content, "annotations": []}))
+    assert train(prepared, *options) == 2
+    line = f"xrcam train: error: --annotations: {annotations} outlines nothing in a frame of the part 'train'. What"
+    assert capsys.readouterr().err.startswith(line)
+    for image in content["images"]:
+        image["file_name"] = f"scan_{image['file_name']}"
+    annotations.write_text(json.dumps(content))
+    assert train(prepared, *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        f"xrcam train: error: --annotations: {annotations}: no image has the name of a frame: expected names such as "
+        f"{name!r}, found 'scan_{name}'. What became of them:\n"
+    )
+    assert f"unknown image{len(content['annotations']):17}\n" in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -311,9 +311,11 @@ def test_annotations_that_mark_nothing(drawn, segmentation, weights, capsys, tmp
     assert segmentation(runs=[weights("plain")], annotations=outlines) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(
-        f"xrcam evaluate: error: --annotations: {outlines} has no usable annotation of a frame in the part 'all'."
-    )
+    said = f"{outlines} has no usable annotation of a frame in the part 'all'."
+    if what == "of other frames":
+        name = drawn.annotated[0].rpartition("/")[2]
+        said = f"{outlines}: no image has the name of a frame: expected names such as {name!r}, found 'other_{name}'."
+    assert err.startswith(f"xrcam evaluate: error: --annotations: {said} What became of them:\n")
     # What became of each is a table.
     counts = {line[:24].strip(): int(line[24:]) for line in err.splitlines()[1:]}
     assert counts["annotations"] == (0 if what == "none" else 8)

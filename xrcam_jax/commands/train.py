@@ -243,7 +243,9 @@ def _explanation(options: Options, prepared: "Prepared") -> "tuple[Explanation |
     frames = {frame.file for frame in prepared.part("train")}
     outlined = frames & set(annotations.annotated)
     if not outlined:
-        raise CommandError(f"--annotations: {options.annotations} outlines nothing in a frame of the part 'train'")
+        why = annotations.mismatch and f"{options.annotations}: {annotations.mismatch}"
+        nothing = f"{options.annotations} outlines nothing in a frame of the part 'train'"
+        raise CommandError(f"--annotations: {why or nothing}. What became of them:", str(annotations.report))
     if is_first():
         print(f"outlines in {len(outlined)} of {len(frames)} frames of the part 'train'", flush=True)
     return explanation, annotations
