@@ -73,6 +73,70 @@ def test_tables_of_three_readers(tmp_path, capsys):
     assert (tmp_path / "out" / "agreement.md").read_text().startswith("**Agreement of 3 readers")
 
 
+def rated(folder, name, *rows):
+    """Writes ratings of cam and lrp: reader, pair, frame, preference."""
+    path = folder / f"{name}.csv"
+    lines = [f"{reader},{pair},{frame},{frame[:2]},cam,lrp,{which},3,2.5,[]" for reader, pair, frame, which in rows]
+    path.write_text("\n".join([",".join(COLUMNS), *lines, ""]), encoding="utf-8")
+    return str(path)
+
+
+def test_readers_of_the_same_pairs_need_no_word(tmp_path, capsys):
+    files = [exported(tmp_path, "Ada"), exported(tmp_path, "Bo")]
+    assert main(["agreement", *files, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stray_reader_is_named(tmp_path, capsys):
+    pairs = [(pair, f"P{pair}/f") for pair in range(1, 8)]
+    ada = rated(tmp_path, "a", *(("Zed" if pair == 3 else "Ada", pair, frame, "left") for pair, frame in pairs))
+    bo = rated(tmp_path, "b", *(("Bo", pair, frame, "right") for pair, frame in pairs))
+    assert main(["agreement", ada, bo, "--out", str(tmp_path / "out")]) == 0
+    out, err = capsys.readouterr()
+    assert "on the 0 pairs that all have rated" in out
+    assert err.splitlines() == [
+        "xrcam agreement: there are no figures of all readers together: of 7 pairs none is rated by all; Ada has rated "
+        "6, Zed has rated 1, Bo has rated 7",
+        "xrcam agreement: Zed has rated 1 pair, others up to 7: is the name right?",
+        "xrcam agreement: no pair is rated by both Ada and Zed",
+    ]
+
+
+def test_pairs_that_not_all_have_rated_are_counted(tmp_path, capsys):
+    files = [exported(tmp_path, reader) for reader in ("Ada", "Bo", "Cy")]
+    assert main(["agreement", *files, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == (
+        "xrcam agreement: figures of all readers are on the 3 pairs that all have rated, of 4: Ada has rated 4, "
+        "Bo has rated 4, Cy has rated 3\n"
+    )
+
+
+def test_one_frame_has_no_interval(tmp_path, capsys):
+    files = [rated(tmp_path, reader, (reader, 1, "P1/f", "left")) for reader in ("Ada", "Bo")]
+    assert main(["agreement", *files, "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "on the 1 pair that all have rated" in out
+    assert "all of them have rated 1 pair. See" in out
+    for row in table(tmp_path / "out" / "preference.csv"):
+        assert row["comparisons won"] == ("100.0" if row["method"] == "cam" else "0.0")
+        assert row["comparisons won low"] == row["comparisons won high"] == ""
+
+
+def test_frames_of_one_patient_have_an_interval(tmp_path):
+    files = [
+        rated(tmp_path, reader, (reader, 1, "P1/f", "left"), (reader, 2, "P1/g", "right")) for reader in ("Ada", "Bo")
+    ]
+    assert main(["agreement", *files, "--out", str(tmp_path / "out")]) == 0
+    assert all(row["comparisons won low"] == "0.0" for row in table(tmp_path / "out" / "preference.csv"))
+
+
+def test_the_usage_says_that_there_are_several_files(capsys):
+    assert main(["agreement", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: xrcam agreement [OPTIONS] FILE...\n")
+    assert main(["agreement"]) == 2
+    assert "FILE: is missing" in capsys.readouterr().err
+
+
 def test_kappa_can_be_weighted(tmp_path):
     files = [exported(tmp_path, "Ada"), exported(tmp_path, "Bo")]
     assert main(["agreement", *files, "--weighting", "linear", "--out", str(tmp_path / "out")]) == 0

@@ -111,7 +111,7 @@ def test_it_trains_on_all_devices_goes_on_and_leaves_a_model_to_explain(prepared
     assert "epoch 3: loss" in output
     assert "epoch 2: loss" not in output
     assert train(prepared, *options, "--seed", 5) == 2
-    assert "holds a run of other settings (seed 0, now 5)" in capsys.readouterr().err
+    assert "holds a run of other settings (seed: 0, now 5)" in capsys.readouterr().err
     assert json.loads((run / "settings.json").read_text())["class_weights"] == [1.0, 1.0]
 
     # A picture that was replaced by another one of its size is noticed, and so is a second run beside this one.
@@ -119,7 +119,7 @@ def test_it_trains_on_all_devices_goes_on_and_leaves_a_model_to_explain(prepared
     content = picture.read_bytes()
     picture.write_bytes(other.read_bytes())
     assert train(prepared, *options, "--epochs", 4) == 2
-    assert "holds a run of other settings (pictures '" in capsys.readouterr().err
+    assert "holds a run of other settings (pictures: '" in capsys.readouterr().err
     picture.write_bytes(content)
     with alone_in("--out", run):
         assert train(prepared, *options, "--epochs", 4) == 2
@@ -220,9 +220,9 @@ def test_a_fold_is_trained_on_the_patients_of_the_others(folds, shallow, tasks, 
         assert json.loads((task.out / "settings.json").read_text())["fold"] == number
     assert train(folds, "--fold", 0, out="run0") == 0
     assert train(folds, "--fold", 1, out="run0") == 2
-    assert "run0 holds a run of other settings (fold 0, now 1; " in capsys.readouterr().err
+    assert "run0 holds a run of other settings (fold: 0, now 1; " in capsys.readouterr().err
     assert train(folds, out="run0") == 2
-    assert "run0 holds a run of other settings (fold 0, now None; " in capsys.readouterr().err
+    assert "run0 holds a run of other settings (fold: 0, now none; " in capsys.readouterr().err
     assert len(tasks) == 4
 
 
@@ -283,7 +283,7 @@ def test_it_learns_from_explanations_and_goes_on(prepared, annotations, shallow,
     settings = json.loads((run / "settings.json").read_text())
     assert (settings["explanation_loss"], settings["explanation_weight"]) == ("relevance_outside", 0.5)
     assert train(prepared, "--epochs", 3) == 2
-    assert "explanation_loss 'relevance_outside', now None" in capsys.readouterr().err
+    assert "explanation_loss: 'relevance_outside', now none" in capsys.readouterr().err
     # Another outline is another run, and another layer too, which the network has to have.
     annotations.write_text(annotations.read_text().replace("24", "25"))
     assert train(prepared, *options, "--explanation-weight", 0.5, "--epochs", 3) == 2
@@ -295,6 +295,26 @@ def test_it_learns_from_explanations_and_goes_on(prepared, annotations, shallow,
         assert "--explanation-layer: unknown mark 'layer9'; did you mean" in error
         assert error.count("\n") == 1
     assert not list((prepared.parent / "other").iterdir())
+
+
+def test_outlines_that_are_of_no_frame_are_told_from_none(prepared, annotations, shallow, capsys):
+    options = ["--explanation-loss", "right_reasons", "--explanation-layer", "input", "--annotations", annotations]
+    content = json.loads(annotations.read_text())
+    name = content["images"][0]["file_name"]
+    annotations.write_text(json.dumps({**content, "annotations": []}))
+    assert train(prepared, *options) == 2
+    line = f"xrcam train: error: --annotations: {annotations} outlines nothing in a frame of the part 'train'. What"
+    assert capsys.readouterr().err.startswith(line)
+    for image in content["images"]:
+        image["file_name"] = f"scan_{image['file_name']}"
+    annotations.write_text(json.dumps(content))
+    assert train(prepared, *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        f"xrcam train: error: --annotations: {annotations}: no image has the name of a frame: expected names such as "
+        f"{name!r}, found 'scan_{name}'. What became of them:\n"
+    )
+    assert f"unknown image{len(content['annotations']):17}\n" in error
 
 
 @pytest.mark.parametrize(
@@ -355,7 +375,7 @@ def test_one_logit_is_trained_explained_and_evaluated(prepared, shallow, capsys,
 
     # Without the option it would be another run.
     assert train(prepared, "--epochs", 1, "--class-weights", "1,3", "--no-augmentation") == 2
-    assert "one_logit True, now False" in capsys.readouterr().err
+    assert "one_logit: True, now False" in capsys.readouterr().err
 
     labels, picture = tmp_path / "labels.txt", str(prepared / predictions[0]["file"])
     labels.write_text("dark\nlight\n")

@@ -149,6 +149,20 @@ def test_a_box_marks_where_there_is_no_segmentation(read):
     assert counted(read([fields])) == {"used": 1, "box": 1}
 
 
+def test_names_that_fit_no_frame_are_said_with_an_example(read):
+    strangers = [image("folder/scan_1.png"), image("scan_2.png", id=2)]
+    marks = [marked(), marked(), marked(id=1, image_id=2), marked(id=2, image_id=9)]
+    found = read(marks, strangers)
+    assert counted(found) == {"unknown image": 3, "duplicate": 1}
+    assert found.mismatch == f"no image has the name of a frame: expected names such as {NAME!r}, found 'scan_1.png'"
+    # One that fits is enough, also where its frame was dropped or it marks nothing; and no annotations fit all.
+    assert read(marks, [image("scan_1.png"), image(id=2)]).mismatch is None
+    assert read(marks, [image("scan_1.png"), image("sick_p1_clip_a_000013.png", id=2)]).mismatch is None
+    assert read(marks, [image("scan_1.png"), image(id=2, width=3)]).mismatch is None
+    assert read([], strangers).mismatch is None
+    assert read([marked(image_id=9)]).mismatch is None
+
+
 def test_several_per_image_are_one_mask_and_instances_in_order(read):
     annotations = read(
         [

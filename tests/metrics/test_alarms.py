@@ -11,6 +11,7 @@ from xrcam_jax.metrics.alarms import (
     corrected,
     holm,
     hypergeometric,
+    least_p_values,
     of_groups,
     of_patients,
     one_each,
@@ -35,6 +36,19 @@ def test_permuted_is_the_share_of_all_deals():
     # Of 20,000 draws, a share has a deviation of 0.0035 at most.
     found = permuted(counts, groups, draws=20_000)
     np.testing.assert_allclose(found, np.stack([others, shares], axis=1), atol=0.02)
+
+
+def test_no_cluster_has_a_smaller_p_than_the_least():
+    sizes, groups = {"a": 2, "b": 4}, np.array([0, 0, 1, 1, 1, 1])
+    least = [least_p_values(sizes)[name] for name in "ab"]
+    assert least == pytest.approx([1 / 15, 1 / 15])
+    # All clusters of whole patients, one frame each, and what is left.
+    inside = np.array([[number >> i & 1 for i in range(6)] for number in range(1, 63)])
+    of_frames = [hypergeometric(np.stack([row, 1 - row]) @ np.eye(2, dtype=int)[groups]) for row in inside]
+    assert np.min(of_frames, axis=(0, 1)) == pytest.approx(least)
+    of_deals = [permuted(np.stack([row, 1 - row]), groups, draws=999) for row in inside]
+    # Of 999 draws, a share of 1 / 15 has a deviation of 0.008.
+    np.testing.assert_allclose(np.min(of_deals, axis=(0, 1)), least, atol=0.032)
 
 
 def test_holm_by_hand():

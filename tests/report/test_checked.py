@@ -18,6 +18,8 @@ def test_a_long_finding_is_shortened():
         expect(False, "a.json", "a number", "x" * 100)
     with pytest.raises(ValueError, match=f"^a: expected b, found '{'x' * 78}'$"):
         expect(False, "a", "b", "x" * 78)
+    with pytest.raises(ValueError, match=r"^a: expected b, found nothing at all$"):
+        expect(False, "a", "b", "nothing at all", quoted=False)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):

@@ -5,6 +5,8 @@ import pytest
 from xrcam_jax.report.ratings import COLUMNS, read_ratings
 
 HEADER = ",".join(COLUMNS)
+NAMED = ", ".join(COLUMNS)
+EXPECTED, COMMAS = f"the columns {NAMED}", "columns with commas between them, as the page exports them"
 ROW = "Ada,1,P1/a,P1,lrp,grad_cam,left,4,2.5,[]"
 
 
@@ -42,14 +44,23 @@ def changed(column, value):
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
-        ([], "line 1: expected ratings below the names of the columns, found 'none'"),
-        ([HEADER], "line 2: expected ratings below the names of the columns, found 'none'"),
-        (["a,b", ROW], "line 1: expected the columns reader, pair, frame"),
+        ([], "line 1: expected ratings below the names of the columns, found none"),
+        ([HEADER], "line 2: expected ratings below the names of the columns, found none"),
+        (["a,b", ROW], f"line 1: expected {EXPECTED}, found others (missing: {NAMED}; unknown: 'a', 'b')"),
+        ([HEADER.removesuffix(",marks"), ROW], f"line 1: expected {EXPECTED}, found others (missing: marks)"),
+        ([f"{HEADER},notes", ROW], f"line 1: expected {EXPECTED}, found others (unknown: 'notes')"),
+        ([f"{HEADER},pair", ROW], f"line 1: expected {EXPECTED}, found others (twice: pair)"),
+        ([",".join(COLUMNS[::-1]), ROW], f"line 1: expected {EXPECTED}, found them in another order"),
+        ([";".join(COLUMNS), ROW.replace(",", ";")], f"line 1: expected {COMMAS}, found semicolons"),
+        (["\t".join(COLUMNS), ROW.replace(",", "\t")], f"line 1: expected {COMMAS}, found tabs"),
         ([HEADER, ROW, "Ada,2"], "line 3: expected 10 cells, found 2"),
         ([HEADER, changed("reader", " ")], "line 2: reader: expected a name, found ' '"),
         ([HEADER, changed("pair", "0")], "line 2: pair: expected a number from 1, found '0'"),
         ([HEADER, changed("pair", "1.5")], "line 2: pair: expected a number from 1, found '1.5'"),
-        ([HEADER, changed("method left", "grad_cam")], "line 2: expected two different methods"),
+        (
+            [HEADER, changed("method left", "grad_cam")],
+            "line 2: expected two different methods, found ['grad_cam', 'grad_cam']",
+        ),
         ([HEADER, changed("preference", "both")], "line 2: preference: expected left, equal or right, found 'both'"),
         ([HEADER, changed("rating", "6")], "line 2: rating: expected a number from 1 to 5, found '6'"),
         ([HEADER, changed("rating", "")], "line 2: rating: expected a number from 1 to 5, found ''"),
@@ -61,7 +72,7 @@ def changed(column, value):
         ([HEADER, changed("marks", '"[[[0,0],[1,1],[1,NaN]]]"')], "line 2: marks: expected polygons"),
         ([HEADER, changed("marks", "[" * 99999)], "line 2: marks: expected polygons"),
         ([HEADER, ROW, changed("reader", '"Ada')], "line 3: expected CSV, found broken CSV"),
-        ([HEADER, ROW, ROW], "line 3: expected each pair once from reader Ada, found 'pair 1 again'"),
+        ([HEADER, ROW, ROW], "line 3: expected each pair once from reader Ada, found pair 1 again"),
         (
             [HEADER, ROW, changed("reader", "Bo").replace("lrp", "cam")],
             "line 3: expected pair 1 of the frame and methods",
@@ -81,7 +92,8 @@ def test_files_of_two_pages_do_not_go_together(tmp_path):
     first = written(tmp_path / "a.csv", HEADER, ROW)
     other = written(tmp_path / "b.csv", HEADER, changed("reader", "Bo").replace("P1/a", "P1/b"))
     with pytest.raises(
-        ValueError, match=r"b\.csv: line 2: expected pair 1 of the frame and methods of .*a\.csv: line 2"
+        ValueError,
+        match=r"b\.csv: line 2: expected pair 1 of the frame and methods of .*a\.csv: line 2, found others; is the",
     ):
         read_ratings([first, other])
     # The same reader in two files, once more.

@@ -77,7 +77,7 @@ BROKEN = {
         (None, ["expected the experiment's settings", "found none"]),
     ],
     "table.csv": [
-        (b"", ["expected a header row"]),
+        (b"", ["expected a header row, found an empty file"]),
         (b"method,network,IoU\nx,y,1\n", ["header", "NAME low"]),
         (b"method,network,IoU,IoU low,IoU high\nx,y,1,0\n", ["row 2", "expected 5 columns, found 4"]),
         (b"method,network,IoU,IoU low,IoU high\nx,y,one,0,2\n", ["row 2", "expected a number or nothing, found 'one'"]),

@@ -60,8 +60,16 @@ def test_every_cluster(evaluate, drawn, run, with_devices, tmp_path, capsys):
             assert int(row["frames"]) == len(here)
             assert int(row["its frames"]) == here.count(row[name]) == max(map(here.count, here))
             assert float(row["share of the cluster"]) == pytest.approx(here.count(row[name]) / len(here))
-    assert "No alarm: no cluster is of one patient or one device beyond chance" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "No alarm: no cluster is of one patient or one device beyond chance" in out
     (experiment,) = read_experiments(tmp_path)
+    # Five patients, of whom two are of the one device: ten deals, and two clusters are tested against two devices.
+    few = (
+        "no cluster of all classes could have given an alarm of the device old (2 of 5 patients) or new (3 of 5 "
+        "patients): the smallest p that so many patients allow is 0.4, corrected."
+    )
+    assert few in out
+    assert few in experiment.text
     assert [table.name for table in experiment.tables] == ["clusters_by_patient", "clusters_by_device", "accuracy"]
     for picture in json.loads((folder / "contents.json").read_text())["pictures"]:
         with Image.open(folder / picture["file"]) as sheet:
@@ -79,13 +87,34 @@ def test_alarms_are_said_those_of_devices_first():
     ]
 
 
+def test_groups_that_cannot_give_an_alarm_are_said():
+    of_device = [Suspicion(c, name, 3, 6, 0.5, 1.0) for c in range(2) for name in ("new", "old")]
+    # 1 / C(8, 3) = 1 / 56, four times; 1 / C(20, 8) is far below the level.
+    few, many = {"new": 3, "old": 5}, {"new": 8, "old": 12}
+    assert cohort.out_of_reach(0.01, ["ill"], {"device": [of_device]}, {"device": [few]}) == [
+        "Whatever the maps are, no cluster of ill could have given an alarm of the device new (3 of 8 patients) or old "
+        "(5 of 8 patients): the smallest p that so many patients allow is 0.071, corrected."
+    ]
+    assert not cohort.out_of_reach(0.08, ["ill"], {"device": [of_device]}, {"device": [few]})
+    assert not cohort.out_of_reach(0.01, ["ill"], {"device": [of_device]}, {"device": [many]})
+    # What has rung could ring.
+    rang = [Suspicion(0, "new", 6, 6, 0.5, 0.009), *of_device[1:]]
+    (sentence,) = cohort.out_of_reach(0.01, ["ill"], {"device": [rang]}, {"device": [few]})
+    assert "of the device old (5 of 8 patients): " in sentence
+    # Of many patients with few frames the first are named.
+    frames = {f"p{i}": 1 for i in range(9)}
+    of_patient = [Suspicion(0, name, 1, 9, 1 / 9, 1.0) for name in frames]
+    (sentence,) = cohort.out_of_reach(0.01, ["ill"], {"patient": [of_patient]}, {"patient": [frames]})
+    assert "patient p0 (1 of 9 frames) or p1 (1 of 9 frames) or p2 (1 of 9 frames) or 6 more: " in sentence
+
+
 def test_the_page_of_results_gets_the_alarms(evaluate, run, tmp_path, monkeypatch):
     alarms = ["ALARM: one.", "ALARM: another."]
     monkeypatch.setattr(cohort, "said", lambda *_: alarms)
     assert evaluate("cohort", *OPTIONS, "--together", runs=[run], annotations=None) == 0
     (experiment,) = read_experiments(tmp_path)
     assert experiment.alarms == tuple(alarms)
-    assert experiment.text.startswith("ALARM: one.\n\nALARM: another.\n\nMaps of")
+    assert experiment.text.startswith("ALARM: one.\n\nALARM: another.\n\nWhatever the maps are, ")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +122,9 @@ def test_the_page_of_results_gets_the_alarms(evaluate, run, tmp_path, monkeypatc
     [
         (["--level", 1], "--level: 1.0 is not between 0 and 1"),
         (["--layers", "layer3,layer4"], "the maps of one method at one layer at a time"),
-        (["--clusters", 0], "--clusters"),
+        (["--clusters", 1], "--clusters: expected 2 or more, found 1"),
+        (["--side", 1], "--side: expected 2 or more, found 1"),
+        (["--shown", 0], "--shown: 0 is less than 1"),
         (["--group", "scanner"], "--group: 'scanner' is no column of"),
         (["--group", "number"], "--group: number: groups: expected one for all frames of a patient"),
         (["--limit", 3], "--part: expected 4 frames or more of some class"),

@@ -36,6 +36,16 @@ def results(drawn, run, tmp_path_factory):
     return out / "gallery"
 
 
+def test_outlines_of_other_frames_are_refused_though_none_are_needed(evaluate, drawn, run, tmp_path, capsys):
+    content = json.loads(drawn.annotations.read_text())
+    for image in content["images"]:
+        image["file_name"] = f"scan_{image['file_name']}"
+    outlines = tmp_path / "scans.json"
+    outlines.write_text(json.dumps(content))
+    assert evaluate("gallery", *OPTIONS, runs=[run], annotations=outlines) == 2
+    assert f"--annotations: {outlines}: no image has the name of a frame: expected" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def viewer(results):
     return json.loads((results / "viewer.json").read_text())

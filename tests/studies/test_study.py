@@ -186,7 +186,7 @@ def elsewhere(drawn, tmp_path_factory):
         (("--methods", "layer_cam"), "methods: ['grad_cam'], now ['layer_cam']"),
         (("--layers", "layer3,layer4"), "layers: ['layer4'], now ['layer3', 'layer4']"),
         (("--batch-size", 3), "batch_size: 2, now 3"),
-        (("--limit", 4), "data: "),
+        (("--limit", 4), "data: frames 5 (now 4)); give another folder"),
     ],
 )
 def test_other_settings_are_refused(copied, segmentation, weights, capsys, options, named):
@@ -199,7 +199,7 @@ def test_other_settings_are_refused(copied, segmentation, weights, capsys, optio
 
 def test_other_weights_are_refused(copied, segmentation, weights, capsys):
     line = refused(capsys, segmentation(runs=[weights("another", seed=5)]))
-    assert f"{copied} holds results of other settings (networks: {{'{LABEL}': " in line
+    assert f"{copied} holds results of other settings (networks: {LABEL} '" in line
 
 
 @pytest.mark.parametrize("what", ["a pixel", "an outline", "a patient's name"])
@@ -218,7 +218,8 @@ def test_other_data_are_refused(drawn, copied, elsewhere, segmentation, weights,
             path = elsewhere / name
             path.write_text(path.read_text().replace(",p1,", ",p9,").replace("p1,train", "p9,train"))
     line = refused(capsys, segmentation(runs=[weights("plain")], data=elsewhere, annotations=outlines))
-    assert f"{copied} holds results of other settings (data: " in line
+    named = "annotations '" if what == "an outline" else "checksum '"
+    assert f"{copied} holds results of other settings (data: {named}" in line
 
 
 def test_the_same_data_elsewhere_go_on(whole, copied, elsewhere, segmentation, weights):
@@ -310,9 +311,11 @@ def test_annotations_that_mark_nothing(drawn, segmentation, weights, capsys, tmp
     assert segmentation(runs=[weights("plain")], annotations=outlines) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(
-        f"xrcam evaluate: error: --annotations: {outlines} has no usable annotation of a frame in the part 'all'."
-    )
+    said = f"{outlines} has no usable annotation of a frame in the part 'all'."
+    if what == "of other frames":
+        name = drawn.annotated[0].rpartition("/")[2]
+        said = f"{outlines}: no image has the name of a frame: expected names such as {name!r}, found 'other_{name}'."
+    assert err.startswith(f"xrcam evaluate: error: --annotations: {said} What became of them:\n")
     # What became of each is a table.
     counts = {line[:24].strip(): int(line[24:]) for line in err.splitlines()[1:]}
     assert counts["annotations"] == (0 if what == "none" else 8)

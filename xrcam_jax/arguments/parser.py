@@ -56,6 +56,10 @@ class Argument(click.Argument):
         super().__init__([name], required=False, **{"type": PATH, "metavar": name.upper(), **settings})
         self.help, self.option, self.needed = help, option, required
 
+    def make_metavar(self, ctx: click.Context) -> str:
+        """Returns what the usage calls it; dots say that there may be several."""
+        return f"{self.metavar}{'...' if self.nargs < 0 else ''}"
+
     def by_name(self) -> list[click.Parameter]:
         """Returns the option by which it can also be given, which the help shows in the argument's line."""
         return [click.Option([self.option, f"{self.name}_by_name"], type=self.type, hidden=True)] if self.option else []

@@ -1,5 +1,7 @@
 """``xrcam agreement``: tells how far readers agree, and which method they prefer."""
 
+import sys
+
 import click
 
 from xrcam_jax.arguments.checks import prepare_folder
@@ -37,7 +39,7 @@ def run(options: Options) -> int:
     from xrcam_jax.arguments.screen import show_markdown
     from xrcam_jax.report.ratings import read_ratings
     from xrcam_jax.runtime.files import write_whole
-    from xrcam_jax.studies.readers import agreement_table, preference_table, rated_by_all
+    from xrcam_jax.studies.readers import agreement_table, cautions, counted, preference_table, rated_by_all
 
     try:
         found = read_ratings(options.files)
@@ -53,7 +55,8 @@ def run(options: Options) -> int:
             write_whole(options.out / f"{table.file}.md", table.markdown().encode())
         write_settings(options.out, options.repeat)
     show_markdown("\n".join(table.markdown() for table in tables))
-    print(
-        printable(f"{len(found)} readers; all of them have rated {len(rated_by_all(found))} pairs. See {options.out}")
-    )
+    common = counted(len(rated_by_all(found)))
+    print(printable(f"{len(found)} readers; all of them have rated {common}. See {options.out}"))
+    for caution in cautions(found):
+        print(printable(f"xrcam {NAME}: {caution}"), file=sys.stderr)
     return 0

@@ -255,7 +255,9 @@ def _explanation(options: Options, prepared: "Prepared") -> "tuple[Explanation |
     frames = {frame.file for frame in prepared.part("train")}
     outlined = frames & set(annotations.annotated)
     if not outlined:
-        raise CommandError(f"--annotations: {options.annotations} outlines nothing in a frame of the part 'train'")
+        why = annotations.mismatch and f"{options.annotations}: {annotations.mismatch}"
+        nothing = f"{options.annotations} outlines nothing in a frame of the part 'train'"
+        raise CommandError(f"--annotations: {why or nothing}. What became of them:", str(annotations.report))
     if is_first():
         print(f"outlines in {len(outlined)} of {len(frames)} frames of the part 'train'", flush=True)
     return explanation, annotations
@@ -300,6 +302,8 @@ def _resumes(out: Path) -> bool:
 
 def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
     """Refuses to go on with a run of other settings."""
+    from xrcam_jax.studies.settings import differences
+
     path = out / SETTINGS
     if not path.is_file() or not _resumes(out):
         return
@@ -310,5 +314,5 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
     except (ValueError, TypeError) as error:
         raise CommandError(f"--out: {path} is not as a run writes it ({error})") from error
     if differ:
-        found = "; ".join(f"{name} {old.get(name)!r}, now {settings[name]!r}" for name in differ)
+        found = differences(old, settings, differ)
         raise CommandError(f"--out: {out} holds a run of other settings ({found}); give another folder")

@@ -105,16 +105,28 @@ class Annotations:
       frames: the prepared frames, by their ``file``.
       instances: for each frame, by its ``file``, what is marked in it, in the COCO file's order; often nothing.
       report: what became of all annotations.
+      stranger: the name of the first image with annotations that is no frame's; None where there is none.
     """
 
     frames: dict[str, Frame]
     instances: dict[str, tuple[Instance, ...]]
     report: Tally
+    stranger: str | None = None
 
     @property
     def annotated(self) -> list[str]:
         """The files of the frames with at least one usable annotation, in the frames' order."""
         return [file for file, instances in self.instances.items() if instances]
+
+    @property
+    def mismatch(self) -> str | None:
+        """Says, with an example of each, that no image with annotations has the name of a frame; None if one has."""
+        counts = self.report.outcomes
+        known = sum(counts.values()) - counts["unknown image"] - counts["duplicate"]
+        if known or self.stranger is None or not self.frames:
+            return None
+        frame = _base(next(iter(self.frames)))
+        return f"no image has the name of a frame: expected names such as {frame!r}, found {self.stranger!r:.200}"
 
     def masks(self, file: str, size: int | None = None) -> Bool[np.ndarray, "size size"]:
         """Returns what all instances of a frame cover together.
@@ -195,10 +207,13 @@ def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> A
         places = {id: _place(image, by_name, recordings) for id, image in images.items()}
         outcomes, remarks = Counter[str](), Counter[str]()
         instances: dict[str, list[Instance]] = {frame.file: [] for frame in frames}
+        strangers = []
         for annotation in annotations:
             place = places.get(annotation.image, "unknown image") if annotation.image is not None else "unknown image"
             outcome, found, remarkable = _judged(annotation, place, categories)
             outcomes[outcome] += 1
+            if outcome == "unknown image" and annotation.image in images:
+                strangers.append(_base(images[annotation.image]["file_name"]))
             remarks.update(remarkable)
             if found is not None and isinstance(place, _Place):
                 instances[place.frame.file].append(found)
@@ -208,7 +223,7 @@ def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> A
         raise ValueError(f"{path}: {error}") from None
     counts = Tally({name: outcomes[name] for name in OUTCOMES}, {name: remarks[name] for name in REMARKS})
     by_file = {file: tuple(marked) for file, marked in instances.items()}
-    return Annotations({frame.file: frame for frame in frames}, by_file, counts)
+    return Annotations({frame.file: frame for frame in frames}, by_file, counts, next(iter(strangers), None))
 
 
 class _Place(NamedTuple):

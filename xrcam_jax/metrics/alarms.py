@@ -15,8 +15,9 @@ References:
   holm1979, phipson2010
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import comb
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -229,6 +230,26 @@ def corrected(suspicions: Sequence[Suspicion]) -> list[Suspicion]:
     """
     p_values = holm(np.array([each.p_value for each in suspicions], np.float64))
     return [replace(each, p_value=float(p)) for each, p in zip(suspicions, p_values, strict=True)]
+
+
+def least_p_values(sizes: Mapping[str, int]) -> dict[str, float]:
+    """Returns the smallest p-value that a cluster can have, of each group: it holds all of the group, and no others.
+
+    With few patients it is large, and no cluster can give an alarm, whatever the maps are.
+
+    Args:
+      sizes: how many each group has of what is dealt out: frames of each patient, or patients of each device.
+
+    Returns:
+      1 / (n over k) for k of n, by group.
+
+    Example:
+      >>> from xrcam_jax.metrics.alarms import least_p_values
+      >>> {name: round(p, 3) for name, p in least_p_values({"old": 2, "new": 4, "lent": 1}).items()}
+      {'old': 0.048, 'new': 0.029, 'lent': 0.143}
+    """
+    total = sum(sizes.values())
+    return {name: 1 / comb(total, size) for name, size in sizes.items()}
 
 
 def one_each(patients: Sequence[str], groups: Sequence[str]) -> dict[str, str]:

@@ -25,7 +25,7 @@ def is_baseline(labels: Iterable[str]) -> bool:
     return any(label.startswith("(") and label.endswith(")") for label in labels)
 
 
-def expect(fits: bool, where: object, expected: str, found: object) -> None:
+def expect(fits: bool, where: object, expected: str, found: object, *, quoted: bool = True) -> None:
     """Complains where something is not as it should be.
 
     Args:
@@ -33,6 +33,7 @@ def expect(fits: bool, where: object, expected: str, found: object) -> None:
       where: file and entry.
       expected: what should be there.
       found: what is there; a long one is shortened.
+      quoted: whether that is what stands in the file; False for a text that says in words what is there.
 
     Raises:
       ValueError: in one line, where ``fits`` is false.
@@ -44,6 +45,8 @@ def expect(fits: bool, where: object, expected: str, found: object) -> None:
       ...
       ValueError: contents.json: order: expected a number, found 'first'
     """
+    if not fits and not quoted:
+        raise ValueError(f"{where}: expected {expected}, found {found}")
     if not fits:
         text = repr(found)
         raise ValueError(f"{where}: expected {expected}, found {text if len(text) <= 80 else f'{text[:77]}...'}")

@@ -113,7 +113,7 @@ def _check_picture(where: str, value: Any, size: tuple[int, int]) -> None:
         _, found = format_and_size(content, ["PNG"])
     except ValueError as error:
         raise ValueError(f"{where}: expected {expected}, found something else ({error})") from error
-    expect(found == (width, height), where, expected, f"{found[1]} x {found[0]}")
+    expect(found == (width, height), where, expected, f"one of {found[1]} x {found[0]}", quoted=False)
 
 
 def _decoded(where: str, value: Any) -> bytes:

@@ -92,10 +92,10 @@ def read_ratings(paths: Sequence[Path]) -> dict[str, dict[int, Rating]]:
             where, shown = f"{path}: line {line}", (rating.frame, rating.patient, *rating.methods)
             before, known = pairs.setdefault(rating.pair, (where, shown))
             same = f"pair {rating.pair} of the frame and methods of {before}"
-            expect(shown == known, where, same, "others; is the file of another page?")
+            expect(shown == known, where, same, "others; is the file of another page?", quoted=False)
             of_reader = found.setdefault(rating.reader, {})
             once = f"each pair once from reader {rating.reader}"
-            expect(rating.pair not in of_reader, where, once, f"pair {rating.pair} again")
+            expect(rating.pair not in of_reader, where, once, f"pair {rating.pair} again", quoted=False)
             of_reader[rating.pair] = rating
     return found
 
@@ -108,14 +108,29 @@ def _read(path: Path) -> Iterator[tuple[int, Rating]]:
         for cells in reader:
             where = f"{path}: line {line}"
             if line == 1:
-                expect(tuple(cells) == COLUMNS, where, f"the columns {', '.join(COLUMNS)}", ", ".join(cells))
+                _check_columns(where, cells)
             elif cells:
                 yield line, _rating(where, cells)
                 rows += 1
             line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"{path}: line {line}: expected CSV, found broken CSV ({error})") from error
-    expect(rows > 0, f"{path}: line {line}", "ratings below the names of the columns", "none")
+    expect(rows > 0, f"{path}: line {line}", "ratings below the names of the columns", "none", quoted=False)
+
+
+def _check_columns(where: str, cells: list[str]) -> None:
+    """Refuses other columns than those of an exported file, and says in what they differ."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        apart = len(cells) < len(COLUMNS) and set(COLUMNS) <= set(separator.join(cells).split(separator))
+        expect(not apart, where, "columns with commas between them, as the page exports them", name, quoted=False)
+    lists = {
+        "missing": [name for name in COLUMNS if name not in cells],
+        "unknown": [f"{cell[:40]!r}" for cell in cells if cell not in COLUMNS],
+        "twice": [name for name in COLUMNS if cells.count(name) > 1],
+    }
+    differ = "; ".join(f"{what}: {', '.join(names[:10])}" for what, names in lists.items() if names)
+    fits, expected = tuple(cells) == COLUMNS, f"the columns {', '.join(COLUMNS)}"
+    expect(fits, where, expected, f"others ({differ})" if differ else "them in another order", quoted=False)
 
 
 def _rating(where: str, cells: list[str]) -> Rating:
@@ -123,7 +138,7 @@ def _rating(where: str, cells: list[str]) -> Rating:
     reader, pair, frame, patient, left, right, preference, rating, seconds, marks = cells
     expect(bool(reader.strip()), f"{where}: reader", "a name", reader)
     expect(_is_whole(pair), f"{where}: pair", "a number from 1", pair)
-    expect(bool(left and right) and left != right, where, "two different methods", f"{left} and {right}")
+    expect(bool(left and right) and left != right, where, "two different methods", [left, right])
     expect(preference in PREFERENCES, f"{where}: preference", "left, equal or right", preference)
     fits = _is_whole(rating) and int(rating) <= MOST
     expect(fits, f"{where}: rating", f"a number from 1 to {MOST}", rating)

@@ -263,7 +263,7 @@ def _read_csv(path: Path, labels: int) -> tuple[tuple[str, ...], tuple[str, ...]
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
     except csv.Error as error:
         raise ValueError(f"{path}: expected a table in CSV, found a broken one ({error})") from error
-    expect(bool(lines), path, "a header row", "an empty file")
+    expect(bool(lines), path, "a header row", "an empty file", quoted=False)
     header, *body = lines
     names = tuple(header[labels::3])
     expected = [*header[:labels], *(f"{name}{ending}" for name in names for ending in ("", " low", " high"))]

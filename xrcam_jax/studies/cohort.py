@@ -13,7 +13,7 @@ It costs what the maps cost, of one method at one layer. docs/cohort.md says how
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import chain
@@ -33,7 +33,7 @@ from xrcam_jax.figures.overlay import overlay
 from xrcam_jax.figures.save import save
 from xrcam_jax.figures.scatter import clustered
 from xrcam_jax.figures.style import Style
-from xrcam_jax.metrics.alarms import Suspicion, corrected, of_groups, of_patients, one_each
+from xrcam_jax.metrics.alarms import Suspicion, corrected, least_p_values, of_groups, of_patients, one_each
 from xrcam_jax.metrics.spray import EXTRA, FEWEST_MAPS, MOST_MAPS, Clusters, clusters, downsized, placed
 from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.runtime.devices import first_alone
@@ -49,6 +49,8 @@ from xrcam_jax.titles import layer_title, method_title
 
 NAME = "cohort"
 DEVICE, PATIENT = "device", "patient"
+#: How many groups are named that could give no alarm.
+NAMED = 3
 #: What is clustered together where classes are not told apart.
 TOGETHER = "all classes"
 #: What the alarm says, for clinicians.
@@ -90,9 +92,12 @@ def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
     if find_spec("sklearn") is None or find_spec("scipy") is None:
         raise CommandError(f"cohort: spectral clusters need scikit-learn and SciPy: {EXTRA}")
-    for name in ("shown", "side", "clusters"):
-        if getattr(options, name) is not None:
-            check_at_least_one(f"--{name}", getattr(options, name))
+    check_at_least_one("--shown", options.shown)
+    # One cluster has all frames, and maps of one pixel are all alike: nothing could be found.
+    for name in ("side", "clusters"):
+        value = getattr(options, name)
+        if value is not None and value < 2:
+            raise CommandError(f"--{name}: expected 2 or more, found {value}")
     if not 0 < options.level < 1:
         raise CommandError(f"--level: {options.level} is not between 0 and 1")
     if options.folds:
@@ -212,7 +217,8 @@ def write(study: Study, groups: Grouping, found: Arrays, shown: int) -> None:
     alarms = said(level, [part.name for part in some], tested)
     what = " or ".join(f"one {name}" for name in tested)
     none = [f"No alarm: no cluster is of {what} beyond chance (p <= {level:g}, corrected)."]
-    paragraphs = "\n\n".join(alarms or none)
+    mute = out_of_reach(level, [part.name for part in some], tested, _sizes(some, groups))
+    paragraphs = "\n\n".join([*(alarms or none), *mute])
     write_contents(
         study.folder,
         title="Clusters of maps",
@@ -239,6 +245,53 @@ def said(level: float, parts: Sequence[str], tested: Mapping[str, Sequence[Seque
         for each in suspected
         if each.alarming(level)
     ]
+
+
+def out_of_reach(
+    level: float,
+    parts: Sequence[str],
+    tested: Mapping[str, Sequence[Sequence[Suspicion]]],
+    sizes: Mapping[str, Sequence[Mapping[str, int]]],
+) -> list[str]:
+    """Returns a sentence for each class with groups of which no cluster could have given an alarm, whatever the maps.
+
+    Args:
+      level: of the corrected p-value.
+      parts: what is clustered together.
+      tested: as :func:`suspicions` returns it.
+      sizes: likewise, how many frames each patient has, and how many patients each other group.
+    """
+    said = []
+    for name, by_part in tested.items():
+        unit = "frames" if name == PATIENT else "patients"
+        least = list(map(least_p_values, sizes[name]))
+        each_least = [replace(each, p_value=least[i][each.group]) for i, some in enumerate(by_part) for each in some]
+        # Holm's procedure is monotone: nothing that is found can be below what it makes of the least values.
+        whole = iter(corrected(each_least))
+        for part, suspected, here in zip(parts, by_part, sizes[name], strict=True):
+            best = {each.group: each.p_value for each in (next(whole) for _ in suspected)}
+            rang = {each.group for each in suspected if each.alarming(level)}
+            mute = [group for group in here if best[group] > level and group not in rang]
+            if mute:
+                smallest = min(best[group] for group in mute)
+                total, more = sum(here.values()), f" or {len(mute) - NAMED} more" if len(mute) > NAMED else ""
+                named = " or ".join(f"{printable(group)} ({here[group]} of {total} {unit})" for group in mute[:NAMED])
+                said.append(
+                    f"Whatever the maps are, no cluster of {part} could have given an alarm of the {name} "
+                    f"{named}{more}: the smallest p that so many {unit} allow is {smallest:.2g}, corrected."
+                )
+    return said
+
+
+def _sizes(some: Sequence[Part], groups: Grouping) -> dict[str, list[Counter[str]]]:
+    """Returns by what frames are grouped, and for each part, how many frames or patients each group has."""
+    found: dict[str, list[Counter[str]]] = {}
+    for name, values in groups.items():
+        found[name] = []
+        for part in some:
+            patients, here = ([column[i] for i in part.places] for column in (groups[PATIENT], values))
+            found[name].append(Counter(here if name == PATIENT else one_each(patients, here).values()))
+    return found
 
 
 def _table(name: str, some: Sequence[Part], tested: Sequence[Sequence[Suspicion]]) -> Table:

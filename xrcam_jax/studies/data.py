@@ -25,12 +25,18 @@ def read_data(options: Options, *, annotated: bool) -> tuple[Prepared, Annotatio
       annotated: whether the study cannot do without annotations.
 
     Raises:
-      CommandError: a file cannot be read, or annotations are needed and not given.
+      CommandError: a file cannot be read, annotations are needed and not given, or none is of a frame's name.
     """
     try:
         prepared = read_prepared(options.data)
         if options.annotations is not None:
-            return prepared, read_annotations(options.annotations, prepared.frames)
+            annotations = read_annotations(options.annotations, prepared.frames)
+            if annotations.mismatch is not None:
+                raise CommandError(
+                    f"--annotations: {options.annotations}: {annotations.mismatch}. What became of them:",
+                    str(annotations.report),
+                )
+            return prepared, annotations
     except ValueError as error:
         raise CommandError(str(error)) from error
     if annotated:

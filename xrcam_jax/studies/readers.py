@@ -25,6 +25,8 @@ from xrcam_jax.studies.tables import Table, scaled
 #: How many answers each question has. Of two methods, the second by name is better, neither, or the first.
 CATEGORIES = {"preference": 3, "rating": MOST}
 NOTHING = Estimate(math.nan)
+#: How many couples of readers are named.
+MANY = 5
 #: All readers together; the page takes no name in brackets.
 ALL = "(all)"
 
@@ -38,6 +40,41 @@ def rated_by_all(found: ByReader) -> list[int]:
       found: what :func:`xrcam_jax.report.ratings.read_ratings` returns.
     """
     return sorted(set.intersection(*(set(of_reader) for of_reader in found.values())))
+
+
+def counted(pairs: int) -> str:
+    """Returns a number of pairs in words."""
+    return f"{pairs} pair{'' if pairs == 1 else 's'}"
+
+
+def cautions(found: ByReader) -> list[str]:
+    """Returns what a reader of the tables has to know: who has rated which pairs, if not all have rated the same.
+
+    Args:
+      found: what :func:`xrcam_jax.report.ratings.read_ratings` returns, of two or more readers.
+    """
+    common, pairs = rated_by_all(found), set().union(*found.values())
+    if len(common) == len(pairs):
+        return []
+    rated = ", ".join(f"{reader} has rated {len(of_reader)}" for reader, of_reader in found.items())
+    said = [f"figures of all readers are on the {counted(len(common))} that all have rated, of {len(pairs)}: {rated}"]
+    if not common:
+        said = [f"there are no figures of all readers together: of {len(pairs)} pairs none is rated by all; {rated}"]
+    most = max(map(len, found.values()))
+    said += [
+        f"{reader} has rated {counted(len(of_reader))}, others up to {most}: is the name right?"
+        for reader, of_reader in found.items()
+        if 2 * len(of_reader) < most
+    ]
+    apart = [
+        f"{one} and {other}"
+        for one, other in itertools.combinations(found, 2)
+        if not found[one].keys() & found[other].keys()
+    ]
+    if apart:
+        more = f" and {len(apart) - MANY} more" if len(apart) > MANY else ""
+        said.append(f"no pair is rated by both {', nor by both '.join(apart[:MANY])}{more}")
+    return said
 
 
 def agreement_table(found: ByReader, weighting: Weighting) -> Table:
@@ -56,7 +93,7 @@ def agreement_table(found: ByReader, weighting: Weighting) -> Table:
             rows[question, f"{one}, {other}"] = [kappa, NOTHING, NOTHING, NOTHING]
     named = "Cohen's kappa" if weighting == "none" else f"Cohen's kappa, {weighting} weights"
     columns = [named, "Fleiss's kappa", "ICC(2,1)", "ICC(3,1)"]
-    title = f"Agreement of {len(found)} readers; {ALL}: on the {len(common)} pairs that all have rated"
+    title = f"Agreement of {len(found)} readers; {ALL}: on the {counted(len(common))} that all have rated"
     return Table("agreement", title, rows, columns, ("question", "readers"), best=None, unit="", decimals=3)
 
 
@@ -109,6 +146,8 @@ def _answers(ratings: Sequence[Rating], question: str) -> Int[np.ndarray, " n"]:
 
 
 def _units(ratings: Sequence[Rating]) -> Int[np.ndarray, " n"]:
-    """Returns the patients as numbers, or the frames where all are of one patient."""
-    patients = [rating.patient for rating in ratings]
-    return sampling_units(patients if len(set(patients)) > 1 else [rating.frame for rating in ratings])
+    """Returns the patients as numbers, or the frames where all are of one patient; of one frame there is one unit."""
+    patients, frames = [rating.patient for rating in ratings], [rating.frame for rating in ratings]
+    if len(set(frames)) == len(set(patients)) == 1:
+        return np.zeros(len(ratings), int)
+    return sampling_units(patients if len(set(patients)) > 1 else frames)

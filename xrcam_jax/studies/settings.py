@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,42 @@ def _compare_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     except (ValueError, TypeError, AttributeError) as error:
         raise CommandError(f"--out: {path} is not as a study writes it ({error})") from error
     if differ:
-        found = "; ".join(f"{name}: {old.get(name)!r}, now {settings.get(name)!r}" for name in differ)
+        found = differences(old, settings, differ)
         raise CommandError(f"--out: {folder} holds results of other settings ({found}); give another folder")
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Returns in a few words how settings differ.
+
+    Args:
+      old: those of before.
+      new: those of now.
+      names: of the settings that differ.
+
+    Returns:
+      For each name the old value and the new one; of an object those of its entries that differ. A checksum is named
+      only where nothing else says what is another one.
+
+    Example:
+      >>> from xrcam_jax.studies.settings import differences
+      >>> old = {"seed": 0, "data": {"part": "all", "frames": 96, "checksum": "3d9d"}}
+      >>> differences(old, {"seed": 1, "data": {"part": "all", "frames": 3, "checksum": "6b1f"}}, ["data", "seed"])
+      'data: frames 96 (now 3); seed: 0, now 1'
+    """
+    return "; ".join(f"{name}: {_difference(old.get(name), new.get(name))}" for name in names)
+
+
+def _difference(old: Any, new: Any) -> str:
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return f"{_short(old)}, now {_short(new)}"
+    differ = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    said = [name for name in differ if name != "checksum"] or differ
+    return ", ".join(f"{name} {_short(old.get(name))} (now {_short(new.get(name))})" for name in said)
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def checksum(path: Path) -> str:
