@@ -14,11 +14,12 @@ from xrcam_jax.concepts.attributing import propagated
 from xrcam_jax.concepts.conditions import Concepts, amounts, checked_concepts
 from xrcam_jax.concepts.measuring import shares
 from xrcam_jax.concepts.way import ask
+from xrcam_jax.runtime.brief import Brief
 from xrcam_jax.runtime.compiling import compiled
 
 
-@dataclass(frozen=True)
-class RankedConcepts:
+@dataclass(frozen=True, repr=False)
+class RankedConcepts(Brief):
     """Holds concepts of a layer, those of each picture in their order.
 
     Attributes:
