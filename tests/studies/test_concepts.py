@@ -19,7 +19,7 @@ from xrcam_jax.models import Classifier
 from xrcam_jax.pictures.crop import Crop
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.report.page import page
-from xrcam_jax.report.read import read_experiments
+from xrcam_jax.report.read import read_experiments, unfinished
 from xrcam_jax.studies import channels, networks
 from xrcam_jax.studies.channels import Channels
 from xrcam_jax.studies.networks import Network
@@ -177,6 +177,7 @@ def test_a_scan_that_was_ended_goes_on(concepts, tmp_path, monkeypatch):
         with pytest.raises(RuntimeError, match="ended"):
             concepts()
     assert counts == [0, 4, 8, 12]
+    assert unfinished(tmp_path) == ("concepts",)
     (part,) = (tmp_path / "concepts" / "batches").iterdir()
     left = part.read_bytes()
     counts.clear()
@@ -184,6 +185,7 @@ def test_a_scan_that_was_ended_goes_on(concepts, tmp_path, monkeypatch):
         patch.setattr(Channels, "measure", lambda self, batch: counts.append(batch.start) or measure(self, batch))
         status, folder = concepts()
     assert status == 0
+    assert unfinished(tmp_path) == ()
     # Two batches of frames are left, and the frames that the glossary shows.
     assert counts[:2] == [12, 16]
     settings = {name: content for name, content in files(folder).items() if name != "settings.toml"}
