@@ -71,7 +71,7 @@ def begun(tmp_path):
 
 
 def test_what_is_begun_and_not_finished_is_named(begun):
-    with pytest.raises(ValueError, match="found none; concepts is not finished; segmentation is not finished$"):
+    with pytest.raises(ValueError, match=r"found none; concepts is not finished; segmentation is not finished$"):
         read_experiments(begun)
     write_json(begun / "segmentation" / "contents.json", {"title": "", "text": "", "order": 1})
     assert unfinished(begun) == ("concepts",)
