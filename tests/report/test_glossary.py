@@ -52,6 +52,15 @@ def test_a_page_shows_all_of_it(tmp_path):
     assert html.count("<img") == html.count("alt=") == 4
 
 
+def test_a_share_that_rounds_to_zero_has_no_sign(tmp_path):
+    changed = content()
+    changed["concepts"][0] |= {"shares": [-0.0004, -0.021], "tops": [0.0, 0.0]}
+    settings = {"data": {"synthetic": True}}
+    html = page([Experiment("concepts", "Concepts", "", 1, (), (), settings, None, read(tmp_path, changed))]).decode()
+    assert "a: 0.0 % of the relevance" in html
+    assert ": −2.1 % of the relevance" in html
+
+
 @pytest.mark.parametrize(("target", "said"), [(None, "its class"), (0, "class a")])
 def test_a_page_says_for_which_class_concepts_speak(tmp_path, target, said):
     glossary = read(tmp_path, {**content(), "target": target})
