@@ -209,6 +209,7 @@ def test_a_scan_that_was_ended_goes_on(concepts, tmp_path, monkeypatch):
         (["--target", "dots"], "--target: "),
         (["--target", "2"], "--target: 2 is not a class; there are 0 to 1"),
         (["--top", "0"], "--top: 0 is less than 1"),
+        (["--top", "1000"], "--top: expected no more than the 6 channels of layer2, found 1000"),
         (["--weights", "a", "--weights", "b"], "--weights: one network at a time"),
         (["--part", "train"], "--part: "),
     ],
@@ -239,6 +240,21 @@ def test_one_frame_of_another_class_than_the_target(concepts):
     assert {float(row["mean share, lines"]) <= 0 for row in means} == {True}
     assert {row["mean share, stripes"] for row in means} == {row["among the top, stripes"] for row in means} == {""}
     assert "class stripes explained" in json.loads((folder / "contents.json").read_text())["text"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--top", 6], "Of each channel 8 references at most, 2 of a patient at most."),
+        (["--limit", 4, "--per-patient", 1], "Of each channel 4 references at most, 1 of a patient at most."),
+        (["--references", 3], "Of each channel 3 references at most, 2 of a patient at most."),
+        (["--limit", 1], "Of each channel 1 reference at most."),
+    ],
+)
+def test_no_more_references_are_said_than_there_can_be(concepts, options, said):
+    status, folder = concepts(*options)
+    assert status == 0
+    assert said in json.loads((folder / "contents.json").read_text())["text"]
 
 
 def test_what_is_no_prepared_folder_or_of_another_network_is_said(concepts, tmp_path, monkeypatch, capsys):

@@ -22,7 +22,7 @@ from xrcam_jax.explain.passes import Signal, SinglePass
 from xrcam_jax.explain.variants import base
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_rows, write_whole
-from xrcam_jax.studies.channels import channels_of
+from xrcam_jax.studies.channels import Channels, channels_of
 from xrcam_jax.studies.concept_scan import groups_of, scan
 from xrcam_jax.studies.concept_tables import Tables
 from xrcam_jax.studies.glossary import FILE, Subject, glossary
@@ -57,11 +57,19 @@ def run(options: Options) -> int:
         (network,) = study.networks
         assert isinstance(network, Network)
         channels = channels_of(study, network, layer, signal, target)
+        _check_top(study.settings["top"], channels)
         # What cannot be cut out is said before a pass over all frames, and not behind it.
         fields = channels.fields()
         found = scan(study, network, channels.shape[2], channels.measure)
         first_alone(lambda: write(Subject(study, channels, fields, found), options.shown))
     return 0
+
+
+def _check_top(top: int, channels: Channels) -> None:
+    """Refuses to count more channels of a frame as the most relevant than there are."""
+    count = channels.shape[2]
+    if top > count:
+        raise CommandError(f"--top: expected no more than the {count} channels of {channels.layer}, found {top}")
 
 
 def _signal(method: str) -> Signal:
