@@ -155,6 +155,27 @@ def test_the_glossary_shows_the_texture_in_other_patients(concepts, textures):
     assert "What the network saw: layer 2" in html
 
 
+def test_of_a_frame_that_is_wrong_the_glossary_shows_what_spoke_for_that(concepts, monkeypatch):
+    """Nothing speaks for the labelled class, and the other one's texture is what the network takes for it."""
+
+    class Swapped(Planted):
+        def __call__(self, images):
+            return super().__call__(images)[:, ::-1]
+
+    monkeypatch.setattr(networks, "read_network", lambda _, path, *__: Network("detector", Swapped(), path, str(path)))
+    status, folder = concepts()
+    assert status == 0
+    glossary = json.loads((folder / "glossary.json").read_text())
+    for frame in glossary["frames"]:
+        (concept,) = frame["concepts"]
+        assert concept["concept"] == frame["label"] == 1 - frame["predicted"]
+        assert concept["share"] == 1
+    assert page(read_experiments(folder.parent)).decode().count("100.0 % of the relevance of lines") == 3
+    assert concepts("--target", "lines", out=folder.parent / "lines")[0] == 0
+    glossary = json.loads((folder.parent / "lines" / "concepts" / "glossary.json").read_text())
+    assert [bool(frame["concepts"]) for frame in glossary["frames"]] == [frame["label"] for frame in glossary["frames"]]
+
+
 def test_batches_of_another_size_find_the_same(concepts, tmp_path):
     first, second = (concepts("--batch-size", size, out=tmp_path / str(size))[1] for size in (4, 7))
     for name in ("references.csv", "all_concepts.csv", "by_patient.csv", "glossary.json"):

@@ -62,7 +62,9 @@ def most_relevant(
       **options: of the method ``lrp``: ``composite=`` and ``seed=``.
 
     Returns:
-      Numbers of concepts (k, b), with their relevance and share.
+      Numbers of concepts (k, b), with their relevance and share. Those with a share above 0 speak for the class. Where
+        there are fewer than k, those without relevance follow, and then those against it: where a logit is negative,
+        there may be none, and the first has a share of 0.
 
     Raises:
       ValueError: an argument that does not fit the model, concepts that the layer does not have, or a k that is less

@@ -4,8 +4,8 @@
 frames in which the largest share of the relevance of the class goes through it (RelMax), and those that activate it
 most (ActMax), at most a few of each patient, with the place in the layer where that is. What such a place sees of a
 frame, its receptive field, is cut out: the references of the concept. The report makes a glossary of them, which shows
-some frames with the concepts that speak most for their class, where these lie, and what they look like in other
-patients.
+some frames with the concepts that speak most for what the network says of them, where these lie, and what they look
+like in other patients.
 
 References:
   achtibat2023
