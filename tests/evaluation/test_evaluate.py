@@ -11,6 +11,7 @@ import pytest
 import xrcam_jax as xr
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.evaluation.evaluate import stacked
+from xrcam_jax.evaluation.evaluation import Evaluation
 from xrcam_jax.evaluation.measure import Given, measured
 from xrcam_jax.evaluation.metric import MAPS, NEEDED, Metric, arguments, chosen, metric_title
 from xrcam_jax.evaluation.metrics import USUAL
@@ -232,6 +233,11 @@ def test_a_table_without_a_figure(explanation):
     found = xr.evaluate(explanation, "iou", masks=np.zeros((COUNT, SIDE, SIDE), bool))
     assert "| – (0 of 3) |" in found.table()
     assert "iou: undefined" in repr(found)
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    found = Evaluation({"iou": {"grad_cam": {"layer4": np.array([-0.0001, -0.0002])}}})
+    assert found.table().splitlines()[-1].endswith("| 0.000 [0.000, 0.000] |")
 
 
 def three_means(images):

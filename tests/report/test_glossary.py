@@ -52,12 +52,30 @@ def test_a_page_shows_all_of_it(tmp_path):
     assert html.count("<img") == html.count("alt=") == 4
 
 
-@pytest.mark.parametrize(("target", "said"), [(None, "its class"), (0, "class a")])
+def test_a_share_that_rounds_to_zero_has_no_sign(tmp_path):
+    changed = content()
+    changed["concepts"][0] |= {"shares": [-0.0004, -0.021], "tops": [0.0, 0.0]}
+    settings = {"data": {"synthetic": True}}
+    html = page([Experiment("concepts", "Concepts", "", 1, (), (), settings, None, read(tmp_path, changed))]).decode()
+    assert "a: 0.0 % of the relevance" in html
+    assert ": −2.1 % of the relevance" in html
+
+
+@pytest.mark.parametrize(("target", "said"), [(None, "what the network says, be it right or wrong"), (0, "class a")])
 def test_a_page_says_for_which_class_concepts_speak(tmp_path, target, said):
     glossary = read(tmp_path, {**content(), "target": target})
     settings = {"data": {"synthetic": True}}
     html = page([Experiment("concepts", "Concepts", "", 1, (), (), settings, None, glossary)]).decode()
     assert f"the concepts that speak most for {said}, and where each lies" in html
+    assert "25.0 % of the relevance of a</span>" in html
+
+
+def test_a_page_says_for_which_class_nothing_speaks(tmp_path):
+    changed = content()
+    changed["frames"][0]["concepts"] = []
+    settings = {"data": {"synthetic": True}}
+    html = page([Experiment("concepts", "Concepts", "", 1, (), (), settings, None, read(tmp_path, changed))]).decode()
+    assert "No concept speaks for a." in html
 
 
 @pytest.mark.parametrize(

@@ -233,10 +233,21 @@ def test_the_lowest_is_bold_where_less_is_better_and_none_where_nothing_is(resul
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
-    [("0.00012", "1.2e−04"), ("-0.004", "−4.0e−03"), ("0", "0.00"), ("inf", "∞"), ("1e6", "1000000.00")],
+    ("value", "unit", "shown"),
+    [
+        ("0.00012", "", "1.2e−04"),
+        ("-0.004", "", "−4.0e−03"),
+        ("-0.004", "%", "0.00"),
+        ("-0.006", "%", "−0.01"),
+        ("0", "", "0.00"),
+        ("inf", "%", "∞"),
+        ("1e6", "%", "1000000.00"),
+    ],
 )
-def test_small_figures_do_not_look_like_nothing(results, value, shown):
+def test_small_figures_do_not_look_like_nothing_but_percentages(results, value, unit, shown):
+    contents = results / "segmentation" / "contents.json"
+    (table,) = json.loads(contents.read_text(encoding="utf-8"))["tables"]
+    change(contents, tables=[{**table, "unit": unit}])
     header = "method,network,IoU,IoU low,IoU high"
     (results / "segmentation" / "table.csv").write_text(f"{header}\na,b,{value},,\n", encoding="utf-8")
     assert re.sub("</?(strong|span)>", "", cells(made(results))[0]) == shown

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from tests.report.results import HOSTILE, SETTINGS, viewer, write_json, write_results
-from xrcam_jax.report.read import EncodedPicture, Figure, Row, read_experiments
+from xrcam_jax.cli import main
+from xrcam_jax.report.read import EncodedPicture, Figure, Row, read_experiments, unfinished
 
 
 @pytest.fixture
@@ -54,6 +55,37 @@ def test_a_folder_without_experiments_is_refused(tmp_path):
         read_experiments(tmp_path)
     with pytest.raises(ValueError, match=r"nowhere: expected a folder with results of experiments, found no folder"):
         read_experiments(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A folder in which are two experiments that were begun, and the settings of other things."""
+    settings = {"experiment": "x", "data": {"synthetic": True}}
+    for name in ("concepts", "segmentation"):
+        write_json(tmp_path / name / "settings.json", settings)
+    for name, content in (("run", {"epochs": 3}), ("list", ["experiment"])):
+        write_json(tmp_path / name / "settings.json", content)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "settings.json").write_bytes(b"{")
+    return tmp_path
+
+
+def test_what_is_begun_and_not_finished_is_named(begun):
+    with pytest.raises(ValueError, match=r"found none; concepts is not finished; segmentation is not finished$"):
+        read_experiments(begun)
+    write_json(begun / "segmentation" / "contents.json", {"title": "", "text": "", "order": 1})
+    assert unfinished(begun) == ("concepts",)
+    assert [one.folder for one in read_experiments(begun)] == ["segmentation"]
+
+
+def test_the_command_names_what_is_not_finished_and_makes_the_page(begun, capsys):
+    write_json(begun / "segmentation" / "contents.json", {"title": "", "text": "", "order": 1})
+    assert main(["report", str(begun)]) == 0
+    said = "xrcam report: concepts is not finished; start it again, unless it is running\n"
+    assert capsys.readouterr().err == said
+    write_json(begun / "concepts" / "contents.json", {"title": "", "text": "", "order": 1})
+    assert main(["report", str(begun)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 BROKEN = {

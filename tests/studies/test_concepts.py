@@ -19,7 +19,7 @@ from xrcam_jax.models import Classifier
 from xrcam_jax.pictures.crop import Crop
 from xrcam_jax.pictures.preprocessing import Preprocessing
 from xrcam_jax.report.page import page
-from xrcam_jax.report.read import read_experiments
+from xrcam_jax.report.read import read_experiments, unfinished
 from xrcam_jax.studies import channels, networks
 from xrcam_jax.studies.channels import Channels
 from xrcam_jax.studies.networks import Network
@@ -155,6 +155,27 @@ def test_the_glossary_shows_the_texture_in_other_patients(concepts, textures):
     assert "What the network saw: layer 2" in html
 
 
+def test_of_a_frame_that_is_wrong_the_glossary_shows_what_spoke_for_that(concepts, monkeypatch):
+    """Nothing speaks for the labelled class, and the other one's texture is what the network takes for it."""
+
+    class Swapped(Planted):
+        def __call__(self, images):
+            return super().__call__(images)[:, ::-1]
+
+    monkeypatch.setattr(networks, "read_network", lambda _, path, *__: Network("detector", Swapped(), path, str(path)))
+    status, folder = concepts()
+    assert status == 0
+    glossary = json.loads((folder / "glossary.json").read_text())
+    for frame in glossary["frames"]:
+        (concept,) = frame["concepts"]
+        assert concept["concept"] == frame["label"] == 1 - frame["predicted"]
+        assert concept["share"] == 1
+    assert page(read_experiments(folder.parent)).decode().count("100.0 % of the relevance of lines") == 3
+    assert concepts("--target", "lines", out=folder.parent / "lines")[0] == 0
+    glossary = json.loads((folder.parent / "lines" / "concepts" / "glossary.json").read_text())
+    assert [bool(frame["concepts"]) for frame in glossary["frames"]] == [frame["label"] for frame in glossary["frames"]]
+
+
 def test_batches_of_another_size_find_the_same(concepts, tmp_path):
     first, second = (concepts("--batch-size", size, out=tmp_path / str(size))[1] for size in (4, 7))
     for name in ("references.csv", "all_concepts.csv", "by_patient.csv", "glossary.json"):
@@ -177,6 +198,7 @@ def test_a_scan_that_was_ended_goes_on(concepts, tmp_path, monkeypatch):
         with pytest.raises(RuntimeError, match="ended"):
             concepts()
     assert counts == [0, 4, 8, 12]
+    assert unfinished(tmp_path) == ("concepts",)
     (part,) = (tmp_path / "concepts" / "batches").iterdir()
     left = part.read_bytes()
     counts.clear()
@@ -184,6 +206,7 @@ def test_a_scan_that_was_ended_goes_on(concepts, tmp_path, monkeypatch):
         patch.setattr(Channels, "measure", lambda self, batch: counts.append(batch.start) or measure(self, batch))
         status, folder = concepts()
     assert status == 0
+    assert unfinished(tmp_path) == ()
     # Two batches of frames are left, and the frames that the glossary shows.
     assert counts[:2] == [12, 16]
     settings = {name: content for name, content in files(folder).items() if name != "settings.toml"}
@@ -207,6 +230,7 @@ def test_a_scan_that_was_ended_goes_on(concepts, tmp_path, monkeypatch):
         (["--target", "dots"], "--target: "),
         (["--target", "2"], "--target: 2 is not a class; there are 0 to 1"),
         (["--top", "0"], "--top: 0 is less than 1"),
+        (["--top", "1000"], "--top: expected no more than the 6 channels of layer2, found 1000"),
         (["--weights", "a", "--weights", "b"], "--weights: one network at a time"),
         (["--part", "train"], "--part: "),
     ],
@@ -237,6 +261,21 @@ def test_one_frame_of_another_class_than_the_target(concepts):
     assert {float(row["mean share, lines"]) <= 0 for row in means} == {True}
     assert {row["mean share, stripes"] for row in means} == {row["among the top, stripes"] for row in means} == {""}
     assert "class stripes explained" in json.loads((folder / "contents.json").read_text())["text"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--top", 6], "Of each channel 8 references at most, 2 of a patient at most."),
+        (["--limit", 4, "--per-patient", 1], "Of each channel 4 references at most, 1 of a patient at most."),
+        (["--references", 3], "Of each channel 3 references at most, 2 of a patient at most."),
+        (["--limit", 1], "Of each channel 1 reference at most."),
+    ],
+)
+def test_no_more_references_are_said_than_there_can_be(concepts, options, said):
+    status, folder = concepts(*options)
+    assert status == 0
+    assert said in json.loads((folder / "contents.json").read_text())["text"]
 
 
 def test_what_is_no_prepared_folder_or_of_another_network_is_said(concepts, tmp_path, monkeypatch, capsys):

@@ -2,7 +2,7 @@
 
 from xrcam_jax.benchmark import parameters as suites
 from xrcam_jax.checkpoints.packaged import MODEL
-from xrcam_jax.commands import evaluate
+from xrcam_jax.commands import evaluate, explain
 from xrcam_jax.commands.benchmark import SUITES, TABLE
 from xrcam_jax.data.datasets import PLANTED
 from xrcam_jax.data.manifest import PARTS
@@ -44,3 +44,10 @@ def test_the_help_says_where_several_are_refused():
     assert [shown("cohort")[name] for name in names] == ["PATH", "NAME", "M", "L"]
     concepts = {word: param.metavar for param in parameters.CONCEPTS for word in param.opts}
     assert (concepts["--weights"], concepts["--model"]) == ("PATH", "NAME")
+
+
+def test_the_help_of_methods_says_where_their_options_are_listed():
+    some = {**parameters.PARAMETERS, "concepts": parameters.CONCEPTS, "explain": explain.PARAMETERS}
+    helps = {name: param.help for name, params in some.items() for param in params if "--method" in param.opts}
+    assert helps.keys() >= {"segmentation", "cohort", "planted", "concepts", "explain"}
+    assert [name for name, text in helps.items() if "; xrcam methods --options lists them" not in text] == []

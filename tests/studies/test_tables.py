@@ -138,8 +138,14 @@ def test_where_neither_is_best_nothing_is_bold():
 def test_small_numbers_keep_their_size():
     """Errors of 1e-7 are told from zero beside some of 0.5."""
     rows = [Estimate(1.6e-7), Estimate(0.5), Estimate(-0.00004), Estimate(0.0), Estimate(0.0001)]
-    shown = [row["a"] for row in cells(table(*([row] for row in rows), best=None, decimals=4))]
+    shown = [row["a"] for row in cells(table(*([row] for row in rows), best=None, unit="", decimals=4))]
     assert shown == ["1.6e-07", "0.5000", "-4.0e-05", "0.0000", "0.0001"]
+
+
+def test_percentages_are_written_alike_and_zero_has_no_sign():
+    rows = [Estimate(-0.086), Estimate(0.6), Estimate(-0.04, -0.06, 0.04), Estimate(-0.0)]
+    shown = [row["a"] for row in cells(table(*([row] for row in rows), best=None, decimals=1))]
+    assert shown == ["-0.1", "0.6", "0.0 [-0.1, 0.0]", "0.0"]
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=4))

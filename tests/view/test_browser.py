@@ -115,7 +115,7 @@ def page(driver, served):
 
 
 def percent(share):
-    return f"{100 * share:.1f} %".replace("-", "−")
+    return f"{100 * share:z.1f} %".replace("-", "−")
 
 
 def test_a_reader_pages_past_a_picture_that_cannot_be_read(page):

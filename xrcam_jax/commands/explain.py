@@ -98,7 +98,7 @@ PARAMETERS = (
         metavar="M[,M]",
         help="see xrcam methods; also fast (all that one pass forth and back gives), activation, propagation, "
         "perturbation, or all: with some of these a picture takes thousands of passes. Options stand behind a "
-        "method, such as xrelevance_cam+axiom=sensitivity",
+        "method, such as xrelevance_cam+axiom=sensitivity; xrcam methods --options lists them",
     ),
     click.Option(
         ["--layers", "--layer"],

@@ -1,5 +1,7 @@
 """``xrcam report``: makes one page of all experiments."""
 
+import sys
+
 import click
 
 from xrcam_jax.arguments.checks import prepare_folder
@@ -25,7 +27,7 @@ PARAMETERS = (
 def run(options: Options) -> int:
     """Writes the page; returns the exit status."""
     from xrcam_jax.report.page import page
-    from xrcam_jax.report.read import read_experiments
+    from xrcam_jax.report.read import read_experiments, unfinished
     from xrcam_jax.runtime.files import write_whole
 
     path = options.out or options.results / PAGE
@@ -37,6 +39,9 @@ def run(options: Options) -> int:
         content = page(read_experiments(options.results))
     except ValueError as error:
         raise CommandError(str(error)) from error
+    for name in unfinished(options.results):
+        line = f"xrcam report: {name} is not finished; start it again, unless it is running"
+        print(printable(line), file=sys.stderr)
     write_whole(path, content)
     write_settings(path, options.repeat)
     print(printable(f"{path}: {len(content) / 1e6:.1f} MB"))

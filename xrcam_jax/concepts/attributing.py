@@ -12,10 +12,11 @@ from xrcam_jax.concepts.conditions import Concepts
 from xrcam_jax.concepts.way import Asked, Way, ask, check_options
 from xrcam_jax.explain.methods import configure
 from xrcam_jax.explain.passes import Signal, SinglePass
+from xrcam_jax.runtime.brief import Brief
 
 
-@dataclass(frozen=True)
-class ConceptMaps:
+@dataclass(frozen=True, repr=False)
+class ConceptMaps(Brief):
     """Holds the relevance of concepts.
 
     Attributes:

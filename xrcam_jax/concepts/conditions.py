@@ -84,7 +84,11 @@ def _of_length_1(directions: np.ndarray, layer: str, dtype: np.dtype) -> np.ndar
     lengths = np.linalg.norm(exact, axis=1, keepdims=True)
     wrong = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if wrong.size:
-        raise ValueError(f"concepts of layer {layer!r}: expected finite directions, none zero; direction {wrong[0]} is")
+        first = wrong[0]
+        found = "values that are not finite" if exact[first].any() else "zeros alone"
+        raise ValueError(
+            f"concepts of layer {layer!r}: expected finite directions, none zero; found {found} in direction {first}"
+        )
     return (exact / lengths).astype(dtype)
 
 

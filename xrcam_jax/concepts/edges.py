@@ -11,10 +11,11 @@ from xrcam_jax.attribution.case import Progress, no_progress
 from xrcam_jax.concepts.attributing import propagated
 from xrcam_jax.concepts.conditions import Concepts, amounts, checked_concepts
 from xrcam_jax.concepts.way import Way, ask
+from xrcam_jax.runtime.brief import Brief
 
 
-@dataclass(frozen=True)
-class ConceptGraph:
+@dataclass(frozen=True, repr=False)
+class ConceptGraph(Brief):
     """Holds relevance between the concepts of two layers.
 
     Attributes:

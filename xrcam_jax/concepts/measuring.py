@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from xrcam_jax.attribution.case import Function
 from xrcam_jax.concepts.way import find_way
 from xrcam_jax.explain.passes import Signal
+from xrcam_jax.runtime.brief import Brief
 from xrcam_jax.runtime.compiling import compiled
 
 
@@ -20,8 +21,8 @@ from xrcam_jax.runtime.compiling import compiled
     data_fields=["share", "relevant_place", "activation", "active_place", "logits"],
     meta_fields=[],
 )
-@dataclass(frozen=True)
-class Measured:
+@dataclass(frozen=True, repr=False)
+class Measured(Brief):
     """Holds what is found of each picture of a batch and each channel of a layer, (b, k).
 
     Attributes:

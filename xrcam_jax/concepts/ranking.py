@@ -14,11 +14,12 @@ from xrcam_jax.concepts.attributing import propagated
 from xrcam_jax.concepts.conditions import Concepts, amounts, checked_concepts
 from xrcam_jax.concepts.measuring import shares
 from xrcam_jax.concepts.way import ask
+from xrcam_jax.runtime.brief import Brief
 from xrcam_jax.runtime.compiling import compiled
 
 
-@dataclass(frozen=True)
-class RankedConcepts:
+@dataclass(frozen=True, repr=False)
+class RankedConcepts(Brief):
     """Holds concepts of a layer, those of each picture in their order.
 
     Attributes:
@@ -61,7 +62,9 @@ def most_relevant(
       **options: of the method ``lrp``: ``composite=`` and ``seed=``.
 
     Returns:
-      Numbers of concepts (k, b), with their relevance and share.
+      Numbers of concepts (k, b), with their relevance and share. Those with a share above 0 speak for the class. Where
+        there are fewer than k, those without relevance follow, and then those against it: where a logit is negative,
+        there may be none, and the first has a share of 0.
 
     Raises:
       ValueError: an argument that does not fit the model, concepts that the layer does not have, or a k that is less

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32, Int, Int32
 from xrcam_jax.data.detector import HIGHLIGHT, LOGO, MOTIFS, PATCH, STRUCTURE, Detector, Reads
 from xrcam_jax.data.synthetic import draw_look, draw_tissue
 from xrcam_jax.errors import unknown
+from xrcam_jax.runtime.brief import Brief
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ Patches = Int[np.ndarray, "rows columns"]
 Random = np.random.Generator
 
 
-@dataclass(frozen=True, eq=False)
-class Planted:
+@dataclass(frozen=True, eq=False, repr=False)
+class Planted(Brief):
     """Holds pictures, the network that decides of them, and which pixels it reads.
 
     Attributes:

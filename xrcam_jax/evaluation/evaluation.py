@@ -199,8 +199,8 @@ class Evaluation:
         known = count - self.undefined(metric, method, layer)
         if not known:
             return f"– (0 of {count})"
-        low_high = "" if math.isnan(figure.low) else f" [{figure.low:.{decimals}f}, {figure.high:.{decimals}f}]"
-        return f"{figure.value:.{decimals}f}{low_high}" + (f" ({known} of {count})" if known < count else "")
+        low_high = "" if math.isnan(figure.low) else f" [{figure.low:z.{decimals}f}, {figure.high:z.{decimals}f}]"
+        return f"{figure.value:z.{decimals}f}{low_high}" + (f" ({known} of {count})" if known < count else "")
 
     def _range(self, metric: str) -> str:
         """Returns the least and the largest mean of a metric."""

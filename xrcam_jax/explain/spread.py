@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from xrcam_jax.runtime.brief import brief
+
 
 class Spread(NamedTuple):
     """Holds how a value spreads over n passes; all arrays have the value's shape.
@@ -31,6 +33,9 @@ class Spread(NamedTuple):
     low: Float[Array, "*shape"]
     high: Float[Array, "*shape"]
     quantiles: dict[float, Float[Array, "*shape"]]
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     @property
     def variation(self) -> Float[Array, "*shape"]:

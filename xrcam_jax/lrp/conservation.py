@@ -69,7 +69,7 @@ class Balance:
         return abs(self.rest) / self.arrived_absolute if self.arrived_absolute else 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Conservation:
     """Holds what :func:`conservation` finds. ``print`` shows the stages as a table.
 
@@ -91,6 +91,9 @@ class Conservation:
         rows = [_row(stage, balance) for stage, balance in self.stages.items()]
         end = f"at the output {self.seed:.6g}, at the input {self.reached:.6g}"
         return "\n".join([head, *rows, end])
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def table(self) -> str:
         """Returns the table of all operations."""

@@ -336,9 +336,10 @@ class Grouper:
 
     def _ends_with_bias(self, chain: Sequence[int]) -> bool:
         """Returns whether a chain ends with the addition of one number for each index of an axis."""
-        is_addition = self.program.equations[chain[-1]].primitive in ("add", "add_any", "sub")
+        if self.program.equations[chain[-1]].primitive not in ("add", "add_any", "sub"):
+            return False
         constant = self._constant(chain[-1])
-        return is_addition and not self.facts[constant].depends and len(self._varying(constant)) <= 1
+        return not self.facts[constant].depends and len(self._varying(constant)) <= 1
 
     def _is_bias(self, chain: Sequence[int], features: set[int]) -> bool:
         """Returns whether a chain only moves axes, and then adds one number for each of the features."""
@@ -351,9 +352,10 @@ class Grouper:
                 features = _reshaped(features, before, after)
             elif equation.primitive not in ("convert_element_type", "copy"):
                 return False
-        is_addition = self.program.equations[last].primitive in ("add", "add_any")
+        if self.program.equations[last].primitive not in ("add", "add_any"):
+            return False
         constant = self._constant(last)
-        return is_addition and not self.facts[constant].depends and self._varying(constant) <= features
+        return not self.facts[constant].depends and self._varying(constant) <= features
 
     def _scales(self, chain: Sequence[int], features: set[int]) -> bool:
         """Returns whether each constant in ``chain`` is one number, or has one for each of the features."""

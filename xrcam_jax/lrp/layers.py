@@ -66,7 +66,7 @@ class Turn(NamedTuple):
         return wanted if fits(wanted, self.name) else wanted + ending
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Layers(Mapping[str, Layer]):
     """Holds the layers of a model by name, each before those inside it. ``print`` shows them as a tree.
 
@@ -142,6 +142,9 @@ class Layers(Mapping[str, Layer]):
         rows = list(_rows(list(self.values())))
         widths = [max(len(row[column]) for row in rows) for column in range(3)] if rows else []
         return "\n".join("  ".join(map(str.ljust, row, [*widths, 0])).rstrip() for row in rows)
+
+    def __repr__(self) -> str:
+        return str(self) or "Layers()"
 
 
 def layers(f: Callable, x: PyTree, *args: PyTree) -> Layers:

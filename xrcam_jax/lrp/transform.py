@@ -16,6 +16,7 @@ from xrcam_jax.lrp.plan import make_plan
 from xrcam_jax.lrp.planned import planned, program_for
 from xrcam_jax.lrp.program import Probes, marks_of, trace
 from xrcam_jax.lrp.protocol import Rule
+from xrcam_jax.runtime.brief import Brief
 
 #: The relevance of the output: a tree of arrays, or a function of the output that returns one.
 Seed = Any
@@ -64,8 +65,8 @@ def lrp(f: Callable, composite: Composite) -> Callable:
     return explained
 
 
-@dataclass(frozen=True)
-class Taps:
+@dataclass(frozen=True, repr=False)
+class Taps(Brief):
     """Holds what :func:`taps` finds.
 
     Attributes:

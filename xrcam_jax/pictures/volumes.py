@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Float64
 
 from xrcam_jax.pictures.pages import PathLike, Refusal
+from xrcam_jax.runtime.brief import Brief
 from xrcam_jax.runtime.files import write_whole
 
 #: The fields of a NIfTI header that say where the voxels lie, and in which units.
@@ -23,8 +24,8 @@ _PLACE = (
 _SUFFIXES = (".nii", ".nii.gz")
 
 
-@dataclass(frozen=True, eq=False)
-class Volume:
+@dataclass(frozen=True, eq=False, repr=False)
+class Volume(Brief):
     """Holds a volume, and where its voxels lie.
 
     Attributes:

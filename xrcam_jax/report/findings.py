@@ -327,7 +327,7 @@ def share(figure: Estimate) -> str:
       >>> share(Estimate(28.81, 24.0, 33.0))
       '28.8 %'
     """
-    return f"{shown_number(figure.value, 1)} %"
+    return f"{shown_number(figure.value, 1, '%')} %"
 
 
 def ends(figure: Estimate) -> str:
@@ -345,7 +345,7 @@ def ends(figure: Estimate) -> str:
       >>> ends(Estimate(28.81, 24.0, 33.0))
       '24.0 to 33.0'
     """
-    return "" if math.isnan(figure.low) else f"{shown_number(figure.low, 1)} to {shown_number(figure.high, 1)}"
+    return "" if math.isnan(figure.low) else " to ".join(shown_number(end, 1, "%") for end in figure[1:])
 
 
 def _listed(words: Sequence[str]) -> str:

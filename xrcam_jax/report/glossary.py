@@ -48,7 +48,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class ConceptOfFrame:
-    """A concept that speaks for the class of a frame.
+    """A concept that speaks for the class that is explained of a frame.
 
     Attributes:
       concept: its number.
@@ -73,7 +73,7 @@ class GlossaryFrame:
       label: its class.
       predicted: what the network says of it.
       picture: the frame.
-      concepts: that speak for its class, the most relevant first.
+      concepts: that speak for what the network says, or for the target, the most relevant first.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Glossary:
     Attributes:
       layer: its name.
       top: how many concepts count as the most relevant of a frame.
-      target: the class for which concepts speak; None for that of each frame.
+      target: the class for which concepts speak; None for that which the network says of each frame.
       frames: some, with their concepts.
       concepts: the leading ones.
     """

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from xrcam_jax.cam.saliency import AGGREGATE
+from xrcam_jax.metrics.uncertainty import Estimate
 from xrcam_jax.report.findings import ends, layers, share
 from xrcam_jax.report.glance import Accuracy, Glance, glances
 from xrcam_jax.report.read import Experiment
@@ -91,6 +92,7 @@ def _filters() -> dict[str, Filter]:
         "settings_of": _settings,
         "tables_of": _tables,
         "share": share,
+        "percent": lambda part: share(Estimate(100 * part)),
         "ends": ends,
         "of_what": _of_what,
         "counted": _counted,

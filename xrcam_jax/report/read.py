@@ -12,6 +12,7 @@ from xrcam_jax.pictures.decode import format_and_size
 from xrcam_jax.report.checked import expect, is_index, is_number, read_bytes, read_object, read_text
 from xrcam_jax.report.frames import read_frames
 from xrcam_jax.report.glossary import Glossary, read_glossary
+from xrcam_jax.runtime.texts import read_json
 
 CONTENTS, SETTINGS = "contents.json", "settings.json"
 BESTS = ("max", "min", None)
@@ -176,8 +177,40 @@ def read_experiments(folder: Path) -> tuple[Experiment, ...]:
         raise ValueError(f"{folder}: expected a folder with results of experiments, found no folder")
     found = sorted(path.parent for path in folder.glob(f"*/{CONTENTS}"))
     if not found:
-        raise ValueError(f"{folder}: expected folders of experiments, each with a {CONTENTS}, found none")
+        begun = "".join(f"; {name} is not finished" for name in unfinished(folder))
+        raise ValueError(f"{folder}: expected folders of experiments, each with a {CONTENTS}, found none{begun}")
     return tuple(sorted(map(_read_experiment, found), key=lambda experiment: (experiment.order, experiment.folder)))
+
+
+def unfinished(folder: Path) -> tuple[str, ...]:
+    """Returns the names of the experiments of a folder that were begun and have not come to their end.
+
+    An experiment first writes its name into ``settings.json``, and ``contents.json`` last of all.
+
+    Args:
+      folder: of the experiments.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from xrcam_jax.report.read import unfinished
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     (Path(folder) / "concepts").mkdir()
+      ...     _ = (Path(folder) / "concepts" / "settings.json").write_text('{"experiment": "concepts"}')
+      ...     unfinished(Path(folder))
+      ('concepts',)
+    """
+    begun = (path for path in sorted(folder.glob(f"*/{SETTINGS}")) if not (path.parent / CONTENTS).exists())
+    return tuple(path.parent.name for path in begun if _is_of_experiment(path))
+
+
+def _is_of_experiment(settings: Path) -> bool:
+    """Says whether settings are an experiment's; other folders have a file of that name too, such as of a training."""
+    try:
+        content = read_json(settings)
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "experiment" in content
 
 
 def _read_experiment(folder: Path) -> Experiment:

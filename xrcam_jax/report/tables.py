@@ -79,7 +79,7 @@ def shown_table(table: ResultTable, *, too_few: bool = False) -> ShownTable:
     rows = []
     for row in table.rows:
         marks = [None] * len(best) if is_baseline(row.labels) else best
-        cells = (_cell(row.figures[i], table.decimals, mark) for i, mark in zip(measured, marks, strict=True))
+        cells = (_cell(row.figures[i], table, mark) for i, mark in zip(measured, marks, strict=True))
         rows.append((tuple(title(row.labels[i]) for i in kept), tuple(cells)))
     return ShownTable(
         title=table.title,
@@ -110,25 +110,28 @@ def column_title(name: str) -> str:
     return name if found is None else f"Layer{'s' if '+' in found[1] else ''} {found[1]}"
 
 
-def shown_number(value: float | None, decimals: int) -> str:
+def shown_number(value: float | None, decimals: int, unit: str = "") -> str:
     """Returns a number as it is printed.
 
     Args:
       value: None or NaN where there is none.
-      decimals: digits after the point. Tiny values get an exponent, lest they look like zero.
+      decimals: digits after the point.
+      unit: of the number. Tiny values get an exponent, lest they look like zero, but for those in ``"%"``.
 
     Returns:
-      The text, with a true minus.
+      The text, with a true minus; what rounds to zero has none.
 
     Example:
       >>> from xrcam_jax.report.tables import shown_number
       >>> [shown_number(value, 1) for value in (-3.25, 0.001, None)]
       ['−3.2', '1.0e−03', '–']
+      >>> shown_number(-0.04, 1, "%")
+      '0.0'
     """
     if value is None or math.isnan(value):
         return NOTHING
-    small = 0 < abs(value) < 10**-decimals
-    return (f"{value:.1e}" if small else f"{value:.{decimals}f}").replace("-", "−").replace("inf", "∞")
+    small = unit != "%" and 0 < abs(value) < 10**-decimals
+    return (f"{value:.1e}" if small else f"{value:z.{decimals}f}").replace("-", "−").replace("inf", "∞")
 
 
 def estimate(figure: Figure) -> Estimate:
@@ -178,12 +181,12 @@ def _best(table: ResultTable, column: int) -> str | None:
     figures = [estimate(row.figures[column]) for row in table.rows if not is_baseline(row.labels)]
     value = leading(figures, table.best)
     sure = any(figure.value == value and not math.isnan(figure.low) for figure in figures)
-    return shown_number(value, table.decimals) if sure and len(figures) > 1 else None
+    return shown_number(value, table.decimals, table.unit) if sure and len(figures) > 1 else None
 
 
-def _cell(figure: Figure, decimals: int, best: str | None) -> Cell:
-    text = shown_number(figure.value, decimals)
-    ends = [shown_number(end, decimals) for end in (figure.low, figure.high) if end is not None]
+def _cell(figure: Figure, table: ResultTable, best: str | None) -> Cell:
+    text = shown_number(figure.value, table.decimals, table.unit)
+    ends = [shown_number(end, table.decimals, table.unit) for end in (figure.low, figure.high) if end is not None]
     # Figures that print alike cannot be told apart in the table, so all of them are the best.
     return Cell(text, " to ".join(ends), text == best)
 

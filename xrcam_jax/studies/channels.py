@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, PyTree
 
+from xrcam_jax.classes import class_logits
 from xrcam_jax.concepts.field import ReceptiveFields, receptive_fields
 from xrcam_jax.concepts.measuring import Measured, layer_shape, measured
 from xrcam_jax.errors import CommandError
@@ -47,8 +49,24 @@ class Channels:
 
     def measure(self, batch: Batch) -> Measured:
         """Measures the channels in each frame of a batch."""
+        return self._measured(batch, self.targets(batch))
+
+    def measure_said(self, batch: Batch) -> tuple[Measured, Int[np.ndarray, " b"], Int[Array, " b"]]:
+        """Measures the channels for the class that the network says of each frame, or else for the one to explain.
+
+        Returns:
+          What the channels have to do with that class, what the network says, and the class.
+        """
+        first = self.measure(batch)
+        said = class_logits(np.asarray(first.logits)).argmax(1)
+        if self.target is not None:
+            return first, said, self.targets(batch)
+        targets = jnp.asarray(said, jnp.int32)
+        return self._measured(batch, targets), said, targets
+
+    def _measured(self, batch: Batch, targets: Int[Array, " b"]) -> Measured:
         fixed: dict[str, Any] = {"function": self.function, "signal": self.signal, "layer": self.layer}
-        return measured(batch.images, self.parameters, self.targets(batch), **fixed)
+        return measured(batch.images, self.parameters, targets, **fixed)
 
     def fields(self) -> ReceptiveFields:
         """Returns what each place of the layer sees of a picture.

@@ -165,6 +165,15 @@ class Tables:
             decimals=1,
         )
 
+    def _most_references(self) -> str:
+        """Says how many references a channel can have in these frames."""
+        each = self.study.settings["per_patient"]
+        room = min(self.study.settings["references"], int(np.minimum(np.bincount(self.groups.patients), each).sum()))
+        text = f"{room} reference{'s' if room > 1 else ''} at most"
+        # Where all frames are of one patient, none is left out for that.
+        several = len({patient for _, patient in self.groups.names}) > 1
+        return f"{text}, {each} of a patient at most" if several else text
+
     def said(self, explained: str) -> str:
         """Says what was looked at, and of how many patients the references are.
 
@@ -177,7 +186,7 @@ class Tables:
         text = (
             f"{channels} channels of {settings['layers'][0]} in {frames} frames of {patients} patients, "
             f"{explained} explained; {int(self.found.right.sum())} frames are classified correctly. "
-            f"Of each channel {settings['references']} references, {settings['per_patient']} of a patient at most."
+            f"Of each channel {self._most_references()}."
         )
         if few and patients > 1:
             text += f" All references of one patient: {', '.join(map(str, few))}."

@@ -4,8 +4,8 @@
 frames in which the largest share of the relevance of the class goes through it (RelMax), and those that activate it
 most (ActMax), at most a few of each patient, with the place in the layer where that is. What such a place sees of a
 frame, its receptive field, is cut out: the references of the concept. The report makes a glossary of them, which shows
-some frames with the concepts that speak most for their class, where these lie, and what they look like in other
-patients.
+some frames with the concepts that speak most for what the network says of them, where these lie, and what they look
+like in other patients.
 
 References:
   achtibat2023
@@ -22,7 +22,7 @@ from xrcam_jax.explain.passes import Signal, SinglePass
 from xrcam_jax.explain.variants import base
 from xrcam_jax.runtime.devices import first_alone
 from xrcam_jax.runtime.files import write_rows, write_whole
-from xrcam_jax.studies.channels import channels_of
+from xrcam_jax.studies.channels import Channels, channels_of
 from xrcam_jax.studies.concept_scan import groups_of, scan
 from xrcam_jax.studies.concept_tables import Tables
 from xrcam_jax.studies.glossary import FILE, Subject, glossary
@@ -57,11 +57,19 @@ def run(options: Options) -> int:
         (network,) = study.networks
         assert isinstance(network, Network)
         channels = channels_of(study, network, layer, signal, target)
+        _check_top(study.settings["top"], channels)
         # What cannot be cut out is said before a pass over all frames, and not behind it.
         fields = channels.fields()
         found = scan(study, network, channels.shape[2], channels.measure)
         first_alone(lambda: write(Subject(study, channels, fields, found), options.shown))
     return 0
+
+
+def _check_top(top: int, channels: Channels) -> None:
+    """Refuses to count more channels of a frame as the most relevant than there are."""
+    count = channels.shape[2]
+    if top > count:
+        raise CommandError(f"--top: expected no more than the {count} channels of {channels.layer}, found {top}")
 
 
 def _signal(method: str) -> Signal:

@@ -11,11 +11,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 from PIL import Image
 
 import xrcam_jax as xr
-from xrcam_jax.classes import class_logits
 from xrcam_jax.concepts.field import ReceptiveFields
 from xrcam_jax.concepts.references import NONE, References
 from xrcam_jax.figures.cutting import field_cut
@@ -126,11 +125,10 @@ def _frames(subject: Subject, places: Sequence[int]) -> Iterator[tuple[dict[str,
         some = places[start : start + study.batch_size]
         batch = read_batch(study, subject.channels.network, some)
         here = laid(study, batch)
-        measured = subject.channels.measure(here)
+        measured, predicted, targets = subject.channels.measure_said(here)
         share = np.asarray(measured.share)
         best = np.argsort(-share, axis=1, kind="stable")[:, :top]
-        maps = _maps(subject, here, best)
-        predicted = class_logits(np.asarray(measured.logits)).argmax(1)
+        maps = _maps(subject, here, targets, best)
         for i, place in enumerate(some):
             frame, picture = study.frames[place], batch.pictures[i]
             said = {"name": frame.file.rpartition("/")[2], "patient": frame.patient, "label": int(batch.labels[i])}
@@ -146,12 +144,14 @@ def _frames(subject: Subject, places: Sequence[int]) -> Iterator[tuple[dict[str,
             yield {**said, "predicted": int(predicted[i]), "picture": _png(picture)}, concepts
 
 
-def _maps(subject: Subject, batch: Batch, concepts: Int[np.ndarray, "b n"]) -> Float[np.ndarray, "n b h w"]:
+def _maps(
+    subject: Subject, batch: Batch, targets: Int[Array, " b"], concepts: Int[np.ndarray, "b n"]
+) -> Float[np.ndarray, "n b h w"]:
     """Returns for each frame of a batch, which lies across devices, where its concepts lie."""
     channels = subject.channels
     options: dict[str, Any] = {"composite": channels.signal.composite, "seed": channels.signal.seed}
     found = xr.concepts.attribute(
-        channels.network.model, batch.images, channels.layer, concepts.T, targets=channels.targets(batch), **options
+        channels.network.model, batch.images, channels.layer, concepts.T, targets=targets, **options
     )
     return np.asarray(found.maps)
 

@@ -17,7 +17,9 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 PARTS = ("train", "validation", "test")
 SETS = ("pattern", "distractors", "cancelled", "saturated", "rival", "shortcut", "mirror")
 
-_OPTIONS = "options of a method stand behind it, such as xrelevance_cam+axiom=sensitivity"
+_OPTIONS = (
+    "options of a method stand behind it, such as xrelevance_cam+axiom=sensitivity; xrcam methods --options lists them"
+)
 _DATA = click.Option(["--data"], type=PATH, required=True, metavar="PREPARED", help="folder made by xrcam prepare")
 _SEED = click.Option(["--seed"], type=int, default=0, metavar="N", help="of all that is random")
 _OUT = click.Option(
@@ -189,6 +191,7 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
     ),
 }
 
+_LRP = "lrp, with options behind it or without: lrp+composite=epsilon_plus; xrcam methods --options lists them"
 #: Of ``xrcam concepts``, which is about one network and one layer.
 CONCEPTS: tuple[click.Parameter, ...] = (
     Argument("data", option="--data", metavar="DATA", help="folder made by xrcam prepare"),
@@ -197,7 +200,7 @@ CONCEPTS: tuple[click.Parameter, ...] = (
     click.Option(
         ["--target"], metavar="CLASS", help="the class to explain, by name or number; by default the labelled"
     ),
-    click.Option(["--method", "--methods"], default="lrp", metavar="M", help="lrp, or lrp+composite=epsilon_plus"),
+    click.Option(["--method", "--methods"], default="lrp", metavar="M", help=_LRP),
     click.Option(["--references"], type=int, default=8, metavar="N", help="frames that are kept of each concept"),
     click.Option(["--per-patient"], type=int, default=2, metavar="N", help="references of one patient at most"),
     click.Option(["--top"], type=int, default=5, metavar="N", help="concepts that count as most relevant of a frame"),

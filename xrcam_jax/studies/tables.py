@@ -30,7 +30,8 @@ class Table:
       labels: what the rows' labels are called.
       best: whether the largest or the smallest of a column is the best one; None where neither is.
       unit: what all figures are in.
-      decimals: digits after the point in the Markdown; the CSV has all digits.
+      decimals: digits after the point in the Markdown; the CSV has all digits. Tiny figures that are no percentages get
+        an exponent, lest they look like zero.
       interval: what the interval of each figure is.
     """
 
@@ -91,8 +92,9 @@ class Table:
         return f"{text} [{self._number(figure.low)}, {self._number(figure.high)}]"
 
     def _number(self, value: float) -> str:
-        small = value != 0 and abs(value) < 10**-self.decimals
-        return f"{value:.1e}" if small else f"{value:.{self.decimals}f}"
+        small = self.unit != "%" and 0 < abs(value) < 10**-self.decimals
+        # z: what rounds to zero has no sign.
+        return f"{value:.1e}" if small else f"{value:z.{self.decimals}f}"
 
 
 def scaled(figure: Estimate, factor: float = 100.0) -> Estimate:

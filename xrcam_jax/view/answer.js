@@ -2,7 +2,7 @@
 xrcam.answer = (answer, { layer, hasChannels, layerName, points }) => {
   const THUMB = 56;
   const at = (id) => document.getElementById(id);
-  const percent = (share) => `${(100 * share).toFixed(1)} %`.replace("-", "−");
+  const percent = (share) => `${(100 * share).toFixed(1)} %`.replace(/^-(?=0\.0 )/, "").replace("-", "−");
 
   function element(tag, properties = {}, ...children) {
     const made = Object.assign(document.createElement(tag), properties);
