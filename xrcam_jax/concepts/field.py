@@ -4,7 +4,8 @@ Each operation hands on whether, and not how much: a convolution reaches all pla
 weights are, a maximum all of its window, and a batch norm or ReLU the place itself. Gates, as those of Selective
 Kernels, the statistics of normalisations and the weights of attention count as constants, as they do where relevance
 is propagated: they see the whole picture, but no relevance goes there. The values that attention mixes are reached,
-and so a place behind it sees all that these see.
+and so a place behind it sees all that these see, what a mask keeps out included: at the border of a Swin transformer,
+whose shifted windows have the other border in them too, that is more than can have an effect.
 """
 
 from collections.abc import Callable
