@@ -139,11 +139,15 @@ def test_groups_of_a_transposed_convolution_are_convolutions_of_their_own(tmp_pa
     np.testing.assert_allclose(whole, np.concatenate(parts, 1), rtol=1e-5, atol=1e-6)
 
 
-def test_softmax_took_all_axes_from_one_on_for_one(tmp_path):
-    x = drawn(2, 3, 2, 2)
-    flat = np.exp(x.reshape(2, -1))
-    expected = (flat / flat.sum(1, keepdims=True)).reshape(x.shape)
-    np.testing.assert_allclose(ours(node("Softmax", "x", axis=1), {}, x, tmp_path, 9), expected, rtol=1e-5)
+@pytest.mark.parametrize(("axis", "first"), [(1, 1), (2, 2), (-1, 3), (-2, 2), (-3, 1), (None, 1)])
+def test_softmax_took_all_axes_from_one_on_for_one(tmp_path, axis, first):
+    x, options = drawn(2, 3, 2, 2), {} if axis is None else {"axis": axis}
+    flat = np.exp(x.reshape(*x.shape[:first], -1))
+    expected = (flat / flat.sum(-1, keepdims=True)).reshape(x.shape)
+    for opset in (9, 11, 12):
+        found = [ours(node(name, "x", **options), {}, x, tmp_path, opset) for name in ("Softmax", "LogSoftmax")]
+        np.testing.assert_allclose(found[0], expected, rtol=1e-5)
+        np.testing.assert_allclose(found[1], np.log(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_padding_by_less_than_nothing_cuts(tmp_path):

@@ -71,7 +71,8 @@ def _normalised(node: Node, x: Value) -> Any:
     if node.opset >= 13:
         return x.at(node.get("axis", -1))
     # All axes from one on were taken for a single one.
-    first = checked_axis(node.get("axis", 1), x.ndim + 1)
+    axis = node.get("axis", 1)
+    first = axis if axis == x.ndim else checked_axis(axis, x.ndim)
     axes = tuple(x.at(axis) for axis in range(first, x.ndim))
     return axes[0] if len(axes) == 1 else axes
 
