@@ -254,3 +254,14 @@ def test_sharded_weights_give_the_same(kind, block):
         weights = {k: jax.device_put(v, NamedSharding(mesh, PartitionSpec(*split.get(k, ())))) for k, v in p.items()}
         found = jax.jit(lambda x, p: relevance(f, kind, x, p))(laid, weights)
     close(jax.device_get(found), jax.jit(lambda x, p: relevance(f, kind, x, p))(x, p))
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_a_constant_keeps_its_share_however_the_difference_is_written(kind):
+    """Of R at each entry of c - x, the entry -x has R (-x) / (c - x), and the constant the rest."""
+    c, weights, x = jnp.array([1.0, 2.0]), jnp.array([[1.0], [2.0]]), jnp.array([[0.9, 1.5]])
+    for way in (lambda x: c - x, lambda x: c + (-x), lambda x: -(x - c)):
+        (r,) = jax.vjp(xr.lrp(lambda x, way=way: way(x) @ weights, RULES[kind]), x)[1](way(x) @ weights)
+        np.testing.assert_allclose(r, -x * weights[:, 0], rtol=1e-12)
+    (r,) = jax.vjp(xr.lrp(lambda x: (x + (c - x)) @ weights, RULES[kind]), x)[1](c[None] @ weights)
+    np.testing.assert_allclose(r, 0, atol=1e-12)

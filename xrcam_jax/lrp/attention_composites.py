@@ -1,7 +1,11 @@
 """The composites for attention, as the literature gives them; the others are in :mod:`xrcam_jax.lrp.composites`."""
 
+from dataclasses import dataclass
+
+from jaxtyping import Array, PyTree
+
 from xrcam_jax.lrp.assignments import Assign, Composite
-from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Rule
+from xrcam_jax.lrp.protocol import WEIGHTED_KINDS, Bilinear, Loss, Rule
 from xrcam_jax.lrp.rules import Epsilon, EqualShares, Gamma, Gate, Gradient, Matmul, Pass
 
 
@@ -16,7 +20,7 @@ def attn_lrp(
       β keeps its share.
     - Elementwise functions are the identity: GELU, SiLU, tanh, ...
     - Layers, residual connections and means follow ε, or layers γ. What is constant and added keeps its share: biases
-      and the embedding of positions.
+      and the embedding of positions. So does a constant from which something is taken.
 
     Args:
       gamma: γ of dense layers. 0 is the ε rule, for language models; the paper takes more for vision transformers.
@@ -77,6 +81,18 @@ def cp_lrp(
     return _composite(gamma, conv_gamma, eps, bias, fold, gate=Gate(1, 0), matmul=Matmul(1, 0, eps))
 
 
+@dataclass(frozen=True)
+class _Scale:
+    """Passes by a factor; a constant from which x is taken keeps its share, as one does that is added to -x."""
+
+    shared: Rule
+    fits = frozenset({"scale"})
+
+    def relevance(self, op: Bilinear, r: Array) -> tuple[PyTree, Loss]:
+        """Implements :class:`xrcam_jax.lrp.protocol.Rule`."""
+        return (Pass() if op.b is None else self.shared).relevance(op, r)
+
+
 def _composite(
     gamma: float, conv_gamma: float | None, eps: float, bias: bool, fold: bool, *, gate: Rule, matmul: Rule
 ) -> Composite:
@@ -92,7 +108,8 @@ def _composite(
             Assign(gate, kinds=("gate",)),
             Assign(EqualShares(), kinds=("product",)),
             Assign(Epsilon(0), kinds=("softmax",)),
-            Assign(Pass(), kinds=("activation", "nonlinear", "scale")),
+            Assign(Pass(), kinds=("activation", "nonlinear")),
+            Assign(_Scale(linear), kinds=("scale",)),
             Assign(Gradient(), kinds=("max_pool",)),
         ),
         fold=fold,
