@@ -2,6 +2,8 @@
 
 import re
 
+import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -102,6 +104,24 @@ def test_what_lies_another_way_is_refused_with_the_line_that_cures_it(explain, t
     cured = eval(line[start:].split(";")[0], {"images": given})
     wanted = {"channels first": images, "one grey": images[:1, ..., :1]}.get(turned, images[:1])
     np.testing.assert_array_equal(cured, wanted)
+
+
+class OneNumber(nn.Module):
+    """A regression head, whose layers take more axes than it is given."""
+
+    @nn.compact
+    def __call__(self, images):
+        return nn.Dense(1)(nn.relu(nn.Conv(4, (3, 3))(images)).mean((-3, -2)))[..., 0]
+
+
+def test_a_model_that_takes_the_images_is_told_what_its_output_lacks():
+    images = small.images(2)
+    model = OneNumber().bind(OneNumber().init(jax.random.key(0), images))
+    with pytest.raises(ValueError, match=r"^the model must return logits \(b, n\).*; got \(2,\): give target="):
+        xr.attribute(model, images, "gradient")
+    for dtype in (jnp.int32, bool):
+        with pytest.raises(ValueError, match=r"^the model must return logits of floating point; got (int32|bool)"):
+            xr.attribute(lambda x, dtype=dtype: x.mean((1, 2)).astype(dtype), images, "gradient")
 
 
 def test_a_model_that_takes_channels_first_is_warned_of():

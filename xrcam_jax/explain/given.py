@@ -142,6 +142,8 @@ def cure(name: str, function: Function, images: Any, parameters: Any) -> str:
       'images[None]'
     """
     shape = tuple(images.shape)
+    if _takes(function, shapes((images, parameters))):
+        return ""
     axes = range(len(shape))
     last, first = [0, *axes[2:], 1], [*axes[1:], 0]
     ways = [(f".transpose{tuple(last)}", tuple(shape[i] for i in last)), ("[None]", (1, *shape))]
@@ -152,15 +154,28 @@ def cure(name: str, function: Function, images: Any, parameters: Any) -> str:
     return ""
 
 
-@lru_cache(maxsize=32)
+def _takes(function: Function, known: Shapes) -> bool:
+    """Returns whether a model takes images as they are: it returns something for each of them."""
+    leaves = jax.tree.leaves(_output(function, known))
+    count = len(of_shapes(*known)[0])
+    return bool(leaves) and all(a.ndim and len(a) == count for a in leaves)
+
+
 def _gives_logits(function: Function, known: Shapes) -> bool:
-    images, parameters = of_shapes(*known)
+    found = _output(function, known)
+    if found is None:
+        return False
+    return isinstance(function, Asked) or (getattr(found, "ndim", 0) == 2 and len(found) == len(of_shapes(*known)[0]))
+
+
+@lru_cache(maxsize=32)
+def _output(function: Function, known: Shapes) -> Any:
+    """Returns the shapes of what a model returns; None where it does not take the images."""
     try:
-        found = jax.eval_shape(function, images, parameters)
+        return jax.eval_shape(function, *of_shapes(*known))
     # A model may fail in any way.
     except Exception:
-        return False
-    return isinstance(function, Asked) or (getattr(found, "ndim", 0) == 2 and len(found) == len(images))
+        return None
 
 
 def warn_of_channels_first(function: Function, images: Any, parameters: Any) -> None:

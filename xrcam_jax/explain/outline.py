@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from xrcam_jax.attribution.asked import Asked, Beside, described, explained_flags, explained_inputs, is_ids
@@ -53,7 +54,7 @@ def outline(function: Function, images: Any, parameters: PyTree) -> Outline:
       parameters: of the model, likewise.
 
     Raises:
-      ValueError: a mark is set twice.
+      ValueError: a mark is set twice, or the model returns numbers that are not of floating point.
 
     Example:
       >>> import jax.numpy as jnp
@@ -86,7 +87,12 @@ def _traced_outline(function: Function, known: Shapes) -> Outline:
     if has_marks_in_loops(program):
         program, _ = with_layers(closed, gradient(), _explained(known), None)
     marks = {name: aval.shape for name, aval in marks_of(program).items()}
-    return Outline(closed.out_avals[0].shape if output.num_leaves == 1 == output.num_nodes else None, marks)
+    if output.num_leaves != 1 or output.num_nodes != 1:
+        return Outline(None, marks)
+    logits = closed.out_avals[0]
+    if not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise ValueError(f"the model must return logits of floating point; got {logits.dtype}, which has no derivative")
+    return Outline(logits.shape, marks)
 
 
 def count_classes(function: Function, images: Any, parameters: PyTree) -> int:
