@@ -101,7 +101,7 @@ def quick(monkeypatch):
     """Has the long parts of the commands stand aside."""
     monkeypatch.setattr(xr, "Explainer", PretendExplainer, raising=False)
     monkeypatch.setattr(xr, "load_model", LOAD, raising=False)
-    monkeypatch.setattr(training, "train", lambda task: None)
+    monkeypatch.setattr(training, "train", lambda task, model: None)
     monkeypatch.setattr(demo, "METHODS", ("xrelevance_cam",))
     monkeypatch.setattr(demo, "_one_of_each_patient", lambda names: [0])
     monkeypatch.setattr(structures, "find_structures", pretend_structures)
