@@ -356,3 +356,21 @@ def test_what_follows_from_the_input_is_no_bias(name):
     shifted = xr.lrp(lambda x: x @ W + lax.stop_gradient(jnp.sin(x)), getattr(xr.composites, name)(eps=0))
     plain = xr.lrp(lambda x: x @ W, getattr(xr.composites, name)(eps=0))
     np.testing.assert_allclose(jax.vjp(shifted, x)[1](r)[0], jax.vjp(plain, x)[1](r)[0], rtol=1e-9)
+
+
+def test_maxima_over_dilated_windows_are_refused_by_line_wherever_a_derivative_is_wanted():
+    """JAX has none, and says neither where nor what to do."""
+
+    def model(x):
+        x = xr.mark(x, "before")
+        x = lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 1), (1, 1, 1), "VALID", window_dilation=(1, 3, 1))
+        return xr.mark(x, "after").mean(1)
+
+    x = jnp.arange(24.0).reshape(2, 6, 2)
+    message = r"no derivative of the primitive 'reduce_window_max' at .*test_any_operation.py:\d+.*\(1, 3, 1\); pool"
+    for method in ("gradient", "lrp", "xrelevance_cam", "deep_lift"):
+        with pytest.raises(NotImplementedError, match=message):
+            xr.attribute(model, x, method, 0, ["before"])
+        xr.attribute(model, x, method, 0, ["after"])
+    with pytest.raises(NotImplementedError, match=r"reveal_cancel has no rule for .* at .*test_any_operation.py"):
+        xr.attribute(model, x, "deep_lift", 0, ["before"], rule="reveal_cancel")

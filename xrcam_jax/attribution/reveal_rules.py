@@ -95,7 +95,7 @@ def rule_for(operation: Operation) -> Callable[[Step], tuple[Parts, Back]] | Non
       [False, True]
     """
     last = operation.equations[-1]
-    if last.primitive.startswith("scatter") or last.primitive == "cumlogsumexp":
+    if last.primitive.startswith("scatter") or last.primitive == "cumlogsumexp" or not last.has_derivative:
         return None
     if operation.kind == "nonlinear":
         power = last.primitive == "integer_pow" and last.eqn.params["y"] > 0

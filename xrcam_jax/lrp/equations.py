@@ -71,6 +71,12 @@ class Equation:
         return jaxprs.jitted(self.eqn) or self.eqn.primitive.name
 
     @property
+    def has_derivative(self) -> bool:
+        """Returns False for maxima and minima over dilated windows, of which JAX has no derivative."""
+        extreme = self.primitive in ("reduce_window_max", "reduce_window_min")
+        return not extreme or all(gap == 1 for gap in self.eqn.params["window_dilation"])
+
+    @property
     def out(self) -> Any:
         """Returns shape and dtype of the first output."""
         return self.eqn.outvars[0].aval

@@ -9,7 +9,8 @@ from xrcam_jax.runtime import jaxprs
 #: These change lengths and leave the axes in their order.
 _RESIZING = frozenset({
     "broadcast_in_dim", "concatenate", "dynamic_slice", "pad", "reduce_window", "reduce_window_max",
-    "reduce_window_min", "reduce_window_sum", "slice", "split", "xrcam_jax.max_pool",
+    "reduce_window_min", "reduce_window_sum", "slice", "split", "xrcam_jax.dilated_max_pool",
+    "xrcam_jax.max_pool",
 })  # fmt: skip
 
 

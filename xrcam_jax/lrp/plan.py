@@ -78,7 +78,7 @@ def make_plan(
       The plan, and every operation under a rule, from the output down.
 
     Raises:
-      NotImplementedError: a primitive on that way has no rule; names it and the user's line.
+      NotImplementedError: a primitive on that way has no rule or no derivative; names it and the user's line.
       ValueError: a rule does not fit the operation that it was assigned to.
 
     Example:
@@ -164,8 +164,10 @@ class _Planner:
             self._receive(equation.inputs[0], _Downstream(mark, stage, below.layers))
         elif equation.primitive in STRUCTURE and not self._needs_rule(position):
             self._pass_through(equation, below)
-        else:
+        elif equation.has_derivative:
             self._assign(position, equation, below)
+        else:
+            raise _no_derivative(equation)
 
     def _pass_through(self, equation: Equation, below: _Downstream) -> None:
         for value in equation.inputs:
@@ -279,6 +281,14 @@ def _no_rule(equation: Equation, site: Site | None) -> NotImplementedError:
         f"no relevance rule for the primitive {equation.primitive!r} at {equation.source}"
         + (f" (as {site.kind}, in {site.scope or site.mark})" if site else "")
         + "; give the composite an assignment or a default for it, or explain from a mark after it"
+    )
+
+
+def _no_derivative(equation: Equation) -> NotImplementedError:
+    return NotImplementedError(
+        f"JAX has no derivative of the primitive {equation.primitive!r} at {equation.source} with window_dilation="
+        f"{equation.eqn.params['window_dilation']}; pool maxima by xrcam_jax.ops.dilated_max_pool.dilated_max_pool, "
+        "or explain from a mark after it"
     )
 
 

@@ -29,7 +29,7 @@ SUMS = frozenset({"reduce_sum", "reduce_window_sum", "cumsum", "scatter-add", "s
 #: These pick one value among several, or are smooth forms of that: their derivatives are >= 0 and sum to 1.
 MAXIMA = frozenset({
     "reduce_max", "reduce_min", "reduce_window_max", "reduce_window_min", "cummax", "cummin", "cumlogsumexp",
-    "xrcam_jax.max_pool",
+    "xrcam_jax.max_pool", "xrcam_jax.dilated_max_pool",
 })  # fmt: skip
 CONVOLUTIONS = frozenset({"conv_general_dilated", "xrcam_jax.grouped_conv", "xrcam_jax.pointwise_conv"})
 PRODUCTS = CONVOLUTIONS | {"dot_general"}

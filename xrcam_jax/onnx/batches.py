@@ -19,7 +19,7 @@ from xrcam_jax.onnx.values import Value, plain
 
 Shape = tuple[int, ...]
 #: Operators that treat all pictures of a batch alike.
-ALIKE = (OF_PICTURES - {"Resize", "Upsample"}) | (LIKE_THEIR_INPUTS - {"Concat", "Split", "Slice", "Pad"})
+ALIKE = OF_PICTURES | (LIKE_THEIR_INPUTS - {"Concat", "Split", "Slice", "Pad", "Resize", "Upsample"})
 
 
 def of_each_picture(

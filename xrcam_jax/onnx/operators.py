@@ -47,11 +47,11 @@ HOW = {
 SIZES = ("Shape", "Size")
 #: Operators of pictures (b, c, ...).
 OF_PICTURES = frozenset((
-    *convolution.OPERATORS, *pooling.OPERATORS, *resize.OPERATORS,
+    *convolution.OPERATORS, *pooling.OPERATORS,
     "BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN", "DepthToSpace", "SpaceToDepth",
 ))  # fmt: skip
 #: Operators whose result is a picture where one of their inputs is, and the other way round.
 LIKE_THEIR_INPUTS = frozenset((
     *(name for name in activations.OPERATORS if "Softmax" not in name), *elementwise.OPERATORS,
-    "Identity", "Dropout", "Concat", "Split", "Slice", "Pad",
+    "Identity", "Dropout", "Concat", "Split", "Slice", "Pad", *resize.OPERATORS,
 ))  # fmt: skip

@@ -10,6 +10,7 @@ from jax import Array, lax
 from xrcam_jax.onnx.convolution import Pairs, padding_of
 from xrcam_jax.onnx.graph import Node
 from xrcam_jax.onnx.values import Operator, on_pictures
+from xrcam_jax.ops.dilated_max_pool import dilated_max_pool
 from xrcam_jax.ops.max_pool import max_pool
 
 
@@ -63,7 +64,15 @@ def _max_pool(node: Node, x: Array) -> Array:
     windows = _windows(node, x)
     edges = {edge for pair in windows.whole_padding for edge in pair}
     alike = len(edges | {0} - edges) == 1 and len({*windows.size}) == len({*windows.strides}) == 1
-    if x.ndim == 4 and alike and {*windows.dilation} == {1} and 2 * min(edges) <= windows.size[0]:
+    if any(gap != 1 for gap in windows.dilation):
+        return dilated_max_pool(
+            jnp.asarray(x),
+            window=windows.size,
+            strides=windows.strides,
+            dilation=windows.dilation,
+            padding=windows.whole_padding,
+        )
+    if x.ndim == 4 and alike and 2 * min(edges) <= windows.size[0]:
         return max_pool(x, window=windows.size[0], stride=windows.strides[0], padding=min(edges))
     least = -jnp.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
     return windows.reduce(x, np.asarray(least, x.dtype)[()], lax.max)

@@ -1,8 +1,10 @@
 """What values of a graph are for: which are known before it runs, which are pictures, which depend on its inputs."""
 
 from xrcam_jax.onnx.convolution import kernel_order
-from xrcam_jax.onnx.graph import Graph, all_nodes
-from xrcam_jax.onnx.operators import HOW, LIKE_THEIR_INPUTS, OF_PICTURES, SIZES
+from xrcam_jax.onnx.graph import Graph, Input, all_nodes
+from xrcam_jax.onnx.layout import names_with_channels, spread
+from xrcam_jax.onnx.operators import HOW, SIZES
+from xrcam_jax.onnx.resize import OPERATORS as RESIZES
 
 
 def how_names(graph: Graph) -> frozenset[str]:
@@ -60,6 +62,8 @@ def kernels(graph: Graph) -> dict[str, tuple[int, ...]]:
 def picture_names(graph: Graph) -> frozenset[str]:
     """Returns the names of the values that are pictures (b, c, ...): what convolutions and their like make and read.
 
+    What resizes the second axis, and not the last one, is of pictures with their channels last.
+
     Args:
       graph: any graph.
 
@@ -75,19 +79,16 @@ def picture_names(graph: Graph) -> frozenset[str]:
       >>> sorted(picture_names(Graph(nodes, (), ("y",), {})))
       ['a', 'x', 'y']
     """
-    found = set[str]()
-    for node in graph.nodes:
-        if node.op in OF_PICTURES:
-            found.update((node.inputs[0], *node.outputs))
-    before = -1
-    while before != len(found):
-        before = len(found)
-        for node in graph.nodes:
-            if node.op in LIKE_THEIR_INPUTS:
-                inputs = node.inputs if node.op not in HOW else node.inputs[: HOW[node.op]]
-                values = {name for name in (*inputs, *node.outputs) if name and name not in graph.arrays}
-                found.update(values if values & found else ())
-    return frozenset(found)
+    found, last = names_with_channels("first", graph), names_with_channels("last", graph)
+    # ONNX resizes pictures with their channels first, unless something else is known of them.
+    last |= spread({each.name for each in graph.inputs if _ends_in_channels(each)}, graph)
+    resized = {name for node in graph.nodes if node.op in RESIZES for name in (node.inputs[0], *node.outputs)}
+    return spread(found | (resized - last), graph)
+
+
+def _ends_in_channels(described: Input) -> bool:
+    shape = described.shape or ()
+    return len(shape) == 4 and shape[3] in (1, 3) and shape[1] not in (1, 3)
 
 
 def takes_channels_first(graph: Graph, pictures: frozenset[str]) -> frozenset[str]:
@@ -98,8 +99,8 @@ def takes_channels_first(graph: Graph, pictures: frozenset[str]) -> frozenset[st
       pictures: the names of the values that convolutions and their like make and read.
 
     Returns:
-      The names. Of an input that no convolution reads, its channels are first if 1 or 3 is the length of that axis
-      and not that of the last one.
+      The names. Of an input of which no node tells, the channels are first if 1 or 3 is the length of that axis and
+      not that of the last one.
 
     Example:
       >>> import numpy as np
@@ -109,12 +110,11 @@ def takes_channels_first(graph: Graph, pictures: frozenset[str]) -> frozenset[st
       ['x']
     """
     found = {each.name for each in graph.inputs if each.name in pictures}
+    last = names_with_channels("last", graph)
     for each in graph.inputs:
-        if each.shape is not None and len(each.shape) == 4 and each.name not in found:
-            first = next((node for node in graph.nodes if each.name in node.inputs), None)
-            moved = first is not None and first.op == "Transpose" and first.get("perm") == [0, 3, 1, 2]
-            if not moved and each.shape[1] in (1, 3) and each.shape[3] not in (1, 3):
-                found.add(each.name)
+        shape = each.shape or ()
+        if len(shape) == 4 and each.name not in last and shape[1] in (1, 3) and shape[3] not in (1, 3):
+            found.add(each.name)
     return frozenset(found)
 
 
