@@ -325,7 +325,7 @@ def test_outlines_that_are_of_no_frame_are_told_from_none(prepared, annotations,
         (["--explanation-loss", "consistency,contrastive"], "one can be added, found consistency and contrastive"),
         (
             ["--explanation-loss", "consistency", "--explanation-loss", "contrastive"],
-            "--explanation-loss: is given twice; several go into one, with commas between",
+            "--explanation-loss: one can be added, found consistency and contrastive",
         ),
         (
             ["--explanation-loss", "consistency", "--explanation-layer", "fc"],

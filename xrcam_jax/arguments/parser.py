@@ -121,20 +121,10 @@ class Command(click.Command):
         for word in args:
             if "\0" in word:
                 raise click.UsageError(f"{word!r}: an argument cannot have zero bytes in it", ctx)
-        words = self._repeated(args)
-        if not ctx.resilient_parsing:
-            self._check_once(ctx, words)
-        rest = super().parse_args(ctx, words)
+        rest = super().parse_args(ctx, self._repeated(args))
         for argument in self.arguments if not ctx.resilient_parsing else ():
             argument.settle(ctx)
         return rest
-
-    def _check_once(self, ctx: click.Context, words: list[str]) -> None:
-        """Refuses names that are given twice: click takes the last ones, and whoever does so means all of them."""
-        _, _, given = self.make_parser(ctx).parse_args(list(words))
-        for param in given:
-            if param.type is NAMES and given.count(param) > 1:
-                raise click.BadParameter("is given twice; several go into one, with commas between", ctx, param)
 
     def invoke(self, ctx: click.Context) -> int:
         """Runs the command; returns the exit status."""

@@ -14,7 +14,7 @@ from xrcam_jax.arguments import processes
 from xrcam_jax.arguments.checks import check_at_least_one, check_names, check_seed, prepare_folder
 from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
-from xrcam_jax.arguments.parser import NAMES, PATH, Argument, Options, Text, flag
+from xrcam_jax.arguments.parser import PATH, Argument, Options, Text, flag, names
 from xrcam_jax.checkpoints.labels import best_of
 from xrcam_jax.commands.labels import run_model
 from xrcam_jax.errors import CommandError
@@ -88,7 +88,7 @@ PARAMETERS = (
     ),
     click.Option(
         ["--explanation-loss"],
-        type=NAMES,
+        multiple=True,
         metavar="NAME",
         help="learn from explanations as well, by one loss: right_reasons, right_relevance or relevance_outside, which "
         "need --annotations, or consistency, contrastive, consistent_contrastive",
@@ -171,6 +171,8 @@ def _check(options: Options) -> None:
 
 
 def _check_explanation(options: Options) -> None:
+    losses = [name for given in options.explanation_loss for name in names(given)]
+    options.explanation_loss = losses[0] if losses else None
     if options.explanation_loss is None:
         for name in ("explanation_layer", "annotations"):
             if getattr(options, name) is not None:
@@ -179,11 +181,9 @@ def _check_explanation(options: Options) -> None:
 
     from xrcam_jax.train.explained import EXPLANATION_LOSSES
 
-    check_names("--explanation-loss", options.explanation_loss, EXPLANATION_LOSSES)
-    if len(options.explanation_loss) != 1:
-        found = " and ".join(options.explanation_loss) or "none"
-        raise CommandError(f"--explanation-loss: one can be added, found {found}")
-    (options.explanation_loss,) = options.explanation_loss
+    check_names("--explanation-loss", losses, EXPLANATION_LOSSES)
+    if len(losses) > 1:
+        raise CommandError(f"--explanation-loss: one can be added, found {' and '.join(losses)}")
     if not 0 < options.explanation_weight < float("inf"):
         raise CommandError(f"--explanation-weight: {options.explanation_weight} is not a positive number")
     if options.explanation_layer is None:
