@@ -8,6 +8,7 @@ from flax import nnx
 
 import xrcam_jax as xr
 from xrcam_jax.checkpoints.packaged import MODEL, WEIGHTS
+from xrcam_jax.checkpoints.save import save_orbax
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,6 @@ def test_the_folder_of_a_run_is_enough(tmp_path):
         assert str(nnx.state(model)) == str(nnx.state(xr.load_model(MODEL, WEIGHTS)))
     with pytest.raises(ValueError, match=r"last has what xrcam train goes on from; .* in .*run/best\.safetensors"):
         xr.load_model(MODEL, run / "last")
+    # A folder of that name may be a checkpoint of its own.
+    save_orbax(xr.load_model(MODEL, WEIGHTS), run / "best")
+    assert xr.load_model(MODEL, run / "best").num_classes == 2

@@ -117,8 +117,10 @@ class OneNumber(nn.Module):
 def test_a_model_that_takes_the_images_is_told_what_its_output_lacks():
     images = small.images(2)
     model = OneNumber().bind(OneNumber().init(jax.random.key(0), images))
-    with pytest.raises(ValueError, match=r"^the model must return logits \(b, n\).*; got \(2,\): give target="):
-        xr.attribute(model, images, "gradient")
+    volumes = np.zeros((2, 4, 8, 8, 3), np.float32)
+    for f, given in ((model, images), (lambda x: model(x).mean(1), volumes)):
+        with pytest.raises(ValueError, match=r"^the model must return logits \(b, n\).*; got \(2,\): give target="):
+            xr.attribute(f, given, "gradient")
     for dtype in (jnp.int32, bool):
         with pytest.raises(ValueError, match=r"^the model must return logits of floating point; got (int32|bool)"):
             xr.attribute(lambda x, dtype=dtype: x.mean((1, 2)).astype(dtype), images, "gradient")

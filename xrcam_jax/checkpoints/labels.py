@@ -35,7 +35,8 @@ def best_file(weights: str | os.PathLike[str]) -> str | os.PathLike[str]:
         return str(folder / BEST)
     if (folder / SETTINGS).is_file():
         raise ValueError(f"{folder} is a run of xrcam train that has not come to its {BEST} yet")
-    if folder.name in CHECKPOINTS and folder.is_dir() and (folder.parent / BEST).is_file():
+    of_run = folder.name in CHECKPOINTS and folder.is_dir() and not (folder / "config.json").is_file()
+    if of_run and (folder.parent / BEST).is_file():
         raise ValueError(f"{folder} has what xrcam train goes on from; the weights are in {folder.parent / BEST}")
     return weights
 

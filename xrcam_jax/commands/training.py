@@ -205,11 +205,10 @@ def check_explanation(task: TrainingTask) -> None:
     """
     if task.explanation is None:
         return
-    # Eight frames and not the batch: of how many only the time depends that a trace of some losses takes.
     model = nnx.eval_shape(lambda: xr.create_model(task.options.model, **_fresh(task)))
     function, parameters = as_function(model)
-    images = jax.ShapeDtypeStruct((8, task.size, task.size, 3), jnp.float32)
-    labels, key = jax.ShapeDtypeStruct((8,), jnp.int32), jax.eval_shape(jax.random.key, 0)
+    images = jax.ShapeDtypeStruct((task.options.batch_size, task.size, task.size, 3), jnp.float32)
+    labels, key = jax.ShapeDtypeStruct(images.shape[:1], jnp.int32), jax.eval_shape(jax.random.key, 0)
     outlines = None if task.annotations is None else jax.ShapeDtypeStruct(images.shape[:3], jnp.float32)
     loss = partial(explanation_values, task.explanation, function)
     try:

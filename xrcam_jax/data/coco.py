@@ -207,13 +207,13 @@ def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> A
         places = {id: _place(image, by_name, recordings) for id, image in images.items()}
         outcomes, remarks = Counter[str](), Counter[str]()
         instances: dict[str, list[Instance]] = {frame.file: [] for frame in frames}
-        strangers = []
+        stranger = None
         for annotation in annotations:
             place = places.get(annotation.image, "unknown image") if annotation.image is not None else "unknown image"
             outcome, found, remarkable = _judged(annotation, place, categories)
             outcomes[outcome] += 1
             if outcome == "unknown image" and annotation.image in images:
-                strangers.append(_base(images[annotation.image]["file_name"]))
+                stranger = stranger or _base(images[annotation.image]["file_name"])
             remarks.update(remarkable)
             if found is not None and isinstance(place, _Place):
                 instances[place.frame.file].append(found)
@@ -223,7 +223,7 @@ def read_annotations(path: str | os.PathLike[str], frames: Sequence[Frame]) -> A
         raise ValueError(f"{path}: {error}") from None
     counts = Tally({name: outcomes[name] for name in OUTCOMES}, {name: remarks[name] for name in REMARKS})
     by_file = {file: tuple(marked) for file, marked in instances.items()}
-    return Annotations({frame.file: frame for frame in frames}, by_file, counts, next(iter(strangers), None))
+    return Annotations({frame.file: frame for frame in frames}, by_file, counts, stranger)
 
 
 class _Place(NamedTuple):

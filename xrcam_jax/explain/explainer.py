@@ -290,7 +290,7 @@ class Explainer:
                     f"the model does not take {name} of shape {shape}, but {better}; it says: {line}"
                 ) from error
             # A single image without the axis of the batch looks like a batch of signals, and few models take both.
-            if len(shape) == 4 or isinstance(view.function, Asked) or not isinstance(error, (TypeError, ValueError)):
+            if len(shape) >= 4 or isinstance(view.function, Asked) or not isinstance(error, (TypeError, ValueError)):
                 raise
             raise ValueError(f"{_WANTED}, such as the model takes; of shape {shape} it says: {error}") from error
         warn_of_channels_first(*view)

@@ -143,7 +143,7 @@ def cure(name: str, function: Function, images: Any, parameters: Any) -> str:
     """
     shape = tuple(images.shape)
     # A single picture is taken for a batch of signals by some models, of which one number comes out for each row.
-    if len(shape) == 4 and _takes(function, shapes((images, parameters))):
+    if len(shape) >= 4 and _takes(function, shapes((images, parameters))):
         return ""
     axes = range(len(shape))
     last, first = [0, *axes[2:], 1], [*axes[1:], 0]
