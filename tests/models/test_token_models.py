@@ -14,12 +14,13 @@ import xrcam_jax as xr
 from tests import oracle
 from xrcam_jax.attribution.case import Case
 from xrcam_jax.cam.channel_cams import ablated_scores
-from xrcam_jax.checkpoints.convert import _OneKey, flat_state, from_timm, timm_tensors, to_timm
+from xrcam_jax.checkpoints.convert import flat_state, from_timm, timm_tensors, to_timm
 from xrcam_jax.checkpoints.positions import picture_size, resampled
 from xrcam_jax.checkpoints.save import save_timm
 from xrcam_jax.checkpoints.verify import digest
 from xrcam_jax.explain.functional import as_function
 from xrcam_jax.models.convnext_specs import ConvNextSpec
+from xrcam_jax.models.draws import OnlyShapes
 from xrcam_jax.models.specs import SPECS, NetworkSpec
 from xrcam_jax.models.swin_specs import SwinSpec
 from xrcam_jax.models.variant import Variant
@@ -75,7 +76,7 @@ def references():
 
 def shapes_of(name, **options):
     """The keys and shapes that timm would have, of a network that is not made."""
-    shapes = flat_state(nnx.eval_shape(lambda: xr.create_model(name, rngs=_OneKey(), **options)))
+    shapes = flat_state(nnx.eval_shape(lambda: xr.create_model(name, rngs=OnlyShapes(), **options)))
     # Nothing is allocated for zeros that are all the same one.
     zeros = {path: np.broadcast_to(np.float32(0), leaf.shape) for path, leaf in shapes.items()}
     return {key: tensor.shape for key, tensor in timm_tensors(name, zeros).items()}
@@ -195,7 +196,7 @@ def test_cuts_change_the_patches_alone():
 
 @pytest.mark.parametrize(("pooling", "last"), [("token", 11), ("avg", 12)])
 def test_marks_are_at_quarters_of_the_depth_and_where_patches_count_last(pooling, last):
-    model = nnx.eval_shape(lambda: xr.create_model("vit_tiny_patch16_224", global_pool=pooling, rngs=_OneKey()))
+    model = nnx.eval_shape(lambda: xr.create_model("vit_tiny_patch16_224", global_pool=pooling, rngs=OnlyShapes()))
     assert model._marks() == {3: ["layer1"], 6: ["layer2"], 9: ["layer3"], last: ["layer4"]}
 
 

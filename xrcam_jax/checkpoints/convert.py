@@ -16,6 +16,7 @@ from xrcam_jax.checkpoints import efficientnet_keys, timm_keys
 from xrcam_jax.checkpoints.timm_keys import NnxPath
 from xrcam_jax.errors import DamagedError
 from xrcam_jax.models import Classifier, create_model
+from xrcam_jax.models.draws import OnlyShapes
 from xrcam_jax.models.mobile_specs import MobileSpec
 from xrcam_jax.models.specs import Spec, find_spec
 from xrcam_jax.models.variant import PLAIN, Variant
@@ -198,8 +199,8 @@ def from_timm(
     tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(_BUFFERS)}
     found = _class_count(tensors.get(f"{spec.classifier}.weight"))
     wanted = num_classes if num_classes is not None else found or spec.num_classes
-    # Only shapes, since to draw values would take longer than to load them.
-    model = nnx.eval_shape(lambda: create_model(name, num_classes=wanted, **vars(variant), dtype=dtype, rngs=_OneKey()))
+    wishes = {**vars(variant), "num_classes": wanted, "dtype": dtype, "rngs": OnlyShapes()}
+    model = nnx.eval_shape(lambda: create_model(name, **wishes))
     if dropout_rate:
         model.dropout = nnx.Dropout(dropout_rate, deterministic=True, rngs=rngs or nnx.Rngs(0))
     fresh_head = (found is not None or not spec.num_classes) and found != (wanted or None)
@@ -239,19 +240,6 @@ def _values(leaves: Mapping[NnxPath, Any], tensors: Mapping[NnxPath, np.ndarray]
 
     with ThreadPoolExecutor() as threads:
         return dict(zip(leaves, threads.map(value, leaves), strict=True))
-
-
-class _OneKey(nnx.Rngs):
-    """Gives the same key for every parameter, where only shapes count: counting keys takes seconds under a trace.
-
-    Random bits of this kind are one operation, those of JAX's default kind many.
-    """
-
-    def __init__(self) -> None:
-        self.key = jax.random.key(0, impl="unsafe_rbg")
-
-    def params(self) -> jax.Array:
-        return self.key
 
 
 def _timm_key_of(name: str) -> Callable[[NnxPath], str]:

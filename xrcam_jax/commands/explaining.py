@@ -72,9 +72,9 @@ class Job:
 def explain_all(options: Options, labels: list[str] | None) -> int:
     """Explains all pictures, a process its share of them, and writes what is found; returns the exit status."""
     pace = Pace()
-    # JAX imports the one when it calls a program that was kept, and sheets are drawn last by the others.
-    import_ahead("scipy.linalg", "matplotlib.figure", "matplotlib.backends.backend_agg")
     job = _job(options, labels, pace)
+    # Sheets are drawn last; until then this thread waits for XLA, which reads its program and runs it.
+    import_ahead("matplotlib.figure", "matplotlib.backends.backend_agg")
     if is_first():
         print(printable("\n".join(about(options, job, labels)), lines=True), flush=True)
     unread, unwritten = _Lines(), _Lines()

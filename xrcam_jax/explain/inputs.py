@@ -182,12 +182,12 @@ def views_of(
       {'input.image': (2, 4, 4, 3)}
     """
     if not is_tree(inputs):
-        inputs = jnp.asarray(inputs)
+        inputs = _on_device(inputs)
         if explain is not None:
             raise ValueError(f"explain chooses among several inputs, got {described(inputs)} alone")
         if target is None:
             return {INPUT: View(function, inputs, parameters)}
-    named = {input_name(path): jnp.asarray(a) for path, a in jax.tree.leaves_with_path(inputs)}
+    named = {input_name(path): _on_device(a) for path, a in jax.tree.leaves_with_path(inputs)}
     chosen = _chosen(named, explain) if is_tree(inputs) else (INPUT,)
     batch = _batch(named, chosen)
     static, held = _split(target)
@@ -199,6 +199,11 @@ def views_of(
         return View(asked, named[changed], Beside(also, others, held, parameters))
 
     return {name: view(name) for name in chosen}
+
+
+def _on_device(a: Any) -> Array:
+    """Returns an array of JAX. Putting it there takes no program; ``jnp.asarray`` compiles one for each shape."""
+    return a if isinstance(a, jax.Array) else jax.device_put(a)
 
 
 def input_name(path: tuple[Any, ...]) -> str:

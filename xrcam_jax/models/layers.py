@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
+from xrcam_jax.models.draws import normal
 from xrcam_jax.models.variant import ACTIVATIONS
 from xrcam_jax.ops.batch_norm import normalise_batch
 from xrcam_jax.ops.grouped_conv import grouped_conv
@@ -73,7 +74,7 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ):
         shape = (size, size, features_in // groups, features_out)
-        self.kernel = nnx.Param(_he_normal(rngs.params(), shape, dtype))
+        self.kernel = nnx.Param(_he_normal(rngs, shape, dtype))
         self.bias = nnx.Param(jnp.zeros(features_out, dtype)) if bias else None
         self.stride = stride
         self.dilation = dilation
@@ -188,9 +189,7 @@ class ConvNorm(nnx.Module):
         return y if self.act is None else ACTIVATIONS[self.act](y)
 
 
-def _he_normal(key: Key[Array, ""], shape: tuple[int, int, int, int], dtype: DTypeLike) -> Float[Array, "kh kw i o"]:
+def _he_normal(rngs: nnx.Rngs, shape: tuple[int, int, int, int], dtype: DTypeLike) -> Float[Array, "kh kw i o"]:
     """Draws a kernel as timm draws those of its ResNets: by he2015, over the outputs."""
     height, width, _, features_out = shape
-    # Flat, since XLA compiles random bits with four axes several times more slowly.
-    values = jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
-    return values * math.sqrt(2.0 / (height * width * features_out))
+    return normal(rngs, shape, dtype) * math.sqrt(2.0 / (height * width * features_out))

@@ -3,16 +3,15 @@
 As in Flax, a layer computes in ``dtype`` and keeps its parameters in ``param_dtype``.
 """
 
-import math
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from xrcam_jax.models.draws import OnlyShapes, normal
 from xrcam_jax.models.layers import scoped
 from xrcam_jax.models.variant import ACTIVATIONS
 from xrcam_jax.ops.grouped_conv import grouped_conv
@@ -40,9 +39,7 @@ def drawn(shape: tuple[int, ...], param_dtype: DTypeLike, rngs: nnx.Rngs) -> nnx
       >>> token.shape, bool(abs(token[...].std() - 0.02) < 0.002)
       ((1, 1, 1000), True)
     """
-    # Flat, since XLA compiles random bits with four axes several times more slowly.
-    values = jax.random.normal(rngs.params(), (math.prod(shape),), param_dtype)
-    return nnx.Param(DEVIATION * values.reshape(shape))
+    return nnx.Param(DEVIATION * normal(rngs, shape, param_dtype))
 
 
 def dense(
@@ -73,7 +70,7 @@ def dense(
       >>> dense(2, 3, dtype=jnp.float32, param_dtype=jnp.float32, rngs=nnx.Rngs(0)).kernel.shape
       (2, 3)
     """
-    draw = nnx.initializers.normal(DEVIATION)
+    draw = nnx.initializers.zeros if isinstance(rngs, OnlyShapes) else nnx.initializers.normal(DEVIATION)
     return nnx.Linear(
         features_in, features_out, use_bias=bias, kernel_init=draw, dtype=dtype, param_dtype=param_dtype, rngs=rngs
     )
