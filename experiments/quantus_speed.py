@@ -6,7 +6,8 @@
 Quantus runs the network in PyTorch, with the weights of ours. Of each metric both do as many passes: pixels disappear
 in as many steps, as many squares do, noise is drawn as often, the same shares of pixels are imputed. What differs is
 said in the table: Quantus draws batch norms anew too, each a step of its own, and knows a map at a time. One map is the
-gradient times the picture; several are Grad-CAM at as many layers of a ResNet, of which Quantus is asked one after the
+gradient times the picture or, by ``--explanation lrp``, relevance at the picture by the rules of EpsilonPlus, which is
+zennit's where Quantus asks; several are Grad-CAM at as many layers of a ResNet, of which Quantus is asked one after the
 other. Ours runs twice, and the first time, in which it is compiled, stands beside. It needs Quantus, PyTorch and timm.
 """
 
@@ -56,12 +57,14 @@ class Both:
       case: the same with the pictures and their classes.
       maps: m maps of each picture.
       network: of PyTorch, with the same weights.
+      explanations: by which Quantus explains again, of each map.
     """
 
     explainer: xr.Explainer
     case: Case
     maps: jax.Array
     network: Any
+    explanations: tuple[Callable, ...]
 
     @property
     def x(self) -> np.ndarray:
@@ -76,10 +79,9 @@ class Both:
     def quantus(self, metric: Any, maps: Array) -> Any:
         """Returns what a metric of Quantus says of each map, which it may explain again."""
         given = {"channel_first": True, "device": device()}
-        again = [gradient_x_input] if len(maps) == 1 else [partial(grad_cam, layer=layer) for layer in LAYERS]
         return [
             metric(self.network, self.x, self.y, np.array(a), explain_func=explain, **given)
-            for a, explain in zip(maps, again, strict=False)
+            for a, explain in zip(maps, self.explanations, strict=True)
         ]
 
 
@@ -104,10 +106,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         import quantus  # noqa: F401
         import timm  # noqa: F401
+
+        if options.explanation == "lrp":
+            import zennit  # noqa: F401
     except ImportError as error:
-        print(f"quantus_speed: {error}; pip install -e '.[quantus]' torch timm", file=sys.stderr)
+        print(f"quantus_speed: {error}; pip install -e '.[quantus]' torch timm zennit", file=sys.stderr)
         return 1
-    both = prepared(options.model, options.pictures, options.size, options.maps)
+    both = prepared(options.model, options.pictures, options.size, options.maps, options.explanation)
     print(f"{options.pictures} pictures of {options.size} pixels, {options.maps} maps each; logits differ by at most "
           f"{difference(both):.1e}")  # fmt: skip
     # PyTorch, too, prepares itself at the first pass of a shape.
@@ -132,12 +137,13 @@ def parser() -> argparse.ArgumentParser:
     about.add_argument("--pictures", type=int, default=32)
     about.add_argument("--size", type=int, default=224, help="of a picture's side, a multiple of 32")
     about.add_argument("--maps", type=int, default=1, choices=range(1, 5), help="that are judged of each picture")
+    about.add_argument("--explanation", default="gradient_x_input", choices=EXPLANATIONS, help="if there is one map")
     about.add_argument("--metrics", nargs="+", choices=METRICS, default=METRICS)
     about.add_argument("--out", type=Path, help="a JSON file, written after each metric")
     return about
 
 
-def prepared(name: str, pictures: int, size: int, maps: int) -> Both:
+def prepared(name: str, pictures: int, size: int, maps: int, explanation: str = "gradient_x_input") -> Both:
     """Returns random pictures and maps, and a network with random weights, ours and that of PyTorch."""
     import timm
     import torch
@@ -152,13 +158,15 @@ def prepared(name: str, pictures: int, size: int, maps: int) -> Both:
     torch.set_num_threads(cores())
     random = np.random.default_rng(0)
     images = jnp.asarray(random.standard_normal((pictures, size, size, 3)), jnp.float32)
-    explainer = xr.Explainer(model, "gradient_x_input")
+    explanations = (EXPLANATIONS[explanation],)
+    explainer = xr.Explainer(model, explanation, composite=xr.composites.epsilon_plus())
     if maps > 1:
+        explanations = tuple(partial(grad_cam, layer=layer) for layer in LAYERS[:maps])
         explainer = xr.Explainer(model, "grad_cam", layers=LAYERS[:maps])
     targets = explainer.function(images, explainer.parameters).argmax(1)[:, None]
     case = Case(explainer.function, explainer.parameters, images, targets)
     drawn = jnp.asarray(random.random((maps, pictures, size, size)), jnp.float32)
-    return Both(explainer, case, drawn, network.eval().to(device()))
+    return Both(explainer, case, drawn, network.eval().to(device()), explanations)
 
 
 def device() -> str:
@@ -183,6 +191,27 @@ def gradient_x_input(model: Any, inputs: np.ndarray, targets: np.ndarray, device
     scores = model(x)[torch.arange(len(x)), torch.as_tensor(targets, device=device)]
     (gradient,) = torch.autograd.grad(scores.sum(), x)
     return (gradient * x).detach().sum(1).cpu().numpy()
+
+
+def epsilon_plus(model: Any, inputs: np.ndarray, targets: np.ndarray, device: str = "cpu", **_: Any) -> np.ndarray:
+    """Returns zennit's relevance of the classes' logits at the pictures, summed over channels (b, h, w)."""
+    import torch
+    from zennit.attribution import Gradient
+    from zennit.composites import EpsilonPlus
+
+    x = torch.tensor(inputs, dtype=torch.float32, device=device, requires_grad=True)
+    classes = torch.as_tensor(targets, dtype=torch.int64, device=device)
+
+    def seed(logits: Any) -> Any:
+        return torch.nn.functional.one_hot(classes, logits.shape[1]) * logits
+
+    with Gradient(model=model, composite=EpsilonPlus()) as attribute:
+        _, relevance = attribute(x, seed)
+    return relevance.detach().sum(1).cpu().numpy()
+
+
+#: By our method's name, how Quantus explains.
+EXPLANATIONS = {"gradient_x_input": gradient_x_input, "lrp": epsilon_plus}
 
 
 def grad_cam(

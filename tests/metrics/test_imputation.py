@@ -103,3 +103,12 @@ def test_without_a_known_pixel_there_is_nothing():
 def test_a_mask_says_yes_or_no():
     with pytest.raises(ValueError, match="missing must be of bool; got int32"):
         imputed(jnp.asarray(IMAGES), jnp.asarray(gaps("random"), jnp.int32))
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-18, 1e20, 1e36])
+def test_values_may_be_of_any_size(unit):
+    """Squares of these values are nothing, or infinite, in single precision."""
+    missing = gaps("random")
+    found = np.asarray(FILL((IMAGES * np.float64(unit)).astype(np.float32), missing), np.float64)
+    for one, image, mask in zip(found / unit, IMAGES, missing, strict=True):
+        np.testing.assert_allclose(one, dense(image, mask), atol=1e-3 * image.std())

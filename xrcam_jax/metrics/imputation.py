@@ -65,10 +65,14 @@ def imputed(
         raise ValueError(f"missing must be of bool; got {missing.dtype}")
     wide = jnp.moveaxis(at_least_float32(images), -1, 1)
     known = ~missing[:, None]
+    # Squares of very large and very small values leave the floating-point range. Powers of two round nothing.
+    exponent = jnp.frexp(jnp.abs(jnp.where(known, wide, 0)).max((1, 2, 3), keepdims=True))[1]
+    near_one = jnp.ldexp(jnp.where(known, wide, 0), -exponent)
     # A constant is its own imputation, so the mean is left out: there is less to solve then, and less to round.
-    means = jnp.where(known, wide, 0).sum((2, 3), keepdims=True) / known.sum((2, 3), keepdims=True, dtype=wide.dtype)
-    filled = jax.vmap(lambda image, gap: _solved(image, gap, tolerance))(jnp.where(known, wide - means, 0), missing)
-    return jnp.where(missing[..., None], jnp.moveaxis(filled + means, 1, -1).astype(images.dtype), images)
+    means = near_one.sum((2, 3), keepdims=True) / known.sum((2, 3), keepdims=True, dtype=wide.dtype)
+    filled = jax.vmap(lambda image, gap: _solved(image, gap, tolerance))(jnp.where(known, near_one - means, 0), missing)
+    found = jnp.moveaxis(jnp.ldexp(filled + means, exponent), 1, -1)
+    return jnp.where(missing[..., None], found.astype(images.dtype), images)
 
 
 def _solved(image: Float[Array, "c h w"], missing: Bool[Array, "h w"], tolerance: float) -> Float[Array, "c h w"]:
