@@ -281,6 +281,7 @@ def test_options_are_completed_without_a_file_that_is_not_there(capsys, monkeypa
         (["evaluate", "segmentatoin"], "unknown name 'segmentatoin'; did you mean 'segmentation'?"),
         (["benchmark", "explian"], "unknown suite 'explian'; did you mean 'explain'?"),
         (["synth"], "OUT: is missing"),
+        (["evaluate"], "NAME: is missing; known: frames, segmentation, "),
         (["explain", "a.png", "--every"], "Option '--every' requires an argument"),
         (["completion", "tcsh"], "SHELL: 'tcsh' is not one of 'bash', 'zsh', 'fish'"),
     ],

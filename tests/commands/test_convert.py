@@ -87,6 +87,12 @@ def test_bad_usage_is_status_2(capsys):
     assert capsys.readouterr().err == expected
 
 
+def test_an_unknown_network_is_status_2(file, tmp_path, capsys):
+    assert cli.main(["convert", "resnet81", str(file), str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("xrcam convert: error: NAME: unknown name 'resnet81'; did you mean 'resnet18'?")
+
+
 def test_a_second_run_that_writes_the_same_is_refused(file, tmp_path, capsys):
     with alone_at("OUT", tmp_path / "out"):
         assert cli.main(["convert", "resnet18", str(file), str(tmp_path / "out")]) == 2

@@ -152,6 +152,15 @@ def test_an_empty_folder(tmp_path, pretend, capsys):
     )
 
 
+def test_an_empty_folder_beside_a_picture_is_named(tmp_path, pretend, capsys):
+    (tmp_path / "empty" / "deeper").mkdir(parents=True)
+    draw(tmp_path / "a.png", 40, 50, 1)
+    assert explain(tmp_path, tmp_path / "a.png", tmp_path / "empty") == 0
+    assert capsys.readouterr().err == (
+        f"xrcam explain: {tmp_path / 'empty'}: no files in it; folders inside of a folder are not searched\n"
+    )
+
+
 def test_a_video(tmp_path, pretend):
     writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
     for level in range(7):

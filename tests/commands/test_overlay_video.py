@@ -255,6 +255,14 @@ def test_interrupted_before_the_first_frame(tmp_path, pretend, monkeypatch):
     assert names(tmp_path / "out") == []
 
 
+def test_a_disk_that_is_full_from_the_start_leaves_no_video_without_frames(tmp_path, pretend, capsys, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2**10))
+    out = tmp_path / "out" / "out.mp4"
+    assert explain(out, picture(tmp_path / "a.png", flat(9))) == 1
+    assert names(tmp_path / "out") == []
+    assert capsys.readouterr().err == f"xrcam explain: error: {out}: no space left, less than 16 MiB free\n"
+
+
 def test_a_disk_that_fills_is_one_line(tmp_path, pretend, capsys, monkeypatch):
     free = iter([2**30] * 5 + [2**10] * 100)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=next(free)))

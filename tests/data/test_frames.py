@@ -195,6 +195,7 @@ def test_a_recording_that_is_damaged_further_on_leaves_no_frames(tmp_path):
     lines = []
     assert extract_all([only(path=folder)], tmp_path / "out", every=1, report=lines.append) == []
     assert lines[0].startswith(f"{folder / '29.png'}: neither a picture")
+    assert lines[0].endswith(f"; all of {folder} is left out")
     assert not list((tmp_path / "out").rglob("*.png"))
 
 

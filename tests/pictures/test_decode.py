@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pictures.drawn import save, smooth
+from tests.pictures.drawn import save, smooth, write_video
 from tests.recordings import cut
 from xrcam_jax.pictures.decode import format_and_size, read_grey, read_rgb
 
@@ -51,7 +51,7 @@ def test_a_camera_held_sideways_is_turned(tmp_path):
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
 def test_truncated_pictures_are_named(tmp_path, suffix, share):
     path = cut(save(tmp_path / f"a.{suffix}"), share)
-    with pytest.raises(ValueError, match=rf"a\.{suffix}: (damaged or truncated|neither a) picture"):
+    with pytest.raises(ValueError, match=rf"a\.{suffix}: (damaged or truncated picture|neither a picture|an empty)"):
         read_rgb(path)
 
 
@@ -59,6 +59,12 @@ def test_other_files_are_named(tmp_path):
     (tmp_path / "notes.txt").write_text("not a picture")
     with pytest.raises(ValueError, match=r"notes\.txt: neither a picture \(BMP, .*\) nor a video"):
         read_rgb(tmp_path / "notes.txt")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ValueError, match=r"empty\.png: an empty file$"):
+        read_rgb(tmp_path / "empty.png")
+    write_video(tmp_path / "clip.avi").rename(tmp_path / "clip")
+    with pytest.raises(ValueError, match=r"clip: a video, which is only read under a name that ends as one's does"):
+        read_rgb(tmp_path / "clip")
     with pytest.raises(ValueError, match=r"gone\.png: no such file"):
         read_rgb(tmp_path / "gone.png")
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")

@@ -286,6 +286,18 @@ def test_what_is_refused_by_name(tmp_path, name):
         read_rgb(path)
 
 
+@pytest.mark.parametrize("name", ["BitsStored", "PhotometricInterpretation", "SamplesPerPixel", "TransferSyntaxUID"])
+def test_what_is_missing_in_the_header_is_named(tmp_path, name):
+    path = write(tmp_path / "a.dcm", noise(0, 255).astype(np.uint8))
+    from pydicom import dcmread
+
+    dataset = dcmread(path)
+    delattr(dataset.file_meta if name == "TransferSyntaxUID" else dataset, name)
+    dataset.save_as(path, implicit_vr=False, little_endian=True)
+    with pytest.raises(ValueError, match=rf"a\.dcm: does not state .* .DICOM: {name}.$"):
+        read_rgb(path)
+
+
 def test_a_compression_without_a_decoder(tmp_path):
     path = write(tmp_path / "a.dcm", noise(0, 255).astype(np.uint8), uid.MPEG2MPML, lambda frame: b"12")
     with pytest.raises(ValueError, match=r"a\.dcm: compressed as MPEG2 .*, for which there is no decoder"):

@@ -136,6 +136,18 @@ def test_values_that_are_not_finite(tmp_path):
     assert lines == [f"{path}, page 2: values that are not finite"]
 
 
+def test_a_checksum_that_does_not_fit_is_named(tmp_path):
+    volume = RANDOM.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    path = write(tmp_path / "a.nii.gz", volume)
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # the checksum stands before the length, at the end
+    path.write_bytes(content)
+    lines: list[str] = []
+    assert [picture.name for picture in stream([path], report=lines.append)] == ["a#1", "a#2"]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{path}, page 3: damaged or truncated picture (the checksum of the file does not fit")
+
+
 def test_damage(tmp_path):
     volume = RANDOM.integers(0, 256, (32, 32, 4)).astype(np.uint8)
     for name in ("a.nii", "a.nii.gz"):

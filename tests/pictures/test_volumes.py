@@ -91,6 +91,10 @@ def test_what_is_refused_by_name(tmp_path):
         xr.save_volume(tmp_path / "map.npy", np.ones((4, 5, 3), np.float32), like=path)
     with pytest.raises(ValueError, match="axes must name where three axes lead to, such as RAS or LPS; got 'RLS'"):
         xr.load_volume(path, "RLS")
+    with pytest.raises(ValueError, match="axes must name where three axes lead to, such as RAS or LPS; got 3"):
+        xr.load_volume(path, 3)
+    with pytest.raises(ValueError, match=f"{tmp_path}: not a file"):
+        xr.load_volume(tmp_path)
     with pytest.raises(ValueError, match=r"missing\.nii: no such file"):
         xr.load_volume(tmp_path / "missing.nii")
     (tmp_path / "a.gif").write_bytes(b"GIF89a")
@@ -99,6 +103,12 @@ def test_what_is_refused_by_name(tmp_path):
     (tmp_path / "cut.nii.gz").write_bytes(gzip.compress(path.read_bytes()[:400]))
     with pytest.raises(ValueError, match=r"cut\.nii\.gz: damaged or truncated"):
         xr.load_volume(tmp_path / "cut.nii.gz")
+    for shape, message in (((4, 5, 3), "CRC"), ((40, 50, 30), "the checksum of the file does not fit")):
+        compressed = bytearray(gzip.compress(scan(tmp_path / "whole.nii", np.eye(4), shape).read_bytes()))
+        compressed[-8] ^= 1  # the checksum stands before the length, at the end
+        (tmp_path / "flipped.nii.gz").write_bytes(compressed)
+        with pytest.raises(ValueError, match=rf"flipped\.nii\.gz: damaged or truncated picture \({message}"):
+            xr.load_volume(tmp_path / "flipped.nii.gz")
     colours = np.zeros((2, 2, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
     nib.save(nib.Nifti1Image(colours, np.eye(4)), tmp_path / "rgb.nii")
     with pytest.raises(ValueError, match=r"rgb\.nii: colours, where one number for each voxel is expected"):

@@ -169,6 +169,25 @@ def check_inputs(inputs: Collection[Path]) -> None:
         raise CommandError(f"no files in {named}; folders inside of a folder are not searched")
 
 
+def folders_without_files(inputs: Collection[Path]) -> list[Path]:
+    """Returns the folders among the inputs that stand for nothing, which is to be said: pictures may lie deeper.
+
+    Args:
+      inputs: files and folders.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from tempfile import TemporaryDirectory
+      >>> from xrcam_jax.arguments.checks import folders_without_files
+      >>> with TemporaryDirectory() as folder:
+      ...     len(folders_without_files([Path(folder), Path("scan.png")]))
+      1
+    """
+    from xrcam_jax.pictures.read import list_files
+
+    return [path for path in inputs if not list_files([path])]
+
+
 def prepare_folder(argument: str, folder: Path) -> None:
     """Makes the folder and tries to write there.
 

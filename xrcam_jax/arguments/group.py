@@ -49,6 +49,10 @@ class Group(click.Group):
         own = {name for param in self.get_params(ctx) for name in param.opts}
         if self.default is not None and (not args or (args[0].startswith("-") and args[0] not in own)):
             args = [self.default, *args]
+        if not args and not ctx.resilient_parsing:
+            # Click would take its help, of many lines, for the message.
+            known = ", ".join(self.summaries)
+            raise CommandError(f"{self.what.upper()}: is missing; known: {known} (see {ctx.command_path} --help)")
         return super().parse_args(ctx, args)
 
     def resolve_command(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xrcam_jax.arguments.checks import prepare_folder
+from xrcam_jax.arguments.checks import check_names, prepare_folder
 from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_at
 from xrcam_jax.arguments.parser import PATH, Argument, Options, run_inside
@@ -43,10 +43,12 @@ def run(options: Options) -> int:
     """Converts, reads back what it wrote, compares, and returns the exit status.
 
     Raises:
-      CommandError: another run is writing to the same place.
+      CommandError: there is no such network, or another run is writing to the same place.
     """
+    from xrcam_jax.models import list_models
     from xrcam_jax.runtime.compiling import keep_compiled
 
+    check_names("NAME", [options.model], list_models())
     keep_compiled()
     prepare_folder("OUT", options.out.absolute().parent)
     try:

@@ -1,5 +1,6 @@
 """``xrcam explain``: takes pictures and shows where a network looks."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from xrcam_jax.arguments.checks import (
     check_methods,
     check_seed,
     check_video,
+    folders_without_files,
     prepare_folder,
 )
 from xrcam_jax.arguments.outputs import alone_at, alone_in
@@ -24,6 +26,7 @@ from xrcam_jax.commands import drawing, layers, onnx_files, repeating
 from xrcam_jax.commands.labels import target_of
 from xrcam_jax.commands.network import LABELS, MODEL, WEIGHTS_HELP, find_network
 from xrcam_jax.errors import CommandError
+from xrcam_jax.runtime.names import printable
 
 if TYPE_CHECKING:
     from xrcam_jax.pictures.views import FieldOfView
@@ -175,6 +178,9 @@ def _check(options: Options) -> list[str] | None:
     drawing.drawing(options)
     processes.check(options)
     check_inputs(options.inputs)
+    for folder in folders_without_files(options.inputs):
+        line = f"xrcam explain: {folder}: no files in it; folders inside of a folder are not searched"
+        print(printable(line), file=sys.stderr)
     files = [best_of(path) for path in repeating.files(options.weights)]
     options.weights, options.others = (files[0] if files else None), files[1:]
     labels = find_network(options)

@@ -67,6 +67,10 @@ class OverlayVideo:
             self._file.finish()
         else:
             kept = self._file.close()
+            if not self._file.frames:
+                # No player opens a video without frames.
+                kept.unlink(missing_ok=True)
+                return
             print(printable(f"xrcam explain: {self._file.frames} frames so far are in {kept}"), file=sys.stderr)
 
     def write(self, batch: Sequence[tuple[Picture, Result]]) -> int:

@@ -154,9 +154,11 @@ def extract_all(
                 remark(f"{recording.path}: {changed} of its frames in {out} are not as they were written; all are anew")
             done.append(_extract_anew(recording, name, out, every))
         except ValueError as error:
+            # Of a folder, what is wrong with one picture does not say that the others are lost too.
+            rest = f"; all of {recording.path} is left out" if recording.path.is_dir() else ""
             if report is None:
-                raise
-            report(str(error))
+                raise ValueError(f"{error}{rest}") from error
+            report(f"{error}{rest}")
     return done
 
 

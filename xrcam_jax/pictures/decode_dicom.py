@@ -37,6 +37,8 @@ _DESCRIBING = [
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPresentation",
     "TotalPixelMatrixColumns", "ExtendedOffsetTable", "ExtendedOffsetTableLengths", *_PALETTE, *DESCRIBING_GREY,
 ]  # fmt: skip
+# What an image always has (DICOM PS3.3, C.7.6.3).
+_NEEDED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _NO_PICTURES = (uid.SegmentationStorage, uid.RTDoseStorage)
 _END_OF_JPEG = b"\xff\xd9"
 
@@ -139,7 +141,9 @@ def _without_quotes() -> Iterator[None]:
 
 def _source(file: BufferedIOBase) -> _Source:
     header = dcmread(file, stop_before_pixels=True, specific_tags=_DESCRIBING)
-    syntax = header.file_meta.TransferSyntaxUID
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if not syntax:
+        raise Refusal("does not state how it is encoded (DICOM: TransferSyntaxUID)")
     kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or uid.UID("")
     # Damage may put anything into the place of the number.
     name = f"DICOM: {kind.name if kind.type == 'SOP Class' else 'of no known kind'}"
@@ -178,6 +182,9 @@ def _room(source: _Source, size: int) -> int:
 
 
 def _check_header(header: Dataset) -> None:
+    missing = [name for name in _NEEDED if header.get(name) is None]
+    if missing:
+        raise Refusal(f"does not state what its pixels are (DICOM: {', '.join(missing)})")
     if header.get("PixelPresentation") in ("COLOR", "MIXED"):
         raise Refusal("grey with a supplemental palette (DICOM: PixelPresentation)")
     if not 0 < header.BitsStored <= header.BitsAllocated <= 32:

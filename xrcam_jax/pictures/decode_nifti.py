@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -104,6 +104,26 @@ def opened_header(path: Path) -> Iterator[tuple[IO[bytes], nib.Nifti1Header]]:
             yield stream, header
 
 
+def check_end(stream: Any) -> None:
+    """Refuses a compressed file whose content is not what its checksum says, which is compared at the end alone.
+
+    Args:
+      stream: the content, of which all voxels have been read.
+
+    Raises:
+      ValueError: some voxels are not as they were written, whichever.
+
+    Example:
+      >>> import io
+      >>> from xrcam_jax.pictures.decode_nifti import check_end
+      >>> check_end(io.BytesIO())
+    """
+    try:
+        stream.read(1)
+    except gzip.BadGzipFile:
+        raise ValueError("the checksum of the file does not fit: some of its slices are not as they were") from None
+
+
 def _header(content: bytes) -> nib.Nifti1Header:
     kind = nib.Nifti2Header if content[4:8] == b"n+2\x00" else nib.Nifti1Header
     header = kind(content[: kind.sizeof_hdr], check=False)
@@ -130,6 +150,8 @@ def _slice(stream, header: nib.Nifti1Header, number: int) -> Shaped[np.ndarray, 
     content = stream.read(length)
     if len(content) < length:
         raise ValueError(f"ends after {len(content)} of {length} bytes of a slice")
+    if number == prod(header.get_data_shape()[2:]) - 1:
+        check_end(stream)
     return np.frombuffer(content, dtype).reshape(height, width).T
 
 

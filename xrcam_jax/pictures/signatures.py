@@ -1,6 +1,5 @@
 """What a file is, by the bytes that it begins with."""
 
-import gzip
 import re
 import struct
 import zlib
@@ -50,7 +49,10 @@ _OTHERS = {
     "a pointer to a file in Git LFS, not the file": rb"version https://git-lfs",
     "an archive": rb"PK\x03\x04|7z\xbc\xaf|Rar!|\x1f\x8b",
 }
+_VIDEO = rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI |\x00\x00\x01\xba|OggS|FLV|\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 _LONGEST = 512
+# A NIfTI's header up to its signature; no scan is so short that its checksum would be looked at for that.
+_SHORTEST_SCAN = 348
 
 
 def format_of(path: Path) -> str:
@@ -86,6 +88,10 @@ def format_of(path: Path) -> str:
     other = _first(_OTHERS, begin)
     if other:
         raise Refusal(f"{other}, which is not read; save it as PNG, TIFF or JPEG")
+    if not begin:
+        raise Refusal("an empty file")
+    if re.match(_VIDEO, begin, re.DOTALL):
+        raise Refusal("a video, which is only read under a name that ends as one's does (.mp4, .mkv, .avi, .mpg, ...)")
     raise Refusal(f"neither a picture ({', '.join(FORMATS)}) nor a video")
 
 
@@ -169,9 +175,9 @@ def _first(signatures: dict[str, bytes], begin: bytes) -> str | None:
 
 
 def _decompressed(path: Path) -> bytes:
-    """Returns the first bytes of what is compressed, or none where that is damaged."""
+    """Returns the first bytes of what is compressed, or none where these are damaged, whatever comes later."""
     try:
-        with gzip.open(path) as file:
-            return file.read(_LONGEST)
-    except (OSError, EOFError, zlib.error):
+        with path.open("rb") as file:
+            return zlib.decompressobj(zlib.MAX_WBITS + 16).decompress(file.read(8 * _LONGEST), _SHORTEST_SCAN)
+    except (OSError, zlib.error):
         return b""

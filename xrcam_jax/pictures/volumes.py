@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Float32, Float64
 from xrcam_jax.pictures.pages import PathLike, Refusal
 from xrcam_jax.runtime.brief import Brief
 from xrcam_jax.runtime.files import write_whole
+from xrcam_jax.runtime.reading import check_file
 
 #: The fields of a NIfTI header that say where the voxels lie, and in which units.
 _PLACE = (
@@ -70,7 +71,7 @@ def load_volume(path: PathLike, axes: str | None = None) -> Volume:
       [0.0, 2.0, 6.0, 1.0]
     """
     nib, path = _nibabel(), Path(path)
-    if axes is not None and sorted("RAS".find(_POSITIVE.get(axis, "")) for axis in axes) != [0, 1, 2]:
+    if axes is not None and sorted("RAS".find(_POSITIVE.get(axis, "")) for axis in str(axes)) != [0, 1, 2]:
         raise ValueError(f"axes must name where three axes lead to, such as RAS or LPS; got {axes!r}")
     header, stored = _read(path)
     affine = header.get_best_affine()
@@ -159,8 +160,7 @@ def _read(path: Path) -> tuple[Any, Float32[np.ndarray, "x y z *t"]]:
     from xrcam_jax.pictures.decode_nifti import opened_header
     from xrcam_jax.pictures.signatures import format_of
 
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    check_file(path)
     try:
         if (found := format_of(path)) != "NIfTI":
             raise Refusal(f"a volume in NIfTI is expected, and this is {found}")
@@ -172,6 +172,8 @@ def _read(path: Path) -> tuple[Any, Float32[np.ndarray, "x y z *t"]]:
 
 
 def _scaled(stream: Any, header: Any) -> Float32[np.ndarray, "x y z *t"]:
+    from xrcam_jax.pictures.decode_nifti import check_end
+
     dtype, shape = header.get_data_dtype(), header.get_data_shape()
     if dtype.kind not in "iuf":
         raise Refusal("colours, where one number for each voxel is expected" if dtype.names else "complex values")
@@ -179,6 +181,7 @@ def _scaled(stream: Any, header: Any) -> Float32[np.ndarray, "x y z *t"]:
     content = stream.read(prod(shape) * dtype.itemsize)
     if len(content) < prod(shape) * dtype.itemsize:
         raise ValueError(f"ends after {len(content)} of {prod(shape) * dtype.itemsize} bytes")
+    check_end(stream)
     kept = (*shape, 1)[:3] if prod(shape[3:]) == 1 else shape[:4]
     stored = np.frombuffer(content, dtype).reshape(kept, order="F")
     slope, intercept = header.get_slope_inter()
