@@ -294,3 +294,28 @@ def test_what_haiku_does_not_return_is_refused():
     transformed = type("Transformed", (), {"apply": staticmethod(lambda params, rng, x: x)})()
     with pytest.raises(TypeError, match="state is not None, but apply takes params, rng, x"):
         xr.adapters.haiku(transformed, {}, {})
+
+
+class Backbone:
+    """What transformers' models without a head are, as far as the adapter sees: outputs are dictionaries."""
+
+    params = None
+
+    def __call__(self, pixel_values, params=None):
+        return {"last_hidden_state": pixel_values, "pooler_output": pixel_values.mean((2, 3))}
+
+
+class TextAndPictures:
+    params = None
+
+    def __call__(self, input_ids, pixel_values, params=None):
+        raise AssertionError("pictures were taken for token ids")
+
+
+def test_models_of_transformers_that_do_not_classify_pictures_are_refused_by_name():
+    with pytest.raises(TypeError, match="Backbone returns last_hidden_state, pooler_output: give a function"):
+        xr.Explainer(xr.adapters.hugging_face(Backbone()), "gradient")(images())
+    with pytest.raises(TypeError, match="got TextAndPictures, which takes input_ids, pixel_values, params: give"):
+        xr.adapters.hugging_face(TextAndPictures())
+    with pytest.raises(TypeError, match="got dict, which takes nothing"):
+        xr.adapters.hugging_face({})

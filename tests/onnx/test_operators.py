@@ -1,6 +1,8 @@
 """Operators agree with ONNX's own reference implementation, in the versions in which they changed."""
 
+import math
 import re
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -302,3 +304,22 @@ def test_corners_are_aligned_to_those_of_the_result_as_onnxruntime_does(tmp_path
     found, _ = computed(proto([made], {"s": np.array([1, 1, 1.6, 1.4], np.float32)}, x=x.shape, opset=19), x, tmp_path)
     assert found[0].shape == (1, 1, 6, 8)
     np.testing.assert_allclose(found[0][..., [0, -1]][..., [0, -1], :], x[..., [0, -1]][..., [0, -1], :], rtol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [9, 10, 17])
+@pytest.mark.parametrize(
+    ("n", "scale", "length"), [(10, 0.7, 7), (3, 5 / 3, 5), (15, 1.4, 21), (14, 0.55, 7), (30, 0.1, 3)]
+)
+def test_scales_that_float32_rounds_down_give_onnxruntimes_lengths(n, scale, length, opset, tmp_path):
+    """ONNX's own reference multiplies more exactly, and has a place less; the lengths are those of onnxruntime 1.32."""
+    made = node("Upsample" if opset == 9 else "Resize", "x s" if opset < 11 else "x r s", mode="nearest")
+    if opset > 10:
+        made.input[1] = ""
+    x = drawn(1, 2, 4, n)
+    arrays = {"s": np.array([1, 1, 1, scale], np.float32)}
+    found, _ = computed(proto([made], arrays, x=x.shape, opset=opset), x, tmp_path, compare=False)
+    assert found[0].shape == (1, 2, 4, length)
+    # The nearest places, by exact fractions of the scale.
+    i, s = np.arange(length), Fraction(float(np.float32(scale)))
+    places = [int(k / s) if opset < 11 else math.ceil((k + Fraction(1, 2)) / s - 1) for k in i.tolist()]
+    np.testing.assert_array_equal(found[0], x[..., np.clip(places, 0, n - 1)])

@@ -1,4 +1,4 @@
-"""Dilated max pooling of a file: what ONNX says it is, and explanations that go to the winners."""
+"""Max pooling of a file, dilated or not: what ONNX says it is, and explanations that go to the winners."""
 
 from itertools import product
 
@@ -18,6 +18,8 @@ POOLS = {
     "strides": ((2, 3, 9, 8), {"kernel_shape": [2, 3], "dilations": [3, 2], "strides": [2, 2], "pads": [1, 1, 0, 2]}),
     "ceil": ((1, 3, 10, 10), {"kernel_shape": [2, 2], "dilations": [2, 3], "strides": [2, 3], "ceil_mode": 1}),
     "same": ((1, 3, 7, 8), {"kernel_shape": [3, 3], "dilations": [2, 2], "strides": [2, 1], "auto_pad": "SAME_UPPER"}),
+    "not dilated": ((2, 3, 7, 8), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}),
+    "not dilated, padded behind": ((2, 3, 6, 7), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1]}),
     "3d": ((1, 2, 5, 6, 4), {"kernel_shape": [2, 2, 2], "dilations": [2, 3, 1], "pads": [1, 0, 0, 0, 1, 0]}),
 }
 
@@ -36,6 +38,14 @@ def test_maxima_are_those_of_onnx_and_derivatives_go_to_the_winners(name, tmp_pa
     images = jnp.moveaxis(x, 1, -1) if model.function.channels_first else x
     gradient = jax.grad(lambda images: model(images).sum())(images)
     np.testing.assert_array_equal(gradient if gradient.shape == shape else np.moveaxis(gradient, -1, 1), arriving)
+
+
+@pytest.mark.parametrize(("pads", "fast"), [([0] * 4, True), ([1] * 4, True), ([0, 0, 1, 1], False)])
+def test_squares_with_the_same_padding_on_all_sides_are_pooled_by_the_fast_operation(pads, fast, tmp_path):
+    made = node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=pads)
+    model = xr.from_onnx(written(proto([made], {}, x=(2, 3, 8, 8)), tmp_path))
+    (shape,) = model.input_shapes.values()
+    assert ("xrcam_jax.max_pool" in str(jax.make_jaxpr(model.function)(jnp.zeros(shape), model.parameters))) == fast
 
 
 @pytest.fixture

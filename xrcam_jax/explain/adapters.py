@@ -149,15 +149,31 @@ def hugging_face(model: Any) -> Adapted:
       model: such as a ``FlaxResNetForImageClassification``, with its parameters.
 
     Returns:
-      The model.
+      The model. Called, it raises a TypeError if its own model returns no logits.
+
+    Raises:
+      TypeError: ``model`` takes something else first than pictures, as models of texts do, and of texts with pictures.
 
     Example:
       >>> from xrcam_jax.explain import adapters
       >>> explain = xr.Explainer(adapters.hugging_face(model))  # doctest: +SKIP
     """
+    called, instead = type(model).__name__, "give a function from pictures (b, h, w, c) to logits instead of an adapter"
+    takes = tuple(signature(model).parameters) if callable(model) else ()
+    if takes[:1] != ("pixel_values",):
+        raise TypeError(
+            "model must be a Flax model of transformers that takes pixel_values first; got "
+            f"{called}, which takes {', '.join(takes) or 'nothing'}: {instead}"
+        )
 
     def function(images: Array, parameters: PyTree) -> Array:
-        return model(jnp.moveaxis(images, -1, 1), params=parameters).logits
+        found = model(jnp.moveaxis(images, -1, 1), params=parameters)
+        if not hasattr(found, "logits"):
+            raise TypeError(
+                f"model must return logits, as those for image classification do; {called} returns "
+                f"{', '.join(found)}: {instead}"
+            )
+        return found.logits
 
     return Adapted(function, model.params)
 

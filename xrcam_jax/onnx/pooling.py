@@ -63,7 +63,7 @@ def _windows(node: Node, x: Array) -> _Windows:
 def _max_pool(node: Node, x: Array) -> Array:
     windows = _windows(node, x)
     edges = {edge for pair in windows.whole_padding for edge in pair}
-    alike = len(edges | {0} - edges) == 1 and len({*windows.size}) == len({*windows.strides}) == 1
+    alike = len(edges) == len({*windows.size}) == len({*windows.strides}) == 1
     if any(gap != 1 for gap in windows.dilation):
         return dilated_max_pool(
             jnp.asarray(x),

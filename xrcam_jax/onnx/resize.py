@@ -92,7 +92,8 @@ def _along(node: Node, x: Any, axis: int, count: int, scale: float) -> Any:
 def _lengths(node: Node, shape: list[int], scales: list[float], sizes: list[int]) -> tuple[list[int], list[float]]:
     """Returns the lengths of the result's axes, and by how much each grows."""
     if not sizes:
-        return [math.floor(n * scale) for n, scale in zip(shape, scales, strict=True)], scales
+        # Scales are float32, and so is the product in onnxruntime: 10 places times 0.7 are 7, as in PyTorch, not 6.
+        return [math.floor(np.float32(n) * np.float32(scale)) for n, scale in zip(shape, scales, strict=True)], scales
     policy = node.get("keep_aspect_ratio_policy", "stretch")
     scales = [size / n for size, n in zip(sizes, shape, strict=True)]
     if policy == "stretch":
