@@ -158,7 +158,7 @@ def prepared(name: str, pictures: int, size: int, maps: int, explanation: str = 
     torch.set_num_threads(cores())
     random = np.random.default_rng(0)
     images = jnp.asarray(random.standard_normal((pictures, size, size, 3)), jnp.float32)
-    explanations = (EXPLANATIONS[explanation],)
+    explanations: tuple[Callable, ...] = (EXPLANATIONS[explanation],)
     explainer = xr.Explainer(model, explanation, composite=xr.composites.epsilon_plus())
     if maps > 1:
         explanations = tuple(partial(grad_cam, layer=layer) for layer in LAYERS[:maps])
@@ -211,7 +211,7 @@ def epsilon_plus(model: Any, inputs: np.ndarray, targets: np.ndarray, device: st
 
 
 #: By our method's name, how Quantus explains.
-EXPLANATIONS = {"gradient_x_input": gradient_x_input, "lrp": epsilon_plus}
+EXPLANATIONS: dict[str, Callable] = {"gradient_x_input": gradient_x_input, "lrp": epsilon_plus}
 
 
 def grad_cam(

@@ -4,6 +4,7 @@ A name may be shortened from the left, as long as it fits one layer only. A glob
 for all that it fits.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -265,7 +266,8 @@ def last_of_each_size(layers: Layers, axes: int = 4) -> dict[str, Turn]:
     Returns:
       Layers (b, h, w, k) with different (h, w), neither of which is 1, in the order of the program, by name; of
       signals and volumes likewise. If there are convolutions, only what they made counts, so that attention is not
-      taken for a picture.
+      taken for a picture. What a branch of the next block makes before it changes the size is passed over: the last
+      layer is taken that all paths of the model pass through, unless paths join at this size after it.
 
     Example:
       >>> import jax.numpy as jnp
@@ -277,11 +279,20 @@ def last_of_each_size(layers: Layers, axes: int = 4) -> dict[str, Turn]:
     pictures = [layer for layer in layers.values() if len(layer.shape) == axes and min(layer.shape[1:-1]) > 1]
     convolved = [layer for layer in pictures if layer.axes is not None]
     made = [layer for layer in convolved or pictures if not primitives.STRUCTURE.issuperset(layer.primitives)]
-    # Of the names of one value the shortest is taken: that of the outermost scope that ends with it.
-    made.sort(key=lambda layer: (layer.place.path, layer.kind == "scope", -layer.name.count("/")))
-    last = {layer.shape[1:-1]: layer for layer in made}
+    # Of the names of one value the shortest is taken: that of the outermost scope that ends with it. What a remat
+    # puts out comes after what is in it.
+    made.sort(key=lambda layer: ((*layer.place.path, math.inf), layer.kind == "scope", -layer.name.count("/")))
+    last = {
+        layer.shape[1:-1]: _last([other for other in made if other.shape[1:-1] == layer.shape[1:-1]]) for layer in made
+    }
     turns = [Turn(layer, tuple(n - 1 for n in layer.lengths)) for layer in last.values()]
     return {turn.name: turn for turn in sorted(turns, key=lambda turn: turn.layer.place.path)}
+
+
+def _last(made: Sequence[Layer]) -> Layer:
+    """Returns the last layer, or the one before what only a branch of the next block makes."""
+    alone = max((i for i, layer in enumerate(made) if layer.alone), default=len(made) - 1)
+    return made[-1] if any(layer.joins for layer in made[alone + 1 :]) else made[alone]
 
 
 def _rows(named: Sequence[Layer]) -> Iterator[tuple[str, str, str, str]]:

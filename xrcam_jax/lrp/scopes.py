@@ -7,7 +7,7 @@ for as many layers as there are turns.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,8 @@ class Layer:
       place: of the equation that makes it.
       output: which output of that equation it is.
       axes: which axes of the value are those of ``shape``; None if no convolution tells, and ``shape`` is the value's.
+      alone: whether all that the model's output has of the input passes through it.
+      joins: whether it is made of several values that depend on the input, as the sum at the end of a residual block.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Layer:
     place: Place
     output: int
     axes: tuple[int, ...] | None
+    alone: bool
+    joins: bool
 
 
 @dataclass(eq=False)
@@ -92,6 +96,7 @@ class _Level:
       lengths: how many turns the scans around it have.
       scopes: the scopes that were entered so far, by the scope around them, their name and the entry's number.
       above: of the body of a remat, the level around it and the position of that remat there.
+      passed: of a body, whether something that depends on the input goes around it.
       entered: the scopes of this level.
     """
 
@@ -101,6 +106,7 @@ class _Level:
     lengths: tuple[int, ...] = ()
     scopes: dict[tuple[_Scope, str, int | None], _Scope] = field(default_factory=dict)
     above: "tuple[_Level, int] | None" = None
+    passed: bool = False
     entered: list[_Scope] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -108,6 +114,15 @@ class _Level:
         for position, equation in enumerate(self.program.equations):
             for value in equation.inputs:
                 self.readers.setdefault(value, []).append(position)
+        self.live = live_values(self.program, [v for v in range(len(self.program.avals)) if self.can_be_layer(v)])
+
+    def is_alone(self, position: int, value: int) -> bool:
+        """Returns whether nothing else that depends on the input is needed after an equation."""
+        return not self.passed and self.live[position] == {value}
+
+    def joins(self, position: int) -> bool:
+        """Returns whether an equation reads several values that depend on the input."""
+        return len({v for v in self.program.equations[position].inputs if self.can_be_layer(v)}) > 1
 
     def up_to(self, level: "_Level", position: int) -> "tuple[_Level, int]":
         """Returns the level around all remats that are inside another level, and the position there."""
@@ -160,6 +175,38 @@ def find_layers(closed: ClosedJaxpr, explained: Sequence[bool]) -> tuple[tuple[L
     finder.visit(level, _Scope("", level))
     order = {name: position for position, name in reversed(list(enumerate(finder.order)))}
     return tuple(sorted(finder.found, key=lambda layer: order[layer.name])), finder.hidden
+
+
+def live_values(program: Program, depending: Iterable[int]) -> list[set[int]]:
+    """Returns, for each equation of a program, the values that are made by then and needed later.
+
+    Args:
+      program: the program.
+      depending: the values that count.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from xrcam_jax.lrp.program import flatten
+      >>> from xrcam_jax.lrp.scopes import live_values
+      >>> program = flatten(jax.make_jaxpr(lambda x: jnp.sin(x) + jnp.exp(x))(1.0))
+      >>> [len(live) for live in live_values(program, range(len(program.avals)))]
+      [2, 2, 1]
+    """
+    needed = set(program.outputs)
+    for equation in reversed(program.equations):
+        if needed.intersection(equation.outputs):
+            needed.update(equation.inputs)
+    last = {
+        v: i for i, equation in enumerate(program.equations) for v in equation.inputs if needed & {*equation.outputs}
+    }
+    last |= dict.fromkeys(program.outputs, len(program.equations))
+    counting, found = last.keys() & set(depending), list[set[int]]()
+    live = counting.intersection(program.inputs)
+    for position, equation in enumerate(program.equations):
+        live = {v for v in live | counting.intersection(equation.outputs) if last[v] > position}
+        found.append(live)
+    return found
 
 
 def _keep(eqn: JaxprEqn) -> bool:
@@ -233,7 +280,9 @@ class _Finder:
             value = level.program.equations[position].outputs[index]
         aval, place = level.program.avals[value], level.program.equations[position].place
         shape = aval.shape if axes is None else tuple(aval.shape[axis] for axis in axes)
-        self.found.append(Layer(name, kind, shape, aval.dtype, scope, primitives, level.lengths, place, index, axes))
+        alone, joins = level.is_alone(position, value), level.joins(position)
+        where = level.lengths, place, index, axes
+        self.found.append(Layer(name, kind, shape, aval.dtype, scope, primitives, *where, alone, joins))
 
     def descend(self, level: _Level, position: int, equation: Equation, root: _Scope) -> None:
         """Finds what is in the bodies of an equation, or what is hidden there."""
@@ -251,7 +300,8 @@ class _Finder:
             lengths, above = (*lengths, scan.length), None
             given = {v: given[v] for v in body.inputs[: scan.consts + scan.carries] if v in given}
         inside = facts.infer(body, known, frozenset())
-        self.visit(_Level(body, inside, infer_axes(body, given), lengths, dict(level.scopes), above), root)
+        passed = level.passed or not level.live[position] <= set(equation.outputs)
+        self.visit(_Level(body, inside, infer_axes(body, given), lengths, dict(level.scopes), above, passed), root)
 
 
 def _names(bodies: Sequence[ClosedJaxpr | Jaxpr], scope: str) -> Iterator[str]:
