@@ -203,7 +203,7 @@ def views_of(
 
 def _on_device(a: Any) -> Array:
     """Returns an array of JAX. Putting it there takes no program; ``jnp.asarray`` compiles one for each shape."""
-    return a if isinstance(a, jax.Array) else jax.device_put(a)
+    return a if isinstance(a, jax.Array) else jax.device_put(np.asarray(a))
 
 
 def input_name(path: tuple[Any, ...]) -> str:
