@@ -274,3 +274,10 @@ def test_marks_in_a_scan_are_layers():
     leaves_close(found.raw, xr.Explainer(written_out, methods)(images).raw)
     one = xr.Explainer(scanned, methods, "block/1")(images)
     leaves_close(one.raw["xrelevance_cam"], {"block/1": found.raw["xrelevance_cam"]["block/1"]})
+
+
+@pytest.mark.parametrize("what", ["methods", "layers"])
+@pytest.mark.parametrize("none", [[], ()])
+def test_at_least_one_method_and_layer_are_named(what, none):
+    with pytest.raises(ValueError, match=f"{what}: expected at least one name, got none"):
+        xr.Explainer(lambda x: x.mean((1, 2)), **{what: none})
