@@ -88,7 +88,7 @@ class Explainer:
         lie across devices already, along the first axis of a mesh, are explained where they are, without this.
 
     Raises:
-      ValueError: a method or option is unknown, no method or layer is named, or ``chunk_size`` is less than 1.
+      ValueError: a method or option is unknown, ``layers`` names none, or ``chunk_size`` is less than 1.
       TypeError: the model cannot be called, or is a Linen module without variables; ``methods`` is a mapping, whose
         options would be lost.
 
@@ -125,8 +125,8 @@ class Explainer:
     ):
         if isinstance(methods, Mapping):
             raise TypeError(f"methods: expected names, got a mapping of {', '.join(map(str, methods))}; see options=")
-        self.methods = _names("methods", methods)
-        self.layers = None if layers is None else _names("layers", layers)
+        self.methods = (methods,) if isinstance(methods, str) else tuple(methods)
+        self.layers = _named(layers)
         options = options or {}
         for name in options:
             if name not in self.methods:
@@ -328,11 +328,12 @@ class Explainer:
         return partitioned_by_compiler(images) if isinstance(images, jax.Array) else images
 
 
-def _names(what: str, names: str | Sequence[str]) -> tuple[str, ...]:
-    found = (names,) if isinstance(names, str) else tuple(names)
-    if not found:
-        raise ValueError(f"{what}: expected at least one name, got none; leave it out for the default")
-    return found
+def _named(layers: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    if layers is None or isinstance(layers, str):
+        return None if layers is None else (layers,)
+    if not len(layers):
+        raise ValueError("layers: expected at least one name, got none; leave it out for those by default")
+    return tuple(layers)
 
 
 def _told(
