@@ -282,10 +282,10 @@ def last_of_each_size(layers: Layers, axes: int = 4) -> dict[str, Turn]:
     # Of the names of one value the shortest is taken: that of the outermost scope that ends with it. What a remat
     # puts out comes after what is in it.
     made.sort(key=lambda layer: ((*layer.place.path, math.inf), layer.kind == "scope", -layer.name.count("/")))
-    last = {
-        layer.shape[1:-1]: _last([other for other in made if other.shape[1:-1] == layer.shape[1:-1]]) for layer in made
-    }
-    turns = [Turn(layer, tuple(n - 1 for n in layer.lengths)) for layer in last.values()]
+    of_size: dict[tuple[int, ...], list[Layer]] = {}
+    for layer in made:
+        of_size.setdefault(layer.shape[1:-1], []).append(layer)
+    turns = [Turn(layer, tuple(n - 1 for n in layer.lengths)) for layer in map(_last, of_size.values())]
     return {turn.name: turn for turn in sorted(turns, key=lambda turn: turn.layer.place.path)}
 
 
