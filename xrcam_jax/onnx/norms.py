@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array, lax
 
 from xrcam_jax.onnx.graph import Node
+from xrcam_jax.onnx.lengths import length
 from xrcam_jax.onnx.values import Operator, Value, broadcast, checked_axis, in_graphs_order, on_pictures
 
 
@@ -64,14 +65,14 @@ def _local_response_norm(node: Node, x: Array) -> Array:
 def _lp_norm(node: Node, x: Array) -> Array:
     """x / ||x||_p, and 0 where the length is."""
     axis, p = checked_axis(node.get("axis", -1), x.ndim), node.get("p", 2)
-    length = jnp.abs(x).sum(axis, keepdims=True) if p == 1 else jnp.sqrt(jnp.square(x).sum(axis, keepdims=True))
-    return x / jnp.where(length == 0, 1, length)
+    whole = jnp.abs(x).sum(axis, keepdims=True) if p == 1 else length(jnp.square(x).sum(axis, keepdims=True))
+    return x / jnp.where(whole == 0, 1, whole)
 
 
 def _mean_variance_norm(node: Node, x: Array) -> Array:
     axes = tuple(checked_axis(axis, x.ndim) for axis in node.get("axes", [0, 2, 3]))
     centred = x - x.mean(axes, keepdims=True)
-    return centred / (jnp.sqrt(jnp.square(centred).mean(axes, keepdims=True)) + 1e-9)
+    return centred / (length(jnp.square(centred).mean(axes, keepdims=True)) + 1e-9)
 
 
 OPERATORS: dict[str, Operator] = {

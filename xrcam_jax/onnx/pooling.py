@@ -9,6 +9,7 @@ from jax import Array, lax
 
 from xrcam_jax.onnx.convolution import Pairs, padding_of
 from xrcam_jax.onnx.graph import Node
+from xrcam_jax.onnx.lengths import length
 from xrcam_jax.onnx.values import Operator, on_pictures
 from xrcam_jax.ops.dilated_max_pool import dilated_max_pool
 from xrcam_jax.ops.max_pool import max_pool
@@ -105,9 +106,11 @@ def _average_pool(node: Node, x: Array) -> Array:
 def _lp_pool(node: Node, x: Array) -> Array:
     """(sum |x|^p)^(1/p) of each window."""
     p = node.get("p", 2)
-    powers = jnp.square(x) if p == 2 else jnp.abs(x) ** p
-    total = _windows(node, x).reduce(powers, np.zeros((), x.dtype)[()], lax.add)
-    return jnp.sqrt(total) if p == 2 else total ** (1 / p)
+    return length(_windows(node, x).reduce(_powers(x, p), np.zeros((), x.dtype)[()], lax.add), p)
+
+
+def _powers(x: Array, p: int) -> Array:
+    return jnp.square(x) if p == 2 else jnp.abs(x) ** p
 
 
 def _places(x: Array) -> tuple[int, ...]:
@@ -116,9 +119,7 @@ def _places(x: Array) -> tuple[int, ...]:
 
 def _global_lp_pool(node: Node, x: Array) -> Array:
     p = node.get("p", 2)
-    powers = jnp.square(x) if p == 2 else jnp.abs(x) ** p
-    total = powers.sum(_places(x), keepdims=True)
-    return jnp.sqrt(total) if p == 2 else total ** (1 / p)
+    return length(_powers(x, p).sum(_places(x), keepdims=True), p)
 
 
 OPERATORS: dict[str, Operator] = {

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xrcam_jax.onnx.graph import Node
+from xrcam_jax.onnx.lengths import length
 from xrcam_jax.onnx.values import Operator, Value, checked_axis, in_graphs_order, library, numbers
 
 
@@ -31,7 +32,7 @@ def _mean(number: Any, x: Any, axes: tuple[int, ...], kept: bool) -> Any:
 
 
 def _l2(number: Any, x: Any, axes: tuple[int, ...], kept: bool) -> Any:
-    return number.sqrt(number.sum(number.square(x), axes, keepdims=kept))
+    return length(number.sum(number.square(x), axes, keepdims=kept))
 
 
 def _log_sum_exp(number: Any, x: Any, axes: tuple[int, ...], kept: bool) -> Any:
