@@ -314,6 +314,32 @@ def test_both_products_of_attention_have_its_role(name, causal):
     assert not [site for site in found if site.kind in ("gate", "nonlinear")]
 
 
+def test_heads_may_talk_before_and_after_the_softmax():
+    """CaiT mixes the scores of all heads, and their weights, by a layer of its own each (Shazeer et al., 2020)."""
+    draws = np.random.default_rng(7)
+    before, after = (draws.normal(size=(2, 2)) for _ in range(2))
+
+    def talking(q, k, v, causal):
+        scores = jnp.einsum("bqhd,bkhd->bqkh", q, k) @ before + draws.normal(size=2)
+        weights = jax.nn.softmax(scores, axis=2) @ after + draws.normal(size=2)
+        return jnp.einsum("bqkh,bkhd->bqhd", weights, v)
+
+    def as_layers(q, k, v, causal):
+        scores = jnp.einsum("gh,bhqk->bgqk", before, jnp.einsum("bqhd,bkhd->bhqk", q, k))
+        weights = jnp.einsum("gh,bhqk->bgqk", after, jax.nn.softmax(scores))
+        return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+
+    for attend in (talking, as_layers):
+        found = sites(lambda x, attend=attend: around(attend)(x, False), INPUT)
+        assert [site.kind for site in found if site.role == "attention"] == ["matmul", "matmul"]
+
+
+def test_a_layer_between_a_product_and_a_softmax_takes_the_role_away():
+    weights = np.random.default_rng(8).normal(size=(5, 4))
+    found = sites(lambda x: jax.nn.softmax((x @ x.swapaxes(1, 2)) @ weights[: x.shape[1]]), X)
+    assert [site.role for site in found if site.kind == "matmul"] == [None]
+
+
 def test_products_without_a_softmax_have_no_role():
     linear = sites(lambda x: (x @ x.swapaxes(1, 2)) @ x, X)
     assert [(site.kind, site.role) for site in linear] == [("matmul", None)] * 2

@@ -78,7 +78,7 @@ def _reads_moved(operations: Grouper, operation: Operation) -> bool:
 
 
 def comes_from_softmax(operations: Grouper, value: int) -> bool:
-    """Returns whether a value is made by a softmax, but for what moves and scales it.
+    """Returns whether a value is made by a softmax, but for what moves, scales and shifts it and mixes its heads.
 
     Args:
       operations: the grouper of the program.
@@ -101,10 +101,22 @@ def comes_from_softmax(operations: Grouper, value: int) -> bool:
         equation = operations.program.equations[position]
         if operations.softmax(position) is not None:
             return True
-        if equation.primitive not in STRUCTURE | {"mul", "div"} and not contracts_nothing(equation):
+        passed = equation.primitive in STRUCTURE | {"mul", "div"} or operations.kind(position) == "shift"
+        if not passed and not contracts_nothing(equation) and not _mixes_heads(operations, position):
             return False
         value = max(equation.inputs, key=lambda v: operations.facts[v].explained)
     return False
+
+
+def _mixes_heads(operations: Grouper, position: int) -> bool:
+    """Returns whether a layer makes of several heads as many, as talking heads do (Shazeer et al., 2020)."""
+    equation = operations.program.equations[position]
+    if equation.primitive != "dot_general" or operations.kind(position) != "dense":
+        return False
+    explained = [operations.facts[v].explained for v in equation.inputs].index(True)
+    heads, weights = (operations.program.avals[equation.inputs[i]].shape for i in (explained, 1 - explained))
+    axis, *more = equation.eqn.params["dimension_numbers"][0][explained]
+    return len(heads) > 2 and not more and weights == (heads[axis], heads[axis])
 
 
 def _reaches_softmax(operations: Grouper, value: int) -> bool:
@@ -117,6 +129,6 @@ def _reaches_softmax(operations: Grouper, value: int) -> bool:
             equation = operations.program.equations[position]
             if operations.softmax(position) is not None:
                 return True
-            if equation.primitive in _ON_THE_WAY or contracts_nothing(equation):
+            if equation.primitive in _ON_THE_WAY or contracts_nothing(equation) or _mixes_heads(operations, position):
                 pending.extend(equation.outputs)
     return False
