@@ -8,12 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 # Most of the suite's time is compilation. A third of that is LLVM's optimisation of code that runs once, and a quarter
-# of the rest goes to XLA's new emitters. Their flag may go with another version: an unknown one ends the process.
+# of the rest goes to XLA's new emitters and to code that is split for threads which are busy with other tests. These
+# flags may go with another version: an unknown one ends the process.
 # XRCAM_TEST_XLA=default leaves XLA as users have it: .ci/run tests the main path that way too.
 if os.environ.get("XRCAM_TEST_XLA") != "default":
     os.environ["XLA_FLAGS"] = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
-        f"{' --xla_cpu_use_fusion_emitters=false' if version('jaxlib').startswith('0.10.') else ''}"
+        + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10.")
+        + " --xla_cpu_parallel_codegen_split_count=1" * version("jaxlib").startswith("0.10.")
+        + " --xla_llvm_disable_expensive_passes=true" * version("jaxlib").startswith("0.10.")
     )
 # Nothing is kept in the user's cache, nor taken from it.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
@@ -22,17 +25,18 @@ import jax
 import pytest
 from hypothesis import settings
 from jaxtyping import config as checks
-from jaxtyping import install_import_hook
 
 from tests import typechecker
 
 # Each annotation of the package is checked at every call, so that no shape in a signature is mere decoration.
-install_import_hook("xrcam_jax", f"{typechecker.__name__}.{typechecker.check.__name__}")
+typechecker.install()
 
 # Traces make and drop objects by the million: looking through them all so often took 7 % of the time.
 gc.set_threshold(100_000, 50, 100)
 
 jax.config.update("jax_num_cpu_devices", 8)
+# Lowered programs do not say by which calls they came about: the checks of annotations are among these.
+jax.config.update("jax_traceback_in_locations_limit", 0)
 # A dtype that changes by mixing two is a mistake until it is written down.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

@@ -136,6 +136,7 @@ def case(images, targets, **options):
     return Case(squares, jnp.asarray(normal(9, 2, 3)), jnp.asarray(images), jnp.asarray(targets), **options)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 def test_neither_chunks_nor_the_batch_change_anything():
     x, targets = np.concatenate([blocks(side, side) for side in (2, 3, 4)]), np.array([[0, 2], [1, 0], [2, 1]])

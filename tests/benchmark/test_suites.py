@@ -79,6 +79,7 @@ def test_explain_beside_a_peer(measure, monkeypatch):
     assert "gflop" not in found["torch gradient"]
 
 
+@pytest.mark.long(one_in=2)
 @pytest.mark.parametrize(("name", "has_cam"), [("tiny", True), ("convnext_atto", False)])
 def test_cams_are_those_that_a_network_has(name, has_cam):
     with shallow(name, "float32") if name != "tiny" else nullcontext(xr.create_model(name)) as model:

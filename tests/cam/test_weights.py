@@ -144,6 +144,7 @@ def test_eigen_weights_are_the_first_right_singular_vector(function):
         np.testing.assert_allclose(np.abs(found[b, 0, 0] @ wanted), 1, rtol=1e-9)
 
 
+@pytest.mark.long(one_in=3)
 @pytest.mark.parametrize("name", [*PER_CHANNEL, "eigen_cam", "eigen_grad_cam", *PLACE_BY_PLACE])
 @pytest.mark.parametrize("nothing", ["activation", "signal", "both"])
 def test_nothing_in_gives_weights_that_are_finite(name, nothing):

@@ -18,6 +18,7 @@ def weights():
     return oracle.seeded_state("resnet18")
 
 
+@pytest.mark.long(one_in=2)
 @pytest.mark.parametrize("name", ["resnet18", "skresnet18", "resnext50_32x4d", "skresnext50_32x4d"])
 def test_round_trip_is_bit_exact(name):
     back = to_timm(from_timm(name, oracle.seeded_state(name)))

@@ -78,6 +78,7 @@ def summary(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long(one_in=2)
 @pytest.mark.parametrize("place", ["lung/p1/a.avi", "lung/p2/b.avi", "lung/p3/c.avi", "lung/p4"])
 def test_the_network_is_fed_what_it_was_trained_on(recordings, prepared, config, explain, tmp_path, place, capsys):
     images = explain(config, recordings / place)

@@ -110,6 +110,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(datasets, "planted", enough)
 
 
+@pytest.mark.long(one_in=3)
 @pytest.mark.parametrize("name", WRITING)
 def test_the_file_beside_the_results_repeats_the_command(name, inputs, quick, tmp_path, monkeypatch):
     shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)

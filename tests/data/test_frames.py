@@ -111,6 +111,7 @@ def test_the_same_frames_under_two_patients_are_noticed(tmp_path):
     assert same_content(alone) == []
 
 
+@pytest.mark.long(one_in=2)
 @pytest.mark.parametrize("written", [0, 1, 4, 11])
 def test_an_interrupted_run_goes_on(tmp_path, cohort, monkeypatch, written):
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
@@ -322,6 +323,7 @@ def test_the_view_is_found_once_for_all_frames(tmp_path, monkeypatch):
     assert entry.numbers == [0, *range(10, 70)]
 
 
+@pytest.mark.long(one_in=2)
 @pytest.mark.parametrize(
     "change",
     [

@@ -44,7 +44,7 @@ def error(found, wanted):
     return (np.abs(np.asarray(found) - wanted) / largest).max()
 
 
-@pytest.mark.long(but=["resnet50-1000"])
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("name", "classes"), MODELS)
 def test_maps_of_one_call_are_those_of_pytorch_grad_cam(name, classes):
@@ -96,7 +96,7 @@ def test_score_cam_is_that_of_pytorch_grad_cam(single):
     np.testing.assert_allclose(e.maps["score_cam"]["layer1"], wanted["scorecam_layer1_argmax_final"][:1], atol=1e-4)
 
 
-@pytest.mark.long(but=["layer1-other"])
+@pytest.mark.long
 @pytest.mark.parametrize(("layer", "target"), [("layer1", "other"), ("layer4", "argmax")])
 def test_ablation_cam_is_that_of_pytorch_grad_cam(layer, target, single):
     model, wanted = single

@@ -139,6 +139,7 @@ def test_bent_gradients_are_those_of_bent_relus(method, monkeypatch):
     np.testing.assert_allclose(found, wanted, rtol=1e-10)
 
 
+@pytest.mark.long
 def test_guided_grad_cam_is_the_product_of_its_parts():
     model, images = setting()
     e = xr.Explainer(model, ("guided_grad_cam", "grad_cam"), small.LAYERS)(images)

@@ -55,6 +55,7 @@ CASES = {
 }
 
 
+@pytest.mark.long(one_in=3)
 @pytest.mark.parametrize("columns", ["layers", "methods"])
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_cut_off_or_covered_and_no_cell_is_blank(case, columns):

@@ -173,6 +173,7 @@ WRAPPERS = {
 }
 
 
+@pytest.mark.long
 @given(
     around=st.lists(st.lists(st.sampled_from(sorted(WRAPPERS)), max_size=3), min_size=1, max_size=3),
     picked=st.integers(0, 2),

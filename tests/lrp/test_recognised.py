@@ -137,6 +137,7 @@ def of_flax():
 NORMS = BY_HAND | dict(of_flax())
 
 
+@pytest.mark.long(one_in=6)
 @pytest.mark.parametrize("name", NORMS)
 def test_a_norm_is_one_operation(name):
     """AttnLRP: what it divides by is a constant, its centring is linear, and β takes its share."""
@@ -289,6 +290,7 @@ def of_block(name, composite, causal):
     return relevance(lambda x: WRITTEN[name](x, causal), COMPOSITES[composite], INPUT, BLOCK["seed"])
 
 
+@pytest.mark.long(one_in=6)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", [name for name in WRITTEN if name != "plain"])
 def test_the_same_block_has_the_same_relevance(name, causal):

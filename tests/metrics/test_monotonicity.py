@@ -125,6 +125,7 @@ def test_rounding_is_no_fall():
     assert np.isnan(monotonicity.never_rises(curve.at[0, 0].set(jnp.nan))).all()
 
 
+@pytest.mark.long
 def test_chunks_batches_and_their_order_do_not_matter():
     def everything(case, maps):
         return np.asarray(monotonicity.monotonicity_nguyen(case, maps, patch=2, fill=Uniform(draws=2)))

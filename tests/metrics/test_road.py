@@ -73,6 +73,7 @@ def test_noise_is_added_to_what_is_filled_in_and_to_nothing_else():
     assert 0.25 < drawn[2:].std() < 1
 
 
+@pytest.mark.long
 def test_batches_their_order_and_chunks_do_not_matter():
     case, maps = case_of(network), random_maps()
     whole = np.asarray(road_scores(case, maps, score="probability"))

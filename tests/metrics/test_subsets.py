@@ -135,6 +135,7 @@ def test_errors_are_those_of_least_squares():
         np.testing.assert_allclose(found[1][m, b], residual / 9, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_chunks_batches_and_their_order_do_not_matter():
     def everything(case, maps):
         return np.concatenate(

@@ -116,6 +116,7 @@ def test_dropout_is_after_each_block_and_off_at_inference(active, draws):
     assert sum(equation.params.get("name") == "_bernoulli" for equation in equations) == draws
 
 
+@pytest.mark.long
 def test_kernels_start_with_the_variance_of_their_groups_outputs():
     block = create_model("efficientnet_lite0", num_classes=2).blocks[5][3]
     for unit, outputs in (("expand", 1152), ("depthwise", 5 * 5), ("project", 192)):

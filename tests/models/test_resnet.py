@@ -92,6 +92,7 @@ def test_float32_equals_timm(name, num_classes):
     np.testing.assert_array_equal(logits.argmax(axis=-1), expected["argmax"])
 
 
+@pytest.mark.long
 def test_bfloat16_is_close_and_keeps_exact_parameters():
     weights = oracle.seeded_state("skresnet18")
     exact, coarse = from_timm("skresnet18", weights), from_timm("skresnet18", weights, dtype=jnp.bfloat16)

@@ -155,6 +155,7 @@ def test_relevance_is_conserved_from_layer_to_layer():
         np.testing.assert_allclose(taps.relevances[layer].sum((1, 2, 3)), 1, rtol=1e-3)
 
 
+@pytest.mark.long
 def test_maps_of_all_single_passes_are_there():
     methods = tuple(
         method

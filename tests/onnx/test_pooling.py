@@ -24,6 +24,7 @@ POOLS = {
 }
 
 
+@pytest.mark.long(one_in=2)
 @pytest.mark.parametrize("name", POOLS)
 def test_maxima_are_those_of_onnx_and_derivatives_go_to_the_winners(name, tmp_path):
     shape, attributes = POOLS[name]

@@ -72,6 +72,7 @@ def test_names_of_frames_are_unique_too(tmp_path):
     assert len(set(named)) == 7
 
 
+@pytest.mark.long
 def test_a_long_video_needs_no_more_memory_than_a_short_one(tmp_path):
     def peak(frames):
         path = tmp_path / f"{frames}.avi"

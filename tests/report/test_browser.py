@@ -120,6 +120,7 @@ def stored(array):
 SHAPES = [((7, 7), (224, 224)), ((12, 14), (48, 56)), ((1, 1), (9, 5)), ((3, 8), (10, 8)), ((2, 1), (31, 30))]
 
 
+@pytest.mark.long(one_in=2)
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
 def test_maps_and_regions_are_the_librarys(page, shape, size):
     drawn = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -281,6 +281,7 @@ def tap(page, element):
     ActionChains(page.driver).move_to_element(element).click().perform()
 
 
+@pytest.mark.long(but=["touch"])
 @pytest.mark.parametrize("kind", ["mouse", POINTER_TOUCH])
 def test_a_reader_rates_with_a_finger_on_a_phone(driver, path, tmp_path, kind):
     page = Reader(driver, path, tmp_path, width=390)

@@ -44,6 +44,7 @@ PLACES = [(name, "last", 3) for name in EXPLANATION_LOSSES]
 PLACES += [("right_reasons", "input", 3), ("relevance_outside", "input", 3), ("relevance_outside", "last", 1)]
 
 
+@pytest.mark.long(one_in=3)
 @pytest.mark.parametrize(("name", "layer", "classes"), PLACES)
 def test_gradients_through_the_rules_are_those_of_central_differences(name, layer, classes, float64):
     images, labels, outlines = batch()

@@ -24,6 +24,7 @@ def explained(method, layers=LAYERS):
     return explainer(NETWORK, method, layers)(IMAGES, np.int32([1]))
 
 
+@pytest.mark.long(one_in=2)
 @pytest.mark.parametrize("method", CAMS)
 def test_contributions_sum_to_the_map(method, expected):
     found = explained(method)

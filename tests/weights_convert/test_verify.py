@@ -81,6 +81,7 @@ def test_the_same_network(timm, weights, capsys):
     assert line.endswith("of the largest, the same network\n")
 
 
+@pytest.mark.long(one_in=2)
 @pytest.mark.parametrize("off", [3e-4, float("nan")])
 def test_another_network(timm, weights, capsys, off):
     timm.logits = timm.logits.copy()

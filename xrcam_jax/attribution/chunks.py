@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +110,9 @@ def chunk_size(count: int, case: Case, bytes_each: int) -> int:
     return -(-count // -(-count // largest))
 
 
-def _chunks(step: Callable[[Array, Array], PyTree], count: int, case: Case, bytes_each: int, name: str) -> Iterator:
+def _chunks(
+    step: Callable[[Array, Array], PyTree], count: int, case: Case, bytes_each: int, name: str
+) -> Iterator[Any]:
     size = chunk_size(count, case, bytes_each)
     starts = range(0, count, size)
     pending = None

@@ -381,7 +381,7 @@ def _batches(items: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
         yield batch
 
 
-def _one_ahead(items: Iterable) -> Iterator:
+def _one_ahead(items: Iterable[Any]) -> Iterator[Any]:
     """Yields the same items, each only after the next one has been asked for."""
     iterator = iter(items)
     for held in islice(iterator, 1):

@@ -122,19 +122,19 @@ def can_be_kept(values: PyTree) -> bool:
 def kept(name: str, find: Callable[[], bytes]) -> bytes:
     """Returns what a function found the first time, in this process or an earlier one.
 
-      It is kept where JAX's compilation cache is, if nobody else can write there. What cannot be read back as it was
+    It is kept where JAX's compilation cache is, if nobody else can write there. What cannot be read back as it was
     written is found and written anew.
 
-      Args:
-        name: from :func:`name_of`.
-        find: the function. It is called if nothing is kept under the name.
+    Args:
+      name: from :func:`name_of`.
+      find: the function. It is called if nothing is kept under the name.
 
-      Returns:
-        What ``find`` returned.
+    Returns:
+      What ``find`` returned.
 
-      Example:
-        >>> kept(name, lambda: b"found once")  # doctest: +SKIP
-        b'found once'
+    Example:
+      >>> kept(name, lambda: b"found once")  # doctest: +SKIP
+      b'found once'
     """
     folder = Path(_folder()) / "traced"
     key = private_key(folder / ".key") if private_folder(folder) else None

@@ -267,7 +267,7 @@ class Session:
             raise ValueError(f"{seen.source}: maps of {method} have NaN or infinity")
         return found
 
-    def _watched(self, items: Iterable, total: int, name: str) -> Iterator:
+    def _watched(self, items: Iterable, total: int, name: str) -> Iterator[Any]:
         """Goes through the steps of a long method, says how far it is, and gives it up when nobody waits any more."""
         for done, item in enumerate(items):
             if not self._is_wanted():
