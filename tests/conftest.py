@@ -41,8 +41,9 @@ jax.config.update("jax_traceback_in_locations_limit", 0)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Compilation is what takes the time, and it varies: a deadline would only make tests fail at random.
-settings.register_profile("suite", deadline=None, max_examples=10, derandomize=True)
-settings.load_profile("suite")
+settings.register_profile("short", deadline=None, max_examples=5, derandomize=True)
+settings.register_profile("long", settings.get_profile("short"), max_examples=20)
+settings.load_profile("short")
 
 
 def pytest_addoption(parser):
@@ -50,6 +51,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if config.getoption("--long"):
+        settings.load_profile("long")
     config.addinivalue_line("markers", "long: in the long form (--long) only")
     config.addinivalue_line("markers", "long(but=[...]): likewise, but for parameters whose names hold one of these")
     config.addinivalue_line("markers", "long(one_in=n): likewise, but for every n-th set of a test's parameters")
