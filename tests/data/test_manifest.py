@@ -35,7 +35,12 @@ def write(folder, *, frames=(FRAME,), parts=None, statistics=Statistics(0.25, 0.
 
 
 @example(label="a\rb", patient="\r", video='c\n\r"d', numbers=[1])
-@given(label=names, patient=names, video=names, numbers=st.lists(st.integers(0, 10**7), min_size=1, max_size=3))
+@given(
+    label=names,
+    patient=names,
+    video=names,
+    numbers=st.lists(st.integers(0, 10**7), min_size=1, max_size=3, unique=True),
+)
 def test_all_comes_back_with_any_names(tmp_path_factory, label, patient, video, numbers):
     folder = tmp_path_factory.mktemp("prepared")
     frames = [Frame(f"frames/{label}/{n}.png", label, patient, video, n, Crop(1, 2, 3, 4, 5)) for n in numbers]
