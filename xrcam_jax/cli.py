@@ -21,7 +21,7 @@ import click
 from xrcam_jax.arguments.completion import VARIABLE
 from xrcam_jax.arguments.group import Group
 from xrcam_jax.arguments.parser import command_of, run_words
-from xrcam_jax.errors import CommandError, DamagedError
+from xrcam_jax.errors import CommandError, DamagedError, reason
 from xrcam_jax.runtime.host_memory import keep_freed_memory
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.runtime.signals import Stopped, stopping
@@ -124,8 +124,7 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
     except DamagedError as error:
         return _ended(command, f"error: {error}", 1)
     except OSError as error:
-        reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        return _ended(command, f"error: {reason}", 1)
+        return _ended(command, f"error: {reason(error)}", 1)
     except MemoryError as error:
         return _ended(command, f"error: there is not enough memory ({str(error) or 'the system gives no more'})", 1)
     except KeyboardInterrupt as stopped:

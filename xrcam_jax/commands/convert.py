@@ -12,7 +12,7 @@ from xrcam_jax.arguments.checks import check_names, prepare_folder
 from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_at
 from xrcam_jax.arguments.parser import PATH, Argument, Options, run_inside
-from xrcam_jax.errors import CommandError, DamagedError
+from xrcam_jax.errors import CommandError, DamagedError, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,7 @@ def run(options: Options) -> int:
         with alone_at("OUT", options.out):
             return convert(options)
     except (ValueError, OSError) as error:
-        print(f"xrcam convert: error: {shortened(str(error))}", file=sys.stderr)
+        print(f"xrcam convert: error: {shortened(reason(error))}", file=sys.stderr)
         return 1
 
 
@@ -106,7 +106,7 @@ def _model(options: Options) -> "Classifier":
     except DamagedError:
         raise
     except (ValueError, OSError, ImportError) as error:
-        line, *more = shortened(f"WEIGHTS: {error}").splitlines()
+        line, *more = shortened(f"WEIGHTS: {reason(error)}").splitlines()
         raise CommandError(line, "\n".join(more)) from error
 
 
