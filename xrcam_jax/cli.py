@@ -9,6 +9,7 @@ Exit status:
 - 141: nobody reads what is printed any more, as under ``| head``.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -103,12 +104,7 @@ def _version(context: click.Context, _: click.Parameter, asked: bool) -> Any:
 
 def exit_status(command: str, run: Callable[[], int]) -> int:
     """Returns the exit status of ``run``, and says in one line why it stopped early if it did."""
-    # FFmpeg would write lines of its own about each damaged video; ours names the file.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    for stream in (sys.stdout, sys.stderr):
-        # Names of files may have letters that the terminal's encoding lacks.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _only_own_lines()
     try:
         with stopping():
             keep_freed_memory()
@@ -131,6 +127,22 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
         status = stopped.status if isinstance(stopped, Stopped) else 130
         how = "interrupted" if status == 130 else f"ended by {Signals(status - 128).name}"
         return _ended(command, f"{how}; what was written is whole and stays", status)
+
+
+def _only_own_lines() -> None:
+    """Keeps libraries from lines of their own where ours say it, or nothing needs to be said."""
+    # FFmpeg would write some about each damaged video; ours names the file.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # matplotlib does without its folder at home where there is none to write to, as in a container.
+    logging.getLogger("matplotlib").addFilter(_not_of_its_folder)
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files may have letters that the terminal's encoding lacks.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _not_of_its_folder(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(("mkdir -p failed", "Matplotlib created a temporary cache"))
 
 
 def _stopped_in_an_import(run: Callable[[], int]) -> int:
