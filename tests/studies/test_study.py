@@ -290,7 +290,7 @@ def test_wrong_weights(segmentation, weights, capsys, tmp_path):
 
 def test_without_annotations(segmentation, weights, capsys):
     assert refused(capsys, segmentation(runs=[weights("plain")], annotations=None)) == (
-        "--annotations: needed, to compare with"
+        "--annotations: is missing; expected a JSON file (COCO) with outlines to compare with"
     )
 
 
