@@ -9,6 +9,7 @@ Exit status:
 - 141: nobody reads what is printed any more, as under ``| head``.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ import click
 from xrcam_jax.arguments.completion import VARIABLE
 from xrcam_jax.arguments.group import Group
 from xrcam_jax.arguments.parser import command_of, run_words
-from xrcam_jax.errors import CommandError, DamagedError
+from xrcam_jax.errors import CommandError, DamagedError, reason
 from xrcam_jax.runtime.host_memory import keep_freed_memory
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.runtime.signals import Stopped, stopping
@@ -103,12 +104,7 @@ def _version(context: click.Context, _: click.Parameter, asked: bool) -> Any:
 
 def exit_status(command: str, run: Callable[[], int]) -> int:
     """Returns the exit status of ``run``, and says in one line why it stopped early if it did."""
-    # FFmpeg would write lines of its own about each damaged video; ours names the file.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    for stream in (sys.stdout, sys.stderr):
-        # Names of files may have letters that the terminal's encoding lacks.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _only_own_lines()
     try:
         with stopping():
             keep_freed_memory()
@@ -124,14 +120,29 @@ def exit_status(command: str, run: Callable[[], int]) -> int:
     except DamagedError as error:
         return _ended(command, f"error: {error}", 1)
     except OSError as error:
-        reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        return _ended(command, f"error: {reason}", 1)
+        return _ended(command, f"error: {reason(error)}", 1)
     except MemoryError as error:
         return _ended(command, f"error: there is not enough memory ({str(error) or 'the system gives no more'})", 1)
     except KeyboardInterrupt as stopped:
         status = stopped.status if isinstance(stopped, Stopped) else 130
         how = "interrupted" if status == 130 else f"ended by {Signals(status - 128).name}"
         return _ended(command, f"{how}; what was written is whole and stays", status)
+
+
+def _only_own_lines() -> None:
+    """Keeps libraries from lines of their own where ours say it, or nothing needs to be said."""
+    # FFmpeg would write some about each damaged video; ours names the file.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # matplotlib does without its folder at home where there is none to write to, as in a container.
+    logging.getLogger("matplotlib").addFilter(_not_of_its_folder)
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files may have letters that the terminal's encoding lacks.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _not_of_its_folder(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(("mkdir -p failed", "Matplotlib created a temporary cache"))
 
 
 def _stopped_in_an_import(run: Callable[[], int]) -> int:

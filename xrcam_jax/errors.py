@@ -25,6 +25,22 @@ class CommandError(Exception):
         self.more = more
 
 
+def reason(error: Exception) -> str:
+    """Returns what an error says; one of the system's, the file and what is wrong with it, without a number.
+
+    Args:
+      error: of any kind.
+
+    Example:
+      >>> from xrcam_jax.errors import reason
+      >>> reason(PermissionError(13, "Permission denied", "w.pth"))
+      'w.pth: Permission denied'
+    """
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def weights_error(error: Exception) -> Exception:
     r"""Returns what a command says of weights that it cannot use.
 
@@ -39,8 +55,10 @@ def weights_error(error: Exception) -> Exception:
       >>> from xrcam_jax.errors import weights_error
       >>> weights_error(ValueError("w.pth: not the weights of resnet18:\n  missing: a\n  missing: b"))
       CommandError('--weights: w.pth: not the weights of resnet18: missing: a')
+      >>> weights_error(PermissionError(13, "Permission denied", "w.pth"))
+      CommandError('--weights: w.pth: Permission denied')
     """
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip() for line in reason(error).splitlines()]
     kind = DamagedError if isinstance(error, DamagedError) else CommandError
     first, *rest = lines[:2]
     between = " " if first.endswith(":") else "; "

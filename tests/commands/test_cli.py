@@ -252,6 +252,15 @@ def test_explain_begins_without_what_it_needs_last_or_not_at_all():
     assert not {"matplotlib.figure", "xrcam_jax.onnx.load", "av", "scipy", "sklearn", "skimage"} & set(shown)
 
 
+def test_a_home_that_cannot_be_written_is_no_matter():
+    """As in a container that is run for another user."""
+    code = "from xrcam_jax.cli import exit_status; exit_status('report', lambda: __import__('matplotlib') and 0)"
+    home = {key: value for key, value in os.environ.items() if not key.startswith(("MPL", "XDG"))}
+    nowhere = home | {"HOME": "/dev/null/nobody"}
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=nowhere)
+    assert shown.stderr == ""
+
+
 def test_version_is_that_of_the_package(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"xrcam {xr.__version__}\n"

@@ -36,8 +36,8 @@ def test_kind_can_be_chosen_and_head_replaced(file, tmp_path, capsys):
     assert "2 classes" in capsys.readouterr().out
     assert main(["resnet18", str(tmp_path / "two.safetensors"), str(tmp_path / "two"), "--to", "orbax"]) == 0
     assert load_model("resnet18", tmp_path / "two").num_classes == 2
-    assert main(["resnet18", str(file), str(tmp_path / "three"), "--to", "safetensors"]) == 1
-    assert "three: has to end in .safetensors" in capsys.readouterr().err
+    assert cli.main(["convert", "resnet18", str(file), str(tmp_path / "three"), "--to", "safetensors"]) == 2
+    assert "three has to end in .safetensors" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -63,22 +63,31 @@ def test_nothing_is_written_without_a_reference_that_can_be_read(file, tmp_path,
         path.write_bytes(content)
     elif content is not None:
         np.savez(path, **content)
-    assert main(["resnet18", str(file), str(tmp_path / "out"), "--reference", str(path)]) == 1
+    assert cli.main(["convert", "resnet18", str(file), str(tmp_path / "out"), "--reference", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("xrcam convert: error: ")
+    assert line.startswith("xrcam convert: error: --reference: ")
     assert str(path) in line
     assert not (tmp_path / "out").exists()
 
 
 def test_errors_are_short_and_without_traceback(file, tmp_path, capsys):
-    assert main(["resnet18", str(tmp_path / "nowhere.safetensors"), str(tmp_path / "out")]) == 1
-    assert capsys.readouterr().err == f"xrcam convert: error: {tmp_path}/nowhere.safetensors: no such weights\n"
-    assert main(["skresnet18", str(file), str(tmp_path / "out")]) == 1
+    assert cli.main(["convert", "resnet18", str(tmp_path / "nowhere.safetensors"), str(tmp_path / "out")]) == 2
+    expected = f"xrcam convert: error: WEIGHTS: {tmp_path}/nowhere.safetensors: no such weights\n"
+    assert capsys.readouterr().err == expected
+    assert cli.main(["convert", "skresnet18", str(file), str(tmp_path / "out")]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert "not the weights of skresnet18" in lines[0]
     assert len(lines) == 11
     assert lines[-1].endswith("more")
     assert not (tmp_path / "out").exists()
+
+
+def test_damaged_weights_are_status_1_and_no_classes_status_2(file, tmp_path, capsys):
+    (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:5000])
+    assert cli.main(["convert", "resnet18", str(tmp_path / "cut.safetensors"), str(tmp_path / "out")]) == 1
+    assert "cut.safetensors: not a whole safetensors file" in capsys.readouterr().err
+    assert cli.main(["convert", "resnet18", str(file), str(tmp_path / "out"), "--num-classes", "0"]) == 2
+    assert "num_classes has to be at least 1, got 0" in capsys.readouterr().err
 
 
 def test_bad_usage_is_status_2(capsys):

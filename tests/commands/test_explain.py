@@ -269,7 +269,7 @@ WRONG = {
     "--every 0": "--every: 0 is less than 1",
     "--labels LABELS": "--labels: LABELS names 2 classes, the network has 3",
     "--labels LABELS.json": "--labels: cannot read LABELS.json (No such file or directory)",
-    "--out LABELS": "--out: cannot write to LABELS (File exists)",
+    "--out LABELS": "--out: LABELS is a file, expected a folder",
     "--out LABELS/out": "--out: cannot write to LABELS/out (Not a directory)",
 }
 

@@ -150,15 +150,17 @@ def test_damage_that_leaves_too_few_patients(tmp_path, cohort, capsys):
         (["{cohort}/gone", "{out}"], "RECORDINGS: there is no folder {cohort}/gone"),
         (
             ["{cohort}/lung", "{out}"],
-            "RECORDINGS: expected CLASS/PATIENT/VIDEO in {cohort}/lung, found no such recording",
+            "RECORDINGS: expected CLASS/PATIENT/VIDEO in {cohort}/lung, found no such recording, but "
+            "{cohort}/lung/p1/a.avi: name the folder of all classes",
         ),
+        (["{cohort}/lung/p1/a.avi", "{out}"], "RECORDINGS: {cohort}/lung/p1/a.avi is a file, expected a folder"),
         (
             ["{cohort}", "{out}", "--folds", "2"],
-            "folds: expected 3 or more, for training, validation and test; found 2",
+            "--folds: expected 3 or more, for training, validation and test; found 2",
         ),
         (
             ["{cohort}", "{out}", "--folds", "4"],
-            "folds: expected at most 3, since each needs a patient of its own of class 'oral', which has q1, q2, q3",
+            "--folds: expected at most 3, since each needs a patient of its own of class 'oral', which has q1, q2, q3",
         ),
         (["{few}", "{out}"], "class 'a' has 1 patients (p), but train, validation, test each need one"),
     ],
@@ -171,6 +173,12 @@ def test_wrong_arguments_do_nothing(tmp_path, cohort, capsys, arguments, message
     assert complaint.startswith(f"xrcam prepare: error: {message.format(**places)}")
     assert complaint.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_folder_above_that_of_classes_is_noticed(tmp_path, cohort, capsys):
+    assert prepare(cohort.parent, tmp_path.parent / f"{tmp_path.name}_out") == 2
+    said = "; of recordings/lung/p1/a.avi, the first folder counts as class, the second as patient\n"
+    assert capsys.readouterr().err.endswith(said)
 
 
 def test_an_unreadable_split_is_an_error_before_anything_is_done(tmp_path, cohort, capsys):

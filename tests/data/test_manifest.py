@@ -163,3 +163,12 @@ def test_each_file_by_itself(tmp_path):
     assert read_manifest(tmp_path) == [FRAME]
     assert read_split(str(tmp_path)) == {"p": "train"}
     assert read_statistics(tmp_path) == Statistics(0.25, 0.5)
+
+
+def test_a_wrong_folder_is_answered_with_the_right_one(tmp_path):
+    write(tmp_path)
+    (tmp_path / "frames").mkdir()
+    with pytest.raises(ValueError, match=rf"frames/manifest.csv: there is no .* did you mean {tmp_path}\?$"):
+        read_prepared(tmp_path / "frames")
+    with pytest.raises(ValueError, match=r"manifest.csv is a file; expected the folder that 'xrcam prepare' makes$"):
+        read_prepared(tmp_path / "manifest.csv")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,16 @@ def test_a_folder_without_experiments_is_refused(tmp_path):
         read_experiments(tmp_path)
     with pytest.raises(ValueError, match=r"nowhere: expected a folder with results of experiments, found no folder"):
         read_experiments(tmp_path / "nowhere")
+
+
+def test_a_folder_of_a_wrong_depth_is_answered_with_the_right_one(results, monkeypatch):
+    with pytest.raises(ValueError, match=rf"segmentation: .* found none; did you mean {re.escape(str(results))}\?$"):
+        read_experiments(results / "segmentation")
+    with pytest.raises(ValueError, match=rf"found none; did you mean {re.escape(str(results))}\?$"):
+        read_experiments(results.parent)
+    monkeypatch.chdir(results / "segmentation")
+    with pytest.raises(ValueError, match=r"^\.: .* found none; did you mean \.\.\?$"):
+        read_experiments(Path())
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_conservation_alone(evaluate, run, tmp_path):
 def test_methods_without_weights_of_channels(evaluate, run, capsys, method):
     assert evaluate("axioms", "--methods", f"grad_cam,{method}", runs=[run]) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"xrcam evaluate: error: --methods: {method} has no weights of channels at every layer")
+    assert err.startswith(f"xrcam evaluate: error: --method: {method} has no weights of channels at every layer")
     assert err.count("\n") == 1
 
 

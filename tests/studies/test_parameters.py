@@ -51,3 +51,10 @@ def test_the_help_of_methods_says_where_their_options_are_listed():
     helps = {name: param.help for name, params in some.items() for param in params if "--method" in param.opts}
     assert helps.keys() >= {"segmentation", "cohort", "planted", "concepts", "explain"}
     assert [name for name, text in helps.items() if "; xrcam methods --options lists them" not in text] == []
+
+
+def test_methods_have_the_name_of_the_documentation_first():
+    """It is the one in ``settings.toml``, and the one by which errors name it."""
+    some = {**parameters.PARAMETERS, "concepts": parameters.CONCEPTS, "explain": explain.PARAMETERS}
+    firsts = {param.opts[0] for params in some.values() for param in params if "--methods" in param.opts}
+    assert firsts == {"--method"}

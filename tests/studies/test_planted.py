@@ -109,7 +109,7 @@ def test_the_size_of_the_batch_does_not_matter(results, shortcut):
     ("arguments", "message"),
     [
         (("--sets", "logo"), "--sets: unknown name 'logo'"),
-        (("--methods", "chefer"), "--methods: unknown name 'chefer'"),
+        (("--methods", "chefer"), "--method: unknown name 'chefer'"),
         (("--pictures", "0"), "--pictures: 0 is less than 1"),
         (("--seed", "-1"), "--seed: -1 is not in 0 to 4294967295"),
     ],

@@ -250,9 +250,9 @@ def test_batches_without_their_settings(copied, segmentation, weights, capsys):
 
 
 WRONG = {
-    "--methods grad_can": "--methods: unknown name 'grad_can'; did you mean 'grad_cam'? known: ",
-    "--methods grad_cam,grad_cam": "--methods: a name is given twice in grad_cam,grad_cam",
-    "--methods ,": "--methods: no name is given",
+    "--methods grad_can": "--method: unknown name 'grad_can'; did you mean 'grad_cam'? known: ",
+    "--methods grad_cam,grad_cam": "--method: a name is given twice in grad_cam,grad_cam",
+    "--methods ,": "--method: no name is given",
     "--layers layer5": "--layers: unknown name 'layer5'; did you mean 'layer4'?",
     "--batch-size 0": "--batch-size: 0 is less than 1",
     "--limit 0": "--limit: 0 is less than 1",
@@ -290,7 +290,7 @@ def test_wrong_weights(segmentation, weights, capsys, tmp_path):
 
 def test_without_annotations(segmentation, weights, capsys):
     assert refused(capsys, segmentation(runs=[weights("plain")], annotations=None)) == (
-        "--annotations: needed, to compare with"
+        "--annotations: is missing; expected a JSON file (COCO) with outlines to compare with"
     )
 
 

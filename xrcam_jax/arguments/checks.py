@@ -208,6 +208,8 @@ def prepare_folder(argument: str, folder: Path) -> None:
       True
     """
     try:
+        if folder.is_file():
+            raise CommandError(f"{argument}: {folder} is a file, expected a folder")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass

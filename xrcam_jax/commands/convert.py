@@ -12,9 +12,12 @@ from xrcam_jax.arguments.checks import check_names, prepare_folder
 from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_at
 from xrcam_jax.arguments.parser import PATH, Argument, Options, run_inside
+from xrcam_jax.errors import CommandError, DamagedError, reason
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from xrcam_jax.models.classifier import Classifier
 
 NAME = "convert"
 EXAMPLE = """Example:
@@ -43,19 +46,21 @@ def run(options: Options) -> int:
     """Converts, reads back what it wrote, compares, and returns the exit status.
 
     Raises:
-      CommandError: there is no such network, or another run is writing to the same place.
+      CommandError: an argument is wrong, or another run is writing to the same place.
     """
     from xrcam_jax.models import list_models
     from xrcam_jax.runtime.compiling import keep_compiled
 
     check_names("NAME", [options.model], list_models())
+    if options.to == "safetensors" and options.out.suffix != ".safetensors":
+        raise CommandError(f"OUT: {options.out} has to end in .safetensors, or nothing will know how to read it")
     keep_compiled()
     prepare_folder("OUT", options.out.absolute().parent)
     try:
         with alone_at("OUT", options.out):
             return convert(options)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"xrcam convert: error: {shortened(str(error))}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"xrcam convert: error: {shortened(reason(error))}", file=sys.stderr)
         return 1
 
 
@@ -63,9 +68,9 @@ def convert(options: Options) -> int:
     """Does what the command line asks for; returns the exit status.
 
     Raises:
-      ValueError: weights of another network, or a file that reads back differently or computes other logits.
-      OSError: a file cannot be read or written.
-      ImportError: the package that reads such weights is not installed.
+      CommandError: weights that are not there or of another network, or no reference.
+      ValueError: damaged weights, or a file that reads back differently or computes other logits.
+      OSError: a file cannot be written.
     """
     from xrcam_jax.checkpoints.convert import to_timm
     from xrcam_jax.checkpoints.load import load_model
@@ -73,7 +78,7 @@ def convert(options: Options) -> int:
     from xrcam_jax.checkpoints.verify import digest, logits_error
 
     reference = None if options.reference is None else _reference(options.reference)
-    model = load_model(options.model, options.weights, num_classes=options.num_classes)
+    model = _model(options)
     if reference is not None:
         # Nothing is written that is not the same network.
         error = logits_error(model, *reference)
@@ -92,6 +97,19 @@ def convert(options: Options) -> int:
     return 0
 
 
+def _model(options: Options) -> "Classifier":
+    """Reads the weights; what is wrong with them is an error of the argument, unless they are damaged."""
+    from xrcam_jax.checkpoints.load import load_model
+
+    try:
+        return load_model(options.model, options.weights, num_classes=options.num_classes)
+    except DamagedError:
+        raise
+    except (ValueError, OSError, ImportError) as error:
+        line, *more = shortened(f"WEIGHTS: {reason(error)}").splitlines()
+        raise CommandError(line, "\n".join(more)) from error
+
+
 def _reference(path: Path) -> tuple["np.ndarray", "np.ndarray"]:
     """Returns images and logits, which are read before anything is written."""
     import numpy as np
@@ -99,8 +117,10 @@ def _reference(path: Path) -> tuple["np.ndarray", "np.ndarray"]:
     try:
         with np.load(path) as arrays:
             return arrays["images"], arrays["logits"]
+    except OSError as error:
+        raise CommandError(f"--reference: cannot read {path} ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: no NumPy archive with images and logits ({error})") from error
+        raise CommandError(f"--reference: {path}: no NumPy archive with images and logits ({error})") from error
 
 
 def shortened(message: str, limit: int = 10) -> str:

@@ -1,6 +1,7 @@
 """The network that a run of ``xrcam train`` is of, and names in the place of classes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from xrcam_jax.checkpoints.labels import run_settings
 from xrcam_jax.errors import CommandError
@@ -14,6 +15,23 @@ def run_model(weights: str) -> str | None:
     """
     model = run_settings(weights).get("model")
     return model if isinstance(model, str) else None
+
+
+def no_model(weights: str | None) -> CommandError:
+    """Returns the error where nothing says of which network weights are; a run's folder may be misspelt.
+
+    Args:
+      weights: that were given.
+
+    Example:
+      >>> from xrcam_jax.commands.labels import no_model
+      >>> no_model("xrcam_rnu").args[0].split("; ")[1]
+      'only the folder of a run of xrcam train says of which network it is, and there is no xrcam_rnu'
+    """
+    gone = f", and there is no {weights}" if weights is not None and not Path(weights).expanduser().exists() else ""
+    return CommandError(
+        f"--model: is missing; only the folder of a run of xrcam train says of which network it is{gone}"
+    )
 
 
 def target_of(target: int | str | None, labels: Sequence[str] | None) -> int | None:

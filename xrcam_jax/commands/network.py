@@ -9,7 +9,7 @@ from xrcam_jax.arguments.parser import PATH, Options
 from xrcam_jax.checkpoints.labels import run_labels
 from xrcam_jax.checkpoints.packaged import IMAGENET
 from xrcam_jax.commands import onnx_files
-from xrcam_jax.commands.labels import run_model
+from xrcam_jax.commands.labels import no_model, run_model
 from xrcam_jax.errors import CommandError
 
 MODEL = click.Option(["--model", "--models"], help="network, see xrcam models; or an ONNX file; a run's folder says it")
@@ -43,7 +43,7 @@ def find_network(options: Options) -> list[str] | None:
     if options.model is None and options.weights is not None:
         options.model = run_model(options.weights)
     if options.model is None:
-        raise CommandError("--model: is missing; only the folder of a run of xrcam train says of which network it is")
+        raise no_model(options.weights)
     onnx_files.check(options)
     if options.weights is None and not onnx_files.is_onnx(options.model):
         raise CommandError(

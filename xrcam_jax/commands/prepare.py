@@ -114,6 +114,8 @@ def _check(options: Options) -> "Recordings":
     check_at_least_one("--every", options.every)
     if options.seed < 0:
         raise CommandError(f"--seed: {options.seed} is less than 0")
+    if options.recordings.is_file():
+        raise CommandError(f"RECORDINGS: {options.recordings} is a file, expected a folder of classes")
     if not options.recordings.is_dir():
         raise CommandError(f"RECORDINGS: there is no folder {options.recordings}")
     if options.out.resolve().is_relative_to(options.recordings.resolve()):
@@ -123,13 +125,25 @@ def _check(options: Options) -> "Recordings":
 
     recordings = find_recordings(options.recordings)
     if not recordings.found:
-        raise CommandError(f"RECORDINGS: expected CLASS/PATIENT/VIDEO in {options.recordings}, found no such recording")
+        # Who names the folder of a class, or of a patient, has recordings less deep.
+        near = f", but {recordings.misplaced[0]}: name the folder of all classes" if recordings.misplaced else ""
+        expected = f"expected CLASS/PATIENT/VIDEO in {options.recordings}"
+        raise CommandError(f"RECORDINGS: {expected}, found no such recording{near}")
     try:
         _check_patients(options, recordings)
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(f"{error}{_too_high(recordings)}") from error
     prepare_folder("OUT", options.out)
     return recordings
+
+
+def _too_high(recordings: "Recordings") -> str:
+    """Says so where all that is found lies one folder deeper than it should: a folder above that of classes was named.
+
+    A patient's folder may have folders in it, and so this is told from a split that cannot be drawn.
+    """
+    deep = all(len(recording.video.split("/")) > 3 for recording in recordings.found)
+    return f"; of {recordings.found[0].video}, the first folder counts as class, the second as patient" if deep else ""
 
 
 def _check_patients(options: Options, recordings: "Recordings") -> None:
@@ -149,7 +163,10 @@ def _check_patients(options: Options, recordings: "Recordings") -> None:
         read_folds(options.out)
         print(f"{options.out / FOLDS} is there and is kept; --folds and --seed are without effect")
     elif options.folds is not None:
-        draw_folds(patients, options.folds, options.seed)
+        try:
+            draw_folds(patients, options.folds, options.seed)
+        except ValueError as error:
+            raise CommandError(f"--{error}") from error
 
 
 def _left_out(recordings: "Recordings") -> list[str]:

@@ -16,7 +16,7 @@ from xrcam_jax.arguments.config import write_settings
 from xrcam_jax.arguments.outputs import alone_in
 from xrcam_jax.arguments.parser import PATH, Argument, Options, Text, flag, names
 from xrcam_jax.checkpoints.labels import best_of
-from xrcam_jax.commands.labels import run_model
+from xrcam_jax.commands.labels import no_model, run_model
 from xrcam_jax.errors import CommandError
 from xrcam_jax.runtime.names import printable
 from xrcam_jax.runtime.texts import read_json
@@ -165,7 +165,7 @@ def _check(options: Options) -> None:
         options.weights = best_of(options.weights)
         options.model = options.model or run_model(options.weights)
     if options.model is None:
-        raise CommandError("--model: is missing; only the folder of a run of xrcam train says of which network it is")
+        raise no_model(options.weights)
     check_names("--model", [options.model], list_models())
     prepare_folder("--out", options.out)
 

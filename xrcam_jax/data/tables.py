@@ -100,6 +100,10 @@ def content_of(path: Path) -> str:
     try:
         return read_text(path)
     except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file; 'xrcam prepare' makes it") from None
+        above = path.parent.parent
+        meant = f"; did you mean {above}?" if (above / path.name).is_file() else ""
+        raise ValueError(f"{path}: there is no such file; 'xrcam prepare' makes it{meant}") from None
+    except NotADirectoryError:
+        raise ValueError(f"{path.parent} is a file; expected the folder that 'xrcam prepare' makes") from None
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None

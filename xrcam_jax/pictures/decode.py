@@ -196,10 +196,14 @@ def named(place: str, error: Exception) -> ValueError:
       >>> from xrcam_jax.pictures.decode import named
       >>> named("a.nii", EOFError("ends early"))
       ValueError('a.nii: damaged or truncated picture (ends early)')
+      >>> named("a.nii", PermissionError(13, "Permission denied", "a.nii"))
+      ValueError('a.nii: cannot be read (Permission denied)')
     """
     if isinstance(error, ModuleNotFoundError):
         extra = _EXTRAS.get(error.name or "", "")
         return ValueError(f"{place}: {error.name} is needed to read it: pip install 'xrcam-jax[{extra}]'")
+    if isinstance(error, PermissionError) and error.strerror:
+        return ValueError(f"{place}: cannot be read ({error.strerror})")
     # Some texts have several lines, or quote what is in the file.
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split())
     return ValueError(

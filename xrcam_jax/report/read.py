@@ -178,8 +178,18 @@ def read_experiments(folder: Path) -> tuple[Experiment, ...]:
     found = sorted(path.parent for path in folder.glob(f"*/{CONTENTS}"))
     if not found:
         begun = "".join(f"; {name} is not finished" for name in unfinished(folder))
-        raise ValueError(f"{folder}: expected folders of experiments, each with a {CONTENTS}, found none{begun}")
+        expected = f"expected folders of experiments, each with a {CONTENTS}"
+        raise ValueError(f"{folder}: {expected}, found none{begun}{_where_they_are(folder)}")
     return tuple(sorted(map(_read_experiment, found), key=lambda experiment: (experiment.order, experiment.folder)))
+
+
+def _where_they_are(folder: Path) -> str:
+    """Names the folder above, or one below, that has the experiments that ``folder`` itself has not."""
+    if (folder / CONTENTS).exists():
+        # A path such as "." has no name, and its parent is itself.
+        return f"; did you mean {folder.parent if folder.name not in ('', '..') else folder / '..'}?"
+    below = sorted(path.parents[1] for path in folder.glob(f"*/*/{CONTENTS}"))
+    return f"; did you mean {below[0]}?" if below else ""
 
 
 def unfinished(folder: Path) -> tuple[str, ...]:

@@ -25,9 +25,9 @@ def check_arguments(options: Options) -> None:
             f"got {options.part!r}"
         )
     if options.methods is not None:
-        check_methods("--methods", options.methods, xr.METHODS)
+        check_methods("--method", options.methods, xr.METHODS)
         check_names("--layers", options.layers, STAGES)
         without_layers = [method for method in options.methods if configure(method, {}).where == "input"]
         if without_layers:
-            raise CommandError(f"--methods: no maps of layers are to be had from {', '.join(without_layers)}")
+            raise CommandError(f"--method: no maps of layers are to be had from {', '.join(without_layers)}")
     processes.check(options)

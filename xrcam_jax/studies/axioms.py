@@ -46,12 +46,12 @@ NAME = "axioms"
 
 def run(options: Options) -> int:
     """Runs the study; returns the exit status."""
-    check_methods("--methods", options.methods, xr.METHODS)
+    check_methods("--method", options.methods, xr.METHODS)
     for method in options.methods:
         kind = configure(method, {})
         if not isinstance(kind, Cam) or kind.behind_pooling:
             raise CommandError(
-                f"--methods: {method} has no weights of channels at every layer; take of {', '.join(SEVEN)}"
+                f"--method: {method} has no weights of channels at every layer; take of {', '.join(SEVEN)}"
             )
     with open_study(NAME, options, sensitivity=not options.conservation) as study:
         found = {network.label: each_batch(study, network, partial(figures, study)) for network in study.networks}

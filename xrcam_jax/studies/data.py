@@ -40,7 +40,7 @@ def read_data(options: Options, *, annotated: bool) -> tuple[Prepared, Annotatio
     except ValueError as error:
         raise CommandError(str(error)) from error
     if annotated:
-        raise CommandError("--annotations: needed, to compare with")
+        raise CommandError("--annotations: is missing; expected a JSON file (COCO) with outlines to compare with")
     return prepared, None
 
 

@@ -84,7 +84,7 @@ def _maps(methods: Sequence[str], layers: Sequence[str], one: bool) -> tuple[cli
     method, layer = ("M", "L") if one else ("M[,M]", "L[,L]")
     what = f"{'what makes the maps' if one else 'what to compare'}; {_OPTIONS}"
     return (
-        click.Option(["--methods", "--method"], type=NAMES, default=methods, metavar=method, help=what),
+        click.Option(["methods", "--method", "--methods"], type=NAMES, default=methods, metavar=method, help=what),
         click.Option(
             ["--layers", "--layer"],
             type=NAMES,
@@ -176,7 +176,10 @@ PARAMETERS: Mapping[str, tuple[click.Parameter, ...]] = {
     "planted": (
         click.Option(["--sets"], type=NAMES, default=SETS, metavar="S[,S]", help="what is drawn"),
         click.Option(
-            ["--methods", "--method"], type=NAMES, metavar="M[,M]", help=f"what to compare, all by default; {_OPTIONS}"
+            ["methods", "--method", "--methods"],
+            type=NAMES,
+            metavar="M[,M]",
+            help=f"what to compare, all by default; {_OPTIONS}",
         ),
         click.Option(["--pictures"], type=int, default=16, metavar="N", help="of each set"),
         _SEED,

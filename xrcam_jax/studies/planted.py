@@ -94,7 +94,7 @@ def _check(options: Options) -> None:
     """Refuses what is wrong; all methods are compared if none is named."""
     options.methods = options.methods or list(METHODS)
     check_names("--sets", options.sets, PLANTED)
-    check_methods("--methods", options.methods, METHODS)
+    check_methods("--method", options.methods, METHODS)
     check_at_least_one("--pictures", options.pictures)
     check_seed("--seed", options.seed)
 
