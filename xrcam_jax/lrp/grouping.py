@@ -6,7 +6,7 @@ from functools import cache
 from jax.extend.core import JaxprEqn
 
 from xrcam_jax.lrp import regions
-from xrcam_jax.lrp.facts import Fact, is_elementwise
+from xrcam_jax.lrp.facts import Fact, contracts_nothing, is_elementwise
 from xrcam_jax.lrp.operations import Operation, feature_axes
 from xrcam_jax.lrp.primitives import (
     ACTIVATIONS,
@@ -219,6 +219,32 @@ class Grouper:
         own = shift is not None and self.kind(shift) == "shift" and len(self.readers[exponent]) == 1
         return self._operation("softmax", (*((shift,) if own else ()), exp, *masked, *total, position))
 
+    def comes_from_softmax(self, value: int) -> bool:
+        """Returns whether a softmax makes a value, but for what moves, scales and shifts it and mixes its heads."""
+        while (position := self.producer.get(value)) is not None:
+            equation = self.program.equations[position]
+            if self.softmax(position) is not None:
+                return True
+            passed = equation.primitive in STRUCTURE | {"mul", "div"} or self.kind(position) == "shift"
+            if not passed and not contracts_nothing(equation) and not self.mixes_heads(position):
+                return False
+            value = self._explained_first(equation)[0]
+        return False
+
+    def mixes_heads(self, position: int) -> bool:
+        """Returns whether a layer makes of several heads as many, as talking heads do (Shazeer et al., 2020)."""
+        equation = self.program.equations[position]
+        if equation.primitive != "dot_general" or self.kind(position) != "dense":
+            return False
+        explained = [self.facts[v].explained for v in equation.inputs].index(True)
+        heads, weights = (self.program.avals[equation.inputs[i]].shape for i in (explained, 1 - explained))
+        axis, *more = equation.eqn.params["dimension_numbers"][0][explained]
+        return len(heads) > 2 and not more and weights == (heads[axis], heads[axis])
+
+    def gating(self, kind: OperationKind, value: int) -> tuple[bool, int]:
+        """Returns how surely a factor is the gate: the weights of attention are, even behind a layer of the heads."""
+        return kind == "matmul" and self.comes_from_softmax(value), self.facts[value].gate
+
     def mean(self, position: int) -> Operation | None:
         """Returns a sum divided by a count, if the equation at ``position`` is that division."""
         equation = self.program.equations[position]
@@ -305,7 +331,7 @@ class Grouper:
         if kind in ("gate", "matmul"):
             explained = list(equations[-1].inputs)
             if equations[-1].primitive != "div":
-                explained.sort(key=lambda v: self.facts[v].gate)
+                explained.sort(key=lambda v: self.gating(kind, v))
         if kind == "add" and len(explained) == 1:
             explained = explained * 2  # A value that is added to itself is read twice.
         constants = tuple(v for v in read if v not in explained)
