@@ -211,7 +211,7 @@ def marked(x: Array, name: str, axes: tuple[int, ...] | None) -> Array:
     Args:
       x: the value.
       name: of the mark.
-      axes: the order of the axes at the mark; None leaves it.
+      axes: the order of the axes at the mark, without some of length 1; None leaves it.
 
     Example:
       >>> import jax
@@ -221,10 +221,13 @@ def marked(x: Array, name: str, axes: tuple[int, ...] | None) -> Array:
       >>> [eqn.outvars[0].aval.shape for eqn in closed.eqns]
       [(3, 2), (3, 2), (2, 3)]
     """
-    if axes is None or list(axes) == sorted(axes):
+    if axes is None or axes == tuple(range(x.ndim)):
         return mark(x, name)
-    back = sorted(range(len(axes)), key=axes.__getitem__)
-    return jnp.transpose(mark(jnp.transpose(x, axes), name), back)
+    # The other axes are of length 1, as where single pictures are mapped over a batch.
+    order = (*axes, *(axis for axis in range(x.ndim) if axis not in axes))
+    moved = jnp.transpose(x, order)
+    seen = mark(moved.reshape(moved.shape[: len(axes)]), name)
+    return jnp.transpose(seen.reshape(moved.shape), sorted(range(x.ndim), key=order.__getitem__))
 
 
 def has_marks_in_loops(program: Program) -> bool:

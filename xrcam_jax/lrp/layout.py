@@ -1,5 +1,6 @@
 """Which axes of a value are its channels and its height and width, as far as a convolution above it tells."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -72,7 +73,8 @@ def infer_axes(program: Program, given: Mapping[int, Axes]) -> dict[int, Axes]:
         if axes is None and equation.primitive == "reshape":
             # Group norm splits the channels, and puts them together again.
             axes = of_shape.get(shape)
-        if axes is not None:
+        # Axes that have no name are of length 1.
+        if axes is not None and math.prod(shape) == math.prod(shape[axis] for axis in channels_last(axes) or ()):
             found[equation.outputs[0]] = of_shape[shape] = axes
     return found
 
