@@ -84,6 +84,37 @@ def test_a_gate_that_looks_at_the_whole_picture_is_passed_by_all_paths():
     assert chosen(model) == {"gated": 16}
 
 
+def by_rows_then_columns(x):
+    rows, columns = (np.random.default_rng(i).random((10, n)).astype(np.float32) for i, n in enumerate(x.shape[1:3]))
+    return jnp.einsum("bhwc,vw->bhvc", jnp.moveaxis(jnp.tensordot(x, rows, ((1,), (1,))), -1, 1), columns)
+
+
+@pytest.mark.parametrize(
+    "resize",
+    [by_rows_then_columns, lambda x: jax.image.resize(x, (len(x), 10, 10, 4), "linear")],
+    ids=["products", "jax"],
+)
+def test_a_picture_that_is_resized_along_one_axis_is_no_size_of_its_own(resize):
+    def model(x):
+        x = named("up", resize, named("fine", block, x, 2))
+        return named("head", lambda x: conv(x).mean((1, 2)), x)
+
+    shapes = [turn.layer.shape[1:3] for turn in last_of_each_size(xr.layers(model, X)).values()]
+    assert shapes == [(16, 16), (8, 8), (10, 10)]
+
+
+def test_a_layer_along_one_axis_is_a_picture_whatever_reads_it():
+    def model(x):
+        shorter = jnp.einsum("bhwc,vh->bvwc", conv(x), np.ones((8, 16), np.float32))
+        return jnp.einsum("bhwc,vw->bhvc", jnp.tanh(shorter), np.ones((8, 16), np.float32)).mean((1, 2))
+
+    assert [turn.layer.shape[1:3] for turn in last_of_each_size(xr.layers(model, X)).values()] == [
+        (16, 16),
+        (8, 16),
+        (8, 8),
+    ]
+
+
 def test_what_leads_nowhere_is_no_path():
     def model(x):
         x = named("stage1", block, x)
