@@ -7,6 +7,7 @@ from jax.extend.core import JaxprEqn
 
 from xrcam_jax.lrp import regions
 from xrcam_jax.lrp.facts import Fact, contracts_nothing, is_elementwise
+from xrcam_jax.lrp.layout import groups_of_reshape
 from xrcam_jax.lrp.operations import Operation, feature_axes
 from xrcam_jax.lrp.primitives import (
     ACTIVATIONS,
@@ -113,18 +114,8 @@ def innermost(equation: Equation) -> str:
 
 def _reshaped(axes: set[int], before: tuple[int, ...], after: tuple[int, ...]) -> set[int]:
     """Returns the axes after a reshape that are made of nothing but ``axes``, which may be split or merged."""
-    found, old, new = set[int](), 0, 0
-    while 0 not in before and old < len(before) and new < len(after):
-        i, j, left, right = old + 1, new + 1, before[old], after[new]
-        while left != right:
-            if left < right:
-                left, i = left * before[i], i + 1
-            else:
-                right, j = right * after[j], j + 1
-        if axes.issuperset(axis for axis in range(old, i) if before[axis] != 1):
-            found.update(range(new, j))
-        old, new = i, j
-    return found
+    groups = groups_of_reshape(before, after)
+    return {axis for old, new in groups if axes.issuperset(a for a in old if before[a] != 1) for axis in new}
 
 
 class Grouper:
