@@ -84,6 +84,71 @@ def test_a_gate_that_looks_at_the_whole_picture_is_passed_by_all_paths():
     assert chosen(model) == {"gated": 16}
 
 
+def merged_last(x):
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 4, 2, 5).reshape(b, h // 2, w // 2, 4 * c)
+
+
+def merged_first(x):
+    b, h, w, c = x.shape
+    x = x.transpose(0, 3, 1, 2).reshape(b, c, h // 2, 2, w // 2, 2).transpose(0, 1, 3, 5, 2, 4)
+    return x.reshape(b, 4 * c, h // 2, w // 2).transpose(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("merged", [merged_last, merged_first])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_picture_whose_squares_became_channels_is_one(merged, batch):
+    """As the stages of Swin begin. Its windows are moved likewise, and are no pictures."""
+    mix = np.ones((16, 4), np.float32)
+
+    def windows(x):
+        b, h, w, c = x.shape
+        moved = x.reshape(b, h // 4, 4, w // 4, 4, c).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 4, 4, c)
+        moved = jnp.tanh(moved).reshape(b, h // 4, w // 4, 4, 4, c).transpose(0, 1, 3, 2, 4, 5)
+        return x + moved.reshape(x.shape)
+
+    def model(x):
+        x = named("stage1", lambda x: windows(conv(x)), x)
+        return named("stage2", lambda x: windows(merged(x) @ mix), x).mean((1, 2))
+
+    shapes = {
+        name: turn.layer.shape
+        for name, turn in last_of_each_size(xr.layers(model, jnp.ones((batch, 16, 16, 4)))).items()
+    }
+    assert shapes == {"stage1": (batch, 16, 16, 4), "stage2": (batch, 8, 8, 4)}
+
+
+def by_rows_then_columns(x):
+    rows, columns = (np.random.default_rng(i).random((10, n)).astype(np.float32) for i, n in enumerate(x.shape[1:3]))
+    return jnp.einsum("bhwc,vw->bhvc", jnp.moveaxis(jnp.tensordot(x, rows, ((1,), (1,))), -1, 1), columns)
+
+
+@pytest.mark.parametrize(
+    "resize",
+    [by_rows_then_columns, lambda x: jax.image.resize(x, (len(x), 10, 10, 4), "linear")],
+    ids=["products", "jax"],
+)
+def test_a_picture_that_is_resized_along_one_axis_is_no_size_of_its_own(resize):
+    def model(x):
+        x = named("up", resize, named("fine", block, x, 2))
+        return named("head", lambda x: conv(x).mean((1, 2)), x)
+
+    shapes = [turn.layer.shape[1:3] for turn in last_of_each_size(xr.layers(model, X)).values()]
+    assert shapes == [(16, 16), (8, 8), (10, 10)]
+
+
+def test_a_layer_along_one_axis_is_a_picture_whatever_reads_it():
+    def model(x):
+        shorter = jnp.einsum("bhwc,vh->bvwc", conv(x), np.ones((8, 16), np.float32))
+        return jnp.einsum("bhwc,vw->bhvc", jnp.tanh(shorter), np.ones((8, 16), np.float32)).mean((1, 2))
+
+    assert [turn.layer.shape[1:3] for turn in last_of_each_size(xr.layers(model, X)).values()] == [
+        (16, 16),
+        (8, 16),
+        (8, 8),
+    ]
+
+
 def test_what_leads_nowhere_is_no_path():
     def model(x):
         x = named("stage1", block, x)

@@ -530,6 +530,24 @@ def test_what_convolutions_with_channels_first_make_is_shown_with_channels_last(
     close(halves.tail(activation, rest), channels_first(x, w))
 
 
+def test_axes_of_length_1_of_pictures_that_are_mapped_one_by_one_are_no_axes_of_a_layer(float64):
+    x, w = jax.random.normal(jax.random.key(0), (2, 3, 6, 8)), jax.random.normal(jax.random.key(1), (4, 3, 3, 3))
+
+    def mapped(x, w):
+        return jax.vmap(lambda x: jnp.tanh(lax.conv(x[None], w, (1, 1), "SAME")).sum((0, 2, 3)))(x)
+
+    closed = jax.make_jaxpr(mapped)(x, w)
+    assert (2, 1, 4, 6, 8) in [eqn.outvars[0].aval.shape for eqn in closed.eqns]
+    _, tapped = taps(mapped, COMPOSITES["gradient"], x, w, marks=["tanh"])
+    close(tapped.activations["tanh"], jnp.tanh(lax.conv(x, w, (1, 1), "SAME")).transpose(0, 2, 3, 1))
+
+
+def test_what_has_an_axis_more_than_a_picture_is_none(float64):
+    x, w = jnp.ones((2, 3, 6, 8)), jnp.ones((4, 3, 3, 3))
+    found = xr.layers(lambda x, w: jnp.einsum("bchw,n->bchwn", lax.conv(x, w, (1, 1), "SAME"), jnp.ones(5)), x, w)
+    assert found["dot_general"].shape == (2, 4, 6, 8, 5)
+
+
 def test_the_last_of_each_size_leaves_attention_and_vectors_out():
     def model(x, w):
         x = jax.nn.relu(lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")))

@@ -336,6 +336,25 @@ def test_heads_may_talk_before_and_after_the_softmax():
         assert [site.kind for site in found if site.role == "attention"] == ["matmul", "matmul"]
 
 
+def test_mixed_weights_of_attention_are_the_gate_and_values_the_signal():
+    """All relevance goes through the values: v (Aᵀ R / z), whatever made the weights A of the softmax's."""
+    draws = np.random.default_rng(9)
+    mix = draws.normal(size=(2, 2))
+
+    def weights(x):
+        return jax.nn.softmax(jnp.einsum("bqhd,bkhd->bqkh", x, x), axis=2) @ mix + 0.5
+
+    def attend(x, values):
+        return jnp.einsum("bqkh,bkhd->bqhd", weights(x), values(x))
+
+    x = jnp.asarray(draws.normal(size=(1, 3, 2, 2)))
+    for values in (lambda x: x, lambda x: jnp.maximum(x, 0)):
+        for rules in (xr.composites.relevance_cam(eps=0), xr.composites.epsilon_plus(eps=0)):
+            seed = draws.normal(size=x.shape)
+            z, found = relevance(lambda x, values=values: attend(x, values), rules, x, seed)
+            close(found, values(x) * jnp.einsum("bqkh,bqhd->bkhd", weights(x), seed / z))
+
+
 def test_a_layer_between_a_product_and_a_softmax_takes_the_role_away():
     weights = np.random.default_rng(8).normal(size=(5, 4))
     found = sites(lambda x: jax.nn.softmax((x @ x.swapaxes(1, 2)) @ weights[: x.shape[1]]), X)

@@ -59,6 +59,19 @@ def test_a_batch_of_one_in_the_file_is_any_batch(tmp_path):
     np.testing.assert_allclose(model(x), alone, rtol=1e-5, atol=1e-5)
 
 
+def test_kernels_that_a_picture_makes_are_for_it_alone(tmp_path):
+    """As in dynamic convolution and in correlation of features; exporters write the batch of one as any other axis."""
+    nodes = [node("ReduceMean", "x", "m", axes=[2, 3], keepdims=0), node("MatMul", "m mix", "k"),
+             node("Reshape", "k kernel", "w"), node("Conv", "x w", "c"), node("Flatten", "c")]  # fmt: skip
+    arrays = {"mix": drawn(3, 12), "kernel": np.array([1, 3, 2, 2])}
+    model = xr.from_onnx(written(proto(nodes, arrays, x=(1, 3, 6, 6)), tmp_path))
+    x = drawn(4, 6, 6, 3)
+    assert model.batch is None
+    kernels = (x.mean((1, 2)) @ arrays["mix"]).reshape(4, 3, 2, 2)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (2, 2), (1, 2))
+    np.testing.assert_allclose(model(x), np.einsum("bhwcij,bcij->bhw", windows, kernels).reshape(4, -1), atol=1e-5)
+
+
 def test_a_batch_that_cannot_be_changed_is_told(tmp_path, caplog):
     nodes = [node("Flatten", "x", "f"), node("Transpose", "f", "t"), node("MatMul", "f t")]
     model = xr.from_onnx(written(proto(nodes, {}, x=(2, 3, 4, 4)), tmp_path))

@@ -85,6 +85,11 @@ CASES = {
     "tile": (node("Tile", "x r"), {"r": np.array([1, 2, 1, 3])}, 13, None),
     "expand": (node("Expand", "x s"), {"s": np.array([2, 1, 4, 6])}, 13, (2, 3, 1, 6)),
     "flatten": (node("Flatten", "x", axis=2), {}, 13, None),
+    "col2im": (node("Col2Im", "x s k"), {"s": np.array([5, 6]), "k": np.array([2, 3])}, 18, (2, 12, 16)),
+    "col2im_steps": (
+        node("Col2Im", "x s k", strides=[2, 1], dilations=[1, 2], pads=[1, 0, 0, 1]),
+        {"s": np.array([5, 6]), "k": np.array([2, 3])}, 18, (2, 12, 9),
+    ),
     "depth_to_space_crd": (node("DepthToSpace", "x", blocksize=2, mode="CRD"), {}, 13, (1, 8, 2, 3)),
     "depth_to_space_dcr": (node("DepthToSpace", "x", blocksize=2), {}, 13, (1, 8, 2, 3)),
     "space_to_depth": (node("SpaceToDepth", "x", blocksize=2), {}, 13, None),

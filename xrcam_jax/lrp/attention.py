@@ -14,7 +14,6 @@ from xrcam_jax.lrp.facts import Fact, infer
 from xrcam_jax.lrp.grouping import Grouper, keep_operations
 from xrcam_jax.lrp.layers import marked
 from xrcam_jax.lrp.program import Probes, flatten, marks_of, run
-from xrcam_jax.lrp.roles import comes_from_softmax
 from xrcam_jax.lrp.transform import zeros_for
 
 
@@ -61,7 +60,7 @@ def find_attention(closed: ClosedJaxpr, explained: Sequence[bool], examples: int
         if equation.primitive != "dot_general" or operations.kind(position) != "matmul":
             continue
         for side, value in enumerate(equation.inputs):
-            if comes_from_softmax(operations, value):
+            if operations.comes_from_softmax(value):
                 producer = program.equations[operations.producer[value]]
                 example, others = _axes(program, value, equation.eqn.params["dimension_numbers"], side, examples)
                 output = producer.outputs.index(value)

@@ -6,7 +6,8 @@ from functools import cache
 from jax.extend.core import JaxprEqn
 
 from xrcam_jax.lrp import regions
-from xrcam_jax.lrp.facts import Fact, is_elementwise
+from xrcam_jax.lrp.facts import Fact, contracts_nothing, is_elementwise
+from xrcam_jax.lrp.layout import groups_of_reshape
 from xrcam_jax.lrp.operations import Operation, feature_axes
 from xrcam_jax.lrp.primitives import (
     ACTIVATIONS,
@@ -113,18 +114,8 @@ def innermost(equation: Equation) -> str:
 
 def _reshaped(axes: set[int], before: tuple[int, ...], after: tuple[int, ...]) -> set[int]:
     """Returns the axes after a reshape that are made of nothing but ``axes``, which may be split or merged."""
-    found, old, new = set[int](), 0, 0
-    while 0 not in before and old < len(before) and new < len(after):
-        i, j, left, right = old + 1, new + 1, before[old], after[new]
-        while left != right:
-            if left < right:
-                left, i = left * before[i], i + 1
-            else:
-                right, j = right * after[j], j + 1
-        if axes.issuperset(axis for axis in range(old, i) if before[axis] != 1):
-            found.update(range(new, j))
-        old, new = i, j
-    return found
+    groups = groups_of_reshape(before, after)
+    return {axis for old, new in groups if axes.issuperset(a for a in old if before[a] != 1) for axis in new}
 
 
 class Grouper:
@@ -219,6 +210,32 @@ class Grouper:
         own = shift is not None and self.kind(shift) == "shift" and len(self.readers[exponent]) == 1
         return self._operation("softmax", (*((shift,) if own else ()), exp, *masked, *total, position))
 
+    def comes_from_softmax(self, value: int) -> bool:
+        """Returns whether a softmax makes a value, but for what moves, scales and shifts it and mixes its heads."""
+        while (position := self.producer.get(value)) is not None:
+            equation = self.program.equations[position]
+            if self.softmax(position) is not None:
+                return True
+            passed = equation.primitive in STRUCTURE | {"mul", "div"} or self.kind(position) == "shift"
+            if not passed and not contracts_nothing(equation) and not self.mixes_heads(position):
+                return False
+            value = self._explained_first(equation)[0]
+        return False
+
+    def mixes_heads(self, position: int) -> bool:
+        """Returns whether a layer makes of several heads as many, as talking heads do (Shazeer et al., 2020)."""
+        equation = self.program.equations[position]
+        if equation.primitive != "dot_general" or self.kind(position) != "dense":
+            return False
+        explained = [self.facts[v].explained for v in equation.inputs].index(True)
+        heads, weights = (self.program.avals[equation.inputs[i]].shape for i in (explained, 1 - explained))
+        axis, *more = equation.eqn.params["dimension_numbers"][0][explained]
+        return len(heads) > 2 and not more and weights == (heads[axis], heads[axis])
+
+    def gating(self, kind: OperationKind, value: int) -> tuple[bool, int]:
+        """Returns how surely a factor is the gate: the weights of attention are, even behind a layer of the heads."""
+        return kind == "matmul" and self.comes_from_softmax(value), self.facts[value].gate
+
     def mean(self, position: int) -> Operation | None:
         """Returns a sum divided by a count, if the equation at ``position`` is that division."""
         equation = self.program.equations[position]
@@ -305,7 +322,7 @@ class Grouper:
         if kind in ("gate", "matmul"):
             explained = list(equations[-1].inputs)
             if equations[-1].primitive != "div":
-                explained.sort(key=lambda v: self.facts[v].gate)
+                explained.sort(key=lambda v: self.gating(kind, v))
         if kind == "add" and len(explained) == 1:
             explained = explained * 2  # A value that is added to itself is read twice.
         constants = tuple(v for v in read if v not in explained)

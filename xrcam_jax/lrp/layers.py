@@ -211,7 +211,7 @@ def marked(x: Array, name: str, axes: tuple[int, ...] | None) -> Array:
     Args:
       x: the value.
       name: of the mark.
-      axes: the order of the axes at the mark; None leaves it.
+      axes: the order of the axes at the mark, without some of length 1; None leaves it.
 
     Example:
       >>> import jax
@@ -221,10 +221,13 @@ def marked(x: Array, name: str, axes: tuple[int, ...] | None) -> Array:
       >>> [eqn.outvars[0].aval.shape for eqn in closed.eqns]
       [(3, 2), (3, 2), (2, 3)]
     """
-    if axes is None or list(axes) == sorted(axes):
+    if axes is None or axes == tuple(range(x.ndim)):
         return mark(x, name)
-    back = sorted(range(len(axes)), key=axes.__getitem__)
-    return jnp.transpose(mark(jnp.transpose(x, axes), name), back)
+    # The other axes are of length 1, as where single pictures are mapped over a batch.
+    order = (*axes, *(axis for axis in range(x.ndim) if axis not in axes))
+    moved = jnp.transpose(x, order)
+    seen = mark(moved.reshape(moved.shape[: len(axes)]), name)
+    return jnp.transpose(seen.reshape(moved.shape), sorted(range(x.ndim), key=order.__getitem__))
 
 
 def has_marks_in_loops(program: Program) -> bool:
@@ -266,8 +269,9 @@ def last_of_each_size(layers: Layers, axes: int = 4) -> dict[str, Turn]:
     Returns:
       Layers (b, h, w, k) with different (h, w), neither of which is 1, in the order of the program, by name; of
       signals and volumes likewise. If there are convolutions, only what they made counts, so that attention is not
-      taken for a picture. What a branch of the next block makes before it changes the size is passed over: the last
-      layer is taken that all paths of the model pass through, unless paths join at this size after it.
+      taken for a picture; nor do pictures count of which one axis is resized and the other not yet. What a branch of
+      the next block makes before it changes the size is passed over: the last layer is taken that all paths of the
+      model pass through, unless paths join at this size after it.
 
     Example:
       >>> import jax.numpy as jnp
@@ -278,7 +282,8 @@ def last_of_each_size(layers: Layers, axes: int = 4) -> dict[str, Turn]:
     """
     pictures = [layer for layer in layers.values() if len(layer.shape) == axes and min(layer.shape[1:-1]) > 1]
     convolved = [layer for layer in pictures if layer.axes is not None]
-    made = [layer for layer in convolved or pictures if not primitives.STRUCTURE.issuperset(layer.primitives)]
+    whole = [layer for layer in convolved or pictures if not layer.half_resized]
+    made = [layer for layer in whole if not primitives.STRUCTURE.issuperset(layer.primitives)]
     # Of the names of one value the shortest is taken: that of the outermost scope that ends with it. What a remat
     # puts out comes after what is in it.
     made.sort(key=lambda layer: ((*layer.place.path, math.inf), layer.kind == "scope", -layer.name.count("/")))

@@ -1,5 +1,6 @@
 """Which axes of a value are its channels and its height and width, as far as a convolution above it tells."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -45,6 +46,34 @@ def channels_last(axes: Axes | None) -> tuple[int, ...] | None:
     return None if axes is None else (axes.batch, *axes.spatial, axes.features)
 
 
+def groups_of_reshape(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[range, range]]:
+    """Returns which axes of a reshape become which, in the smallest groups of as many numbers.
+
+    Args:
+      before: the shape before it.
+      after: the shape after it.
+
+    Returns:
+      The axes before and those after, by group. Some of length 1 at the end are left out.
+
+    Example:
+      >>> from xrcam_jax.lrp.layout import groups_of_reshape
+      >>> groups_of_reshape((2, 6, 5, 7), (2, 3, 2, 35))
+      [(range(0, 1), range(0, 1)), (range(1, 2), range(1, 3)), (range(2, 4), range(3, 4))]
+    """
+    found, old, new = list[tuple[range, range]](), 0, 0
+    while 0 not in before and old < len(before) and new < len(after):
+        i, j, left, right = old + 1, new + 1, before[old], after[new]
+        while left != right:
+            if left < right:
+                left, i = left * before[i], i + 1
+            else:
+                right, j = right * after[j], j + 1
+        found.append((range(old, i), range(new, j)))
+        old, new = i, j
+    return found
+
+
 def infer_axes(program: Program, given: Mapping[int, Axes]) -> dict[int, Axes]:
     """Infers the axes of all values that a convolution has made and that later equations have left in shape.
 
@@ -65,15 +94,20 @@ def infer_axes(program: Program, given: Mapping[int, Axes]) -> dict[int, Axes]:
       >>> infer_axes(program, {})[program.outputs[0]]
       Axes(batch=0, spatial=(2, 3), features=1)
     """
-    found = dict(given)
+    found, known = dict(given), dict(given)
     of_shape = {program.avals[value].shape: axes for value, axes in found.items()}
     for equation in program.equations:
-        axes, shape = _after(program, equation, found), program.avals[equation.outputs[0]].shape
+        value = equation.outputs[0]
+        axes, shape = _after(program, equation, known), program.avals[value].shape
         if axes is None and equation.primitive == "reshape":
             # Group norm splits the channels, and puts them together again.
-            axes = of_shape.get(shape)
-        if axes is not None:
-            found[equation.outputs[0]] = of_shape[shape] = axes
+            axes = of_shape.get(shape) or _reshaped(program, equation, known)
+        if axes is None:
+            continue
+        known[value] = axes
+        # Other axes are of length 1, but between the steps in which squares of places become channels.
+        if math.prod(shape) == math.prod(shape[axis] for axis in channels_last(axes) or ()):
+            found[value] = of_shape[shape] = axes
     return found
 
 
@@ -119,6 +153,25 @@ def _through_product(program: Program, equation: Equation, operand: int) -> dict
     if len(contracted[operand]) == len(free[1 - operand]) == 1:
         to[contracted[operand][0]] = len(batched[0]) + (1 - operand) * len(free[0])
     return to
+
+
+def _reshaped(program: Program, equation: Equation, known: Mapping[int, Axes]) -> Axes | None:
+    """Returns the axes after a reshape that splits heights and widths, or merges other axes with the channels."""
+    axes = known.get(equation.inputs[0])
+    if axes is None:
+        return None
+    before, after = (program.avals[v].shape for v in (equation.inputs[0], equation.outputs[0]))
+    to, named = dict[int, int](), {axes.batch, axes.features, *axes.spatial}
+    for old, new in groups_of_reshape(before, after):
+        here = named.intersection(old)
+        if len(here) > 1:
+            return None
+        for axis in here:
+            split, merged = len(new) > 1, len(old) > 1
+            if (split and axis not in axes.spatial) or (merged and (split or axis != axes.features)):
+                return None
+            to[axis] = new[0]
+    return _moved(axes, to)
 
 
 def _moved(axes: Axes, to: Mapping[int, int]) -> Axes | None:

@@ -212,7 +212,7 @@ class _Planner:
 
     def _is_ambiguous(self, operation: Operation, rule: Rule) -> bool:
         """Returns whether ``rule`` treats signal and gate differently, and nothing tells the one from the other."""
-        gates = [self.facts[v].gate for v in operation.x]
+        gates = [self.operations.gating(operation.kind, v) for v in operation.x]
         unknown = operation.equations[-1].primitive != "div" and gates[0] == gates[-1]
         return operation.kind in ("gate", "matmul") and unknown and not all(receives(rule, len(gates)))
 

@@ -37,7 +37,7 @@ def role_of(operations: Grouper, operation: Operation) -> Role | None:
       ['attention', 'attention']
     """
     if operation.kind == "matmul":
-        above = any(comes_from_softmax(operations, v) for v in operation.x)
+        above = any(operations.comes_from_softmax(v) for v in operation.x)
         return "attention" if above or _reaches_softmax(operations, operation.equations[-1].outputs[0]) else None
     if operation.kind == "convolution":
         return "patch_embedding" if _is_first(operations, operation) and _sees_patches(operation.equations[0]) else None
@@ -77,48 +77,6 @@ def _reads_moved(operations: Grouper, operation: Operation) -> bool:
     return moved and len(operations.program.avals[value].shape) >= 3
 
 
-def comes_from_softmax(operations: Grouper, value: int) -> bool:
-    """Returns whether a value is made by a softmax, but for what moves, scales and shifts it and mixes its heads.
-
-    Args:
-      operations: the grouper of the program.
-      value: the number of the value.
-
-    Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> from xrcam_jax.lrp.facts import Fact, infer
-      >>> from xrcam_jax.lrp.grouping import Grouper
-      >>> from xrcam_jax.lrp.program import flatten, trace
-      >>> from xrcam_jax.lrp.roles import comes_from_softmax
-      >>> program = flatten(trace(lambda x: 2 * jax.nn.softmax(x), jnp.ones(3))[0])
-      >>> operations = Grouper(program, infer(program, [Fact(explained=True, depends=True)], frozenset()))
-      >>> comes_from_softmax(operations, program.outputs[0]), comes_from_softmax(operations, program.inputs[0])
-      (True, False)
-    """
-    while value in operations.producer:
-        position = operations.producer[value]
-        equation = operations.program.equations[position]
-        if operations.softmax(position) is not None:
-            return True
-        passed = equation.primitive in STRUCTURE | {"mul", "div"} or operations.kind(position) == "shift"
-        if not passed and not contracts_nothing(equation) and not _mixes_heads(operations, position):
-            return False
-        value = max(equation.inputs, key=lambda v: operations.facts[v].explained)
-    return False
-
-
-def _mixes_heads(operations: Grouper, position: int) -> bool:
-    """Returns whether a layer makes of several heads as many, as talking heads do (Shazeer et al., 2020)."""
-    equation = operations.program.equations[position]
-    if equation.primitive != "dot_general" or operations.kind(position) != "dense":
-        return False
-    explained = [operations.facts[v].explained for v in equation.inputs].index(True)
-    heads, weights = (operations.program.avals[equation.inputs[i]].shape for i in (explained, 1 - explained))
-    axis, *more = equation.eqn.params["dimension_numbers"][0][explained]
-    return len(heads) > 2 and not more and weights == (heads[axis], heads[axis])
-
-
 def _reaches_softmax(operations: Grouper, value: int) -> bool:
     pending, seen = [value], set[int]()
     while pending:
@@ -129,6 +87,6 @@ def _reaches_softmax(operations: Grouper, value: int) -> bool:
             equation = operations.program.equations[position]
             if operations.softmax(position) is not None:
                 return True
-            if equation.primitive in _ON_THE_WAY or contracts_nothing(equation) or _mixes_heads(operations, position):
+            if equation.primitive in _ON_THE_WAY or contracts_nothing(equation) or operations.mixes_heads(position):
                 pending.extend(equation.outputs)
     return False

@@ -42,6 +42,7 @@ class Layer:
       axes: which axes of the value are those of ``shape``; None if no convolution tells, and ``shape`` is the value's.
       alone: whether all that the model's output has of the input passes through it.
       joins: whether it is made of several values that depend on the input, as the sum at the end of a residual block.
+      half_resized: whether it is a picture between two products along its axes, as one whose rows alone are resized.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Layer:
     axes: tuple[int, ...] | None
     alone: bool
     joins: bool
+    half_resized: bool
 
 
 @dataclass(eq=False)
@@ -110,6 +112,7 @@ class _Level:
     entered: list[_Scope] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.producer = {v: position for position, e in enumerate(self.program.equations) for v in e.outputs}
         self.readers: dict[int, list[int]] = {}
         for position, equation in enumerate(self.program.equations):
             for value in equation.inputs:
@@ -123,6 +126,34 @@ class _Level:
     def joins(self, position: int) -> bool:
         """Returns whether an equation reads several values that depend on the input."""
         return len({v for v in self.program.equations[position].inputs if self.can_be_layer(v)}) > 1
+
+    def is_half_resized(self, value: int) -> bool:
+        """Returns whether a picture is made by a product along its height or width, and read by such products alone."""
+        above = self.producer.get(value)
+        while above is not None and self.program.equations[above].primitive in STRUCTURE:
+            above = self.producer.get(self.program.equations[above].inputs[0])
+        pending, products = [value] if above is not None and self.goes_along_space(above) else [], 0
+        while pending:
+            read = pending.pop()
+            if read in self.program.outputs:
+                return False
+            for position in self.readers.get(read, ()):
+                if self.goes_along_space(position):
+                    products += 1
+                elif self.program.equations[position].primitive in STRUCTURE:
+                    pending.extend(self.program.equations[position].outputs)
+                else:
+                    return False
+        return products > 0
+
+    def goes_along_space(self, position: int) -> bool:
+        """Returns whether an equation is a product along the height or width of a picture, as resizing is."""
+        equation = self.program.equations[position]
+        if equation.primitive != "dot_general":
+            return False
+        contracted = equation.eqn.params["dimension_numbers"][0]
+        sides = [(axes, self.axes[v]) for axes, v in zip(contracted, equation.inputs, strict=True) if v in self.axes]
+        return len(sides) == 1 and len(sides[0][0]) == 1 and sides[0][0][0] in sides[0][1].spatial
 
     def up_to(self, level: "_Level", position: int) -> "tuple[_Level, int]":
         """Returns the level around all remats that are inside another level, and the position there."""
@@ -273,6 +304,7 @@ class _Finder:
     ) -> None:
         value = level.program.equations[position].outputs[index]
         axes = channels_last(level.axes.get(value)) if kind != "mark" else None
+        half = level.is_half_resized(value)
         # What remat puts out is taken outside of it, where the model can be cut.
         while kind != "mark" and level.above is not None and value in level.program.outputs:
             index = level.program.outputs.index(value)
@@ -282,7 +314,7 @@ class _Finder:
         shape = aval.shape if axes is None else tuple(aval.shape[axis] for axis in axes)
         alone, joins = level.is_alone(position, value), level.joins(position)
         where = level.lengths, place, index, axes
-        self.found.append(Layer(name, kind, shape, aval.dtype, scope, primitives, *where, alone, joins))
+        self.found.append(Layer(name, kind, shape, aval.dtype, scope, primitives, *where, alone, joins, half))
 
     def descend(self, level: _Level, position: int, equation: Equation, root: _Scope) -> None:
         """Finds what is in the bodies of an equation, or what is hidden there."""

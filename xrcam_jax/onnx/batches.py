@@ -53,7 +53,9 @@ def of_each_picture(
     pairs = list(zip(node.inputs, inputs, strict=True))
     shapes = {name: exported[name] for name in node.inputs if name in depending}
     ranks = {len(exported[name]) for name in node.outputs if name in exported} | {len(s) for s in shapes.values()}
-    if node.op in ALIKE and len(ranks) == 1 and all(shape[:1] == (1,) for shape in shapes.values()):
+    # A kernel that is made of a picture is that picture's alone.
+    shared = node.op not in OF_PICTURES or depending.isdisjoint(node.inputs[1:])
+    if node.op in ALIKE and shared and len(ranks) == 1 and all(shape[:1] == (1,) for shape in shapes.values()):
         return _several(call(node, inputs))
     batches = [_apart(value, exported[name]) for name, value in pairs if name in depending and value is not None]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from xrcam_jax.onnx.graph import Node
 from xrcam_jax.onnx.values import (
@@ -112,6 +113,29 @@ def _space_to_depth(node: Node, x: Any) -> Any:
     return split.reshape(b, h // n, w // n, n * n * c)
 
 
+def _col2im(node: Node, columns: Value, image: Value, block: Value) -> Value:
+    """Puts windows (b, c · taps, windows) back into pictures, where they overlap added up: PyTorch's fold."""
+    lengths, taps = numbers(image, "image_shape"), numbers(block, "block_shape")
+    n = len(lengths)
+    strides, dilations, pads = (
+        node.get(k, [v] * m) for k, v, m in (("strides", 1, n), ("dilations", 1, n), ("pads", 0, 2 * n))
+    )
+    padded = [sum(each) for each in zip(lengths, pads[:n], pads[n:], strict=True)]
+    counts = [(p - d * (k - 1) - 1) // s + 1 for p, k, s, d in zip(padded, taps, strides, dilations, strict=True)]
+    windows = jnp.asarray(columns.plain)
+    windows = windows.reshape(len(windows), -1, math.prod(taps), *counts)
+    spread = []
+    for number, tap in enumerate(np.ndindex(*taps)):
+        begins = [d * i for d, i in zip(dilations, tap, strict=True)]
+        places = [
+            (begin, p - begin - s * (count - 1) - 1, s - 1)
+            for begin, p, s, count in zip(begins, padded, strides, counts, strict=True)
+        ]
+        spread.append(lax.pad(windows[:, :, number], windows.dtype.type(0), [(0, 0, 0), (0, 0, 0), *places]))
+    inside = (slice(before, before + length) for before, length in zip(pads, lengths, strict=False))
+    return plain(sum(spread[1:], spread[0])[:, :, *inside])
+
+
 def _one_hot(node: Node, places: Any, depth: Any, values: Any) -> Any:
     count, axis = int(np.asarray(depth).ravel()[0]), checked_axis(node.get("axis", -1), places.ndim + 1)
     places = jnp.expand_dims(jnp.where(places < 0, places + count, places), axis)
@@ -140,6 +164,7 @@ OPERATORS: dict[str, Operator] = {
     "Identity": pointwise(lambda node, x: x),
     "DepthToSpace": on_pictures(_depth_to_space),
     "SpaceToDepth": on_pictures(_space_to_depth),
+    "Col2Im": _col2im,
     "OneHot": in_graphs_order(_one_hot),
     "Trilu": in_graphs_order(_triangle),
 }
