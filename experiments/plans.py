@@ -224,7 +224,7 @@ TRANSFER = Plan(
     roles=("pretrained", "scratch"),
     main="pretrained",
     experiments={
-        "transfer": (("pretrained", "scratch"), ("--methods", ",".join(METHODS), "--limit", "324")),
+        "transfer": (("pretrained", "scratch"), ("--method", ",".join(METHODS), "--limit", "324")),
         "confidence": (("pretrained",), ("--steps", "0", "--limit", "108")),
         "axioms": (("pretrained",), ("--limit", "54")),
     },

@@ -37,7 +37,7 @@ from xrcam_jax.runtime.files import write_whole
 from xrcam_jax.studies.settings import BATCHES
 
 #: What each process explains, and how.
-STUDY = ("classes", "--methods", "xrelevance_cam", "--layers", "layer4", "--part", "all")
+STUDY = ("classes", "--method", "xrelevance_cam", "--layers", "layer4", "--part", "all")
 REPORT = "scale.json"
 #: Distinct drawn frames; the others are these, shifted.
 DRAWN = 240

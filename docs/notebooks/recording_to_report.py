@@ -71,7 +71,7 @@ xrcam(
     *data,
     "--weights",
     WEIGHTS,
-    "--methods",
+    "--method",
     "xrelevance_cam,grad_cam",
     "--out",
     at / "results",
