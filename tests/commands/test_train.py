@@ -230,7 +230,7 @@ def test_a_fold_that_is_not_there_is_refused(folds, shallow, tasks, capsys):
     for number in (-1, 3):
         assert train(folds, "--fold", number) == 2
         error = capsys.readouterr().err
-        assert error == f"xrcam train: error: fold: expected 0 to 2, as in {folds / 'folds.csv'}; found {number}\n"
+        assert error == f"xrcam train: error: --fold: expected 0 to 2, as in {folds / 'folds.csv'}; found {number}\n"
     (folds / "folds.csv").unlink()
     assert train(folds, "--fold", 0) == 2
     error = capsys.readouterr().err

@@ -214,7 +214,8 @@ def _task(options: Options) -> "TrainingTask":
         prepared = read_prepared(options.prepared)
         prepared = prepared if options.fold is None else of_fold(prepared, options.fold)
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        # What is wrong is in a file, which the error names, or the argument of that name.
+        raise CommandError(f"--{error}" if str(error).startswith("fold: ") else str(error)) from error
     size = options.size or common_size(prepared)
     for part in ("train", "validation"):
         if not prepared.part(part):
