@@ -12,12 +12,12 @@ from pathlib import Path
 # flags may go with another version: an unknown one ends the process.
 # XRCAM_TEST_XLA=default leaves XLA as users have it: .ci/run tests the main path that way too.
 if os.environ.get("XRCAM_TEST_XLA") != "default":
-    os.environ["XLA_FLAGS"] = (
-        f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
-        + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10.")
-        + " --xla_cpu_parallel_codegen_split_count=1" * version("jaxlib").startswith("0.10.")
-        + " --xla_llvm_disable_expensive_passes=true" * version("jaxlib").startswith("0.10.")
-    )
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+    if version("jaxlib").startswith("0.10."):
+        os.environ["XLA_FLAGS"] += (
+            " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+            " --xla_llvm_disable_expensive_passes=true"
+        )
 # Nothing is kept in the user's cache, nor taken from it.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 
